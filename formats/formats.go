@@ -1,0 +1,53 @@
+// Package formats holds what the file formats share: the error that names file,
+// place and reason. The formats themselves are its subpackages.
+package formats
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Error says where and why a file was refused.
+type Error struct {
+	Path string // the file; empty when the input has no name
+	Off  int64  // byte offset in the file, or -1
+	What string // what was found and what was expected
+	Err  error  // the cause, or nil
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Path != "" {
+		b.WriteString(e.Path)
+		b.WriteString(": ")
+	}
+	if e.Off >= 0 {
+		fmt.Fprintf(&b, "offset %d: ", e.Off)
+	}
+	b.WriteString(e.What)
+	if e.Err != nil {
+		if e.What != "" {
+			b.WriteString(": ")
+		}
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an Error without a path. off is -1 when no offset applies.
+func Errorf(off int64, format string, args ...any) error {
+	return &Error{Off: off, What: fmt.Sprintf(format, args...)}
+}
+
+// WithPath fills in the path of an Error in err's chain that has none, and
+// returns err.
+func WithPath(err error, path string) error {
+	var e *Error
+	if errors.As(err, &e) && e.Path == "" {
+		e.Path = path
+	}
+	return err
+}

@@ -1,0 +1,145 @@
+//go:build amd64 && !purego
+
+package kern
+
+import "golang.org/x/sys/cpu"
+
+func native() []*Set {
+	var s []*Set
+	if cpu.X86.HasAVX2 {
+		s = append(s, &avx2)
+		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
+			s = append(s, &avx512)
+		}
+	}
+	return s
+}
+
+var avx2 = Set{
+	Name:             "avx2",
+	Transpose:        transposeAVX2,
+	WeightAbs:        weightAbsAVX2,
+	WeightImportance: weightImportanceAVX2,
+	WeightSquare:     weightSquareAVX2,
+	MinMax:           minMaxAVX2,
+	AbsMax:           absMaxAVX2,
+	ScaleMin:         scaleMinAVX2,
+	ScaleMinAbs:      scaleMinAbsAVX2,
+	ScaleSymmetric:   scaleSymmetricAVX2,
+	ScaleDescent:     scaleDescentAVX2,
+	ScaleTable:       scaleTableAVX2,
+	EncodeRound:      encodeRoundAVX2,
+	EncodeFloor:      encodeFloorAVX2,
+	EncodeAway:       encodeAwayAVX2,
+	EncodeTable:      encodeTableAVX2,
+	ExpandBF16:       expandBF16,
+	Finite:           finite,
+}
+
+var avx512 = Set{
+	Name:             "avx512",
+	Transpose:        transposeAVX2,
+	WeightAbs:        weightAbsAVX512,
+	WeightImportance: weightImportanceAVX512,
+	WeightSquare:     weightSquareAVX512,
+	MinMax:           minMaxAVX512,
+	AbsMax:           absMaxAVX512,
+	ScaleMin:         scaleMinAVX512,
+	ScaleMinAbs:      scaleMinAbsAVX512,
+	ScaleSymmetric:   scaleSymmetricAVX512,
+	ScaleDescent:     scaleDescentAVX512,
+	ScaleTable:       scaleTableAVX512,
+	EncodeRound:      encodeRoundAVX512,
+	EncodeFloor:      encodeFloorAVX512,
+	EncodeAway:       encodeAwayAVX512,
+	EncodeTable:      encodeTableAVX512,
+	ExpandBF16:       expandBF16,
+	Finite:           finite,
+}
+
+//go:noescape
+func transposeAVX2(dst, src *[512]float32, n int)
+
+//go:noescape
+func weightAbsAVX2(t *Tile)
+
+//go:noescape
+func weightImportanceAVX2(t *Tile)
+
+//go:noescape
+func weightSquareAVX2(t *Tile)
+
+//go:noescape
+func minMaxAVX2(t *Tile)
+
+//go:noescape
+func absMaxAVX2(t *Tile)
+
+//go:noescape
+func scaleMinAVX2(t *Tile)
+
+//go:noescape
+func scaleMinAbsAVX2(t *Tile)
+
+//go:noescape
+func scaleSymmetricAVX2(t *Tile)
+
+//go:noescape
+func scaleDescentAVX2(t *Tile)
+
+//go:noescape
+func scaleTableAVX2(t *Tile)
+
+//go:noescape
+func encodeRoundAVX2(t *Tile)
+
+//go:noescape
+func encodeFloorAVX2(t *Tile)
+
+//go:noescape
+func encodeAwayAVX2(t *Tile)
+
+//go:noescape
+func encodeTableAVX2(t *Tile)
+
+//go:noescape
+func weightAbsAVX512(t *Tile)
+
+//go:noescape
+func weightImportanceAVX512(t *Tile)
+
+//go:noescape
+func weightSquareAVX512(t *Tile)
+
+//go:noescape
+func minMaxAVX512(t *Tile)
+
+//go:noescape
+func absMaxAVX512(t *Tile)
+
+//go:noescape
+func scaleMinAVX512(t *Tile)
+
+//go:noescape
+func scaleMinAbsAVX512(t *Tile)
+
+//go:noescape
+func scaleSymmetricAVX512(t *Tile)
+
+//go:noescape
+func scaleDescentAVX512(t *Tile)
+
+//go:noescape
+func scaleTableAVX512(t *Tile)
+
+//go:noescape
+func encodeRoundAVX512(t *Tile)
+
+//go:noescape
+func encodeFloorAVX512(t *Tile)
+
+//go:noescape
+func encodeAwayAVX512(t *Tile)
+
+//go:noescape
+func encodeTableAVX512(t *Tile)

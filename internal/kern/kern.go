@@ -1,0 +1,164 @@
+// Package kern holds the numeric inner loops, once in portable Go and once for
+// each instruction set that has a faster way, behind one table of [Set]s.
+//
+// All sets compute the same bits: they work on the same lanes in the same
+// order, every operation rounds to float32, none is fused. The portable set is
+// the definition; the tests compare the others with it.
+package kern
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Groups is the number of groups in a [Tile].
+const Groups = 16
+
+// Tile is the working memory for quantizing 16 groups of N consecutive weights,
+// N = 16 or 32. The kernels vectorize across groups: X, W and L hold element i of
+// group g at [16*i+g], so that each lane sums its own group in index order.
+//
+// Go assembly reads this layout; _asm/kernels.go repeats its offsets.
+type Tile struct {
+	X     [512]float32 // the weights, one group per lane
+	W     [512]float32 // their importance in the error, one group per lane
+	L     [512]float32 // scratch space: candidate codes
+	Src   [512]float32 // the weights in their own order: element i of group g at [N*g+i]
+	Codes [512]int32   // the result of the Encode kernels, in Src's order
+
+	Scale, Min, SumW [Groups]float32 // results and inputs, see each kernel
+	Sigma            [Groups]float32 // mean square of the weights around the group
+
+	Table [32]float32 // non-uniform codes: [0] the lowest, [k] the step to code k, [16+k] the midpoint below it
+	Steps [40]float32 // candidate factors
+
+	N, NSteps int64
+	Lo, Hi, C float32 // code limits and an offset, see each kernel
+	InvN      float32 // 1/N
+
+	// Tiny is the magnitude below which a group counts as zero, Signs is -0 and
+	// One is 1: constants that the assembly takes from here. Init sets them.
+	Tiny, Signs, One float32
+}
+
+// Init sets the constants that kernels read.
+func (t *Tile) Init() {
+	t.Tiny, t.Signs, t.One = 1e-15, negativeZero(), 1
+}
+
+// SetN sets the length of a group to n, 16 or 32.
+func (t *Tile) SetN(n int) {
+	t.N, t.InvN = int64(n), 1/float32(n)
+}
+
+// Set is one implementation of every kernel.
+type Set struct {
+	Name string
+
+	// Transpose lays 16 groups of n elements side by side: dst[16*i+g] = src[n*g+i].
+	Transpose func(dst, src *[512]float32, n int)
+
+	// WeightAbs sets W = C·rms + |X|, rms being the group's root mean square.
+	WeightAbs func(t *Tile)
+	// WeightImportance sets W = W·sqrt(Sigma + X²).
+	WeightImportance func(t *Tile)
+	// WeightSquare sets W = X².
+	WeightSquare func(t *Tile)
+
+	// MinMax sets Min and Scale to the least and the greatest X of each group.
+	MinMax func(t *Tile)
+	// AbsMax sets Scale to the X of greatest magnitude, the first of equals.
+	AbsMax func(t *Tile)
+
+	// ScaleMin finds Scale ≥ 0 and Min ≤ 0 that minimise Σ W·(Scale·l + Min - X)²
+	// with l in 0…Hi. Candidates are the least squares fits to the codes
+	// round(f/range·(X - lowest)), f in Steps[:NSteps]. SumW = Σ W.
+	ScaleMin func(t *Tile)
+	// ScaleMinAbs is ScaleMin with the absolute instead of the squared error.
+	ScaleMinAbs func(t *Tile)
+	// ScaleSymmetric finds Scale that minimises Σ W·(Scale·l - X)² with l in
+	// Lo…Hi. Candidates are the fits to the codes round(f/top·X), f in
+	// Steps[:NSteps], top the X of greatest magnitude. SumW = Σ W.
+	ScaleSymmetric func(t *Tile)
+	// ScaleDescent finds the same from the codes for Steps[0] by coordinate descent.
+	ScaleDescent func(t *Tile)
+	// ScaleTable finds the same for the codes of Table.
+	ScaleTable func(t *Tile)
+
+	// EncodeRound sets Codes = round((Src + Min)/Scale) limited to Lo…Hi, plus C.
+	// Scale must not be 0.
+	EncodeRound func(t *Tile)
+	// EncodeFloor sets Codes = floor((Src - Min)·Scale + C), at most Hi.
+	EncodeFloor func(t *Tile)
+	// EncodeAway sets Codes = Src·Scale rounded, halves away from zero. C must be ½.
+	EncodeAway func(t *Tile)
+	// EncodeTable sets Codes to the index of the code nearest to Src·Scale.
+	EncodeTable func(t *Tile)
+
+	// ExpandBF16 converts len(dst) bfloat16 values to float32. len(src) = 2·len(dst).
+	ExpandBF16 func(dst []float32, src []byte)
+	// Finite reports whether every |x| is below 2¹⁶, so that none is infinite,
+	// NaN, or too large for a float16 scale.
+	Finite func(x []float32) bool
+}
+
+// Sets lists the implementations that this CPU can run, the portable one first
+// and the fastest last.
+func Sets() []*Set { return sets }
+
+// Missing lists the names of implementations that this build or CPU lacks.
+func Missing() []string {
+	var missing []string
+	for _, name := range []string{"avx2", "avx512", "neon"} {
+		if find(name) == nil {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+var (
+	sets = append([]*Set{&generic}, native()...)
+	best = sets[len(sets)-1]
+)
+
+// Best returns the implementation in use: the fastest, or the one that the
+// environment variable PHI3CONV_CPU names, see [Select].
+func Best() *Set { return best }
+
+// Select makes the named implementation the one in use. An empty name means
+// the fastest. It must not be called while kernels run.
+func Select(name string) error {
+	if name == "" {
+		best = sets[len(sets)-1]
+		return nil
+	}
+	s := find(name)
+	if s == nil {
+		names := make([]string, len(sets))
+		for i := range sets {
+			names[i] = sets[i].Name
+		}
+		return fmt.Errorf("this CPU or build has no kernels %q; it has: %s", name, strings.Join(names, " "))
+	}
+	best = s
+	return nil
+}
+
+// SelectFromEnv calls [Select] with the environment variable PHI3CONV_CPU.
+func SelectFromEnv() error {
+	if err := Select(os.Getenv("PHI3CONV_CPU")); err != nil {
+		return fmt.Errorf("PHI3CONV_CPU: %w", err)
+	}
+	return nil
+}
+
+func find(name string) *Set {
+	for _, s := range sets {
+		if s.Name == name {
+			return s
+		}
+	}
+	return nil
+}

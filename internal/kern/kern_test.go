@@ -1,0 +1,268 @@
+package kern
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+func TestMain(m *testing.M) {
+	if missing := Missing(); len(missing) > 0 {
+		fmt.Printf("kern: not tested here, absent from this CPU or build: %s\n", strings.Join(missing, " "))
+	}
+	os.Exit(m.Run())
+}
+
+// The assembly addresses a Tile by numbers.
+func TestTileLayout(t *testing.T) {
+	var x Tile
+	for name, c := range map[string]struct {
+		got  uintptr
+		want uintptr
+	}{
+		"W": {unsafe.Offsetof(x.W), 2048}, "L": {unsafe.Offsetof(x.L), 4096}, "Src": {unsafe.Offsetof(x.Src), 6144},
+		"Codes": {unsafe.Offsetof(x.Codes), 8192}, "Scale": {unsafe.Offsetof(x.Scale), 10240}, "Min": {unsafe.Offsetof(x.Min), 10304},
+		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "Sigma": {unsafe.Offsetof(x.Sigma), 10432}, "Table": {unsafe.Offsetof(x.Table), 10496},
+		"Steps": {unsafe.Offsetof(x.Steps), 10624}, "N": {unsafe.Offsetof(x.N), 10784}, "NSteps": {unsafe.Offsetof(x.NSteps), 10792},
+		"Lo": {unsafe.Offsetof(x.Lo), 10800}, "Hi": {unsafe.Offsetof(x.Hi), 10804}, "C": {unsafe.Offsetof(x.C), 10808},
+		"InvN": {unsafe.Offsetof(x.InvN), 10812}, "Tiny": {unsafe.Offsetof(x.Tiny), 10816}, "Signs": {unsafe.Offsetof(x.Signs), 10820},
+		"One": {unsafe.Offsetof(x.One), 10824},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is at %d, the assembly has it at %d", name, c.got, c.want)
+		}
+	}
+}
+
+// randomTile fills a tile with weights of the kinds that quantizers meet:
+// Gaussian, heavy-tailed, all zero, constant, one-sided, one spike, denormal, large.
+func randomTile(r *rand.Rand, n int) *Tile {
+	t := new(Tile)
+	t.Init()
+	t.SetN(n)
+	for g := range Groups {
+		kind := r.IntN(10)
+		scale := float32(math.Exp(r.NormFloat64()*3 - 4))
+		constant := float32(r.NormFloat64()) * scale
+		for i := range n {
+			var v float32
+			switch kind {
+			default:
+				v = float32(r.NormFloat64()) * scale
+			case 0:
+				v = 0
+			case 1:
+				v = constant
+			case 2:
+				v = abs(float32(r.NormFloat64())) * scale
+			case 3:
+				if i == int(g) {
+					v = -scale
+				}
+			case 4:
+				v = float32(r.NormFloat64()) * 1e-40
+			case 5:
+				v = float32(r.NormFloat64()) * 2e4
+			case 6:
+				v = float32(r.IntN(31)-15) * scale // ties
+			}
+			t.Src[n*g+i] = v
+		}
+	}
+	for i := range t.Table[:16] {
+		t.Table[i] = float32(5 + r.IntN(30))
+	}
+	t.Table[0] = -127
+	v := t.Table[0]
+	for k := 1; k < 16; k++ {
+		t.Table[16+k] = v + t.Table[k]/2
+		v += t.Table[k]
+	}
+	for i := range t.Sigma {
+		t.Sigma[i] = r.Float32()
+	}
+	return t
+}
+
+// steps fills Steps with n factors from first in steps of delta.
+func (t *Tile) steps(n int, first, delta float32) {
+	t.NSteps = int64(n)
+	for i := range n {
+		t.Steps[i] = first + float32(delta*float32(i))
+	}
+}
+
+// cases are the kernels with the parameters that each needs.
+var cases = []struct {
+	name string
+	run  func(s *Set, t *Tile)
+}{
+	{"Transpose", func(s *Set, t *Tile) {}},
+	{"WeightAbs", func(s *Set, t *Tile) { t.C = 1; s.WeightAbs(t) }},
+	{"WeightImportance", func(s *Set, t *Tile) { s.WeightSquare(t); s.WeightImportance(t) }},
+	{"MinMax", func(s *Set, t *Tile) { s.MinMax(t) }},
+	{"AbsMax", func(s *Set, t *Tile) { s.AbsMax(t) }},
+	{"ScaleMin", func(s *Set, t *Tile) { t.C, t.Hi = 1, 15; t.steps(21, 14, 0.1); s.WeightAbs(t); s.ScaleMin(t) }},
+	{"ScaleMin/37", func(s *Set, t *Tile) { t.Hi = 31; t.steps(37, 30.1, 0.05); s.WeightSquare(t); s.ScaleMin(t) }},
+	{"ScaleMinAbs", func(s *Set, t *Tile) { t.C, t.Hi = 0, 3; t.steps(16, 2.5, 0.1); s.WeightAbs(t); s.ScaleMinAbs(t) }},
+	{"ScaleSymmetric", func(s *Set, t *Tile) {
+		t.Lo, t.Hi = -32, 31
+		t.steps(19, -32.9, 0.1)
+		s.WeightSquare(t)
+		s.ScaleSymmetric(t)
+	}},
+	{"ScaleDescent", func(s *Set, t *Tile) { t.Lo, t.Hi = -4, 3; t.steps(1, -4, 0); s.WeightSquare(t); s.ScaleDescent(t) }},
+	{"ScaleTable", func(s *Set, t *Tile) { t.steps(15, -134, 1); s.WeightSquare(t); s.ScaleTable(t) }},
+	{"EncodeRound", func(s *Set, t *Tile) {
+		t.Lo, t.Hi, t.C = -4, 3, 4
+		for g := range Groups {
+			t.Scale[g] = max(1e-20, abs(t.Src[16*g])/5)
+			t.Min[g] = t.Src[16*g+3]
+		}
+		s.EncodeRound(t)
+	}},
+	{"EncodeFloor", func(s *Set, t *Tile) { t.Hi, t.C = 15, 8.5; inverseScales(s, t, -8); s.EncodeFloor(t) }},
+	{"EncodeAway", func(s *Set, t *Tile) { t.C = 0.5; inverseScales(s, t, 127); s.EncodeAway(t) }},
+	{"EncodeTable", func(s *Set, t *Tile) { inverseScales(s, t, -127); s.EncodeTable(t) }},
+}
+
+func inverseScales(s *Set, t *Tile, code float32) {
+	s.AbsMax(t)
+	for g := range Groups {
+		if t.Scale[g] != 0 && abs(t.Scale[g]) > 1e-30 {
+			t.Scale[g] = code / t.Scale[g]
+		} else {
+			t.Scale[g] = 0
+		}
+	}
+}
+
+// Every set computes the same bits as the portable one.
+func TestSetsAgree(t *testing.T) {
+	for _, s := range Sets() {
+		for _, c := range cases {
+			t.Run(s.Name+"/"+c.name, func(t *testing.T) {
+				r := rand.New(rand.NewPCG(1, 2))
+				for round := range 200 {
+					n := 16 << (round % 2)
+					want := randomTile(r, n)
+					got := new(Tile)
+					*got = *want
+					generic.Transpose(&want.X, &want.Src, n)
+					s.Transpose(&got.X, &got.Src, n)
+					c.run(&generic, want)
+					c.run(s, got)
+					want.L, got.L = [512]float32{}, [512]float32{}
+					if err := sameTile(want, got); err != "" {
+						t.Fatalf("round %d, N %d: %s", round, n, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+func sameTile(want, got *Tile) string {
+	w, g := reflect.ValueOf(want).Elem(), reflect.ValueOf(got).Elem()
+	for f := range w.NumField() {
+		if a, b := w.Field(f).Interface(), g.Field(f).Interface(); a != b {
+			name := w.Type().Field(f).Name
+			if w.Field(f).Kind() == reflect.Array {
+				for i := range w.Field(f).Len() {
+					if a, b := w.Field(f).Index(i).Interface(), g.Field(f).Index(i).Interface(); a != b {
+						return fmt.Sprintf("%s[%d] = %v, want %v", name, i, b, a)
+					}
+				}
+			}
+			return fmt.Sprintf("%s = %v, want %v", name, b, a)
+		}
+	}
+	return ""
+}
+
+func TestExpandBF16(t *testing.T) {
+	src := make([]byte, 2<<16)
+	for i := range 1 << 16 {
+		binary.LittleEndian.PutUint16(src[2*i:], uint16(i))
+	}
+	for _, s := range Sets() {
+		for _, part := range [][2]int{{0, 1 << 16}, {3, 40}, {5, 6}, {7, 7}, {1, 70}} {
+			dst := make([]float32, part[1]-part[0]+1)
+			dst[len(dst)-1] = 42
+			s.ExpandBF16(dst[:len(dst)-1], src[2*part[0]:2*part[1]])
+			for i, v := range dst[:len(dst)-1] {
+				if math.Float32bits(v) != uint32(part[0]+i)<<16 {
+					t.Fatalf("%s: %#x became %#x", s.Name, part[0]+i, math.Float32bits(v))
+				}
+			}
+			if dst[len(dst)-1] != 42 {
+				t.Fatalf("%s: wrote past the end of %d values", s.Name, len(dst)-1)
+			}
+		}
+	}
+}
+
+func TestFinite(t *testing.T) {
+	bad := []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 65536, -70000, math.Float32frombits(0x7f800001)}
+	for _, s := range Sets() {
+		for n := range 70 {
+			x := make([]float32, n)
+			for i := range x {
+				x[i] = 65535 * (1 - 2*float32(i%2))
+			}
+			if !s.Finite(x) {
+				t.Fatalf("%s: %d good values refused", s.Name, n)
+			}
+			for i := range x {
+				good := x[i]
+				for _, v := range bad {
+					x[i] = v
+					if s.Finite(x) {
+						t.Fatalf("%s: %v at %d of %d not found", s.Name, v, i, n)
+					}
+				}
+				x[i] = good
+			}
+		}
+	}
+}
+
+func TestSelect(t *testing.T) {
+	defer func() { best = sets[len(sets)-1] }()
+	for _, s := range Sets() {
+		if err := Select(s.Name); err != nil || Best() != s {
+			t.Errorf("Select(%q): %v, in use %s", s.Name, err, Best().Name)
+		}
+	}
+	if err := Select("sse9"); err == nil {
+		t.Error("an unknown name was accepted")
+	}
+}
+
+func BenchmarkKernels(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	tile := new(Tile)
+	tile.Init()
+	tile.SetN(32)
+	for i := range tile.Src {
+		tile.Src[i] = float32(r.NormFloat64()) * 0.02
+	}
+	copy(tile.Table[:], randomTile(r, 32).Table[:])
+	for _, s := range Sets() {
+		for _, c := range cases {
+			b.Run(s.Name+"/"+c.name, func(b *testing.B) {
+				s.Transpose(&tile.X, &tile.Src, 32)
+				for b.Loop() {
+					c.run(s, tile)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/512, "ns/weight")
+			})
+		}
+	}
+}

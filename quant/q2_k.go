@@ -1,0 +1,63 @@
+package quant
+
+// Q2_K: 256 weights in 84 bytes: 16 groups of 16, y = d·sc·q - dmin·mn.
+//
+//	byte 0…15   sc in the low nibble of byte g, mn in the high one
+//	byte 16…79  the codes, see packPairs
+//	byte 80…81  d, float16
+//	byte 82…83  dmin, float16
+
+func dequantizeQ2_K(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[256:], src[84:] {
+		d, dmin := getF16(src[80:]), getF16(src[82:])
+		for g, b := range src[:16] {
+			scale, min := d*float32(b&15), float32(dmin*float32(b>>4))
+			for i := 16 * g; i < 16*g+16; i++ {
+				dst[i] = float32(scale*float32(getPair(src[16:80], i))) - min
+			}
+		}
+	}
+}
+
+func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
+	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
+		s.load(src[:256], 16)
+		s.Lo, s.Hi = 0, 3
+		if imp == nil {
+			s.C = 0
+			s.WeightAbs(&s.Tile)
+			s.candidates(16, 2.5, 0.1)
+			s.ScaleMinAbs(&s.Tile)
+		} else {
+			s.setSigma(256, 1)
+			s.loadImportance(imp[:256])
+			s.candidates(37, 2.1, 0.05)
+			s.ScaleMin(&s.Tile)
+			imp = imp[256:]
+		}
+		var scales, mins [16]byte
+		d, dmin := s.groupScales(scales[:], mins[:], 0, 15, imp != nil)
+		d, dmin = putF16(dst[80:], d), putF16(dst[82:], dmin)
+		for g := range 16 {
+			dst[g] = scales[g] | mins[g]<<4
+			s.setScale(g, d*float32(scales[g]), dmin*float32(mins[g]))
+		}
+		s.C = 0
+		s.EncodeRound(&s.Tile)
+		packPairs(dst[16:80], s.Codes[:256])
+	}
+}
+
+// packPairs stores the low two bits of 256 codes: code 128·h + 32·j + i in bits
+// 2j and 2j+1 of byte 32·h + i.
+func packPairs(dst []byte, codes []int32) {
+	for h := range 2 {
+		c, out := codes[128*h:128*h+128], dst[32*h:32*h+32]
+		for i := range out {
+			out[i] = byte(c[i]&3 | c[i+32]&3<<2 | c[i+64]&3<<4 | c[i+96]&3<<6)
+		}
+	}
+}
+
+// getPair returns the two bits of weight i that packPairs stored.
+func getPair(b []byte, i int) byte { return b[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3 }

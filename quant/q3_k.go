@@ -1,0 +1,72 @@
+package quant
+
+// Q3_K: 256 weights in 110 bytes: 16 groups of 16, y = d·sc·(q - 4).
+//
+//	byte 0…31     the third bits: bit i/32 of byte i%32 is weight i's
+//	byte 32…95    the low two bits, as in Q2_K
+//	byte 96…107   sc + 32 of each group, 6 bits each, see putScale6
+//	byte 108…109  d, float16
+
+func dequantizeQ3_K(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[256:], src[110:] {
+		d := getF16(src[108:])
+		for g := range 16 {
+			scale := d * float32(getScale6(src[96:108], g)-32)
+			for i := 16 * g; i < 16*g+16; i++ {
+				q := getPair(src[32:96], i) | src[i%32]>>(i/32)&1<<2
+				dst[i] = scale * float32(int(q)-4)
+			}
+		}
+	}
+}
+
+// getScale6 returns group g's six bits from the 12 bytes of Q3_K: the low four in
+// a nibble of byte g%8, low for the first eight; the high two in byte 8 + g%4.
+func getScale6(b []byte, g int) int {
+	return int(b[g%8]>>(g/8*4)&15 | b[8+g%4]>>(g/4*2)&3<<4)
+}
+
+// putScale6 is the inverse of getScale6. b must be zero at first.
+func putScale6(b []byte, g, v int) {
+	b[g%8] |= byte(v & 15 << (g / 8 * 4))
+	b[8+g%4] |= byte(v >> 4 << (g / 4 * 2))
+}
+
+func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
+	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
+		s.load(src[:256], 16)
+		var scales [16]int
+		var d float32
+		if imp == nil {
+			s.WeightSquare(&s.Tile)
+			s.Lo, s.Hi = -4, 3
+			s.candidates(1, -4, 0)
+			s.ScaleDescent(&s.Tile)
+			d = signedScales(scales[:], s.Scale[:], 32)
+		} else {
+			s.setSigma(256, 2)
+			s.loadImportance(imp[:256])
+			s.symmetricCandidates(4)
+			s.ScaleSymmetric(&s.Tile)
+			d = weightedSignedScales(scales[:], s.Scale[:], s.SumW[:], 32)
+			imp = imp[256:]
+		}
+		d = putF16(dst[108:], d)
+		clear(dst[96:108])
+		for g, sc := range scales {
+			putScale6(dst[96:108], g, sc+32)
+			s.setScale(g, d*float32(sc), 0)
+		}
+		s.C = 4
+		s.EncodeRound(&s.Tile)
+		third := dst[:32]
+		for i := range third {
+			var bits int32
+			for j := range 8 {
+				bits |= s.Codes[32*j+i] >> 2 << j
+			}
+			third[i] = byte(bits)
+		}
+		packPairs(dst[32:96], s.Codes[:256])
+	}
+}

@@ -1,0 +1,69 @@
+package quant
+
+// Q4_1: 32 weights in 20 bytes, y = d·q + m.
+//
+//	byte 0…1   d, float16
+//	byte 2…3   m, float16
+//	byte 4…19  the codes, as in Q4_0
+
+func dequantizeQ4_1(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[32:], src[20:] {
+		d, m := getF16(src), getF16(src[2:])
+		for i, b := range src[4:20] {
+			dst[i] = float32(d*float32(b&15)) + m
+			dst[i+16] = float32(d*float32(b>>4)) + m
+		}
+	}
+}
+
+func quantizeQ4_1(dst []byte, src, imp []float32, s *scratch) {
+	quantizeAffine32(dst, src, imp, s, 15, 20, func(dst []byte, codes []int32) {
+		packNibbles(dst[4:20], codes)
+	})
+}
+
+// quantizeAffine32 encodes blocks of 32 with a scale, a minimum and codes 0…top.
+// pack stores a block's codes.
+//
+// Without importance the codes span the block's range exactly: ggml's reference rule.
+func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockBytes int, pack func(dst []byte, codes []int32)) {
+	sigma := float32(0)
+	if imp != nil {
+		sigma = meanSquare(src)
+	}
+	for len(src) > 0 {
+		n := min(len(src), 512)
+		s.load(src[:n], 32)
+		s.Lo, s.Hi = 0, float32(top)
+		if imp == nil {
+			s.MinMax(&s.Tile)
+			for g := range n / 32 {
+				d := (s.Scale[g] - s.Min[g]) / float32(top)
+				putF16(dst[g*blockBytes:], d)
+				putF16(dst[g*blockBytes+2:], s.Min[g])
+				s.Scale[g] = inverseOrZero(d)
+			}
+			s.C = 0.5
+			s.EncodeFloor(&s.Tile)
+		} else {
+			for g := range s.Sigma {
+				s.Sigma[g] = sigma
+			}
+			s.loadImportance(imp[:n])
+			s.candidates(37, float32(top)-0.9, 0.05)
+			s.ScaleMin(&s.Tile)
+			for g := range n / 32 {
+				d := putF16(dst[g*blockBytes:], s.Scale[g])
+				m := putF16(dst[g*blockBytes+2:], s.Min[g])
+				s.setScale(g, d, -m)
+			}
+			s.C = 0
+			s.EncodeRound(&s.Tile)
+			imp = imp[n:]
+		}
+		for g := range n / 32 {
+			pack(dst[g*blockBytes:], s.Codes[32*g:32*g+32])
+		}
+		dst, src = dst[n/32*blockBytes:], src[n:]
+	}
+}

@@ -1,0 +1,101 @@
+package quant
+
+// Q4_K: 256 weights in 144 bytes: 8 groups of 32, y = d·sc·q - dmin·mn.
+//
+//	byte 0…1     d, float16
+//	byte 2…3     dmin, float16
+//	byte 4…15    sc and mn of each group, 6 bits each, see putScaleMin
+//	byte 16…143  32 bytes for each pair of groups: the even group in the low nibbles
+
+func dequantizeQ4_K(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[256:], src[144:] {
+		d, dmin := getF16(src), getF16(src[2:])
+		for g := range 8 {
+			sc, mn := getScaleMin(src[4:16], g)
+			scale, min := d*float32(sc), float32(dmin*float32(mn))
+			shift := 4 * (g & 1)
+			for i, b := range src[16+g/2*32 : 48+g/2*32] {
+				dst[32*g+i] = float32(scale*float32(b>>shift&15)) - min
+			}
+		}
+	}
+}
+
+func quantizeQ4_K(dst []byte, src, imp []float32, s *scratch) {
+	quantizeScaleMin6(dst, src, imp, s, 15, 144, func(s *scratch) { s.candidates(21, 14, 0.1) }, func(dst []byte, codes []int32) {
+		packNibblePairs(dst[16:144], codes)
+	})
+}
+
+// packNibblePairs stores the low four bits of 256 codes as Q4_K and Q5_K do.
+func packNibblePairs(dst []byte, codes []int32) {
+	for p := range 4 {
+		lo, hi, out := codes[64*p:64*p+32], codes[64*p+32:64*p+64], dst[32*p:32*p+32]
+		for i := range out {
+			out[i] = byte(lo[i]&15 | hi[i]<<4)
+		}
+	}
+}
+
+// getScaleMin returns group g's scale and minimum from the 12 bytes of Q4_K and
+// Q5_K: groups 0…3 have theirs in the low six bits of bytes g and g+4; groups 4…7
+// have the low four bits in byte g+4 and the high two in the top of bytes g-4 and g.
+func getScaleMin(b []byte, g int) (scale, min byte) {
+	if g < 4 {
+		return b[g] & 63, b[g+4] & 63
+	}
+	return b[g+4]&15 | b[g-4]>>6<<4, b[g+4]>>4 | b[g]>>6<<4
+}
+
+// putScaleMin is the inverse of getScaleMin. b must be zero at first.
+func putScaleMin(b []byte, g int, scale, min byte) {
+	if g < 4 {
+		b[g] |= scale
+		b[g+4] |= min
+		return
+	}
+	b[g+4] = scale&15 | min<<4
+	b[g-4] |= scale >> 4 << 6
+	b[g] |= min >> 4 << 6
+}
+
+// quantizeScaleMin6 encodes Q4_K and Q5_K: 8 groups of 32 with 6-bit scales and
+// minima, codes 0…top. plain sets the candidates for the search without
+// importance; pack stores a super-block's codes.
+func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, top, blockBytes int, plain func(*scratch), pack func(dst []byte, codes []int32)) {
+	for len(src) > 0 {
+		n := min(len(src), 512)
+		s.load(src[:n], 32)
+		s.Lo, s.Hi = 0, float32(top)
+		if imp == nil {
+			s.C = 1
+			s.WeightAbs(&s.Tile)
+			plain(s)
+		} else {
+			s.setSigma(256, 2)
+			s.loadImportance(imp[:n])
+			s.candidates(37, float32(top)-0.9, 0.05)
+		}
+		s.ScaleMin(&s.Tile)
+		for b := range n / 256 {
+			out := dst[b*blockBytes:]
+			var scales, mins [8]byte
+			d, dmin := s.groupScales(scales[:], mins[:], 8*b, 63, imp != nil)
+			d, dmin = putF16(out, d), putF16(out[2:], dmin)
+			clear(out[4:16])
+			for g := range 8 {
+				putScaleMin(out[4:16], g, scales[g], mins[g])
+				s.setScale(8*b+g, d*float32(scales[g]), dmin*float32(mins[g]))
+			}
+		}
+		s.C = 0
+		s.EncodeRound(&s.Tile)
+		for b := range n / 256 {
+			pack(dst[b*blockBytes:], s.Codes[256*b:256*b+256])
+		}
+		dst, src = dst[n/256*blockBytes:], src[n:]
+		if imp != nil {
+			imp = imp[n:]
+		}
+	}
+}

@@ -1,0 +1,27 @@
+package quant
+
+import "encoding/binary"
+
+// Q5_1: 32 weights in 24 bytes, y = d·q + m.
+//
+//	byte 0…1   d, float16
+//	byte 2…3   m, float16
+//	byte 4…7   the fifth bits, as in Q5_0
+//	byte 8…23  the low four bits, as in Q4_0
+
+func dequantizeQ5_1(dst []float32, src []byte) {
+	for ; len(dst) > 0; dst, src = dst[32:], src[24:] {
+		d, m, high := getF16(src), getF16(src[2:]), binary.LittleEndian.Uint32(src[4:])
+		for i, b := range src[8:24] {
+			dst[i] = float32(d*float32(b&15|byte(high>>i&1)<<4)) + m
+			dst[i+16] = float32(d*float32(b>>4|byte(high>>(i+16)&1)<<4)) + m
+		}
+	}
+}
+
+func quantizeQ5_1(dst []byte, src, imp []float32, s *scratch) {
+	quantizeAffine32(dst, src, imp, s, 31, 24, func(dst []byte, codes []int32) {
+		binary.LittleEndian.PutUint32(dst[4:], fifthBits(codes))
+		packNibbles(dst[8:24], codes)
+	})
+}

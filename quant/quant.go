@@ -1,0 +1,204 @@
+package quant
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+)
+
+// Type is an element type that a tensor can be stored in. The zero value is F32.
+type Type uint8
+
+// The types, under ggml's names. Their order is this package's own: files
+// carry the number that [Type.GGML] returns.
+const (
+	F32 Type = iota
+	F16
+	BF16
+	Q4_0
+	Q4_1
+	Q5_0
+	Q5_1
+	Q8_0
+	Q2_K
+	Q3_K
+	Q4_K
+	Q5_K
+	Q6_K
+	IQ4_NL
+	IQ4_XS
+)
+
+// spec is one row of the table of types.
+type spec struct {
+	name  string
+	ggml  uint32 // ggml's enum ggml_type, the number in a GGUF file
+	elems int    // elements in a block
+	bytes int    // bytes in a block
+
+	// dequantize decodes len(dst)/elems blocks.
+	dequantize func(dst []float32, src []byte)
+	// quantize encodes one row of len(src) elements, a multiple of elems.
+	// imp is nil or holds one weight ≥ 0 for each column. s is scratch space.
+	quantize func(dst []byte, src, imp []float32, s *scratch)
+}
+
+// types is the table of types: a new block type is its own file and one line here.
+var types = [...]spec{
+	F32:    {"F32", 0, 1, 4, dequantizeF32, quantizeF32},
+	F16:    {"F16", 1, 1, 2, dequantizeF16, quantizeF16},
+	BF16:   {"BF16", 30, 1, 2, dequantizeBF16, quantizeBF16},
+	Q4_0:   {"Q4_0", 2, 32, 18, dequantizeQ4_0, quantizeQ4_0},
+	Q4_1:   {"Q4_1", 3, 32, 20, dequantizeQ4_1, quantizeQ4_1},
+	Q5_0:   {"Q5_0", 6, 32, 22, dequantizeQ5_0, quantizeQ5_0},
+	Q5_1:   {"Q5_1", 7, 32, 24, dequantizeQ5_1, quantizeQ5_1},
+	Q8_0:   {"Q8_0", 8, 32, 34, dequantizeQ8_0, quantizeQ8_0},
+	Q2_K:   {"Q2_K", 10, 256, 84, dequantizeQ2_K, quantizeQ2_K},
+	Q3_K:   {"Q3_K", 11, 256, 110, dequantizeQ3_K, quantizeQ3_K},
+	Q4_K:   {"Q4_K", 12, 256, 144, dequantizeQ4_K, quantizeQ4_K},
+	Q5_K:   {"Q5_K", 13, 256, 176, dequantizeQ5_K, quantizeQ5_K},
+	Q6_K:   {"Q6_K", 14, 256, 210, dequantizeQ6_K, quantizeQ6_K},
+	IQ4_NL: {"IQ4_NL", 20, 32, 18, dequantizeIQ4_NL, quantizeIQ4_NL},
+	IQ4_XS: {"IQ4_XS", 23, 256, 136, dequantizeIQ4_XS, quantizeIQ4_XS},
+}
+
+// Types lists every type, in the order of the constants.
+func Types() []Type {
+	all := make([]Type, len(types))
+	for i := range all {
+		all[i] = Type(i)
+	}
+	return all
+}
+
+// String returns ggml's name, such as "Q4_K".
+func (t Type) String() string {
+	if int(t) >= len(types) {
+		return fmt.Sprintf("Type(%d)", uint8(t))
+	}
+	return types[t].name
+}
+
+// GGML returns the type's number in ggml's enum ggml_type, which GGUF files carry.
+func (t Type) GGML() uint32 { return types[t].ggml }
+
+// BlockLen returns the number of elements in a block: 1 for F32, F16 and BF16,
+// 32 or 256 for the others. A row's length must be a multiple of it.
+func (t Type) BlockLen() int { return types[t].elems }
+
+// BlockBytes returns the number of bytes in a block.
+func (t Type) BlockBytes() int { return types[t].bytes }
+
+// BitsPerWeight returns the storage cost of an element in bits.
+func (t Type) BitsPerWeight() float64 {
+	return 8 * float64(types[t].bytes) / float64(types[t].elems)
+}
+
+// IsQuantized reports whether the type has blocks with shared scales, which is
+// every type but F32, F16 and BF16.
+func (t Type) IsQuantized() bool { return types[t].elems > 1 }
+
+// Size returns the number of bytes that n elements take. n must be a multiple of [Type.BlockLen].
+func (t Type) Size(n int64) int64 {
+	return n / int64(types[t].elems) * int64(types[t].bytes)
+}
+
+// ByName finds a type by its name in any case, such as "q4_K".
+func ByName(name string) (Type, error) {
+	for i := range types {
+		if strings.EqualFold(types[i].name, name) {
+			return Type(i), nil
+		}
+	}
+	names := make([]string, len(types))
+	for i := range types {
+		names[i] = types[i].name
+	}
+	return 0, fmt.Errorf("unknown tensor type %q; known: %s", name, strings.Join(names, " "))
+}
+
+// ByGGML finds a type by its number in a GGUF file. ok is false for numbers
+// that this package does not read; [GGMLName] names them.
+func ByGGML(id uint32) (t Type, ok bool) {
+	for i := range types {
+		if types[i].ggml == id {
+			return Type(i), true
+		}
+	}
+	return 0, false
+}
+
+// GGMLName returns ggml's name for a type number, whether or not this package
+// reads that type, or "unknown type N".
+func GGMLName(id uint32) string {
+	if t, ok := ByGGML(id); ok {
+		return t.String()
+	}
+	if name, ok := otherGGMLTypes[id]; ok {
+		return name
+	}
+	return fmt.Sprintf("unknown type %d", id)
+}
+
+// otherGGMLTypes are the types of ggml that this package does not read, so that
+// an error can say what a file holds.
+var otherGGMLTypes = map[uint32]string{
+	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
+	21: "IQ3_S", 22: "IQ2_S", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
+	29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
+}
+
+// Dequantize decodes src into dst as float32. len(dst) must be a multiple of
+// the block length and src must hold as many blocks.
+func (t Type) Dequantize(dst []float32, src []byte) {
+	s := &types[t]
+	if len(dst)%s.elems != 0 || len(dst)/s.elems*s.bytes != len(src) {
+		panic(fmt.Sprintf("quant: %s: %d elements do not fit %d bytes", s.name, len(dst), len(src)))
+	}
+	s.dequantize(dst, src)
+}
+
+// Quantize encodes a matrix of rows with cols columns each, stored row by row
+// in src, into dst. cols must be a multiple of the block length and dst as long
+// as [Type.Size] of len(src).
+//
+// imp is nil or gives each column a weight ≥ 0, its importance: the encoder
+// then minimises the squared error weighted by it, in the manner of llama.cpp's
+// importance matrix (the mean square of the activations that meet the column).
+// Without it each type uses the weighting that ggml's reference encoder uses.
+//
+// The values must pass [CheckRange]. The result depends on the
+// input only: not on the CPU nor on how rows are split over calls.
+func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
+	s := &types[t]
+	if cols <= 0 || cols%s.elems != 0 || len(src)%cols != 0 || len(src)/s.elems*s.bytes != len(dst) || (imp != nil && len(imp) != cols) {
+		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",
+			s.name, len(src), cols, len(imp), len(dst)))
+	}
+	rowBytes := cols / s.elems * s.bytes
+	sc := getScratch()
+	defer scratchPool.Put(sc)
+	for len(src) > 0 {
+		s.quantize(dst[:rowBytes], src[:cols], imp, sc)
+		dst, src = dst[rowBytes:], src[cols:]
+	}
+}
+
+// Limit is the magnitude from which [CheckRange] refuses a weight: block scales
+// are float16.
+const Limit = 1 << 16
+
+// CheckRange returns the index of the first value that is NaN, infinite or of
+// magnitude [Limit] or more, or -1. Such values cannot be quantized.
+func CheckRange(x []float32) int {
+	if kern.Best().Finite(x) {
+		return -1
+	}
+	for i, v := range x {
+		if !(abs(v) < Limit) {
+			return i
+		}
+	}
+	return -1
+}

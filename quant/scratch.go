@@ -1,0 +1,133 @@
+package quant
+
+import (
+	"encoding/binary"
+	"math"
+	"sync"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/x448/float16"
+)
+
+// scratch is what encoding a row needs: a tile of 16 groups and the kernels in use.
+type scratch struct {
+	kern.Tile
+	*kern.Set
+}
+
+var scratchPool = sync.Pool{New: func() any {
+	s := new(scratch)
+	s.Init()
+	return s
+}}
+
+func getScratch() *scratch {
+	s := scratchPool.Get().(*scratch)
+	s.Set = kern.Best()
+	return s
+}
+
+// load lays the first 16 groups of n weights in src side by side; missing ones are zero.
+func (s *scratch) load(src []float32, n int) {
+	s.SetN(n)
+	fill(s.Src[:kern.Groups*n], src)
+	s.Transpose(&s.X, &s.Src, n)
+}
+
+// loadImportance sets W to imp·sqrt(Sigma + X²), the weighting of ggml's
+// encoders for importance matrices. Sigma must be set.
+func (s *scratch) loadImportance(imp []float32) {
+	s.loadWeights(imp)
+	s.WeightImportance(&s.Tile)
+}
+
+// loadWeights sets W to imp.
+func (s *scratch) loadWeights(imp []float32) {
+	fill(s.L[:kern.Groups*s.N], imp)
+	s.Transpose(&s.W, &s.L, int(s.N))
+}
+
+// fill copies src to dst and zeroes what src does not reach.
+func fill(dst, src []float32) {
+	clear(dst[copy(dst, src):])
+}
+
+// setSigma sets Sigma for each run of groups that shares a super-block of size
+// elements, to factor times the mean square of its weights.
+func (s *scratch) setSigma(size int, factor float32) {
+	perBlock := size / int(s.N)
+	for g := 0; g < kern.Groups; g += perBlock {
+		at := g * int(s.N)
+		v := factor * meanSquare(s.Src[at:at+size])
+		for i := range perBlock {
+			s.Sigma[g+i] = v
+		}
+	}
+}
+
+// meanSquare returns the mean of x², summed in four interleaved parts.
+func meanSquare(x []float32) float32 {
+	var sum [4]float32
+	for i, v := range x {
+		sum[i&3] += float32(v * v)
+	}
+	return ((sum[0] + sum[1]) + (sum[2] + sum[3])) / float32(len(x))
+}
+
+// candidates sets Steps to first, first+delta, … n times. The products are
+// rounded before they are added.
+func (s *scratch) candidates(n int, first, delta float32) {
+	s.NSteps = int64(n)
+	for i := range n {
+		s.Steps[i] = first + float32(delta*float32(i))
+	}
+}
+
+// symmetricCandidates sets Steps to -levels and to 18 values around it, and the
+// code limits to -levels … levels-1. The negative sign gives the weight of
+// greatest magnitude the code that reaches furthest.
+func (s *scratch) symmetricCandidates(levels int) {
+	n := float32(levels)
+	s.Lo, s.Hi = -n, n-1
+	s.Steps[0] = -n
+	s.NSteps = 1
+	for i := -9; i <= 9; i++ {
+		if i != 0 {
+			s.Steps[s.NSteps] = -(n + float32(0.1*float32(i)))
+			s.NSteps++
+		}
+	}
+}
+
+// unused is the scale of a group whose stored scale is 0: it makes every code 0.
+var unused = float32(math.Inf(1))
+
+// toF16 rounds to float16; values beyond its range become the largest.
+func toF16(x float32) uint16 {
+	const largest = 65504
+	return float16.Fromfloat32(min(max(x, -largest), largest)).Bits()
+}
+
+func fromF16(b uint16) float32 { return float16.Frombits(b).Float32() }
+
+// putF16 stores x as float16 and returns the value that a reader will see.
+func putF16(dst []byte, x float32) float32 {
+	bits := toF16(x)
+	binary.LittleEndian.PutUint16(dst, bits)
+	return fromF16(bits)
+}
+
+func getF16(src []byte) float32 { return fromF16(binary.LittleEndian.Uint16(src)) }
+
+// inverseOrZero returns 1/x, or 0 where that is not finite.
+func inverseOrZero(x float32) float32 {
+	if inv := 1 / x; abs(inv) <= math.MaxFloat32 {
+		return inv
+	}
+	return 0
+}
+
+// nearest rounds to the nearest integer, halves to even.
+func nearest(x float32) int { return int(math.RoundToEven(float64(x))) }
+
+func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
