@@ -185,14 +185,14 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 	}
 }
 
-// Limit is the magnitude from which [CheckRange] refuses a weight: block scales
-// are float16.
-const Limit = 1 << 16
+// Limit is the magnitude from which [CheckRange] refuses a weight: it would
+// become infinite as a float16, which the scales of blocks are.
+const Limit = 65520
 
 // CheckRange returns the index of the first value that is NaN, infinite or of
 // magnitude [Limit] or more, or -1. Such values cannot be quantized.
 func CheckRange(x []float32) int {
-	if kern.Best().Finite(x) {
+	if kern.Best().Below(x, Limit) {
 		return -1
 	}
 	for i, v := range x {

@@ -32,8 +32,8 @@ var avx2 = Set{
 	EncodeFloor:      encodeFloorAVX2,
 	EncodeAway:       encodeAwayAVX2,
 	EncodeTable:      encodeTableAVX2,
-	ExpandBF16:       expandBF16,
-	Finite:           finite,
+	ExpandBF16:       expand,
+	Below:            allBelow,
 }
 
 var avx512 = Set{
@@ -53,9 +53,31 @@ var avx512 = Set{
 	EncodeFloor:      encodeFloorAVX512,
 	EncodeAway:       encodeAwayAVX512,
 	EncodeTable:      encodeTableAVX512,
-	ExpandBF16:       expandBF16,
-	Finite:           finite,
+	ExpandBF16:       expand,
+	Below:            allBelow,
 }
+
+// expand and allBelow give the assembly multiples of 16 and do the rest themselves.
+
+func expand(dst []float32, src []byte) {
+	n := len(dst) &^ 15
+	src = src[:2*len(dst)]
+	if n > 0 {
+		expandBF16AVX2(&dst[0], &src[0], n)
+	}
+	expandBF16(dst[n:], src[2*n:])
+}
+
+func allBelow(x []float32, limit float32) bool {
+	n := len(x) &^ 15
+	return (n == 0 || belowAVX2(&x[0], n, limit)) && below(x[n:], limit)
+}
+
+//go:noescape
+func expandBF16AVX2(dst *float32, src *byte, n int)
+
+//go:noescape
+func belowAVX2(x *float32, n int, limit float32) bool
 
 //go:noescape
 func transposeAVX2(dst, src *[512]float32, n int)

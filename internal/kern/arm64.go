@@ -22,9 +22,31 @@ var neon = Set{
 	EncodeFloor:      encodeFloorNEON,
 	EncodeAway:       encodeAwayNEON,
 	EncodeTable:      encodeTableNEON,
-	ExpandBF16:       expandBF16,
-	Finite:           finite,
+	ExpandBF16:       expand,
+	Below:            allBelow,
 }
+
+// expand and allBelow give the assembly multiples of 16 and do the rest themselves.
+
+func expand(dst []float32, src []byte) {
+	n := len(dst) &^ 15
+	src = src[:2*len(dst)]
+	if n > 0 {
+		expandBF16NEON(&dst[0], &src[0], n)
+	}
+	expandBF16(dst[n:], src[2*n:])
+}
+
+func allBelow(x []float32, limit float32) bool {
+	n := len(x) &^ 15
+	return (n == 0 || belowNEON(&x[0], n, limit)) && below(x[n:], limit)
+}
+
+//go:noescape
+func expandBF16NEON(dst *float32, src *byte, n int)
+
+//go:noescape
+func belowNEON(x *float32, n int, limit float32) bool
 
 //go:noescape
 func transposeNEON(dst, src *[512]float32, n int)

@@ -25,7 +25,7 @@ var generic = Set{
 	EncodeAway:       encodeAway,
 	EncodeTable:      encodeTable,
 	ExpandBF16:       expandBF16,
-	Finite:           finite,
+	Below:            below,
 }
 
 func negativeZero() float32 { return math.Float32frombits(1 << 31) }
@@ -326,11 +326,11 @@ func expandBF16(dst []float32, src []byte) {
 	}
 }
 
-func finite(x []float32) bool {
-	const limit = (127 + 16) << 23 // the bits of 2¹⁶
-	ok := true
+func below(x []float32, limit float32) bool {
 	for _, v := range x {
-		ok = ok && math.Float32bits(v)&^(1<<31) < limit
+		if !(abs(v) < limit) {
+			return false
+		}
 	}
-	return ok
+	return true
 }

@@ -98,9 +98,8 @@ type Set struct {
 
 	// ExpandBF16 converts len(dst) bfloat16 values to float32. len(src) = 2·len(dst).
 	ExpandBF16 func(dst []float32, src []byte)
-	// Finite reports whether every |x| is below 2¹⁶, so that none is infinite,
-	// NaN, or too large for a float16 scale.
-	Finite func(x []float32) bool
+	// Below reports whether |v| < limit for every v in x. A NaN is not below.
+	Below func(x []float32, limit float32) bool
 }
 
 // Sets lists the implementations that this CPU can run, the portable one first

@@ -208,7 +208,7 @@ func TestExpandBF16(t *testing.T) {
 	}
 }
 
-func TestFinite(t *testing.T) {
+func TestBelow(t *testing.T) {
 	bad := []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 65536, -70000, math.Float32frombits(0x7f800001)}
 	for _, s := range Sets() {
 		for n := range 70 {
@@ -216,14 +216,14 @@ func TestFinite(t *testing.T) {
 			for i := range x {
 				x[i] = 65535 * (1 - 2*float32(i%2))
 			}
-			if !s.Finite(x) {
+			if !s.Below(x, 65536) {
 				t.Fatalf("%s: %d good values refused", s.Name, n)
 			}
 			for i := range x {
 				good := x[i]
 				for _, v := range bad {
 					x[i] = v
-					if s.Finite(x) {
+					if s.Below(x, 65536) {
 						t.Fatalf("%s: %v at %d of %d not found", s.Name, v, i, n)
 					}
 				}

@@ -70,6 +70,48 @@ block:
 	VZEROUPPER
 	RET
 
+// expandBF16 shifts n 16-bit values into the upper halves of float32.
+TEXT ·expandBF16AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+loop:
+	VPMOVZXWD (SI), Y0
+	VPMOVZXWD 16(SI), Y1
+	VPSLLD $16, Y0, Y0
+	VPSLLD $16, Y1, Y1
+	VMOVDQU Y0, (DI)
+	VMOVDQU Y1, 32(DI)
+	ADDQ $32, SI
+	ADDQ $64, DI
+	SUBQ $16, CX
+	JNZ loop
+	VZEROUPPER
+	RET
+
+// below reports whether |x[i]| < limit for all n values; a NaN is not.
+TEXT ·belowAVX2(SB), NOSPLIT, $0-25
+	MOVQ x+0(FP), SI
+	MOVQ n+8(FP), CX
+	VBROADCASTSS limit+16(FP), Y2
+	VPCMPEQD Y3, Y3, Y3
+	VPSRLD $1, Y3, Y4 // clears the sign
+loop:
+	VANDPS (SI), Y4, Y0
+	VANDPS 32(SI), Y4, Y1
+	VCMPPS $17, Y2, Y0, Y0
+	VCMPPS $17, Y2, Y1, Y1
+	VANDPS Y0, Y3, Y3
+	VANDPS Y1, Y3, Y3
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ loop
+	VMOVMSKPS Y3, AX
+	CMPL AX, $255
+	SETEQ ret+24(FP)
+	VZEROUPPER
+	RET
+
 // W = C·rms + |X|, rms over each group.
 TEXT ·weightAbsAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX

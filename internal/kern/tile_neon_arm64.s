@@ -47,6 +47,56 @@ block:
 	BNE groups
 	RET
 
+// expandBF16 shifts n 16-bit values into the upper halves of float32.
+TEXT ·expandBF16NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD src+8(FP), R1
+	MOVD n+16(FP), R2
+loop:
+	VLD1.P 32(R1), [V0.H8, V1.H8]
+	WORD $0x2f10a402 // uxtl v2.4s, v0.4h
+	WORD $0x6f10a403 // uxtl2 v3.4s, v0.8h
+	WORD $0x2f10a424 // uxtl v4.4s, v1.4h
+	WORD $0x6f10a425 // uxtl2 v5.4s, v1.8h
+	VSHL $16, V2.S4, V2.S4
+	VSHL $16, V3.S4, V3.S4
+	VSHL $16, V4.S4, V4.S4
+	VSHL $16, V5.S4, V5.S4
+	VST1.P [V2.S4, V3.S4, V4.S4, V5.S4], 64(R0)
+	SUBS $16, R2, R2
+	BNE loop
+	RET
+
+// below reports whether |x[i]| < limit for all n values; a NaN is not.
+TEXT ·belowNEON(SB), NOSPLIT, $0-25
+	MOVD x+0(FP), R0
+	MOVD n+8(FP), R1
+	FMOVS limit+16(FP), F16
+	VDUP V16.S[0], V16.S4
+	VCMEQ V17.B16, V17.B16, V17.B16
+loop:
+	VLD1.P 64(R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	WORD $0x4ea0f800 // fabs v0.4s, v0.4s
+	WORD $0x6ea0e600 // fcmgt v0.4s, v16.4s, v0.4s
+	VAND V0.B16, V17.B16, V17.B16
+	WORD $0x4ea0f821 // fabs v1.4s, v1.4s
+	WORD $0x6ea1e601 // fcmgt v1.4s, v16.4s, v1.4s
+	VAND V1.B16, V17.B16, V17.B16
+	WORD $0x4ea0f842 // fabs v2.4s, v2.4s
+	WORD $0x6ea2e602 // fcmgt v2.4s, v16.4s, v2.4s
+	VAND V2.B16, V17.B16, V17.B16
+	WORD $0x4ea0f863 // fabs v3.4s, v3.4s
+	WORD $0x6ea3e603 // fcmgt v3.4s, v16.4s, v3.4s
+	VAND V3.B16, V17.B16, V17.B16
+	SUBS $16, R1, R1
+	BNE loop
+	WORD $0x6eb1aa31 // uminv s17, v17.4s
+	VMOV V17.S[0], R0
+	CMP $0, R0
+	CSET NE, R0
+	MOVB R0, ret+24(FP)
+	RET
+
 // W = C·rms + |X|, rms over each group.
 TEXT ·weightAbsNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the release build: -ldflags "-X main.version=v1.2.3".
+var version = ""
+
+// versionString returns the stamped version, or what the Go tool recorded.
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	var revision, modified string
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = "-modified"
+		}
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	if len(revision) > 12 {
+		return "devel-" + revision[:12] + modified
+	}
+	return "devel"
+}
+
+// commands is the table of commands: a new one is its own file and one line here.
+func commands() []*cli.Command {
+	return []*cli.Command{
+		convertCommand,
+		quantizeCommand,
+		inspectCommand,
+		lintCommand,
+	}
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:                   "phi3conv",
+		Usage:                  "convert, quantize and check Phi-3 models",
+		Version:                versionString(),
+		Commands:               commands(),
+		Writer:                 os.Stdout,
+		ErrWriter:              os.Stderr,
+		EnableBashCompletion:   true,
+		UseShortOptionHandling: true,
+		ExitErrHandler:         func(*cli.Context, error) {}, // main decides
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return usageError{err}
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("no command %q; see phi3conv --help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O.
+
+PHI3CONV_CPU=generic, avx2, avx512 or neon selects the kernels (default: the
+fastest that the CPU has). Results do not depend on it.`, exitOK, exitFailed, exitUsage, exitBadInput, exitIO),
+	}
+}

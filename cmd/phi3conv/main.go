@@ -1,0 +1,74 @@
+// Command phi3conv converts, quantizes, inspects and checks Phi-3 models.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+)
+
+// Exit codes.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // a check failed
+	exitUsage    = 2
+	exitBadInput = 3
+	exitIO       = 4
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args))
+}
+
+// run runs the program and returns its exit code.
+func run(ctx context.Context, args []string) int {
+	app := newApp()
+	err := kern.SelectFromEnv()
+	if err != nil {
+		err = usageError{err}
+	} else {
+		err = app.RunContext(ctx, flagsFirst(args, app.Commands))
+	}
+	if err != nil && !errors.Is(err, errCheckFailed) {
+		_, _ = fmt.Fprintf(app.ErrWriter, "phi3conv: %v\n", err)
+	}
+	return exitCode(err)
+}
+
+// errCheckFailed ends a command whose check failed. The command has printed why.
+var errCheckFailed = errors.New("check failed")
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func exitCode(err error) int {
+	var usage usageError
+	var path *fs.PathError
+	var link *os.LinkError
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errCheckFailed):
+		return exitFailed
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, fs.ErrNotExist):
+		return exitBadInput
+	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, context.Canceled):
+		return exitIO
+	}
+	return exitBadInput
+}

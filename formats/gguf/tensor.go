@@ -1,0 +1,66 @@
+package gguf
+
+import (
+	"io"
+
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// TensorInfo names a tensor and says what it holds.
+type TensorInfo struct {
+	Name string
+	Type quant.Type
+	// Dims are the dimensions in ggml's order: the fastest varying axis, the
+	// row's length, comes first. That is the reverse of PyTorch's shape; the
+	// bytes are the same. At most four; none means a single element.
+	Dims []uint64
+}
+
+// Elems returns the number of elements.
+func (t *TensorInfo) Elems() int64 {
+	n := int64(1)
+	for _, d := range t.Dims {
+		n *= int64(d)
+	}
+	return n
+}
+
+// Size returns the length of the data in bytes.
+func (t *TensorInfo) Size() int64 { return t.Type.Size(t.Elems()) }
+
+// Cols returns the length of a row in elements, Dims[0].
+func (t *TensorInfo) Cols() int64 {
+	if len(t.Dims) == 0 {
+		return 1
+	}
+	return int64(t.Dims[0])
+}
+
+// Rows returns the number of rows, the product of all dimensions but the first.
+func (t *TensorInfo) Rows() int64 {
+	n := int64(1)
+	for _, d := range t.Dims[min(1, len(t.Dims)):] {
+		n *= int64(d)
+	}
+	return n
+}
+
+// Tensor is a tensor in an open file. Its data is read on demand.
+type Tensor struct {
+	TensorInfo
+	Path   string // the file that holds it; empty when read through [NewFile]
+	Offset int64  // where its data begins, from the start of that file
+
+	r io.ReaderAt
+}
+
+// ReadAt reads len(p) bytes of the tensor's data from off, which counts from
+// the tensor's first byte. It may be called from several goroutines.
+func (t *Tensor) ReadAt(p []byte, off int64) (int, error) { return t.Data().ReadAt(p, off) }
+
+// Data returns a new reader of the tensor's bytes, blocks as quant decodes them.
+func (t *Tensor) Data() *io.SectionReader { return io.NewSectionReader(t.r, t.Offset, t.Size()) }
+
+// Source returns the reader of the whole file that holds the tensor, an
+// *os.File unless it came from [NewFile]. The data lies there at t.Offset.
+func (t *Tensor) Source() io.ReaderAt { return t.r }

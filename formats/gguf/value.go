@@ -1,0 +1,142 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// The numbers of the value types in a file.
+const (
+	typeString = 8
+	typeArray  = 9
+)
+
+// maxDepth limits arrays in arrays. The format sets no limit; files in use have
+// depth 1.
+const maxDepth = 8
+
+// kind is a value type other than array.
+type kind struct {
+	id    uint32
+	size  int // bytes of a value in a file, the least
+	value func(d *decoder) any
+	array func(d *decoder, n int) any
+
+	// encode appends v with its type in front. ok is false when v is neither of
+	// this kind nor an array of it.
+	encode func(b []byte, v any) (out []byte, ok bool)
+}
+
+// kinds is the table of value types.
+var kinds = []kind{
+	number[uint8](0),
+	number[int8](1),
+	number[uint16](2),
+	number[int16](3),
+	number[uint32](4),
+	number[int32](5),
+	number[float32](6),
+	{7, 1, (*decoder).bool, (*decoder).bools, encoder(7, appendFixed[bool])},
+	{typeString, 8, (*decoder).string, (*decoder).strings, encoder(typeString, appendStrings)},
+	number[uint64](10),
+	number[int64](11),
+	number[float64](12),
+}
+
+func kindOf(id uint32) *kind {
+	for i := range kinds {
+		if kinds[i].id == id {
+			return &kinds[i]
+		}
+	}
+	return nil
+}
+
+// number makes the kind of a fixed-size number.
+func number[T any](id uint32) kind {
+	var zero T
+	size := binary.Size(zero)
+	array := func(d *decoder, n int) []T {
+		out := make([]T, n)
+		for part := out; len(part) > 0; {
+			k := min(len(part), bufferSize/size)
+			b := d.next(k * size)
+			if b == nil {
+				break
+			}
+			_, _ = binary.Decode(b, le, part[:k]) // b is long enough
+			part = part[k:]
+		}
+		return out
+	}
+	return kind{
+		id, size,
+		func(d *decoder) any { return array(d, 1)[0] },
+		func(d *decoder, n int) any { return array(d, n) },
+		encoder(id, appendFixed[T]),
+	}
+}
+
+// encoder makes a kind's encode from the function that appends bare values.
+func encoder[T any](id uint32, appendBare func([]byte, []T) []byte) func([]byte, any) ([]byte, bool) {
+	return func(b []byte, v any) ([]byte, bool) {
+		switch v := v.(type) {
+		case T:
+			return appendBare(le.AppendUint32(b, id), []T{v}), true
+		case []T:
+			return appendBare(appendArrayHead(b, id, len(v)), v), true
+		}
+		return b, false
+	}
+}
+
+// appendFixed appends values of a type of fixed size.
+func appendFixed[T any](b []byte, v []T) []byte {
+	b, _ = binary.Append(b, le, v)
+	return b
+}
+
+func appendStrings(b []byte, v []string) []byte {
+	for _, s := range v {
+		b = appendString(b, s)
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(le.AppendUint64(b, uint64(len(s))), s...)
+}
+
+func appendArrayHead(b []byte, elem uint32, n int) []byte {
+	b = le.AppendUint32(b, typeArray)
+	b = le.AppendUint32(b, elem)
+	return le.AppendUint64(b, uint64(n))
+}
+
+// appendValue appends a value with its type in front. depth counts the arrays around it.
+func appendValue(b []byte, v any, depth int) ([]byte, error) {
+	if v, ok := v.([]any); ok {
+		if depth+1 == maxDepth { // its elements are arrays too
+			return nil, fmt.Errorf("arrays nested more than %d deep", maxDepth)
+		}
+		b = appendArrayHead(b, typeArray, len(v))
+		for _, x := range v {
+			at := len(b)
+			var err error
+			if b, err = appendValue(b, x, depth+1); err != nil {
+				return nil, err
+			}
+			if le.Uint32(b[at:]) != typeArray {
+				return nil, fmt.Errorf("element of type %T in a []any, which holds arrays only", x)
+			}
+			b = append(b[:at], b[at+4:]...) // the outer array said once that they are arrays
+		}
+		return b, nil
+	}
+	for i := range kinds {
+		if out, ok := kinds[i].encode(b, v); ok {
+			return out, nil
+		}
+	}
+	return nil, fmt.Errorf("value of type %T, which the format does not have", v)
+}

@@ -1,0 +1,157 @@
+package safetensors
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+)
+
+// WriteTensor is a tensor to be written.
+type WriteTensor struct {
+	Name  string
+	DType DType
+	Shape []uint64  // PyTorch's order: the last axis varies fastest; empty for a scalar
+	Data  io.Reader // as many bytes as type and shape take, little-endian and row-major
+}
+
+// Write writes a file in the canonical form of the reference implementation:
+// tensors by descending type, which aligns them all, then by name; the header
+// padded with spaces to a multiple of 8 bytes. metadata may be nil.
+func Write(w io.Writer, tensors []WriteTensor, metadata map[string]string) error {
+	tensors = slices.Clone(tensors)
+	slices.SortStableFunc(tensors, func(a, b WriteTensor) int {
+		return cmp.Or(-cmp.Compare(a.DType, b.DType), cmp.Compare(a.Name, b.Name))
+	})
+	header, sizes, err := encodeHeader(tensors, metadata)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	for i, t := range tensors {
+		if sizes[i] == 0 {
+			continue
+		}
+		n, err := io.CopyN(w, t.Data, sizes[i])
+		if err == io.EOF {
+			return formats.Errorf(-1, "tensor %q: its data ends after %d bytes of %d", t.Name, n, sizes[i])
+		} else if err != nil {
+			return fmt.Errorf("tensor %q: %w", t.Name, err)
+		}
+		if n, _ := t.Data.Read(make([]byte, 1)); n > 0 {
+			return formats.Errorf(-1, "tensor %q: its data does not end after %d bytes", t.Name, sizes[i])
+		}
+	}
+	return nil
+}
+
+// Create writes the file at path as [Write] does. The name appears only when
+// the file is complete.
+func Create(path string, tensors []WriteTensor, metadata map[string]string) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if err := Write(f, tensors, metadata); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Commit()
+}
+
+// encodeHeader returns everything that comes before the data, and the sizes of
+// the tensors, which lie in the order given.
+func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []byte, sizes []int64, err error) {
+	// By hand as far as the order matters: encoding/json sorts names.
+	var b bytes.Buffer
+	b.Write(make([]byte, 8)) // the length
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	field := func(name string, value any) error {
+		sep := byte(',')
+		if b.Len() == 8 {
+			sep = '{'
+		}
+		b.WriteByte(sep)
+		if err := enc.Encode(name); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // the encoder ends with a newline
+		b.WriteByte(':')
+		if err := enc.Encode(value); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1)
+		return nil
+	}
+
+	if metadata != nil {
+		for k, v := range metadata {
+			if !utf8.ValidString(k) || !utf8.ValidString(v) {
+				return nil, nil, formats.Errorf(-1, "metadata %q: %q is not valid UTF-8", k, v)
+			}
+		}
+		if err := field(metadataName, metadata); err != nil {
+			return nil, nil, err
+		}
+	}
+	seen := map[string]bool{metadataName: true} // no tensor may have that name
+	var end int64
+	for _, t := range tensors {
+		if !utf8.ValidString(t.Name) {
+			return nil, nil, formats.Errorf(-1, "tensor name %q is not valid UTF-8", t.Name)
+		}
+		if seen[t.Name] {
+			return nil, nil, formats.Errorf(-1, "tensor name %q is taken", t.Name)
+		}
+		seen[t.Name] = true
+		if int(t.DType) >= len(dtypes) {
+			return nil, nil, formats.Errorf(-1, "tensor %q: %s is no type", t.Name, t.DType)
+		}
+		_, size, err := measure(t.DType, t.Shape)
+		if err != nil {
+			return nil, nil, formats.Errorf(-1, "tensor %q: %v", t.Name, err)
+		}
+		if size > math.MaxInt64-maxHeader-8-end {
+			return nil, nil, formats.Errorf(-1, "tensor %q: the data are larger than any file", t.Name)
+		}
+		shape := t.Shape
+		if shape == nil {
+			shape = []uint64{} // not null
+		}
+		err = field(t.Name, struct {
+			DType   string   `json:"dtype"`
+			Shape   []uint64 `json:"shape"`
+			Offsets [2]int64 `json:"data_offsets"`
+		}{t.DType.String(), shape, [2]int64{end, end + size}})
+		if err != nil {
+			return nil, nil, err
+		}
+		sizes = append(sizes, size)
+		end += size
+	}
+	if b.Len() == 8 {
+		b.WriteByte('{')
+	}
+	b.WriteByte('}')
+	for b.Len()%8 != 0 {
+		b.WriteByte(' ')
+	}
+	n := b.Len() - 8
+	if n > maxHeader {
+		return nil, nil, formats.Errorf(-1, "header of %d bytes, at most %d are allowed", n, maxHeader)
+	}
+	header = b.Bytes()
+	binary.LittleEndian.PutUint64(header, uint64(n))
+	return header, sizes, nil
+}

@@ -1,0 +1,184 @@
+// Package arch describes model architectures: what their config.json means, which
+// tensors they have under which names and shapes, and which keys carry their
+// numbers in a GGUF file. Converter and runtime read the same description.
+package arch
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Arch describes one architecture.
+type Arch struct {
+	Name string   // general.architecture, and the prefix of its GGUF keys
+	HF   []string // the names in config.json's "architectures"
+	For  string   // the published models, for messages
+
+	// parse reads the fields of config.json.
+	parse func(r *reader) *Config
+	// tensors lists the tensors in file order.
+	tensors func(c *Config) []Tensor
+	// metadata lists the GGUF keys in file order.
+	metadata func(c *Config) []KV
+	// fromMetadata is the inverse of metadata.
+	fromMetadata func(r *reader) *Config
+}
+
+// Archs is the table of architectures: a new one is its own file and one line here.
+var Archs = []*Arch{
+	&phi3,
+}
+
+// Config holds the numbers that define a model of an architecture.
+type Config struct {
+	Arch *Arch
+
+	VocabSize    int // rows of the embedding
+	Hidden       int // width of the residual stream
+	Intermediate int // width of the feed-forward layer
+	Layers       int
+	Heads        int // query heads
+	KVHeads      int // key and value heads; divides Heads
+	HeadDim      int
+	Context      int // longest sequence, in tokens
+
+	NormEps float64 // ε of the norms
+
+	RotaryDims int     // leading dimensions of each head that RoPE turns; even
+	RopeTheta  float64 // base of the RoPE frequencies
+	LongRope   *LongRope
+	// OriginalContext is the context of the first training phase, in tokens.
+	OriginalContext int
+
+	SlidingWindow int  // keys that a query sees, 0 for all before it
+	Tied          bool // the output projection is the embedding
+}
+
+// LongRope holds the LongRoPE factors (arXiv 2402.13753): frequency i is divided by
+// Short[i], or by Long[i] once the sequence is longer than OriginalContext.
+type LongRope struct {
+	Short, Long []float32 // RotaryDims/2 each
+	// AttnFactor multiplies cos and sin, at every length.
+	AttnFactor float64
+}
+
+// Tensor is one tensor of a model.
+type Tensor struct {
+	HF    string   // name in the published checkpoint
+	GGUF  string   // name in a GGUF file
+	Shape []uint64 // rows, columns; or one length
+}
+
+// KV is one GGUF key. Value is a uint32 or a float32.
+type KV struct {
+	Key   string
+	Value any
+}
+
+// Tensors lists the model's tensors in the order of a GGUF file.
+func (c *Config) Tensors() []Tensor { return c.Arch.tensors(c) }
+
+// Metadata lists the GGUF keys that hold the configuration, in llama.cpp's order.
+func (c *Config) Metadata() []KV { return c.Arch.metadata(c) }
+
+// FactorTensors returns the tensors that a GGUF file holds beside those of the
+// checkpoint, by name: the LongRoPE factors.
+func (c *Config) FactorTensors() map[string][]float32 {
+	if c.LongRope == nil {
+		return nil
+	}
+	return map[string][]float32{LongFactors: c.LongRope.Long, ShortFactors: c.LongRope.Short}
+}
+
+// Names of the LongRoPE factor tensors in a GGUF file.
+const (
+	LongFactors  = "rope_factors_long.weight"
+	ShortFactors = "rope_factors_short.weight"
+)
+
+// Supported names the architectures and their models, for messages.
+func Supported() string {
+	var b strings.Builder
+	for i, a := range Archs {
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%s (%s)", strings.Join(a.HF, ", "), a.For)
+	}
+	return b.String()
+}
+
+// ParseConfig reads a config.json. Errors name the key, its value and what was expected.
+func ParseConfig(data []byte) (*Config, error) {
+	r, err := newReader(data)
+	if err != nil {
+		return nil, err
+	}
+	names := r.strings("architectures")
+	if r.err != nil {
+		return nil, r.err
+	}
+	for _, a := range Archs {
+		for _, name := range names {
+			if a.Has(name) {
+				return finish(a, a.parse(r), r)
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf(`"architectures" is missing; supported: %s`, Supported())
+	}
+	return nil, fmt.Errorf("architecture %s is not supported; supported: %s", strings.Join(names, ", "), Supported())
+}
+
+// Has reports whether name is one of the architecture's names in config.json.
+func (a *Arch) Has(name string) bool {
+	for _, hf := range a.HF {
+		if hf == name {
+			return true
+		}
+	}
+	return false
+}
+
+// FromMetadata reads the configuration from a GGUF file's metadata. get returns a
+// key's value. VocabSize, Tied and the LongRoPE factors are not among the
+// keys: they follow from the tensors, and the caller sets them.
+func FromMetadata(get func(key string) (any, bool)) (*Config, error) {
+	v, ok := get("general.architecture")
+	if !ok {
+		return nil, fmt.Errorf("general.architecture is missing")
+	}
+	var supported []string
+	for _, a := range Archs {
+		if v == a.Name {
+			r := &reader{prefix: a.Name + ".", get: get}
+			return finish(a, a.fromMetadata(r), r)
+		}
+		supported = append(supported, a.Name)
+	}
+	return nil, fmt.Errorf("general.architecture %q is not supported; supported: %s", v, strings.Join(supported, ", "))
+}
+
+func finish(a *Arch, c *Config, r *reader) (*Config, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	c.Arch = a
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// check refuses numbers that contradict each other. Single numbers have been
+// checked when they were read.
+func (c *Config) check() error {
+	switch {
+	case c.Heads%c.KVHeads != 0:
+		return fmt.Errorf("%d key-value heads do not divide %d attention heads", c.KVHeads, c.Heads)
+	case c.RotaryDims%2 != 0 || c.RotaryDims < 2 || c.RotaryDims > c.HeadDim:
+		return fmt.Errorf("%d rotary dimensions, expected an even number up to the head dimension %d", c.RotaryDims, c.HeadDim)
+	}
+	return nil
+}

@@ -1,0 +1,178 @@
+// Package convert turns a model into a GGUF file in one streaming pass: every
+// tensor is read, converted and written piece by piece, straight to its place.
+package convert
+
+import (
+	"fmt"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/modelcard"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/vocab"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Options say what to make of a model.
+type Options struct {
+	Policy quant.Policy
+	// AllowRequantize permits quantizing tensors that are quantized already,
+	// which adds one error to the other.
+	AllowRequantize bool
+	// SplitMaxSize is the largest number of bytes of tensor data in one file; 0 means one file.
+	SplitMaxSize int64
+	// Name replaces general.name when not empty.
+	Name string
+}
+
+// Plan is everything about an output file but its tensor data.
+type Plan struct {
+	Source   *source.Model
+	Metadata *gguf.Metadata
+	Tensors  []Tensor
+	opt      Options
+}
+
+// Tensor is one tensor of a plan.
+type Tensor struct {
+	Name string
+	From string     // type that the source has, such as "BF16"
+	Type quant.Type // type that the output gets
+	Dims []uint64   // in GGUF's order
+
+	source *source.Tensor // nil for a tensor that the plan holds itself
+	values []float32      // its values then, stored as F32
+}
+
+// Elems returns the number of elements.
+func (t *Tensor) Elems() int64 { return t.info().Elems() }
+
+// Size returns the number of bytes in the output.
+func (t *Tensor) Size() int64 { return t.info().Size() }
+
+func (t *Tensor) info() *gguf.TensorInfo {
+	return &gguf.TensorInfo{Name: t.Name, Type: t.Type, Dims: t.Dims}
+}
+
+// NewPlan decides every tensor's type and collects the metadata. For a checkpoint
+// directory it reads config.json, the tokenizer and the model card; a GGUF keeps
+// its metadata.
+func NewPlan(m *source.Model, opt Options) (*Plan, error) {
+	p := &Plan{Source: m, opt: opt}
+	for _, name := range []string{arch.LongFactors, arch.ShortFactors} {
+		if values, ok := m.Config.FactorTensors()[name]; ok {
+			p.Tensors = append(p.Tensors, Tensor{Name: name, From: "F32", Type: quant.F32, Dims: []uint64{uint64(len(values))}, values: values})
+		}
+	}
+	for i := range m.Tensors {
+		t, err := planTensor(m, &m.Tensors[i], &opt)
+		if err != nil {
+			return nil, err
+		}
+		p.Tensors = append(p.Tensors, *t)
+	}
+	var err error
+	p.Metadata, err = p.metadata()
+	return p, err
+}
+
+func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error) {
+	layer := 0
+	_, _ = fmt.Sscanf(t.GGUF, "blk.%d.", &layer)
+	typ := opt.Policy.Type(quant.Tensor{
+		Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) == 2,
+		Layer: layer, Layers: m.Config.Layers, GQA: m.Config.Heads / m.Config.KVHeads, Tied: m.Config.Tied,
+	})
+	if t.Type.IsQuantized() && typ != t.Type && !opt.AllowRequantize {
+		return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf(
+			"tensor %s is %s already; quantizing it again to %s adds error to error (--allow-requantize permits it)", t.GGUF, t.Type, typ)}
+	}
+	planned := &Tensor{Name: t.GGUF, From: t.TypeName(), Type: typ, source: t}
+	for i := len(t.Shape) - 1; i >= 0; i-- {
+		planned.Dims = append(planned.Dims, t.Shape[i])
+	}
+	return planned, nil
+}
+
+// Params returns the number of elements of all tensors.
+func (p *Plan) Params() int64 {
+	var n int64
+	for i := range p.Tensors {
+		n += p.Tensors[i].Elems()
+	}
+	return n
+}
+
+// Size returns the number of bytes of all tensors.
+func (p *Plan) Size() int64 {
+	var n int64
+	for i := range p.Tensors {
+		n += p.Tensors[i].Size()
+	}
+	return n
+}
+
+// SourceSize returns the number of bytes that are read.
+func (p *Plan) SourceSize() int64 {
+	var n int64
+	for i := range p.Tensors {
+		if t := p.Tensors[i].source; t != nil {
+			n += int64(t.Rows()) * int64(t.RowBytes())
+		}
+	}
+	return n
+}
+
+// Shards returns the files that Run would write to path.
+func (p *Plan) Shards(path string) ([]gguf.Shard, error) {
+	return gguf.Layout(path, p.Metadata, p.infos(), gguf.Options{SplitMaxSize: p.opt.SplitMaxSize})
+}
+
+func (p *Plan) infos() []gguf.TensorInfo {
+	infos := make([]gguf.TensorInfo, len(p.Tensors))
+	for i := range infos {
+		infos[i] = *p.Tensors[i].info()
+	}
+	return infos
+}
+
+func (p *Plan) metadata() (*gguf.Metadata, error) {
+	md := new(gguf.Metadata)
+	if from := p.Source.Metadata; from != nil {
+		md = from.Clone()
+	} else if err := p.describe(md); err != nil {
+		return nil, err
+	}
+	if p.opt.Name != "" {
+		md.Set("general.name", p.opt.Name)
+	}
+	md.Set("general.file_type", p.opt.Policy.FileType.GGUF())
+	md.Set("general.quantization_version", uint32(2)) // of ggml's block layouts
+	return md, nil
+}
+
+// describe fills in the metadata of a checkpoint directory, in the order of
+// llama.cpp's converter.
+func (p *Plan) describe(md *gguf.Metadata) error {
+	m := p.Source
+	card, err := modelcard.Load(m.Path, p.Params())
+	if err != nil {
+		return err
+	}
+	voc, err := vocab.Load(m.Path, m.Config.VocabSize)
+	if err != nil {
+		return err
+	}
+	md.Set("general.architecture", m.Config.Arch.Name)
+	for key, value := range card.All() {
+		md.Set(key, value)
+	}
+	for _, kv := range m.Config.Metadata() {
+		md.Set(kv.Key, kv.Value)
+	}
+	for key, value := range voc.All() {
+		md.Set(key, value)
+	}
+	return nil
+}

@@ -1,0 +1,167 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Limits bound what Run uses. They do not change the result.
+type Limits struct {
+	Threads int
+	// Memory is the number of bytes for buffers, all threads together.
+	Memory int64
+	// Progress is called with the bytes of the source that are done, from any
+	// thread; nil is allowed.
+	Progress func(done int64)
+}
+
+// A piece of work is as many rows as have pieceBytes in the source: large enough
+// that system calls cost nothing, small enough to stay in a core's cache.
+const pieceBytes = 1 << 20
+
+// piece is a range of a tensor's rows.
+type piece struct {
+	tensor    int
+	row, rows int
+}
+
+// Run writes the output to path. The file appears under that name only when it
+// is complete.
+func (p *Plan) Run(ctx context.Context, path string, lim Limits) (err error) {
+	threads := max(1, lim.Threads)
+	pieces, need := p.pieces(pieceBytes)
+	if room := lim.Memory / int64(threads); need > room {
+		// Smaller pieces; a single row is the least.
+		pieces, need = p.pieces(int(max(1, pieceBytes*room/need)))
+		if need > room {
+			return fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: use fewer threads or more memory", threads, need*int64(threads), lim.Memory)
+		}
+	}
+	w, err := gguf.Create(path, p.Metadata, p.infos(), gguf.Options{SplitMaxSize: p.opt.SplitMaxSize})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next, done atomic.Int64
+	var wg sync.WaitGroup
+	for range threads {
+		wg.Go(func() {
+			work := worker{plan: p, out: w}
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(pieces) {
+					return
+				}
+				n, err := work.do(pieces[i])
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if n := done.Add(n); lim.Progress != nil {
+					lim.Progress(n)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return w.Close()
+}
+
+// pieces divides the tensors, and returns how many bytes of buffers the
+// hungriest piece needs.
+func (p *Plan) pieces(bytes int) (all []piece, need int64) {
+	for i := range p.Tensors {
+		t := &p.Tensors[i]
+		if t.source == nil {
+			all = append(all, piece{tensor: i})
+			continue
+		}
+		rows := t.source.Rows()
+		step := min(rows, max(1, bytes/t.source.RowBytes()))
+		for row := 0; row < rows; row += step {
+			all = append(all, piece{i, row, min(step, rows-row)})
+		}
+		cols := int64(t.source.Cols())
+		need = max(need, int64(step)*(int64(t.source.RowBytes())+t.Type.Size(cols))+4*cols)
+	}
+	return all, need
+}
+
+// worker converts pieces with buffers of its own.
+type worker struct {
+	plan    *Plan
+	out     *gguf.Writer
+	in, enc []byte
+	row     []float32
+}
+
+// do converts one piece and returns the number of source bytes that it had.
+func (w *worker) do(p piece) (int64, error) {
+	t := &w.plan.Tensors[p.tensor]
+	if t.source == nil {
+		w.enc = grow(w.enc, int(t.Size()))
+		t.Type.Quantize(w.enc, t.values, len(t.values), nil)
+		return 0, w.out.WriteTensorAt(p.tensor, w.enc, 0)
+	}
+	rowBytes := t.source.RowBytes()
+	size := int64(p.rows) * int64(rowBytes)
+	if t.Type == t.source.Type && !t.source.IsF64 {
+		return size, w.copy(t.source, p, size)
+	}
+	cols := t.source.Cols()
+	outBytes := int(t.Type.Size(int64(cols)))
+	w.in, w.enc, w.row = grow(w.in, int(size)), grow(w.enc, p.rows*outBytes), grow(w.row, cols)
+	if err := t.source.ReadRows(w.in, p.row); err != nil {
+		return 0, err
+	}
+	checked := t.Type.IsQuantized() || t.Type == quant.F16
+	for r := range p.rows {
+		t.source.Decode(w.row, w.in[r*rowBytes:(r+1)*rowBytes])
+		if checked {
+			if c := quant.CheckRange(w.row); c >= 0 {
+				return 0, &formats.Error{Path: t.source.Path, Off: -1, What: fmt.Sprintf(
+					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d", t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)}
+			}
+		}
+		t.Type.Quantize(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, nil)
+	}
+	return size, w.out.WriteTensorAt(p.tensor, w.enc, int64(p.row)*int64(outBytes))
+}
+
+// copy moves a piece that needs no conversion, in the kernel where that is possible.
+func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
+	off := int64(p.row) * int64(t.RowBytes())
+	if dst, at := w.out.TensorFile(p.tensor); dst != nil {
+		if src, ok := t.R.(*os.File); ok && copyFileRange(dst, at+off, src, t.Offset+off, size) {
+			w.out.Wrote(p.tensor, size)
+			return nil
+		}
+	}
+	w.in = grow(w.in, int(size))
+	if err := t.ReadRows(w.in, p.row); err != nil {
+		return err
+	}
+	return w.out.WriteTensorAt(p.tensor, w.in, off)
+}
+
+// grow returns a slice of length n, b's own memory where that suffices.
+func grow[T any](b []T, n int) []T {
+	if cap(b) < n {
+		return make([]T, n)
+	}
+	return b[:n]
+}

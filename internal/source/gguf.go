@@ -1,0 +1,124 @@
+package source
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+func isGGUF(path string, info os.FileInfo) bool {
+	if info.Mode().IsRegular() && strings.HasSuffix(strings.ToLower(path), ".gguf") {
+		return true
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	var magic [4]byte
+	_, err = f.ReadAt(magic[:], 0)
+	return err == nil && string(magic[:]) == "GGUF"
+}
+
+func openGGUF(path string) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := fromGGUF(path, f)
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func fromGGUF(path string, f *gguf.File) (*Model, error) {
+	c, err := GGUFConfig(f)
+	if err != nil {
+		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+	}
+	used := map[string]bool{arch.LongFactors: true, arch.ShortFactors: true}
+	tensors, err := match(c, path, func(t arch.Tensor) string { return t.GGUF }, func(name string) (Tensor, error) {
+		gt := f.Tensor(name)
+		if gt == nil {
+			return Tensor{}, errMissing
+		}
+		used[name] = true
+		return ggufTensor(gt), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, gt := range f.Tensors {
+		if !used[gt.Name] {
+			return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("tensor %s does not belong to a %s model", gt.Name, c.Arch.Name)}
+		}
+	}
+	return &Model{Config: c, Tensors: tensors, Metadata: f.Metadata, close: f.Close}, nil
+}
+
+func ggufTensor(gt *gguf.Tensor) Tensor {
+	t := Tensor{Type: gt.Type, Path: gt.Path, Offset: gt.Offset, R: gt.Source()}
+	for i := len(gt.Dims) - 1; i >= 0; i-- { // GGUF has the contiguous axis first
+		t.Shape = append(t.Shape, gt.Dims[i])
+	}
+	return t
+}
+
+// GGUFConfig reads the configuration from a file's metadata and tensors.
+func GGUFConfig(f *gguf.File) (*arch.Config, error) {
+	c, err := arch.FromMetadata(f.Metadata.Get)
+	if err != nil {
+		return nil, err
+	}
+	c.Tied = f.Tensor("output.weight") == nil
+	embd := f.Tensor("token_embd.weight")
+	if embd == nil {
+		return nil, fmt.Errorf("tensor token_embd.weight is missing")
+	}
+	if len(embd.Dims) != 2 || embd.Dims[1] == 0 || embd.Dims[1] > 1<<24 {
+		return nil, fmt.Errorf("tensor token_embd.weight has dimensions %v, expected %d columns and one row for each token", embd.Dims, c.Hidden)
+	}
+	c.VocabSize = int(embd.Dims[1])
+	long, short := f.Tensor(arch.LongFactors), f.Tensor(arch.ShortFactors)
+	switch {
+	case long == nil && short == nil:
+		if c.LongRope != nil {
+			return nil, fmt.Errorf("%s.rope.scaling.attn_factor is there but tensors %s and %s are missing", c.Arch.Name, arch.LongFactors, arch.ShortFactors)
+		}
+		return c, nil
+	case long == nil || short == nil:
+		return nil, fmt.Errorf("of the tensors %s and %s only one is there", arch.LongFactors, arch.ShortFactors)
+	}
+	if c.LongRope == nil {
+		c.LongRope = &arch.LongRope{AttnFactor: 1}
+	}
+	if c.LongRope.Long, err = factors(long, c.RotaryDims/2); err != nil {
+		return nil, err
+	}
+	c.LongRope.Short, err = factors(short, c.RotaryDims/2)
+	return c, err
+}
+
+func factors(gt *gguf.Tensor, n int) ([]float32, error) {
+	if gt.Type != quant.F32 || len(gt.Dims) != 1 || gt.Dims[0] != uint64(n) {
+		return nil, fmt.Errorf("tensor %s is %s %v, expected F32 [%d]", gt.Name, gt.Type, gt.Dims, n)
+	}
+	buf, x := make([]byte, 4*n), make([]float32, n)
+	if _, err := gt.ReadAt(buf, 0); err != nil {
+		return nil, err
+	}
+	quant.F32.Dequantize(x, buf)
+	for i, v := range x {
+		if !(v > 0) || v > 1e30 {
+			return nil, fmt.Errorf("tensor %s: factor %d is %g, expected a number above 0", gt.Name, i, v)
+		}
+	}
+	return x, nil
+}

@@ -1,0 +1,204 @@
+// Package source opens a model as a set of tensors under one naming, whatever
+// file format holds it: a checkpoint directory or a GGUF file.
+package source
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Model is an opened model. Nothing but headers has been read.
+type Model struct {
+	Path   string
+	Format string // name of the format
+	Config *arch.Config
+	// Tensors lists the model's tensors in the order of a GGUF file, LongRoPE
+	// factors excepted, which Config holds.
+	Tensors []Tensor
+	// Metadata is the GGUF file's, nil for a checkpoint directory.
+	Metadata *gguf.Metadata
+
+	close func() error
+}
+
+// Close closes the files.
+func (m *Model) Close() error { return m.close() }
+
+// Params returns the number of weights, LongRoPE factors excepted.
+func (m *Model) Params() int64 {
+	var n int64
+	for i := range m.Tensors {
+		n += m.Tensors[i].Elems()
+	}
+	return n
+}
+
+// Tensor is one tensor. Its rows are stored one after the other.
+type Tensor struct {
+	arch.Tensor
+	Type   quant.Type // F32 when IsF64
+	IsF64  bool       // stored as float64, which has no quant.Type
+	Path   string     // the file that holds it
+	Offset int64      // of its bytes in that file
+	R      io.ReaderAt
+}
+
+// Cols returns the length of a row.
+func (t *Tensor) Cols() int { return int(t.Shape[len(t.Shape)-1]) }
+
+// Rows returns the number of rows, 1 for a vector.
+func (t *Tensor) Rows() int {
+	n := 1
+	for _, d := range t.Shape[:len(t.Shape)-1] {
+		n *= int(d)
+	}
+	return n
+}
+
+// Elems returns the number of elements.
+func (t *Tensor) Elems() int64 { return int64(t.Rows()) * int64(t.Cols()) }
+
+// TypeName names the type that the file holds.
+func (t *Tensor) TypeName() string {
+	if t.IsF64 {
+		return "F64"
+	}
+	return t.Type.String()
+}
+
+// RowBytes returns the number of bytes of a row in the file.
+func (t *Tensor) RowBytes() int {
+	if t.IsF64 {
+		return 8 * t.Cols()
+	}
+	return int(t.Type.Size(int64(t.Cols())))
+}
+
+// Decode converts whole rows, as they are in the file, to float32.
+func (t *Tensor) Decode(dst []float32, src []byte) {
+	if !t.IsF64 {
+		t.Type.Dequantize(dst, src)
+		return
+	}
+	for i := range dst {
+		dst[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+	}
+}
+
+// ReadRows reads len(buf)/RowBytes rows from row first on as the file holds them.
+func (t *Tensor) ReadRows(buf []byte, first int) error {
+	off := t.Offset + int64(first)*int64(t.RowBytes())
+	if n, err := t.R.ReadAt(buf, off); n < len(buf) {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return &formats.Error{Path: t.Path, Off: off + int64(n), What: "reading tensor " + t.GGUF, Err: err}
+	}
+	return nil
+}
+
+// EachRows decodes the tensor piece by piece, at most about 1 MiB of float32 at
+// a time, and calls f with the index of the first row and the values of a
+// piece's rows. f must not keep values.
+func (t *Tensor) EachRows(f func(first int, values []float32) error) error {
+	cols, rows := t.Cols(), t.Rows()
+	step := max(1, (1<<18)/max(1, cols))
+	buf, values := make([]byte, step*t.RowBytes()), make([]float32, step*cols)
+	for first := 0; first < rows; first += step {
+		n := min(step, rows-first)
+		if err := t.ReadRows(buf[:n*t.RowBytes()], first); err != nil {
+			return err
+		}
+		t.Decode(values[:n*cols], buf[:n*t.RowBytes()])
+		if err := f(first, values[:n*cols]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// format is one row of the table of formats.
+type format struct {
+	name string
+	// is reports whether path looks like this format.
+	is   func(path string, info os.FileInfo) bool
+	open func(path string) (*Model, error)
+}
+
+// models is the table of formats that hold a model: a new one is its own file and one line here.
+var models = []format{
+	{"safetensors", isCheckpoint, openCheckpoint},
+	{"GGUF", isGGUF, openGGUF},
+}
+
+// Open opens a model: a checkpoint directory, or a GGUF file or any part of a
+// split one.
+func Open(path string) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range models {
+		if f.is(path, info) {
+			m, err := f.open(path)
+			if err != nil {
+				return nil, err
+			}
+			m.Path, m.Format = path, f.name
+			return m, nil
+		}
+	}
+	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf file"}
+}
+
+// match pairs the tensors that config expects with those of a file. name gives
+// the file's name of a tensor; find looks it up.
+func match(c *arch.Config, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error)) ([]Tensor, error) {
+	var all []Tensor
+	var missing []string
+	for _, want := range c.Tensors() {
+		t, err := find(name(want))
+		if errors.Is(err, errMissing) {
+			missing = append(missing, name(want))
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !equal(t.Shape, want.Shape) {
+			return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s has shape %v, expected %v from the configuration", name(want), t.Shape, want.Shape)}
+		}
+		t.Tensor = want
+		all = append(all, t)
+	}
+	if len(missing) > 0 {
+		shown := missing[:min(len(missing), 3)]
+		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("%d of %d tensors are missing: %s%s",
+			len(missing), len(missing)+len(all), strings.Join(shown, ", "), map[bool]string{true: ", …"}[len(missing) > len(shown)])}
+	}
+	return all, nil
+}
+
+var errMissing = errors.New("missing")
+
+func equal(a, b []uint64) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
