@@ -45,6 +45,7 @@ func commands() []*cli.Command {
 		quantizeCommand,
 		inspectCommand,
 		lintCommand,
+		demoCommand,
 	}
 }
 

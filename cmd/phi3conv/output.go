@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
+	"unicode/utf8"
 )
 
 // printJSON writes v as indented JSON.
@@ -16,37 +20,98 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// table prints aligned columns.
-type table struct {
-	w   *tabwriter.Writer
+// number is a float that JSON has no form for when it is NaN or infinite: null then.
+type number float64
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float64(n))
+}
+
+// printer prints text. The first error sticks.
+type printer struct {
+	w   io.Writer
 	err error
 }
 
-// newTable begins a table with a header line.
-func newTable(w io.Writer, header ...string) *table {
-	t := &table{w: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	cells := make([]any, len(header))
-	for i, h := range header {
-		cells[i] = h
+func (p *printer) printf(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format, args...)
 	}
-	t.row(cells...)
+}
+
+// table prints aligned columns. A column of numbers is aligned to the right.
+type table struct {
+	w     io.Writer
+	lines [][]string
+	text  []bool // columns with a cell that is no number, the header aside
+}
+
+// newTable begins a table, with a header line if there is a header.
+func newTable(w io.Writer, header ...string) *table {
+	t := &table{w: w}
+	if len(header) > 0 {
+		t.lines = append(t.lines, header)
+	}
 	return t
 }
 
-// row adds a line. The first error sticks and flush returns it.
+// row adds a line.
 func (t *table) row(cells ...any) {
-	text := make([]string, len(cells))
+	line := make([]string, len(cells))
 	for i, c := range cells {
-		text[i] = fmt.Sprint(c)
+		line[i] = fmt.Sprint(c)
+		if i == len(t.text) {
+			t.text = append(t.text, false)
+		}
+		switch c.(type) {
+		case int, int64, uint64, decimal:
+		default:
+			t.text[i] = true
+		}
 	}
-	if _, err := fmt.Fprintln(t.w, strings.Join(text, "\t")); t.err == nil {
-		t.err = err
-	}
+	t.lines = append(t.lines, line)
 }
 
+// decimal is a formatted number.
+type decimal string
+
+// flush prints the table.
 func (t *table) flush() error {
-	if err := t.w.Flush(); t.err == nil {
-		t.err = err
+	width := make([]int, len(t.text))
+	for _, line := range t.lines {
+		for i, cell := range line {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
 	}
-	return t.err
+	w := tabwriter.NewWriter(t.w, 0, 0, 2, ' ', 0)
+	for _, line := range t.lines {
+		for i, cell := range line {
+			if !t.text[i] {
+				line[i] = strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)) + cell
+			}
+		}
+		if _, err := fmt.Fprintln(w, strings.Join(line, "\t")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// printable returns text from a file in a form that cannot disturb a terminal.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// plural writes a count and a word, such as "2 errors".
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
 }

@@ -119,9 +119,15 @@ func (d *decoder) count(what string, size int) int {
 }
 
 func (d *decoder) str() string {
-	n := d.count("characters", 1)
+	n := d.u64()
+	if d.err == nil && n > d.left() {
+		d.tooShort("string of %d bytes", n)
+	}
+	if d.err != nil {
+		return ""
+	}
 	if n <= bufferSize {
-		return string(d.next(n))
+		return string(d.next(int(n)))
 	}
 	b := make([]byte, n)
 	have := copy(b, d.buf)

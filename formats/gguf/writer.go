@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -41,9 +42,10 @@ type Writer struct {
 // the data, to temporary files beside the final ones; [Writer.Close] gives them
 // their names. The caller defers [Writer.Abort].
 //
-// The tensors lie in the order given. md may be nil. The alignment is md's general.alignment,
-// or 32. The split.* keys are the writer's own: md must not have them. Empty
-// arrays are written, since a slice knows its type; gguf-py refuses them.
+// The tensors lie in the order given. The alignment is md's general.alignment,
+// or 32; md may be nil. The split.* keys are the writer's own: md must not have
+// them. Empty arrays are written, since a slice knows its type; gguf-py refuses
+// them.
 func Create(path string, md *Metadata, tensors []TensorInfo, opt Options) (*Writer, error) {
 	p, err := newPlan(path, md, tensors, opt)
 	if err != nil {
@@ -93,15 +95,22 @@ func Layout(path string, md *Metadata, tensors []TensorInfo, opt Options) ([]Sha
 func (w *Writer) writeHeaders() error {
 	for i, h := range w.plan.headers {
 		if _, err := w.out[i].WriteAt(h, 0); err != nil {
-			return w.failed(i, err)
+			return w.failed(i, "", err)
 		}
 	}
 	w.plan.headers = nil
 	return nil
 }
 
-// failed names the shard whose file refused a write.
-func (w *Writer) failed(shard int, err error) error {
+// failed says for which file and tensor (or "") a write failed.
+func (w *Writer) failed(shard int, tensor string, err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) { // it names the temporary file
+		err = pe.Err
+	}
+	if tensor != "" {
+		err = fmt.Errorf("tensor %q: %w", tensor, err)
+	}
 	if path := w.plan.shards[shard].Path; path != "" {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -117,7 +126,7 @@ func (w *Writer) WriteTensorAt(i int, p []byte, off int64) error {
 		return fmt.Errorf("tensor %q: write of %d bytes at %d, it has %d", t.name, len(p), off, t.size)
 	}
 	if _, err := w.out[t.shard].WriteAt(p, t.off+off); err != nil {
-		return w.failed(t.shard, fmt.Errorf("tensor %q: %w", t.name, err))
+		return w.failed(t.shard, t.name, err)
 	}
 	w.written[i].Add(int64(len(p)))
 	return nil
@@ -156,7 +165,7 @@ func (w *Writer) Close() error {
 		end := t.off + t.size
 		pad := make([]byte, alignUp(end, w.plan.alignment)-end)
 		if _, err := w.out[t.shard].WriteAt(pad, end); err != nil {
-			return w.failed(t.shard, err)
+			return w.failed(t.shard, t.name, err)
 		}
 	}
 	w.done = true
@@ -173,7 +182,7 @@ func commit(files []*atomicfile.File) error {
 		}
 	}
 	if len(files) > 1 {
-		if err := os.Remove(files[0].Path()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(files[0].Path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -446,6 +446,15 @@ func TestWriteError(t *testing.T) {
 			t.Errorf("after %d writes: error %v", limit, err)
 		}
 	}
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	w, err := Create(path, nil, tensors, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	if err := w.WriteTensorAt(0, make([]byte, 4), 0); !errors.Is(err, os.ErrClosed) || err.Error() != `write `+path+`: tensor "x": file already closed` {
+		t.Errorf("after Abort: error %v", err)
+	}
 	if _, err := Create(filepath.Join(t.TempDir(), "none", "x.gguf"), nil, tensors, Options{}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing directory: error %v", err)
 	}

@@ -132,6 +132,7 @@ func TestIndexRefused(t *testing.T) {
 		{"trailing", at(`x.safetensors`) + "{}", `"{}" after the JSON`},
 		{"not UTF-8", "{\"\xff\":{}}", "not valid UTF-8"},
 		{"unfinished metadata", `{"metadata":{"a":[1,2`, "JSON: unexpected EOF"},
+		{"nested too deep", `{"metadata":` + strings.Repeat("[", 1000), "nested more than 100 deep"},
 		{"crossed brackets", `{"metadata":[}`, "JSON: invalid character"},
 	}
 	for _, tt := range tests {

@@ -116,7 +116,9 @@ func (p *parser) skip() error {
 		}
 		switch t {
 		case json.Delim('{'), json.Delim('['):
-			depth++
+			if depth++; depth > 100 {
+				return p.errorf("JSON: nested more than 100 deep")
+			}
 		case json.Delim('}'), json.Delim(']'):
 			depth--
 		}

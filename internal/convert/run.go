@@ -37,13 +37,13 @@ type piece struct {
 // is complete.
 func (p *Plan) Run(ctx context.Context, path string, lim Limits) (err error) {
 	threads := max(1, lim.Threads)
-	pieces, need := p.pieces(pieceBytes)
-	if room := lim.Memory / int64(threads); need > room {
-		// Smaller pieces; a single row is the least.
-		pieces, need = p.pieces(int(max(1, pieceBytes*room/need)))
-		if need > room {
-			return fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: use fewer threads or more memory", threads, need*int64(threads), lim.Memory)
-		}
+	bytes, room := pieceBytes, lim.Memory/int64(threads)
+	pieces, need := p.pieces(bytes)
+	for ; need > room && bytes > 1; bytes /= 2 { // in the end a single row
+		pieces, need = p.pieces(bytes / 2)
+	}
+	if need > room {
+		return fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: use fewer threads or more memory", threads, need*int64(threads), lim.Memory)
 	}
 	w, err := gguf.Create(path, p.Metadata, p.infos(), gguf.Options{SplitMaxSize: p.opt.SplitMaxSize})
 	if err != nil {

@@ -120,17 +120,15 @@ func (t *Tile) inverse(v, magnitude float32) float32 {
 func scaleMin(t *Tile, absolute bool) {
 	x, w, l := t.rows(&t.X), t.rows(&t.W), t.rows(&t.L)
 	for g := range Groups {
-		var lowest, sumW, sumX float32
+		var bestMin, sumW, sumX float32
 		highest := x[g]
 		for i := g; i < len(x); i += Groups {
-			lowest, highest = min(lowest, x[i]), max(highest, x[i])
+			bestMin, highest = min(bestMin, x[i]), max(highest, x[i])
 			sumW += w[i]
 			sumX += float32(w[i] * x[i])
 		}
-		span := highest - lowest
-		inv := t.inverse(span, span)
 		code := func(x, f float32) float32 {
-			return min(round(float32((x-lowest)*f)), t.Hi)
+			return min(max(round(float32((x-bestMin)*f)), 0), t.Hi)
 		}
 		fitError := func(l, s, m, x, w float32) float32 {
 			d := float32(float32(l*s)+m) - x
@@ -139,18 +137,25 @@ func scaleMin(t *Tile, absolute bool) {
 			}
 			return float32(d*d) * w
 		}
+		factor := func(f float32) float32 {
+			span := highest - bestMin
+			if span < t.Tiny {
+				return 0
+			}
+			return f / span
+		}
 
-		scale, bestMin := span/t.Hi, lowest
-		if span < t.Tiny {
+		scale := (highest - bestMin) / t.Hi
+		if highest-bestMin < t.Tiny {
 			scale = 0
 		}
 		var best float32
-		f := t.Hi * inv
+		f := factor(t.Hi)
 		for i := g; i < len(x); i += Groups {
 			best += float32(fitError(code(x[i], f), scale, bestMin, x[i], w[i]))
 		}
 		for _, step := range t.Steps[:t.NSteps] {
-			f := step * inv
+			f := factor(step)
 			var sumL, sumL2, sumXL float32
 			for i := g; i < len(x); i += Groups {
 				l[i] = code(x[i], f)
@@ -169,7 +174,7 @@ func scaleMin(t *Tile, absolute bool) {
 			for i := g; i < len(x); i += Groups {
 				sum += float32(fitError(l[i], s, m, x[i], w[i]))
 			}
-			if sum < best {
+			if sum < best && 0 < s {
 				best, scale, bestMin = sum, s, m
 			}
 		}

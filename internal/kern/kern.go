@@ -73,7 +73,8 @@ type Set struct {
 
 	// ScaleMin finds Scale ≥ 0 and Min ≤ 0 that minimise Σ W·(Scale·l + Min - X)²
 	// with l in 0…Hi. Candidates are the least squares fits to the codes
-	// round(f/range·(X - lowest)), f in Steps[:NSteps]. SumW = Σ W.
+	// round(f/(highest - Min)·(X - Min)), f in Steps[:NSteps], Min the best so
+	// far. SumW = Σ W.
 	ScaleMin func(t *Tile)
 	// ScaleMinAbs is ScaleMin with the absolute instead of the squared error.
 	ScaleMinAbs func(t *Tile)

@@ -259,72 +259,66 @@ l2:
 // Scale and Min by candidate search under the weighted squared error.
 TEXT ·scaleMinNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10804(R0), F7
-	VDUP V7.S[0], V7.S4
+	FMOVS 10804(R0), F6
+	VDUP V6.S[0], V6.S4
+	VEOR V7.B16, V7.B16, V7.B16
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V5.B16, V5.B16, V5.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	FMOVQ 0(R1), F4
+	FMOVQ 0(R1), F0
+	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
 	MOVD 10784(R0), R7
 l2:
 	FMOVQ 0(R1), F12
 	FMOVQ 0(R2), F14
-	WORD $0x4eacf400 // fmin v0.4s, v0.4s, v12.4s
-	WORD $0x4e2cf484 // fmax v4.4s, v4.4s, v12.4s
-	WORD $0x4e2ed442 // fadd v2.4s, v2.4s, v14.4s
+	WORD $0x4eacf4a5 // fmin v5.4s, v5.4s, v12.4s
+	WORD $0x4e2cf400 // fmax v0.4s, v0.4s, v12.4s
+	WORD $0x4e2ed421 // fadd v1.4s, v1.4s, v14.4s
 	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	WORD $0x4e2ed463 // fadd v3.4s, v3.4s, v14.4s
+	WORD $0x4e2ed442 // fadd v2.4s, v2.4s, v14.4s
 	ADD $64, R1
 	ADD $64, R2
 	SUBS $1, R7, R7
 	BNE l2
 	ADD $10368, R0, R11
 	ADD R10, R11
-	FMOVQ F2, 0(R11)
-	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
-	FMOVS 10824(R0), F1
-	VDUP V1.S[0], V1.S4
-	WORD $0x6e24fc21 // fdiv v1.4s, v1.4s, v4.4s
-	FMOVS 10816(R0), F14
-	VDUP V14.S[0], V14.S4
-	WORD $0x6ea4e5cf // fcmgt v15.4s, v14.4s, v4.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaf1dc1 // bit v1.16b, v14.16b, v15.16b
-	WORD $0x6e27fc85 // fdiv v5.4s, v4.4s, v7.4s
-	FMOVS 10816(R0), F14
-	VDUP V14.S[0], V14.S4
-	WORD $0x6ea4e5cf // fcmgt v15.4s, v14.4s, v4.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaf1dc5 // bit v5.16b, v14.16b, v15.16b
-	VORR V0.B16, V0.B16, V6.B16
-	WORD $0x6e21dce8 // fmul v8.4s, v7.4s, v1.4s
-	VEOR V4.B16, V4.B16, V4.B16
+	FMOVQ F1, 0(R11)
+	VORR V6.B16, V6.B16, V8.B16
+	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
+	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
+	FMOVS 10816(R0), F13
+	VDUP V13.S[0], V13.S4
+	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
+	WORD $0x6e26fdc4 // fdiv v4.4s, v14.4s, v6.4s
+	WORD $0x6eaf1ce4 // bit v4.16b, v7.16b, v15.16b
+	VEOR V3.B16, V3.B16, V3.B16
 	ADD $0, R0, R1
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
 	MOVD 10784(R0), R7
 l3:
-	FMOVQ 0(R1), F13
-	WORD $0x4ea0d5ad // fsub v13.4s, v13.4s, v0.4s
+	FMOVQ 0(R1), F12
+	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
 	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
 	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4ea7f5ad // fmin v13.4s, v13.4s, v7.4s
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea6f5ad // fmin v13.4s, v13.4s, v6.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
 	FMOVQ 0(R1), F14
 	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
 	WORD $0x6e2dddad // fmul v13.4s, v13.4s, v13.4s
 	FMOVQ 0(R2), F14
 	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
-	WORD $0x4e2dd484 // fadd v4.4s, v4.4s, v13.4s
+	WORD $0x4e2dd463 // fadd v3.4s, v3.4s, v13.4s
 	ADD $64, R1
 	ADD $64, R2
 	SUBS $1, R7, R7
@@ -335,7 +329,12 @@ l4:
 	FMOVS 0(R6), F8
 	VDUP V8.S[0], V8.S4
 	ADD $4, R6
-	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
+	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
+	FMOVS 10816(R0), F13
+	VDUP V13.S[0], V13.S4
+	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
@@ -348,10 +347,11 @@ l4:
 	MOVD 10784(R0), R7
 l5:
 	FMOVQ 0(R1), F12
-	WORD $0x4ea0d58d // fsub v13.4s, v12.4s, v0.4s
+	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
 	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
 	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4ea7f5ad // fmin v13.4s, v13.4s, v7.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea6f5ad // fmin v13.4s, v13.4s, v6.4s
 	FMOVQ F13, 0(R3)
 	FMOVQ 0(R2), F14
 	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
@@ -365,22 +365,21 @@ l5:
 	ADD $64, R3
 	SUBS $1, R7, R7
 	BNE l5
-	WORD $0x6e2adc4e // fmul v14.4s, v2.4s, v10.4s
+	WORD $0x6e2adc2e // fmul v14.4s, v1.4s, v10.4s
 	WORD $0x6e29dd2c // fmul v12.4s, v9.4s, v9.4s
 	WORD $0x4eacd5ce // fsub v14.4s, v14.4s, v12.4s
-	WORD $0x6e2bdc4c // fmul v12.4s, v2.4s, v11.4s
-	WORD $0x6e29dc6d // fmul v13.4s, v3.4s, v9.4s
+	WORD $0x6e2bdc2c // fmul v12.4s, v1.4s, v11.4s
+	WORD $0x6e29dc4d // fmul v13.4s, v2.4s, v9.4s
 	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
 	WORD $0x6e2efd8c // fdiv v12.4s, v12.4s, v14.4s
-	WORD $0x6e23dd4d // fmul v13.4s, v10.4s, v3.4s
+	WORD $0x6e22dd4d // fmul v13.4s, v10.4s, v2.4s
 	WORD $0x6e2bdd28 // fmul v8.4s, v9.4s, v11.4s
 	WORD $0x4ea8d5ad // fsub v13.4s, v13.4s, v8.4s
 	WORD $0x6e2efdad // fdiv v13.4s, v13.4s, v14.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6ea7e5af // fcmgt v15.4s, v13.4s, v7.4s
 	WORD $0x6e2afd68 // fdiv v8.4s, v11.4s, v10.4s
 	WORD $0x6eaf1d0c // bit v12.16b, v8.16b, v15.16b
-	WORD $0x6eaf1dcd // bit v13.16b, v14.16b, v15.16b
+	WORD $0x6eaf1ced // bit v13.16b, v7.16b, v15.16b
 	VORR V12.B16, V12.B16, V9.B16
 	VORR V13.B16, V13.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
@@ -406,18 +405,20 @@ l6:
 	ADD $64, R3
 	SUBS $1, R7, R7
 	BNE l6
-	WORD $0x6eabe48f // fcmgt v15.4s, v4.4s, v11.4s
-	WORD $0x6eaf1d64 // bit v4.16b, v11.16b, v15.16b
-	WORD $0x6eaf1d25 // bit v5.16b, v9.16b, v15.16b
-	WORD $0x6eaf1d46 // bit v6.16b, v10.16b, v15.16b
+	WORD $0x6eabe46f // fcmgt v15.4s, v3.4s, v11.4s
+	WORD $0x6ea7e52e // fcmgt v14.4s, v9.4s, v7.4s
+	VAND V14.B16, V15.B16, V15.B16
+	WORD $0x6eaf1d63 // bit v3.16b, v11.16b, v15.16b
+	WORD $0x6eaf1d24 // bit v4.16b, v9.16b, v15.16b
+	WORD $0x6eaf1d45 // bit v5.16b, v10.16b, v15.16b
 	SUBS $1, R8, R8
 	BNE l4
 	ADD $10240, R0, R11
 	ADD R10, R11
-	FMOVQ F5, 0(R11)
+	FMOVQ F4, 0(R11)
 	ADD $10304, R0, R11
 	ADD R10, R11
-	FMOVQ F6, 0(R11)
+	FMOVQ F5, 0(R11)
 	ADD $16, R10
 	SUBS $1, R9, R9
 	BNE l1
@@ -426,66 +427,60 @@ l6:
 // Scale and Min by candidate search under the weighted absolute error.
 TEXT ·scaleMinAbsNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10804(R0), F7
-	VDUP V7.S[0], V7.S4
+	FMOVS 10804(R0), F6
+	VDUP V6.S[0], V6.S4
+	VEOR V7.B16, V7.B16, V7.B16
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V5.B16, V5.B16, V5.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	FMOVQ 0(R1), F4
+	FMOVQ 0(R1), F0
+	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
-	VEOR V3.B16, V3.B16, V3.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
 	MOVD 10784(R0), R7
 l2:
 	FMOVQ 0(R1), F12
 	FMOVQ 0(R2), F14
-	WORD $0x4eacf400 // fmin v0.4s, v0.4s, v12.4s
-	WORD $0x4e2cf484 // fmax v4.4s, v4.4s, v12.4s
-	WORD $0x4e2ed442 // fadd v2.4s, v2.4s, v14.4s
+	WORD $0x4eacf4a5 // fmin v5.4s, v5.4s, v12.4s
+	WORD $0x4e2cf400 // fmax v0.4s, v0.4s, v12.4s
+	WORD $0x4e2ed421 // fadd v1.4s, v1.4s, v14.4s
 	WORD $0x6e2cddce // fmul v14.4s, v14.4s, v12.4s
-	WORD $0x4e2ed463 // fadd v3.4s, v3.4s, v14.4s
+	WORD $0x4e2ed442 // fadd v2.4s, v2.4s, v14.4s
 	ADD $64, R1
 	ADD $64, R2
 	SUBS $1, R7, R7
 	BNE l2
 	ADD $10368, R0, R11
 	ADD R10, R11
-	FMOVQ F2, 0(R11)
-	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
-	FMOVS 10824(R0), F1
-	VDUP V1.S[0], V1.S4
-	WORD $0x6e24fc21 // fdiv v1.4s, v1.4s, v4.4s
-	FMOVS 10816(R0), F14
-	VDUP V14.S[0], V14.S4
-	WORD $0x6ea4e5cf // fcmgt v15.4s, v14.4s, v4.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaf1dc1 // bit v1.16b, v14.16b, v15.16b
-	WORD $0x6e27fc85 // fdiv v5.4s, v4.4s, v7.4s
-	FMOVS 10816(R0), F14
-	VDUP V14.S[0], V14.S4
-	WORD $0x6ea4e5cf // fcmgt v15.4s, v14.4s, v4.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaf1dc5 // bit v5.16b, v14.16b, v15.16b
-	VORR V0.B16, V0.B16, V6.B16
-	WORD $0x6e21dce8 // fmul v8.4s, v7.4s, v1.4s
-	VEOR V4.B16, V4.B16, V4.B16
+	FMOVQ F1, 0(R11)
+	VORR V6.B16, V6.B16, V8.B16
+	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
+	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
+	FMOVS 10816(R0), F13
+	VDUP V13.S[0], V13.S4
+	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
+	WORD $0x6e26fdc4 // fdiv v4.4s, v14.4s, v6.4s
+	WORD $0x6eaf1ce4 // bit v4.16b, v7.16b, v15.16b
+	VEOR V3.B16, V3.B16, V3.B16
 	ADD $0, R0, R1
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
 	MOVD 10784(R0), R7
 l3:
-	FMOVQ 0(R1), F13
-	WORD $0x4ea0d5ad // fsub v13.4s, v13.4s, v0.4s
+	FMOVQ 0(R1), F12
+	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
 	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
 	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4ea7f5ad // fmin v13.4s, v13.4s, v7.4s
-	WORD $0x6e25ddad // fmul v13.4s, v13.4s, v5.4s
-	WORD $0x4e26d5ad // fadd v13.4s, v13.4s, v6.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea6f5ad // fmin v13.4s, v13.4s, v6.4s
+	WORD $0x6e24ddad // fmul v13.4s, v13.4s, v4.4s
+	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
 	FMOVQ 0(R1), F14
 	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
 	FMOVS 10820(R0), F14
@@ -493,7 +488,7 @@ l3:
 	WORD $0x4ea0f9ad // fabs v13.4s, v13.4s
 	FMOVQ 0(R2), F14
 	WORD $0x6e2eddad // fmul v13.4s, v13.4s, v14.4s
-	WORD $0x4e2dd484 // fadd v4.4s, v4.4s, v13.4s
+	WORD $0x4e2dd463 // fadd v3.4s, v3.4s, v13.4s
 	ADD $64, R1
 	ADD $64, R2
 	SUBS $1, R7, R7
@@ -504,7 +499,12 @@ l4:
 	FMOVS 0(R6), F8
 	VDUP V8.S[0], V8.S4
 	ADD $4, R6
-	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
+	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
+	FMOVS 10816(R0), F13
+	VDUP V13.S[0], V13.S4
+	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
 	VEOR V9.B16, V9.B16, V9.B16
 	VEOR V10.B16, V10.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
@@ -517,10 +517,11 @@ l4:
 	MOVD 10784(R0), R7
 l5:
 	FMOVQ 0(R1), F12
-	WORD $0x4ea0d58d // fsub v13.4s, v12.4s, v0.4s
+	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
 	WORD $0x6e28ddad // fmul v13.4s, v13.4s, v8.4s
 	WORD $0x4e2189ad // frintn v13.4s, v13.4s
-	WORD $0x4ea7f5ad // fmin v13.4s, v13.4s, v7.4s
+	WORD $0x4e27f5ad // fmax v13.4s, v13.4s, v7.4s
+	WORD $0x4ea6f5ad // fmin v13.4s, v13.4s, v6.4s
 	FMOVQ F13, 0(R3)
 	FMOVQ 0(R2), F14
 	WORD $0x6e2dddce // fmul v14.4s, v14.4s, v13.4s
@@ -534,22 +535,21 @@ l5:
 	ADD $64, R3
 	SUBS $1, R7, R7
 	BNE l5
-	WORD $0x6e2adc4e // fmul v14.4s, v2.4s, v10.4s
+	WORD $0x6e2adc2e // fmul v14.4s, v1.4s, v10.4s
 	WORD $0x6e29dd2c // fmul v12.4s, v9.4s, v9.4s
 	WORD $0x4eacd5ce // fsub v14.4s, v14.4s, v12.4s
-	WORD $0x6e2bdc4c // fmul v12.4s, v2.4s, v11.4s
-	WORD $0x6e29dc6d // fmul v13.4s, v3.4s, v9.4s
+	WORD $0x6e2bdc2c // fmul v12.4s, v1.4s, v11.4s
+	WORD $0x6e29dc4d // fmul v13.4s, v2.4s, v9.4s
 	WORD $0x4eadd58c // fsub v12.4s, v12.4s, v13.4s
 	WORD $0x6e2efd8c // fdiv v12.4s, v12.4s, v14.4s
-	WORD $0x6e23dd4d // fmul v13.4s, v10.4s, v3.4s
+	WORD $0x6e22dd4d // fmul v13.4s, v10.4s, v2.4s
 	WORD $0x6e2bdd28 // fmul v8.4s, v9.4s, v11.4s
 	WORD $0x4ea8d5ad // fsub v13.4s, v13.4s, v8.4s
 	WORD $0x6e2efdad // fdiv v13.4s, v13.4s, v14.4s
-	VEOR V14.B16, V14.B16, V14.B16
-	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
+	WORD $0x6ea7e5af // fcmgt v15.4s, v13.4s, v7.4s
 	WORD $0x6e2afd68 // fdiv v8.4s, v11.4s, v10.4s
 	WORD $0x6eaf1d0c // bit v12.16b, v8.16b, v15.16b
-	WORD $0x6eaf1dcd // bit v13.16b, v14.16b, v15.16b
+	WORD $0x6eaf1ced // bit v13.16b, v7.16b, v15.16b
 	VORR V12.B16, V12.B16, V9.B16
 	VORR V13.B16, V13.B16, V10.B16
 	VEOR V11.B16, V11.B16, V11.B16
@@ -577,18 +577,20 @@ l6:
 	ADD $64, R3
 	SUBS $1, R7, R7
 	BNE l6
-	WORD $0x6eabe48f // fcmgt v15.4s, v4.4s, v11.4s
-	WORD $0x6eaf1d64 // bit v4.16b, v11.16b, v15.16b
-	WORD $0x6eaf1d25 // bit v5.16b, v9.16b, v15.16b
-	WORD $0x6eaf1d46 // bit v6.16b, v10.16b, v15.16b
+	WORD $0x6eabe46f // fcmgt v15.4s, v3.4s, v11.4s
+	WORD $0x6ea7e52e // fcmgt v14.4s, v9.4s, v7.4s
+	VAND V14.B16, V15.B16, V15.B16
+	WORD $0x6eaf1d63 // bit v3.16b, v11.16b, v15.16b
+	WORD $0x6eaf1d24 // bit v4.16b, v9.16b, v15.16b
+	WORD $0x6eaf1d45 // bit v5.16b, v10.16b, v15.16b
 	SUBS $1, R8, R8
 	BNE l4
 	ADD $10240, R0, R11
 	ADD R10, R11
-	FMOVQ F5, 0(R11)
+	FMOVQ F4, 0(R11)
 	ADD $10304, R0, R11
 	ADD R10, R11
-	FMOVQ F6, 0(R11)
+	FMOVQ F5, 0(R11)
 	ADD $16, R10
 	SUBS $1, R9, R9
 	BNE l1

@@ -155,15 +155,15 @@ func inverse(a *isa, inv, v, mag, t int) {
 }
 
 // scaleMin searches y = scale·l + min, min ≤ 0, l in 0…Hi. For each candidate
-// factor f of Steps, l = round(f/range · (x - lowest)) gives codes, for which the
-// weighted least squares scale and min follow in closed form; the pair with the
-// least error, evaluated directly, wins. A pair that is not finite has an error
-// that compares as not smaller, so it never wins.
+// factor f of Steps, l = round(f/(highest - min)·(x - min)), min being the best so
+// far, gives codes, for which the weighted least squares scale and min follow in
+// closed form; the pair with the least error, evaluated directly, wins. A pair
+// that is not finite has an error that compares as not smaller, so it never wins.
 func scaleMin(a *isa, absolute bool) {
 	const (
-		lowest, inv, sumW, sumX, best, scale, min, hi = 0, 1, 2, 3, 4, 5, 6, 7
-		f, sumL, sumL2, sumXL                         = 8, 9, 10, 11
-		x, l, t                                       = 12, 13, 14
+		highest, sumW, sumX, best, scale, min, hi, zero = 0, 1, 2, 3, 4, 5, 6, 7
+		f, sumL, sumL2, sumXL                           = 8, 9, 10, 11
+		x, l, t                                         = 12, 13, 14
 	)
 	// err adds this row's weighted error for the codes in l.
 	err := func(sum, s, m int) {
@@ -179,19 +179,36 @@ func scaleMin(a *isa, absolute bool) {
 		a.mulMem(l, pw, 0, t)
 		a.add(sum, sum, l)
 	}
+	// codes sets l to the codes for the values in x.
+	codes := func() {
+		a.sub(l, x, min)
+		a.mul(l, l, f)
+		a.round(l, l)
+		a.max(l, l, zero)
+		a.min(l, l, hi)
+	}
+	// factor sets f = f/(highest - min), 0 where that span counts as zero.
+	factor := func() {
+		a.sub(t, highest, min)
+		a.div(f, f, t)
+		a.bcast(l, tile, offTiny)
+		a.less(t, l)
+		a.blend(f, zero)
+	}
 	a.bcast(hi, tile, offHi)
+	a.zero(zero)
 	a.eachChunk(func() {
-		a.zero(lowest)
+		a.zero(min)
 		a.point(px, offX)
-		a.load(best, px, 0) // the largest value, until the errors need the register
+		a.load(highest, px, 0)
 		a.zero(sumW)
 		a.zero(sumX)
 		a.point(pw, offW)
 		a.eachRow([]int{px, pw}, func() {
 			a.load(x, px, 0)
 			a.load(t, pw, 0)
-			a.min(lowest, lowest, x)
-			a.max(best, best, x)
+			a.min(min, min, x)
+			a.max(highest, highest, x)
 			a.add(sumW, sumW, t)
 			a.mul(t, t, x)
 			a.add(sumX, sumX, t)
@@ -199,24 +216,16 @@ func scaleMin(a *isa, absolute bool) {
 		a.point(tmp, offSumW)
 		a.store(sumW, tmp, 0)
 
-		a.sub(best, best, lowest)
-		inverse(a, inv, best, best, t)
-		a.div(scale, best, hi)
-		a.bcast(t, tile, offTiny)
-		a.less(best, t)
-		a.zero(t)
-		a.blend(scale, t)
-		a.move(min, lowest)
-		a.mul(f, hi, inv)
+		a.move(f, hi)
+		factor() // leaves the mask set where the span counts as zero, the span in t
+		a.div(scale, t, hi)
+		a.blend(scale, zero)
 		a.zero(best)
 		a.point(px, offX)
 		a.point(pw, offW)
 		a.eachRow([]int{px, pw}, func() {
-			a.load(l, px, 0)
-			a.sub(l, l, lowest)
-			a.mul(l, l, f)
-			a.round(l, l)
-			a.min(l, l, hi)
+			a.load(x, px, 0)
+			codes()
 			err(best, scale, min)
 		})
 
@@ -225,7 +234,7 @@ func scaleMin(a *isa, absolute bool) {
 		a.loop(cStep, func() {
 			a.bcast(f, pstep, 0)
 			a.addImm(pstep, 4)
-			a.mul(f, f, inv)
+			factor()
 			a.zero(sumL)
 			a.zero(sumL2)
 			a.zero(sumXL)
@@ -234,10 +243,7 @@ func scaleMin(a *isa, absolute bool) {
 			a.point(pl, offL)
 			a.eachRow([]int{px, pw, pl}, func() {
 				a.load(x, px, 0)
-				a.sub(l, x, lowest)
-				a.mul(l, l, f)
-				a.round(l, l)
-				a.min(l, l, hi)
+				codes()
 				a.store(l, pl, 0)
 				a.load(t, pw, 0)
 				a.mul(t, t, l)
@@ -261,11 +267,10 @@ func scaleMin(a *isa, absolute bool) {
 			a.sub(l, l, f)
 			a.div(l, l, t)
 			// A positive min is not allowed: then min = 0 and scale = sumXL/sumL2.
-			a.zero(t)
-			a.less(t, l)
+			a.less(zero, l)
 			a.div(f, sumXL, sumL2)
 			a.blend(x, f)
-			a.blend(l, t)
+			a.blend(l, zero)
 			a.move(sumL, x)
 			a.move(sumL2, l)
 			a.zero(sumXL)
@@ -277,6 +282,7 @@ func scaleMin(a *isa, absolute bool) {
 				err(sumXL, sumL, sumL2)
 			})
 			a.less(sumXL, best)
+			a.andLess(zero, sumL, t)
 			a.blend(best, sumXL)
 			a.blend(scale, sumL)
 			a.blend(min, sumL2)

@@ -1,0 +1,112 @@
+// Package atomicfile writes files that appear under their final name only when
+// they are complete: the data goes to a temporary file in the same directory,
+// which is synced and then renamed. Whatever ends the program earlier, a kill or
+// a full disk, leaves the final name as it was.
+package atomicfile
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// File is a file being written under a temporary name, ".<base>.tmp-<random>"
+// beside the final one.
+type File struct {
+	*os.File        // the temporary file, open for reading and writing
+	path     string // the final name
+	done     bool   // committed or aborted
+}
+
+// Create starts a file that is to become path. The caller defers [File.Abort]
+// and ends with [File.Commit]. A path that exists and is not a regular file, such
+// as a directory or a device, is refused.
+func Create(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("write %s: not a regular file", path)
+	}
+	dir, base := filepath.Split(path)
+	for try := 0; ; try++ {
+		// Not os.CreateTemp: its files are readable by the owner alone.
+		temp := filepath.Join(dir, fmt.Sprintf(".%s.tmp-%08x", base, rand.Uint32()))
+		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if err == nil {
+			return &File{File: f, path: path}, nil
+		}
+		if !os.IsExist(err) || try == 100 {
+			return nil, fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+}
+
+// Path returns the final name.
+func (f *File) Path() string { return f.path }
+
+// Commit syncs the data to the disk, gives the file its final name, replacing
+// what had it, and syncs the directory. After an error nothing is left under the
+// temporary name.
+func (f *File) Commit() error {
+	if f.done {
+		return fmt.Errorf("write %s: %w", f.path, fs.ErrClosed)
+	}
+	err := f.Sync()
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	f.done = true
+	if err == nil {
+		err = os.Rename(f.Name(), f.path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+		return fmt.Errorf("write %s: %w", f.path, err)
+	}
+	if err := syncDir(filepath.Dir(f.path)); err != nil {
+		return fmt.Errorf("write %s: %w", f.path, err)
+	}
+	return nil
+}
+
+// Abort closes and removes the temporary file. After [File.Commit] or another
+// Abort it does nothing.
+func (f *File) Abort() {
+	if f.done {
+		return
+	}
+	f.done = true
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+}
+
+// WriteFile makes data the content of the file path.
+func WriteFile(path string, data []byte) error {
+	f, err := Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return f.Commit()
+}
+
+// syncDir makes a rename in dir durable. Windows has no such call and orders
+// the rename after the data by itself.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,348 @@
+package convert
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/safetensors"
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+const tiny = "../../testdata/tiny-phi3"
+
+// run converts a model into a file of a temporary directory and returns its path.
+func run(t *testing.T, model string, opt Options, threads int) string {
+	t.Helper()
+	m, err := source.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	p, err := NewPlan(m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	if err := p.Run(context.Background(), out, Limits{Threads: threads, Memory: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func policy(ft quant.FileType) Options { return Options{Policy: quant.Policy{FileType: ft}} }
+
+func readFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Every file type of the tiny model has the same bytes whatever the kernels and
+// the number of threads, and the bytes of testdata/sha256.txt, so that other
+// architectures prove that they agree. A deliberate change of the output updates
+// that file.
+func TestSameFile(t *testing.T) {
+	defer func() { _ = kern.Select("") }()
+	want := map[string]string{}
+	for line := range strings.Lines(string(readFile(t, "testdata/sha256.txt"))) {
+		if name, sum, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			want[name] = sum
+		}
+	}
+	for _, ft := range quant.FileTypes() {
+		for i, s := range kern.Sets() {
+			if err := kern.Select(s.Name); err != nil {
+				t.Fatal(err)
+			}
+			got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, run(t, tiny, policy(ft), 1+i))))
+			if got != want[ft.String()] {
+				t.Errorf("%s kernels, %d threads: testdata/sha256.txt has %q for\n%s %s", s.Name, 1+i, want[ft.String()], ft, got)
+			}
+		}
+	}
+}
+
+// The same tensors, whichever way they take: from the checkpoint at once, or
+// through a GGUF of another type that holds them exactly.
+func TestThroughGGUF(t *testing.T) {
+	direct := readFile(t, run(t, tiny, policy(quant.MostlyQ4_K_M), 2))
+	for _, between := range []quant.FileType{quant.AllF32, quant.MostlyBF16} {
+		via := run(t, run(t, tiny, policy(between), 1), policy(quant.MostlyQ4_K_M), 2)
+		if !bytes.Equal(readFile(t, via), direct) {
+			t.Errorf("through %s: another file", between)
+		}
+	}
+}
+
+// What llama.cpp's converter writes for the tiny model: every key with its value.
+func TestMetadataGolden(t *testing.T) {
+	var golden struct {
+		Metadata map[string]struct {
+			Type  []string
+			Value any
+		}
+		Tokens []string
+		Scores []float32
+		Types  []int32 `json:"token_type"`
+	}
+	if err := json.Unmarshal(readFile(t, "../../testdata/golden/vocab-tiny.json"), &golden); err != nil {
+		t.Fatal(err)
+	}
+	if len(golden.Metadata) < 20 {
+		t.Fatalf("%d keys in the golden file", len(golden.Metadata))
+	}
+	f, err := gguf.Open(run(t, tiny, policy(quant.AllF32), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for key, want := range golden.Metadata {
+		got, ok := f.Metadata.Get(key)
+		if !ok {
+			t.Errorf("%s is missing", key)
+			continue
+		}
+		value := want.Value
+		if x, ok := value.(float64); ok {
+			switch want.Type[0] {
+			case "UINT32":
+				value = uint32(x)
+			case "FLOAT32":
+				value = float32(x)
+			}
+		}
+		if got != value {
+			t.Errorf("%s is %T %v, want %s %v", key, got, got, want.Type, value)
+		}
+	}
+	for key, want := range map[string]any{
+		"tokenizer.ggml.tokens": golden.Tokens, "tokenizer.ggml.scores": golden.Scores, "tokenizer.ggml.token_type": golden.Types,
+	} {
+		if got, _ := f.Metadata.Get(key); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s differs", key)
+		}
+	}
+}
+
+func TestSplit(t *testing.T) {
+	whole, err := gguf.Open(run(t, tiny, policy(quant.MostlyQ8_0), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = whole.Close() }()
+	opt := policy(quant.MostlyQ8_0)
+	opt.SplitMaxSize = 700_000
+	out := run(t, tiny, opt, 2)
+	if _, err := os.Stat(out); err == nil {
+		t.Error("the unsplit name exists too")
+	}
+	parts, err := filepath.Glob(strings.TrimSuffix(out, ".gguf") + "-0*.gguf")
+	if err != nil || len(parts) < 3 {
+		t.Fatalf("parts: %v, %v", parts, err)
+	}
+	split, err := gguf.Open(parts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = split.Close() }()
+	for i, want := range whole.Tensors {
+		got := split.Tensors[i]
+		a, b := make([]byte, want.Size()), make([]byte, got.Size())
+		if _, err := want.ReadAt(a, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := got.ReadAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		if got.Name != want.Name || !bytes.Equal(a, b) {
+			t.Errorf("tensor %d: %s differs from %s", i, got.Name, want.Name)
+		}
+	}
+	// A split file is a source like any other.
+	again := run(t, parts[1], policy(quant.MostlyQ8_0), 1)
+	if !bytes.Equal(readFile(t, again), readFile(t, whole.Shards[0].Path)) {
+		t.Error("joining the parts gave another file")
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	q8 := quant.Q8_0
+	opt := Options{Policy: quant.Policy{FileType: quant.MostlyQ4_0, Embedding: &q8, KeepOutput: true,
+		Overrides: []quant.Override{{Pattern: regexp.MustCompile(`blk\.[01]\.ffn_down`), Type: quant.Q6_K}}}}
+	f, err := gguf.Open(run(t, tiny, opt, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for name, want := range map[string]quant.Type{
+		"token_embd.weight": quant.Q8_0, "output.weight": quant.BF16, "blk.1.ffn_down.weight": quant.Q6_K,
+		"blk.2.ffn_down.weight": quant.Q4_0, "blk.2.attn_norm.weight": quant.F32,
+	} {
+		if got := f.Tensor(name).Type; got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestRefusesRequantizing(t *testing.T) {
+	m, err := source.Open(run(t, tiny, policy(quant.MostlyQ8_0), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	if _, err := NewPlan(m, policy(quant.MostlyQ4_0)); err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
+		t.Errorf("error %v", err)
+	}
+	opt := policy(quant.MostlyQ4_0)
+	opt.AllowRequantize = true
+	if _, err := NewPlan(m, opt); err != nil {
+		t.Error(err)
+	}
+}
+
+// copyModel copies the tiny model and lets edit change config.json's fields.
+func copyModel(t *testing.T, edit func(config map[string]any)) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(tiny)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "config.json")
+	var config map[string]any
+	if err := json.Unmarshal(readFile(t, path), &config); err != nil {
+		t.Fatal(err)
+	}
+	edit(config)
+	b, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// rewrite replaces the tiny model's weights; change edits a tensor's values.
+func rewrite(t *testing.T, dir string, dtype safetensors.DType, change func(name string, x []float32)) {
+	t.Helper()
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []safetensors.WriteTensor
+	for _, st := range f.Tensors {
+		x := make([]float32, st.Elems())
+		if err := st.ReadFloat32(x, 0); err != nil {
+			t.Fatal(err)
+		}
+		change(st.Name, x)
+		var b []byte
+		for _, v := range x {
+			switch dtype {
+			case safetensors.F64:
+				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(float64(v)))
+			default:
+				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+			}
+		}
+		out = append(out, safetensors.WriteTensor{Name: st.Name, DType: dtype, Shape: st.Shape, Data: bytes.NewReader(b)})
+	}
+	_ = f.Close()
+	if err := safetensors.Create(filepath.Join(dir, "model.safetensors"), out, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The type of the checkpoint does not matter as long as it holds the values.
+func TestSourceTypes(t *testing.T) {
+	want := readFile(t, run(t, copyModel(t, func(map[string]any) {}), policy(quant.MostlyQ4_K_M), 1))
+	for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.F64} {
+		dir := copyModel(t, func(map[string]any) {})
+		rewrite(t, dir, dtype, func(string, []float32) {})
+		got := readFile(t, run(t, dir, Options{Policy: quant.Policy{FileType: quant.MostlyQ4_K_M}}, 1))
+		// The names of the temporary directories are in the metadata: compare the weights.
+		if n := len(got) - len(want)/2; !bytes.Equal(got[n:], want[len(want)-len(want)/2:]) {
+			t.Errorf("%s: other weights", dtype)
+		}
+	}
+}
+
+func TestRefusesWeights(t *testing.T) {
+	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "infinite": float32(math.Inf(1)), "large": 1e6} {
+		dir := copyModel(t, func(map[string]any) {})
+		rewrite(t, dir, safetensors.F32, func(name string, x []float32) {
+			if name == "model.layers.2.mlp.down_proj.weight" {
+				x[3*512+7] = bad
+			}
+		})
+		m, err := source.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewPlan(m, policy(quant.MostlyQ4_K_M))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := filepath.Join(t.TempDir(), "out.gguf")
+		err = p.Run(context.Background(), out, Limits{Threads: 2, Memory: 1 << 30})
+		if err == nil || !strings.Contains(err.Error(), "model.layers.2.mlp.down_proj.weight [3,7]") {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) > 0 {
+			t.Errorf("%s: %s was left behind", name, left[0].Name())
+		}
+		_ = m.Close()
+	}
+}
+
+func TestLimits(t *testing.T) {
+	m, err := source.Open(tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	p, err := NewPlan(m, policy(quant.MostlyQ4_K_M))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := p.Run(context.Background(), filepath.Join(dir, "a.gguf"), Limits{Threads: 1, Memory: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	// Room for a few rows only: smaller pieces, the same file.
+	if err := p.Run(context.Background(), filepath.Join(dir, "b.gguf"), Limits{Threads: 2, Memory: 20_000}); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(readFile(t, filepath.Join(dir, "a.gguf")), readFile(t, filepath.Join(dir, "b.gguf"))) {
+		t.Error("the memory bound changed the file")
+	}
+	if err := p.Run(context.Background(), filepath.Join(dir, "c.gguf"), Limits{Threads: 2, Memory: 1000}); err == nil || !strings.Contains(err.Error(), "--max-ram") {
+		t.Errorf("1000 bytes: error %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := p.Run(ctx, filepath.Join(dir, "d.gguf"), Limits{Threads: 2, Memory: 1 << 30}); err != context.Canceled {
+		t.Errorf("cancelled: error %v", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {
+		t.Errorf("left behind: %v", left)
+	}
+}
