@@ -1,0 +1,89 @@
+package phi3conv_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/phi3conv/phi3conv/"
+
+// level orders the packages: each imports only packages of lower levels. A
+// package is matched by its longest prefix here.
+var level = map[string]int{
+	"cmd":                 70,
+	"internal/convert":    60,
+	"internal/lint":       60,
+	"internal/source":     50,
+	"verify":              40,
+	"formats/gguf":        40,
+	"formats/safetensors": 40,
+	"internal/arch":       30,
+	"internal/modelcard":  30,
+	"internal/vocab":      30,
+	"quant":               30,
+	"formats":             10, // the error type
+	"internal/atomicfile": 10,
+	"internal/kern":       10,
+	"testdata":            0,
+}
+
+func levelOf(dir string) int {
+	for prefix := dir; ; prefix = filepath.ToSlash(filepath.Dir(prefix)) {
+		if l, ok := level[prefix]; ok {
+			return l
+		}
+		if prefix == "." {
+			return -1
+		}
+	}
+}
+
+// Imports point one way, and only the command line knows the command line library.
+func TestImports(t *testing.T) {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), "_") || (strings.HasPrefix(d.Name(), ".") && path != ".")) {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		from := levelOf(dir)
+		if from < 0 {
+			t.Errorf("%s has no level here", dir)
+		}
+		for _, spec := range file.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if imported, ok := strings.CutPrefix(name, module); ok {
+				if to := levelOf(imported); to >= from && !strings.HasPrefix(imported, dir+"/") {
+					t.Errorf("%s (level %d) imports %s (level %d)", path, from, imported, to)
+				}
+			}
+			if name == "C" {
+				t.Errorf("%s uses cgo", path)
+			}
+			if strings.HasPrefix(name, "github.com/urfave/cli") && !strings.HasPrefix(dir, "cmd/") {
+				t.Errorf("%s imports %s", path, name)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,283 @@
+// Package modelcard collects what a GGUF file says about a model's origin: the
+// general.* keys, from the name of the checkpoint directory, config.json,
+// generation_config.json and the front matter of README.md. The heuristics and
+// their precedence are those of llama.cpp's converter, so that both give the same
+// keys.
+package modelcard
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/formats"
+)
+
+// Card is what is known of a model. An empty string or a nil slice is absent.
+type Card struct {
+	Name         string
+	Author       string
+	Version      string
+	Organization string
+	Finetune     string // "instruct"
+	Basename     string // "Phi-3"
+	Description  string
+	SizeLabel    string // "mini", "3.8B"
+
+	License, LicenseName, LicenseLink               string
+	SourceURL, SourceDOI, SourceUUID, SourceRepoURL string
+
+	BaseModels []Origin // nil and empty differ: an empty list is written with the count 0
+	Datasets   []Origin
+	Tags       []string
+	Languages  []string
+
+	Sampling []Setting // recommended sampling parameters
+}
+
+// Origin is a model or data set that a model was made from.
+type Origin struct {
+	Name, Author, Version, Organization, Description string
+	URL, DOI, UUID, RepoURL                          string
+}
+
+// Setting is a sampling parameter: an int32, a float32 or a string by the last
+// part of its key.
+type Setting struct {
+	Key   string
+	Value any
+}
+
+// Load reads the card of a checkpoint directory. params is the number of weights
+// in the tensors that the GGUF file gets; 0 if it gets none. Errors are of type
+// [formats.Error] and name the file.
+func Load(dir string, params int64) (*Card, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, &formats.Error{Path: dir, Off: -1, What: "cannot find", Err: err}
+	}
+	c := new(Card)
+	readme, ok, err := readText(dir, "README.md")
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		if err := c.addFrontMatter(readme, params); err != nil {
+			return nil, formats.WithPath(err, filepath.Join(dir, "README.md"))
+		}
+	}
+	var config struct {
+		NameOrPath string `json:"_name_or_path"`
+	}
+	if err := readJSON(dir, "config.json", &config); err != nil {
+		return nil, err
+	}
+	if strings.Count(config.NameOrPath, "/") <= 1 { // a model's name, not a path on somebody's disk
+		c.addName(config.NameOrPath, params)
+	}
+	c.addName(filepath.Base(abs), params)
+	if c.SizeLabel == "" && params > 0 {
+		c.SizeLabel = roundedCount(params)
+	}
+	if c.Sampling, err = sampling(dir); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// addName fills what is absent from a model's name.
+func (c *Card) addName(id string, params int64) {
+	n := parseName(id, params)
+	org := title(n.organization)
+	for _, f := range []struct{ to, from *string }{
+		{&c.Organization, &org},
+		{&c.Basename, &n.basename},
+		{&c.Finetune, &n.finetune},
+		{&c.Version, &n.version},
+		{&c.SizeLabel, &n.sizeLabel},
+	} {
+		if *f.to == "" {
+			*f.to = *f.from
+		}
+	}
+	if c.Name == "" {
+		c.Name = title(n.full)
+	}
+}
+
+// settings are the sampling parameters of generation_config.json that have a key.
+var settings = []struct {
+	field, key string
+	parse      func(json.RawMessage) (any, error)
+}{
+	{"sequence", "sequence", parseJSON[string]},
+	{"top_k", "top_k", parseJSON[int32]},
+	{"top_p", "top_p", parseJSON[float32]},
+	{"min_p", "min_p", parseJSON[float32]},
+	{"xtc_probability", "xtc_probability", parseJSON[float32]},
+	{"xtc_threshold", "xtc_threshold", parseJSON[float32]},
+	{"temperature", "temp", parseJSON[float32]},
+	{"penalty_last_n", "penalty_last_n", parseJSON[int32]},
+	{"penalty_repeat", "penalty_repeat", parseJSON[float32]},
+	{"mirostat", "mirostat", parseJSON[int32]},
+	{"mirostat_tau", "mirostat_tau", parseJSON[float32]},
+	{"mirostat_eta", "mirostat_eta", parseJSON[float32]},
+}
+
+func parseJSON[T any](data json.RawMessage) (any, error) {
+	var v T
+	err := json.Unmarshal(data, &v)
+	return v, err
+}
+
+func sampling(dir string) ([]Setting, error) {
+	const file = "generation_config.json"
+	var fields map[string]json.RawMessage
+	if err := readJSON(dir, file, &fields); err != nil {
+		return nil, err
+	}
+	var out []Setting
+	for _, s := range settings {
+		raw, ok := fields[s.field]
+		if !ok || string(raw) == "null" {
+			continue
+		}
+		v, err := s.parse(raw)
+		if err != nil {
+			return nil, &formats.Error{Path: filepath.Join(dir, file), Off: -1, What: fmt.Sprintf("%s is %.40s, expected a value of type %T", s.field, raw, v)}
+		}
+		out = append(out, Setting{s.key, v})
+	}
+	return out, nil
+}
+
+// All yields the general.* keys and values of the card in a GGUF file, those of
+// the file itself (architecture, file type, quantization version) not among them.
+// Values are of type string, []string, uint32, int32 and float32. What is absent
+// has no key.
+func (c *Card) All() iter.Seq2[string, any] {
+	return func(yield func(string, any) bool) {
+		for _, s := range c.pairs() {
+			if !yield("general."+s.Key, s.Value) {
+				return
+			}
+		}
+	}
+}
+
+func (c *Card) pairs() []Setting {
+	var out []Setting
+	text := func(key, value string) {
+		if value != "" {
+			out = append(out, Setting{key, value})
+		}
+	}
+	list := func(key string, value []string) {
+		if len(value) > 0 {
+			out = append(out, Setting{key, value})
+		}
+	}
+	origins := func(key string, list []Origin) {
+		if list == nil {
+			return
+		}
+		out = append(out, Setting{key + ".count", uint32(len(list))})
+		for i, o := range list {
+			for _, f := range o.fields() {
+				text(fmt.Sprintf("%s.%d.%s", key, i, f.key), *f.value)
+			}
+		}
+	}
+	text("type", "model")
+	for _, s := range c.Sampling {
+		if s.Value != "" {
+			out = append(out, Setting{"sampling." + s.Key, s.Value})
+		}
+	}
+	text("name", c.Name)
+	text("author", c.Author)
+	text("version", c.Version)
+	text("organization", c.Organization)
+	text("finetune", c.Finetune)
+	text("basename", c.Basename)
+	text("description", c.Description)
+	text("size_label", c.SizeLabel)
+	text("license", c.License)
+	text("license.name", c.LicenseName)
+	text("license.link", c.LicenseLink)
+	text("source.url", c.SourceURL)
+	text("source.doi", c.SourceDOI)
+	text("source.uuid", c.SourceUUID)
+	text("source.repo_url", c.SourceRepoURL)
+	origins("base_model", c.BaseModels)
+	origins("dataset", c.Datasets)
+	list("tags", c.Tags)
+	list("languages", c.Languages)
+	return out
+}
+
+// originField is a field of an Origin by its name in README.md and in the file.
+type originField struct {
+	key   string
+	value *string
+}
+
+func (o *Origin) fields() []originField {
+	return []originField{
+		{"name", &o.Name},
+		{"author", &o.Author},
+		{"version", &o.Version},
+		{"organization", &o.Organization},
+		{"description", &o.Description},
+		{"url", &o.URL},
+		{"doi", &o.DOI},
+		{"uuid", &o.UUID},
+		{"repo_url", &o.RepoURL},
+	}
+}
+
+// maxFile bounds the size of a file that is read; README.md files have a few
+// kilobytes.
+const maxFile = 16 << 20
+
+// readText returns a text file of the directory, which must be UTF-8.
+func readText(dir, name string) (text string, ok bool, err error) {
+	path := filepath.Join(dir, name)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, &formats.Error{Path: path, Off: -1, What: "cannot open", Err: err}
+	}
+	defer func() { _ = f.Close() }() // only read from
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return "", false, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
+	case len(data) > maxFile:
+		return "", false, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("larger than %d MiB, the limit", maxFile>>20)}
+	case !utf8.Valid(data):
+		return "", false, &formats.Error{Path: path, Off: -1, What: "not UTF-8"}
+	}
+	return string(data), true, nil
+}
+
+// readJSON reads a JSON file of the directory into v, if there is one.
+func readJSON(dir, name string, v any) error {
+	text, ok, err := readText(dir, name)
+	if !ok {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return &formats.Error{Path: filepath.Join(dir, name), Off: -1, What: "not the JSON expected", Err: err}
+	}
+	return nil
+}

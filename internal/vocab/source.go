@@ -1,0 +1,382 @@
+package vocab
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/formats"
+)
+
+// maxFile bounds the size of a tokenizer file. The largest in the family,
+// Phi-4-mini's tokenizer.json, has 15 MB.
+const maxFile = 256 << 20
+
+// source is what the files of a directory say, each as it is.
+type source struct {
+	dir        string
+	spm        []byte           // tokenizer.model; nil if absent
+	tokenizer  *tokenizerJSON   // tokenizer.json; nil if absent
+	config     *tokenizerConfig // tokenizer_config.json; nil if absent
+	added      []entry          // added_tokens.json
+	specialMap specialTokens    // special_tokens_map.json
+	model      tokenIDs         // config.json
+	generation tokenIDs         // generation_config.json
+}
+
+func open(dir string) (*source, error) {
+	s := &source{dir: dir}
+	for _, f := range []struct {
+		name string
+		into any
+	}{
+		{"tokenizer.json", &s.tokenizer},
+		{"tokenizer_config.json", &s.config},
+		{"added_tokens.json", (*entries)(&s.added)},
+		{"special_tokens_map.json", &s.specialMap},
+		{"config.json", &s.model},
+		{"generation_config.json", &s.generation},
+	} {
+		if _, err := readJSON(dir, f.name, f.into); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	s.spm, err = readFile(dir, "tokenizer.model")
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *source) path(name string) string { return filepath.Join(s.dir, name) }
+
+// errorf makes an error about one of the directory's files.
+func (s *source) errorf(name, format string, args ...any) error {
+	return &formats.Error{Path: s.path(name), Off: -1, What: fmt.Sprintf(format, args...)}
+}
+
+// sentencePiece tells which kind of tokenizer the directory holds.
+// tokenizer_class decides when it names byte-level BPE; otherwise the files do,
+// for transformers 5 writes a class that says nothing ("TokenizersBackend").
+func (s *source) sentencePiece() bool {
+	if s.config != nil && s.config.Class == "GPT2Tokenizer" {
+		return false
+	}
+	return s.spm != nil || s.tokenizer != nil && s.tokenizer.Model.ByteFallback
+}
+
+// entry is a token of a JSON object {"text": id, ...}.
+type entry struct {
+	text string
+	id   int
+}
+
+// entries reads such an object in the order of the file, and refuses texts and
+// ids that occur twice.
+type entries []entry
+
+func (e *entries) UnmarshalJSON(data []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return fmt.Errorf("tokens are %v, expected an object of ids by text", t)
+	}
+	texts, ids := make(map[string]bool), make(map[int]string)
+	for dec.More() {
+		k, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		text := k.(string) // the decoder returns nothing else as a key
+		v, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		n, _ := v.(json.Number)
+		id, err := n.Int64()
+		if err != nil || id < 0 || id >= maxTokens {
+			return fmt.Errorf("token %q has the id %v, expected an integer from 0 to %d", text, v, maxTokens-1)
+		}
+		if texts[text] {
+			return fmt.Errorf("token %q is listed twice", text)
+		}
+		if other, ok := ids[int(id)]; ok {
+			return fmt.Errorf("tokens %q and %q both have the id %d", other, text, id)
+		}
+		texts[text], ids[int(id)] = true, text
+		*e = append(*e, entry{text, int(id)})
+	}
+	return nil
+}
+
+// tokenizerJSON is tokenizer.json, the format of the tokenizers library.
+type tokenizerJSON struct {
+	AddedTokens   []addedToken  `json:"added_tokens"`
+	Normalizer    *component    `json:"normalizer"`
+	PreTokenizer  *component    `json:"pre_tokenizer"`
+	PostProcessor *component    `json:"post_processor"`
+	Decoder       *component    `json:"decoder"`
+	Model         tokenizerBody `json:"model"`
+}
+
+type tokenizerBody struct {
+	Type         string          `json:"type"`
+	UnkToken     string          `json:"unk_token"`
+	ByteFallback bool            `json:"byte_fallback"`
+	Vocab        json.RawMessage `json:"vocab"`  // entries for BPE
+	Merges       json.RawMessage `json:"merges"` // []string or [][2]string
+}
+
+// component is a step of tokenizer.json's pipeline: a normalizer, pre-tokenizer,
+// post-processor or decoder, with the fields of the types that matter here.
+type component struct {
+	Type string `json:"type"`
+
+	// Sequence of each kind.
+	Normalizers   []component `json:"normalizers"`
+	PreTokenizers []component `json:"pretokenizers"`
+	Processors    []component `json:"processors"`
+
+	// Normalizers. BertNormalizer has the flags; Prepend and Replace the texts.
+	Lowercase    *bool  `json:"lowercase"`
+	StripAccents *bool  `json:"strip_accents"`
+	Prepend      string `json:"prepend"`
+	Content      string `json:"content"`
+
+	// Pattern is that of Replace and Split.
+	Pattern struct {
+		String *string `json:"String"`
+		Regex  *string `json:"Regex"`
+	} `json:"pattern"`
+
+	// Pre-tokenizers.
+	Behavior         string `json:"behavior"`
+	Invert           bool   `json:"invert"`
+	IndividualDigits bool   `json:"individual_digits"`
+	AddPrefixSpace   bool   `json:"add_prefix_space"`
+	UseRegex         *bool  `json:"use_regex"` // nil means true
+	PrependScheme    string `json:"prepend_scheme"`
+
+	// Post-processor TemplateProcessing: what to put around one text and a pair.
+	Single []templatePiece `json:"single"`
+	Pair   []templatePiece `json:"pair"`
+}
+
+// templatePiece is a special token or a text ("A", "B").
+type templatePiece struct {
+	SpecialToken struct {
+		ID string `json:"id"`
+	} `json:"SpecialToken"`
+	Sequence struct {
+		ID string `json:"id"`
+	} `json:"Sequence"`
+}
+
+// addedToken is a token that is found in the text before anything else, as
+// tokenizer.json and tokenizer_config.json write it.
+type addedToken struct {
+	ID         *int64 `json:"id"` // in tokenizer.json only
+	Content    string `json:"content"`
+	LStrip     bool   `json:"lstrip"`
+	RStrip     bool   `json:"rstrip"`
+	Normalized *bool  `json:"normalized"` // nil means !Special
+	Special    bool   `json:"special"`
+}
+
+func (t addedToken) normalized() bool {
+	if t.Normalized == nil {
+		return !t.Special
+	}
+	return *t.Normalized
+}
+
+// tokenizerConfig is tokenizer_config.json.
+type tokenizerConfig struct {
+	Class        string                `json:"tokenizer_class"`
+	AddBOS       *bool                 `json:"add_bos_token"`
+	AddEOS       *bool                 `json:"add_eos_token"`
+	AddSep       *bool                 `json:"add_sep_token"`
+	ChatTemplate *chatTemplate         `json:"chat_template"`
+	Added        map[string]addedToken `json:"added_tokens_decoder"` // by id; nil if absent
+	Additional   specialList           `json:"additional_special_tokens"`
+	Extra        specialList           `json:"extra_special_tokens"` // transformers 5's name for Additional
+	specialTokens
+}
+
+// specialTokens names tokens by their role.
+type specialTokens struct {
+	BOS  specialToken `json:"bos_token"`
+	EOS  specialToken `json:"eos_token"`
+	Unk  specialToken `json:"unk_token"`
+	Sep  specialToken `json:"sep_token"`
+	Pad  specialToken `json:"pad_token"`
+	Cls  specialToken `json:"cls_token"`
+	Mask specialToken `json:"mask_token"`
+}
+
+func (t *specialTokens) list() []specialToken {
+	return []specialToken{t.BOS, t.EOS, t.Unk, t.Sep, t.Pad, t.Cls, t.Mask}
+}
+
+// specialToken is written as a string or as an object; the zero value is absent.
+type specialToken struct {
+	addedToken
+	object bool
+}
+
+// is tells whether t is written as the string text. An object is no string, not
+// for llama.cpp's converter either.
+func (t specialToken) is(text string) bool { return !t.object && t.Content == text }
+
+func (t *specialToken) UnmarshalJSON(data []byte) error {
+	var text *string
+	if err := json.Unmarshal(data, &text); err == nil {
+		if text != nil {
+			t.Content, t.Special = *text, true
+		}
+		return nil
+	}
+	t.object = true
+	if err := json.Unmarshal(data, &t.addedToken); err != nil {
+		return fmt.Errorf("special token is %.40s, expected a string or an object with content", data)
+	}
+	t.Special = true
+	return nil
+}
+
+// specialList is a list of special tokens. Where an object stands in its place,
+// it gives names to tokens that other files list too, and is passed over.
+type specialList []specialToken
+
+func (l *specialList) UnmarshalJSON(data []byte) error {
+	if data[0] == '{' {
+		return nil
+	}
+	return json.Unmarshal(data, (*[]specialToken)(l))
+}
+
+// tokenIDs are the ids by role of config.json and generation_config.json.
+type tokenIDs struct {
+	BOS  idList `json:"bos_token_id"`
+	EOS  idList `json:"eos_token_id"`
+	Unk  idList `json:"unk_token_id"`
+	Sep  idList `json:"sep_token_id"`
+	Pad  idList `json:"pad_token_id"`
+	Mask idList `json:"mask_token_id"`
+}
+
+// idList is an id, a list of ids, or null.
+type idList struct {
+	ids  []int64
+	list bool
+}
+
+func (l *idList) UnmarshalJSON(data []byte) error {
+	var one *int64
+	if err := json.Unmarshal(data, &one); err == nil {
+		if one != nil {
+			l.ids = []int64{*one}
+		}
+		return nil
+	}
+	l.list = true
+	if err := json.Unmarshal(data, &l.ids); err != nil {
+		return fmt.Errorf("token id is %.40s, expected an integer or a list of integers", data)
+	}
+	return nil
+}
+
+// chatTemplate is one template, or a list of named ones.
+type chatTemplate struct {
+	text  string
+	named []Template
+}
+
+func (c *chatTemplate) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, &c.text); err == nil {
+		return nil
+	}
+	var list []struct {
+		Name     string  `json:"name"`
+		Template *string `json:"template"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		return errors.New("chat_template is neither a string nor a list of objects with name and template")
+	}
+	for _, t := range list {
+		if t.Name != "" && t.Template != nil {
+			c.named = append(c.named, Template{t.Name, *t.Template})
+		}
+	}
+	return nil
+}
+
+// readFile returns a file of the directory, or nil if there is none.
+func readFile(dir, name string) ([]byte, error) {
+	path := filepath.Join(dir, name)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &formats.Error{Path: path, Off: -1, What: "cannot open", Err: err}
+	}
+	defer func() { _ = f.Close() }() // only read from
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
+	}
+	if len(data) > maxFile {
+		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("larger than %d MiB, the limit for tokenizer files", maxFile>>20)}
+	}
+	return slices.Clip(data), nil
+}
+
+// readText returns a text file of the directory, which must be UTF-8.
+func readText(dir, name string) (text []byte, ok bool, err error) {
+	data, err := readFile(dir, name)
+	if data == nil {
+		return nil, false, err
+	}
+	for i := 0; i < len(data); {
+		r, n := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && n == 1 {
+			return nil, false, &formats.Error{Path: filepath.Join(dir, name), Off: int64(i), What: fmt.Sprintf("byte 0x%02X is not UTF-8", data[i])}
+		}
+		i += n
+	}
+	return data, true, nil
+}
+
+// readJSON reads a JSON file of the directory into v and tells whether there is one.
+func readJSON(dir, name string, v any) (ok bool, err error) {
+	data, ok, err := readText(dir, name)
+	if !ok {
+		return false, err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return false, jsonError(filepath.Join(dir, name), err)
+	}
+	return true, nil
+}
+
+// jsonError says where in the file err is, if it knows.
+func jsonError(path string, err error) error {
+	var syntax *json.SyntaxError
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return &formats.Error{Path: path, Off: syntax.Offset, What: "not JSON", Err: errors.New(syntax.Error())}
+	case errors.As(err, &wrong):
+		return &formats.Error{Path: path, Off: wrong.Offset, What: fmt.Sprintf("%q is a JSON %s, expected %s", wrong.Field, wrong.Value, wrong.Type)}
+	}
+	return &formats.Error{Path: path, Off: -1, What: err.Error()}
+}
