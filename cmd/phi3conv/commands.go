@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
@@ -40,13 +39,26 @@ func versionString() string {
 
 // commands is the table of commands: a new one is its own file and one line here.
 func commands() []*cli.Command {
-	return []*cli.Command{
+	table := []*cli.Command{
 		convertCommand,
 		quantizeCommand,
 		inspectCommand,
 		lintCommand,
 		demoCommand,
+		completionCommand,
 	}
+	for i, c := range table {
+		own := *c // the cli package writes into it
+		own.OnUsageError = usageErrors
+		own.HideHelpCommand = true
+		table[i] = &own
+	}
+	return table
+}
+
+// usageErrors replaces printing the whole help below a mistake.
+func usageErrors(c *cli.Context, err error, _ bool) error {
+	return usagef("%w; see phi3conv %s --help", err, c.Command.Name)
 }
 
 func newApp() *cli.App {
@@ -55,13 +67,12 @@ func newApp() *cli.App {
 		Usage:                  "convert, quantize and check Phi-3 models",
 		Version:                versionString(),
 		Commands:               commands(),
-		Writer:                 os.Stdout,
-		ErrWriter:              os.Stderr,
 		EnableBashCompletion:   true,
 		UseShortOptionHandling: true,
 		ExitErrHandler:         func(*cli.Context, error) {}, // main decides
+		HideHelpCommand:        true,
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
-			return usageError{err}
+			return usagef("%w; see phi3conv --help", err)
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/phi3conv/phi3conv/internal/lint"
+	"github.com/urfave/cli/v2"
+)
+
+var lintCommand = &cli.Command{
+	Name:      "lint",
+	Usage:     "find what makes a Phi model wrong",
+	ArgsUsage: "FILE|DIR",
+	Description: `Checks a GGUF file (or any part of a split one), or a checkpoint directory as
+published on the Hugging Face hub: the file format, the configuration, LongRoPE
+factors and sliding window, the tokenizer, stop ids and chat template, the list of
+tensors, and their values. Each finding has a code that stays the same, a
+severity, an explanation and a fix:
+
+   error    runtimes refuse the model or give wrong output
+   warning  some runtimes go wrong, or something is lost
+   info     worth knowing
+
+Exits with 1 if there is an error, else with 0. Example:
+
+   phi3conv lint phi-3-mini-Q4_K_M.gguf`,
+	Flags: []cli.Flag{
+		&cli.BoolFlag{Name: "fast", Usage: "leave out the checks that read tensor data"},
+		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
+		threadsFlag(),
+	},
+	Action: func(c *cli.Context) error {
+		if c.NArg() != 1 {
+			return usagef("lint takes one FILE or DIR, got %d arguments", c.NArg())
+		}
+		threads, err := threads(c)
+		if err != nil {
+			return err
+		}
+		var start sync.Once
+		var bar progress
+		r, err := lint.Run(c.Context, c.Args().First(), lint.Options{
+			Fast:    c.Bool("fast"),
+			Threads: threads,
+			Progress: func(done, total int64) {
+				start.Do(func() { bar = newProgress(c.App.ErrWriter, "checking", total) })
+				bar.set(done)
+			},
+		})
+		bar.done()
+		if err != nil {
+			return err
+		}
+		if c.Bool("json") {
+			err = printJSON(c.App.Writer, lintJSON{r.Count(lint.Error), r.Count(lint.Warning), r.Count(lint.Info), r})
+		} else {
+			err = printFindings(c.App.Writer, r)
+		}
+		if err != nil {
+			return err
+		}
+		if r.Count(lint.Error) > 0 {
+			return errCheckFailed
+		}
+		return nil
+	},
+}
+
+// threads returns the value of threadsFlag.
+func threads(c *cli.Context) (int, error) {
+	n := c.Int("threads")
+	if n < 1 || n > 1024 {
+		return 0, usagef("%d threads, expected 1 to 1024", n)
+	}
+	return n, nil
+}
+
+type lintJSON struct {
+	Errors   int `json:"errors"`
+	Warnings int `json:"warnings"`
+	Infos    int `json:"infos"`
+	*lint.Report
+}
+
+// maxSubjects is the number of subjects listed for a check.
+const maxSubjects = 10
+
+// printFindings prints each check once, with everything that it found.
+func printFindings(out io.Writer, r *lint.Report) error {
+	w := &printer{w: out}
+	for rest := r.Findings; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].Code == rest[0].Code {
+			n++
+		}
+		f, found := rest[0], rest[:n]
+		rest = rest[n:]
+		w.printf("%s %s: %s\n", f.Severity, f.Code, f.Title)
+		t := newTable(out)
+		for _, x := range found[:min(n, maxSubjects)] {
+			t.row("  "+printable(x.Subject), printable(x.Message))
+		}
+		if n > maxSubjects {
+			t.row(fmt.Sprintf("  … and %d more", n-maxSubjects))
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		w.printf("%s%s\n", wrap("  why: ", f.Why), wrap("  fix: ", f.Fix))
+	}
+	ran := plural(r.Checks, "check")
+	if r.Fast {
+		ran += ", tensor data not read"
+	}
+	var counts []string
+	for _, s := range lint.Severities() {
+		switch n := r.Count(s); {
+		case n > 0 && s == lint.Info: // has no plural
+			counts = append(counts, fmt.Sprintf("%d %s", n, s))
+		case n > 0:
+			counts = append(counts, plural(n, string(s)))
+		}
+	}
+	if len(counts) == 0 {
+		counts = []string{"no problems found"}
+	}
+	w.printf("%s: %s (%s)\n", r.Path, strings.Join(counts, ", "), ran)
+	return w.err
+}
+
+// wrap breaks text into lines of at most 80 characters. The first begins with
+// label, the others with as many spaces.
+func wrap(label, text string) string {
+	var b strings.Builder
+	b.WriteString(label)
+	col := len(label)
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i > 0 && col+1+n > 80:
+			b.WriteString("\n" + strings.Repeat(" ", len(label)))
+			col = len(label)
+		case i > 0:
+			b.WriteByte(' ')
+			col++
+		}
+		b.WriteString(word)
+		col += n
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
