@@ -28,12 +28,12 @@ func ExampleOpen() {
 	if _, err := t.ReadAt(row, 1*int64(len(row))); err != nil { // row 1
 		log.Fatal(err)
 	}
-	fmt.Println(t.Name, "row 1 begins with", row[:4])
+	fmt.Printf("%s row 1 begins with %x\n", t.Name, row[:4])
 	// Output:
 	// architecture: test
 	// one F32 [3] 12 bytes
 	// norm.weight F32 [5] 20 bytes
-	// blk.0.attn_q.weight row 1 begins with [239 246 253 4]
+	// blk.0.attn_q.weight row 1 begins with eff6fd04
 }
 
 func ExampleCreate() {

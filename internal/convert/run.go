@@ -35,7 +35,7 @@ type piece struct {
 
 // Run writes the output to path. The file appears under that name only when it
 // is complete.
-func (p *Plan) Run(ctx context.Context, path string, lim Limits) (err error) {
+func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
 	threads := max(1, lim.Threads)
 	bytes, room := pieceBytes, lim.Memory/int64(threads)
 	pieces, need := p.pieces(bytes)

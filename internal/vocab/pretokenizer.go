@@ -63,7 +63,7 @@ func describe(c *component) string {
 			// To isolate what matches and to drop what does not is the same with
 			// patterns that match everything.
 			how := ""
-			if !(c.Behavior == "Isolated" && !c.Invert || c.Behavior == "Removed" && c.Invert) {
+			if (c.Behavior != "Isolated" || c.Invert) && (c.Behavior != "Removed" || !c.Invert) {
 				how = fmt.Sprintf(", behavior %s, invert %t", c.Behavior, c.Invert)
 			}
 			step = "Split(" + pattern + how + ")"
