@@ -193,7 +193,17 @@ func (f *fit) offer(sumLX, sumL2 float32) {
 
 func (t *Tile) clamp(l float32) float32 { return min(max(round(l), t.Lo), t.Hi) }
 
-func scaleSymmetric(t *Tile) {
+func scaleSymmetric(t *Tile) { searchScale(t, t.clamp) }
+
+func scaleTable(t *Tile) {
+	searchScale(t, func(v float32) float32 {
+		_, value := t.nearest(v)
+		return value
+	})
+}
+
+// searchScale tries the factors of Steps with the codes that code gives to scaled values.
+func searchScale(t *Tile, code func(v float32) float32) {
 	x, w := t.rows(&t.X), t.rows(&t.W)
 	for g := range Groups {
 		inv := t.inverse(t.signedMax(g))
@@ -206,7 +216,7 @@ func scaleSymmetric(t *Tile) {
 			f := step * inv
 			var sumLX, sumL2 float32
 			for i := g; i < len(x); i += Groups {
-				l := t.clamp(float32(x[i] * f))
+				l := code(float32(x[i] * f))
 				wl := float32(w[i] * l)
 				sumLX += float32(x[i] * wl)
 				sumL2 += float32(wl * l)
@@ -249,26 +259,6 @@ func scaleDescent(t *Tile) {
 		if 0 < sumL2 {
 			t.Scale[g] = sumLX / sumL2
 		}
-	}
-}
-
-func scaleTable(t *Tile) {
-	x, w := t.rows(&t.X), t.rows(&t.W)
-	for g := range Groups {
-		inv := t.inverse(t.signedMax(g))
-		var best fit
-		for _, step := range t.Steps[:t.NSteps] {
-			f := step * inv
-			var sumLX, sumL2 float32
-			for i := g; i < len(x); i += Groups {
-				_, l := t.nearest(float32(x[i] * f))
-				wl := float32(w[i] * l)
-				sumLX += float32(x[i] * wl)
-				sumL2 += float32(wl * l)
-			}
-			best.offer(sumLX, sumL2)
-		}
-		t.Scale[g] = best.scale
 	}
 }
 

@@ -84,7 +84,7 @@ type Set struct {
 	ScaleSymmetric func(t *Tile)
 	// ScaleDescent finds the same from the codes for Steps[0] by coordinate descent.
 	ScaleDescent func(t *Tile)
-	// ScaleTable finds the same for the codes of Table.
+	// ScaleTable finds what ScaleSymmetric does for the codes of Table.
 	ScaleTable func(t *Tile)
 
 	// EncodeRound sets Codes = round((Src + Min)/Scale) limited to Lo…Hi, plus C.

@@ -826,179 +826,192 @@ TEXT ·scaleTableNEON(SB), NOSPLIT, $0-8
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	FMOVS 10820(R0), F9
-	VDUP V9.S[0], V9.S4
+	FMOVS 10820(R0), F11
+	VDUP V11.S[0], V11.S4
 	VEOR V0.B16, V0.B16, V0.B16
-	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V13.B16, V13.B16, V13.B16
 	ADD $0, R0, R1
 	ADD R10, R1
 	MOVD 10784(R0), R7
 l2:
-	FMOVQ 0(R1), F8
-	WORD $0x4ea0f90a // fabs v10.4s, v8.4s
-	WORD $0x6ea7e54f // fcmgt v15.4s, v10.4s, v7.4s
-	WORD $0x6eaf1d47 // bit v7.16b, v10.16b, v15.16b
-	WORD $0x6eaf1d00 // bit v0.16b, v8.16b, v15.16b
+	FMOVQ 0(R1), F10
+	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
+	WORD $0x6eade58f // fcmgt v15.4s, v12.4s, v13.4s
+	WORD $0x6eaf1d8d // bit v13.16b, v12.16b, v15.16b
+	WORD $0x6eaf1d40 // bit v0.16b, v10.16b, v15.16b
 	ADD $64, R1
 	SUBS $1, R7, R7
 	BNE l2
 	FMOVS 10824(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6e20fc21 // fdiv v1.4s, v1.4s, v0.4s
-	FMOVS 10816(R0), F10
-	VDUP V10.S[0], V10.S4
-	WORD $0x6ea7e54f // fcmgt v15.4s, v10.4s, v7.4s
-	VEOR V10.B16, V10.B16, V10.B16
-	WORD $0x6eaf1d41 // bit v1.16b, v10.16b, v15.16b
+	FMOVS 10816(R0), F12
+	VDUP V12.S[0], V12.S4
+	WORD $0x6eade58f // fcmgt v15.4s, v12.4s, v13.4s
+	VEOR V12.B16, V12.B16, V12.B16
+	WORD $0x6eaf1d81 // bit v1.16b, v12.16b, v15.16b
 	VEOR V2.B16, V2.B16, V2.B16
 	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	ADD $2048, R0, R2
+	ADD R10, R2
+	MOVD 10784(R0), R7
+l3:
+	FMOVQ 0(R2), F12
+	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
+	ADD $64, R2
+	SUBS $1, R7, R7
+	BNE l3
+	ADD $10368, R0, R11
+	ADD R10, R11
+	FMOVQ F9, 0(R11)
 	ADD $10624, R0, R6
 	MOVD 10792(R0), R8
-l3:
-	FMOVS 0(R6), F4
-	VDUP V4.S[0], V4.S4
+l4:
+	FMOVS 0(R6), F6
+	VDUP V6.S[0], V6.S4
 	ADD $4, R6
-	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
-	VEOR V5.B16, V5.B16, V5.B16
-	VEOR V6.B16, V6.B16, V6.B16
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
 	ADD $0, R0, R1
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
 	MOVD 10784(R0), R7
-l4:
-	FMOVQ 0(R1), F8
-	WORD $0x6e24dd0a // fmul v10.4s, v8.4s, v4.4s
-	VORR V10.B16, V10.B16, V7.B16
-	FMOVS 10496(R0), F9
-	VDUP V9.S[0], V9.S4
-	FMOVS 10564(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10500(R0), F12
+l5:
+	FMOVQ 0(R1), F10
+	WORD $0x6e26dd4b // fmul v11.4s, v10.4s, v6.4s
+	VORR V11.B16, V11.B16, V4.B16
+	FMOVS 10496(R0), F11
+	VDUP V11.S[0], V11.S4
+	FMOVS 10564(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10568(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10504(R0), F12
+	FMOVS 10500(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10568(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10572(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10508(R0), F12
+	FMOVS 10504(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10572(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10576(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10512(R0), F12
+	FMOVS 10508(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10576(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10580(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10516(R0), F12
+	FMOVS 10512(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10580(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10584(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10520(R0), F12
+	FMOVS 10516(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10584(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10588(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10524(R0), F12
+	FMOVS 10520(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10588(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10592(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10528(R0), F12
+	FMOVS 10524(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10592(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10596(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10532(R0), F12
+	FMOVS 10528(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10596(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10600(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10536(R0), F12
+	FMOVS 10532(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10600(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10604(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10540(R0), F12
+	FMOVS 10536(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10604(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10608(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10544(R0), F12
+	FMOVS 10540(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10608(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10612(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10548(R0), F12
+	FMOVS 10544(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10612(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10616(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10552(R0), F12
+	FMOVS 10548(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10616(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVS 10620(R0), F10
-	VDUP V10.S[0], V10.S4
-	FMOVS 10556(R0), F12
+	FMOVS 10552(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVS 10620(R0), F12
 	VDUP V12.S[0], V12.S4
-	WORD $0x6e2ae4eb // fcmge v11.4s, v7.4s, v10.4s
-	VAND V12.B16, V11.B16, V11.B16
-	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
-	FMOVQ 0(R2), F10
-	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
-	WORD $0x6e2add08 // fmul v8.4s, v8.4s, v10.4s
-	WORD $0x4e28d4a5 // fadd v5.4s, v5.4s, v8.4s
-	WORD $0x6e29dd4a // fmul v10.4s, v10.4s, v9.4s
-	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	FMOVS 10556(R0), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
+	VAND V14.B16, V13.B16, V13.B16
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ 0(R2), F12
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	WORD $0x6e2cdd4a // fmul v10.4s, v10.4s, v12.4s
+	WORD $0x4e2ad4e7 // fadd v7.4s, v7.4s, v10.4s
+	WORD $0x6e2bdd8c // fmul v12.4s, v12.4s, v11.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
 	ADD $64, R1
 	ADD $64, R2
 	SUBS $1, R7, R7
-	BNE l4
-	WORD $0x6e26fca8 // fdiv v8.4s, v5.4s, v6.4s
-	WORD $0x6e26dc49 // fmul v9.4s, v2.4s, v6.4s
-	WORD $0x6e25dcaa // fmul v10.4s, v5.4s, v5.4s
-	WORD $0x6ea9e54f // fcmgt v15.4s, v10.4s, v9.4s
-	VEOR V10.B16, V10.B16, V10.B16
-	WORD $0x6eaae4c9 // fcmgt v9.4s, v6.4s, v10.4s
-	VAND V9.B16, V15.B16, V15.B16
-	WORD $0x6eaf1d03 // bit v3.16b, v8.16b, v15.16b
-	WORD $0x6e25dd08 // fmul v8.4s, v8.4s, v5.4s
-	WORD $0x6eaf1d02 // bit v2.16b, v8.16b, v15.16b
+	BNE l5
+	WORD $0x6e28fcea // fdiv v10.4s, v7.4s, v8.4s
+	WORD $0x6e28dc4b // fmul v11.4s, v2.4s, v8.4s
+	WORD $0x6e27dcec // fmul v12.4s, v7.4s, v7.4s
+	WORD $0x6eabe58f // fcmgt v15.4s, v12.4s, v11.4s
+	VEOR V12.B16, V12.B16, V12.B16
+	WORD $0x6eace50b // fcmgt v11.4s, v8.4s, v12.4s
+	VAND V11.B16, V15.B16, V15.B16
+	WORD $0x6eaf1d43 // bit v3.16b, v10.16b, v15.16b
+	WORD $0x6e27dd4a // fmul v10.4s, v10.4s, v7.4s
+	WORD $0x6eaf1d42 // bit v2.16b, v10.16b, v15.16b
 	SUBS $1, R8, R8
-	BNE l3
+	BNE l4
 	ADD $10240, R0, R11
 	ADD R10, R11
 	FMOVQ F3, 0(R11)

@@ -300,21 +300,20 @@ func clamp(a *isa, l, lo, hi1 int) {
 	a.min(l, l, hi1)
 }
 
-// scaleSymmetric searches y = scale·l, l in Lo…Hi. For each candidate
-// factor f of Steps, l = round(f/top · x) with top the value of largest magnitude;
-// the least squares scale is sumLX/sumL2 and lowers the error by sumLX²/sumL2.
-func scaleSymmetric(a *isa) {
+// searchScale searches y = scale·l. Each candidate f of Steps maps the value of
+// largest magnitude to f, and toCode then turns the value in l into its code,
+// with t, u and s as scratch space. The least squares scale for the codes is
+// sumLX/sumL2 and lowers the error by sumLX²/sumL2. Registers 4 and 5 are toCode's.
+func searchScale(a *isa, toCode func(l, t, u, s int)) {
 	const (
-		top, inv, best, scale, lo, hi = 0, 1, 2, 3, 4, 5
-		f, sumLX, sumL2, sumW         = 6, 7, 8, 9
-		x, l, t, amax                 = 10, 11, 12, 13
+		top, inv, best, scale = 0, 1, 2, 3
+		f, sumLX, sumL2, sumW = 6, 7, 8, 9
+		x, l, t, u, s         = 10, 11, 12, 13, 14
 	)
-	a.bcast(lo, tile, offLo)
-	a.bcast(hi, tile, offHi)
 	a.eachChunk(func() {
 		a.bcast(l, tile, offSigns)
-		signedMax(a, top, amax, x, t, l)
-		inverse(a, inv, top, amax, t)
+		signedMax(a, top, u, x, t, l)
+		inverse(a, inv, top, u, t)
 		a.zero(best)
 		a.zero(scale)
 		a.zero(sumW)
@@ -337,8 +336,7 @@ func scaleSymmetric(a *isa) {
 			a.eachRow([]int{px, pw}, func() {
 				a.load(x, px, 0)
 				a.mul(l, x, f)
-				a.round(l, l)
-				clamp(a, l, lo, hi)
+				toCode(l, t, u, s)
 				a.load(t, pw, 0)
 				a.mul(t, t, l)
 				a.mul(x, x, t)
@@ -350,6 +348,26 @@ func scaleSymmetric(a *isa) {
 		})
 		a.point(tmp, offScale)
 		a.store(scale, tmp, 0)
+	})
+}
+
+// scaleSymmetric searches with the codes Lo…Hi.
+func scaleSymmetric(a *isa) {
+	const lo, hi = 4, 5
+	a.bcast(lo, tile, offLo)
+	a.bcast(hi, tile, offHi)
+	searchScale(a, func(l, _, _, _ int) {
+		a.round(l, l)
+		clamp(a, l, lo, hi)
+	})
+}
+
+// scaleTable searches with the codes of Table.
+func scaleTable(a *isa) {
+	const v = 4
+	searchScale(a, func(l, t, u, s int) {
+		a.move(v, l)
+		nearest(a, l, v, t, u, s)
 	})
 }
 
@@ -460,49 +478,6 @@ func nearest(a *isa, q, v, t, u, s int) {
 		a.bcast(s, tile, offTable+4*k)
 		a.addWhereLessEq(q, s, t, v, u)
 	}
-}
-
-// scaleTable searches y = scale·q, q of Table. Each candidate f of Steps maps
-// the value of largest magnitude to f.
-func scaleTable(a *isa) {
-	const (
-		top, inv, best, scale = 0, 1, 2, 3
-		f, sumLX, sumL2, amax = 4, 5, 6, 7
-		x, l, t, u, s         = 8, 9, 10, 11, 12
-	)
-	a.eachChunk(func() {
-		a.bcast(l, tile, offSigns)
-		signedMax(a, top, amax, x, t, l)
-		inverse(a, inv, top, amax, t)
-		a.zero(best)
-		a.zero(scale)
-		a.pointAt(pstep, offSteps)
-		a.loadInt(cStep, offNStep)
-		a.loop(cStep, func() {
-			a.bcast(f, pstep, 0)
-			a.addImm(pstep, 4)
-			a.mul(f, f, inv)
-			a.zero(sumLX)
-			a.zero(sumL2)
-			a.point(px, offX)
-			a.point(pw, offW)
-			a.eachRow([]int{px, pw}, func() {
-				a.load(x, px, 0)
-				a.mul(t, x, f)
-				a.move(amax, t)
-				nearest(a, l, amax, t, u, s)
-				a.load(t, pw, 0)
-				a.mul(t, t, l)
-				a.mul(x, x, t)
-				a.add(sumLX, sumLX, x)
-				a.mul(t, t, l)
-				a.add(sumL2, sumL2, t)
-			})
-			better(a, best, scale, sumLX, sumL2, x, l, t)
-		})
-		a.point(tmp, offScale)
-		a.store(scale, tmp, 0)
-	})
 }
 
 const (
