@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,15 +16,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/arch"
-	"github.com/phi3conv/phi3conv/internal/lint/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/source"
-	"github.com/phi3conv/phi3conv/internal/vocab"
+	"github.com/phi3conv/phi3conv/internal/tensorfile"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -102,8 +102,9 @@ func openInspected(path string) (*inspected, error) {
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		m.config, _ = source.ReadConfig(path)
-		if data, err := os.ReadFile(filepath.Join(path, "config.json")); err == nil {
-			_ = json.Unmarshal(data, &m.fields) // shown if it is an object
+		if f, err := os.Open(filepath.Join(path, "config.json")); err == nil {
+			_ = json.NewDecoder(io.LimitReader(f, 16<<20)).Decode(&m.fields) // shown if it is an object
+			_ = f.Close()
 		}
 	}
 	return m, nil
@@ -261,7 +262,7 @@ func (m *inspected) overview() *overviewJSON {
 	for _, name := range slices.Sorted(maps.Keys(byType)) {
 		o.Total.Types = append(o.Total.Types, *byType[name])
 	}
-	slices.SortStableFunc(o.Total.Types, func(a, b storedType) int { return int(min(1, max(-1, b.Bytes-a.Bytes))) })
+	slices.SortStableFunc(o.Total.Types, func(a, b storedType) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return o
 }
 
@@ -296,7 +297,13 @@ func printOverview(w io.Writer, m *inspected) error {
 		size += f.Bytes
 	}
 	if o.Version > 0 {
-		p.printf("%s: GGUF version %d, alignment %d, %s\n", o.Path, o.Version, o.Alignment, byteSize(size))
+		recipe := ""
+		if n, ok := m.file.GGUF.Metadata.Uint("general.file_type"); ok {
+			if ft, ok := quant.FileTypeByGGUF(n); ok {
+				recipe = ", " + ft.String()
+			}
+		}
+		p.printf("%s: GGUF version %d%s, alignment %d, %s\n", o.Path, o.Version, recipe, o.Alignment, byteSize(size))
 	} else {
 		p.printf("%s: safetensors, %s\n", o.Path, byteSize(size))
 	}
@@ -315,11 +322,9 @@ func printOverview(w io.Writer, m *inspected) error {
 		p.printf("\n")
 		t := newTable(w, "config.json", "value")
 		for _, key := range slices.Sorted(maps.Keys(o.Config)) {
-			var text strings.Builder // compact, as one line
-			for _, f := range strings.Fields(string(o.Config[key])) {
-				text.WriteString(f)
-			}
-			t.row(printable(key), shorten(text.String()))
+			var line bytes.Buffer
+			_ = json.Compact(&line, o.Config[key]) // it is valid: it was parsed
+			t.row(printable(key), shorten(line.String()))
 		}
 		if err := t.flush(); err != nil {
 			return err
@@ -355,10 +360,16 @@ func printOverview(w io.Writer, m *inspected) error {
 }
 
 func byteSize(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
 	return fmt.Sprintf("%d bytes (%s)", n, humanize.IBytes(uint64(n)))
 }
 
 func decimals(x number, digits int) decimal {
+	if math.IsNaN(float64(x)) {
+		return "-"
+	}
 	return decimal(strconv.FormatFloat(float64(x), 'f', digits, 64))
 }
 
@@ -588,316 +599,3 @@ func printStatistics(p *printer, s *statsJSON) {
 }
 
 // The difference of two models.
-
-type diffJSON struct {
-	A          string           `json:"a"`
-	B          string           `json:"b"`
-	Notes      []string         `json:"notes,omitempty"`
-	EqualKeys  int              `json:"equal_keys"`
-	KeysA      []keyJSON        `json:"keys_only_a"`
-	KeysB      []keyJSON        `json:"keys_only_b"`
-	Keys       []keyDiffJSON    `json:"keys_different"`
-	TensorsA   []string         `json:"tensors_only_a"`
-	TensorsB   []string         `json:"tensors_only_b"`
-	Unlike     []unlikeJSON     `json:"tensors_not_compared"`
-	Tensors    []tensorDiffJSON `json:"tensors"`
-	Overall    metricsJSON      `json:"overall"`
-	Parameters int64            `json:"parameters_compared"`
-}
-
-type keyDiffJSON struct {
-	Key   string  `json:"key"`
-	A     keyJSON `json:"a"`
-	B     keyJSON `json:"b"`
-	First *int    `json:"first_difference,omitempty"` // index in two arrays
-	texts [2]string
-}
-
-type unlikeJSON struct {
-	Name string `json:"name"`
-	Why  string `json:"why"`
-}
-
-type tensorDiffJSON struct {
-	Name  string   `json:"name"`
-	TypeA string   `json:"type_a"`
-	TypeB string   `json:"type_b"`
-	Shape []uint64 `json:"shape"`
-	metricsJSON
-}
-
-// metricsJSON has null where a value is NaN, and for the SQNR of equal tensors.
-type metricsJSON struct {
-	RMSE   number `json:"rmse"`
-	MaxErr number `json:"max_error"`
-	Cosine number `json:"cosine"`
-	SQNR   number `json:"sqnr_db"`
-}
-
-func metrics(d *verify.Diff) metricsJSON {
-	return metricsJSON{number(d.RMSE()), number(d.MaxAbs()), number(d.Cosine()), number(d.SQNR())}
-}
-
-func inspectDiff(c *cli.Context, pathA, pathB string, threads int) error {
-	a, err := openInspected(pathA)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	b, err := openInspected(pathB)
-	if err != nil {
-		return err
-	}
-	defer b.close()
-	d := &diffJSON{A: pathA, B: pathB, KeysA: []keyJSON{}, KeysB: []keyJSON{}, Keys: []keyDiffJSON{},
-		TensorsA: []string{}, TensorsB: []string{}, Unlike: []unlikeJSON{}, Tensors: []tensorDiffJSON{}}
-	d.keys(a, b)
-	if err := d.tensors(c, a, b, threads); err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c.App.Writer, d)
-	}
-	return printDiff(c.App.Writer, d)
-}
-
-// keys returns the metadata; of a directory the keys that describe its
-// configuration and its tokenizer in a GGUF file. note says what is left out.
-func (m *inspected) keys() (md *gguf.Metadata, note string) {
-	if m.file.GGUF != nil {
-		return m.file.GGUF.Metadata, ""
-	}
-	md = new(gguf.Metadata)
-	if m.config == nil {
-		for _, key := range slices.Sorted(maps.Keys(m.file.Safetensors.Metadata)) {
-			md.Set(key, m.file.Safetensors.Metadata[key])
-		}
-		return md, ""
-	}
-	md.Set("general.architecture", m.config.Arch.Name)
-	for _, kv := range m.config.Metadata() {
-		md.Set(kv.Key, kv.Value)
-	}
-	v, err := vocab.Load(m.path, m.config.VocabSize)
-	if err != nil {
-		return md, fmt.Sprintf("keys of the tokenizer are left out: %v", err)
-	}
-	for key, value := range v.All() {
-		md.Set(key, value)
-	}
-	return md, ""
-}
-
-func (d *diffJSON) keys(a, b *inspected) {
-	ma, noteA := a.keys()
-	mb, noteB := b.keys()
-	for _, note := range []string{noteA, noteB} {
-		if note != "" {
-			d.Notes = append(d.Notes, note)
-		}
-	}
-	for key, va := range ma.All() {
-		vb, ok := mb.Get(key)
-		switch {
-		case !ok:
-			d.KeysA = append(d.KeysA, newKeyJSON(key, va))
-		case sameValue(ma, mb, key):
-			d.EqualKeys++
-		default:
-			d.Keys = append(d.Keys, newKeyDiff(key, va, vb))
-		}
-	}
-	for key, v := range mb.All() {
-		if _, ok := ma.Get(key); !ok {
-			d.KeysB = append(d.KeysB, newKeyJSON(key, v))
-		}
-	}
-}
-
-// sameValue compares a key's values. The width of numbers does not matter, since
-// writers disagree about it.
-func sameValue(a, b *gguf.Metadata, key string) bool {
-	va, _ := a.Get(key)
-	vb, _ := b.Get(key)
-	if reflect.DeepEqual(va, vb) {
-		return true
-	}
-	if x, ok := a.Int(key); ok {
-		y, ok := b.Int(key)
-		return ok && x == y
-	}
-	if x, ok := a.Float(key); ok {
-		y, ok := b.Float(key)
-		return ok && x == y
-	}
-	x, okA := a.Int32s(key)
-	y, okB := b.Int32s(key)
-	return okA && okB && slices.Equal(x, y)
-}
-
-func newKeyDiff(key string, a, b any) keyDiffJSON {
-	d := keyDiffJSON{Key: key, A: newKeyJSON(key, a), B: newKeyJSON(key, b)}
-	d.texts = [2]string{valueText(d.A), valueText(d.B)}
-	ra, rb := reflect.ValueOf(a), reflect.ValueOf(b)
-	if ra.Kind() == reflect.Slice && rb.Kind() == reflect.Slice {
-		i := 0
-		for i < min(ra.Len(), rb.Len()) && reflect.DeepEqual(ra.Index(i).Interface(), rb.Index(i).Interface()) {
-			i++
-		}
-		d.First = &i
-		for side, v := range []reflect.Value{ra, rb} {
-			typ := []keyJSON{d.A, d.B}[side].Type
-			d.texts[side] = typ + ", ends"
-			if i < v.Len() {
-				d.texts[side] = fmt.Sprintf("%s, [%d] %s", typ, i, valueText(newKeyJSON("", v.Index(i).Interface())))
-			}
-		}
-		return d
-	}
-	if d.texts[0] == d.texts[1] { // the types differ, or the parts that are cut off
-		d.texts = [2]string{d.A.Type + " " + d.texts[0], d.B.Type + " " + d.texts[1]}
-	}
-	return d
-}
-
-// tensors compares all tensors that both models have.
-func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
-	namesA, listA := a.tensors()
-	namesB, listB := b.tensors()
-	byName := make(map[string]*tensorfile.Tensor)
-	for i, name := range namesB {
-		byName[name] = listB[i]
-	}
-	type pair struct{ a, b *tensorfile.Tensor }
-	var pairs []pair
-	var total int64
-	for i, name := range namesA {
-		ta, tb := listA[i], byName[name]
-		delete(byName, name)
-		switch {
-		case tb == nil:
-			d.TensorsA = append(d.TensorsA, name)
-		case !slices.Equal(ta.Shape, tb.Shape):
-			d.Unlike = append(d.Unlike, unlikeJSON{name, fmt.Sprintf("shapes %d and %d", ta.Shape, tb.Shape)})
-		case ta.Unusable != nil || tb.Unusable != nil:
-			d.Unlike = append(d.Unlike, unlikeJSON{name, fmt.Sprintf("types %s and %s", ta.Type, tb.Type)})
-		default:
-			d.Tensors = append(d.Tensors, tensorDiffJSON{Name: name, TypeA: ta.Type, TypeB: tb.Type, Shape: ta.Shape})
-			pairs = append(pairs, pair{ta, tb})
-			total += ta.Bytes + tb.Bytes
-		}
-	}
-	for _, name := range namesB {
-		if byName[name] != nil {
-			d.TensorsB = append(d.TensorsB, name)
-		}
-	}
-
-	bar := newProgress(c.App.ErrWriter, "comparing", total)
-	defer bar.done()
-	var done atomic.Int64
-	diffs := make([]verify.Diff, len(pairs))
-	g, ctx := errgroup.WithContext(c.Context)
-	g.SetLimit(threads)
-	for i, p := range pairs {
-		g.Go(func() error {
-			rb := p.b.Reader()
-			var err error
-			each := eachValue(ctx, p.a, func(x []float32) {
-				y, data, e := rb.Next() // as many: the shapes are equal
-				if err = e; err == nil {
-					diffs[i].Add(x, y)
-				}
-				bar.set(done.Add(int64(len(data))))
-			})
-			return errors.Join(each, err)
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	var overall verify.Diff
-	for i := range diffs {
-		d.Tensors[i].metricsJSON = metrics(&diffs[i])
-		overall.Merge(&diffs[i])
-	}
-	d.Overall, d.Parameters = metrics(&overall), overall.Count
-	return nil
-}
-
-func printDiff(w io.Writer, d *diffJSON) error {
-	p := &printer{w: w}
-	p.printf("A: %s\nB: %s\n", d.A, d.B)
-	for _, note := range d.Notes {
-		p.printf("%s\n", note)
-	}
-	for _, side := range []struct {
-		name    string
-		keys    []keyJSON
-		tensors []string
-	}{{"A", d.KeysA, d.TensorsA}, {"B", d.KeysB, d.TensorsB}} {
-		if len(side.keys) > 0 {
-			p.printf("\n")
-			t := newTable(w, "key only in "+side.name, "type", "value")
-			for _, k := range side.keys {
-				t.row(printable(k.Key), k.Type, valueText(k))
-			}
-			if err := t.flush(); err != nil {
-				return err
-			}
-		}
-		if len(side.tensors) > 0 {
-			p.printf("\ntensors only in %s\n", side.name)
-			for _, name := range side.tensors {
-				p.printf("%s\n", printable(name))
-			}
-		}
-	}
-	if len(d.Keys) > 0 {
-		p.printf("\n")
-		t := newTable(w, "key that differs", "A", "B")
-		for _, k := range d.Keys {
-			t.row(printable(k.Key), k.texts[0], k.texts[1])
-		}
-		if err := t.flush(); err != nil {
-			return err
-		}
-	}
-	if len(d.Unlike) > 0 {
-		p.printf("\n")
-		t := newTable(w, "tensor not compared", "why")
-		for _, u := range d.Unlike {
-			t.row(printable(u.Name), u.Why)
-		}
-		if err := t.flush(); err != nil {
-			return err
-		}
-	}
-	p.printf("\n")
-	t := newTable(w, "tensor", "A", "B", "RMSE", "max error", "cosine", "SQNR dB")
-	row := func(name, a, b string, m metricsJSON) {
-		sqnr := decimals(m.SQNR, 2)
-		if math.IsInf(float64(m.SQNR), 1) {
-			sqnr = "equal"
-		}
-		t.row(name, a, b, scientific(m.RMSE), scientific(m.MaxErr), decimals(m.Cosine, 8), sqnr)
-	}
-	for _, x := range d.Tensors {
-		row(printable(x.Name), x.TypeA, x.TypeB, x.metricsJSON)
-	}
-	row("overall", "", "", d.Overall)
-	if err := t.flush(); err != nil {
-		return err
-	}
-	p.printf("\n%s equal, %d different, %d only in A, %d only in B\n", plural(d.EqualKeys, "key"), len(d.Keys), len(d.KeysA), len(d.KeysB))
-	p.printf("%s compared (%d parameters), %d not comparable, %d only in A, %d only in B\n",
-		plural(len(d.Tensors), "tensor"), d.Parameters, len(d.Unlike), len(d.TensorsA), len(d.TensorsB))
-	return p.err
-}
-
-func scientific(x number) decimal {
-	if x == 0 {
-		return "0"
-	}
-	return decimal(fmt.Sprintf("%.3e", float64(x)))
-}

@@ -51,7 +51,7 @@ type table struct {
 
 // newTable begins a table, with a header line if there is a header.
 func newTable(w io.Writer, header ...string) *table {
-	t := &table{w: w}
+	t := &table{w: w, text: make([]bool, len(header))}
 	if len(header) > 0 {
 		t.lines = append(t.lines, header)
 	}

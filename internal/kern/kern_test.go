@@ -6,7 +6,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"unsafe"
@@ -229,6 +231,31 @@ func TestBelow(t *testing.T) {
 				}
 				x[i] = good
 			}
+		}
+	}
+}
+
+// A single legacy SSE instruction among VEX ones costs hundreds of cycles while
+// the upper halves of registers are in use, so there must be none.
+func TestNoLegacySSE(t *testing.T) {
+	files, err := filepath.Glob("*_amd64.s")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	register := regexp.MustCompile(`\b[XYZ][0-9]+\b`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, line := range strings.Split(string(text), "\n") {
+			line, _, _ = strings.Cut(strings.TrimSpace(line), "//")
+			if register.MatchString(line) && !strings.HasPrefix(line, "V") {
+				t.Errorf("%s:%d: %s", file, n+1, line)
+			}
+		}
+		if strings.Count(string(text), "\tRET") != strings.Count(string(text), "\tVZEROUPPER\n\tRET") {
+			t.Errorf("%s: a RET without VZEROUPPER before it", file)
 		}
 	}
 }

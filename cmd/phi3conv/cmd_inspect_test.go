@@ -1,0 +1,370 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// makeGGUF writes a file with F32 tensors.
+func makeGGUF(t *testing.T, path string, md *gguf.Metadata, tensors map[string][]float32, order ...string) {
+	t.Helper()
+	infos := make([]gguf.TensorInfo, len(order))
+	for i, name := range order {
+		infos[i] = gguf.TensorInfo{Name: name, Type: quant.F32, Dims: []uint64{4, uint64(len(tensors[name]) / 4)}}
+	}
+	w, err := gguf.Create(path, md, infos, gguf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for i, name := range order {
+		var b []byte
+		for _, v := range tensors[name] {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		err = errors.Join(err, w.WriteTensorAt(i, b, 0))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keys makes metadata from keys and values in turn.
+func keys(pairs ...any) *gguf.Metadata {
+	md := new(gguf.Metadata)
+	for i := 0; i < len(pairs); i += 2 {
+		md.Set(pairs[i].(string), pairs[i+1])
+	}
+	return md
+}
+
+func expect(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got\n%s\nexpected\n%s", got, want)
+	}
+}
+
+func TestInspect(t *testing.T) {
+	t.Chdir(t.TempDir())
+	tokens := make([]string, 20)
+	for i := range tokens {
+		tokens[i] = string(rune('a' + i))
+	}
+	makeGGUF(t, "x.gguf", keys(
+		"general.architecture", "other",
+		"general.file_type", uint32(0),
+		"other.text", strings.Repeat("ä\n", 40),
+		"other.tokens", tokens,
+		"other.numbers", []float32{0.5, float32(math.NaN())},
+		"other.nested", []any{[]uint8{1}, []int16{-2, 3}},
+		"bad\x1bkey", true,
+	), map[string][]float32{"a": make([]float32, 8), "blk.0.b": make([]float32, 4)}, "a", "blk.0.b")
+	stdout, stderr, code := phi3conv(t, "inspect", "x.gguf")
+	if code != exitOK || stderr != "" {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	expect(t, stdout, `x.gguf: GGUF version 3, F32, alignment 32, 768 bytes
+
+key                   type        value
+general.architecture  string      "other"
+general.file_type     uint32      0
+other.text            string      "ä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\n"… (120 bytes)
+other.tokens          string[20]  ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", …]
+other.numbers         float32[2]  [0.5, not finite]
+other.nested          array[2]    [[1], [-2, 3]]
+"bad\x1bkey"          bool        true
+
+tensor   type  shape  bytes  bits/weight
+a        F32   [2 4]     32        32.00
+blk.0.b  F32   [1 4]     16        32.00
+
+type   tensors  parameters  bytes  bits/weight
+F32          2          12     48      32.0000
+total        2          12     48      32.0000
+`)
+}
+
+func TestInspectCheckpoint(t *testing.T) {
+	model := tinyModel(t)
+	stdout, _, code := phi3conv(t, "inspect", model)
+	for _, want := range []string{
+		"tiny-phi3: safetensors, 5315928 bytes (5.1 MiB)\n",
+		"\nphi3: 4 layers of width 256, 4 heads of 64 (2 for keys and values), feed-forward 512, 576 tokens, context 512, sliding window 127\n",
+		"\narchitectures                     [\"Phi3ForCausalLM\"]\n",
+		"\nformat  string  \"pt\"\n",
+		"\nmodel.layers.3.mlp.down_proj.weight             BF16  [256 512]   262144        16.00\n",
+		"\ntotal       27     2656512  5313024      16.0000\n",
+	} {
+		if code != exitOK || !strings.Contains(stdout, want) {
+			t.Errorf("exit %d, expected %q in\n%s", code, want, stdout)
+		}
+	}
+}
+
+func TestInspectJSON(t *testing.T) {
+	var o overviewJSON
+	for _, tc := range []struct {
+		path            string
+		format          string
+		files, tensors  int
+		parameters      int64
+		metadata, types int
+	}{
+		{"../../formats/gguf/testdata/all.gguf", "GGUF", 1, 8, 934, 27, 6},
+		{"../../formats/gguf/testdata/split-00002-of-00003.gguf", "GGUF", 3, 6, 112, 2, 1},
+		{"../../formats/safetensors/testdata/all.safetensors", "safetensors", 1, 27, 164, 1, 20},
+		{"../../formats/safetensors/testdata/sharded", "safetensors", 2, 3, 48, 1, 1},
+		{tinyModel(t), "safetensors", 1, 27, 2656512, 1, 1},
+	} {
+		stdout, stderr, code := phi3conv(t, "inspect", tc.path, "--json")
+		if code != exitOK {
+			t.Fatalf("%s: %s", tc.path, stderr)
+		}
+		o = overviewJSON{}
+		if err := json.Unmarshal([]byte(stdout), &o); err != nil {
+			t.Fatalf("%s: %v", tc.path, err)
+		}
+		var sum int64
+		for _, x := range o.Tensors {
+			sum += x.Elems
+		}
+		if o.Format != tc.format || len(o.Files) != tc.files || len(o.Tensors) != tc.tensors || len(o.Metadata) != tc.metadata ||
+			len(o.Total.Types) != tc.types || o.Total.Elems != tc.parameters || sum != tc.parameters {
+			t.Errorf("%s: got %s", tc.path, stdout)
+		}
+	}
+	if string(o.Config["hidden_size"]) != "256" || !strings.HasPrefix(o.Model, "phi3: 4 layers") {
+		t.Errorf("tiny-phi3: config %s, model %q", o.Config, o.Model)
+	}
+}
+
+func TestInspectTensor(t *testing.T) {
+	t.Chdir(t.TempDir())
+	x := make([]float32, 400)
+	for i := range x {
+		x[i] = float32(i%5 - 2)
+	}
+	x[7], x[399], x[100], x[101] = 30, -40, float32(math.NaN()), float32(math.Inf(1))
+	makeGGUF(t, "x.gguf", keys("general.architecture", "other"), map[string][]float32{"x": x, "ones": {1, 1, 1, 1}}, "x", "ones")
+	stdout, stderr, code := phi3conv(t, "inspect", "x.gguf", "--tensor", "x", "--tensor", "ones")
+	if code != exitOK || stderr != "" {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	expect(t, stdout, `x
+  F32 [100 4], 400 values, 1600 bytes, 32.00 bits per weight
+  min -40  max 30  abs max 40  mean -0.0226131  std 2.87547
+  zeros 79  NaN 1  infinite 1  beyond 6 std 2
+
+  farthest from the mean:  row  column  value    std
+                            99       3    -40  -13.9
+                             1       3     30   10.4
+                             1       0      2    0.7
+                             2       1      2    0.7
+                             3       2      2    0.7
+
+  values from (half a std each)
+       below  #                                   0.25 %
+       -10.1                                      0.00 %
+       -8.65                                      0.00 %
+       -7.21                                      0.00 %
+       -5.77                                      0.00 %
+       -4.34                                      0.00 %
+        -2.9  ################                   19.85 %
+       -1.46  ################                   19.85 %
+     -0.0226  ################################   39.95 %
+        1.42  ################                   19.85 %
+        2.85                                      0.00 %
+        4.29                                      0.00 %
+        5.73                                      0.00 %
+        7.17                                      0.00 %
+         8.6                                      0.00 %
+        ≥ 10  #                                   0.25 %
+
+ones
+  F32 [1 4], 4 values, 16 bytes, 32.00 bits per weight
+  min 1  max 1  abs max 1  mean 1  std 0
+  zeros 0  NaN 0  infinite 0  beyond 6 std 0
+`)
+
+	// By either name, in either file; as JSON.
+	model := tinyModel(t)
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", "f32.gguf", "--type", "F32"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	var first string
+	for _, args := range [][]string{
+		{model, "model.layers.2.mlp.down_proj.weight"}, {model, "blk.2.ffn_down.weight"},
+		{"f32.gguf", "model.layers.2.mlp.down_proj.weight"}, {"f32.gguf", "blk.2.ffn_down.weight"},
+	} {
+		stdout, stderr, code := phi3conv(t, "inspect", "--json", args[0], "--tensor", args[1])
+		if code != exitOK {
+			t.Fatal(stderr)
+		}
+		_, numbers, _ := strings.Cut(stdout, `"min"`)
+		if first == "" {
+			first = numbers
+		}
+		if numbers != first || !strings.Contains(numbers, `"nan": 0`) || strings.Count(numbers, `"row"`) != 5 {
+			t.Errorf("%s: got %s\nexpected %s", args, numbers, first)
+		}
+	}
+}
+
+func TestInspectDiff(t *testing.T) {
+	t.Chdir(t.TempDir())
+	makeGGUF(t, "a.gguf", keys(
+		"general.architecture", "other",
+		"n", uint32(7),
+		"width", uint32(1),
+		"list", []string{"x", "y", "z"},
+		"short", []int32{1, 2},
+		"only.a", true,
+	), map[string][]float32{"equal": {1, 2, 3, 4}, "worse": {3, 4, 0, 0}, "other": {1, 2, 3, 4}, "gone": {1, 2, 3, 4}}, "equal", "worse", "other", "gone")
+	makeGGUF(t, "b.gguf", keys(
+		"general.architecture", "other",
+		"n", uint32(8),
+		"width", uint64(1),
+		"list", []string{"x", "w", "z"},
+		"short", []int32{1},
+		"only.b", "text",
+	), map[string][]float32{"new": {1, 2, 3, 4}, "other": make([]float32, 8), "worse": {3, 3, 0, 0}, "equal": {1, 2, 3, 4}}, "new", "other", "worse", "equal")
+	const want = `A: a.gguf
+B: b.gguf
+
+key only in A  type  value
+only.a         bool  true
+
+tensors only in A
+gone
+
+key only in B  type    value
+only.b         string  "text"
+
+tensors only in B
+new
+
+key that differs  A                   B
+n                 7                   8
+list              string[3], [1] "y"  string[3], [1] "w"
+short             int32[2], [1] 2     int32[1], ends
+
+tensor not compared  why
+other                shapes [1 4] and [2 4]
+
+tensor   A    B         RMSE  max error      cosine  SQNR dB
+equal    F32  F32          0          0  1.00000000    equal
+worse    F32  F32  5.000e-01  1.000e+00  0.98994949    13.98
+overall            3.536e-01  1.000e+00  0.99258615    17.40
+
+2 keys equal, 3 different, 1 only in A, 1 only in B
+2 tensors compared (8 parameters), 1 not comparable, 1 only in A, 1 only in B
+`
+	for _, threads := range []string{"1", "4"} {
+		stdout, stderr, code := phi3conv(t, "inspect", "--diff", "a.gguf", "b.gguf", "--threads", threads)
+		if code != exitOK || stderr != "" {
+			t.Fatalf("exit %d: %s", code, stderr)
+		}
+		expect(t, stdout, want)
+	}
+
+	stdout, _, code := phi3conv(t, "inspect", "--diff", "--json", "a.gguf", "b.gguf")
+	var d diffJSON
+	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitOK {
+		t.Fatalf("exit %d: %v", code, err)
+	}
+	if len(d.Keys) != 3 || d.Keys[1].First == nil || *d.Keys[1].First != 1 || len(d.Tensors) != 2 || d.Tensors[1].RMSE != 0.5 || d.Parameters != 8 ||
+		!strings.Contains(stdout, `"sqnr_db": null`) {
+		t.Errorf("got %s", stdout)
+	}
+}
+
+// A checkpoint and its conversions, in both schemas of LongRoPE.
+func TestInspectDiffFormats(t *testing.T) {
+	model := tinyModel(t)
+	config := filepath.Join(model, "config.json")
+	factors := `{"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 512, "short_factor": [1` +
+		strings.Repeat(", 1", 31) + `], "long_factor": [1.5` + strings.Repeat(", 2.25", 31) + `]}`
+	text := strings.NewReplacer(`"rope_scaling": null`, `"rope_parameters": `+factors, `"max_position_embeddings": 512`, `"max_position_embeddings": 4096`).Replace(string(read(t, config)))
+	write(t, config, []byte(text))
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		typ, overall string
+		low, high    float64 // SQNR in dB
+	}{{"F32", "equal", 0, 0}, {"Q8_0", "", 40, 50}, {"Q4_K_M", "", 20, 30}} {
+		out := filepath.Join(dir, tc.typ+".gguf")
+		if _, stderr, code := phi3conv(t, "convert", model, "-o", out, "--type", tc.typ); code != exitOK {
+			t.Fatal(stderr)
+		}
+		stdout, stderr, code := phi3conv(t, "inspect", "--diff", model, out)
+		if code != exitOK || stderr != "" {
+			t.Fatalf("exit %d: %s", code, stderr)
+		}
+		for _, want := range []string{
+			"\nrope_factors_long.weight   F32   F32 ",
+			" 0 different, 0 only in A, ",
+			"\n29 tensors compared (2656576 parameters), 0 not comparable, 0 only in A, 0 only in B\n",
+		} {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s: expected %q in\n%s", tc.typ, want, stdout)
+			}
+		}
+		var d diffJSON
+		stdout, _, _ = phi3conv(t, "inspect", "--diff", "--json", model, out)
+		if err := json.Unmarshal([]byte(stdout), &d); err != nil {
+			t.Fatal(err)
+		}
+		if s := float64(d.Overall.SQNR); s < tc.low || s > tc.high {
+			t.Errorf("%s: overall SQNR %g, expected %g to %g", tc.typ, s, tc.low, tc.high)
+		}
+	}
+	// A tokenizer that cannot be read does not stop the comparison of weights.
+	if err := os.Remove(filepath.Join(model, "tokenizer.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(model, "tokenizer.model")); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, code := phi3conv(t, "inspect", "--diff", model, filepath.Join(dir, "F32.gguf"))
+	if code != exitOK || !strings.Contains(stdout, "keys of the tokenizer are left out: ") {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+}
+
+func TestInspectMistakes(t *testing.T) {
+	model := tinyModel(t)
+	junk := filepath.Join(t.TempDir(), "junk.gguf")
+	write(t, junk, []byte("GGUF\x03\x00\x00\x00"))
+	for _, tc := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nothing", []string{}, exitUsage, "inspect takes one FILE or DIR, got 0 arguments"},
+		{"diff of one", []string{"--diff", model}, exitUsage, "inspect --diff takes two models and no --tensor, got 1"},
+		{"diff of a tensor", []string{"--diff", model, model, "--tensor", "x"}, exitUsage, "no --tensor"},
+		{"too many threads", []string{model, "--threads", "5000"}, exitUsage, "5000 threads"},
+		{"not there", []string{filepath.Join(model, "x")}, exitBadInput, filepath.Join(model, "x")},
+		{"junk", []string{junk}, exitBadInput, "junk.gguf: offset 8"},
+		{"a text file", []string{filepath.Join(model, "config.json")}, exitBadInput, "neither a GGUF file"},
+		{"unknown tensor", []string{model, "--tensor", "blk.9.ffn_up.weight"}, exitBadInput, `no tensor "blk.9.ffn_up.weight"`},
+		{"integers", []string{"../../formats/safetensors/testdata/all.safetensors", "--tensor", "t.int64"}, exitBadInput, "tensor t.int64: type I64"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			stdout, stderr, code := phi3conv(t, append([]string{"inspect"}, tc.args...)...)
+			if code != tc.code || stdout != "" || !strings.Contains(stderr, tc.want) {
+				t.Errorf("exit %d, expected %d with %q\n%s%s", code, tc.code, tc.want, stdout, stderr)
+			}
+		})
+	}
+}
