@@ -19,6 +19,7 @@ var level = map[string]int{
 	"internal/convert":    60,
 	"internal/lint":       60,
 	"internal/source":     50,
+	"internal/tensorfile": 50,
 	"verify":              40,
 	"formats/gguf":        40,
 	"formats/safetensors": 40,
