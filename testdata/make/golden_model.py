@@ -75,15 +75,20 @@ def write(name, about, **fields):
     print(name, os.path.getsize(path), "bytes")
 
 
-def load(window=True):
-    """The model in float32; without its sliding window if asked, which is how llama.cpp runs it."""
+def load(window=127):
+    """The model in float32, with another sliding window if asked; None is full attention, as llama.cpp runs it."""
     model = Phi3ForCausalLM.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="eager").eval()
     assert model.config.sliding_window == 127 and model.config.rope_parameters["rope_theta"] == 10000.0
-    if not window:
-        model.config.sliding_window = None
-        for layer in model.model.layers:
-            layer.self_attn.sliding_window = None
+    model.config.sliding_window = window
+    for layer in model.model.layers:
+        layer.self_attn.sliding_window = window
     return model
+
+
+def run(model, toks):
+    """Logits of one sequence, [len(toks), vocab_size]."""
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([toks]), use_cache=False).logits[0].float()
 
 
 def eval_ids():
@@ -108,22 +113,31 @@ def tokens():
 def logits(model):
     ids = eval_ids()
     w = model.config.sliding_window
+    # In ordinary text the key at the far end of the window hardly ever counts. These two sequences were searched for: in
+    # the first the answer at position w+1 does, in the second, of random tokens, all positions from w-1 to w+3 do.
+    text_edge = ids[29951 : 29951 + w + 13]
+    random_edge = np.random.default_rng(841).integers(3, 523, w + 4).tolist()
+    for toks, other, at in ((text_edge, w + 1, [w + 1]), (random_edge, w - 1, range(w - 1, w + 4)), (random_edge, w + 1, range(w, w + 4))):
+        a, b = run(model, toks), run(load(other), toks)
+        for p in at:
+            error = ((a[p] - b[p]).square().sum() / a[p].square().sum()).item()
+            assert error > 1e-4, f"window {w} and {other} differ by only {error} at {p}: search another sequence"
     cases = [
         ("bos", [1], [0]),
         ("chat", fast.encode(TEXTS[-3]), None),
         ("bytes", fast.encode("Zoë says: 🙂"), None),
-        ("window", ids[:140], [0, 1, w - 2, w - 1, w, w + 1, w + 2, 139]),
-        ("window_bos", [1] + ids[1000 : 1000 + w + 2], [w - 2, w - 1, w, w + 1, w + 2]),
+        ("window_text", text_edge, [0, 1, w - 2, w - 1, w, w + 1, w + 2, w + 12]),
+        ("window_random", random_edge, list(range(w - 2, w + 4))),
         ("full_context", ids[2000:2512], [0, 126, 127, 254, 255, 383, 511]),
     ]
     out = []
     for name, toks, at in cases:
-        with torch.no_grad():
-            y = model(input_ids=torch.tensor([toks]), use_cache=False).logits[0].float()
+        y = run(model, toks)
         at = list(range(len(toks))) if at is None else at
         out.append(dict(name=name, tokens=toks, positions=at, logits=base64.b64encode(y[at].numpy().astype("<f4").tobytes()).decode()))
     write("logits.json", "logits: float32 [positions, vocab_size], the output at these positions (0 is the first token) of the sequence tokens; "
-          "transformers Phi3ForCausalLM, float32, CPU, eager attention; position p sees the keys p-sliding_window+1 to p",
+          "transformers Phi3ForCausalLM, float32, CPU, eager attention; position p sees the keys p-sliding_window+1 to p; "
+          "the window_ cases tell a window of 127 from 126 and 128",
           transformers=version("transformers"), torch=version("torch"), vocab_size=576, sliding_window=w, cases=out)
 
 
@@ -138,8 +152,7 @@ def chats(model):
         prompt = tok.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         ids, answer, margin = fast.encode(prompt), [], math.inf
         while len(answer) < 96 and not (answer and answer[-1] in STOP):
-            with torch.no_grad():
-                top = model(input_ids=torch.tensor([ids + answer]), use_cache=False).logits[0, -1].topk(2)
+            top = run(model, ids + answer)[-1].topk(2)
             margin = min(margin, (top.values[0] - top.values[1]).item())
             answer.append(top.indices[0].item())
         text = fast.decode([t for t in answer if t not in STOP], clean_up_tokenization_spaces=False)
@@ -152,7 +165,7 @@ def chats(model):
 def perplexities():
     ids = torch.tensor(eval_ids())
     out = []
-    for window in (True, False):
+    for window in (127, None):
         model = load(window)
         for context in (256, 512):
             rows = ids[: len(ids) // context * context].view(-1, context)
@@ -164,7 +177,7 @@ def perplexities():
             nll = torch.cat(nll)
             for first in (0, context // 2):
                 part = nll[:, first:]
-                out.append(dict(context=context, first=first, sliding_window=127 if window else 0, chunks=len(rows), scored=part.numel(),
+                out.append(dict(context=context, first=first, sliding_window=window or 0, chunks=len(rows), scored=part.numel(),
                                 nll=part.mean().item(), perplexity=part.mean().exp().item()))
                 print("  context %d from %d window %s: %.4f" % (context, first, window, out[-1]["perplexity"]))
     write("perplexity.json", "tiny-phi3-eval.txt as one sequence of tokens without BOS, cut in chunks of context tokens, each run on its own; scored: the predictions "
