@@ -26,7 +26,6 @@ The rules of the mixed types are llama.cpp's. Example:
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
 		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
-		&cli.StringFlag{Name: "model-name", Usage: "general.name of the output (default: from the model card or the directory's name)"},
 		threadsFlag(),
 	}, quantizeFlags...),
 	Action: func(c *cli.Context) error {
@@ -45,6 +44,6 @@ The rules of the mixed types are llama.cpp's. Example:
 			}
 			out = fmt.Sprintf("%s-%s.gguf", strings.TrimSuffix(filepath.Base(abs), ".gguf"), ft)
 		}
-		return quantize(c, in, out, ft, c.Int("threads"), c.String("model-name"))
+		return quantize(c, in, out, ft, c.Int("threads"))
 	},
 }

@@ -76,6 +76,17 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// llama.cpp goes by the model's name, so a name that misleads it is pointed out.
+func TestNameNote(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "x.gguf")
+	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi 3 Tiny"); code != exitOK || !strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi-3 Tiny"); code != exitOK || stderr != "" {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
 func TestDryRun(t *testing.T) {
 	model := tinyModel(t)
 	out := filepath.Join(t.TempDir(), "out.gguf")

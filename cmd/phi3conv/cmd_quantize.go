@@ -43,12 +43,13 @@ IN may also be a checkpoint directory. Example:
 				return usagef("THREADS is %q, expected a number", s)
 			}
 		}
-		return quantize(c, c.Args().Get(0), c.Args().Get(1), ft, threads, "")
+		return quantize(c, c.Args().Get(0), c.Args().Get(1), ft, threads)
 	},
 }
 
 // quantizeFlags are the flags that convert and quantize share; names are llama-quantize's.
 var quantizeFlags = []cli.Flag{
+	&cli.StringFlag{Name: "model-name", Usage: "general.name of the output (default: the source's; of a checkpoint, from its model card or directory)"},
 	&cli.BoolFlag{Name: "dry-run", Usage: "print what would be written and write nothing"},
 	&cli.BoolFlag{Name: "json", Usage: "print the plan, or the summary, as JSON"},
 	&cli.BoolFlag{Name: "pure", Usage: "give every matrix the type's base type, without a mixture"},
@@ -72,12 +73,11 @@ func defaultThreads() int { return runtime.GOMAXPROCS(0) }
 const overhead = 256 << 20
 
 // quantize makes out from in: what convert and quantize do.
-func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int, name string) error {
+func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) error {
 	opt, err := planOptions(c, ft)
 	if err != nil {
 		return err
 	}
-	opt.Name = name
 	ram, err := size(c, "max-ram")
 	if err != nil {
 		return err
@@ -99,6 +99,9 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int, na
 	if err != nil {
 		return err
 	}
+	for _, note := range plan.Notes() {
+		_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s\n", note)
+	}
 	if c.Bool("dry-run") {
 		return printPlan(c, plan, out)
 	}
@@ -119,7 +122,7 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int, na
 }
 
 func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {
-	opt := convert.Options{AllowRequantize: c.Bool("allow-requantize")}
+	opt := convert.Options{AllowRequantize: c.Bool("allow-requantize"), Name: c.String("model-name")}
 	opt.Policy = quant.Policy{FileType: ft, Pure: c.Bool("pure"), KeepOutput: c.Bool("leave-output-tensor")}
 	for _, f := range []struct {
 		flag string

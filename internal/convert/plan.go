@@ -4,6 +4,7 @@ package convert
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
@@ -93,6 +94,18 @@ func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error
 		planned.Dims = append(planned.Dims, t.Shape[i])
 	}
 	return planned, nil
+}
+
+// Notes says what a user of the output should know.
+func (p *Plan) Notes() []string {
+	var notes []string
+	name, _ := p.Metadata.Str("general.name")
+	_, rstrip := p.Metadata.Get("phi3conv.rstrip_token_ids")
+	lower := strings.ToLower(name)
+	if rstrip && !strings.Contains(lower, "phi-3") && !strings.Contains(lower, "phi3") {
+		notes = append(notes, fmt.Sprintf("llama.cpp drops white space after chat tokens, as this tokenizer demands, only if general.name contains \"Phi-3\"; it is %q, --model-name changes it", name))
+	}
+	return notes
 }
 
 // Params returns the number of elements of all tensors.
