@@ -122,7 +122,8 @@ type Policy struct {
 	FileType FileType
 	// Pure gives every matrix the file type's base type: no mixture.
 	Pure bool
-	// Embedding and Output override the type of token_embd.weight and output.weight.
+	// Embedding and Output override the type of token_embd.weight and output.weight;
+	// where the embedding is the output too, Output overrides it.
 	Embedding, Output *Type
 	// KeepOutput leaves output.weight as it is.
 	KeepOutput bool
@@ -202,6 +203,9 @@ func (p *Policy) mixture(base Type, t Tensor) Type {
 	_, role, _ := strings.Cut(strings.TrimPrefix(t.Name, "blk."), ".")
 	switch {
 	case t.Name == outputName || (t.Name == embeddingName && t.Tied):
+		if p.Output != nil {
+			return *p.Output
+		}
 		if base == Q8_0 || t.Cols%base.BlockLen() != 0 {
 			return Q8_0
 		}

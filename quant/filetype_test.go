@@ -45,6 +45,7 @@ func TestPolicy(t *testing.T) {
 		{"last fallback", Policy{FileType: MostlyQ4_K_M}, narrow(matrix("blk.7.ffn_up.weight", 7), 100), F16},
 		{"embedding type", Policy{FileType: MostlyQ4_K_M, Embedding: &f16}, matrix("token_embd.weight", 0), F16},
 		{"output type", Policy{FileType: MostlyQ4_K_M, Output: &q8}, matrix("output.weight", 0), Q8_0},
+		{"output type, tied", Policy{FileType: MostlyQ4_K_M, Output: &q8}, tied(matrix("token_embd.weight", 0)), Q8_0},
 		{"keep output", Policy{FileType: MostlyQ4_K_M, KeepOutput: true}, matrix("output.weight", 0), BF16},
 		{"override", Policy{FileType: MostlyQ4_K_M, Overrides: []Override{{regexp.MustCompile(`ffn_down`), Q8_0}, {regexp.MustCompile(`.`), Q2_K}}},
 			matrix("blk.1.ffn_down.weight", 1), Q8_0},

@@ -2,6 +2,8 @@ package quant
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -166,6 +168,7 @@ func (t Type) Dequantize(dst []float32, src []byte) {
 // imp is nil or gives each column a weight ≥ 0, its importance: the encoder
 // then minimises the squared error weighted by it, in the manner of llama.cpp's
 // importance matrix (the mean square of the activations that meet the column).
+// Only their ratios matter. They must be finite.
 // Without it each type uses the weighting that ggml's reference encoder uses.
 //
 // The values must pass [CheckRange]. The result depends on the
@@ -176,6 +179,7 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",
 			s.name, len(src), cols, len(imp), len(dst)))
 	}
+	imp = relative(imp)
 	rowBytes := cols / s.elems * s.bytes
 	sc := getScratch()
 	defer scratchPool.Put(sc)
@@ -183,6 +187,24 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 		s.quantize(dst[:rowBytes], src[:cols], imp, sc)
 		dst, src = dst[rowBytes:], src[cols:]
 	}
+}
+
+// relative scales importance by a power of two, which changes no ratio, so that
+// the largest is between 1 and 2: sums of products then neither overflow nor vanish.
+func relative(imp []float32) []float32 {
+	if imp == nil {
+		return nil
+	}
+	largest := slices.Max(imp)
+	if !(largest > 0) {
+		return imp
+	}
+	_, exp := math.Frexp(float64(largest))
+	scaled := make([]float32, len(imp))
+	for i, v := range imp {
+		scaled[i] = float32(math.Ldexp(float64(v), 1-exp))
+	}
+	return scaled
 }
 
 // Limit is the magnitude from which [CheckRange] refuses a weight: it would

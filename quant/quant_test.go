@@ -207,6 +207,24 @@ func TestImportanceHelps(t *testing.T) {
 	}
 }
 
+// Importance is relative: scaled by a power of two it gives the same bytes.
+func TestImportanceScale(t *testing.T) {
+	x, imp := fixedMatrix(4, 512)
+	for _, typ := range Types() {
+		want := encode(typ, x, 512, imp)
+		for _, scale := range []float32{1e-30, 1e25} {
+			scale = float32(math.Ldexp(1, int(math.Log2(float64(scale)))))
+			scaled := make([]float32, len(imp))
+			for i := range imp {
+				scaled[i] = imp[i] * scale
+			}
+			if !bytes.Equal(encode(typ, x, 512, scaled), want) {
+				t.Errorf("%s: importance times %g changed the bytes", typ, scale)
+			}
+		}
+	}
+}
+
 // Every kernel set gives the same bytes, however the rows are split over calls.
 func TestSameBytes(t *testing.T) {
 	defer func() { _ = kern.Select("") }()

@@ -6,12 +6,20 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// completionFlag is what the completion scripts add, see [completionScripts].
+const completionFlag = "--generate-bash-completion"
+
 // flagsFirst moves a command's flags before its other arguments, so that
 // "convert DIR -o FILE" works: the flag package stops at the first argument that
 // is no flag. What follows "--" stays.
 func flagsFirst(args []string, commands []*cli.Command) []string {
 	if len(args) < 2 {
 		return args
+	}
+	if last := len(args) - 1; args[last] == completionFlag {
+		// The cli package answers a shell's question only where this comes last.
+		rest := flagsFirst(args[:last], commands)
+		return append(rest, completionFlag)
 	}
 	var command *cli.Command
 	for _, c := range commands {

@@ -38,14 +38,15 @@ var completionCommand = &cli.Command{
 }
 
 // completionScripts ask the program itself: with --generate-bash-completion it
-// prints the words that may follow. After a file name the shell's own completion takes over.
+// prints the words that may follow. Where it has none, and after a flag, the
+// shell completes file names.
 var completionScripts = map[string]string{
 	"bash": `
 _phi3conv() {
   local cur=${COMP_WORDS[COMP_CWORD]} words
   if [[ $cur == -* ]]; then
     words=$("${COMP_WORDS[@]:0:COMP_CWORD}" "$cur" --generate-bash-completion 2>/dev/null)
-  else
+  elif [[ ${COMP_WORDS[COMP_CWORD-1]} != -* ]]; then
     words=$("${COMP_WORDS[@]:0:COMP_CWORD}" --generate-bash-completion 2>/dev/null)
   fi
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -57,7 +58,7 @@ _phi3conv() {
   local cur=${words[CURRENT]} list
   if [[ $cur == -* ]]; then
     list=("${(@f)$(${words[1,CURRENT-1]} $cur --generate-bash-completion 2>/dev/null)}")
-  else
+  elif [[ ${words[CURRENT-1]} != -* ]]; then
     list=("${(@f)$(${words[1,CURRENT-1]} --generate-bash-completion 2>/dev/null)}")
   fi
   compadd -a list

@@ -194,7 +194,7 @@ func TestRefusesItself(t *testing.T) {
 	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", "F32"); code != exitOK {
 		t.Fatal(stderr)
 	}
-	if _, stderr, code := phi3conv(t, "quantize", out, out, "Q4_0"); code != exitUsage || !strings.Contains(stderr, "is the input") {
+	if _, stderr, code := phi3conv(t, "quantize", out, out, "Q4_0"); code != exitUsage || !strings.Contains(stderr, "is a file of the input") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -237,6 +237,57 @@ func TestHelp(t *testing.T) {
 		if code != exitOK || !strings.Contains(stdout, c.Usage) || c.Usage == "" || c.Description == "" {
 			t.Errorf("%s --help: exit %d\n%s%s", c.Name, code, stdout, stderr)
 		}
+	}
+}
+
+func TestOverwritingSources(t *testing.T) {
+	model := tinyModel(t)
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(model, "config.json")); code != exitUsage {
+		t.Errorf("config.json: exit %d, %s", code, stderr)
+	}
+	out := filepath.Join(t.TempDir(), "m.gguf")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", out, "--type", "F16", "--split-max-size", "2MB"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	parts, _ := filepath.Glob(strings.TrimSuffix(out, ".gguf") + "-*")
+	if len(parts) != 3 {
+		t.Fatalf("parts %v", parts)
+	}
+	if _, stderr, code := phi3conv(t, "convert", parts[0], "-o", out, "--type", "Q8_0", "--split-max-size", "1MB"); code != exitUsage {
+		t.Errorf("a part of the source: exit %d, %s", code, stderr)
+	}
+}
+
+func TestTensorType(t *testing.T) {
+	model := tinyModel(t)
+	stdout, stderr, code := phi3conv(t, "convert", model, "--dry-run", "--tensor-type", `blk\.[0-9]{1,2}\.ffn_up=Q8_0`, "--tensor-type", "nothing=Q8_0")
+	if code != exitOK || strings.Count(stdout, "Q8_0") != 4 || !strings.Contains(stderr, `"nothing" matches no tensor`) {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// What a shell asks with the completion scripts: words come back, nothing runs.
+func TestCompletionWords(t *testing.T) {
+	t.Chdir(t.TempDir())
+	model := tinyModel(t)
+	defer func(args []string) { os.Args = args }(os.Args)
+	for _, c := range []struct{ line, want string }{
+		{"", "convert"},
+		{"convert --ty", "--type"},
+		{"convert " + model + " --pu", "--pure"},
+		{"inspect --js", "--json"},
+		{"convert " + model + " -o ", ""},
+		{"completion", "zsh"},
+	} {
+		args := append(strings.Fields(c.line), completionFlag)
+		os.Args = append([]string{"phi3conv"}, args...) // the cli package looks there too
+		stdout, stderr, code := phi3conv(t, args...)
+		if code != exitOK || !strings.Contains(stdout, c.want) {
+			t.Errorf("%q: exit %d\n%s%s", c.line, code, stdout, stderr)
+		}
+	}
+	if left, _ := os.ReadDir("."); len(left) > 0 {
+		t.Errorf("completion wrote %s", left[0].Name())
 	}
 }
 

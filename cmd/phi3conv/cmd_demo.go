@@ -19,6 +19,9 @@ on text from a small grammar. Each stage is a command that you could type.`,
 		&cli.StringFlag{Name: "dir", Usage: "work in `DIR` and keep what is written there (default: a temporary directory, removed at the end)"},
 	},
 	Action: func(c *cli.Context) (err error) {
+		if c.Args().Present() {
+			return usagef("demo takes no arguments, got %q", c.Args().First())
+		}
 		dir := c.String("dir")
 		if dir == "" {
 			if dir, err = os.MkdirTemp("", "phi3conv-demo-"); err != nil {

@@ -105,7 +105,7 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	if c.Bool("dry-run") {
 		return printPlan(c, plan, out)
 	}
-	if err := refuseOverwrite(m, out); err != nil {
+	if err := refuseOverwrite(plan, out); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -167,18 +167,28 @@ func size(c *cli.Context, flag string) (int64, error) {
 	return int64(n), nil
 }
 
-// refuseOverwrite stops a file from being replaced by its own conversion.
-func refuseOverwrite(m *source.Model, out string) error {
-	to, err := os.Stat(out)
+// refuseOverwrite stops files of the source from being replaced by their own conversion.
+func refuseOverwrite(p *convert.Plan, out string) error {
+	shards, err := p.Shards(out)
 	if err != nil {
-		return nil // nothing there
+		return err
 	}
-	if to.IsDir() {
-		return usagef("output %s is a directory", out)
+	sources, err := p.Source.Files()
+	if err != nil {
+		return err
 	}
-	for i := range m.Tensors {
-		if from, err := os.Stat(m.Tensors[i].Path); err == nil && os.SameFile(from, to) {
-			return usagef("output %s is the input", out)
+	for _, s := range shards {
+		to, err := os.Stat(s.Path)
+		if err != nil {
+			continue // nothing there
+		}
+		if !to.Mode().IsRegular() {
+			return usagef("output %s exists and is not a regular file", s.Path)
+		}
+		for _, name := range sources {
+			if from, err := os.Stat(name); err == nil && os.SameFile(from, to) {
+				return usagef("output %s is a file of the input", s.Path)
+			}
 		}
 	}
 	return nil

@@ -63,19 +63,19 @@ func usageErrors(c *cli.Context, err error, _ bool) error {
 
 func newApp() *cli.App {
 	return &cli.App{
-		Name:                   "phi3conv",
-		Usage:                  "convert, quantize and check Phi-3 models",
-		Version:                versionString(),
-		Commands:               commands(),
-		EnableBashCompletion:   true,
-		UseShortOptionHandling: true,
-		ExitErrHandler:         func(*cli.Context, error) {}, // main decides
-		HideHelpCommand:        true,
+		Name:                      "phi3conv",
+		Usage:                     "convert, quantize and check Phi-3 models",
+		Version:                   versionString(),
+		Commands:                  commands(),
+		EnableBashCompletion:      true,
+		DisableSliceFlagSeparator: true,                         // a pattern may contain commas
+		ExitErrHandler:            func(*cli.Context, error) {}, // main decides
+		HideHelpCommand:           true,
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return usagef("%w; see phi3conv --help", err)
 		},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
+			if c.Args().Present() && c.Args().First() != "help" {
 				return usagef("no command %q; see phi3conv --help", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)

@@ -132,7 +132,7 @@ func TestHostileFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, good := range fields {
-			for _, bad := range []any{nil, 0, -1, 1.5, 1e300, 1 << 40, "x", "", true, []any{}, []any{1}, map[string]any{}, map[string]any{"type": 7}} {
+			for _, bad := range []any{nil, 0, -1, 1.5, 1e300, int64(1 << 40), "x", "", true, []any{}, []any{1}, map[string]any{}, map[string]any{"type": 7}} {
 				fields[key] = bad
 				b, err := json.Marshal(fields)
 				if err != nil {

@@ -146,6 +146,53 @@ func TestMetadataGolden(t *testing.T) {
 	}
 }
 
+// The tensors of llama.cpp's converter for the tiny model, byte for byte.
+func TestTensorsGolden(t *testing.T) {
+	var golden struct {
+		Files []struct {
+			Outtype string
+			Tensors []struct {
+				Name, Type, SHA256 string
+				Shape              []uint64
+			}
+		}
+	}
+	if err := json.Unmarshal(readFile(t, "../../testdata/golden/convert-tiny.json"), &golden); err != nil {
+		t.Fatal(err)
+	}
+	if len(golden.Files) != 4 {
+		t.Fatalf("%d files", len(golden.Files))
+	}
+	for _, file := range golden.Files {
+		ft, err := quant.FileTypeByName(file.Outtype)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := gguf.Open(run(t, tiny, policy(ft), 2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(f.Tensors) != len(file.Tensors) {
+			t.Errorf("%s: %d tensors, want %d", file.Outtype, len(f.Tensors), len(file.Tensors))
+		}
+		for _, want := range file.Tensors {
+			got := f.Tensor(want.Name)
+			if got == nil {
+				t.Errorf("%s: %s is missing", file.Outtype, want.Name)
+				continue
+			}
+			data := make([]byte, got.Size())
+			if _, err := got.ReadAt(data, 0); err != nil {
+				t.Fatal(err)
+			}
+			if sum := fmt.Sprintf("%x", sha256.Sum256(data)); got.Type.String() != want.Type || !reflect.DeepEqual(got.Dims, want.Shape) || sum != want.SHA256 {
+				t.Errorf("%s: %s is %s %v %s, want %+v", file.Outtype, want.Name, got.Type, got.Dims, sum, want)
+			}
+		}
+		_ = f.Close()
+	}
+}
+
 func TestSplit(t *testing.T) {
 	whole, err := gguf.Open(run(t, tiny, policy(quant.MostlyQ8_0), 1))
 	if err != nil {

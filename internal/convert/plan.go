@@ -4,6 +4,7 @@ package convert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -87,7 +88,7 @@ func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error
 	})
 	if t.Type.IsQuantized() && typ != t.Type && !opt.AllowRequantize {
 		return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf(
-			"tensor %s is %s already; quantizing it again to %s adds error to error (--allow-requantize permits it)", t.GGUF, t.Type, typ)}
+			"tensor %s is %s already: as %s it is no better than that; start from the original (--allow-requantize permits it)", t.GGUF, t.Type, typ)}
 	}
 	planned := &Tensor{Name: t.GGUF, From: t.TypeName(), Type: typ, source: t}
 	for i := len(t.Shape) - 1; i >= 0; i-- {
@@ -104,6 +105,11 @@ func (p *Plan) Notes() []string {
 	lower := strings.ToLower(name)
 	if rstrip && !strings.Contains(lower, "phi-3") && !strings.Contains(lower, "phi3") {
 		notes = append(notes, fmt.Sprintf("llama.cpp drops white space after chat tokens, as this tokenizer demands, only if general.name contains \"Phi-3\"; it is %q, --model-name changes it", name))
+	}
+	for _, o := range p.opt.Policy.Overrides {
+		if !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return o.Pattern.MatchString(t.Name) }) {
+			notes = append(notes, fmt.Sprintf("--tensor-type %q matches no tensor", o.Pattern))
+		}
 	}
 	return notes
 }

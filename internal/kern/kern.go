@@ -107,17 +107,6 @@ type Set struct {
 // and the fastest last.
 func Sets() []*Set { return sets }
 
-// Missing lists the names of implementations that this build or CPU lacks.
-func Missing() []string {
-	var missing []string
-	for _, name := range []string{"avx2", "avx512", "neon"} {
-		if find(name) == nil {
-			missing = append(missing, name)
-		}
-	}
-	return missing
-}
-
 var (
 	sets = append([]*Set{&generic}, native()...)
 	best = sets[len(sets)-1]

@@ -556,7 +556,7 @@ l6:
 	VZEROUPPER
 	RET
 
-// Scale by candidate search, codes -Hi…Hi-1.
+// Scale by candidate search, codes Lo…Hi.
 TEXT ·scaleSymmetricAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 	VBROADCASTSS 10800(AX), Y4
@@ -643,7 +643,7 @@ l5:
 	VZEROUPPER
 	RET
 
-// Scale by coordinate descent over the codes -Hi…Hi-1.
+// Scale by coordinate descent over the codes Lo…Hi.
 TEXT ·scaleDescentAVX2(SB), NOSPLIT, $0-8
 	MOVQ t+0(FP), AX
 	VBROADCASTSS 10800(AX), Y2

@@ -596,7 +596,7 @@ l6:
 	BNE l1
 	RET
 
-// Scale by candidate search, codes -Hi…Hi-1.
+// Scale by candidate search, codes Lo…Hi.
 TEXT ·scaleSymmetricNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	FMOVS 10800(R0), F4
@@ -695,7 +695,7 @@ l5:
 	BNE l1
 	RET
 
-// Scale by coordinate descent over the codes -Hi…Hi-1.
+// Scale by coordinate descent over the codes Lo…Hi.
 TEXT ·scaleDescentNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
 	FMOVS 10800(R0), F2

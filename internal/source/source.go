@@ -9,6 +9,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -33,6 +35,25 @@ type Model struct {
 
 // Close closes the files.
 func (m *Model) Close() error { return m.close() }
+
+// Files lists the files of the model that are read: of a checkpoint directory
+// all that it holds.
+func (m *Model) Files() ([]string, error) {
+	var files []string
+	if m.Metadata != nil {
+		for i := range m.Tensors {
+			if p := m.Tensors[i].Path; !slices.Contains(files, p) {
+				files = append(files, p)
+			}
+		}
+		return files, nil
+	}
+	entries, err := os.ReadDir(m.Path)
+	for _, e := range entries {
+		files = append(files, filepath.Join(m.Path, e.Name()))
+	}
+	return files, err
+}
 
 // Params returns the number of weights, LongRoPE factors excepted.
 func (m *Model) Params() int64 {
@@ -158,7 +179,7 @@ func Open(path string) (*Model, error) {
 			return m, nil
 		}
 	}
-	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf file"}
+	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf file; of a .safetensors file, give the directory that holds it"}
 }
 
 // match pairs the tensors that config expects with those of a file. name gives

@@ -34,8 +34,8 @@ func kernels(a *isa) {
 	a.function("absMax", "Scale = the X of largest magnitude of each group, with its sign; the first of equals.", func() { absMax(a) })
 	a.function("scaleMin", "Scale and Min by candidate search under the weighted squared error.", func() { scaleMin(a, false) })
 	a.function("scaleMinAbs", "Scale and Min by candidate search under the weighted absolute error.", func() { scaleMin(a, true) })
-	a.function("scaleSymmetric", "Scale by candidate search, codes -Hi…Hi-1.", func() { scaleSymmetric(a) })
-	a.function("scaleDescent", "Scale by coordinate descent over the codes -Hi…Hi-1.", func() { scaleDescent(a) })
+	a.function("scaleSymmetric", "Scale by candidate search, codes Lo…Hi.", func() { scaleSymmetric(a) })
+	a.function("scaleDescent", "Scale by coordinate descent over the codes Lo…Hi.", func() { scaleDescent(a) })
 	a.function("scaleTable", "Scale by candidate search for the codes of Table.", func() { scaleTable(a) })
 	a.function("encodeRound", "Codes = round((Src + Min) / Scale) in Lo…Hi, plus C.", func() { encode(a, encodeRound) })
 	a.function("encodeFloor", "Codes = floor((Src - Min) · Scale + C), at most Hi.", func() { encode(a, encodeFloor) })
@@ -294,10 +294,10 @@ func scaleMin(a *isa, absolute bool) {
 	})
 }
 
-// clamp limits l to -hi…hi-1; lo and hi1 hold the limits.
-func clamp(a *isa, l, lo, hi1 int) {
+// clamp limits l to the values in lo and hi.
+func clamp(a *isa, l, lo, hi int) {
 	a.max(l, l, lo)
-	a.min(l, l, hi1)
+	a.min(l, l, hi)
 }
 
 // searchScale searches y = scale·l. Each candidate f of Steps maps the value of
