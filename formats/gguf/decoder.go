@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -29,8 +30,12 @@ type decoder struct {
 	off   int64  // of the next byte
 	buf   []byte // the bytes at off that are read already
 	space [bufferSize]byte
-	what  string // what is being read, for errors: `key "x": ` or ""
 	err   error
+
+	// What is being read, for errors.
+	item string // "key", "tensor" or ""
+	no   int    // its number
+	id   string // its name, "" before that is read
 }
 
 func newDecoder(r io.ReaderAt, size int64) *decoder {
@@ -40,10 +45,24 @@ func newDecoder(r io.ReaderAt, size int64) *decoder {
 // left returns the number of bytes that can still come.
 func (d *decoder) left() uint64 { return uint64(d.limit - d.off) }
 
+// begin starts the key or tensor of a number.
+func (d *decoder) begin(item string, no int) { d.item, d.no, d.id = item, no, "" }
+
+// where returns what is being read as the beginning of an error.
+func (d *decoder) where() string {
+	switch {
+	case d.item == "":
+		return ""
+	case d.id == "":
+		return fmt.Sprintf("%s %d: ", d.item, d.no)
+	}
+	return fmt.Sprintf("%s %.80q: ", d.item, d.id)
+}
+
 // fail records an error at offset off, unless there is one already. cause may be nil.
 func (d *decoder) fail(off int64, cause error, format string, args ...any) {
 	if d.err == nil {
-		d.err = &formats.Error{Off: off, What: d.what + fmt.Sprintf(format, args...), Err: cause}
+		d.err = &formats.Error{Off: off, What: d.where() + fmt.Sprintf(format, args...), Err: cause}
 	}
 }
 
@@ -106,6 +125,17 @@ func (d *decoder) u64() uint64 {
 	return 0
 }
 
+// limitedCount is count with a limit besides.
+func (d *decoder) limitedCount(what string, size, limit int) int {
+	off := d.off
+	n := d.count(what, size)
+	if n > limit {
+		d.fail(off, nil, "%d %s, at most %d are allowed", n, what, limit)
+		return 0
+	}
+	return n
+}
+
 // count reads the number of things that take at least size bytes each.
 func (d *decoder) count(what string, size int) int {
 	n := d.u64()
@@ -159,7 +189,9 @@ func checkName(s string, limit int) error {
 	case len(s) > limit:
 		return fmt.Errorf("name %.80q… has %d bytes, at most %d are allowed", s, len(s), limit)
 	case !utf8.ValidString(s):
-		return fmt.Errorf("name %q is not valid UTF-8", s)
+		return fmt.Errorf("name %.80q is not valid UTF-8", s)
+	case strings.Contains(s, "\x00"):
+		return fmt.Errorf("name %.80q has a zero byte", s)
 	}
 	return nil
 }

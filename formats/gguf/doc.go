@@ -16,7 +16,8 @@
 //	data      of each tensor, at its offset from here
 //
 // A string is a uint64 length in bytes and UTF-8 without a terminator. Keys are
-// unique and have at most 65535 bytes, names of tensors at most 64.
+// unique and have at most 65535 bytes, names of tensors at most 64; a zero byte in
+// either is refused.
 //
 // Value types are 0 uint8, 1 int8, 2 uint16, 3 int16, 4 uint32, 5 int32,
 // 6 float32, 7 bool (a byte, 0 or 1), 8 string, 9 array, 10 uint64, 11 int64,
@@ -40,9 +41,13 @@
 // [Create] lays a file out at once, so that the data can be written in any order
 // and in parallel; nothing has its final name before [Writer.Close].
 //
+// The reader knows the tensor types of package quant; a file with a tensor of
+// any other type is refused as a whole, with [ErrUnsupported].
+//
 // The reader trusts nothing: a count is compared with the bytes that are left
 // before memory is set aside for it, and what comes before the data is limited
-// to 256 MiB. It is stricter than the specification about tensors without
+// to 256 MiB, 65536 tensors and 65536 keys. It is stricter than the specification about tensors without
 // elements, which it refuses because ggml divides by the dimensions, and more
-// lenient about gaps between tensors and bytes after the last one.
+// lenient about gaps between tensors, bytes after the last one, and values that
+// are no UTF-8, which the writer refuses.
 package gguf

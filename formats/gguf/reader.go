@@ -33,6 +33,11 @@ const (
 	defaultAlignment = 32
 	maxAlignment     = 1 << 30 // ours, far above any use
 
+	// Ours too, since an entry takes more memory than bytes of the file. Models
+	// have a few thousand tensors and less than a hundred keys.
+	maxTensors = 65536 // in one file
+	maxKeys    = 65536
+
 	minKVSize     = 8 + 1 + 4 + 1         // key of one byte, type, value of one byte
 	minTensorSize = 8 + 1 + 4 + 0 + 4 + 8 // name of one byte, count of dimensions, none, type, offset
 )
@@ -120,17 +125,18 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	d := newDecoder(r, size)
 	f := &File{Metadata: new(Metadata), byName: make(map[string]*Tensor)}
 	f.Version = d.version()
-	tensors := d.count("tensors", minTensorSize)
-	pairs := d.count("keys", minKVSize)
+	tensors := d.limitedCount("tensors", minTensorSize, maxTensors)
+	pairs := d.limitedCount("keys", minKVSize, maxKeys)
 	d.metadata(f.Metadata, pairs)
 	f.Alignment = d.alignment(f.Metadata)
-	for range tensors {
+	for i := range tensors {
+		d.begin("tensor", i)
 		t := d.tensor()
 		if d.err != nil {
 			break
 		}
 		if f.byName[t.Name] != nil {
-			d.fail(d.off, nil, "second tensor of the name %q", t.Name)
+			d.fail(d.off, nil, "it is there twice")
 			break
 		}
 		f.byName[t.Name] = t
@@ -182,19 +188,19 @@ func (d *decoder) version() uint32 {
 // metadata reads n keys with their values.
 func (d *decoder) metadata(m *Metadata, n int) {
 	for i := range n {
-		d.what = fmt.Sprintf("key %d: ", i)
+		d.begin("key", i)
 		off := d.off
 		key := d.name(maxKey)
 		if d.err != nil {
 			return
 		}
-		d.what = fmt.Sprintf("key %q: ", key)
+		d.id = key
 		if _, ok := m.Get(key); ok {
 			d.fail(off, nil, "it is there twice")
 		}
 		m.Set(key, d.value())
 	}
-	d.what = ""
+	d.begin("", 0)
 }
 
 // alignment returns the alignment that the metadata ask for.
@@ -205,7 +211,7 @@ func (d *decoder) alignment(m *Metadata) int64 {
 	}
 	n, ok := m.Uint(alignmentKey)
 	if !ok || n > maxAlignment || bits.OnesCount64(n) != 1 {
-		d.fail(-1, nil, "%s is %v, must be a power of two of at most %d", alignmentKey, v, maxAlignment)
+		d.fail(-1, nil, "%s is %s, must be a power of two of at most %d", alignmentKey, show(v), maxAlignment)
 		return defaultAlignment
 	}
 	return int64(n)
@@ -215,13 +221,11 @@ func (d *decoder) alignment(m *Metadata) int64 {
 func (d *decoder) tensor() *Tensor {
 	off := d.off
 	t := &Tensor{r: d.r}
-	d.what = "tensor name: "
 	t.Name = d.name(maxName)
 	if d.err != nil {
 		return nil
 	}
-	d.what = fmt.Sprintf("tensor %q: ", t.Name)
-	defer func() { d.what = "" }()
+	d.id = t.Name
 	n := d.u32()
 	if n > maxDims {
 		d.fail(off, nil, "%d dimensions, at most %d are allowed", n, maxDims)

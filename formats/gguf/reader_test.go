@@ -308,10 +308,17 @@ func TestRefused(t *testing.T) {
 		{"alignment 0", head(3, 0, 1).key("general.alignment", 4).u32(0), nil, "general.alignment is 0, must be a power of two"},
 		{"alignment 24", head(3, 0, 1).key("general.alignment", 4).u32(24), nil, "general.alignment is 24"},
 		{"alignment 2^63", head(3, 0, 1).key("general.alignment", 10).u64(1 << 63), nil, "general.alignment is 9223372036854775808"},
-		{"alignment is text", head(3, 0, 1).key("general.alignment", 8).str("32"), nil, "general.alignment is 32, must"},
-		{"empty tensor name", head(3, 1, 0).tensor("", 0, 0, 1).pad(32).zeros(32), nil, "tensor name: empty name"},
+		{"alignment is text", head(3, 0, 1).key("general.alignment", 8).str("32"), nil, `general.alignment is "32", must`},
+		{"alignment is a long text", head(3, 0, 1).key("general.alignment", 8).str(strings.Repeat("3", 1000)), nil, `general.alignment is "` + strings.Repeat("3", 80) + `", must`},
+		{"alignment is an array", head(3, 0, 1).key("general.alignment", 9).u32(0).u64(1).add("x"), nil, "general.alignment is a []uint8, must"},
+		{"zero byte in a key", head(3, 0, 1).key("a\x00b", 0).add("x"), nil, `name "a\x00b" has a zero byte`},
+		{"zero byte in a name", head(3, 1, 0).tensor("a\x00b", 0, 0, 1).pad(32).zeros(32), nil, `tensor 0: name "a\x00b" has a zero byte`},
+		{"long key, bad value", head(3, 0, 1).key(strings.Repeat("k", 60000), 7).add("\x02"), nil, `key "` + strings.Repeat("k", 80) + `": bool is 2`},
+		{"too many tensors", head(3, 65537, 0).zeros(65537 * 25), nil, "offset 8: 65537 tensors, at most 65536 are allowed"},
+		{"too many keys", head(3, 0, 65537).zeros(65537 * 14), nil, "offset 16: 65537 keys, at most 65536 are allowed"},
+		{"empty tensor name", head(3, 1, 0).tensor("", 0, 0, 1).pad(32).zeros(32), nil, "tensor 0: empty name"},
 		{"long tensor name", head(3, 1, 0).tensor(strings.Repeat("n", 65), 0, 0, 1).pad(32).zeros(32), nil, "has 65 bytes, at most 64"},
-		{"tensor twice", head(3, 2, 0).tensor("x", 0, 0, 1).tensor("x", 0, 32, 1).pad(32).zeros(64), nil, `second tensor of the name "x"`},
+		{"tensor twice", head(3, 2, 0).tensor("x", 0, 0, 1).tensor("x", 0, 32, 1).pad(32).zeros(64), nil, `tensor "x": it is there twice`},
 		{"five dimensions", head(3, 1, 0).tensor("x", 0, 0, 1, 1, 1, 1, 1).pad(32).zeros(32), nil, `tensor "x": 5 dimensions, at most 4`},
 		{"zero dimension", head(3, 1, 0).tensor("x", 0, 0, 4, 0).pad(32).zeros(32), nil, "dimensions [4 0]: there is no element"},
 		{"dimensions overflow", head(3, 1, 0).tensor("x", 0, 0, 1<<32, 1<<32, 1<<32).pad(32).zeros(32), nil, "too many elements"},
@@ -466,6 +473,51 @@ func TestHostileCounts(t *testing.T) {
 	}
 }
 
+// TestSmallElements reads headers made of the smallest elements there are:
+// memory must stay in proportion to the file.
+func TestSmallElements(t *testing.T) {
+	keys := func(n int) raw {
+		r := head(3, 0, uint64(n))
+		for i := range n {
+			r = r.key(fmt.Sprintf("%x", i), 0).add("x")
+		}
+		return r
+	}
+	tensors := func(n int) raw {
+		r := head(3, uint64(n), 0)
+		for i := range n {
+			r = r.tensor(fmt.Sprintf("%x", i), 0, uint64(32*i))
+		}
+		return r.pad(32).zeros(32 * n)
+	}
+	array := func(typ uint32, n, size int) raw {
+		return head(3, 0, 1).key("k", 9).u32(typ).u64(uint64(n)).zeros(n * size)
+	}
+	for _, tt := range []struct {
+		name    string
+		file    raw
+		refused bool
+	}{
+		{"keys", keys(maxKeys), false},
+		{"more keys", keys(4 * maxKeys), true},
+		{"tensors", tensors(maxTensors), false},
+		{"more tensors", tensors(4 * maxTensors), true},
+		{"empty strings", array(8, 500_000, 8), false},
+		{"empty arrays", array(9, 300_000, 12), false},
+		{"bytes", array(0, 4_000_000, 1), false},
+	} {
+		var err error
+		n := allocated(func() { _, err = newFile(tt.file) })
+		limit := uint64(20 * len(tt.file))
+		if tt.refused {
+			limit = 1 << 20
+		}
+		if (err != nil) != tt.refused || n > limit {
+			t.Errorf("%s: %d bytes allocated for %d, error %v", tt.name, n, len(tt.file), err)
+		}
+	}
+}
+
 func TestReadError(t *testing.T) {
 	want := errors.New("disk on fire")
 	_, err := NewFile(failing{want}, 1000)
@@ -532,6 +584,11 @@ func FuzzReader(f *testing.F) {
 		}
 		for _, x := range x.Tensors {
 			if len(x.Name) > maxWrittenName {
+				return
+			}
+		}
+		for _, v := range x.Metadata.All() {
+			if _, err := appendValue(nil, v, 0); err != nil && strings.Contains(err.Error(), "UTF-8") {
 				return
 			}
 		}

@@ -80,7 +80,7 @@ func (set *File) addAll(f *File, count uint64) error {
 		}
 	}
 	if n, ok := set.Metadata.Uint(splitTensorsKey); !ok || n != uint64(len(set.Tensors)) {
-		return splitError(set.Shards[0].Path, "%s is %s, but the files have %d", splitTensorsKey, show(set, splitTensorsKey), len(set.Tensors))
+		return splitError(set.Shards[0].Path, "%s is %s, but the files have %d", splitTensorsKey, set.show(splitTensorsKey), len(set.Tensors))
 	}
 	return nil
 }
@@ -89,10 +89,10 @@ func (set *File) addAll(f *File, count uint64) error {
 func (set *File) add(shard *File, no, total int) error {
 	s := shard.Shards[0]
 	if n, ok := shard.Metadata.Uint(splitCountKey); !ok || n != uint64(total) {
-		return splitError(s.Path, "%s is %s, must be %d", splitCountKey, show(shard, splitCountKey), total)
+		return splitError(s.Path, "%s is %s, must be %d", splitCountKey, shard.show(splitCountKey), total)
 	}
 	if n, ok := shard.Metadata.Uint(splitNoKey); !ok || n != uint64(no) {
-		return splitError(s.Path, "%s is %s, must be %d", splitNoKey, show(shard, splitNoKey), no)
+		return splitError(s.Path, "%s is %s, must be %d", splitNoKey, shard.show(splitNoKey), no)
 	}
 	for _, t := range shard.Tensors {
 		if other := set.byName[t.Name]; other != nil {
@@ -115,10 +115,10 @@ func splitError(path, format string, args ...any) error {
 }
 
 // show returns the value of a key for an error.
-func show(f *File, key string) string {
+func (f *File) show(key string) string {
 	v, ok := f.Metadata.Get(key)
 	if !ok {
 		return "missing"
 	}
-	return fmt.Sprint(v)
+	return show(v)
 }

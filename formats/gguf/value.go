@@ -3,6 +3,7 @@ package gguf
 import (
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 )
 
 // The numbers of the value types in a file.
@@ -113,6 +114,34 @@ func appendArrayHead(b []byte, elem uint32, n int) []byte {
 	return le.AppendUint64(b, uint64(n))
 }
 
+// show returns a value for an error, where a long one has no place.
+func show(v any) string {
+	switch v := v.(type) {
+	case string:
+		return fmt.Sprintf("%.80q", v)
+	case uint8, int8, uint16, int16, uint32, int32, uint64, int64, float32, float64, bool:
+		return fmt.Sprint(v)
+	}
+	return fmt.Sprintf("a %T", v)
+}
+
+// checkText refuses strings that are not UTF-8, in arrays too.
+func checkText(v any) error {
+	switch v := v.(type) {
+	case string:
+		if !utf8.ValidString(v) {
+			return fmt.Errorf("string %.80q is not valid UTF-8", v)
+		}
+	case []string:
+		for i, s := range v {
+			if err := checkText(s); err != nil {
+				return fmt.Errorf("element %d: %v", i, err)
+			}
+		}
+	}
+	return nil
+}
+
 // appendValue appends a value with its type in front. depth counts the arrays around it.
 func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	if v, ok := v.([]any); ok {
@@ -132,6 +161,9 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 			b = append(b[:at], b[at+4:]...) // the outer array said once that they are arrays
 		}
 		return b, nil
+	}
+	if err := checkText(v); err != nil {
+		return nil, err
 	}
 	for i := range kinds {
 		if out, ok := kinds[i].encode(b, v); ok {

@@ -19,7 +19,8 @@ type Options struct {
 	// SplitMaxSize is the largest number of bytes of tensor data, padding
 	// included, in one file. When the tensors need more, the output is a split
 	// set, divided as by llama-gguf-split --split-max-size. A tensor that is
-	// larger by itself gets a file of its own. 0 means one file.
+	// larger by itself gets a file of its own. 0 means one file; a
+	// negative number is refused.
 	SplitMaxSize int64
 }
 
@@ -149,8 +150,9 @@ func (w *Writer) TensorFile(i int) (f *os.File, off int64) {
 func (w *Writer) Wrote(i int, n int64) { w.written[i].Add(n) }
 
 // Close completes the output: it pads, syncs and renames. Of a split set the
-// first file, without which no reader takes the others, appears last. When a
-// tensor is incomplete, or anything fails, the output is removed.
+// first file, without which no reader takes the others, appears last. When fewer
+// bytes than its size were written of a tensor, or more, or anything fails, the
+// output is removed.
 func (w *Writer) Close() error {
 	if w.done {
 		return errors.New("gguf: Writer is closed already")
@@ -224,6 +226,9 @@ type placed struct {
 func newPlan(path string, md *Metadata, tensors []TensorInfo, opt Options) (*plan, error) {
 	if md == nil {
 		md = new(Metadata)
+	}
+	if opt.SplitMaxSize < 0 {
+		return nil, formats.Errorf(-1, "files of %d bytes, the limit must be positive, or 0 for one file", opt.SplitMaxSize)
 	}
 	if err := checkTensors(tensors); err != nil {
 		return nil, err
@@ -299,6 +304,12 @@ func shardMetadata(md *Metadata, no, count, tensors int) *Metadata {
 // header encodes what comes before the data of a shard. The tensors' off
 // counts from the data section.
 func (p *plan) header(md *Metadata, tensors []TensorInfo, s *Shard) ([]byte, error) {
+	if s.Count > maxTensors {
+		return nil, formats.Errorf(-1, "%d tensors, at most %d are allowed", s.Count, maxTensors)
+	}
+	if md.Len() > maxKeys {
+		return nil, formats.Errorf(-1, "%d keys, at most %d are allowed", md.Len(), maxKeys)
+	}
 	b := []byte(magic)
 	b = le.AppendUint32(b, 3)
 	b = le.AppendUint64(b, uint64(s.Count))
@@ -307,7 +318,7 @@ func (p *plan) header(md *Metadata, tensors []TensorInfo, s *Shard) ([]byte, err
 		b = appendString(b, key)
 		var err error
 		if b, err = appendValue(b, v, 0); err != nil {
-			return nil, formats.Errorf(-1, "key %q: %v", key, err)
+			return nil, formats.Errorf(-1, "key %.80q: %v", key, err)
 		}
 	}
 	for i := s.First; i < s.First+s.Count; i++ {
@@ -365,7 +376,7 @@ func checkMetadata(md *Metadata) error {
 		if key == alignmentKey {
 			n, ok := v.(uint32) // llama.cpp takes no other type
 			if !ok || n < 8 || n > maxAlignment || n&(n-1) != 0 {
-				return formats.Errorf(-1, "%s is %v (%T), must be a uint32 and a power of two from 8 to %d", key, v, v, maxAlignment)
+				return formats.Errorf(-1, "%s is %s (%T), must be a uint32 and a power of two from 8 to %d", key, show(v), v, maxAlignment)
 			}
 		}
 	}

@@ -265,6 +265,10 @@ func TestWriterRefuses(t *testing.T) {
 		{"ragged row", "k", uint32(1), []TensorInfo{{"x", quant.Q4_K, []uint64{128}}}, "rows of 128 elements, type Q4_K needs a multiple of 256"},
 		{"too large", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{1 << 60}}}, "too many elements"},
 		{"too large together", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{1 << 59}}, {"y", quant.F32, []uint64{1 << 59}}, {"z", quant.F32, []uint64{1 << 59}}}, "larger than any file"},
+		{"zero byte in a key", "a\x00", uint32(1), nil, `name "a\x00" has a zero byte`},
+		{"zero byte in a name", "k", uint32(1), []TensorInfo{{"a\x00", quant.F32, nil}}, `tensor 0: name "a\x00" has a zero byte`},
+		{"text not UTF-8", "k", "a\xff", nil, `key "k": string "a\xff" is not valid UTF-8`},
+		{"texts not UTF-8", "k", []any{[]string{"a", "\xff"}}, nil, `key "k": element 1: string "\xff" is not valid UTF-8`},
 		{"too many files", "k", uint32(1), many, "65536 files of 1 bytes, at most 65535"},
 	}
 	for _, tt := range tests {
@@ -285,6 +289,30 @@ func TestWriterRefuses(t *testing.T) {
 				t.Errorf("left %s", names)
 			}
 		})
+	}
+}
+
+// TestWriterLimits refuses options, and counts that a reader would refuse.
+func TestWriterLimits(t *testing.T) {
+	if _, err := Layout("x.gguf", nil, nil, Options{SplitMaxSize: -1}); err == nil || !strings.Contains(err.Error(), "files of -1 bytes") {
+		t.Errorf("negative size: error %v", err)
+	}
+	tensors := make([]TensorInfo, maxTensors+1)
+	for i := range tensors {
+		tensors[i] = TensorInfo{fmt.Sprint(i), quant.F32, nil}
+	}
+	if _, err := Layout("x.gguf", nil, tensors, Options{}); err == nil || !strings.Contains(err.Error(), "65537 tensors, at most 65536") {
+		t.Errorf("tensors: error %v", err)
+	}
+	if _, err := Layout("x.gguf", nil, tensors, Options{SplitMaxSize: 32 * maxTensors}); err != nil { // the limit is for a file
+		t.Error(err)
+	}
+	md := new(Metadata)
+	for i := range maxKeys + 1 {
+		md.Set(fmt.Sprint(i), true)
+	}
+	if _, err := Layout("x.gguf", md, nil, Options{}); err == nil || !strings.Contains(err.Error(), "65537 keys, at most 65536") {
+		t.Errorf("keys: error %v", err)
 	}
 }
 

@@ -14,7 +14,8 @@
 // and optionally "__metadata__", an object whose values are strings. The offsets
 // are the begin and the end, exclusive, of the tensor's bytes, counted from the
 // start of the data. Elements are little-endian, row-major and packed. A scalar
-// has the shape []; a dimension may be 0. The rules, all of which the reader
+// has the shape []; a dimension may be 0. Beyond the specification a tensor has at
+// most 64 dimensions here, and a JSON object at most 65536 names. The rules, all of which the reader
 // enforces:
 //
 //   - the first byte of the header is "{", and only spaces follow the object;
@@ -26,7 +27,8 @@
 //
 // A large model is divided into files that are each complete by themselves. Its
 // directory has an index, model.safetensors.index.json, whose "weight_map" gives
-// for every tensor the name of its file.
+// for every tensor the name of its file. [OpenDir] is stricter than the Hugging
+// Face loader: a tensor in one of the files that the index omits is refused.
 //
 // Specification: https://github.com/huggingface/safetensors
 //
@@ -35,5 +37,6 @@
 // [OpenDir] opens the weights of a model, [Open] a single file. The header is
 // read and checked; the data of a [Tensor] is read on demand, as bytes with
 // [Tensor.ReadAt] or as numbers with [Tensor.ReadFloat32]. [Write] and [Create]
-// produce the same bytes as the reference implementation.
+// produce the same bytes as the reference implementation, except that several
+// keys of __metadata__ are sorted, while the reference has them in random order.
 package safetensors

@@ -100,12 +100,21 @@ func (d DType) String() string {
 }
 
 // Bits returns the size of an element in bits. For F4 and the F6 types it is
-// not a multiple of 8; a tensor as a whole always takes whole bytes.
-func (d DType) Bits() int { return dtypes[d].bits }
+// not a multiple of 8; a tensor as a whole always takes whole bytes. It is 0 for
+// a number that is no type.
+func (d DType) Bits() int {
+	if int(d) >= len(dtypes) {
+		return 0
+	}
+	return dtypes[d].bits
+}
 
 // Usable returns nil for the types that hold plain weights, F16, BF16, F32 and
 // F64, and the reason for all others.
 func (d DType) Usable() error {
+	if int(d) >= len(dtypes) {
+		return fmt.Errorf("%s is no type", d)
+	}
 	if err := dtypes[d].err; err != nil {
 		return fmt.Errorf("type %s: %w", d, err)
 	}

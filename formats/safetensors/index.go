@@ -25,7 +25,8 @@ const (
 // file model.safetensors. The caller closes the File.
 //
 // The index and its files must agree on every tensor. Its total_size is not
-// looked at, since tools disagree about it.
+// looked at, since tools disagree about it. This is stricter than the Hugging
+// Face loader: a file with a tensor that the index omits is refused.
 func OpenDir(dir string) (*File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -97,13 +98,13 @@ func openIndex(index string) (f *File, err error) {
 		set.close = append(set.close, f.close...)
 		for _, t := range files[name] {
 			if f.Tensor(t) == nil {
-				return nil, &formats.Error{Path: shard, Off: -1, What: fmt.Sprintf("tensor %q is not in the file, %s says it is", t, indexName), Err: ErrIndex}
+				return nil, &formats.Error{Path: shard, Off: -1, What: fmt.Sprintf("tensor %.80q is not in the file, %s says it is", t, indexName), Err: ErrIndex}
 			}
 			set.byName[t] = f.Tensor(t)
 		}
 		for _, t := range f.Tensors {
 			if set.byName[t.Name] != t {
-				return nil, &formats.Error{Path: shard, Off: t.Offset, What: fmt.Sprintf("tensor %q: %s does not say that it is in this file", t.Name, indexName), Err: ErrIndex}
+				return nil, &formats.Error{Path: shard, Off: t.Offset, What: fmt.Sprintf("tensor %.80q: %s does not say that it is in this file", t.Name, indexName), Err: ErrIndex}
 			}
 		}
 		for k, v := range f.Metadata {
@@ -135,8 +136,8 @@ func parseIndex(data []byte) (files map[string][]string, err error) {
 			if err != nil {
 				return err
 			}
-			if strings.ContainsAny(file, "/\\:\x00") || !strings.HasSuffix(file, ".safetensors") || strings.HasPrefix(file, "..") {
-				return p.errorf("tensor %q: file %q, must be the name of a .safetensors file in the same directory", tensor, file)
+			if len(file) > 255 || strings.ContainsAny(file, "/\\:\x00") || !strings.HasSuffix(file, ".safetensors") || strings.HasPrefix(file, "..") {
+				return p.errorf("tensor %.80q: file %.80q, must be the name of a .safetensors file in the same directory", tensor, file)
 			}
 			files[file] = append(files[file], tensor)
 			return nil

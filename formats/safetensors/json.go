@@ -11,6 +11,10 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 )
 
+// maxNames is the largest number of names in an object, ours: a name takes more
+// memory than bytes of the file. Models have a few thousand tensors.
+const maxNames = 65536
+
 // parser reads JSON as strictly as the format demands: a repeated name, which
 // encoding/json lets pass, is an error, and so is a number that is no plain
 // unsigned integer. It keeps no tree and does not recurse.
@@ -64,7 +68,10 @@ func (p *parser) object(field func(name string) error) error {
 			return err
 		}
 		if seen[name] {
-			return p.errorf("JSON: name %q is there twice", name)
+			return p.errorf("JSON: name %.80q is there twice", name)
+		}
+		if len(seen) == maxNames {
+			return p.errorf("JSON: object of more than %d names", maxNames)
 		}
 		seen[name] = true
 		if err := field(name); err != nil {
@@ -74,13 +81,16 @@ func (p *parser) object(field func(name string) error) error {
 	return p.delim('}')
 }
 
-// uints reads an array of unsigned integers.
-func (p *parser) uints() ([]uint64, error) {
+// uints reads an array of at most limit unsigned integers.
+func (p *parser) uints(limit int) ([]uint64, error) {
 	if err := p.delim('['); err != nil {
 		return nil, err
 	}
 	list := []uint64{}
 	for p.dec.More() {
+		if len(list) == limit {
+			return nil, p.errorf("JSON: array of more than %d numbers", limit)
+		}
 		t, err := p.token()
 		if err != nil {
 			return nil, err
@@ -132,7 +142,7 @@ func (p *parser) skip() error {
 func describe(t json.Token) string {
 	switch t := t.(type) {
 	case json.Delim, json.Number:
-		return fmt.Sprintf("found %s", t)
+		return fmt.Sprintf("found %.80s", t)
 	case string:
 		return fmt.Sprintf("found the string %.80q", t)
 	}

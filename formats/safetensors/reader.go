@@ -29,6 +29,10 @@ var (
 // maxHeader is the largest length of a header in bytes, from the specification.
 const maxHeader = 100_000_000
 
+// maxDims limits the dimensions of a tensor. The format does not; PyTorch has the
+// same limit.
+const maxDims = 64
+
 const metadataName = "__metadata__"
 
 // File is an open safetensors file, or the files of an index presented as one.
@@ -84,7 +88,7 @@ func (t *Tensor) Source() io.ReaderAt { return t.r }
 // The type must be [DType.Usable]; F64 is rounded to float32.
 func (t *Tensor) ReadFloat32(dst []float32, first int64) error {
 	fail := func(err error, format string, args ...any) error {
-		return &formats.Error{Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %q: ", t.Name) + fmt.Sprintf(format, args...), Err: err}
+		return &formats.Error{Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %.80q: ", t.Name) + fmt.Sprintf(format, args...), Err: err}
 	}
 	if err := t.DType.Usable(); err != nil {
 		return fail(err, "read")
@@ -255,11 +259,11 @@ func (p *parser) tensor(name string) (*Tensor, error) {
 		case "dtype":
 			dtype, err = p.str()
 		case "shape":
-			t.Shape, err = p.uints()
+			t.Shape, err = p.uints(maxDims)
 		case "data_offsets":
-			offsets, err = p.uints()
+			offsets, err = p.uints(2)
 		default:
-			err = p.errorf("tensor %q: unknown field %q", name, field)
+			err = p.errorf("tensor %.80q: unknown field %.80q", name, field)
 		}
 		return err
 	})
@@ -268,19 +272,19 @@ func (p *parser) tensor(name string) (*Tensor, error) {
 	}
 	var ok bool
 	if t.DType, ok = ParseDType(dtype); !ok {
-		return nil, p.errorf("tensor %q: dtype %q is missing or unknown", name, dtype)
+		return nil, p.errorf("tensor %.80q: dtype %.80q is missing or unknown", name, dtype)
 	}
 	if t.Shape == nil {
-		return nil, p.errorf("tensor %q: shape is missing", name)
+		return nil, p.errorf("tensor %.80q: shape is missing", name)
 	}
 	if len(offsets) != 2 || offsets[0] > offsets[1] || offsets[1] > math.MaxInt64 {
-		return nil, p.errorf("tensor %q: data_offsets are %d, must be begin and end", name, offsets)
+		return nil, p.errorf("tensor %.80q: data_offsets are %d, must be begin and end", name, offsets)
 	}
 	if t.elems, t.size, err = measure(t.DType, t.Shape); err != nil {
-		return nil, p.errorf("tensor %q: %v", name, err)
+		return nil, p.errorf("tensor %.80q: %v", name, err)
 	}
 	if n := offsets[1] - offsets[0]; n != uint64(t.size) {
-		return nil, p.errorf("tensor %q: data_offsets %d span %d bytes, %s %d takes %d", name, offsets, n, t.DType, t.Shape, t.size)
+		return nil, p.errorf("tensor %.80q: data_offsets %d span %d bytes, %s %d takes %d", name, offsets, n, t.DType, t.Shape, t.size)
 	}
 	t.Offset = int64(offsets[0])
 	return t, nil
@@ -288,6 +292,9 @@ func (p *parser) tensor(name string) (*Tensor, error) {
 
 // measure returns the number of elements and of bytes of a tensor.
 func measure(d DType, shape []uint64) (elems, size int64, err error) {
+	if len(shape) > maxDims {
+		return 0, 0, fmt.Errorf("%d dimensions, at most %d are allowed", len(shape), maxDims)
+	}
 	n := uint64(1)
 	for _, dim := range shape {
 		hi, lo := bits.Mul64(n, dim)
@@ -325,7 +332,7 @@ func (f *File) place(data, size int64) error {
 			cause = ErrTruncated
 		}
 		if cause != nil {
-			return &formats.Error{Off: data + end, What: fmt.Sprintf("tensor %q: %d bytes of data at %d of %d, the tensor before it ends at %d",
+			return &formats.Error{Off: data + end, What: fmt.Sprintf("tensor %.80q: %d bytes of data at %d of %d, the tensor before it ends at %d",
 				t.Name, t.size, t.Offset, size-data, end), Err: cause}
 		}
 		t.Offset += data

@@ -216,8 +216,9 @@ func TestDTypes(t *testing.T) {
 			t.Errorf("%s: %v", d, err)
 		}
 	}
-	if s := DType(99).String(); s != "DType(99)" {
-		t.Error(s)
+	no := DType(99)
+	if err := no.Usable(); no.String() != "DType(99)" || no.Bits() != 0 || err == nil || err.Error() != "DType(99) is no type" {
+		t.Errorf("%s: %d bits, %v", no, no.Bits(), err)
 	}
 }
 
@@ -269,7 +270,9 @@ func TestRefused(t *testing.T) {
 		{"dimension of 2^64", file(entry(`"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,4]`), 4), nil, "must be an unsigned 64-bit"},
 		{"nested shape", file(entry(`"dtype":"U8","shape":[[4]],"data_offsets":[0,4]`), 4), nil, "found [, must be an unsigned"},
 		{"one offset", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[4]`), 4), nil, "data_offsets are [4]"},
-		{"three offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4,4]`), 4), nil, "data_offsets are [0 4 4]"},
+		{"three offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4,4]`), 4), nil, `JSON: array of more than 2 numbers`},
+		{"many offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0`+strings.Repeat(",0", 1000)+`]`), 4), nil, "JSON: array of more than 2 numbers"},
+		{"65 dimensions", file(entry(`"dtype":"U8","shape":[1`+strings.Repeat(",1", 64)+`],"data_offsets":[0,1]`), 1), nil, "JSON: array of more than 64 numbers"},
 		{"end before begin", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[4,0]`), 4), nil, "data_offsets are [4 0]"},
 		{"offset of 2^63", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[9223372036854775804,9223372036854775808]`), 4), nil, "data_offsets are"},
 		{"elements overflow", file(entry(`"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]`), 0), nil, "too many elements"},
@@ -312,6 +315,7 @@ func TestAccepted(t *testing.T) {
 		{"other order of fields and tensors", file(`{"y":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"},"x":{"shape":[],"dtype":"I8","data_offsets":[0,1]}}`, 3)},
 		{"empty tensors anywhere", file(`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`, 1)},
 		{"six bits", file(`{"x":{"dtype":"F6_E2M3","shape":[2,2],"data_offsets":[0,3]}}`, 3)},
+		{"64 dimensions", file(`{"x":{"dtype":"U8","shape":[1`+strings.Repeat(",1", 63)+`],"data_offsets":[0,1]}}`, 1)},
 		{"empty name", file(`{"":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, 1)},
 	}
 	for _, tt := range tests {
@@ -384,6 +388,76 @@ func TestBitFlips(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("nothing refused")
+	}
+}
+
+// TestErrorLength puts long things wherever an error shows something.
+func TestErrorLength(t *testing.T) {
+	long := strings.Repeat("a", 100_000)
+	digits := strings.Repeat("1", 100_000)
+	list := strings.Repeat("1,", 100_000) + "1"
+	entry := func(name, dtype, shape, offsets string) string {
+		return fmt.Sprintf(`"%s":{"dtype":"%s","shape":[%s],"data_offsets":[%s]}`, name, dtype, shape, offsets)
+	}
+	ok := entry(long, "U8", "4", "0,4")
+	for name, header := range map[string]string{
+		"name twice":    `{` + ok + `,` + ok + `}`,
+		"field":         `{"` + long + `":{"` + long + `":1}}`,
+		"dtype":         `{` + entry(long, long, "4", "0,4") + `}`,
+		"shape":         `{` + entry(long, "U8", list, "0,4") + `}`,
+		"no shape":      `{"` + long + `":{"dtype":"U8","data_offsets":[0,4]}}`,
+		"many elements": `{` + entry(long, "U8", "4294967296,4294967296", "0,4") + `}`,
+		"offsets":       `{` + entry(long, "U8", "4", list) + `}`,
+		"one offset":    `{` + entry(long, "U8", "4", "4") + `}`,
+		"size":          `{` + entry(long, "U8", "4", "0,3") + `}`,
+		"gap":           `{` + entry(long, "U8", "4", "1,5") + `}`,
+		"number":        `{` + entry(long, "U8", digits, "0,4") + `}`,
+		"metadata":      `{"__metadata__":{"` + long + `":` + digits + `}}`,
+	} {
+		if _, err := newFile(file(header, 4)); err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: error %.300v", name, err)
+		}
+	}
+	for name, index := range map[string]string{
+		"file":      `{"weight_map":{"` + long + `":"` + long + `"}}`,
+		"file name": `{"weight_map":{"` + long + `":"` + long + `.safetensors"}}`,
+	} {
+		if _, err := parseIndex([]byte(index)); err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: error %.300v", name, err)
+		}
+	}
+}
+
+// TestSmallElements reads headers made of the smallest elements there are. All
+// that is allocated, garbage included, is a few copies of the header and at most
+// 1.5 KiB for each of the names allowed, about 100 MB.
+func TestSmallElements(t *testing.T) {
+	object := func(n int, entry string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"%x":%s`, i, entry)
+		}
+		return `{` + b.String()[1:] + `}`
+	}
+	const entry = `{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`
+	for _, tt := range []struct {
+		name, header string
+		refused      bool
+	}{
+		{"more tensors", object(2*maxNames, entry), true},
+		{"metadata", `{"__metadata__":` + object(maxNames, `""`) + `}`, false},
+		{"more metadata", `{"__metadata__":` + object(8*maxNames, `""`) + `}`, true},
+	} {
+		var err error
+		b := file(tt.header, 0)
+		n := allocated(func() { _, err = newFile(b) })
+		if refused := err != nil && strings.Contains(err.Error(), "JSON: object of more than 65536 names"); refused != tt.refused || n > uint64(1536*maxNames+4*len(b)) {
+			t.Errorf("%s: %d bytes allocated for %d, error %v", tt.name, n, len(b), err)
+		}
+	}
+	index := []byte(`{"weight_map":` + object(maxNames+1, `"x.safetensors"`) + `}`)
+	if _, err := parseIndex(index); err == nil || !strings.Contains(err.Error(), "object of more than 65536 names") {
+		t.Errorf("index: error %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -20,12 +21,13 @@ type WriteTensor struct {
 	Name  string
 	DType DType
 	Shape []uint64  // PyTorch's order: the last axis varies fastest; empty for a scalar
-	Data  io.Reader // as many bytes as type and shape take, little-endian and row-major
+	Data  io.Reader // as many bytes as type and shape take, little-endian and row-major; may be nil when that is 0
 }
 
 // Write writes a file in the canonical form of the reference implementation:
 // tensors by descending type, which aligns them all, then by name; the header
-// padded with spaces to a multiple of 8 bytes. metadata may be nil.
+// padded with spaces to a multiple of 8 bytes. metadata may be nil; its keys are
+// sorted, which the reference leaves to chance.
 func Write(w io.Writer, tensors []WriteTensor, metadata map[string]string) error {
 	tensors = slices.Clone(tensors)
 	slices.SortStableFunc(tensors, func(a, b WriteTensor) int {
@@ -69,17 +71,26 @@ func Create(path string, tensors []WriteTensor, metadata map[string]string) erro
 	return f.Commit()
 }
 
+// separators undoes the two escapes that encoding/json always makes and the
+// reference never. The first pair keeps a backslash that is itself escaped.
+var separators = strings.NewReplacer(`\\`, `\\`, `\u2028`, "\u2028", `\u2029`, "\u2029")
+
 // encodeHeader returns everything that comes before the data, and the sizes of
 // the tensors, which lie in the order given.
 func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []byte, sizes []int64, err error) {
+	if n := len(tensors); n > maxNames-1 { // and __metadata__
+		return nil, nil, formats.Errorf(-1, "%d tensors, at most %d are allowed", n, maxNames-1)
+	}
+	if n := len(metadata); n > maxNames {
+		return nil, nil, formats.Errorf(-1, "metadata of %d keys, at most %d are allowed", n, maxNames)
+	}
 	// By hand as far as the order matters: encoding/json sorts names.
 	var b bytes.Buffer
-	b.Write(make([]byte, 8)) // the length
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	field := func(name string, value any) error {
 		sep := byte(',')
-		if b.Len() == 8 {
+		if b.Len() == 0 {
 			sep = '{'
 		}
 		b.WriteByte(sep)
@@ -125,6 +136,9 @@ func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []b
 		if size > math.MaxInt64-maxHeader-8-end {
 			return nil, nil, formats.Errorf(-1, "tensor %q: the data are larger than any file", t.Name)
 		}
+		if size > 0 && t.Data == nil {
+			return nil, nil, formats.Errorf(-1, "tensor %q: Data is nil, must have %d bytes", t.Name, size)
+		}
 		shape := t.Shape
 		if shape == nil {
 			shape = []uint64{} // not null
@@ -140,18 +154,15 @@ func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []b
 		sizes = append(sizes, size)
 		end += size
 	}
-	if b.Len() == 8 {
+	if b.Len() == 0 {
 		b.WriteByte('{')
 	}
 	b.WriteByte('}')
-	for b.Len()%8 != 0 {
-		b.WriteByte(' ')
+	text := separators.Replace(b.String())
+	text += strings.Repeat(" ", -len(text)&7)
+	if len(text) > maxHeader {
+		return nil, nil, formats.Errorf(-1, "header of %d bytes, at most %d are allowed", len(text), maxHeader)
 	}
-	n := b.Len() - 8
-	if n > maxHeader {
-		return nil, nil, formats.Errorf(-1, "header of %d bytes, at most %d are allowed", n, maxHeader)
-	}
-	header = b.Bytes()
-	binary.LittleEndian.PutUint64(header, uint64(n))
-	return header, sizes, nil
+	header = binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+	return append(header, text...), sizes, nil
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -31,6 +32,22 @@ func TestWriteGolden(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestWriteEscapes has the bytes that the safetensors package from PyPI writes
+// for the same names.
+func TestWriteEscapes(t *testing.T) {
+	var out bytes.Buffer
+	err := Write(&out, []WriteTensor{{"a\u2028\\u2029\u2029\x00\x1f\x7f\b\f/<", U8, []uint64{1}, strings.NewReader("\x00")}},
+		map[string]string{"k\u2028": "v\\\u2029\\u2028"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "\x80\x00\x00\x00\x00\x00\x00\x00" + `{"__metadata__":{"k` + "\u2028" + `":"v\\` + "\u2029" + `\\u2028"},"a` + "\u2028" + `\\u2029` + "\u2029" +
+		`\u0000\u001f` + "\x7f" + `\b\f/<":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}   ` + "\x00"
+	if out.String() != want {
+		t.Errorf("got  %q\nwant %q", out.String(), want)
 	}
 }
 
@@ -96,6 +113,11 @@ func TestWriteRefuses(t *testing.T) {
 	for i := range 9 {
 		exa = append(exa, one(fmt.Sprint(i), U8, "", 1<<60)...)
 	}
+	many := make([]WriteTensor, maxNames)
+	keys := make(map[string]string)
+	for i := range maxNames + 1 {
+		keys[fmt.Sprint(i)] = ""
+	}
 	tests := []struct {
 		name     string
 		tensors  []WriteTensor
@@ -109,6 +131,10 @@ func TestWriteRefuses(t *testing.T) {
 		{"half a byte", one("x", F4, "x"), nil, "takes 4 bits, must be whole bytes"},
 		{"overflow", one("x", U8, "", 1<<32, 1<<32), nil, "too many elements"},
 		{"larger than a file", exa, nil, "larger than any file"},
+		{"no data", []WriteTensor{{"x", F32, []uint64{1}, nil}}, nil, `tensor "x": Data is nil, must have 4 bytes`},
+		{"65 dimensions", one("x", U8, "x", slices.Repeat([]uint64{1}, 65)...), nil, `tensor "x": 65 dimensions, at most 64`},
+		{"too many tensors", many, nil, "65536 tensors, at most 65535 are allowed"},
+		{"too many keys", nil, keys, "metadata of 65537 keys, at most 65536 are allowed"},
 		{"short data", one("x", F32, "abc"), nil, `tensor "x": its data ends after 3 bytes of 4`},
 		{"long data", one("x", F32, "abcde"), nil, `tensor "x": its data does not end after 4 bytes`},
 		{"read error", []WriteTensor{{"x", U8, nil, failingReader{disk}}}, nil, `tensor "x": disk on fire`},

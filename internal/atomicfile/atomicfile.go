@@ -5,20 +5,23 @@
 package atomicfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 )
 
 // File is a file being written under a temporary name, ".<base>.tmp-<random>"
 // beside the final one.
 type File struct {
-	*os.File        // the temporary file, open for reading and writing
-	path     string // the final name
-	done     bool   // committed or aborted
+	*os.File                    // the temporary file, open for reading and writing
+	path     string             // the final name
+	done     bool               // committed or aborted
+	syncDir  func(string) error // the function of that name, another one in tests
 }
 
 // Create starts a file that is to become path. The caller defers [File.Abort]
@@ -34,7 +37,7 @@ func Create(path string) (*File, error) {
 		temp := filepath.Join(dir, fmt.Sprintf(".%s.tmp-%08x", base, rand.Uint32()))
 		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if err == nil {
-			return &File{File: f, path: path}, nil
+			return &File{File: f, path: path, syncDir: syncDir}, nil
 		}
 		if !os.IsExist(err) || try == 100 {
 			return nil, fmt.Errorf("write %s: %w", path, err)
@@ -46,8 +49,8 @@ func Create(path string) (*File, error) {
 func (f *File) Path() string { return f.path }
 
 // Commit syncs the data to the disk, gives the file its final name, replacing
-// what had it, and syncs the directory. After an error nothing is left under the
-// temporary name.
+// what had it, and syncs the directory where the file system can do that. After
+// an error nothing of the data is left, under either name.
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("write %s: %w", f.path, fs.ErrClosed)
@@ -64,7 +67,8 @@ func (f *File) Commit() error {
 		_ = os.Remove(f.Name())
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
-	if err := syncDir(filepath.Dir(f.path)); err != nil {
+	if err := f.syncDir(filepath.Dir(f.path)); err != nil && !cannotSync(err) {
+		_ = os.Remove(f.path)
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	return nil
@@ -92,6 +96,12 @@ func WriteFile(path string, data []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return f.Commit()
+}
+
+// cannotSync reports whether err says that this directory cannot be opened or
+// synced at all, as on FUSE and SMB mounts, and not that the disk failed.
+func cannotSync(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission)
 }
 
 // syncDir makes a rename in dir durable. Windows has no such call and orders

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -108,6 +109,38 @@ func TestCommitFails(t *testing.T) {
 	_ = f.Close() // so that the sync fails
 	if err := f.Commit(); err == nil || names(t, dir) != "out" {
 		t.Errorf("error %v, files %s", err, names(t, dir))
+	}
+}
+
+// TestSyncDir lets the sync of the directory, the last step, fail.
+func TestSyncDir(t *testing.T) {
+	for _, tt := range []struct {
+		err error
+		ok  bool // the file is there all the same
+	}{
+		{syscall.EINVAL, true},
+		{syscall.ENOTSUP, true},
+		{syscall.ENOSYS, true},
+		{syscall.EACCES, true},
+		{syscall.EPERM, true},
+		{syscall.EIO, false},
+		{syscall.ENOSPC, false},
+	} {
+		dir := t.TempDir()
+		f, err := Create(filepath.Join(dir, "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.syncDir = func(d string) error {
+			if d != dir || names(t, dir) != "out" {
+				t.Errorf("sync of %s, files %s", d, names(t, dir))
+			}
+			return &fs.PathError{Op: "sync", Path: d, Err: tt.err}
+		}
+		err = f.Commit()
+		if tt.ok && (err != nil || names(t, dir) != "out") || !tt.ok && (!errors.Is(err, tt.err) || names(t, dir) != "") {
+			t.Errorf("%v: error %v, files %q", tt.err, err, names(t, dir))
+		}
 	}
 }
 
