@@ -232,8 +232,8 @@ func (d *Diff) Merge(o *Diff) {
 	d.incomparable = d.incomparable || o.incomparable
 }
 
-// RMSE returns the root of the mean squared difference: 0 for equal tensors, NaN
-// if a value is NaN.
+// RMSE returns the root of the mean squared difference, NaN if a value is NaN. It
+// is 0 if and only if the tensors are equal, which is the test for that.
 func (d *Diff) RMSE() float64 {
 	switch {
 	case d.incomparable:
@@ -267,7 +267,9 @@ func (d *Diff) Cosine() float64 {
 }
 
 // SQNR returns the signal to quantization noise ratio 10·log10(Σa²/Σ(a-b)²) in
-// decibels: +Inf for equal tensors, NaN if a value is NaN.
+// decibels: +Inf for equal tensors, -Inf if a is zero and b is not, NaN if a value
+// is NaN. Formats without infinities, such as JSON, cannot tell these three apart:
+// RMSE() == 0 is the test for equality.
 func (d *Diff) SQNR() float64 {
 	switch {
 	case d.incomparable:

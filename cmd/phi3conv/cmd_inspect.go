@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
@@ -32,7 +33,8 @@ var inspectCommand = &cli.Command{
 	Name:      "inspect",
 	Usage:     "show what is in a model, or how two models differ",
 	ArgsUsage: "FILE|DIR, or --diff A B",
-	Description: `FILE is a GGUF file of any architecture (or any part of a split one) or a
+	Description: `FILE is a GGUF file of any architecture (or any part of a split one), of the
+tensor types F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS, or a
 .safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for
 GGUF files too. Long arrays and texts are shortened.
 
@@ -41,8 +43,10 @@ file, and shows their statistics.
 
 --diff compares two models, of which the first is the reference: keys, tensors,
 and the values of every tensor in both. A checkpoint directory has the keys and
-names of the GGUF file that its conversion gives. It exits with 0 also when the
-models differ. Examples:
+names of the GGUF file that its conversion gives, but for general.file_type and
+general.quantization_version. With --json, sqnr_db is null where it is infinite or
+not a number; tensors are equal if rmse is 0. It exits with 0 also when the models
+differ. Examples:
 
    phi3conv inspect Phi-3-mini-4k-instruct
    phi3conv inspect phi-3-mini-Q4_K_M.gguf --tensor blk.0.ffn_down.weight
@@ -445,9 +449,14 @@ func valueText(k keyJSON) string {
 	return fmt.Sprint(k.Value)
 }
 
+// firstRunes returns the first characters of a text, all of them or more than maxText.
+func firstRunes(s string) []rune {
+	return []rune(s[:min(len(s), (maxText+1)*utf8.UTFMax)])
+}
+
 // shortText quotes a text and cuts it.
 func shortText(s string) string {
-	if runes := []rune(s); len(runes) > maxText {
+	if runes := firstRunes(s); len(runes) > maxText {
 		return fmt.Sprintf("%q… (%d bytes)", string(runes[:maxText]), len(s))
 	}
 	return strconv.Quote(s)
@@ -455,7 +464,7 @@ func shortText(s string) string {
 
 // shorten cuts JSON text.
 func shorten(s string) string {
-	if runes := []rune(s); len(runes) > maxText {
+	if runes := firstRunes(s); len(runes) > maxText {
 		s = string(runes[:maxText]) + "…"
 	}
 	return printable(s)

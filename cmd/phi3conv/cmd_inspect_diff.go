@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/verify"
@@ -55,7 +56,9 @@ type tensorDiffJSON struct {
 	metricsJSON
 }
 
-// metricsJSON has null where a value is NaN, and for the SQNR of equal tensors.
+// metricsJSON has null where a value is NaN, and for an SQNR that is infinite: +Inf
+// of equal tensors, -Inf where only the reference is zero. Whether tensors are
+// equal is told by an RMSE of 0.
 type metricsJSON struct {
 	RMSE   number `json:"rmse"`
 	MaxErr number `json:"max_error"`
@@ -90,41 +93,65 @@ func inspectDiff(c *cli.Context, pathA, pathB string, threads int) error {
 	return printDiff(c.App.Writer, d)
 }
 
-// keys returns the metadata; of a directory the keys that describe its
-// configuration and its tokenizer in a GGUF file. note says what is left out.
-func (m *inspected) keys() (md *gguf.Metadata, note string) {
+// keys returns the metadata; of a directory the keys that a conversion to GGUF
+// gives, but those of the conversion itself. notes say what is left out.
+func (m *inspected) keys() (md *gguf.Metadata, notes []string) {
 	if m.file.GGUF != nil {
-		return m.file.GGUF.Metadata, ""
+		return m.file.GGUF.Metadata, nil
 	}
 	md = new(gguf.Metadata)
 	if m.config == nil {
 		for _, key := range slices.Sorted(maps.Keys(m.file.Safetensors.Metadata)) {
 			md.Set(key, m.file.Safetensors.Metadata[key])
 		}
-		return md, ""
+		return md, nil
 	}
 	md.Set("general.architecture", m.config.Arch.Name)
 	for _, kv := range m.config.Metadata() {
 		md.Set(kv.Key, kv.Value)
 	}
+	card, err := modelcard.Load(m.path, m.params())
+	if err != nil {
+		notes = append(notes, fmt.Sprintf("keys of the model card are left out: %v", err))
+	} else {
+		for key, value := range card.All() {
+			md.Set(key, value)
+		}
+	}
 	v, err := vocab.Load(m.path, m.config.VocabSize)
 	if err != nil {
-		return md, fmt.Sprintf("keys of the tokenizer are left out: %v", err)
+		notes = append(notes, fmt.Sprintf("keys of the tokenizer are left out: %v", err))
+	} else {
+		for key, value := range v.All() {
+			md.Set(key, value)
+		}
 	}
-	for key, value := range v.All() {
-		md.Set(key, value)
+	return md, notes
+}
+
+// params returns the number of elements of the tensors that a conversion writes.
+func (m *inspected) params() int64 {
+	written := make(map[string]bool)
+	for _, t := range m.config.Tensors() {
+		written[t.GGUF] = true
 	}
-	return md, ""
+	for name := range m.config.FactorTensors() {
+		written[name] = true
+	}
+	var n int64
+	names, list := m.tensors()
+	for i, name := range names {
+		if written[name] {
+			n += list[i].Elems
+		}
+	}
+	return n
 }
 
 func (d *diffJSON) keys(a, b *inspected) {
-	ma, noteA := a.keys()
-	mb, noteB := b.keys()
-	for _, note := range []string{noteA, noteB} {
-		if note != "" {
-			d.Notes = append(d.Notes, note)
-		}
-	}
+	ma, notesA := a.keys()
+	mb, notesB := b.keys()
+	d.Notes = slices.Concat(notesA, notesB)
 	for key, va := range ma.All() {
 		vb, ok := mb.Get(key)
 		switch {
@@ -144,7 +171,8 @@ func (d *diffJSON) keys(a, b *inspected) {
 }
 
 // sameValue compares a key's values. The width of numbers does not matter, since
-// writers disagree about it.
+// writers disagree about it: a float32 equals the float64 that rounds to it. A NaN
+// equals a NaN.
 func sameValue(a, b *gguf.Metadata, key string) bool {
 	va, _ := a.Get(key)
 	vb, _ := b.Get(key)
@@ -157,7 +185,12 @@ func sameValue(a, b *gguf.Metadata, key string) bool {
 	}
 	if x, ok := a.Float(key); ok {
 		y, ok := b.Float(key)
-		return ok && x == y
+		_, narrowA := va.(float32)
+		_, narrowB := vb.(float32)
+		if narrowA || narrowB {
+			x, y = float64(float32(x)), float64(float32(y))
+		}
+		return ok && (x == y || x != x && y != y)
 	}
 	x, okA := a.Int32s(key)
 	y, okB := b.Int32s(key)

@@ -323,6 +323,9 @@ func TestInspectDiffFormats(t *testing.T) {
 		if err := json.Unmarshal([]byte(stdout), &d); err != nil {
 			t.Fatal(err)
 		}
+		if len(d.KeysB) != 2 || d.KeysB[0].Key != "general.file_type" || d.KeysB[1].Key != "general.quantization_version" {
+			t.Errorf("%s: keys that only the conversion has: %+v", tc.typ, d.KeysB)
+		}
 		if s := float64(d.Overall.SQNR); s < tc.low || s > tc.high {
 			t.Errorf("%s: overall SQNR %g, expected %g to %g", tc.typ, s, tc.low, tc.high)
 		}
@@ -337,6 +340,40 @@ func TestInspectDiffFormats(t *testing.T) {
 	stdout, _, code := phi3conv(t, "inspect", "--diff", model, filepath.Join(dir, "F32.gguf"))
 	if code != exitOK || !strings.Contains(stdout, "keys of the tokenizer are left out: ") {
 		t.Errorf("exit %d\n%s", code, stdout)
+	}
+}
+
+func TestSameValue(t *testing.T) {
+	nan := math.NaN()
+	for _, tc := range []struct {
+		a, b any
+		same bool
+	}{
+		{uint32(5), int64(5), true},
+		{uint32(5), int64(6), false},
+		{float32(0.1), 0.1, true},
+		{0.1, float32(0.1), true},
+		{float32(0.1), 0.1001, false},
+		{0.1, 0.1 + 1e-12, false},
+		{float32(nan), nan, true},
+		{nan, nan, true},
+		{nan, 1.0, false},
+		{float32(1), "1", false},
+	} {
+		if got := sameValue(keys("k", tc.a), keys("k", tc.b), "k"); got != tc.same {
+			t.Errorf("%T %v and %T %v: got %t", tc.a, tc.a, tc.b, tc.b, got)
+		}
+	}
+}
+
+func TestFirstRunes(t *testing.T) {
+	for _, s := range []string{strings.Repeat("a", maxText), strings.Repeat("😀", maxText)} {
+		if got := len(firstRunes(s)); got != maxText {
+			t.Errorf("%q: %d", s, got)
+		}
+		if got := len(firstRunes(strings.Repeat(s, 50))); got <= maxText || got > 4*(maxText+1) {
+			t.Errorf("%q…: %d", s, got)
+		}
 	}
 }
 

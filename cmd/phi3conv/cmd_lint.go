@@ -14,11 +14,13 @@ var lintCommand = &cli.Command{
 	Name:      "lint",
 	Usage:     "find what makes a Phi model wrong",
 	ArgsUsage: "FILE|DIR",
-	Description: `Checks a GGUF file (or any part of a split one), or a checkpoint directory as
-published on the Hugging Face hub: the file format, the configuration, LongRoPE
-factors and sliding window, the tokenizer, stop ids and chat template, the list of
-tensors, and their values. Each finding has a code that stays the same, a
-severity, an explanation and a fix:
+	Description: `FILE is a GGUF file (or any part of a split one). DIR is a checkpoint directory as
+published on the Hugging Face hub; a single .safetensors file of it is refused.
+
+Checks the file format, the configuration, LongRoPE factors and sliding window,
+the tokenizer, stop ids and chat template, the list of tensors, and their values.
+Each finding has a code that stays the same, a severity, an
+explanation and a fix:
 
    error    runtimes refuse the model or give wrong output
    warning  some runtimes go wrong, or something is lost

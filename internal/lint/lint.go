@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/formats/gguf"
 )
 
 // Severity says what a finding means for the user.
@@ -140,6 +142,23 @@ const (
 	tensors                        // the list of tensors
 	values                         // statistics of the tensors' values
 )
+
+// unsupportedVersion and unsupportedType tell apart what the reader refuses: the
+// version, which stands at byte 4, from the type of a tensor, which stands later.
+func unsupportedVersion(m *model, report reportFunc) {
+	if errors.Is(m.broken, gguf.ErrUnsupported) && errorOffset(m.broken) == versionOffset {
+		report(errorFile(m.broken, m.path), "%s", errorWhat(m.broken))
+	}
+}
+
+func unsupportedType(m *model, report reportFunc) {
+	if errors.Is(m.broken, gguf.ErrUnsupported) && errorOffset(m.broken) != versionOffset {
+		report(errorFile(m.broken, m.path), "%s", errorWhat(m.broken))
+	}
+}
+
+// versionOffset is where the version stands in a GGUF file.
+const versionOffset = 4
 
 // broken makes a check that reports that the weights could not be opened, for
 // one of the given reasons, or with no reason given for every other.

@@ -317,7 +317,7 @@ var damages = []struct {
 			t.Fatal(err)
 		}
 	}},
-	{"type MXFP4", "PHI106", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 39 }), nil},
+	{"type MXFP4", "PHI108", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 39 }), nil},
 	{"version 1", "PHI106", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte { b[4] = 1; return b }), nil},
 	{"name twice", "PHI107", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte {
 		return []byte(strings.Replace(string(b), "blk.1.attn_norm", "blk.0.attn_norm", 1))
@@ -602,6 +602,7 @@ func TestSound(t *testing.T) {
 		}, nil},
 		{"no BOS in the template, added by default", unset(addBOSKey), nil},
 		{"name in capitals", set("general.name", "TINY PHI3"), nil},
+		{"no padding token, as -1", set("tokenizer.ggml.padding_token_id", int32(-1)), nil},
 		{"integers of another width", all(set("phi3.block_count", uint64(4)), set("tokenizer.ggml.eos_token_id", int32(512)), set(stopsKey, []uint32{512, 513, 519})), nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -624,6 +625,17 @@ func TestSound(t *testing.T) {
 				t.Errorf("%d checks were run", r.Checks)
 			}
 		})
+	}
+}
+
+// A type that is not read here is no fault of the file.
+func TestUnsupportedType(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tiny.gguf")
+	tiny(t).write(t, path)
+	entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 18 })(t, path)
+	r := run(t, path, Options{})
+	if len(r.Findings) != 1 || r.Count(Warning) != 1 || !strings.Contains(r.Findings[0].Message, "IQ3_XXS") {
+		t.Errorf("got %+v", r.Findings)
 	}
 }
 

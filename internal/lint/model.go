@@ -193,6 +193,15 @@ func errorFile(err error, path string) string {
 	return filepath.Base(path)
 }
 
+// errorOffset returns the place in the file that err is about, -1 if it has none.
+func errorOffset(err error) int64 {
+	var e *formats.Error
+	if errors.As(err, &e) {
+		return e.Off
+	}
+	return -1
+}
+
 // errorWhat is err without the path.
 func errorWhat(err error) string {
 	var e *formats.Error
@@ -235,7 +244,7 @@ type specialID struct {
 	id        int64
 }
 
-// idRoles are the keys of single ids; -1 in one of them means none.
+// idRoles are the keys of single ids. An id of -1 in one of them means none.
 var idRoles = []struct{ role, key string }{
 	{"bos", "tokenizer.ggml.bos_token_id"},
 	{"eos", "tokenizer.ggml.eos_token_id"},
@@ -281,8 +290,11 @@ func readTokenizer(md *gguf.Metadata) *tokenizer {
 		}
 	}
 	for _, r := range idRoles {
-		if _, ok := md.Get(r.key); ok {
-			t.ids = append(t.ids, specialID{r.role, r.key, read(t, md.Int, md, r.key)})
+		if _, ok := md.Get(r.key); !ok {
+			continue
+		}
+		if id := read(t, md.Int, md, r.key); id != vocab.None {
+			t.ids = append(t.ids, specialID{r.role, r.key, id})
 		}
 	}
 	for _, role := range []string{"eos", "eot", "eom"} {

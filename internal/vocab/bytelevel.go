@@ -3,6 +3,7 @@ package vocab
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -111,6 +112,10 @@ func (s *source) addTokens(t *tokenTable) error {
 			}
 		}
 	} else {
+		special := make(map[string]bool)
+		for _, a := range named {
+			special[a.Content] = true
+		}
 		list := slices.Clone(s.added)
 		slices.SortFunc(list, func(a, b entry) int { return a.id - b.id })
 		for _, e := range list {
@@ -118,8 +123,7 @@ func (s *source) addTokens(t *tokenTable) error {
 				continue
 			}
 			id := int64(e.id)
-			a := addedToken{ID: &id, Content: e.text}
-			a.Special = slices.ContainsFunc(named, func(b specialToken) bool { return b.Content == e.text })
+			a := addedToken{ID: &id, Content: e.text, Special: special[e.text]}
 			if err := add("added_tokens.json", a); err != nil {
 				return err
 			}
@@ -242,36 +246,55 @@ type merge struct{ left, right string }
 func (s *source) merges() ([]merge, error) {
 	const file = "tokenizer.json"
 	raw := s.tokenizer.Model.Merges
-	if raw == nil {
+	if raw == nil || string(raw) == "null" {
 		return nil, nil
 	}
-	if rest, ok := bytes.CutPrefix(raw, []byte("[")); !ok || !bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte("[")) {
-		var joined []string
-		if err := json.Unmarshal(raw, &joined); err != nil {
-			return nil, s.errorf(file, "model.merges is not a list of strings or of pairs of strings: %v", err)
-		}
-		out := make([]merge, len(joined))
-		for i, m := range joined {
-			left, right, ok := strings.Cut(m, " ")
-			if !ok || left == "" || right == "" || strings.Contains(right, " ") {
-				return nil, s.errorf(file, "merge %d is %q, expected two tokens with a space between them", i, m)
-			}
-			out[i] = merge{left, right}
-		}
-		return out, nil
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return nil, s.errorf(file, "model.merges is not a list of strings or of pairs of strings")
 	}
-	var pairs [][]string
-	if err := json.Unmarshal(raw, &pairs); err != nil {
-		return nil, s.errorf(file, "model.merges is not a list of strings or of pairs of strings: %v", err)
-	}
-	out := make([]merge, len(pairs))
-	for i, p := range pairs {
-		if len(p) != 2 || p[0] == "" || p[1] == "" {
-			return nil, s.errorf(file, "merge %d is %q, expected two tokens", i, p)
+	var out []merge
+	for dec.More() {
+		if len(out) == maxTokens {
+			return nil, s.errorf(file, "more than %d merges", maxTokens)
 		}
-		out[i] = merge{p[0], p[1]}
+		m, err := readMerge(dec)
+		if err != nil {
+			return nil, s.errorf(file, "merge %d %v", len(out), err)
+		}
+		out = append(out, m)
 	}
 	return out, nil
+}
+
+// readMerge reads one of the merges.
+func readMerge(dec *json.Decoder) (merge, error) {
+	t, err := dec.Token()
+	if err != nil {
+		return merge{}, err
+	}
+	if text, ok := t.(string); ok {
+		left, right, ok := strings.Cut(text, " ")
+		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
+			return merge{}, fmt.Errorf("is %q, expected two tokens with a space between them", text)
+		}
+		return merge{left, right}, nil
+	}
+	if t != json.Delim('[') {
+		return merge{}, fmt.Errorf("is %v, expected a string or a pair of strings", t)
+	}
+	var pair [3]json.Token // the last is the end of the list
+	for i := range pair {
+		if pair[i], err = dec.Token(); err != nil {
+			return merge{}, errors.New("is not a list of two tokens") // its end was met before
+		}
+	}
+	left, _ := pair[0].(string)
+	right, _ := pair[1].(string)
+	if left == "" || right == "" || pair[2] != json.Delim(']') {
+		return merge{}, errors.New("is not a list of two tokens")
+	}
+	return merge{left, right}, nil
 }
 
 // loadMerges reads the merges and checks them against the tokens.

@@ -48,9 +48,9 @@ func (s *source) preTokenizer() (string, error) {
 
 // describe writes a pre-tokenizer in a form that does not depend on the ways to
 // say the same in JSON.
-func describe(c *component) string {
+func describe(p *pipeline) string {
 	var steps []string
-	for _, c := range flatten(c) {
+	for _, c := range flatten(p) {
 		step := c.Type
 		switch c.Type {
 		case "Split":

@@ -443,18 +443,21 @@ var spacePipelines = []struct {
 	{`Metaspace(never)`, false},
 }
 
-// flatten lists the steps of a component, those of a Sequence one by one.
-func flatten(c *component) []component {
-	if c == nil {
+// flatten lists the steps of a pipeline, those of a Sequence one by one.
+func flatten(p *pipeline) []component {
+	if p == nil {
 		return nil
 	}
+	return appendSteps(nil, (*component)(p))
+}
+
+func appendSteps(out []component, c *component) []component {
 	if c.Type != "Sequence" {
-		return []component{*c}
+		return append(out, *c)
 	}
-	var out []component
 	for _, list := range [][]component{c.Normalizers, c.PreTokenizers, c.Processors} {
 		for i := range list {
-			out = append(out, flatten(&list[i])...)
+			out = appendSteps(out, &list[i])
 		}
 	}
 	return out

@@ -15,9 +15,15 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 )
 
-// maxFile bounds the size of a tokenizer file. The largest in the family,
-// Phi-4-mini's tokenizer.json, has 15 MB.
-const maxFile = 256 << 20
+// Limits of what a file may hold. Short elements of a JSON file become large
+// values in memory, so their number is bounded apart from the file's size.
+const (
+	maxFile      = 64 << 20  // bytes; the largest, Phi-4-mini's tokenizer.json, has 15 MB
+	maxPipeline  = 256 << 10 // bytes of a normalizer, pre-tokenizer, post-processor or decoder; some have 2 KB
+	maxAdded     = 1 << 16   // added or special tokens of a list; no Phi model has 1000
+	maxIDs       = 256       // ids of a role, such as eos_token_id
+	maxTemplates = 64        // named chat templates
+)
 
 // source is what the files of a directory say, each as it is.
 type source struct {
@@ -119,11 +125,11 @@ func (e *entries) UnmarshalJSON(data []byte) error {
 
 // tokenizerJSON is tokenizer.json, the format of the tokenizers library.
 type tokenizerJSON struct {
-	AddedTokens   []addedToken  `json:"added_tokens"`
-	Normalizer    *component    `json:"normalizer"`
-	PreTokenizer  *component    `json:"pre_tokenizer"`
-	PostProcessor *component    `json:"post_processor"`
-	Decoder       *component    `json:"decoder"`
+	AddedTokens   addedList     `json:"added_tokens"`
+	Normalizer    *pipeline     `json:"normalizer"`
+	PreTokenizer  *pipeline     `json:"pre_tokenizer"`
+	PostProcessor *pipeline     `json:"post_processor"`
+	Decoder       *pipeline     `json:"decoder"`
 	Model         tokenizerBody `json:"model"`
 }
 
@@ -133,6 +139,17 @@ type tokenizerBody struct {
 	ByteFallback bool            `json:"byte_fallback"`
 	Vocab        json.RawMessage `json:"vocab"`  // entries for BPE
 	Merges       json.RawMessage `json:"merges"` // []string or [][2]string
+}
+
+// pipeline is a component at the top of tokenizer.json. Its length in the file
+// bounds the number of components in it, however they are nested.
+type pipeline component
+
+func (p *pipeline) UnmarshalJSON(data []byte) error {
+	if len(data) > maxPipeline {
+		return fmt.Errorf("a normalizer, pre-tokenizer, post-processor or decoder has %d bytes, at most %d are allowed", len(data), maxPipeline)
+	}
+	return inPart(json.Unmarshal(data, (*component)(p)))
 }
 
 // component is a step of tokenizer.json's pipeline: a normalizer, pre-tokenizer,
@@ -191,6 +208,78 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
+// addedList are added tokens in a list.
+type addedList []addedToken
+
+func (l *addedList) UnmarshalJSON(data []byte) (err error) {
+	*l, err = decodeList[addedToken](data, "added tokens", maxAdded)
+	return err
+}
+
+// addedMap are added tokens by id.
+type addedMap map[string]addedToken
+
+func (m *addedMap) UnmarshalJSON(data []byte) error {
+	if data[0] != '{' { // null, or a mistake that this reports
+		return json.Unmarshal(data, (*map[string]addedToken)(m))
+	}
+	*m = make(addedMap)
+	dec := json.NewDecoder(bytes.NewReader(data))
+	_, err := dec.Token()
+	for err == nil && dec.More() {
+		if len(*m) == maxAdded {
+			return fmt.Errorf("more than %d added tokens", maxAdded)
+		}
+		var key json.Token
+		var t addedToken
+		if key, err = dec.Token(); err == nil {
+			err = dec.Decode(&t)
+			(*m)[key.(string)] = t // the decoder returns nothing else as a key
+		}
+	}
+	return inPart(err)
+}
+
+// inPart takes the offset from an error about a part of a file, where it does not
+// count from the beginning of the file.
+func inPart(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		wrong.Offset = -1
+	}
+	return err
+}
+
+// decodeList decodes a JSON array, or null, of at most limit elements, which are
+// counted before they take memory.
+func decodeList[T any](data []byte, what string, limit int) ([]T, error) {
+	if data[0] != '[' { // null, or a mistake that this reports
+		var list []T
+		return list, json.Unmarshal(data, &list)
+	}
+	list := []T{}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	_, err := dec.Token()
+	n := 0
+	for ; err == nil && dec.More(); n++ {
+		if n >= limit { // count on
+			var skipped json.RawMessage
+			err = dec.Decode(&skipped)
+			continue
+		}
+		var v T
+		err = dec.Decode(&v)
+		list = append(list, v)
+	}
+	if err != nil {
+		return nil, inPart(err)
+	}
+	if n > limit {
+		return nil, fmt.Errorf("%d %s, at most %d are allowed", n, what, limit)
+	}
+	return list, nil
+}
+
 func (t addedToken) normalized() bool {
 	if t.Normalized == nil {
 		return !t.Special
@@ -200,14 +289,14 @@ func (t addedToken) normalized() bool {
 
 // tokenizerConfig is tokenizer_config.json.
 type tokenizerConfig struct {
-	Class        string                `json:"tokenizer_class"`
-	AddBOS       *bool                 `json:"add_bos_token"`
-	AddEOS       *bool                 `json:"add_eos_token"`
-	AddSep       *bool                 `json:"add_sep_token"`
-	ChatTemplate *chatTemplate         `json:"chat_template"`
-	Added        map[string]addedToken `json:"added_tokens_decoder"` // by id; nil if absent
-	Additional   specialList           `json:"additional_special_tokens"`
-	Extra        specialList           `json:"extra_special_tokens"` // transformers 5's name for Additional
+	Class        string        `json:"tokenizer_class"`
+	AddBOS       *bool         `json:"add_bos_token"`
+	AddEOS       *bool         `json:"add_eos_token"`
+	AddSep       *bool         `json:"add_sep_token"`
+	ChatTemplate *chatTemplate `json:"chat_template"`
+	Added        addedMap      `json:"added_tokens_decoder"` // nil if absent
+	Additional   specialList   `json:"additional_special_tokens"`
+	Extra        specialList   `json:"extra_special_tokens"` // transformers 5's name for Additional
 	specialTokens
 }
 
@@ -256,11 +345,12 @@ func (t *specialToken) UnmarshalJSON(data []byte) error {
 // it gives names to tokens that other files list too, and is passed over.
 type specialList []specialToken
 
-func (l *specialList) UnmarshalJSON(data []byte) error {
+func (l *specialList) UnmarshalJSON(data []byte) (err error) {
 	if data[0] == '{' {
 		return nil
 	}
-	return json.Unmarshal(data, (*[]specialToken)(l))
+	*l, err = decodeList[specialToken](data, "special tokens", maxAdded)
+	return err
 }
 
 // tokenIDs are the ids by role of config.json and generation_config.json.
@@ -288,10 +378,16 @@ func (l *idList) UnmarshalJSON(data []byte) error {
 		return nil
 	}
 	l.list = true
-	if err := json.Unmarshal(data, &l.ids); err != nil {
+	if data[0] != '[' {
 		return fmt.Errorf("token id is %.40s, expected an integer or a list of integers", data)
 	}
-	return nil
+	var wrong *json.UnmarshalTypeError
+	ids, err := decodeList[int64](data, "ids in the list of a token's role, such as eos_token_id", maxIDs)
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("token id is %.40s, expected an integer or a list of integers", data)
+	}
+	l.ids = ids
+	return err
 }
 
 // chatTemplate is one template, or a list of named ones.
@@ -304,12 +400,16 @@ func (c *chatTemplate) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &c.text); err == nil {
 		return nil
 	}
-	var list []struct {
+	type named struct {
 		Name     string  `json:"name"`
 		Template *string `json:"template"`
 	}
-	if err := json.Unmarshal(data, &list); err != nil {
+	var wrong *json.UnmarshalTypeError
+	list, err := decodeList[named](data, "chat templates", maxTemplates)
+	if errors.As(err, &wrong) {
 		return errors.New("chat_template is neither a string nor a list of objects with name and template")
+	} else if err != nil {
+		return err
 	}
 	for _, t := range list {
 		if t.Name != "" && t.Template != nil {

@@ -246,6 +246,9 @@ func (s *source) loadTemplates(v *Vocab) error {
 		if !ok {
 			continue
 		}
+		if len(c.named) == maxTemplates {
+			return s.errorf(folder, "more than %d chat templates", maxTemplates)
+		}
 		text, _, err := readText(s.path(folder), f.Name())
 		if err != nil {
 			return err

@@ -69,7 +69,8 @@ type Vocab struct {
 // Template is a named chat template.
 type Template struct{ Name, Text string }
 
-// maxTokens bounds the vocabulary, whose holes take memory that no file backs.
+// maxTokens bounds the vocabulary, whose holes take memory that no file backs, and
+// the lists of its tokens and merges.
 // The largest in the family has 200064.
 const maxTokens = 1 << 20
 

@@ -351,6 +351,36 @@ func TestAddSpacePrefix(t *testing.T) {
 }
 
 // Each case replaces a file of a good directory and names what the error says.
+// many lists an element n times.
+func many(element string, n int) string {
+	return strings.TrimSuffix(strings.Repeat(element+",", n), ",")
+}
+
+// manyByID lists n added tokens by their ids.
+func manyByID(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"%d":{},`, i)
+	}
+	return strings.TrimSuffix(b.String(), ",")
+}
+
+func TestTooManyTemplateFiles(t *testing.T) {
+	dir := copyDir(t, filepath.Join("testdata", "spm"))
+	writeFile(t, filepath.Join(dir, "tokenizer_config.json"), "{}")
+	writeFile(t, filepath.Join(dir, "chat_template.jinja"), "x")
+	folder := filepath.Join(dir, "additional_chat_templates")
+	if err := os.Mkdir(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxTemplates + 1 {
+		writeFile(t, filepath.Join(folder, fmt.Sprintf("t%d.jinja", i)), "x")
+	}
+	if _, err := Load(dir, 320); err == nil || !strings.Contains(err.Error(), "more than 64 chat templates") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestLoadErrors(t *testing.T) {
 	cases := map[string]struct {
 		dir, file, content string
@@ -391,8 +421,20 @@ func TestLoadErrors(t *testing.T) {
 		"vocabulary too large":    {"byte-legacy", "", "", 259, []string{"tokenizer.json", "has the id 259, but vocab_size is 259"}},
 		"Unigram":                 {"byte-legacy", "tokenizer.json", `{"model":{"type":"Unigram","vocab":[["a",0]]}}`, 272, []string{"tokenizer.json", `"Unigram"`}},
 		"merge of one token":      {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":["a"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{`merge 0 is "a"`}},
-		"merge of three tokens":   {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{`merge 0 is ["a" "b" "c"]`}},
-		"merge of numbers":        {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"model.merges is not a list"}},
+		"merge of three tokens":   {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is not a list of two tokens"}},
+		"merge of numbers":        {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is 1, expected"}},
+		"merge of one in a list":  {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[["a"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is not a list of two tokens"}},
+		"merges in an object":     {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":{}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"model.merges is not a list"}},
+		"content is a number":     {"spm", "tokenizer.json", `{"model":{},"added_tokens":[{"id":1,"content":5}]}`, 320, []string{`tokenizer.json: "added_tokens.content" is a JSON number`}},
+		"type is a number":        {"spm", "tokenizer.json", `{"model":{},"normalizer":{"type":5}}`, 320, []string{`tokenizer.json: "normalizer.type" is a JSON number`}},
+		"too many merges":         {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[` + many(`"a b"`, maxTokens+1) + `]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"more than 1048576 merges"}},
+		"too many processors":     {"spm", "tokenizer.json", `{"model":{},"post_processor":{"type":"Sequence","processors":[` + many("{}", 100000) + `]}}`, 320, []string{"tokenizer.json", "has 300034 bytes, at most 262144"}},
+		"too many added tokens":   {"spm", "tokenizer.json", `{"model":{},"added_tokens":[` + many("{}", maxAdded+2) + `]}`, 320, []string{"tokenizer.json", "65538 added tokens, at most 65536"}},
+		"too many by id":          {"spm", "tokenizer_config.json", `{"added_tokens_decoder":{` + manyByID(maxAdded+1) + `}}`, 320, []string{"tokenizer_config.json", "more than 65536 added tokens"}},
+		"too many special tokens": {"spm", "tokenizer_config.json", `{"additional_special_tokens":[` + many(`""`, maxAdded+1) + `]}`, 320, []string{"tokenizer_config.json", "65537 special tokens, at most 65536"}},
+		"too many stop ids":       {"spm", "generation_config.json", `{"eos_token_id":[` + many("1", 257) + `]}`, 320, []string{"generation_config.json", "257 ids", "eos_token_id", "at most 256"}},
+		"too many templates":      {"spm", "tokenizer_config.json", `{"chat_template":[` + many("{}", 65) + `]}`, 320, []string{"tokenizer_config.json", "65 chat templates, at most 64"}},
+		"file too large":          {"spm", "tokenizer_config.json", strings.Repeat(" ", maxFile+1), 320, []string{"tokenizer_config.json", "larger than 64 MiB"}},
 		"merge of unknown tokens": {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{`"ab" is not in the vocabulary`}},
 		"no merges":               {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merges.txt", "not found"}},
 	}
