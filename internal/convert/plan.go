@@ -101,9 +101,10 @@ func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error
 func (p *Plan) Notes() []string {
 	var notes []string
 	name, _ := p.Metadata.Str("general.name")
+	model, _ := p.Metadata.Str("tokenizer.ggml.model")
 	_, rstrip := p.Metadata.Get("phi3conv.rstrip_token_ids")
 	lower := strings.ToLower(name)
-	if rstrip && !strings.Contains(lower, "phi-3") && !strings.Contains(lower, "phi3") {
+	if model == vocab.SentencePiece && rstrip && !strings.Contains(lower, "phi-3") && !strings.Contains(lower, "phi3") {
 		notes = append(notes, fmt.Sprintf("llama.cpp drops white space after chat tokens, as this tokenizer demands, only if general.name contains \"Phi-3\"; it is %q, --model-name changes it", name))
 	}
 	for _, o := range p.opt.Policy.Overrides {
