@@ -55,9 +55,10 @@ func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
 	defer cancel(nil)
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
+	var copying sync.Mutex
 	for range threads {
 		wg.Go(func() {
-			work := worker{plan: p, out: w}
+			work := worker{plan: p, out: w, copying: &copying}
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(pieces) {
@@ -107,6 +108,9 @@ type worker struct {
 	out     *gguf.Writer
 	in, enc []byte
 	row     []float32
+	// copying is held while the kernel copies: writers of one file wait for each
+	// other there, and lose a third of the speed to it.
+	copying *sync.Mutex
 }
 
 // do converts one piece and returns the number of source bytes that it had.
@@ -146,9 +150,14 @@ func (w *worker) do(p piece) (int64, error) {
 func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
 	off := int64(p.row) * int64(t.RowBytes())
 	if dst, at := w.out.TensorFile(p.tensor); dst != nil {
-		if src, ok := t.R.(*os.File); ok && copyFileRange(dst, at+off, src, t.Offset+off, size) {
-			w.out.Wrote(p.tensor, size)
-			return nil
+		if src, ok := t.R.(*os.File); ok {
+			w.copying.Lock()
+			copied := copyFileRange(dst, at+off, src, t.Offset+off, size)
+			w.copying.Unlock()
+			if copied {
+				w.out.Wrote(p.tensor, size)
+				return nil
+			}
 		}
 	}
 	w.in = grow(w.in, int(size))
