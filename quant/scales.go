@@ -38,7 +38,6 @@ func plainScales(codes []byte, x []float32, top int) (d float32) {
 // weightedScales finds d and codes 0…top that minimise Σ w·(x - d·code)², x ≥ 0:
 // the best of nine scales near largest/top, then coordinate descent.
 func weightedScales(codes []byte, x, w []float32, top int) (d float32) {
-	const tiny = 1e-15
 	var largest float32
 	for _, v := range x {
 		largest = max(largest, v)
@@ -100,16 +99,24 @@ func weightedScales(codes []byte, x, w []float32, top int) (d float32) {
 	return sumLX / sumL2
 }
 
-// signedScales gives the x of greatest magnitude the code -top and rounds the
-// others into -top…top-1.
-func signedScales(codes []int, x []float32, top int) (d float32) {
+// tiny is the magnitude below which scales count as zero.
+const tiny = 1e-15
+
+// greatest returns the value of greatest magnitude, the first of equals.
+func greatest(x []float32) float32 {
 	var largest float32
 	for _, v := range x {
 		if abs(v) > abs(largest) {
 			largest = v
 		}
 	}
-	const tiny = 1e-15
+	return largest
+}
+
+// signedScales gives the x of greatest magnitude the code -top and rounds the
+// others into -top…top-1.
+func signedScales(codes []int, x []float32, top int) (d float32) {
+	largest := greatest(x)
 	if abs(largest) < tiny {
 		return 0
 	}
@@ -123,13 +130,7 @@ func signedScales(codes []int, x []float32, top int) (d float32) {
 // weightedSignedScales finds d and codes -top…top-1 that minimise Σ w·(x - d·code)²
 // over candidates as in ScaleSymmetric.
 func weightedSignedScales(codes []int, x, w []float32, top int) (d float32) {
-	var largest float32
-	for _, v := range x {
-		if abs(v) > abs(largest) {
-			largest = v
-		}
-	}
-	const tiny = 1e-15
+	largest := greatest(x)
 	if abs(largest) < tiny {
 		return 0
 	}
