@@ -18,6 +18,8 @@ var level = map[string]int{
 	"cmd":                 70,
 	"internal/convert":    60,
 	"internal/lint":       60,
+	"runtime":             55,
+	"runtime/tokenizer":   50,
 	"internal/source":     50,
 	"internal/tensorfile": 50,
 	"verify":              40,
@@ -30,6 +32,7 @@ var level = map[string]int{
 	"formats":             10, // the error type
 	"internal/atomicfile": 10,
 	"internal/kern":       10,
+	"internal/mmap":       10,
 	"testdata":            0,
 }
 

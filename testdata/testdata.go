@@ -1,4 +1,4 @@
-// Package testdata embeds the tiny Phi-3 model that the tests and the demo use.
+// Package testdata embeds the tiny Phi-3 model that the tests and the demo use, and makes random ones of every variant.
 package testdata
 
 import (

@@ -44,6 +44,7 @@ func commands() []*cli.Command {
 		quantizeCommand,
 		inspectCommand,
 		lintCommand,
+		logitsCommand,
 		demoCommand,
 		completionCommand,
 	}

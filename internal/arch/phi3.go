@@ -93,7 +93,12 @@ func parseRope(r *reader, c *Config) {
 		r.errorf("partial_rotary_factor is %g, expected at most 1", partial)
 	}
 	c.RotaryDims = int(float64(c.HeadDim) * partial)
-	c.OriginalContext = from("original_max_position_embeddings").integer("original_max_position_embeddings", 1, maxContext, c.Context)
+	// This key is the other way round: transformers prefers the one at the top.
+	original := r
+	if !r.has("original_max_position_embeddings") {
+		original = rope
+	}
+	c.OriginalContext = original.integer("original_max_position_embeddings", 1, maxContext, c.Context)
 
 	kind := rope.str("rope_type")
 	if kind == "" {
@@ -110,7 +115,7 @@ func parseRope(r *reader, c *Config) {
 		r.errorf("rope_type %q is not supported; supported: longrope, su, default", kind)
 		return
 	}
-	if !from("original_max_position_embeddings").has("original_max_position_embeddings") {
+	if !original.has("original_max_position_embeddings") {
 		r.errorf("original_max_position_embeddings is missing, which rope_type %q needs", kind)
 	}
 	pairs := c.RotaryDims / 2

@@ -5,11 +5,21 @@ package kern
 import "golang.org/x/sys/cpu"
 
 func native() []*Set {
-	var s []*Set
-	if cpu.X86.HasAVX2 {
-		s = append(s, &avx2)
-		if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL {
-			s = append(s, &avx512)
+	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA {
+		return nil
+	}
+	s := []*Set{&avx2}
+	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL {
+		s = append(s, &avx512)
+		if x.HasAVX512VNNI {
+			vnni := avx512
+			vnni.Name = "avx512vnni"
+			vnni.Products = over(vnni.Products, productsAVX512)
+			if x.HasAVX512BF16 {
+				vnni.ProductBF16 = productBF16AVX512
+			}
+			s = append(s, &vnni)
 		}
 	}
 	return s
@@ -34,6 +44,11 @@ var avx2 = Set{
 	EncodeTable:      encodeTableAVX2,
 	ExpandBF16:       expand,
 	Below:            allBelow,
+	Read:             readAVX2,
+	Products:         over(productsGeneric, over(productsAVX2, floatsAVX2)),
+	Interleave2:      interleave2AVX2,
+	Interleave4:      interleave4AVX2,
+	Vector:           vectorAVX2,
 }
 
 var avx512 = Set{
@@ -55,6 +70,11 @@ var avx512 = Set{
 	EncodeTable:      encodeTableAVX512,
 	ExpandBF16:       expand,
 	Below:            allBelow,
+	Read:             readAVX2,
+	Products:         over(productsGeneric, over(over(productsAVX2, floatsAVX2), floatsAVX512)),
+	Interleave2:      interleave2AVX2,
+	Interleave4:      interleave4AVX2,
+	Vector:           vectorAVX512,
 }
 
 // expand and allBelow give the assembly multiples of 16 and do the rest themselves.

@@ -2,8 +2,23 @@
 
 package kern
 
-// native needs no check: every arm64 CPU has these NEON instructions.
-func native() []*Set { return []*Set{&neon} }
+import "golang.org/x/sys/cpu"
+
+// native checks for what goes beyond the NEON that every arm64 CPU has.
+func native() []*Set {
+	s := []*Set{&neon}
+	if cpu.ARM64.HasASIMDDP {
+		dot := neon
+		dot.Name, dot.Products = "dotprod", over(neon.Products, productsDotProd)
+		s = append(s, &dot)
+		if cpu.ARM64.HasI8MM {
+			mm := dot
+			mm.Name, mm.Products = "i8mm", over(dot.Products, productsI8MM)
+			s = append(s, &mm)
+		}
+	}
+	return s
+}
 
 var neon = Set{
 	Name:             "neon",
@@ -24,6 +39,11 @@ var neon = Set{
 	EncodeTable:      encodeTableNEON,
 	ExpandBF16:       expand,
 	Below:            allBelow,
+	Read:             readNEON,
+	Products:         over(productsGeneric, over(productsNEON, floatsNEON)),
+	Interleave2:      interleave2NEON,
+	Interleave4:      interleave4NEON,
+	Vector:           vectorNEON,
 }
 
 // expand and allBelow give the assembly multiples of 16 and do the rest themselves.

@@ -26,6 +26,9 @@ var generic = Set{
 	EncodeTable:      encodeTable,
 	ExpandBF16:       expandBF16,
 	Below:            below,
+	Read:             read,
+	Products:         productsGeneric,
+	Vector:           vectorGeneric,
 }
 
 func negativeZero() float32 { return math.Float32frombits(1 << 31) }

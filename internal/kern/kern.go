@@ -101,6 +101,57 @@ type Set struct {
 	ExpandBF16 func(dst []float32, src []byte)
 	// Below reports whether |v| < limit for every v in x. A NaN is not below.
 	Below func(x []float32, limit float32) bool
+
+	// Read reads b, whose length is a multiple of 256, as fast as a core can. It returns
+	// the exclusive or of pieces of 32 bytes.
+	Read func(b []byte) [32]byte
+
+	// Products is indexed by [Format]. See [Product].
+	Products [NumFormats]func(*Product)
+	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a
+	// row of them for each token; otherwise as Products[BF16]. The sum's order and
+	// rounding are the CPU's own. It is nil where the CPU has no such instruction.
+	ProductBF16 func(*Product)
+
+	// Interleave2 and Interleave4 copy units of 2 and 4 bytes from 16 rows to a panel.
+	// They are nil in the portable set: call [Interleave].
+	Interleave2, Interleave4 func(panel, rows *byte, u *Units)
+
+	Vector
+}
+
+// Vector is the part of a [Set] that works on vectors of activations. Lengths are
+// multiples of 16 unless said otherwise: rows are padded with zeros. A sum over
+// elements is taken in 16 lanes, lane i adding elements i, i+16, i+32… in order;
+// then lanes i and i+8 are added, then i and i+4, i+2, i+1.
+type Vector struct {
+	// RMSNorm sets dst = x·r·w, r = 1/sqrt(Σx²/n + eps), squares being added by
+	// fused multiply-adds. dst may be x.
+	RMSNorm func(dst, x, w []float32, n int, eps float32)
+	// Softmax sets x[i] = exp(scale·x[i] - m)/Σ for lo ≤ i < hi, m being the greatest
+	// scale·x[i], and x[i] = 0 for the others. lo < hi.
+	Softmax func(x []float32, lo, hi int, scale float32)
+	// SiluMul sets dst = gate/(1 + exp(-gate))·up.
+	SiluMul func(dst, gate, up []float32)
+	// Rope turns the pairs (x[i], x[i+len(cos)]): first·cos - second·sin and
+	// second·cos + first·sin, each product rounded. len(x) = 2·len(cos), of any length.
+	Rope func(x, cos, sin []float32)
+	// Add sets dst += x.
+	Add func(dst, x []float32)
+
+	// Quantize256 encodes len(x)/256 blocks as [A256] records stride bytes apart.
+	Quantize256 func(dst []byte, x []float32, stride int)
+	// Quantize32 encodes len(x)/32 blocks as [A32] records stride bytes apart.
+	Quantize32 func(dst []byte, x []float32, stride int)
+
+	// ToF16 and ToBF16 round to the nearest even. Any length.
+	ToF16, ToBF16 func(dst []uint16, x []float32)
+	// ExpandF16 converts to float32. Any length.
+	ExpandF16 func(dst []float32, x []uint16)
+	// ScaleLanes sets dst[16·k+i] = q[16·k+i]·scale[i].
+	ScaleLanes func(dst []float32, q []int8, scale *[16]float32)
+	// ScaleRows sets dst[16·k+i] = q[16·k+i]·scale[k].
+	ScaleRows func(dst []float32, q []int8, scale []float32)
 }
 
 // Sets lists the implementations that this CPU can run, the portable one first

@@ -62,7 +62,12 @@ var idListFields = []struct {
 	{"tokenizer.ggml.eos_token_ids", func(v *Vocab) *[]int { return &v.StopIDs }},
 	{"phi3conv.rstrip_token_ids", func(v *Vocab) *[]int { return &v.RStrip }},
 	{"phi3conv.lstrip_token_ids", func(v *Vocab) *[]int { return &v.LStrip }},
+	{"phi3conv.normalized_token_ids", func(v *Vocab) *[]int { return &v.Normalized }},
+	{"phi3conv.plain_token_ids", func(v *Vocab) *[]int { return &v.Plain }},
 }
+
+// keySpacePrefix holds [Vocab.SpacePrefix]; string in the file.
+const keySpacePrefix = "phi3conv.space_prefix"
 
 // All yields the keys and values of the tokenizer in a GGUF file. What is absent
 // has no key.
@@ -117,6 +122,9 @@ func (v *Vocab) pairs() []pair {
 			out = append(out, pair{f.key, list})
 		}
 	}
+	if v.SpacePrefix != "" {
+		out = append(out, pair{keySpacePrefix, v.SpacePrefix})
+	}
 	if len(v.Templates) > 0 {
 		names := make([]string, len(v.Templates))
 		for i, t := range v.Templates {
@@ -145,6 +153,7 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 	v.Tokens, _ = value[[]string](&g, keyTokens)
 	v.Scores, _ = value[[]float32](&g, keyScores)
 	v.Merges, _ = value[[]string](&g, keyMerges)
+	v.SpacePrefix, _ = value[string](&g, keySpacePrefix)
 	v.ChatTemplate, _ = value[string](&g, keyChatTemplate)
 	if types, ok := g.ints(keyTypes); ok {
 		v.Types = make([]TokenType, len(types))
@@ -180,6 +189,8 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 		return nil, formats.Errorf(-1, "%s is %q, expected %q or %q", keyModel, v.Model, SentencePiece, ByteLevel)
 	case len(v.Tokens) == 0:
 		return nil, formats.Errorf(-1, "%s: no tokens", keyTokens)
+	case v.SpacePrefix != "" && v.SpacePrefix != PrefixAlways && v.SpacePrefix != PrefixFirst:
+		return nil, formats.Errorf(-1, "%s is %q, expected %q or %q", keySpacePrefix, v.SpacePrefix, PrefixAlways, PrefixFirst)
 	}
 	if v.StopIDs == nil {
 		for _, id := range []int{v.EOS, v.EOT, v.EOM} {

@@ -40,6 +40,9 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 			place(id, p)
 		}
 		prefix = m.addDummyPrefix
+		if s.tokenizer != nil { // what it says in vain here is lint's concern
+			_, v.SpacePrefix, _ = s.prefixFromJSON()
+		}
 	} else {
 		pieces, err := s.piecesFromJSON(len(v.Tokens))
 		if err != nil {
@@ -48,7 +51,7 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 		for id, p := range pieces {
 			place(id, p)
 		}
-		if prefix, err = s.prefixFromJSON(); err != nil {
+		if prefix, v.SpacePrefix, err = s.prefixFromJSON(); err != nil {
 			return err
 		}
 	}
@@ -393,8 +396,8 @@ func isByte(text string) bool {
 }
 
 // prefixFromJSON tells from tokenizer.json whether a space is put in front of a
-// text, and refuses pipelines other than SentencePiece's.
-func (s *source) prefixFromJSON() (bool, error) {
+// text and where, and refuses pipelines other than SentencePiece's.
+func (s *source) prefixFromJSON() (prefix bool, where string, err error) {
 	var steps []string
 	for _, c := range flatten(s.tokenizer.Normalizer) {
 		switch c.Type {
@@ -414,20 +417,23 @@ func (s *source) prefixFromJSON() (bool, error) {
 		step := c.Type
 		if c.Type == "Metaspace" {
 			step = fmt.Sprintf("Metaspace(%s)", c.PrependScheme)
+			if c.Split == nil || *c.Split {
+				step = fmt.Sprintf("Metaspace(%s, split)", c.PrependScheme)
+			}
 		}
 		steps = append(steps, step)
 	}
 	pipeline := strings.Join(steps, " + ")
 	for _, k := range spacePipelines {
 		if k.steps == pipeline {
-			return k.prefix, nil
+			return k.prefix, k.where, nil
 		}
 	}
 	var known []string
 	for _, k := range spacePipelines {
 		known = append(known, k.steps)
 	}
-	return false, s.errorf("tokenizer.json", "normalizer and pre-tokenizer are %q, expected one of:\n  %s", pipeline, strings.Join(known, "\n  "))
+	return false, "", s.errorf("tokenizer.json", "normalizer and pre-tokenizer are %q, expected one of:\n  %s", pipeline, strings.Join(known, "\n  "))
 }
 
 // spacePipelines are the ways in which tokenizer.json says what SentencePiece
@@ -435,12 +441,13 @@ func (s *source) prefixFromJSON() (bool, error) {
 var spacePipelines = []struct {
 	steps  string
 	prefix bool
+	where  string // as Vocab.SpacePrefix
 }{
-	{`Prepend("▁") + Replace(" ", "▁")`, true},
-	{`Replace(" ", "▁")`, false},
-	{`Metaspace(always)`, true},
-	{`Metaspace(first)`, true},
-	{`Metaspace(never)`, false},
+	{`Prepend("▁") + Replace(" ", "▁")`, true, ""},
+	{`Replace(" ", "▁")`, false, ""},
+	{`Metaspace(always)`, true, PrefixAlways},
+	{`Metaspace(first)`, true, PrefixFirst},
+	{`Metaspace(never)`, false, ""},
 }
 
 // flatten lists the steps of a pipeline, those of a Sequence one by one.

@@ -181,6 +181,7 @@ type component struct {
 	AddPrefixSpace   bool   `json:"add_prefix_space"`
 	UseRegex         *bool  `json:"use_regex"` // nil means true
 	PrependScheme    string `json:"prepend_scheme"`
+	Split            *bool  `json:"split"` // nil means true
 
 	// Post-processor TemplateProcessing: what to put around one text and a pair.
 	Single []templatePiece `json:"single"`

@@ -178,9 +178,10 @@ func (s *source) loadStops(v *Vocab) error {
 	return nil
 }
 
-// loadStrip notes the added tokens that swallow white space around them, which
-// GGUF has no place for. tokenizer_config.json has the last word on a token.
-func (s *source) loadStrip(v *Vocab) error {
+// loadFlags notes what GGUF has no place for: the added tokens that swallow white
+// space around them, that are matched in normalized text, that are plain text.
+// tokenizer_config.json has the last word on a token.
+func (s *source) loadFlags(v *Vocab) error {
 	tokens := make(map[int64]addedToken)
 	if s.tokenizer != nil {
 		for _, a := range s.tokenizer.AddedTokens {
@@ -207,9 +208,17 @@ func (s *source) loadStrip(v *Vocab) error {
 		if a.LStrip {
 			v.LStrip = append(v.LStrip, int(id))
 		}
+		if a.normalized() {
+			v.Normalized = append(v.Normalized, int(id))
+		}
+		if v.Types[id] == Control && !a.Special {
+			v.Plain = append(v.Plain, int(id))
+		}
 	}
 	slices.Sort(v.RStrip)
 	slices.Sort(v.LStrip)
+	slices.Sort(v.Normalized)
+	slices.Sort(v.Plain)
 	return nil
 }
 

@@ -40,6 +40,12 @@ const (
 // None is the value of a special id that the tokenizer does not have.
 const None = -1
 
+// Values of [Vocab.SpacePrefix], the names of tokenizer.json's Metaspace.
+const (
+	PrefixAlways = "always" // every part that does not begin with a space
+	PrefixFirst  = "first"  // the part at the start of the text, if it does not begin with a space
+)
+
 // Vocab is a tokenizer as a GGUF file carries it. Slices indexed by id have one
 // entry for each row of the embedding matrix.
 type Vocab struct {
@@ -58,12 +64,24 @@ type Vocab struct {
 	AddBOS, AddEOS, AddSep, AddSpacePrefix *bool
 	Lowercase, StripAccents                *bool
 
+	// Where AddSpacePrefix puts a space: in front of every part of a text between
+	// added tokens if this is empty, or PrefixAlways or PrefixFirst.
+	SpacePrefix string
+
 	ChatTemplate string     // Jinja; empty if there is none
 	Templates    []Template // the templates that have a name other than "default"
 
 	StopIDs []int // every id that ends a generation, EOS among them
 	RStrip  []int // tokens that swallow the white space after them
 	LStrip  []int // tokens that swallow the white space before them
+
+	// Added tokens that are looked for after all others, in the normalized text
+	// between them.
+	Normalized []int
+
+	// Tokens of type Control, after llama.cpp's rule, that the tokenizer's own files
+	// do not call special: they are text.
+	Plain []int
 }
 
 // Template is a named chat template.
@@ -101,7 +119,7 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 	if s.sentencePiece() {
 		tokens = s.loadSentencePiece
 	}
-	for _, step := range []func(*Vocab) error{tokens, s.loadStrip, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
+	for _, step := range []func(*Vocab) error{tokens, s.loadFlags, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
 		if err := step(v); err != nil {
 			return nil, formats.WithPath(err, s.dir)
 		}

@@ -1,6 +1,7 @@
 package vocab
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,7 +50,7 @@ func convert[T any](in []any, f func(any) T) []T {
 // additions are the keys that this package writes and the converter may not.
 var additions = []string{
 	"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.eos_token_ids", "tokenizer.ggml.add_space_prefix",
-	"phi3conv.rstrip_token_ids", "phi3conv.lstrip_token_ids",
+	"phi3conv.rstrip_token_ids", "phi3conv.lstrip_token_ids", "phi3conv.normalized_token_ids", "phi3conv.plain_token_ids", "phi3conv.space_prefix",
 }
 
 // compare checks that v has the keys of the golden file with the same types and
@@ -329,7 +331,9 @@ func TestAddSpacePrefix(t *testing.T) {
 	}{
 		"phi-3":          {`{"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}}`, "true"},
 		"replace only":   {`{"normalizer": {"type":"Replace","pattern":{"String":" "},"content":"▁"}}`, "false"},
-		"metaspace":      {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false}}`, "true"},
+		"metaspace":      {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false}}`, "first"},
+		"metaspace on":   {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":false}}`, "always"},
+		"words":          {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}}`, "error"},
 		"metaspace off":  {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":false}}`, "false"},
 		"other prefix":   {`{"normalizer": {"type":"Prepend","prepend":"x"}}`, "error"},
 		"NFKC":           {`{"normalizer": {"type":"NFKC"}}`, "error"},
@@ -339,10 +343,10 @@ func TestAddSpacePrefix(t *testing.T) {
 		if err := json.Unmarshal([]byte(c.json), &s.tokenizer); err != nil {
 			t.Fatal(err)
 		}
-		prefix, err := s.prefixFromJSON()
+		prefix, where, err := s.prefixFromJSON()
 		got := "error"
 		if err == nil {
-			got = map[bool]string{true: "true", false: "false"}[prefix]
+			got = cmp.Or(where, strconv.FormatBool(prefix))
 		}
 		if got != c.want {
 			t.Errorf("%s: %s (%v), want %s", name, got, err, c.want)

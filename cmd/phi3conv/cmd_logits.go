@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kshedden/gonpy"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+	"github.com/urfave/cli/v2"
+)
+
+var logitsCommand = &cli.Command{
+	Name:      "logits",
+	Usage:     "write a model's logits for a text, to compare with other programs",
+	ArgsUsage: "MODEL",
+	Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits behind every
+token are written as a NumPy array, float32 [tokens, vocabulary]; without it, the
+likeliest tokens behind the last one are printed.
+
+Everything is computed in float32, whatever the weights' type, unless --fast is given. Example:
+
+   phi3conv logits phi-3-mini -p "The capital of France is" -o logits.npy`,
+	Flags: []cli.Flag{
+		&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas: `1,2,3`"},
+		&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids"},
+		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT`; special tokens in it are recognised, and BOS is added if the tokenizer says so"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE.npy` for the logits"},
+		&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
+		&cli.StringFlag{Name: "cache-type", Usage: "`TYPE` of keys and values: f16, f32 or q8_0 (default: f32, with --fast f16)"},
+		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: 512, Usage: "tokens that go through the model together"},
+		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
+		&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
+		threadsFlag(),
+	},
+	Action: func(c *cli.Context) error {
+		if c.NArg() != 1 {
+			return usagef("logits takes one MODEL, got %d arguments", c.NArg())
+		}
+		path := c.Args().First()
+		tokens, err := logitsTokens(c, path)
+		if err != nil {
+			return err
+		}
+		opt := runtime.Options{Batch: c.Int("batch-size"), NoRepack: c.Bool("no-repack"), Float32: !c.Bool("fast"), Cache: runtime.CacheF32}
+		if opt.Threads, err = threads(c); err != nil {
+			return err
+		}
+		if opt.Batch < 1 || opt.Batch > maxBatch {
+			return usagef("--batch-size is %d, expected 1 to %d", opt.Batch, maxBatch)
+		}
+		if name := c.String("cache-type"); name != "" {
+			if opt.Cache, err = runtime.ParseCacheType(name); err != nil {
+				return usagef("--cache-type: %w", err)
+			}
+		} else if !opt.Float32 {
+			opt.Cache = runtime.CacheF16
+		}
+		m, err := open(c, path, opt)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = m.Close() }()
+		if len(tokens) > m.Context() {
+			return fmt.Errorf("%s: %w", path, &runtime.ContextError{Tokens: len(tokens), Context: m.Context()})
+		}
+		s, err := m.NewSequence(len(tokens))
+		if err != nil {
+			return err
+		}
+		if out := c.String("output"); out != "" {
+			return writeLogits(c, m, s, tokens, out)
+		}
+		last, err := s.Eval(c.Context, tokens)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return printLikeliest(c, path, last)
+	},
+}
+
+// logitsTokens reads the tokens from the one flag that gives them.
+func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
+	given := 0
+	for _, name := range []string{"tokens", "tokens-file", "prompt"} {
+		if c.IsSet(name) {
+			given++
+		}
+	}
+	if given != 1 {
+		return nil, usagef("logits needs one of --tokens, --tokens-file and --prompt")
+	}
+	switch {
+	case c.IsSet("tokens"):
+		for _, field := range strings.Split(c.String("tokens"), ",") {
+			id, err := strconv.ParseInt(strings.TrimSpace(field), 10, 32)
+			if err != nil {
+				return nil, usagef("--tokens: %q is not a token id", field)
+			}
+			tokens = append(tokens, int32(id))
+		}
+	case c.IsSet("tokens-file"):
+		name := c.String("tokens-file")
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(data, &tokens); err != nil {
+			return nil, &formats.Error{Path: name, Off: -1, What: "expected a JSON array of token ids", Err: err}
+		}
+	default:
+		t, err := tokenizer.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		tokens = t.Encode(c.String("prompt"), tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	}
+	if len(tokens) == 0 {
+		return nil, usagef("there are no tokens")
+	}
+	return tokens, nil
+}
+
+// writeLogits writes the logits behind every token to path as they are computed.
+func writeLogits(c *cli.Context, m *runtime.Model, s *runtime.Sequence, tokens []int32, path string) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<20)
+	npy, err := gonpy.NewWriter(nopCloser{w})
+	if err != nil {
+		return err
+	}
+	npy.Shape = []int{len(tokens), m.VocabSize()}
+	if err := npy.WriteFloat32(nil); err != nil { // the header; rows follow
+		return err
+	}
+	row := make([]byte, 4*m.VocabSize())
+	err = m.Eval(c.Context, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: func(_ int, logits []float32) error {
+		for i, v := range logits {
+			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
+		}
+		_, err := w.Write(row)
+		return err
+	}})
+	if err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// likely is a token that may come next.
+type likely struct {
+	ID          int     `json:"id"`
+	Token       string  `json:"token,omitempty"`
+	Logit       float32 `json:"logit"`
+	Probability float64 `json:"probability"`
+}
+
+// printLikeliest prints the ten greatest logits.
+func printLikeliest(c *cli.Context, path string, logits []float32) error {
+	ids := make([]int, len(logits))
+	for i := range ids {
+		ids[i] = i
+	}
+	slices.SortStableFunc(ids, func(a, b int) int { return cmp.Compare(logits[b], logits[a]) })
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v - logits[ids[0]]))
+	}
+	names, err := tokenizer.Open(path)
+	if err != nil {
+		names = nil // a model without tokenizer has ids only
+	}
+	var all []likely
+	for _, id := range ids[:min(10, len(ids))] {
+		l := likely{ID: id, Logit: logits[id], Probability: math.Exp(float64(logits[id]-logits[ids[0]])) / sum}
+		if names != nil {
+			l.Token = names.Token(int32(id))
+		}
+		all = append(all, l)
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, all)
+	}
+	t := newTable(c.App.Writer, "id", "token", "logit", "probability")
+	for _, l := range all {
+		t.row(l.ID, printable(l.Token), decimal(fmt.Sprintf("%.4f", l.Logit)), decimal(fmt.Sprintf("%.4f", l.Probability)))
+	}
+	return t.flush()
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"sync"
+
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/urfave/cli/v2"
+)
+
+// modelFlags are the flags of commands that run a model; names are llama.cpp's.
+func modelFlags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Value: runtime.DefaultThreads(), Usage: "number of threads"},
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context in tokens (default: the model's, at most 4096)", DefaultText: "0"},
+	}, computeFlags()...)
+}
+
+// computeFlags are those of modelFlags that say how a model computes.
+func computeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: 512, Usage: "tokens that go through the model together"},
+		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
+		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, and the same result on every machine"},
+		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
+	}
+}
+
+// computeOptions reads computeFlags.
+func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
+	opt = runtime.Options{Batch: c.Int("batch-size"), Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
+	if opt.Batch < 1 || opt.Batch > maxBatch {
+		return opt, usagef("--batch-size is %d, expected 1 to %d", opt.Batch, maxBatch)
+	}
+	if opt.Cache, err = runtime.ParseCacheType(c.String("cache-type")); err != nil {
+		return opt, usagef("--cache-type: %w", err)
+	}
+	return opt, nil
+}
+
+const maxBatch = 16384
+
+// openModel opens a model as modelFlags say, with a progress bar.
+func openModel(c *cli.Context, path string) (*runtime.Model, error) {
+	opt, err := computeOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Threads, err = threads(c); err != nil {
+		return nil, err
+	}
+	if n := c.Int("ctx-size"); n < 0 {
+		return nil, usagef("--ctx-size is %d, expected a number of tokens, or 0 for the default", n)
+	}
+	return open(c, path, opt)
+}
+
+// open opens a model with a progress bar.
+func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, error) {
+	var start sync.Once
+	var bar progress
+	opt.Progress = func(done, total int64) {
+		start.Do(func() { bar = newProgress(c.App.ErrWriter, "loading", total) })
+		bar.set(done)
+	}
+	m, err := runtime.Open(path, opt)
+	bar.done()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Context.Err(); err != nil {
+		_ = m.Close() // only read from
+		return nil, err
+	}
+	return m, nil
+}

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Products of float formats. A tile is the results of some panels for some tokens:
+// one register, or several where registers hold less than 16 float32, for each
+// panel and token, to which each column adds the product of the panel's vector and the
+// token's broadcast value. Each result thus is one chain of fused multiply-adds in
+// column order, whatever the tile.
+//
+// Tokens' rows are often a multiple of 4096 bytes apart, so that the same column of
+// each lies in the same set of an 8-way first level cache: no tile takes more than 8.
+//
+// Offsets mirror kern.Product.
+const (
+	prodOut       = 0
+	prodW         = 8
+	prodA         = 16
+	prodT         = 32
+	prodBlocks    = 40
+	prodOutStride = 48
+	prodAStride   = 56
+	prodAdd       = 64
+	prodPanels    = 72
+	prodPanelSize = 80
+)
+
+// A shape is the greatest tile for a number of panels taken together. It is used
+// where that many panels are left and the call has no more than maxT tokens.
+type shape struct{ panels, tokens, maxT int }
+
+const anyT = 0
+
+// With 16 registers, several panels at once are for a few tokens only. The numbers
+// of chains are what covers the latency of a multiply-add: 4 cycles times one 512-bit
+// or two 256-bit ones in a cycle.
+var (
+	shapesAVX2   = []shape{{4, 1, 1}, {2, 2, 2}, {1, 6, anyT}}
+	shapesAVX512 = []shape{{4, 6, anyT}, {2, 8, anyT}, {1, 8, anyT}}
+	shapesNEON   = []shape{{4, 1, 1}, {2, 1, 1}, {1, 5, anyT}}
+)
+
+// A weights is a format of panels. A step is what one unit of a panel takes: a column
+// or a pair of columns.
+type weights struct {
+	name, doc       string
+	panelBytes      int // of a panel for a step
+	activationBytes int // of a token for a step
+}
+
+var (
+	weightsF32  = weights{"floatF32", "Products of F32 panels.", 64, 4}
+	weightsF16  = weights{"floatF16", "Products of F16 panels.", 32, 4}
+	weightsBF16 = weights{"floatBF16", "Products of BF16 panels.", 64, 8}
+	// weightsDot has bfloat16 activations.
+	weightsDot = weights{"productBF16", "Products of BF16 panels with bfloat16 activations.", 64, 4}
+)
+
+type floatGen struct {
+	buf    bytes.Buffer
+	avx512 bool
+	w      weights
+}
+
+func (g *floatGen) p(format string, args ...any) { fmt.Fprintf(&g.buf, "\t"+format+"\n", args...) }
+func (g *floatGen) place(l string)               { fmt.Fprintf(&g.buf, "%s:\n", l) }
+
+// floatsX86 writes floatF32, floatF16, floatBF16 and, with AVX-512, productBF16.
+func floatsX86(avx512 bool) []byte {
+	g := &floatGen{avx512: avx512}
+	name, shapes := "AVX2", shapesAVX2
+	all := []weights{weightsF32, weightsF16, weightsBF16}
+	if avx512 {
+		name, shapes = "AVX512", shapesAVX512
+		all = append(all, weightsDot)
+	}
+	for _, g.w = range all {
+		fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
+		fmt.Fprintf(&g.buf, "TEXT ·%s%s(SB), NOSPLIT, $32-8\n", g.w.name, name)
+		g.function(shapes)
+		fmt.Fprintln(&g.buf)
+	}
+	return g.buf.Bytes()
+}
+
+// Registers: AX the argument, SI walks over the panels, R8 and R9 one and three times
+// PanelBytes, R10 walks over the activations, R11, R12, R13, R15 one, three, five
+// and seven times AStride, BX tokens left, DI the tile's results, DX walks over results,
+// CX counts columns.
+// On the stack: the first panel taken together and its results, panels left and
+// the tile's activations.
+func (g *floatGen) function(shapes []shape) {
+	g.p("MOVQ p+0(FP), AX")
+	g.p("MOVQ %d(AX), R8", prodPanelSize)
+	g.p("LEAQ (R8)(R8*2), R9")
+	g.p("MOVQ %d(AX), R11", prodAStride)
+	g.p("LEAQ (R11)(R11*2), R12")
+	g.p("LEAQ (R11)(R11*4), R13")
+	g.p("LEAQ (R12)(R11*4), R15")
+	g.p("MOVQ %d(AX), DX", prodW)
+	g.p("MOVQ DX, w-8(SP)")
+	g.p("MOVQ %d(AX), DX", prodOut)
+	g.p("MOVQ DX, out-16(SP)")
+	g.p("MOVQ %d(AX), DX", prodPanels)
+	g.p("MOVQ DX, left-24(SP)")
+	if g.w == weightsBF16 {
+		g.p("VPCMPEQD Y15, Y15, Y15")
+		g.p("VPSLLD $16, Y15, Y15 // the odd columns")
+		if g.avx512 {
+			g.p("VBROADCASTSS X15, Z31")
+		}
+	}
+	for _, s := range shapes {
+		next := fmt.Sprintf("below%d", s.panels)
+		g.place(fmt.Sprintf("panels%d", s.panels))
+		g.p("CMPQ left-24(SP), $%d", s.panels)
+		g.p("JLT %s", next)
+		if s.maxT != anyT {
+			g.p("CMPQ %d(AX), $%d", prodT, s.maxT)
+			g.p("JGT %s", next)
+		}
+		g.p("MOVQ %d(AX), BX", prodT)
+		g.p("MOVQ %d(AX), DX", prodA)
+		g.p("MOVQ DX, a-32(SP)")
+		g.p("MOVQ out-16(SP), DI")
+		for n := s.tokens; n > 0; n-- {
+			g.tile(s, n)
+		}
+		g.place(fmt.Sprintf("done%d", s.panels))
+		g.p("MOVQ R8, DX")
+		if s.panels > 1 {
+			g.p("SHLQ $%d, DX", s.panels/2)
+		}
+		g.p("ADDQ DX, w-8(SP)")
+		g.p("ADDQ $%d, out-16(SP)", 64*s.panels)
+		g.p("SUBQ $%d, left-24(SP)", s.panels)
+		g.p("JMP panels%d", s.panels)
+		g.place(next)
+	}
+	g.p("VZEROUPPER")
+	g.p("RET")
+}
+
+func (g *floatGen) vec(i int) string {
+	if g.avx512 {
+		return fmt.Sprintf("Z%d", i)
+	}
+	return fmt.Sprintf("Y%d", i)
+}
+
+// tile writes the tile of n tokens: a loop over tiles if n is the shape's, else what
+// takes the last n tokens.
+func (g *floatGen) tile(s shape, n int) {
+	parts, width := 2, 32 // registers of a panel's column, bytes of a register
+	if g.avx512 {
+		parts, width = 1, 64
+	}
+	vectors := s.panels * parts
+	acc := func(v, t int) string { return g.vec(v*n + t) }
+	label := fmt.Sprintf("p%dt%d", s.panels, n)
+
+	g.place(label)
+	g.p("CMPQ BX, $%d", n)
+	other := fmt.Sprintf("p%dt%d", s.panels, n-1)
+	if n == 1 {
+		other = fmt.Sprintf("done%d", s.panels)
+	}
+	g.p("JLT %s", other)
+	g.p("MOVQ w-8(SP), SI")
+	g.p("MOVQ a-32(SP), R10")
+	g.p("CMPQ %d(AX), $0", prodAdd)
+	g.p("JEQ %szero", label)
+	g.p("MOVQ DI, DX")
+	for t := range n {
+		for v := range vectors {
+			g.p("VMOVUPS %d(DX), %s", width*v, acc(v, t))
+		}
+		if t < n-1 {
+			g.p("ADDQ %d(AX), DX", prodOutStride)
+		}
+	}
+	g.p("JMP %sstart", label)
+	g.place(label + "zero")
+	for t := range n {
+		for v := range vectors {
+			if g.avx512 {
+				g.p("VPXORD %s, %s, %s", acc(v, t), acc(v, t), acc(v, t))
+			} else {
+				g.p("VXORPS %s, %s, %s", acc(v, t), acc(v, t), acc(v, t))
+			}
+		}
+	}
+	g.place(label + "start")
+	g.p("MOVQ %d(AX), CX", prodBlocks)
+	if g.w == weightsBF16 || g.w == weightsDot {
+		g.p("SHRQ $1, CX")
+	}
+	g.place(label + "loop")
+	g.step(s.panels, parts, n)
+	g.p("ADDQ $%d, SI", g.w.panelBytes)
+	g.p("ADDQ $%d, R10", g.w.activationBytes)
+	g.p("DECQ CX")
+	g.p("JNZ %sloop", label)
+	for t := range n {
+		for v := range vectors {
+			g.p("VMOVUPS %s, %d(DI)", acc(v, t), width*v)
+		}
+		g.p("ADDQ %d(AX), DI", prodOutStride)
+	}
+	g.p("IMUL3Q $%d, R11, DX", n)
+	g.p("ADDQ DX, a-32(SP)")
+	g.p("SUBQ $%d, BX", n)
+	g.p("JMP %s", label)
+}
+
+// token returns the address of token t's value at off.
+func (g *floatGen) token(t, off int) string {
+	return fmt.Sprintf("%d(R10)%s", off, []string{"", "(R11*1)", "(R11*2)", "(R12*1)", "(R11*4)", "(R13*1)", "(R12*2)", "(R15*1)"}[t])
+}
+
+// panel returns the address of panel p's bytes at off.
+func (g *floatGen) panel(p, off int) string {
+	return fmt.Sprintf("%d(SI)%s", off, []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[p])
+}
+
+// step adds the products of one step to the n tokens' results. Accumulators come first in
+// the registers, then the panels' vectors (one if n is 1), then the broadcast value.
+func (g *floatGen) step(panels, parts, n int) {
+	first := panels * parts * n
+	vectors := panels * parts
+	columns := 1
+	if g.w == weightsBF16 {
+		columns = 2
+	}
+	for c := range columns {
+		if n == 1 {
+			b := g.vec(first + 1)
+			g.broadcast(g.token(0, 4*c), b)
+			for v := range vectors {
+				g.load(v/parts, v%parts, c, g.vec(first))
+				g.fma(first+1, first, v)
+			}
+			continue
+		}
+		for v := range vectors {
+			g.load(v/parts, v%parts, c, g.vec(first+v))
+		}
+		for t := range n {
+			g.broadcast(g.token(t, 4*c), g.vec(first+vectors))
+			for v := range vectors {
+				g.fma(first+vectors, first+v, v*n+t)
+			}
+		}
+	}
+}
+
+func (g *floatGen) broadcast(addr, d string) { g.p("VBROADCASTSS %s, %s", addr, d) }
+
+// load loads half (or all) of a panel's vector for column c of the step.
+func (g *floatGen) load(panel, half, c int, d string) {
+	switch g.w {
+	case weightsF32:
+		g.p("VMOVUPS %s, %s", g.panel(panel, 32*half), d)
+	case weightsF16:
+		g.p("VCVTPH2PS %s, %s", g.panel(panel, 16*half), d)
+	case weightsDot:
+		g.p("VMOVUPS %s, %s", g.panel(panel, 32*half), d)
+	case weightsBF16:
+		addr := g.panel(panel, 32*half)
+		switch {
+		case g.avx512 && c == 0:
+			g.p("VPSLLD $16, %s, %s", addr, d)
+		case g.avx512:
+			g.p("VPANDD %s, Z31, %s", addr, d)
+		case c == 0:
+			g.p("VMOVDQU %s, %s", addr, d)
+			g.p("VPSLLD $16, %s, %s", d, d)
+		default:
+			g.p("VPAND %s, Y15, %s", addr, d)
+		}
+	}
+}
+
+// fma adds a·b to d.
+func (g *floatGen) fma(a, b, d int) {
+	if g.w != weightsDot {
+		g.p("VFMADD231PS %s, %s, %s", g.vec(a), g.vec(b), g.vec(d))
+		return
+	}
+	// EVEX.512.F3.0F38.W0 52 /r: inverted high bits of the register numbers d, b and a.
+	not := func(r, bit int) int { return ^r >> bit & 1 }
+	p0 := not(d, 3)<<7 | not(a, 4)<<6 | not(a, 3)<<5 | not(d, 4)<<4 | 2
+	p1 := (^b&15)<<3 | 4 | 2
+	p2 := 2<<5 | not(b, 4)<<3
+	modrm := 3<<6 | d&7<<3 | a&7
+	g.p("BYTE $0x62; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x52; BYTE $0x%02x // vdpbf16ps zmm%d, zmm%d, zmm%d", p0, p1, p2, modrm, d, b, a)
+}

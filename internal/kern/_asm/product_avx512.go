@@ -1,0 +1,852 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// The AVX-512 VNNI kernels of the products with quantized weights.
+//
+// A vector holds 16 rows, a dword each. VPDPBUSD multiplies the four codes of every
+// row's dword with the four activations of a dword that is broadcast from memory and
+// adds the products to the row's int32. One of them starts every cycle on Zen 4, as
+// does any other multiplication; the kernels below are bound by their number.
+//
+// Up to three tokens take the direct way, once for each: codes are unpacked in
+// registers and used at once. More tokens take the way through Product.Scratch:
+// a super-block, or up to 8 blocks of 32, is unpacked there and multiplied with
+// all tokens, eight at a time, then four, then single ones. Results wait in Out from a
+// super-block to the next. The part after unpacking is one subroutine for each family.
+//
+// Both ways unpack by the same recipe, which a vnniFormat gives.
+//
+// Registers of the direct way, and of unpacking:
+//
+//	DI weights, at the block    SI activations, at the record    R8 Scratch
+//	R9, R10 AStride, OutStride  BX Out  CX blocks left  DX tokens left  R13 activations, at the first record
+//	Z0…Z5 codes being unpacked  Z6, Z7 scratch  Z8…Z15 for the recipe  Z16…Z19 sums of groups
+//	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, later d and m  Z26 the result
+//	Z27…Z29 scratch  Z30 table of IQ4  Z31 0x0f in every byte
+//
+// Nothing but a prefetch touches memory outside the operands.
+type vnni struct {
+	buf       bytes.Buffer
+	labels    int
+	constants bytes.Buffer
+	offsets   map[string]int
+	code      int // the last of Z0…Z5 that was given out
+}
+
+// vnniFormat is the recipe for a format. Units are numbered as in kern.Layouts;
+// f.at gives their place.
+type vnniFormat struct {
+	name              string
+	head, quads, tail int // kern.Layouts
+	groups            int // in a super-block; 0 for blocks of 32
+
+	// codes unpacks a block's codes. It calls emit with the first of four columns
+	// and the register that holds their codes, group after group; up to four groups
+	// may be begun and not complete. The register is free after that.
+	codes func(a *vnni, f *vnniFormat, emit func(col, z int))
+
+	// factors sets Z24 to d and Z25 to m.
+	factors func(a *vnni, f *vnniFormat)
+
+	// scales sets Z20… to the scales plus bias, a byte for each group; scale says which
+	// register and which byte of it is group g's.
+	scales func(a *vnni, f *vnniFormat)
+	scale  func(g int) (z, i int)
+	bias   int
+	// mins sets Z6, Z7, Z28 and Z29 to the minima, four groups in each. Where it is nil the
+	// minima are the scales.
+	mins func(a *vnni, f *vnniFormat)
+}
+
+// Offsets in Product, A256, A32 and Scratch. The latter holds for a super-block the
+// codes of 4 columns in each vector, the scales of a group, the minima of two groups
+// as int16, d, m; for 8 blocks of 32 the codes, each d, each m.
+const (
+	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride = 0, 8, 16, 24, 32, 40, 48, 56
+
+	a256Sum16, a256Sum32, a256D, a256Bytes = 256, 288, 304, 320
+	a32D, a32S, a32Bytes                   = 32, 36, 40
+
+	sScales, sMins, sD, sM = 4096, 5120, 5632, 5696
+	sD32, sM32             = 4096, 4608
+
+	// decodeAhead is the distance of prefetches in the direct way, in bytes.
+	decodeAhead = 2048
+)
+
+func productsVNNI() []byte {
+	a := &vnni{offsets: map[string]int{}}
+	a.tiles256(8)
+	a.tiles256(16)
+	a.tiles32()
+	for i := range vnniFormats {
+		a.product(&vnniFormats[i])
+	}
+	fmt.Fprintf(&a.constants, "GLOBL vnniConstants<>(SB), RODATA|NOPTR, $%d\n\n", 64*len(a.offsets))
+	return append(a.constants.Bytes(), a.buf.Bytes()...)
+}
+
+func (a *vnni) p(format string, args ...any) { fmt.Fprintf(&a.buf, "\t"+format+"\n", args...) }
+
+func (a *vnni) label() string {
+	a.labels++
+	return fmt.Sprintf("l%d", a.labels)
+}
+
+func (a *vnni) place(l string) { fmt.Fprintf(&a.buf, "%s:\n", l) }
+
+func (a *vnni) begin(name, frame, doc string) {
+	a.labels = 0
+	fmt.Fprintf(&a.buf, "// %s\nTEXT %s(SB), NOSPLIT, %s\n", doc, name, frame)
+}
+
+func (a *vnni) zero(z int) { a.p("VPXORD Z%d, Z%d, Z%d", z, z, z) }
+
+// constant returns the operand that addresses 64 bytes: pattern, repeated.
+func (a *vnni) constant(pattern ...byte) string {
+	key := string(pattern)
+	at, ok := a.offsets[key]
+	if !ok {
+		at = 64 * len(a.offsets)
+		a.offsets[key] = at
+		var all []byte
+		for len(all) < 64 {
+			all = append(all, pattern...)
+		}
+		for i := 0; i < 64; i += 8 {
+			var v uint64
+			for j, b := range all[i : i+8] {
+				v |= uint64(b) << (8 * j)
+			}
+			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i, v)
+		}
+	}
+	return fmt.Sprintf("vnniConstants<>+%d(SB)", at)
+}
+
+// bytes, words, dwords return operands with every element the same.
+func (a *vnni) bytes(v byte) string { return a.constant(v, v, v, v) }
+func (a *vnni) words(v int) string  { return a.constant(byte(v), byte(v>>8), byte(v), byte(v>>8)) }
+func (a *vnni) dwords(v uint32) string {
+	return a.constant(byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+}
+
+// pick returns the operand by which VPSHUFB makes the four bytes of every dword from
+// the bytes i of the same dword; -1 gives 0.
+func (a *vnni) pick(i0, i1, i2, i3 int) string {
+	var pattern []byte
+	for lane := 0; lane < 16; lane += 4 {
+		for _, i := range []int{i0, i1, i2, i3} {
+			if i < 0 {
+				pattern = append(pattern, 0x80)
+			} else {
+				pattern = append(pattern, byte(lane+i))
+			}
+		}
+	}
+	return a.constant(pattern...)
+}
+
+// Truth tables of VPTERNLOGD with operands c, b, a: a is also the result.
+const (
+	orAnd = 0xf8 // a | b&c
+	andOr = 0xec // a&c | b
+)
+
+// next returns a register for codes.
+func (a *vnni) next() int {
+	a.code = (a.code + 1) % 6
+	return a.code
+}
+
+// load brings a vector from DI.
+func (a *vnni) load(off, z int) { a.p("VMOVDQU32 %d(DI), Z%d", off, z) }
+
+// nibbles returns registers with the low and the high nibbles of a unit's bytes.
+func (a *vnni) nibbles(off int) (lo, hi int) {
+	lo, hi = a.next(), a.next()
+	a.load(off, hi)
+	a.p("VPANDD Z%d, Z31, Z%d", hi, lo)
+	a.p("VPSRLD $4, Z%d, Z%d", hi, hi)
+	a.p("VPANDD Z%d, Z31, Z%d", hi, hi)
+	return lo, hi
+}
+
+// shift sets d to the dwords of z shifted left by n bits, right where n < 0.
+func (a *vnni) shift(n, z, d int) {
+	switch {
+	case n > 0:
+		a.p("VPSLLD $%d, Z%d, Z%d", n, z, d)
+	case n < 0:
+		a.p("VPSRLD $%d, Z%d, Z%d", -n, z, d)
+	}
+}
+
+// insert sets d |= (z shifted by n as in shift) & mask; t is scratch.
+func (a *vnni) insert(d, n, z int, mask byte, t int) {
+	if n != 0 {
+		a.shift(n, z, t)
+		z = t
+	}
+	a.p("VPTERNLOGD $%#x, %s, Z%d, Z%d", orAnd, a.bytes(mask), z, d)
+}
+
+// f16 sets z to the 16 float16 at DI+off.
+func (a *vnni) f16(off, z int) { a.p("VCVTPH2PS %d(DI), Z%d", off, z) }
+
+func (f *vnniFormat) bytes() int { return 32*f.head + 64*f.quads + 32*f.tail }
+
+// at returns the offset of unit i of the 4-byte units.
+func (f *vnniFormat) at(i int) int { return 32*f.head + 64*i }
+
+// tailAt returns the offset of unit i of the trailing 2-byte units.
+func (f *vnniFormat) tailAt(i int) int { return f.at(f.quads) + 32*i }
+
+// product writes a format's kernel.
+func (a *vnni) product(f *vnniFormat) {
+	a.begin("·product"+f.name+"AVX512", "$0-8", "See Product.")
+	a.p("MOVQ p+0(FP), AX")
+	a.p("MOVQ %d(AX), R13", pA)
+	a.p("MOVQ %d(AX), BX", pOut)
+	a.p("MOVQ %d(AX), DX", pT)
+	a.p("MOVQ %d(AX), DI", pW)
+	a.p("MOVQ %d(AX), R8", pScratch)
+	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("MOVQ %d(AX), R10", pOutStride)
+	a.p("MOVQ %d(AX), R9", pAStride)
+	a.p("VMOVDQU32 %s, Z31", a.bytes(0x0f))
+	if strings.HasPrefix(f.name, "IQ4") {
+		table := make([]byte, 16)
+		for i, v := range iq4Values {
+			table[i] = byte(v + 128)
+		}
+		a.p("VMOVDQU32 %s, Z30", a.constant(table...))
+	}
+	many := a.label()
+	a.p("CMPQ DX, $4")
+	a.p("JGE %s", many)
+
+	token, block := a.label(), a.label()
+	a.place(token)
+	a.p("MOVQ R13, SI")
+	a.p("MOVQ %d(AX), DI", pW)
+	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.zero(26)
+	a.place(block)
+	for off := 0; off < f.bytes(); off += 64 {
+		a.p("PREFETCHT0 %d(DI)", decodeAhead+off)
+	}
+	record := a32Bytes
+	if f.groups > 0 {
+		a.direct256(f)
+		record = a256Bytes
+	} else {
+		a.direct32(f)
+	}
+	a.p("ADDQ $%d, DI", f.bytes())
+	a.p("ADDQ R9, SI")
+	a.p("DECQ CX")
+	a.p("JNZ %s", block)
+	a.p("VMOVUPS Z26, (BX)")
+	a.p("ADDQ R10, BX")
+	a.p("ADDQ $%d, R13", record)
+	a.p("DECQ DX")
+	a.p("JNZ %s", token)
+	a.p("VZEROUPPER")
+	a.p("RET")
+
+	a.place(many)
+	clear := a.label()
+	a.zero(0)
+	a.place(clear)
+	a.p("VMOVUPS Z0, (BX)")
+	a.p("ADDQ R10, BX")
+	a.p("DECQ DX")
+	a.p("JNZ %s", clear)
+	if f.groups > 0 {
+		a.many256(f)
+	} else {
+		a.many32(f)
+	}
+	a.p("VZEROUPPER")
+	a.p("RET")
+	fmt.Fprintln(&a.buf)
+}
+
+// scaleOf sets z to group g's scale in every row.
+func (a *vnni) scaleOf(f *vnniFormat, g, z int) {
+	from, i := f.scale(g)
+	a.p("VPSHUFB %s, Z%d, Z%d", a.pick(i, -1, -1, -1), from, z)
+	if f.bias != 0 {
+		a.p("VPSUBD %s, Z%d, Z%d", a.dwords(uint32(f.bias)), z, z)
+	}
+}
+
+// eachMins calls emit with the registers that hold, as int16, the minima of the
+// groups 2i and 2i+1 in every row.
+func (a *vnni) eachMins(f *vnniFormat, emit func(i, z int)) {
+	if f.mins != nil {
+		f.mins(a, f)
+		for i := range f.groups / 2 {
+			k := i % 2 * 2
+			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k, -1, k+1, -1), []int{6, 7, 28, 29}[i/2])
+			emit(i, 27)
+		}
+		return
+	}
+	for i := range f.groups / 2 {
+		z0, k0 := f.scale(2 * i)
+		z1, k1 := f.scale(2*i + 1)
+		if z0 == z1 {
+			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k0, -1, k1, -1), z0)
+		} else {
+			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k0, -1, -1, -1), z0)
+			a.p("VPSHUFB %s, Z%d, Z28", a.pick(-1, -1, k1, -1), z1)
+			a.p("VPORD Z27, Z28, Z27")
+		}
+		a.p("VPSUBW %s, Z27, Z27", a.words(f.bias))
+		emit(i, 27)
+	}
+}
+
+// sums returns the offset of the sums of groups in an A256 record.
+func sums(groups int) int {
+	if groups == 8 {
+		return a256Sum32
+	}
+	return a256Sum16
+}
+
+// direct256 adds a super-block's product with one token to Z26.
+func (a *vnni) direct256(f *vnniFormat) {
+	const isum, msum = 24, 25
+	a.zero(msum)
+	f.scales(a, f)
+	a.eachMins(f, func(i, z int) {
+		a.p("VPDPWSSD.BCST %d(SI), Z%d, Z%d", sums(f.groups)+4*i, z, msum)
+	})
+	a.zero(isum)
+	size := 256 / f.groups
+	done := map[int]int{}  // columns of a group that have been added
+	sumOf := map[int]int{} // its register
+	var free = []int{16, 17, 18, 19}
+	f.codes(a, f, func(col, z int) {
+		g := col / size
+		if done[g] == 0 {
+			sumOf[g], free = free[0], free[1:]
+			a.zero(sumOf[g])
+		}
+		s := sumOf[g]
+		a.p("VPDPBUSD.BCST %d(SI), Z%d, Z%d", col, z, s)
+		if done[g] += 4; done[g] == size {
+			a.scaleOf(f, g, 6)
+			a.p("VPMULLD Z6, Z%d, Z%d", s, s)
+			a.p("VPADDD Z%d, Z%d, Z%d", s, isum, isum)
+			free = append(free, s)
+		}
+	})
+	a.p("VCVTDQ2PS Z%d, Z6", isum)
+	a.p("VCVTDQ2PS Z%d, Z7", msum)
+	f.factors(a, f)
+	a.p("VMULPS.BCST %d(SI), Z24, Z24", a256D)
+	a.p("VMULPS.BCST %d(SI), Z25, Z25", a256D)
+	a.p("VFMADD231PS Z6, Z24, Z26")
+	a.p("VFMADD231PS Z7, Z25, Z26")
+}
+
+// direct32 adds a block's product with one token to Z26.
+func (a *vnni) direct32(f *vnniFormat) {
+	a.zero(16)
+	a.zero(17)
+	n := 0
+	f.codes(a, f, func(col, z int) {
+		a.p("VPDPBUSD.BCST %d(SI), Z%d, Z%d", col, z, 16+n%2)
+		n++
+	})
+	a.p("VPADDD Z16, Z17, Z16")
+	a.p("VCVTDQ2PS Z16, Z16")
+	f.factors(a, f)
+	a.p("VMULPS.BCST %d(SI), Z24, Z24", a32D)
+	a.p("VFMADD231PS Z16, Z24, Z26")
+	a.p("VFMADD231PS.BCST %d(SI), Z25, Z26", a32S)
+}
+
+// many256 multiplies with all tokens: R13 goes from a block's records to the next's.
+func (a *vnni) many256(f *vnniFormat) {
+	block := a.label()
+	a.place(block)
+	for off := 0; off < f.bytes(); off += 64 {
+		a.p("PREFETCHT1 %d(DI)", f.bytes()+off)
+	}
+	f.scales(a, f)
+	a.eachMins(f, func(i, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, sMins+64*i) })
+	for g := range f.groups {
+		a.scaleOf(f, g, 6)
+		a.p("VMOVDQU64 Z6, %d(R8)", sScales+64*g)
+	}
+	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, 16*col) })
+	f.factors(a, f)
+	a.p("VMOVUPS Z24, %d(R8)", sD)
+	a.p("VMOVUPS Z25, %d(R8)", sM)
+	a.reload()
+	a.p("CALL vnniTiles256x%d<>(SB)", f.groups)
+	a.p("ADDQ $%d, DI", f.bytes())
+	a.p("ADDQ R9, R13")
+	a.p("DECQ CX")
+	a.p("JNZ %s", block)
+}
+
+// reload sets SI, BX and DX for a round over all tokens.
+func (a *vnni) reload() {
+	a.p("MOVQ p+0(FP), AX")
+	a.p("MOVQ %d(AX), BX", pOut)
+	a.p("MOVQ %d(AX), DX", pT)
+	a.p("MOVQ R13, SI")
+}
+
+// many32 does the same for up to 8 blocks of 32 at a time; R11 is their number.
+func (a *vnni) many32(f *vnniFormat) {
+	chunk, block, full := a.label(), a.label(), a.label()
+	a.place(chunk)
+	a.p("MOVQ $8, R11")
+	a.p("CMPQ CX, $8")
+	a.p("JGE %s", full)
+	a.p("MOVQ CX, R11")
+	a.place(full)
+	a.p("SUBQ R11, CX")
+	a.p("XORL R12, R12") // 64 times the number of unpacked blocks
+	a.place(block)
+	for off := 0; off < f.bytes(); off += 64 {
+		a.p("PREFETCHT1 %d(DI)", 8*f.bytes()+off)
+	}
+	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)(R12*8)", z, 16*col) })
+	f.factors(a, f)
+	a.p("VMOVUPS Z24, %d(R8)(R12*1)", sD32)
+	a.p("VMOVUPS Z25, %d(R8)(R12*1)", sM32)
+	a.p("ADDQ $%d, DI", f.bytes())
+	a.p("ADDQ $64, R12")
+	a.p("DECQ R11")
+	a.p("JNZ %s", block)
+	a.reload()
+	a.p("CALL vnniTiles32<>(SB)")
+	a.p("MOVQ R12, R11") // 64·blocks
+	a.p("SHRQ $6, R11")
+	a.p("IMULQ R9, R11")
+	a.p("ADDQ R11, R13")
+	a.p("TESTQ CX, CX")
+	a.p("JNZ %s", chunk)
+}
+
+// rounds writes the loops over DX tokens: tile for eight of them, for four, for one.
+func (a *vnni) rounds(record int, tile func(n int)) {
+	for _, n := range []int{8, 4, 1} {
+		again, done := a.label(), a.label()
+		a.p("SUBQ $%d, DX", n)
+		a.p("JLT %s", done)
+		a.place(again)
+		tile(n)
+		a.p("ADDQ $%d, SI", n*record)
+		switch n {
+		case 8:
+			a.p("LEAQ (BX)(R10*8), BX")
+		case 4:
+			a.p("LEAQ (BX)(R10*4), BX")
+		case 1:
+			a.p("ADDQ R10, BX")
+		}
+		a.p("SUBQ $%d, DX", n)
+		a.p("JGE %s", again)
+		a.place(done)
+		if n > 1 {
+			a.p("ADDQ $%d, DX", n)
+		}
+	}
+	a.p("RET")
+	fmt.Fprintln(&a.buf)
+}
+
+// out sets AX and R11 so that outAt(t) addresses the results of the tile's tokens.
+func (a *vnni) out(n int) {
+	if n > 1 {
+		a.p("LEAQ (R10)(R10*2), AX")
+	}
+	if n > 4 {
+		a.p("LEAQ (BX)(R10*4), R11")
+	}
+}
+
+func outAt(t int) string {
+	base := "BX"
+	if t >= 4 {
+		base = "R11"
+	}
+	return []string{"(" + base + ")", "(" + base + ")(R10*1)", "(" + base + ")(R10*2)", "(" + base + ")(AX*1)"}[t%4]
+}
+
+// tiles256 writes the subroutine that multiplies an unpacked super-block in R8 with DX
+// tokens, records from SI on, and adds to the results from BX on. It leaves CX, DI, R8,
+// R9, R10, R13 and Z30, Z31 as they are.
+func (a *vnni) tiles256(groups int) {
+	a.begin(fmt.Sprintf("vnniTiles256x%d<>", groups), "$0-0",
+		fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
+	per := groups / 8 // groups in 32 columns
+	const s, acc = 8, 16
+	a.rounds(a256Bytes, func(n int) {
+		for t := range n {
+			a.zero(acc + t)
+		}
+		loop := a.label()
+		a.p("MOVQ SI, R11")
+		a.p("XORL R12, R12") // 64·(columns/32)
+		a.place(loop)
+		for i := range 8 {
+			a.p("VMOVDQU64 %d(R8)(R12*8), Z%d", 64*i, i)
+		}
+		for i := range per {
+			a.p("VMOVDQU64 %d(R8)(R12*%d), Z%d", sScales+64*i, per, 24+i)
+		}
+		for t := range n {
+			for i := range 8 {
+				if i%(8/per) == 0 {
+					a.zero(s + t)
+				}
+				a.p("VPDPBUSD.BCST %d(R11), Z%d, Z%d", a256Bytes*t+4*i, i, s+t)
+				if (i+1)%(8/per) == 0 {
+					a.p("VPMULLD Z%d, Z%d, Z%d", 24+i*per/8, s+t, s+t)
+					a.p("VPADDD Z%d, Z%d, Z%d", s+t, acc+t, acc+t)
+				}
+			}
+		}
+		a.p("ADDQ $32, R11")
+		a.p("ADDQ $64, R12")
+		a.p("CMPQ R12, $512")
+		a.p("JLT %s", loop)
+
+		for i := range groups / 2 {
+			a.p("VMOVDQU64 %d(R8), Z%d", sMins+64*i, i)
+		}
+		a.p("VMOVUPS %d(R8), Z24", sD)
+		a.p("VMOVUPS %d(R8), Z25", sM)
+		a.out(n)
+		for t := range n {
+			a.zero(s + t)
+			for i := range groups / 2 {
+				a.p("VPDPWSSD.BCST %d(SI), Z%d, Z%d", a256Bytes*t+sums(groups)+4*i, i, s+t)
+			}
+			a.p("VCVTDQ2PS Z%d, Z%d", acc+t, acc+t)
+			a.p("VCVTDQ2PS Z%d, Z%d", s+t, s+t)
+			a.p("VMULPS.BCST %d(SI), Z24, Z26", a256Bytes*t+a256D)
+			a.p("VMULPS.BCST %d(SI), Z25, Z27", a256Bytes*t+a256D)
+			a.p("VFMADD213PS %s, Z26, Z%d", outAt(t), acc+t)
+			a.p("VFMADD231PS Z%d, Z27, Z%d", s+t, acc+t)
+			a.p("VMOVUPS Z%d, %s", acc+t, outAt(t))
+		}
+	})
+}
+
+// tiles32 does the same for R12/64 blocks of 32. It leaves R12 as it is too.
+func (a *vnni) tiles32() {
+	a.begin("vnniTiles32<>", "$0-0", "Multiplies unpacked blocks of 32 with all tokens.")
+	const s, acc = 8, 16
+	a.rounds(a32Bytes, func(n int) {
+		a.out(n)
+		for t := range n {
+			a.p("VMOVUPS %s, Z%d", outAt(t), acc+t)
+		}
+		loop := a.label()
+		a.p("MOVQ SI, R11")
+		a.p("XORL AX, AX") // 64·blocks
+		a.place(loop)
+		for i := range 8 {
+			a.p("VMOVDQU64 %d(R8)(AX*8), Z%d", 64*i, i)
+		}
+		a.p("VMOVUPS %d(R8)(AX*1), Z24", sD32)
+		a.p("VMOVUPS %d(R8)(AX*1), Z25", sM32)
+		for t := range n {
+			a.zero(s + t)
+			for i := range 8 {
+				a.p("VPDPBUSD.BCST %d(R11), Z%d, Z%d", a32Bytes*t+4*i, i, s+t)
+			}
+			a.p("VMULPS.BCST %d(R11), Z24, Z26", a32Bytes*t+a32D)
+			a.p("VCVTDQ2PS Z%d, Z%d", s+t, s+t)
+			a.p("VFMADD231PS Z%d, Z26, Z%d", s+t, acc+t)
+			a.p("VFMADD231PS.BCST %d(R11), Z25, Z%d", a32Bytes*t+a32S, acc+t)
+		}
+		a.p("ADDQ R9, R11")
+		a.p("ADDQ $64, AX")
+		a.p("CMPQ AX, R12")
+		a.p("JLT %s", loop)
+		a.out(n)
+		for t := range n {
+			a.p("VMOVUPS Z%d, %s", acc+t, outAt(t))
+		}
+	})
+}
+
+// iq4Values is kern.IQ4Values.
+var iq4Values = [16]int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+
+var vnniFormats = []vnniFormat{
+	{name: "Q4_0", head: 1, quads: 4, factors: offset32(-8), codes: codes32(0, nil)},
+	{name: "Q4_1", head: 2, quads: 4, factors: minimum32, codes: codes32(0, nil)},
+	{name: "Q5_0", head: 1, quads: 5, factors: offset32(-16), codes: codes32(1, fifthBits32)},
+	{name: "Q5_1", head: 2, quads: 5, factors: minimum32, codes: codes32(1, fifthBits32)},
+	{name: "Q8_0", head: 1, quads: 8, factors: offset32(-128), codes: codesQ8_0},
+	{name: "IQ4_NL", head: 1, quads: 4, factors: offset32(-128), codes: codes32(0, lookUp)},
+
+	{name: "Q2_K", quads: 20, tail: 2, groups: 16, codes: codesQ2_K,
+		factors: func(a *vnni, f *vnniFormat) { a.minimum(f.tailAt(0), f.tailAt(1)) },
+		scales: func(a *vnni, f *vnniFormat) {
+			for j := range 4 {
+				a.p("VPANDD %d(DI), Z31, Z%d", f.at(j), 20+j)
+			}
+		},
+		scale: inOrder,
+		mins: func(a *vnni, f *vnniFormat) {
+			for j, z := range []int{6, 7, 28, 29} {
+				a.load(f.at(j), z)
+				a.shift(-4, z, z)
+				a.p("VPANDD Z%d, Z31, Z%d", z, z)
+			}
+		}},
+	{name: "Q3_K", quads: 27, tail: 1, groups: 16, codes: codesQ3_K, factors: offsetTail(-4),
+		scales: scalesQ3_K, scale: inOrder, bias: 32},
+	{name: "Q4_K", head: 2, quads: 35, groups: 8, factors: minimumHead,
+		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
+			for u := range 32 {
+				lo, hi := a.nibbles(f.at(3 + u))
+				col := u/8*64 + u%8*4
+				emit(col, lo)
+				emit(col+32, hi)
+			}
+		},
+		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
+	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead,
+		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
+	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
+		scales: func(a *vnni, f *vnniFormat) {
+			for j := range 4 {
+				a.load(f.at(48+j), 20+j)
+				a.p("VPXORD %s, Z%d, Z%d", a.bytes(128), 20+j, 20+j)
+			}
+		},
+		scale: inOrder, bias: 128},
+	{name: "IQ4_XS", head: 2, quads: 33, groups: 8,
+		factors: func(a *vnni, f *vnniFormat) { a.offset(0, -128) },
+		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
+			for g := range 8 {
+				a.codes16(f.at(1+4*g), lookUp, func(col, z int) { emit(32*g+col, z) })
+			}
+		},
+		scales: scalesIQ4_XS, scale: func(g int) (z, i int) { return 20 + g%2, g / 2 }, bias: 32},
+}
+
+// inOrder is the place of a scale where four groups follow each other in a register.
+func inOrder(g int) (z, i int) { return 20 + g/4, g % 4 }
+
+// minimum sets d and m to the float16 at offsets d and m, m negated.
+func (a *vnni) minimum(d, m int) {
+	a.f16(d, 24)
+	a.f16(m, 25)
+	a.p("VPXORD %s, Z25, Z25", a.dwords(1<<31))
+}
+
+// offset sets d to the float16 at off and m to factor·d.
+func (a *vnni) offset(off int, factor float32) {
+	a.f16(off, 24)
+	a.p("VMULPS %s, Z24, Z25", a.dwords(math.Float32bits(factor)))
+}
+
+func minimumHead(a *vnni, _ *vnniFormat) { a.minimum(0, 32) }
+
+func offsetTail(factor float32) func(*vnni, *vnniFormat) {
+	return func(a *vnni, f *vnniFormat) { a.offset(f.tailAt(0), factor) }
+}
+
+func offset32(factor float32) func(*vnni, *vnniFormat) {
+	return func(a *vnni, _ *vnniFormat) { a.offset(0, factor) }
+}
+
+func minimum32(a *vnni, _ *vnniFormat) {
+	a.f16(0, 24)
+	a.f16(32, 25)
+}
+
+// codes16 unpacks 32 codes from the 16 bytes of four units: code i is the low nibble of
+// byte i, code i+16 the high one. more, if not nil, adds to a register of nibbles.
+func (a *vnni) codes16(off int, more func(a *vnni, col, z int), emit func(col, z int)) {
+	for u := range 4 {
+		lo, hi := a.nibbles(off + 64*u)
+		for half, z := range []int{lo, hi} {
+			col := 16*half + 4*u
+			if more != nil {
+				more(a, col, z)
+			}
+			emit(col, z)
+		}
+	}
+}
+
+// codes32 is codes16 for blocks of 32 that begin with units other than codes.
+func codes32(first int, more func(a *vnni, col, z int)) func(*vnni, *vnniFormat, func(col, z int)) {
+	return func(a *vnni, f *vnniFormat, emit func(col, z int)) {
+		if first > 0 {
+			a.spreadFifthBits(f.at(0))
+		}
+		a.codes16(f.at(first), more, emit)
+	}
+}
+
+// lookUp turns indices into the values of IQ4 plus 128.
+func lookUp(a *vnni, _, z int) { a.p("VPSHUFB Z%d, Z30, Z%d", z, z) }
+
+// spreadFifthBits sets Z8…Z11 to the bytes of the unit at off, each four times.
+func (a *vnni) spreadFifthBits(off int) {
+	a.load(off, 12)
+	for i := range 4 {
+		a.p("VPSHUFB %s, Z12, Z%d", a.pick(i, i, i, i), 8+i)
+	}
+}
+
+// fifthBits32 adds 16 to the codes whose bit is set.
+func fifthBits32(a *vnni, col, z int) {
+	bits := byte(1) << (col % 8)
+	a.p("VPTESTMB %s, Z%d, K1", a.constant(bits, bits<<1, bits<<2, bits<<3), 8+col/8)
+	a.p("VPADDB %s, Z%d, K1, Z%d", a.bytes(16), z, z)
+}
+
+func codesQ8_0(a *vnni, f *vnniFormat, emit func(col, z int)) {
+	for u := range 8 {
+		z := a.next()
+		a.load(f.at(u), z)
+		a.p("VPXORD %s, Z%d, Z%d", a.bytes(128), z, z)
+		emit(4*u, z)
+	}
+}
+
+// scalesQ4_K: groups 0…3 have the low six bits of the first unit, groups 4…7 the low
+// nibbles of the third and the top bits of the first.
+func scalesQ4_K(a *vnni, f *vnniFormat) {
+	a.load(f.at(0), 6)
+	a.p("VPANDD %s, Z6, Z20", a.bytes(0x3f))
+	a.p("VPANDD %d(DI), Z31, Z21", f.at(2))
+	a.insert(21, -2, 6, 0x30, 6)
+}
+
+// minsQ4_K: the same with the second unit and the high nibbles.
+func minsQ4_K(a *vnni, f *vnniFormat) {
+	a.load(f.at(1), 28)
+	a.p("VPANDD %s, Z28, Z6", a.bytes(0x3f))
+	a.load(f.at(2), 7)
+	a.shift(-4, 7, 7)
+	a.p("VPANDD Z7, Z31, Z7")
+	a.insert(7, -2, 28, 0x30, 28)
+}
+
+// codesQ5_K: the fifth bit of group g's column i is bit g of byte i of the units 3…10.
+func codesQ5_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
+	for u := range 8 {
+		a.load(f.at(3+u), 8+u)
+	}
+	for u := range 32 {
+		lo, hi := a.nibbles(f.at(11 + u))
+		for half, z := range []int{lo, hi} {
+			g := u/8*2 + half
+			a.insert(z, 4-g, 8+u%8, 0x10, 7)
+			emit(32*g+u%8*4, z)
+		}
+	}
+}
+
+// Q2_K, Q3_K and Q6_K have two halves of 128 columns. Byte i of a half's 32 bytes of
+// pairs has the bits of its columns i, i+32, i+64 and i+96, of four groups.
+
+func codesQ2_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
+	for u := range 16 {
+		a.load(f.at(4+u), 7)
+		for j := range 4 {
+			z := a.next()
+			a.pairs(-2*j, 7, z)
+			emit(u/8*128+32*j+u%8*4, z)
+		}
+	}
+}
+
+// pairs sets z to the low two bits of each byte of v shifted by n.
+func (a *vnni) pairs(n, v, z int) {
+	if n != 0 {
+		a.shift(n, v, z)
+		v = z
+	}
+	a.p("VPANDD %s, Z%d, Z%d", a.bytes(3), v, z)
+}
+
+// codesQ3_K: the third bit of column i is bit i/32 of byte i%32 of the first 8 units.
+func codesQ3_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
+	for u := range 8 {
+		a.load(f.at(u), 8+u)
+	}
+	for u := range 16 {
+		a.load(f.at(8+u), 7)
+		for j := range 4 {
+			z := a.next()
+			a.pairs(-2*j, 7, z)
+			a.insert(z, 2-(u/8*4+j), 8+u%8, 4, 27)
+			emit(u/8*128+32*j+u%8*4, z)
+		}
+	}
+}
+
+// scalesQ3_K: the low four bits are the nibbles of two units, low ones first; the high
+// two are pairs of the third.
+func scalesQ3_K(a *vnni, f *vnniFormat) {
+	a.load(f.at(26), 6)
+	for j := range 4 {
+		if j < 2 {
+			a.p("VPANDD %d(DI), Z31, Z%d", f.at(24+j), 20+j)
+		} else {
+			a.load(f.at(24+j-2), 20+j)
+			a.shift(-4, 20+j, 20+j)
+			a.p("VPANDD Z%d, Z31, Z%d", 20+j, 20+j)
+		}
+		a.insert(20+j, 4-2*j, 6, 0x30, 7)
+	}
+}
+
+// codesQ6_K: byte i of a half's 64 bytes has the low bits of columns i and i+64.
+func codesQ6_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
+	for u := range 16 {
+		h, v := u/8, u%8
+		a.load(f.at(32+u), 7)
+		lo0, hi0 := a.nibbles(f.at(16*h + v))
+		lo1, hi1 := a.nibbles(f.at(16*h + 8 + v))
+		for j, z := range []int{lo0, lo1, hi0, hi1} {
+			a.insert(z, 4-2*j, 7, 0x30, 27)
+			emit(128*h+32*j+4*v, z)
+		}
+	}
+}
+
+// scalesIQ4_XS: Z20 has the even groups, Z21 the odd ones: nibbles of the first unit, and
+// pairs of the 16 bits of the second head unit, four bits of which go to each byte.
+func scalesIQ4_XS(a *vnni, f *vnniFormat) {
+	a.load(f.at(0), 21)
+	a.p("VPANDD Z21, Z31, Z20")
+	a.shift(-4, 21, 21)
+	a.p("VPANDD Z21, Z31, Z21")
+	a.p("VPMOVZXWD 32(DI), Z6")
+	a.shift(8, 6, 7)
+	a.p("VPORD Z6, Z7, Z6")
+	a.p("VPANDD %s, Z6, Z6", a.dwords(0x00ff00ff))
+	a.shift(4, 6, 7)
+	a.p("VPORD Z6, Z7, Z6")
+	a.p("VPANDD Z6, Z31, Z6")
+	a.insert(20, 4, 6, 0x30, 7)
+	a.insert(21, 2, 6, 0x30, 7)
+}

@@ -1,0 +1,175 @@
+package kern
+
+// Rows is the number of rows in a panel.
+const Rows = 16
+
+// Format is a format of weights that the product kernels read.
+type Format uint8
+
+// The formats. The quantized ones are ggml's block types.
+const (
+	F32 Format = iota
+	F16
+	BF16
+	Q4_0
+	Q4_1
+	Q5_0
+	Q5_1
+	Q8_0
+	IQ4_NL
+	Q2_K
+	Q3_K
+	Q4_K
+	Q5_K
+	Q6_K
+	IQ4_XS
+	NumFormats
+)
+
+// Panels.
+//
+// Weights are laid out in panels of 16 rows, so that one vector holds the same
+// columns of every row, whatever its width: AVX-512 reads a panel 16 rows at a time,
+// AVX2 as two halves, NEON as four quarters. A block of a row is cut into units
+// of 2 or 4 bytes, in the order of its bytes; a panel holds, block by block and unit by
+// unit, the 16 rows' units side by side:
+//
+//	for each block b, for each unit u, for r in 0…15: unit u of block b of row r
+//
+// A panel therefore takes exactly as many bytes as its rows do, and the rows can
+// be recovered from it. Rows that are missing in the last panel are zero.
+// In every format a unit of 4 bytes holds codes of consecutive columns of a row,
+// or scales of consecutive groups.
+//
+// A BF16 block is a pair of columns here (an odd last column is paired with zero),
+// so that a unit is what a bfloat16 dot product takes.
+
+// Layout is how a format's blocks are cut into units: Head units of 2 bytes,
+// Quads units of 4, Tail units of 2.
+type Layout struct {
+	Cols              int // columns in a block
+	Head, Quads, Tail int
+}
+
+// BlockBytes returns the number of bytes of a block of one row.
+func (l Layout) BlockBytes() int { return 2*l.Head + 4*l.Quads + 2*l.Tail }
+
+// Layouts is indexed by [Format].
+var Layouts = [NumFormats]Layout{
+	F32:    {1, 0, 1, 0},
+	F16:    {1, 1, 0, 0},
+	BF16:   {2, 0, 1, 0},
+	Q4_0:   {32, 1, 4, 0},   // d | codes
+	Q4_1:   {32, 2, 4, 0},   // d, m | codes
+	Q5_0:   {32, 1, 5, 0},   // d | fifth bits, codes
+	Q5_1:   {32, 2, 5, 0},   // d, m | fifth bits, codes
+	Q8_0:   {32, 1, 8, 0},   // d | codes
+	IQ4_NL: {32, 1, 4, 0},   // d | codes
+	Q2_K:   {256, 0, 20, 2}, // scales and minima (4), codes (16) | d, dmin
+	Q3_K:   {256, 0, 27, 1}, // third bits (8), codes (16), scales (3) | d
+	Q4_K:   {256, 2, 35, 0}, // d, dmin | scales and minima (3), codes (32)
+	Q5_K:   {256, 2, 43, 0}, // d, dmin | scales and minima (3), fifth bits (8), codes (32)
+	Q6_K:   {256, 0, 52, 1}, // codes (32), upper bits (16), scales (4) | d
+	IQ4_XS: {256, 2, 33, 0}, // d, upper bits of scales | scales (1), codes (32)
+}
+
+// Product is one call of a product kernel: 16 rows of weights times the activations
+// of T tokens, Out[t][r] = Σ over columns of W[r]·A[t].
+//
+// Float formats (F32, F16, BF16). A is float32, token by token. Each result is one
+// chain of fused multiply-adds in the order of the columns, starting from 0 or,
+// with Add, from what Out holds: the same bits from every set. One call takes Panels
+// panels, PanelBytes apart, so that a single token has several chains under way; panel
+// p's results begin 16·p floats after panel 0's. The other formats ignore these two fields.
+//
+// K formats (blocks of 256). A holds for each block, for each token an [A256] record.
+// For each block b, in order:
+//
+//	isum = Σ over groups g of scale[g]·Σ code·q      int32, exact
+//	msum = Σ over groups g of min[g]·sum[g]          int32, exact
+//	out  = fma(float32(isum), d·a.d, out)
+//	out  = fma(float32(msum), m·a.d, out)
+//
+// where code is the unsigned code in the table below, q the record's int8, sum[g] the
+// sum of q in the group, and d·a.d, m·a.d are products rounded to float32.
+//
+//	         code            groups  scale          min              m
+//	Q2_K     0…3             16      4 bits         4 bits           -dmin
+//	Q3_K     0…7             16      6 bits - 32    scale            -4·d
+//	Q4_K     0…15            8       6 bits         6 bits           -dmin
+//	Q5_K     0…31            8       6 bits         6 bits           -dmin
+//	Q6_K     0…63            16      int8           scale            -32·d
+//	IQ4_XS   128 + value     8       6 bits - 32    scale            -128·d
+//
+// Block formats (blocks of 32). A holds for each block, for each token an [A32] record.
+// For each block, in order:
+//
+//	out = fma(float32(Σ code·q), d·a.d, out)
+//	out = fma(a.s, m, out)
+//
+//	         code            m
+//	Q4_0     0…15            -8·d
+//	Q4_1     0…15            m
+//	Q5_0     0…31            -16·d
+//	Q5_1     0…31            m
+//	Q8_0     128 + value     -128·d
+//	IQ4_NL   128 + value     -128·d
+//
+// The results are the same bits from every set, provided that the weights' scales
+// are finite. Integers cannot overflow: |q| ≤ 127.
+//
+// Assembly reads this struct by the offsets beside the fields.
+type Product struct {
+	Out       *float32 // 0: token t's 16 results begin OutStride·t bytes further
+	W         *byte    // 8: the panel; its alignment may be that of its values
+	A         *byte    // 16: the activations
+	Scratch   *byte    // 24: ScratchBytes of memory for the kernel, 64-byte aligned
+	T         int64    // 32: tokens, at least 1
+	Blocks    int64    // 40: blocks in a row, at least 1; columns for float formats, even for BF16
+	OutStride int64    // 48: bytes from a token to the next in Out
+	AStride   int64    // 56: bytes from a token to the next in A for float formats, from a block to the next for the others
+	Add       int64    // 64: 1 to add to what Out holds (float formats only), else 0
+
+	Panels     int64 // 72: panels, at least 1 (float formats only)
+	PanelBytes int64 // 80: bytes from a panel to the next (float formats only)
+}
+
+// ScratchBytes is the size of Product.Scratch.
+const ScratchBytes = 64 << 10
+
+// A256 is the layout of 256 columns of a token's activations: x = d·q.
+// d = max|x|/127; q = x·(127/max|x|) rounded to even, all zero if max|x| is 0.
+// Only the layout matters to kernels: records lie A256Bytes apart.
+type A256 struct {
+	Q     [256]int8
+	Sum16 [16]int16 // 256: sums of 16 q
+	Sum32 [8]int16  // 288: sums of 32 q
+	D     float32   // 304
+	_     [12]byte
+}
+
+// A32 is the layout of 32 columns of a token's activations, quantized as A256 is.
+type A32 struct {
+	Q [32]int8
+	D float32 // 32
+	S float32 // 36: D·float32(sum of q), rounded to float32
+}
+
+// Sizes of the records.
+const (
+	A256Bytes = 320
+	A32Bytes  = 40
+)
+
+// IQ4Values are the values that the codes of IQ4_NL and IQ4_XS stand for.
+var IQ4Values = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+
+// over returns base with the kernels that top has in their place.
+func over(base, top [NumFormats]func(*Product)) [NumFormats]func(*Product) {
+	for f, k := range top {
+		if k != nil {
+			base[f] = k
+		}
+	}
+	return base
+}

@@ -1,0 +1,55 @@
+//go:build amd64 && !purego
+
+package kern
+
+// productsAVX512 is for CPUs that have VNNI.
+var productsAVX512 = [NumFormats]func(*Product){
+	Q4_0:   productQ4_0AVX512,
+	Q4_1:   productQ4_1AVX512,
+	Q5_0:   productQ5_0AVX512,
+	Q5_1:   productQ5_1AVX512,
+	Q8_0:   productQ8_0AVX512,
+	IQ4_NL: productIQ4_NLAVX512,
+	Q2_K:   productQ2_KAVX512,
+	Q3_K:   productQ3_KAVX512,
+	Q4_K:   productQ4_KAVX512,
+	Q5_K:   productQ5_KAVX512,
+	Q6_K:   productQ6_KAVX512,
+	IQ4_XS: productIQ4_XSAVX512,
+}
+
+//go:noescape
+func productQ4_0AVX512(p *Product)
+
+//go:noescape
+func productQ4_1AVX512(p *Product)
+
+//go:noescape
+func productQ5_0AVX512(p *Product)
+
+//go:noescape
+func productQ5_1AVX512(p *Product)
+
+//go:noescape
+func productQ8_0AVX512(p *Product)
+
+//go:noescape
+func productIQ4_NLAVX512(p *Product)
+
+//go:noescape
+func productQ2_KAVX512(p *Product)
+
+//go:noescape
+func productQ3_KAVX512(p *Product)
+
+//go:noescape
+func productQ4_KAVX512(p *Product)
+
+//go:noescape
+func productQ5_KAVX512(p *Product)
+
+//go:noescape
+func productQ6_KAVX512(p *Product)
+
+//go:noescape
+func productIQ4_XSAVX512(p *Product)

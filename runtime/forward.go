@@ -1,0 +1,434 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+)
+
+// Request is a part of a batch: tokens to append to a sequence.
+type Request struct {
+	Seq    *Sequence
+	Tokens []int32
+	// Logits, if not nil, is called with the logits behind token i of Tokens, in
+	// order; of the last only, unless All is set. It must not keep logits, which
+	// has one value for each token of the vocabulary.
+	Logits func(i int, logits []float32) error
+	All    bool
+}
+
+// Eval appends tokens to s and returns the logits behind the last, one value for each
+// token of the vocabulary. They are s's own and change with its next Eval.
+func (s *Sequence) Eval(ctx context.Context, tokens []int32) ([]float32, error) {
+	err := s.model.Eval(ctx, Request{Seq: s, Tokens: tokens, Logits: func(_ int, logits []float32) error {
+		s.logits = append(s.logits[:0], logits...)
+		return nil
+	}})
+	return s.logits, err
+}
+
+// Eval runs the model on several sequences at once. Before anything is computed it
+// refuses token ids out of range, a sequence that occurs twice, and a [ContextError].
+//
+// With LongRoPE a sequence that grows beyond the original context is evaluated anew from
+// its first token, since all its positions turn by the long factors then. After an error or
+// a cancellation the sequences hold what they held before.
+func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return fmt.Errorf("%s: the model is closed", m.path)
+	}
+	for i, r := range requests {
+		if err := r.check(m); err != nil {
+			return err
+		}
+		for _, other := range requests[:i] {
+			if other.Seq == r.Seq {
+				return fmt.Errorf("a sequence occurs twice in a batch")
+			}
+		}
+	}
+	b := m.batch()
+	before := b.before[:0]
+	for _, r := range requests {
+		before = append(before, len(r.Seq.tokens))
+	}
+	b.before = before
+	defer func() {
+		if err != nil {
+			for i, r := range requests {
+				r.Seq.tokens = r.Seq.tokens[:before[i]]
+				if r.Seq.valid > before[i] {
+					r.Seq.valid = before[i]
+				}
+			}
+		}
+	}()
+	b.reset()
+	for i := range requests {
+		r := &requests[i]
+		s := r.Seq
+		first := len(s.tokens)
+		s.tokens = append(s.tokens, r.Tokens...)
+		s.prepare()
+		// Tokens from valid on are not in the cache: the new ones, or all of them.
+		for n := s.valid; n < len(s.tokens); n++ {
+			want := -1
+			if r.Logits != nil && n >= first && (r.All || n == len(s.tokens)-1) {
+				want = n - first
+			}
+			b.add(r, n, want)
+			if len(b.tokens) == m.opt.Batch {
+				if err := b.flush(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return b.flush(ctx)
+}
+
+func (r *Request) check(m *Model) error {
+	if r.Seq.model != m {
+		return fmt.Errorf("a sequence of another model")
+	}
+	for i, id := range r.Tokens {
+		if id < 0 || int(id) >= m.cfg.VocabSize {
+			return fmt.Errorf("token %d has id %d, expected 0 to %d", i, id, m.cfg.VocabSize-1)
+		}
+	}
+	if n := len(r.Seq.tokens); n+len(r.Tokens) > r.Seq.context {
+		return &ContextError{Have: n, Tokens: len(r.Tokens), Context: r.Seq.context}
+	}
+	return nil
+}
+
+// ContextError says that a sequence would become longer than its context.
+type ContextError struct {
+	Have, Tokens int // tokens of the sequence, tokens to append
+	Context      int // the most that it can hold
+}
+
+func (e *ContextError) Error() string {
+	if e.Have == 0 {
+		return fmt.Sprintf("%d tokens do not fit the context of %d", e.Tokens, e.Context)
+	}
+	return fmt.Sprintf("%d tokens after %d do not fit the context of %d", e.Tokens, e.Have, e.Context)
+}
+
+// rows is a row of float32 for each token of a batch, padded with zeros.
+type rows struct {
+	data   []float32
+	stride int // a multiple of 16
+}
+
+func (r rows) row(t int) []float32 { return r.data[t*r.stride : (t+1)*r.stride] }
+
+// from returns the rows from row t on.
+func (r rows) from(t int) rows { return rows{r.data[t*r.stride:], r.stride} }
+
+// token is one token of a batch.
+type token struct {
+	id   int32
+	want int // the index for Request.Logits, or -1
+	req  *Request
+}
+
+// batch is the state of a pass through the model.
+type batch struct {
+	model  *Model
+	tokens []token
+	runs   []run
+	before []int
+
+	x, norm, qkv, attn, up, act rows // residual stream, its norm, …; act is SwiGLU's result
+	delta                       rows // what the next norm adds to x
+	logits                      rows
+	cos, sin                    []float32
+	input                       input
+	byteRow                     []byte
+
+	// Jobs, kept so that running one allocates nothing.
+	normJob  normJob
+	siluJob  siluJob
+	encJob   encodeJob
+	ropeJob  ropeStore
+	attnJob  attention
+	multiply product
+}
+
+// padded rounds a row's length up to whole vectors.
+func padded(n int) int { return (n + kern.Rows - 1) &^ (kern.Rows - 1) }
+
+// batch returns the model's batch, which it makes at first use.
+func (m *Model) batch() *batch {
+	if m.b != nil {
+		return m.b
+	}
+	c := m.cfg
+	b := &batch{model: m}
+	n := m.opt.Batch
+	make := func(tokens, cols int) rows {
+		return rows{make([]float32, tokens*padded(cols)), padded(cols)}
+	}
+	b.x, b.norm, b.delta = make(n, c.Hidden), make(n, c.Hidden), make(n, c.Hidden)
+	b.qkv, b.attn = make(n, (c.Heads+2*c.KVHeads)*c.HeadDim), make(n, c.Heads*c.HeadDim)
+	b.up, b.act = make(n, 2*c.Intermediate), make(n, c.Intermediate)
+	b.logits = make(min(n, logitRows), c.VocabSize)
+	b.cos, b.sin = slices.Grow(b.cos, n*c.RotaryDims/2)[:n*c.RotaryDims/2], slices.Grow(b.sin, n*c.RotaryDims/2)[:n*c.RotaryDims/2]
+	b.byteRow = slices.Grow(b.byteRow, m.embed.RowBytes())[:m.embed.RowBytes()]
+	m.b = b
+	return b
+}
+
+// logitRows is how many rows of logits are computed at a time: enough to share
+// the reading of the output matrix, few enough to be small.
+const logitRows = 32
+
+func (b *batch) reset() { b.tokens, b.runs = b.tokens[:0], b.runs[:0] }
+
+// add appends token n of r's sequence.
+func (b *batch) add(r *Request, n, want int) {
+	s := r.Seq
+	if k := len(b.runs) - 1; k >= 0 && b.runs[k].seq == s {
+		b.runs[k].count++
+	} else {
+		b.runs = append(b.runs, run{seq: s, first: len(b.tokens), count: 1, pos: n, long: s.long})
+	}
+	b.tokens = append(b.tokens, token{id: s.tokens[n], want: want, req: r})
+}
+
+// flush runs the batch through the model, if it has tokens, and empties it.
+func (b *batch) flush(ctx context.Context) error {
+	if len(b.tokens) == 0 {
+		return nil
+	}
+	if err := b.forward(ctx); err != nil {
+		return err
+	}
+	for _, r := range b.runs {
+		r.seq.valid = r.pos + r.count
+	}
+	b.reset()
+	return nil
+}
+
+// forward is the model: the block of Phi-3, layer by layer.
+func (b *batch) forward(ctx context.Context) error {
+	m := b.model
+	c := m.cfg
+	pairs := c.RotaryDims / 2
+	for t, tok := range b.tokens {
+		if err := m.embed.ReadRows(b.byteRow, int(tok.id)); err != nil {
+			return err
+		}
+		m.embed.Decode(b.x.row(t)[:c.Hidden], b.byteRow)
+	}
+	for _, r := range b.runs {
+		for i := range r.count {
+			t := r.first + i
+			m.rope.at(b.cos[t*pairs:(t+1)*pairs], b.sin[t*pairs:(t+1)*pairs], r.pos+i, r.long)
+		}
+	}
+	n := len(b.tokens)
+	first, rest := 0, n // the rows that are needed from here on
+	add := false
+	for i := range m.layers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		l := &m.layers[i]
+		if err := b.runNorm(l.attnNorm, first, rest, add, l.qkv); err != nil {
+			return err
+		}
+		if err := b.matmul(l.qkv, b.norm.from(first), b.qkv.from(first), rest); err != nil {
+			return err
+		}
+		b.ropeJob = ropeStore{b, i}
+		if err := m.pool.run(&b.ropeJob, c.KVHeads); err != nil {
+			return err
+		}
+		// Behind the last layer's keys and values, only rows whose logits are wanted matter.
+		if i == len(m.layers)-1 && m.opt.Tap == nil {
+			first = b.firstWanted()
+			rest = n - first
+		}
+		if rest == 0 {
+			return nil
+		}
+		tasks := b.attnJob.plan(b, i, func(r *run) (int, int) {
+			from := max(r.first, first)
+			return from, max(0, r.first+r.count-from)
+		})
+		if err := m.pool.run(&b.attnJob, tasks); err != nil {
+			return err
+		}
+		if err := b.encode(l.o, b.attn, first, rest); err != nil {
+			return err
+		}
+		if err := b.matmul(l.o, b.attn.from(first), b.delta.from(first), rest); err != nil {
+			return err
+		}
+		if err := b.runNorm(l.ffnNorm, first, rest, true, l.up); err != nil {
+			return err
+		}
+		if err := b.matmul(l.up, b.norm.from(first), b.up.from(first), rest); err != nil {
+			return err
+		}
+		b.siluJob = siluJob{b: b, first: first, n: c.Intermediate}
+		b.begin(l.down, b.act, rest)
+		if err := m.pool.run(&b.siluJob, rest); err != nil {
+			return err
+		}
+		if err := b.matmul(l.down, b.act.from(first), b.delta.from(first), rest); err != nil {
+			return err
+		}
+		add = true
+	}
+	return b.output(first, rest, add)
+}
+
+// firstWanted returns the first token whose logits are wanted.
+func (b *batch) firstWanted() int {
+	for t, tok := range b.tokens {
+		if tok.want >= 0 {
+			return t
+		}
+	}
+	return len(b.tokens)
+}
+
+// output computes the logits of the rows that are wanted, some at a time.
+func (b *batch) output(first, count int, add bool) error {
+	m := b.model
+	vocab := m.cfg.VocabSize
+	if add {
+		for t := first; t < first+count; t++ {
+			kern.Best().Add(b.x.row(t), b.delta.row(t))
+		}
+	}
+	for t := first; t < first+count; {
+		// Rows that follow each other go through the output matrix together.
+		for t < first+count && b.tokens[t].want < 0 {
+			t++
+		}
+		n := 0
+		for t+n < first+count && n < len(b.logits.data)/b.logits.stride && b.tokens[t+n].want >= 0 {
+			n++
+		}
+		if n == 0 {
+			break
+		}
+		if err := b.runNorm(m.norm, t, n, false, m.output); err != nil {
+			return err
+		}
+		if err := b.matmul(m.output, b.norm.from(t), b.logits, n); err != nil {
+			return err
+		}
+		for i := range n {
+			tok := &b.tokens[t+i]
+			logits := b.logits.row(i)[:vocab]
+			if !kern.Best().Below(logits, maxLogit) {
+				return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this architecture", m.path, tok.want)
+			}
+			if err := tok.req.Logits(tok.want, logits); err != nil {
+				return err
+			}
+		}
+		t += n
+	}
+	return nil
+}
+
+// maxLogit is far above any logit of a working model, and below infinity.
+const maxLogit = 1e30
+
+// runNorm sets norm = RMSNorm(x)·w for count rows from first on, after adding delta to x if
+// add is set, and encodes it as the input of next.
+func (b *batch) runNorm(w []float32, first, count int, add bool, next *matrix) error {
+	b.normJob = normJob{b: b, w: w, first: first, add: add}
+	b.begin(next, b.norm, count)
+	return b.model.pool.run(&b.normJob, count)
+}
+
+// begin prepares b.input for count rows of x as the input of m.
+func (b *batch) begin(m *matrix, x rows, count int) {
+	in := &b.input
+	in.kind, in.tokens, in.cols, in.stride = m.activation(b.model.opt.Float32, count), count, m.cols, x.stride
+	in.enc = grow(in.enc, encodedBytes(in.kind, count, m.cols))
+}
+
+// encode makes count rows of x from first on the input of m.
+func (b *batch) encode(m *matrix, x rows, first, count int) error {
+	b.begin(m, x, count)
+	if b.input.kind == asF32 {
+		return nil
+	}
+	b.encJob = encodeJob{b: b, x: x, first: first}
+	return b.model.pool.run(&b.encJob, count)
+}
+
+// matmul sets out = x·mᵀ for count rows, x having been encoded.
+func (b *batch) matmul(m *matrix, x, out rows, count int) error {
+	if tap := b.model.opt.Tap; tap != nil {
+		for t := range count {
+			tap(m.name, x.row(t)[:m.cols])
+		}
+	}
+	b.input.f32 = x.data
+	p := &b.multiply
+	*p = product{m: m, in: &b.input, out: out.data, outStride: out.stride}
+	return b.model.pool.run(p, p.plan(len(b.model.pool.workers)))
+}
+
+// normJob is RMSNorm; a task is a row.
+type normJob struct {
+	b     *batch
+	w     []float32
+	first int
+	add   bool
+}
+
+func (j *normJob) do(_ *worker, i int) {
+	b, c, t := j.b, j.b.model.cfg, j.first+i
+	v := &kern.Best().Vector
+	x := b.x.row(t)
+	if j.add {
+		v.Add(x, b.delta.row(t))
+	}
+	v.RMSNorm(b.norm.row(t), x, j.w, c.Hidden, float32(c.NormEps))
+	b.input.encode(i, b.norm.row(t))
+}
+
+// siluJob is SwiGLU: act = silu(gate)·up; a task is a row.
+type siluJob struct {
+	b        *batch
+	first, n int
+}
+
+func (j *siluJob) do(_ *worker, i int) {
+	b, t := j.b, j.first+i
+	gateUp, act := b.up.row(t), b.act.row(t)
+	whole := j.n &^ (kern.Rows - 1)
+	kern.Best().SiluMul(act[:whole], gateUp[:whole], gateUp[j.n:j.n+whole])
+	if whole < j.n {
+		var gate, up, out [kern.Rows]float32
+		copy(gate[:], gateUp[whole:j.n])
+		copy(up[:], gateUp[j.n+whole:2*j.n])
+		kern.Best().SiluMul(out[:], gate[:], up[:])
+		copy(act[whole:j.n], out[:])
+	}
+	b.input.encode(i, act)
+}
+
+// encodeJob encodes rows; a task is a row.
+type encodeJob struct {
+	b     *batch
+	x     rows
+	first int
+}
+
+func (j *encodeJob) do(_ *worker, i int) { j.b.input.encode(i, j.x.row(j.first+i)) }

@@ -1,0 +1,259 @@
+package runtime
+
+import (
+	"unsafe"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// matrix is the weights of a linear layer, in panels of 16 rows (see kern.Format).
+type matrix struct {
+	name       string // in a GGUF file
+	typ        quant.Type
+	format     kern.Format
+	rows, cols int
+
+	// packed holds the panels; nil if they are made from mapped at each use.
+	packed []byte
+	// mapped holds the rows as the file has them.
+	mapped   []byte
+	rowBytes int
+	panels   int // number of panels
+	size     int // bytes of a panel
+}
+
+func newMatrix(t *source.Tensor) *matrix {
+	m := &matrix{name: t.GGUF, typ: t.Type, format: formatOf[t.Type], rows: t.Rows(), cols: t.Cols(), rowBytes: t.RowBytes()}
+	m.panels = (m.rows + kern.Rows - 1) / kern.Rows
+	m.size = kern.PanelBytes(m.format, m.cols)
+	return m
+}
+
+// formatOf gives the kernels' name of each type.
+var formatOf = [...]kern.Format{
+	quant.F32: kern.F32, quant.F16: kern.F16, quant.BF16: kern.BF16,
+	quant.Q4_0: kern.Q4_0, quant.Q4_1: kern.Q4_1, quant.Q5_0: kern.Q5_0, quant.Q5_1: kern.Q5_1,
+	quant.Q8_0: kern.Q8_0, quant.IQ4_NL: kern.IQ4_NL,
+	quant.Q2_K: kern.Q2_K, quant.Q3_K: kern.Q3_K, quant.Q4_K: kern.Q4_K, quant.Q5_K: kern.Q5_K,
+	quant.Q6_K: kern.Q6_K, quant.IQ4_XS: kern.IQ4_XS,
+}
+
+// bytes returns the size of all panels.
+func (m *matrix) bytes() int { return m.panels * m.size }
+
+// panel returns n panels from panel i on. n is 1 if the matrix is mapped.
+func (m *matrix) panel(w *worker, i, n int) []byte {
+	if m.packed != nil {
+		return m.packed[i*m.size : (i+n)*m.size]
+	}
+	w.bytes = grow(w.bytes, m.size)
+	first := i * kern.Rows
+	rows := min(kern.Rows, m.rows-first)
+	kern.Interleave(m.format, w.bytes, m.mapped[first*m.rowBytes:(first+rows)*m.rowBytes], rows)
+	return w.bytes
+}
+
+// activation is how the input of a product is encoded.
+type activation uint8
+
+const (
+	asF32  activation = iota // float32, for float weights and the float32 mode
+	asBF16                   // bfloat16, for BF16 weights where the CPU multiplies those
+	as256                    // kern.A256, for K types
+	as32                     // kern.A32, for the other quantized types
+)
+
+// input is the encoded input of a product: tokens rows of cols columns.
+type input struct {
+	kind   activation
+	tokens int
+	cols   int
+	f32    []float32 // rows of stride values
+	stride int
+	enc    []byte // records or bfloat16 values
+}
+
+// activation returns how m takes its input for that many tokens. Single tokens
+// stay in float32 with BF16 weights: reading the weights decides there.
+func (m *matrix) activation(exact bool, tokens int) activation {
+	switch l := kern.Layouts[m.format]; {
+	case exact, m.format == kern.F32, m.format == kern.F16:
+		return asF32
+	case m.format == kern.BF16:
+		if kern.Best().ProductBF16 != nil && tokens > 1 {
+			return asBF16
+		}
+		return asF32
+	case l.Cols == 256:
+		return as256
+	}
+	return as32
+}
+
+// encodedBytes returns the size of in.enc for cols columns of that many tokens.
+func encodedBytes(kind activation, tokens, cols int) int {
+	switch kind {
+	case asBF16:
+		return tokens * (cols + cols&1) * 2
+	case as256:
+		return tokens * cols / 256 * kern.A256Bytes
+	case as32:
+		return tokens * cols / 32 * kern.A32Bytes
+	}
+	return 0
+}
+
+// encode fills in.enc for token t from its row.
+func (in *input) encode(t int, x []float32) {
+	v := &kern.Best().Vector
+	switch in.kind {
+	case as256:
+		v.Quantize256(in.enc[t*kern.A256Bytes:], x[:in.cols], in.tokens*kern.A256Bytes)
+	case as32:
+		v.Quantize32(in.enc[t*kern.A32Bytes:], x[:in.cols], in.tokens*kern.A32Bytes)
+	case asBF16:
+		n := in.cols + in.cols&1
+		row := unsafe.Slice((*uint16)(unsafe.Pointer(&in.enc[2*t*n])), n)
+		v.ToBF16(row, x[:n]) // a row is padded with zeros
+	}
+}
+
+// product is the job of multiplying an input with a matrix: out[t][r] for every token.
+type product struct {
+	m         *matrix
+	in        *input
+	out       []float32
+	outStride int // values; at least the rows of all panels
+	exact     bool
+	chunk     int // panels in a task
+}
+
+// tasks divides the panels so that every thread gets several parts of at least
+// some 10 µs of work.
+func (p *product) plan(threads int) (tasks int) {
+	p.chunk = max(1, min(p.m.panels/(8*threads), 1<<20/(p.m.size*min(p.in.tokens, 16))+1))
+	return (p.m.panels + p.chunk - 1) / p.chunk
+}
+
+func (p *product) do(w *worker, i int) {
+	first := i * p.chunk
+	n := min(p.chunk, p.m.panels-first)
+	switch p.in.kind {
+	case asF32:
+		p.float(w, first, n)
+	default:
+		for j := first; j < first+n; j++ {
+			p.encoded(w, j)
+		}
+	}
+}
+
+// encoded multiplies panel i with encoded activations.
+func (p *product) encoded(w *worker, i int) {
+	m, in, k := p.m, p.in, &w.call
+	*k = kern.Product{W: &m.panel(w, i, 1)[0], A: &in.enc[0], T: int64(in.tokens), Panels: 1, Scratch: &w.scratch()[0]}
+	kernel := kern.Best().Products[m.format]
+	switch in.kind {
+	case as256:
+		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
+	case as32:
+		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*kern.A32Bytes)
+	case asBF16:
+		n := int64(in.cols + in.cols&1)
+		k.Blocks, k.AStride = n, 2*n
+		kernel = kern.Best().ProductBF16
+	}
+	if in.tokens == 1 {
+		k.Out, k.OutStride = &p.out[i*kern.Rows], kern.Rows*4
+		kernel(k)
+		return
+	}
+	// The kernel comes back to every token's results block by block, so they are
+	// gathered first: their places in out are pages apart.
+	w.out = grow(w.out, in.tokens*kern.Rows)
+	k.Out, k.OutStride = &w.out[0], kern.Rows*4
+	kernel(k)
+	p.scatter(w, i)
+}
+
+// scatter copies the results of one panel from w.out.
+func (p *product) scatter(w *worker, panel int) {
+	for t := range p.in.tokens {
+		*(*[kern.Rows]float32)(p.out[t*p.outStride+panel*kern.Rows:]) = *(*[kern.Rows]float32)(w.out[t*kern.Rows:])
+	}
+}
+
+// float multiplies n panels with float32 activations.
+func (p *product) float(w *worker, first, n int) {
+	m, in, k := p.m, p.in, &w.call
+	quantized := m.typ.IsQuantized()
+	cols := m.cols
+	if m.format == kern.BF16 {
+		cols += cols & 1 // its panels hold pairs, and rows of activations are padded
+	}
+	*k = kern.Product{T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: 1, Scratch: &w.scratch()[0]}
+	if in.tokens == 1 && !quantized && m.packed != nil {
+		// Panels side by side keep the arithmetic units busy while each waits for its own sums.
+		k.A, k.W, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[0])), &m.panel(w, first, n)[0], int64(cols)
+		k.Panels, k.PanelBytes = int64(n), int64(m.size)
+		k.Out, k.OutStride = &p.out[first*kern.Rows], int64(4*p.outStride)
+		kern.Best().Products[m.format](k)
+		return
+	}
+	for i := first; i < first+n; i++ {
+		panel := m.panel(w, i, 1)
+		w.out = grow(w.out, in.tokens*kern.Rows)
+		k.Out, k.OutStride, k.Add = &w.out[0], kern.Rows*4, 0
+		for c := 0; c < cols; c += floatBlock {
+			b := min(floatBlock, cols-c)
+			format := m.format
+			l := kern.Layouts[format]
+			if quantized {
+				w.panel = grow(w.panel, floatBlock*kern.Rows)
+				m.floats(w, w.panel[:b*kern.Rows], panel, c, b)
+				format, k.W = kern.F32, (*byte)(unsafe.Pointer(&w.panel[0]))
+			} else {
+				k.W = &panel[c/l.Cols*l.BlockBytes()*kern.Rows]
+			}
+			k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
+			kern.Best().Products[format](k)
+			k.Add = 1
+		}
+		p.scatter(w, i)
+	}
+}
+
+// floatBlock is how many columns are multiplied at a time: 16 rows of them stay in
+// a core's first cache. A multiple of every block length.
+const floatBlock = 256
+
+// floats decodes columns c to c+n of a panel to float32: dst[16·column + row].
+func (m *matrix) floats(w *worker, dst []float32, panel []byte, c, n int) {
+	l := kern.Layouts[m.format]
+	blocks, size := n/l.Cols, l.BlockBytes()
+	w.rows = grow(w.rows, kern.Rows*floatBlock/l.Cols*size)
+	rows := w.rows[:kern.Rows*blocks*size]
+	kern.Deinterleave(m.format, rows, panel[c/l.Cols*size*kern.Rows:][:len(rows)], kern.Rows)
+	w.values = grow(w.values, kern.Rows*floatBlock)
+	for r := range kern.Rows {
+		m.typ.Dequantize(w.values[r*n:r*n+n], rows[r*blocks*size:(r+1)*blocks*size])
+	}
+	src, out := &w.tile[0], &w.tile[1]
+	for k := 0; k < n; k += 32 {
+		for r := range kern.Rows {
+			copy(src[32*r:32*r+32], w.values[r*n+k:])
+		}
+		kern.Best().Transpose(out, src, 32)
+		copy(dst[kern.Rows*k:], out[:])
+	}
+}
+
+// grow returns a slice of length n, b's own memory where that suffices.
+func grow[T any](b []T, n int) []T {
+	if cap(b) < n {
+		return make([]T, n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,363 @@
+package runtime
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	goruntime "runtime"
+	"sync"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/mmap"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Options say how a model is run. The zero value is the fast way.
+type Options struct {
+	Threads int       // 0: one for each physical core that the process may use
+	Cache   CacheType // of keys and values
+	// Batch is the number of tokens that go through the model together, 0 for 512.
+	Batch int
+	// Float32 computes everything in float32: what quantized weights stand for is multiplied
+	// with unrounded activations. Slow, and the same bits everywhere.
+	Float32 bool
+	// NoRepack maps the file and interleaves weights at each use instead of once: no
+	// memory but the file's own pages, several times slower.
+	NoRepack bool
+	// Tap is called with the input of each linear layer, the tensor's GGUF name and a row
+	// that it must not keep, for every token, from one goroutine.
+	Tap func(tensor string, x []float32)
+	// Progress is called while a model is opened, with bytes done and in all, from any thread.
+	Progress func(done, total int64)
+}
+
+// Model is an opened model. Its methods may be called from several goroutines; Eval
+// calls wait for each other.
+type Model struct {
+	path   string
+	opt    Options
+	cfg    *arch.Config
+	src    *source.Model
+	pool   *pool
+	geo    *geometry
+	rope   *rope
+	layers []layer
+	norm   []float32 // padded with zeros, as all norms
+	output *matrix
+	embed  *source.Tensor // rows are read when needed
+
+	attnScale float32
+	mem       []byte            // the panels of all matrices
+	maps      map[string][]byte // files, with NoRepack
+
+	mu     sync.Mutex
+	b      *batch
+	closed bool
+}
+
+// layer is the weights of a block.
+type layer struct {
+	attnNorm, ffnNorm []float32
+	qkv, o, up, down  *matrix // up holds the rows of gate, then those of up
+}
+
+// Open opens a checkpoint directory or a GGUF file and reads its weights.
+func Open(path string, opt Options) (*Model, error) {
+	src, err := source.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Threads <= 0 {
+		opt.Threads = DefaultThreads()
+	}
+	if opt.Batch <= 0 {
+		opt.Batch = 512
+	}
+	c := src.Config
+	opt.Batch = min(opt.Batch, c.Context)
+	m := &Model{path: path, opt: opt, cfg: c, src: src, pool: newPool(opt.Threads), geo: newGeometry(c, opt.Cache), rope: newRope(c),
+		attnScale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	if err := m.load(); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close releases the model's memory, files and threads. It waits for a running Eval.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	m.pool.close()
+	if m.mem != nil {
+		_ = mmap.Unmap(m.mem)
+	}
+	for _, b := range m.maps {
+		_ = mmap.Unmap(b)
+	}
+	m.b, m.layers, m.output = nil, nil, nil
+	return m.src.Close()
+}
+
+// Path returns the path that Open was given.
+func (m *Model) Path() string { return m.path }
+
+// VocabSize returns the number of logits.
+func (m *Model) VocabSize() int { return m.cfg.VocabSize }
+
+// Context returns the longest sequence that the model was made for, in tokens.
+func (m *Model) Context() int { return m.cfg.Context }
+
+// Threads returns the number of threads in use.
+func (m *Model) Threads() int { return m.opt.Threads }
+
+// Params returns the number of weights.
+func (m *Model) Params() int64 { return m.src.Params() }
+
+// WeightBytes returns the size of the weights in the file, and of those that
+// every token reads: all but the rows of the embedding, unless that is the output matrix too.
+func (m *Model) WeightBytes() (file, perToken int64) {
+	for i := range m.src.Tensors {
+		t := &m.src.Tensors[i]
+		n := int64(t.Rows()) * int64(t.RowBytes())
+		file += n
+		if t.GGUF != embedName || m.cfg.Tied {
+			perToken += n
+		} else {
+			perToken += int64(t.RowBytes())
+		}
+	}
+	return file, perToken
+}
+
+// CacheBytes returns the memory that the keys and values of n tokens take.
+func (m *Model) CacheBytes(n int) int64 {
+	return int64((n+chunkLen-1)/chunkLen) * m.geo.bytes()
+}
+
+const embedName = "token_embd.weight"
+
+// load finds the tensors and reads the weights.
+func (m *Model) load() error {
+	byName := map[string]*source.Tensor{}
+	for i := range m.src.Tensors {
+		byName[m.src.Tensors[i].GGUF] = &m.src.Tensors[i]
+	}
+	var err error
+	vector := func(name string) []float32 {
+		t := byName[name]
+		if t == nil || err != nil {
+			return nil
+		}
+		raw, values := make([]byte, t.RowBytes()), make([]float32, padded(t.Cols()))
+		if err = t.ReadRows(raw, 0); err != nil {
+			return nil
+		}
+		t.Decode(values[:t.Cols()], raw)
+		return values
+	}
+	var all []*matrix
+	var tensors []*source.Tensor
+	matrix := func(name string) *matrix {
+		t := byName[name]
+		mat := newMatrix(t)
+		all, tensors = append(all, mat), append(tensors, t)
+		return mat
+	}
+	m.embed = byName[embedName]
+	m.layers = make([]layer, m.cfg.Layers)
+	for i := range m.layers {
+		blk := fmt.Sprintf("blk.%d.", i)
+		m.layers[i] = layer{
+			attnNorm: vector(blk + "attn_norm.weight"), ffnNorm: vector(blk + "ffn_norm.weight"),
+			qkv: matrix(blk + "attn_qkv.weight"), o: matrix(blk + "attn_output.weight"),
+			up: matrix(blk + "ffn_up.weight"), down: matrix(blk + "ffn_down.weight"),
+		}
+	}
+	m.norm = vector("output_norm.weight")
+	if m.cfg.Tied {
+		m.output = matrix(embedName)
+	} else {
+		m.output = matrix("output.weight")
+	}
+	if err != nil {
+		return err
+	}
+	if m.opt.NoRepack {
+		return m.mapAll(all, tensors)
+	}
+	return m.repack(all, tensors)
+}
+
+// mapAll lets the matrices use the files' own pages.
+func (m *Model) mapAll(all []*matrix, tensors []*source.Tensor) error {
+	m.maps = map[string][]byte{}
+	for i, mat := range all {
+		t := tensors[i]
+		if t.IsF64 {
+			return &formats.Error{Path: t.Path, Off: t.Offset, What: "tensor " + t.GGUF + " is F64, which cannot be used in place; open the model without NoRepack"}
+		}
+		b, ok := m.maps[t.Path]
+		if !ok {
+			f, err := os.Open(t.Path)
+			if err != nil {
+				return err
+			}
+			b, err = mmap.File(f)
+			_ = f.Close()
+			if err != nil {
+				return err
+			}
+			m.maps[t.Path] = b
+		}
+		end := t.Offset + int64(mat.rows)*int64(mat.rowBytes)
+		if end > int64(len(b)) {
+			return &formats.Error{Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %s ends at byte %d of %d: the file has become shorter", t.GGUF, end, len(b))}
+		}
+		mat.mapped = b[t.Offset:end]
+	}
+	return nil
+}
+
+// repack reads all matrices into panels. Threads take pieces of about pieceBytes,
+// so that reading, interleaving and the system's zeroing of memory overlap.
+func (m *Model) repack(all []*matrix, tensors []*source.Tensor) error {
+	const pieceBytes = 1 << 20
+	total := 0
+	var job repackJob
+	for i, mat := range all {
+		at := total
+		total += (mat.bytes() + 63) &^ 63
+		step := max(1, pieceBytes/mat.size)
+		for p := 0; p < mat.panels; p += step {
+			job.pieces = append(job.pieces, repackPiece{mat, tensors[i], at, p, min(step, mat.panels-p)})
+		}
+	}
+	if free := availableMemory(); uint64(total) > free {
+		return fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place", m.path, total, free)
+	}
+	mem, err := mmap.Memory(total)
+	if err != nil {
+		return err
+	}
+	m.mem, job.mem, job.progress, job.total = mem, mem, m.opt.Progress, int64(total)
+	if err := m.pool.run(&job, len(job.pieces)); err != nil {
+		return err
+	}
+	at := 0
+	for _, mat := range all {
+		mat.packed = mem[at : at+mat.bytes()]
+		at += (mat.bytes() + 63) &^ 63
+	}
+	return job.err
+}
+
+type repackPiece struct {
+	m            *matrix
+	t            *source.Tensor
+	at           int // of the matrix in mem
+	first, count int // panels
+}
+
+// repackJob reads pieces of matrices and interleaves them.
+type repackJob struct {
+	pieces   []repackPiece
+	mem      []byte
+	progress func(done, total int64)
+	total    int64
+
+	mu   sync.Mutex
+	done int64
+	err  error
+}
+
+func (j *repackJob) do(w *worker, i int) {
+	p := &j.pieces[i]
+	err := j.repack(w, p)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err != nil && j.err == nil {
+		j.err = err
+	}
+	j.done += int64(p.count * p.m.size)
+	if j.progress != nil {
+		j.progress(j.done, j.total)
+	}
+}
+
+func (j *repackJob) repack(w *worker, p *repackPiece) error {
+	m := p.m
+	first := p.first * kern.Rows
+	n := min(p.count*kern.Rows, m.rows-first)
+	w.bytes = grow(w.bytes, n*m.rowBytes)
+	if err := p.t.ReadRows(w.bytes, first); err != nil {
+		return err
+	}
+	src, rowBytes := w.bytes, m.rowBytes
+	if p.t.IsF64 {
+		src, rowBytes = w.narrow(p.t, src), 4*m.cols
+	}
+	if at := badScale(m.typ, src); at >= 0 {
+		return &formats.Error{Path: p.t.Path, Off: p.t.Offset + int64(first)*int64(rowBytes) + int64(at), What: fmt.Sprintf("tensor %s: the scale of a %s block is infinite or not a number", m.name, m.typ)}
+	}
+	dst := j.mem[p.at+p.first*m.size:]
+	for ; n > 0; n -= kern.Rows {
+		rows := min(n, kern.Rows)
+		kern.Interleave(m.format, dst[:m.size], src[:rows*rowBytes], rows)
+		src, dst = src[rows*rowBytes:], dst[m.size:]
+	}
+	return nil
+}
+
+// narrow converts rows of float64 to float32.
+func (w *worker) narrow(t *source.Tensor, raw []byte) []byte {
+	w.values = grow(w.values, len(raw)/8)
+	t.Decode(w.values, raw)
+	w.rows = grow(w.rows, len(raw)/2)
+	for i, v := range w.values {
+		binary.LittleEndian.PutUint32(w.rows[4*i:], math.Float32bits(v))
+	}
+	return w.rows
+}
+
+// badScale returns the offset of the first float16 scale or minimum in blocks that is not
+// finite, or -1.
+func badScale(t quant.Type, blocks []byte) int {
+	if !t.IsQuantized() {
+		return -1
+	}
+	l := kern.Layouts[formatOf[t]]
+	size := l.BlockBytes()
+	first, n := 0, min(l.Head, 2)
+	if t == quant.IQ4_XS {
+		n = 1 // the second unit holds bits of scales
+	}
+	if l.Tail > 0 {
+		first, n = size-2*l.Tail, l.Tail
+	}
+	for at := 0; at < len(blocks); at += size {
+		for i := range n {
+			if off := at + first + 2*i; blocks[off+1]&0x7c == 0x7c {
+				return off
+			}
+		}
+	}
+	return -1
+}
+
+// DefaultThreads returns the number of physical cores that the process may use.
+func DefaultThreads() int {
+	n := goruntime.GOMAXPROCS(0) // what the scheduler and the control group allow
+	if cores := physicalCores(); cores > 0 {
+		n = min(n, cores)
+	}
+	return max(1, n)
+}

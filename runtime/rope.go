@@ -1,0 +1,89 @@
+package runtime
+
+import (
+	"math"
+
+	"github.com/phi3conv/phi3conv/internal/arch"
+)
+
+// rope gives the angles of rotary position embedding (arXiv 2104.09864) as
+// transformers computes them, in float32, with the factors of LongRoPE (arXiv 2402.13753).
+type rope struct {
+	short, long []float32 // frequencies, radians per position; the same without LongRoPE
+	factor      float32   // of cos and sin
+	original    int       // the longest sequence that uses short
+}
+
+func newRope(c *arch.Config) *rope {
+	r := &rope{factor: 1, original: c.Context}
+	freq := func(factors []float32) []float32 {
+		f := make([]float32, c.RotaryDims/2)
+		for i := range f {
+			d := float32(math.Pow(float64(float32(c.RopeTheta)), float64(float32(2*i)/float32(c.RotaryDims))))
+			if factors != nil {
+				d *= factors[i]
+			}
+			f[i] = 1 / d
+		}
+		return f
+	}
+	r.short = freq(nil)
+	r.long = r.short
+	if l := c.LongRope; l != nil {
+		r.short, r.long = freq(l.Short), freq(l.Long)
+		r.factor, r.original = float32(l.AttnFactor), c.OriginalContext
+	}
+	return r
+}
+
+// isLong reports whether a sequence of n tokens uses the long factors, for all its positions.
+func (r *rope) isLong(n int) bool { return n > r.original }
+
+// at sets cos and sin for a position.
+func (r *rope) at(cos, sin []float32, pos int, long bool) {
+	f := r.short
+	if long {
+		f = r.long
+	}
+	for i, f := range f {
+		s, c := sincos(float64(f * float32(pos)))
+		cos[i], sin[i] = float32(c)*r.factor, float32(s)*r.factor
+	}
+}
+
+// sincos returns the sine and cosine of 0 ≤ x < 2^30, correct to about 1e-15. Package
+// math has other bits on CPUs for which the compiler fuses multiplication and
+// addition; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
+func sincos(x float64) (sin, cos float64) {
+	const (
+		pio2a = 1.57079632673412561417e+00 // the first 33 bits of π/2, the next 33, the rest
+		pio2b = 6.07710050630396597660e-11
+		pio2c = 2.02226624879595063154e-21
+	)
+	n := math.Floor(float64(x*(2/math.Pi)) + 0.5)
+	r := x - float64(n*pio2a)
+	r -= float64(n * pio2b)
+	r -= float64(n * pio2c)
+	z := float64(r * r)
+	sin, cos = 0, 0
+	for i := len(sinSeries) - 1; i >= 0; i-- {
+		sin = float64(sin*z) + sinSeries[i]
+		cos = float64(cos*z) + cosSeries[i]
+	}
+	sin = float64(sin * r)
+	switch int64(n) & 3 {
+	case 1:
+		return cos, -sin
+	case 2:
+		return -sin, -cos
+	case 3:
+		return -cos, sin
+	}
+	return sin, cos
+}
+
+// Coefficients of sin(r)/r and cos(r) in r².
+var (
+	sinSeries = [...]float64{1, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800, -1.0 / 1307674368000, 1.0 / 355687428096000}
+	cosSeries = [...]float64{1, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000}
+)

@@ -1,0 +1,77 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Sequence is a text under evaluation: its tokens and their keys and values. It is
+// used by one goroutine at a time.
+type Sequence struct {
+	model   *Model
+	context int
+	tokens  []int32
+	valid   int // tokens whose keys and values are in chunks
+	long    bool
+	chunks  []*kvChunk
+	logits  []float32
+}
+
+// NewSequence makes an empty sequence for up to context tokens, 0 for the smaller of
+// 4096 and the model's context. Memory is taken as tokens come, but a context for which
+// there is not enough is refused at once.
+func (m *Model) NewSequence(context int) (*Sequence, error) {
+	if context == 0 {
+		context = min(4096, m.cfg.Context)
+	}
+	if context < 1 || context > m.cfg.Context {
+		return nil, fmt.Errorf("a context of %d tokens; the model was made for 1 to %d", context, m.cfg.Context)
+	}
+	if need, free := m.CacheBytes(context), availableMemory(); uint64(need) > free {
+		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are available: use a smaller context or a smaller cache type",
+			context, need, m.opt.Cache, free)
+	}
+	return &Sequence{model: m, context: context}, nil
+}
+
+// Tokens returns the tokens. They must not be changed.
+func (s *Sequence) Tokens() []int32 { return s.tokens }
+
+// Context returns the greatest number of tokens.
+func (s *Sequence) Context() int { return s.context }
+
+// Truncate keeps the first n tokens.
+func (s *Sequence) Truncate(n int) {
+	s.tokens = s.tokens[:min(n, len(s.tokens))]
+	s.valid = min(s.valid, len(s.tokens))
+}
+
+// Reuse keeps the longest common prefix with tokens, less than all of them, and
+// returns the rest: what is to be evaluated for s to hold tokens.
+func (s *Sequence) Reuse(tokens []int32) []int32 {
+	n := 0
+	for n < len(s.tokens) && n < len(tokens)-1 && s.tokens[n] == tokens[n] {
+		n++
+	}
+	s.Truncate(n)
+	return tokens[n:]
+}
+
+// Fork returns a copy that goes on independently.
+func (s *Sequence) Fork() *Sequence {
+	f := &Sequence{model: s.model, context: s.context, tokens: slices.Clone(s.tokens), valid: s.valid, long: s.long}
+	for _, c := range s.chunks[:(s.valid+chunkLen-1)/chunkLen] {
+		f.chunks = append(f.chunks, c.clone())
+	}
+	return f
+}
+
+// prepare makes room for all tokens and forgets keys that turned by other factors.
+func (s *Sequence) prepare() {
+	if long := s.model.rope.isLong(len(s.tokens)); long != s.long {
+		s.long, s.valid = long, 0
+	}
+	for len(s.chunks)*chunkLen < len(s.tokens) {
+		s.chunks = append(s.chunks, s.model.geo.newChunk())
+	}
+}

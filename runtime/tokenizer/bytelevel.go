@@ -1,0 +1,141 @@
+package tokenizer
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/vocab"
+)
+
+// byteLevel is BPE over the bytes of words. Its tokens are written in GPT-2's
+// alphabet, which has a character for each byte.
+type byteLevel struct {
+	merges *merges
+	bytes  [256]int32 // ids of bytes; -1 if there is none
+	word   func(text string, i int) int
+}
+
+func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
+	m := &byteLevel{word: splitters[v.Pre]}
+	if m.word == nil {
+		return nil, fmt.Errorf("pre-tokenizer %q, expected one of %s", v.Pre, splitterNames())
+	}
+	ids := make(map[string]int32, len(v.Tokens))
+	for id, text := range v.Tokens {
+		ids[text] = int32(id)
+	}
+	for b := range m.bytes {
+		m.bytes[b] = -1
+		if id, ok := ids[string(byteRunes[b])]; ok {
+			m.bytes[b] = id
+		}
+	}
+	var err error
+	if m.merges, err = newMerges(len(v.Merges)); err != nil {
+		return nil, err
+	}
+	for i, text := range v.Merges {
+		n := 1 + strings.IndexByte(text[1:], ' ') // the vocabulary has checked that there is one
+		left, right := text[:n], text[n+1:]
+		var pair [3]int32
+		for k, token := range []string{left, right, left + right} {
+			id, ok := ids[token]
+			if !ok {
+				return nil, fmt.Errorf("merge %d, %q with %q: there is no token %q", i, left, right, token)
+			}
+			pair[k] = id
+		}
+		m.merges.add(pair[0], pair[1], pair[2])
+	}
+	return m, nil
+}
+
+func (m *byteLevel) normalize(part string) string { return part }
+
+func (m *byteLevel) encode(s *scratch, dst []int32, part string, _ bool) []int32 {
+	for i := 0; i < len(part); {
+		end := m.word(part, i)
+		word := part[i:end]
+		i = end
+		c, ok := s.lookUp(word)
+		if ok {
+			dst = append(dst, c.ids[:c.count]...)
+			continue
+		}
+		symbols := s.symbols[:0]
+		for _, b := range []byte(word) {
+			if id := m.bytes[b]; id >= 0 { // others are dropped
+				symbols = append(symbols, id)
+			}
+		}
+		s.symbols = symbols
+		symbols = m.merges.apply(s, symbols)
+		c.set(word, symbols)
+		dst = append(dst, symbols...)
+	}
+	return dst
+}
+
+// appendBytes appends the bytes of a token. One that is not in the alphabet stands
+// for itself.
+func appendBytes(dst []byte, token string) []byte {
+	n := len(dst)
+	for _, r := range token {
+		b, ok := runeByte(r)
+		if !ok {
+			return append(dst[:n], token...)
+		}
+		dst = append(dst, b)
+	}
+	return dst
+}
+
+// byteRunes is GPT-2's alphabet: the character that stands for each byte.
+// Printable bytes stand for themselves, the others are numbered from U+0100.
+var byteRunes, runeBytes = func() (runes [256]rune, bytes [0x100 + 68]int16) {
+	for i := range bytes {
+		bytes[i] = -1
+	}
+	next := rune(0x100)
+	for b := range runes {
+		r := rune(b)
+		if b <= ' ' || b > '~' && b < 0xA1 || b == 0xAD {
+			r = next
+			next++
+		}
+		runes[b], bytes[r] = r, int16(b)
+	}
+	return runes, bytes
+}()
+
+func runeByte(r rune) (byte, bool) {
+	if int(r) >= len(runeBytes) || runeBytes[r] < 0 {
+		return 0, false
+	}
+	return byte(runeBytes[r]), true
+}
+
+// appendValid appends text with each maximal part that begins no character of
+// UTF-8, and each byte that belongs to none, as U+FFFD.
+func appendValid(dst, text []byte) []byte {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if r == utf8.RuneError && n == 1 {
+			n = brokenLen(text)
+		}
+		dst = utf8.AppendRune(dst, r)
+		text = text[n:]
+	}
+	return dst
+}
+
+// brokenLen returns the length of the longest prefix of text, which begins with no
+// character, that could begin one; at least 1.
+func brokenLen(text []byte) int {
+	n := 1
+	for n < len(text) && n < utf8.UTFMax && !utf8.FullRune(text[:n+1]) {
+		n++
+	}
+	return n
+}
