@@ -67,7 +67,8 @@ func NewSampler(opt SamplerOptions) (*Sampler, error) {
 	return &Sampler{opt: opt, random: rand.NewPCG(opt.Seed, 0)}, nil
 }
 
-// Sample chooses the token behind history, given the logits there, which it leaves as they are.
+// Sample chooses the token behind history, given the logits there, none of them NaN. It
+// leaves them as they are.
 func (s *Sampler) Sample(logits []float32, history []int32) int32 {
 	o := &s.opt
 	if n := min(o.RepeatLastN, len(history)); n > 0 && o.RepeatPenalty != 0 && o.RepeatPenalty != 1 {
@@ -154,22 +155,37 @@ func (s *Sampler) softmax(scale float32) {
 }
 
 // keepProbable drops candidates by TopP and MinP. Both keep the first ones of the order by
-// probability, so that only these need to be put in order: they are taken from a heap, to the
-// end of the slice.
+// probability, so they can be applied together, and only these need to be put in order:
+// they are taken from a heap, to the end of the slice.
 func (s *Sampler) keepProbable() {
-	h := s.tokens
+	var top float32
+	for _, c := range s.tokens {
+		top = max(top, c.prob)
+	}
+	// Without those below (1-TopP)/n the others' sum is still above TopP; half of that
+	// leaves room for rounding.
+	least := max(top*s.opt.MinP, (1-s.opt.TopP)/float32(2*len(s.tokens)))
+	h := s.tokens[:0]
+	for _, c := range s.tokens {
+		if c.prob >= least {
+			h = append(h, c)
+		}
+	}
+	s.tokens = h
+	if s.opt.TopP == 1 {
+		return
+	}
 	heapify(h, better)
-	least := h[0].prob * s.opt.MinP
 	first := len(h) // of those kept
-	for sum := 0.0; len(h) > 0 && !(h[0].prob < least); {
+	for sum := 0.0; len(h) > 0; {
 		sum += float64(h[0].prob)
 		first--
 		h[0], h[first] = h[first], h[0]
 		h = h[:first]
-		down(h, 0, better)
-		if s.opt.TopP < 1 && sum >= float64(s.opt.TopP) {
+		if sum >= float64(s.opt.TopP) {
 			break
 		}
+		down(h, 0, better)
 	}
 	s.tokens = append(s.tokens[:0], s.tokens[first:]...)
 }

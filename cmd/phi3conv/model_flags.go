@@ -7,15 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// modelFlags are the flags of commands that run a model; names are llama.cpp's.
-func modelFlags() []cli.Flag {
-	return append([]cli.Flag{
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Value: runtime.DefaultThreads(), Usage: "number of threads"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context in tokens (default: the model's, at most 4096)", DefaultText: "0"},
-	}, computeFlags()...)
-}
-
-// computeFlags are those of modelFlags that say how a model computes.
+// computeFlags say how a model computes; names are llama.cpp's.
 func computeFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: 512, Usage: "tokens that go through the model together"},
@@ -38,21 +30,6 @@ func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
 }
 
 const maxBatch = 16384
-
-// openModel opens a model as modelFlags say, with a progress bar.
-func openModel(c *cli.Context, path string) (*runtime.Model, error) {
-	opt, err := computeOptions(c)
-	if err != nil {
-		return nil, err
-	}
-	if opt.Threads, err = threads(c); err != nil {
-		return nil, err
-	}
-	if n := c.Int("ctx-size"); n < 0 {
-		return nil, usagef("--ctx-size is %d, expected a number of tokens, or 0 for the default", n)
-	}
-	return open(c, path, opt)
-}
 
 // open opens a model with a progress bar.
 func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, error) {

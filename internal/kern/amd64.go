@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 
 func native() []*Set {
 	x := &cpu.X86
-	if !x.HasAVX2 || !x.HasFMA {
+	if !x.HasAVX2 || !x.HasFMA || !x.HasF16C {
 		return nil
 	}
 	s := []*Set{&avx2}

@@ -123,15 +123,18 @@ type Set struct {
 // Vector is the part of a [Set] that works on vectors of activations. Lengths are
 // multiples of 16 unless said otherwise: rows are padded with zeros. A sum over
 // elements is taken in 16 lanes, lane i adding elements i, i+16, i+32… in order;
-// then lanes i and i+8 are added, then i and i+4, i+2, i+1.
+// then lanes i and i+8 are added, then i and i+4, i+2, i+1. Every operation rounds
+// to float32, from the left; only the squares of RMSNorm and the steps inside exp
+// are fused multiply-adds. A NaN or an infinity gives what the formula gives, from every
+// set, but one NaN may differ from another.
 type Vector struct {
-	// RMSNorm sets dst = x·r·w, r = 1/sqrt(Σx²/n + eps), squares being added by
-	// fused multiply-adds. dst may be x.
+	// RMSNorm sets dst = x·r·w, r = 1/sqrt(Σx²/n + eps). dst may be x.
 	RMSNorm func(dst, x, w []float32, n int, eps float32)
 	// Softmax sets x[i] = exp(scale·x[i] - m)/Σ for lo ≤ i < hi, m being the greatest
-	// scale·x[i], and x[i] = 0 for the others. lo < hi.
+	// scale·x[i], and x[i] = 0 for the others. lo < hi. A NaN among the x[i] makes all
+	// of them NaN.
 	Softmax func(x []float32, lo, hi int, scale float32)
-	// SiluMul sets dst = gate/(1 + exp(-gate))·up.
+	// SiluMul sets dst = gate/(1 + exp(-gate))·up. dst may be gate or up.
 	SiluMul func(dst, gate, up []float32)
 	// Rope turns the pairs (x[i], x[i+len(cos)]): first·cos - second·sin and
 	// second·cos + first·sin, each product rounded. len(x) = 2·len(cos), of any length.
@@ -144,7 +147,8 @@ type Vector struct {
 	// Quantize32 encodes len(x)/32 blocks as [A32] records stride bytes apart.
 	Quantize32 func(dst []byte, x []float32, stride int)
 
-	// ToF16 and ToBF16 round to the nearest even. Any length.
+	// ToF16 and ToBF16 round to the nearest even. A NaN keeps its upper bits and
+	// becomes quiet. Any length.
 	ToF16, ToBF16 func(dst []uint16, x []float32)
 	// ExpandF16 converts to float32. Any length.
 	ExpandF16 func(dst []float32, x []uint16)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	var missing []string
-	for _, name := range []string{"avx2", "avx512", "neon"} {
+	for _, name := range []string{"avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"} {
 		if find(name) == nil {
 			missing = append(missing, name)
 		}

@@ -138,7 +138,9 @@ type Product struct {
 const ScratchBytes = 64 << 10
 
 // A256 is the layout of 256 columns of a token's activations: x = d·q.
-// d = max|x|/127; q = x·(127/max|x|) rounded to even, all zero if max|x| is 0.
+// d = max|x|/127; q = x·(127/max|x|) rounded to even. If max|x| is less than 2^-119,
+// so that 127/max|x| might overflow, d and all q are 0; if an x is not finite, d is
+// NaN and all q are 0.
 // Only the layout matters to kernels: records lie A256Bytes apart.
 type A256 struct {
 	Q     [256]int8

@@ -40,8 +40,8 @@ const (
 )
 
 // exp returns e^x within 1 ulp, 0 for x < expLow. With n = round(x/ln 2) and
-// r = x - n·ln 2 it is 2^n·e^r. The first step of r is exact: x and n·ln2High are
-// multiples of the same power of two, at most 24 bits above their difference.
+// r = x - n·ln 2 it is 2^n·e^r. The first step of r is exact: if n is not 0, x and
+// n·ln2High are multiples of 2^-25 and differ by less than ½.
 func exp(x float32) float32 {
 	switch {
 	case x < expLow:

@@ -35,18 +35,18 @@ func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
 	if m.merges, err = newMerges(len(v.Merges)); err != nil {
 		return nil, err
 	}
+	var joined []byte
 	for i, text := range v.Merges {
 		n := 1 + strings.IndexByte(text[1:], ' ') // the vocabulary has checked that there is one
 		left, right := text[:n], text[n+1:]
-		var pair [3]int32
-		for k, token := range []string{left, right, left + right} {
-			id, ok := ids[token]
-			if !ok {
-				return nil, fmt.Errorf("merge %d, %q with %q: there is no token %q", i, left, right, token)
-			}
-			pair[k] = id
+		joined = append(append(joined[:0], left...), right...)
+		a, ok1 := ids[left]
+		b, ok2 := ids[right]
+		c, ok3 := ids[string(joined)]
+		if !ok1 || !ok2 || !ok3 {
+			return nil, fmt.Errorf("merge %d, %q with %q: there is no token for one of them or for both together", i, left, right)
 		}
-		m.merges.add(pair[0], pair[1], pair[2])
+		m.merges.add(a, b, c)
 	}
 	return m, nil
 }

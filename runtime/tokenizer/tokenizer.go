@@ -105,7 +105,23 @@ func fromGGUF(path string) (*vocab.Vocab, error) {
 	if err != nil {
 		return nil, formats.WithPath(err, path)
 	}
+	if v.RStrip == nil && v.Model == vocab.SentencePiece && slices.Contains(v.Tokens, "<|placeholder1|>") {
+		v.RStrip = phi3Strip(v)
+	}
 	return v, nil
+}
+
+// phi3Strip lists the tokens of Phi-3's vocabulary that swallow the white space
+// behind them, for files by writers that have no place to say so.
+func phi3Strip(v *vocab.Vocab) []int {
+	var ids []int
+	for id, text := range v.Tokens {
+		added := v.Types[id] == vocab.Control || v.Types[id] == vocab.UserDefined
+		if added && text != "<s>" && text != "<unk>" && text != "<|endoftext|>" {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // maxVocab bounds ids, which take 20 bits in a table of merges.

@@ -38,9 +38,9 @@ const anyT = 0
 // of chains are what covers the latency of a multiply-add: 4 cycles times one 512-bit
 // or two 256-bit ones in a cycle.
 var (
-	shapesAVX2   = []shape{{4, 1, 1}, {2, 2, 2}, {1, 6, anyT}}
+	shapesAVX2   = []shape{{4, 1, 1}, {2, 3, anyT}, {1, 5, anyT}}
 	shapesAVX512 = []shape{{4, 6, anyT}, {2, 8, anyT}, {1, 8, anyT}}
-	shapesNEON   = []shape{{4, 1, 1}, {2, 1, 1}, {1, 5, anyT}}
+	shapesNEON   = []shape{{4, 1, 1}, {2, 2, 2}, {1, 5, anyT}}
 )
 
 // A weights is a format of panels. A step is what one unit of a panel takes: a column
@@ -106,12 +106,9 @@ func (g *floatGen) function(shapes []shape) {
 	g.p("MOVQ DX, out-16(SP)")
 	g.p("MOVQ %d(AX), DX", prodPanels)
 	g.p("MOVQ DX, left-24(SP)")
-	if g.w == weightsBF16 {
-		g.p("VPCMPEQD Y15, Y15, Y15")
-		g.p("VPSLLD $16, Y15, Y15 // the odd columns")
-		if g.avx512 {
-			g.p("VBROADCASTSS X15, Z31")
-		}
+	if g.w == weightsBF16 && g.avx512 {
+		g.p("VPTERNLOGD $0xff, Z31, Z31, Z31")
+		g.p("VPSLLD $16, Z31, Z31 // the odd columns")
 	}
 	for _, s := range shapes {
 		next := fmt.Sprintf("below%d", s.panels)
@@ -226,60 +223,44 @@ func (g *floatGen) panel(p, off int) string {
 	return fmt.Sprintf("%d(SI)%s", off, []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[p])
 }
 
-// step adds the products of one step to the n tokens' results. Accumulators come first in
-// the registers, then the panels' vectors (one if n is 1), then the broadcast value.
+// step adds the products of one step to the n tokens' results. Registers hold these
+// first, then the tokens' values, then one panel's vector.
 func (g *floatGen) step(panels, parts, n int) {
-	first := panels * parts * n
-	vectors := panels * parts
+	value := panels * parts * n
+	vector := value + n
 	columns := 1
 	if g.w == weightsBF16 {
 		columns = 2
 	}
 	for c := range columns {
-		if n == 1 {
-			b := g.vec(first + 1)
-			g.broadcast(g.token(0, 4*c), b)
-			for v := range vectors {
-				g.load(v/parts, v%parts, c, g.vec(first))
-				g.fma(first+1, first, v)
-			}
-			continue
-		}
-		for v := range vectors {
-			g.load(v/parts, v%parts, c, g.vec(first+v))
-		}
 		for t := range n {
-			g.broadcast(g.token(t, 4*c), g.vec(first+vectors))
-			for v := range vectors {
-				g.fma(first+vectors, first+v, v*n+t)
+			g.p("VBROADCASTSS %s, %s", g.token(t, 4*c), g.vec(value+t))
+		}
+		for v := range panels * parts {
+			g.load(g.panel(v/parts, v%parts*g.w.panelBytes/parts), c, g.vec(vector))
+			for t := range n {
+				g.fma(value+t, vector, v*n+t)
 			}
 		}
 	}
 }
 
-func (g *floatGen) broadcast(addr, d string) { g.p("VBROADCASTSS %s, %s", addr, d) }
-
-// load loads half (or all) of a panel's vector for column c of the step.
-func (g *floatGen) load(panel, half, c int, d string) {
-	switch g.w {
-	case weightsF32:
-		g.p("VMOVUPS %s, %s", g.panel(panel, 32*half), d)
-	case weightsF16:
-		g.p("VCVTPH2PS %s, %s", g.panel(panel, 16*half), d)
-	case weightsDot:
-		g.p("VMOVUPS %s, %s", g.panel(panel, 32*half), d)
-	case weightsBF16:
-		addr := g.panel(panel, 32*half)
-		switch {
-		case g.avx512 && c == 0:
-			g.p("VPSLLD $16, %s, %s", addr, d)
-		case g.avx512:
-			g.p("VPANDD %s, Z31, %s", addr, d)
-		case c == 0:
-			g.p("VMOVDQU %s, %s", addr, d)
+// load loads a register with column c of a step.
+func (g *floatGen) load(addr string, c int, d string) {
+	switch {
+	case g.w == weightsF16:
+		g.p("VCVTPH2PS %s, %s", addr, d)
+	case g.w == weightsBF16 && g.avx512 && c == 0:
+		g.p("VPSLLD $16, %s, %s", addr, d)
+	case g.w == weightsBF16 && g.avx512:
+		g.p("VPANDD %s, Z31, %s", addr, d)
+	default:
+		g.p("VMOVUPS %s, %s", addr, d)
+		if g.w == weightsBF16 {
+			if c == 1 {
+				g.p("VPSRLD $16, %s, %s", d, d)
+			}
 			g.p("VPSLLD $16, %s, %s", d, d)
-		default:
-			g.p("VPAND %s, Y15, %s", addr, d)
 		}
 	}
 }
@@ -297,4 +278,193 @@ func (g *floatGen) fma(a, b, d int) {
 	p2 := 2<<5 | not(b, 4)<<3
 	modrm := 3<<6 | d&7<<3 | a&7
 	g.p("BYTE $0x62; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x52; BYTE $0x%02x // vdpbf16ps zmm%d, zmm%d, zmm%d", p0, p1, p2, modrm, d, b, a)
+}
+
+// floatsNEON writes floatF32, floatF16 and floatBF16.
+//
+// Registers: R0 the argument, R1 the first panel taken together, R2 its results, R3 panels
+// left, R4 PanelBytes, R5 tokens left, R6 the tile's activations, R7 AStride, R8
+// OutStride, R9 Blocks, R10 the tile's results, R11 counts columns, R12… walk over
+// the panels, R19… over the tokens' activations, R24 and R25 over results.
+// V0… are the results, V20… the tokens' values, V25… the panel's vectors, V31 selects
+// the odd columns of BF16.
+func floatsNEON() []byte {
+	g := &floatNEON{isa: isa{name: "NEON"}}
+	for _, g.w = range []weights{weightsF32, weightsF16, weightsBF16} {
+		fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
+		fmt.Fprintf(&g.buf, "TEXT ·%sNEON(SB), NOSPLIT, $0-8\n", g.w.name)
+		g.p("MOVD p+0(FP), R0")
+		g.p("MOVD %d(R0), R1", prodW)
+		g.p("MOVD %d(R0), R2", prodOut)
+		g.p("MOVD %d(R0), R3", prodPanels)
+		g.p("MOVD %d(R0), R4", prodPanelSize)
+		g.p("MOVD %d(R0), R7", prodAStride)
+		g.p("MOVD %d(R0), R8", prodOutStride)
+		g.p("MOVD %d(R0), R9", prodBlocks)
+		if g.w == weightsBF16 {
+			g.p("VMOVI $255, V31.B16")
+			g.p("VSHL $16, V31.S4, V31.S4")
+		}
+		for _, s := range shapesNEON {
+			next := fmt.Sprintf("below%d", s.panels)
+			g.place(fmt.Sprintf("panels%d", s.panels))
+			g.p("CMP $%d, R3", s.panels)
+			g.p("BLT %s", next)
+			g.p("MOVD %d(R0), R5", prodT)
+			if s.maxT != anyT {
+				g.p("CMP $%d, R5", s.maxT)
+				g.p("BGT %s", next)
+			}
+			g.p("MOVD %d(R0), R6", prodA)
+			g.p("MOVD R2, R10")
+			for n := s.tokens; n > 0; n-- {
+				g.tile(s, n)
+			}
+			g.place(fmt.Sprintf("done%d", s.panels))
+			for range s.panels {
+				g.p("ADD R4, R1")
+			}
+			g.p("ADD $%d, R2", 64*s.panels)
+			g.p("SUB $%d, R3", s.panels)
+			g.p("B panels%d", s.panels)
+			g.place(next)
+		}
+		g.p("RET")
+		fmt.Fprintln(&g.buf)
+	}
+	return g.buf.Bytes()
+}
+
+type floatNEON struct {
+	isa
+	w weights
+}
+
+// four names four registers from r on.
+func four(r int) string { return fmt.Sprintf("[V%d.S4, V%d.S4, V%d.S4, V%d.S4]", r, r+1, r+2, r+3) }
+
+// tile writes the tile of n tokens: a loop over tiles if n is the shape's, else what
+// takes the last n tokens.
+func (g *floatNEON) tile(s shape, n int) {
+	acc := func(panel, t int) int { return 4 * (n*panel + t) } // the first of 4
+	label := fmt.Sprintf("p%dt%d", s.panels, n)
+	g.place(label)
+	g.p("CMP $%d, R5", n)
+	other := fmt.Sprintf("p%dt%d", s.panels, n-1)
+	if n == 1 {
+		other = fmt.Sprintf("done%d", s.panels)
+	}
+	g.p("BLT %s", other)
+	g.p("MOVD R1, R12")
+	for i := 1; i < s.panels; i++ {
+		g.p("ADD R4, R%d, R%d", 11+i, 12+i)
+	}
+	for t := range n {
+		g.p("MOVD R6, R%d", 19+t)
+		g.p("ADD R7, R6")
+	}
+	for r := range acc(s.panels, 0) {
+		g.p("VEOR V%d.B16, V%d.B16, V%d.B16", r, r, r)
+	}
+	g.p("MOVD %d(R0), R11", prodAdd)
+	g.p("CBZ R11, %sstart", label)
+	g.p("MOVD R10, R25")
+	for t := range n {
+		g.p("MOVD R25, R24")
+		for panel := range s.panels {
+			g.p("VLD1.P 64(R24), %s", four(acc(panel, t)))
+		}
+		g.p("ADD R8, R25")
+	}
+
+	g.place(label + "start")
+	g.p("LSR $2, R9, R11")
+	g.p("CBZ R11, %srest", label)
+	g.place(label + "loop")
+	for t := range n {
+		g.p("VLD1.P 16(R%d), [V%d.S4]", 19+t, 20+t)
+	}
+	for c := 0; c < 4; c += g.columns() {
+		g.step(s.panels, n, c)
+	}
+	g.p("SUBS $1, R11, R11")
+	g.p("BNE %sloop", label)
+
+	g.place(label + "rest") // 1 to 3 columns
+	g.p("ANDS $3, R9, R11")
+	g.p("BEQ %sstore", label)
+	g.place(label + "last")
+	for t := range n {
+		if g.columns() == 1 {
+			g.p("FMOVS.P 4(R%d), F%d", 19+t, 20+t)
+		} else {
+			g.p("FMOVD.P 8(R%d), F%d", 19+t, 20+t)
+		}
+	}
+	g.step(s.panels, n, 0)
+	g.p("SUBS $%d, R11, R11", g.columns())
+	g.p("BNE %slast", label)
+
+	g.place(label + "store")
+	for t := range n {
+		g.p("MOVD R10, R24")
+		for panel := range s.panels {
+			g.p("VST1.P %s, 64(R24)", four(acc(panel, t)))
+		}
+		g.p("ADD R8, R10")
+	}
+	g.p("SUB $%d, R5", n)
+	g.p("B %s", label)
+}
+
+// columns returns the number of columns in a step.
+func (g *floatNEON) columns() int { return g.w.activationBytes / 4 }
+
+// step adds the products of one step; the tokens' values are in lane c, of BF16's odd
+// column in the next.
+func (g *floatNEON) step(panels, n, c int) {
+	const values, vectors, spare, odd = 20, 25, 29, 31
+	for panel := range panels {
+		multiply := func(quarter, vector, lane int) {
+			for t := range n {
+				g.fmla(4*(n*panel+t)+quarter, vector, values+t, lane)
+			}
+		}
+		switch g.w {
+		case weightsF32:
+			g.p("VLD1.P 64(R%d), %s", 12+panel, four(vectors))
+			for q := range 4 {
+				multiply(q, vectors+q, c)
+			}
+		case weightsF16:
+			g.p("VLD1.P 32(R%d), [V%d.H8, V%d.H8]", 12+panel, vectors, vectors+1)
+			for q := range 4 {
+				from, to := vectors+q/2, vectors+2+q
+				if q%2 == 0 {
+					g.word(0x0e217800|uint32(from)<<5|uint32(to), fmt.Sprintf("fcvtl v%d.4s, v%d.4h", to, from))
+				} else {
+					g.word(0x4e217800|uint32(from)<<5|uint32(to), fmt.Sprintf("fcvtl2 v%d.4s, v%d.8h", to, from))
+				}
+			}
+			for q := range 4 {
+				multiply(q, vectors+2+q, c)
+			}
+		case weightsBF16:
+			g.p("VLD1.P 64(R%d), %s", 12+panel, four(vectors))
+			for q := range 4 {
+				g.p("VSHL $16, V%d.S4, V%d.S4", vectors+q, spare+q%2)
+				multiply(q, spare+q%2, c)
+			}
+			for q := range 4 {
+				g.p("VAND V%d.B16, V%d.B16, V%d.B16", odd, vectors+q, vectors+q)
+				multiply(q, vectors+q, c+1)
+			}
+		}
+	}
+}
+
+// fmla adds n·m[lane] to d.
+func (g *floatNEON) fmla(d, n, m, lane int) {
+	g.word(0x4f801000|uint32(lane&1)<<21|uint32(m)<<16|uint32(lane>>1)<<11|uint32(n)<<5|uint32(d),
+		fmt.Sprintf("fmla v%d.4s, v%d.4s, v%d.s[%d]", d, n, m, lane))
 }

@@ -27,7 +27,7 @@ func interleaves(a *isa) []byte {
 
 // SI, R10, R11, R12: rows 0, 4, 8, 12 at the step; DI: the panel there. R8, R9:
 // bytes of 1 and 3 rows. BX: units of a run; CX: units left after the step;
-// R13: blocks left. AX, DX: bytes from a run's end to the next run in a row and in
+// R13: blocks left; R14: scratch. AX, DX: bytes from a run's end to the next run in a row and in
 // the panel.
 func (a *isa) interleaveAVX2(size int) {
 	units := 16 / size // of a step

@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math"
-	"strings"
 )
 
 // The AVX-512 VNNI kernels of the products with quantized weights.
@@ -14,29 +14,30 @@ import (
 // adds the products to the row's int32. One of them starts every cycle on Zen 4, as
 // does any other multiplication; the kernels below are bound by their number.
 //
-// Up to three tokens take the direct way, once for each: codes are unpacked in
+// Up to three tokens take the direct way, one after the other: codes are unpacked in
 // registers and used at once. More tokens take the way through Product.Scratch:
 // a super-block, or up to 8 blocks of 32, is unpacked there and multiplied with
-// all tokens, eight at a time, then four, then single ones. Results wait in Out from a
-// super-block to the next. The part after unpacking is one subroutine for each family.
+// all tokens, eight, four, two or one at a time. Results wait in Out from a
+// super-block to the next. What follows the unpacking is one subroutine for each family.
 //
 // Both ways unpack by the same recipe, which a vnniFormat gives.
 //
 // Registers of the direct way, and of unpacking:
 //
-//	DI weights, at the block    SI activations, at the record    R8 Scratch
-//	R9, R10 AStride, OutStride  BX Out  CX blocks left  DX tokens left  R13 activations, at the first record
-//	Z0…Z5 codes being unpacked  Z6, Z7 scratch  Z8…Z15 for the recipe  Z16…Z19 sums of groups
-//	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, later d and m  Z26 the result
-//	Z27…Z29 scratch  Z30 table of IQ4  Z31 0x0f in every byte
+//	AX Product  DI weights, at the block  R8 Scratch  CX blocks left  R9 AStride  R10 OutStride
+//	SI activations, at the record  R13 the same, at the first record  BX Out  DX tokens left
+//	Z0…Z5 codes  Z6, Z7, Z27 free  Z8…Z15 more bits of codes  Z16…Z19 minima, then sums of groups
+//	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, then d and m  Z26 the result
+//	Z28…Z30 constants of the format  Z31 0x0f in every byte
 //
-// Nothing but a prefetch touches memory outside the operands.
+// Nothing but a prefetch touches memory outside of the operands.
 type vnni struct {
 	buf       bytes.Buffer
 	labels    int
 	constants bytes.Buffer
 	offsets   map[string]int
-	code      int // the last of Z0…Z5 that was given out
+	held      map[string]string // registers that hold constants
+	code      int               // the last of Z0…Z5 that was given out
 }
 
 // vnniFormat is the recipe for a format. Units are numbered as in kern.Layouts;
@@ -45,6 +46,12 @@ type vnniFormat struct {
 	name              string
 	head, quads, tail int // kern.Layouts
 	groups            int // in a super-block; 0 for blocks of 32
+
+	// constants are the patterns that Z28… hold, see [vnni.vector].
+	constants [][]byte
+	// ahead is the distance of prefetches in the direct way, in bytes. Where it is 0
+	// the hardware finds the stream without.
+	ahead int
 
 	// codes unpacks a block's codes. It calls emit with the first of four columns
 	// and the register that holds their codes, group after group; up to four groups
@@ -59,8 +66,8 @@ type vnniFormat struct {
 	scales func(a *vnni, f *vnniFormat)
 	scale  func(g int) (z, i int)
 	bias   int
-	// mins sets Z6, Z7, Z28 and Z29 to the minima, four groups in each. Where it is nil the
-	// minima are the scales.
+	// mins sets Z16… to the minima, a byte for each group in order. Where it is nil they
+	// are the scales.
 	mins func(a *vnni, f *vnniFormat)
 }
 
@@ -75,9 +82,6 @@ const (
 
 	sScales, sMins, sD, sM = 4096, 5120, 5632, 5696
 	sD32, sM32             = 4096, 4608
-
-	// decodeAhead is the distance of prefetches in the direct way, in bytes.
-	decodeAhead = 2048
 )
 
 func productsVNNI() []byte {
@@ -108,33 +112,48 @@ func (a *vnni) begin(name, frame, doc string) {
 
 func (a *vnni) zero(z int) { a.p("VPXORD Z%d, Z%d, Z%d", z, z, z) }
 
-// constant returns the operand that addresses 64 bytes: pattern, repeated.
-func (a *vnni) constant(pattern ...byte) string {
+// vector returns the operand that holds pattern, of 4 or 16 bytes, repeated.
+func (a *vnni) vector(pattern ...byte) string {
+	for len(pattern) < 64 {
+		pattern = append(pattern, pattern...)
+	}
 	key := string(pattern)
+	if z, ok := a.held[key]; ok {
+		return z
+	}
 	at, ok := a.offsets[key]
 	if !ok {
 		at = 64 * len(a.offsets)
 		a.offsets[key] = at
-		var all []byte
-		for len(all) < 64 {
-			all = append(all, pattern...)
-		}
 		for i := 0; i < 64; i += 8 {
-			var v uint64
-			for j, b := range all[i : i+8] {
-				v |= uint64(b) << (8 * j)
-			}
-			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i, v)
+			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i, binary.LittleEndian.Uint64(pattern[i:]))
 		}
 	}
 	return fmt.Sprintf("vnniConstants<>+%d(SB)", at)
 }
 
-// bytes, words, dwords return operands with every element the same.
-func (a *vnni) bytes(v byte) string { return a.constant(v, v, v, v) }
-func (a *vnni) words(v int) string  { return a.constant(byte(v), byte(v>>8), byte(v), byte(v>>8)) }
-func (a *vnni) dwords(v uint32) string {
-	return a.constant(byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+// bytes returns the operand with every byte v.
+func (a *vnni) bytes(v byte) string { return a.vector(v, v, v, v) }
+
+// dwords returns an operand with every dword v, and the suffix that it asks of an instruction.
+func (a *vnni) dwords(v uint32) (suffix, operand string) {
+	operand = a.vector(byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+	if operand[0] != 'Z' {
+		suffix = ".BCST"
+	}
+	return suffix, operand
+}
+
+// and sets d to z and mask, byte by byte.
+func (a *vnni) and(mask byte, z, d int) {
+	suffix, operand := a.dwords(uint32(mask) * 0x01010101)
+	a.p("VPANDD%s %s, Z%d, Z%d", suffix, operand, z, d)
+}
+
+// xor sets d to z with the bits of v turned.
+func (a *vnni) xor(v uint32, z, d int) {
+	suffix, operand := a.dwords(v)
+	a.p("VPXORD%s %s, Z%d, Z%d", suffix, operand, z, d)
 }
 
 // pick returns the operand by which VPSHUFB makes the four bytes of every dword from
@@ -150,14 +169,8 @@ func (a *vnni) pick(i0, i1, i2, i3 int) string {
 			}
 		}
 	}
-	return a.constant(pattern...)
+	return a.vector(pattern...)
 }
-
-// Truth tables of VPTERNLOGD with operands c, b, a: a is also the result.
-const (
-	orAnd = 0xf8 // a | b&c
-	andOr = 0xec // a&c | b
-)
 
 // next returns a register for codes.
 func (a *vnni) next() int {
@@ -172,10 +185,15 @@ func (a *vnni) load(off, z int) { a.p("VMOVDQU32 %d(DI), Z%d", off, z) }
 func (a *vnni) nibbles(off int) (lo, hi int) {
 	lo, hi = a.next(), a.next()
 	a.load(off, hi)
-	a.p("VPANDD Z%d, Z31, Z%d", hi, lo)
-	a.p("VPSRLD $4, Z%d, Z%d", hi, hi)
-	a.p("VPANDD Z%d, Z31, Z%d", hi, hi)
+	a.and(15, hi, lo)
+	a.high(hi, hi)
 	return lo, hi
+}
+
+// high sets d to the high nibbles of z's bytes.
+func (a *vnni) high(z, d int) {
+	a.shift(-4, z, d)
+	a.and(15, d, d)
 }
 
 // shift sets d to the dwords of z shifted left by n bits, right where n < 0.
@@ -188,13 +206,15 @@ func (a *vnni) shift(n, z, d int) {
 	}
 }
 
-// insert sets d |= (z shifted by n as in shift) & mask; t is scratch.
+// insert sets d |= (z shifted by n as in shift) & mask; t is free.
 func (a *vnni) insert(d, n, z int, mask byte, t int) {
 	if n != 0 {
 		a.shift(n, z, t)
 		z = t
 	}
-	a.p("VPTERNLOGD $%#x, %s, Z%d, Z%d", orAnd, a.bytes(mask), z, d)
+	const orAnd = 0xf8 // the truth table of d | z&mask
+	suffix, operand := a.dwords(uint32(mask) * 0x01010101)
+	a.p("VPTERNLOGD%s $%#x, %s, Z%d, Z%d", suffix, orAnd, operand, z, d)
 }
 
 // f16 sets z to the 16 float16 at DI+off.
@@ -220,14 +240,17 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("MOVQ %d(AX), CX", pBlocks)
 	a.p("MOVQ %d(AX), R10", pOutStride)
 	a.p("MOVQ %d(AX), R9", pAStride)
-	a.p("VMOVDQU32 %s, Z31", a.bytes(0x0f))
-	if strings.HasPrefix(f.name, "IQ4") {
-		table := make([]byte, 16)
-		for i, v := range iq4Values {
-			table[i] = byte(v + 128)
+	a.held = nil
+	held := map[string]string{}
+	for i, c := range append([][]byte{bytes4(15)}, f.constants...) {
+		z := fmt.Sprintf("Z%d", []int{31, 28, 29, 30}[i])
+		a.p("VMOVDQU32 %s, %s", a.vector(c...), z)
+		for len(c) < 64 {
+			c = append(c, c...)
 		}
-		a.p("VMOVDQU32 %s, Z30", a.constant(table...))
+		held[string(c)] = z
 	}
+	a.held = held
 	many := a.label()
 	a.p("CMPQ DX, $4")
 	a.p("JGE %s", many)
@@ -239,9 +262,6 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("MOVQ %d(AX), CX", pBlocks)
 	a.zero(26)
 	a.place(block)
-	for off := 0; off < f.bytes(); off += 64 {
-		a.p("PREFETCHT0 %d(DI)", decodeAhead+off)
-	}
 	record := a32Bytes
 	if f.groups > 0 {
 		a.direct256(f)
@@ -284,7 +304,8 @@ func (a *vnni) scaleOf(f *vnniFormat, g, z int) {
 	from, i := f.scale(g)
 	a.p("VPSHUFB %s, Z%d, Z%d", a.pick(i, -1, -1, -1), from, z)
 	if f.bias != 0 {
-		a.p("VPSUBD %s, Z%d, Z%d", a.dwords(uint32(f.bias)), z, z)
+		suffix, operand := a.dwords(uint32(f.bias))
+		a.p("VPSUBD%s %s, Z%d, Z%d", suffix, operand, z, z)
 	}
 }
 
@@ -295,7 +316,7 @@ func (a *vnni) eachMins(f *vnniFormat, emit func(i, z int)) {
 		f.mins(a, f)
 		for i := range f.groups / 2 {
 			k := i % 2 * 2
-			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k, -1, k+1, -1), []int{6, 7, 28, 29}[i/2])
+			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k, -1, k+1, -1), 16+i/2)
 			emit(i, 27)
 		}
 		return
@@ -307,10 +328,10 @@ func (a *vnni) eachMins(f *vnniFormat, emit func(i, z int)) {
 			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k0, -1, k1, -1), z0)
 		} else {
 			a.p("VPSHUFB %s, Z%d, Z27", a.pick(k0, -1, -1, -1), z0)
-			a.p("VPSHUFB %s, Z%d, Z28", a.pick(-1, -1, k1, -1), z1)
-			a.p("VPORD Z27, Z28, Z27")
+			a.p("VPSHUFB %s, Z%d, Z6", a.pick(-1, -1, k1, -1), z1)
+			a.p("VPORD Z6, Z27, Z27")
 		}
-		a.p("VPSUBW %s, Z27, Z27", a.words(f.bias))
+		a.p("VPSUBW %s, Z27, Z27", a.vector(byte(f.bias), 0, byte(f.bias), 0))
 		emit(i, 27)
 	}
 }
@@ -333,9 +354,9 @@ func (a *vnni) direct256(f *vnniFormat) {
 	})
 	a.zero(isum)
 	size := 256 / f.groups
-	done := map[int]int{}  // columns of a group that have been added
-	sumOf := map[int]int{} // its register
-	var free = []int{16, 17, 18, 19}
+	done, sumOf := map[int]int{}, map[int]int{} // of a group: columns so far, register
+	free := []int{16, 17, 18, 19}
+	prefetched := 0
 	f.codes(a, f, func(col, z int) {
 		g := col / size
 		if done[g] == 0 {
@@ -349,6 +370,10 @@ func (a *vnni) direct256(f *vnniFormat) {
 			a.p("VPMULLD Z6, Z%d, Z%d", s, s)
 			a.p("VPADDD Z%d, Z%d, Z%d", s, isum, isum)
 			free = append(free, s)
+		}
+		if f.ahead > 0 && prefetched < f.bytes() {
+			a.p("PREFETCHT1 %d(DI)", f.ahead+prefetched)
+			prefetched += 64
 		}
 	})
 	a.p("VCVTDQ2PS Z%d, Z6", isum)
@@ -443,40 +468,36 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("JNZ %s", chunk)
 }
 
-// rounds writes the loops over DX tokens: tile for eight of them, for four, for one.
+// rounds writes the loop over DX tokens: tile for eight of them, then for four, two
+// and one.
 func (a *vnni) rounds(record int, tile func(n int)) {
-	for _, n := range []int{8, 4, 1} {
-		again, done := a.label(), a.label()
-		a.p("SUBQ $%d, DX", n)
-		a.p("JLT %s", done)
-		a.place(again)
+	again, rest := a.label(), a.label()
+	a.p("SUBQ $8, DX")
+	a.p("JLT %s", rest)
+	a.place(again)
+	tile(8)
+	a.p("ADDQ $%d, SI", 8*record)
+	a.p("LEAQ (BX)(R10*8), BX")
+	a.p("SUBQ $8, DX")
+	a.p("JGE %s", again)
+	a.place(rest) // the low bits of DX are right
+	for n := 4; n > 0; n /= 2 {
+		skip := a.label()
+		a.p("TESTQ $%d, DX", n)
+		a.p("JZ %s", skip)
 		tile(n)
 		a.p("ADDQ $%d, SI", n*record)
-		switch n {
-		case 8:
-			a.p("LEAQ (BX)(R10*8), BX")
-		case 4:
-			a.p("LEAQ (BX)(R10*4), BX")
-		case 1:
-			a.p("ADDQ R10, BX")
-		}
-		a.p("SUBQ $%d, DX", n)
-		a.p("JGE %s", again)
-		a.place(done)
-		if n > 1 {
-			a.p("ADDQ $%d, DX", n)
-		}
+		a.p("LEAQ (BX)(R10*%d), BX", n)
+		a.place(skip)
 	}
 	a.p("RET")
 	fmt.Fprintln(&a.buf)
 }
 
-// out sets AX and R11 so that outAt(t) addresses the results of the tile's tokens.
+// out sets AX and R11 so that outAt(t) addresses the results of the tile's token t.
 func (a *vnni) out(n int) {
-	if n > 1 {
+	if n > 2 {
 		a.p("LEAQ (R10)(R10*2), AX")
-	}
-	if n > 4 {
 		a.p("LEAQ (BX)(R10*4), R11")
 	}
 }
@@ -511,12 +532,14 @@ func (a *vnni) tiles256(groups int) {
 		for i := range per {
 			a.p("VMOVDQU64 %d(R8)(R12*%d), Z%d", sScales+64*i, per, 24+i)
 		}
-		for t := range n {
-			for i := range 8 {
+		for i := range 8 {
+			for t := range n {
 				if i%(8/per) == 0 {
 					a.zero(s + t)
 				}
 				a.p("VPDPBUSD.BCST %d(R11), Z%d, Z%d", a256Bytes*t+4*i, i, s+t)
+			}
+			for t := range n {
 				if (i+1)%(8/per) == 0 {
 					a.p("VPMULLD Z%d, Z%d, Z%d", 24+i*per/8, s+t, s+t)
 					a.p("VPADDD Z%d, Z%d, Z%d", s+t, acc+t, acc+t)
@@ -570,9 +593,13 @@ func (a *vnni) tiles32() {
 		a.p("VMOVUPS %d(R8)(AX*1), Z25", sM32)
 		for t := range n {
 			a.zero(s + t)
-			for i := range 8 {
+		}
+		for i := range 8 {
+			for t := range n {
 				a.p("VPDPBUSD.BCST %d(R11), Z%d, Z%d", a32Bytes*t+4*i, i, s+t)
 			}
+		}
+		for t := range n {
 			a.p("VMULPS.BCST %d(R11), Z24, Z26", a32Bytes*t+a32D)
 			a.p("VCVTDQ2PS Z%d, Z%d", s+t, s+t)
 			a.p("VFMADD231PS Z%d, Z26, Z%d", s+t, acc+t)
@@ -589,34 +616,36 @@ func (a *vnni) tiles32() {
 	})
 }
 
-// iq4Values is kern.IQ4Values.
-var iq4Values = [16]int{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
+// iq4Codes are kern.IQ4Values plus 128.
+var iq4Codes = []byte{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241}
+
+func bytes4(v byte) []byte { return []byte{v, v, v, v} }
 
 var vnniFormats = []vnniFormat{
 	{name: "Q4_0", head: 1, quads: 4, factors: offset32(-8), codes: codes32(0, nil)},
 	{name: "Q4_1", head: 2, quads: 4, factors: minimum32, codes: codes32(0, nil)},
-	{name: "Q5_0", head: 1, quads: 5, factors: offset32(-16), codes: codes32(1, fifthBits32)},
-	{name: "Q5_1", head: 2, quads: 5, factors: minimum32, codes: codes32(1, fifthBits32)},
-	{name: "Q8_0", head: 1, quads: 8, factors: offset32(-128), codes: codesQ8_0},
-	{name: "IQ4_NL", head: 1, quads: 4, factors: offset32(-128), codes: codes32(0, lookUp)},
+	{name: "Q5_0", head: 1, quads: 5, factors: offset32(-16), codes: codes32(1, fifthBit), constants: fifthBitConstants},
+	{name: "Q5_1", head: 2, quads: 5, factors: minimum32, codes: codes32(1, fifthBit), constants: fifthBitConstants},
+	{name: "Q8_0", head: 1, quads: 8, factors: offset32(-128), codes: codesQ8_0, constants: [][]byte{bytes4(128)}},
+	{name: "IQ4_NL", head: 1, quads: 4, factors: offset32(-128), codes: codes32(0, lookUp), constants: [][]byte{iq4Codes}},
 
-	{name: "Q2_K", quads: 20, tail: 2, groups: 16, codes: codesQ2_K,
+	{name: "Q2_K", quads: 20, tail: 2, groups: 16, codes: codesQ2_K, constants: [][]byte{bytes4(3)},
 		factors: func(a *vnni, f *vnniFormat) { a.minimum(f.tailAt(0), f.tailAt(1)) },
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
-				a.p("VPANDD %d(DI), Z31, Z%d", f.at(j), 20+j)
+				a.load(f.at(j), 20+j)
+				a.and(15, 20+j, 20+j)
 			}
 		},
 		scale: inOrder,
 		mins: func(a *vnni, f *vnniFormat) {
-			for j, z := range []int{6, 7, 28, 29} {
-				a.load(f.at(j), z)
-				a.shift(-4, z, z)
-				a.p("VPANDD Z%d, Z31, Z%d", z, z)
+			for j := range 4 {
+				a.load(f.at(j), 16+j)
+				a.high(16+j, 16+j)
 			}
 		}},
 	{name: "Q3_K", quads: 27, tail: 1, groups: 16, codes: codesQ3_K, factors: offsetTail(-4),
-		scales: scalesQ3_K, scale: inOrder, bias: 32},
+		scales: scalesQ3_K, scale: inOrder, bias: 32, constants: [][]byte{bytes4(3), bytes4(4)}},
 	{name: "Q4_K", head: 2, quads: 35, groups: 8, factors: minimumHead,
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			for u := range 32 {
@@ -627,17 +656,17 @@ var vnniFormats = []vnniFormat{
 			}
 		},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
-	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead,
+	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead, constants: [][]byte{bytes4(16)},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
-	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
+	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32), constants: [][]byte{bytes4(0x30)}, ahead: 10080,
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
 				a.load(f.at(48+j), 20+j)
-				a.p("VPXORD %s, Z%d, Z%d", a.bytes(128), 20+j, 20+j)
+				a.xor(0x80808080, 20+j, 20+j)
 			}
 		},
 		scale: inOrder, bias: 128},
-	{name: "IQ4_XS", head: 2, quads: 33, groups: 8,
+	{name: "IQ4_XS", head: 2, quads: 33, groups: 8, constants: [][]byte{iq4Codes},
 		factors: func(a *vnni, f *vnniFormat) { a.offset(0, -128) },
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			for g := range 8 {
@@ -654,13 +683,14 @@ func inOrder(g int) (z, i int) { return 20 + g/4, g % 4 }
 func (a *vnni) minimum(d, m int) {
 	a.f16(d, 24)
 	a.f16(m, 25)
-	a.p("VPXORD %s, Z25, Z25", a.dwords(1<<31))
+	a.xor(1<<31, 25, 25)
 }
 
 // offset sets d to the float16 at off and m to factor·d.
 func (a *vnni) offset(off int, factor float32) {
 	a.f16(off, 24)
-	a.p("VMULPS %s, Z24, Z25", a.dwords(math.Float32bits(factor)))
+	suffix, operand := a.dwords(math.Float32bits(factor))
+	a.p("VMULPS%s %s, Z24, Z25", suffix, operand)
 }
 
 func minimumHead(a *vnni, _ *vnniFormat) { a.minimum(0, 32) }
@@ -703,8 +733,8 @@ func codes32(first int, more func(a *vnni, col, z int)) func(*vnni, *vnniFormat,
 	}
 }
 
-// lookUp turns indices into the values of IQ4 plus 128.
-func lookUp(a *vnni, _, z int) { a.p("VPSHUFB Z%d, Z30, Z%d", z, z) }
+// lookUp turns indices into the values of IQ4 plus 128; Z28 is the table.
+func lookUp(a *vnni, _, z int) { a.p("VPSHUFB Z%d, Z28, Z%d", z, z) }
 
 // spreadFifthBits sets Z8…Z11 to the bytes of the unit at off, each four times.
 func (a *vnni) spreadFifthBits(off int) {
@@ -714,18 +744,20 @@ func (a *vnni) spreadFifthBits(off int) {
 	}
 }
 
-// fifthBits32 adds 16 to the codes whose bit is set.
-func fifthBits32(a *vnni, col, z int) {
-	bits := byte(1) << (col % 8)
-	a.p("VPTESTMB %s, Z%d, K1", a.constant(bits, bits<<1, bits<<2, bits<<3), 8+col/8)
+// fifthBit adds 16 to the codes whose bit is set.
+func fifthBit(a *vnni, col, z int) {
+	bits := fifthBitConstants[col%8/4]
+	a.p("VPTESTMB %s, Z%d, K1", a.vector(bits...), 8+col/8)
 	a.p("VPADDB %s, Z%d, K1, Z%d", a.bytes(16), z, z)
 }
+
+var fifthBitConstants = [][]byte{{1, 2, 4, 8}, {16, 32, 64, 128}, bytes4(16)}
 
 func codesQ8_0(a *vnni, f *vnniFormat, emit func(col, z int)) {
 	for u := range 8 {
 		z := a.next()
 		a.load(f.at(u), z)
-		a.p("VPXORD %s, Z%d, Z%d", a.bytes(128), z, z)
+		a.xor(0x80808080, z, z)
 		emit(4*u, z)
 	}
 }
@@ -734,19 +766,19 @@ func codesQ8_0(a *vnni, f *vnniFormat, emit func(col, z int)) {
 // nibbles of the third and the top bits of the first.
 func scalesQ4_K(a *vnni, f *vnniFormat) {
 	a.load(f.at(0), 6)
-	a.p("VPANDD %s, Z6, Z20", a.bytes(0x3f))
-	a.p("VPANDD %d(DI), Z31, Z21", f.at(2))
+	a.load(f.at(2), 7)
+	a.and(0x3f, 6, 20)
+	a.and(15, 7, 21)
 	a.insert(21, -2, 6, 0x30, 6)
 }
 
 // minsQ4_K: the same with the second unit and the high nibbles.
 func minsQ4_K(a *vnni, f *vnniFormat) {
-	a.load(f.at(1), 28)
-	a.p("VPANDD %s, Z28, Z6", a.bytes(0x3f))
+	a.load(f.at(1), 6)
 	a.load(f.at(2), 7)
-	a.shift(-4, 7, 7)
-	a.p("VPANDD Z7, Z31, Z7")
-	a.insert(7, -2, 28, 0x30, 28)
+	a.and(0x3f, 6, 16)
+	a.high(7, 17)
+	a.insert(17, -2, 6, 0x30, 6)
 }
 
 // codesQ5_K: the fifth bit of group g's column i is bit g of byte i of the units 3…10.
@@ -784,7 +816,7 @@ func (a *vnni) pairs(n, v, z int) {
 		a.shift(n, v, z)
 		v = z
 	}
-	a.p("VPANDD %s, Z%d, Z%d", a.bytes(3), v, z)
+	a.and(3, v, z)
 }
 
 // codesQ3_K: the third bit of column i is bit i/32 of byte i%32 of the first 8 units.
@@ -808,12 +840,11 @@ func codesQ3_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
 func scalesQ3_K(a *vnni, f *vnniFormat) {
 	a.load(f.at(26), 6)
 	for j := range 4 {
+		a.load(f.at(24+j%2), 20+j)
 		if j < 2 {
-			a.p("VPANDD %d(DI), Z31, Z%d", f.at(24+j), 20+j)
+			a.and(15, 20+j, 20+j)
 		} else {
-			a.load(f.at(24+j-2), 20+j)
-			a.shift(-4, 20+j, 20+j)
-			a.p("VPANDD Z%d, Z31, Z%d", 20+j, 20+j)
+			a.high(20+j, 20+j)
 		}
 		a.insert(20+j, 4-2*j, 6, 0x30, 7)
 	}
@@ -821,14 +852,17 @@ func scalesQ3_K(a *vnni, f *vnniFormat) {
 
 // codesQ6_K: byte i of a half's 64 bytes has the low bits of columns i and i+64.
 func codesQ6_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
-	for u := range 16 {
-		h, v := u/8, u%8
-		a.load(f.at(32+u), 7)
-		lo0, hi0 := a.nibbles(f.at(16*h + v))
-		lo1, hi1 := a.nibbles(f.at(16*h + 8 + v))
-		for j, z := range []int{lo0, lo1, hi0, hi1} {
-			a.insert(z, 4-2*j, 7, 0x30, 27)
-			emit(128*h+32*j+4*v, z)
+	for u := range 32 {
+		if u%16 == 0 {
+			for v := range 8 {
+				a.load(f.at(32+u/2+v), 8+v)
+			}
+		}
+		lo, hi := a.nibbles(f.at(u))
+		for half, z := range []int{lo, hi} {
+			j := 2*half + u%16/8
+			a.insert(z, 4-2*j, 8+u%8, 0x30, 27)
+			emit(u/16*128+32*j+4*(u%8), z)
 		}
 	}
 }
@@ -837,16 +871,16 @@ func codesQ6_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
 // pairs of the 16 bits of the second head unit, four bits of which go to each byte.
 func scalesIQ4_XS(a *vnni, f *vnniFormat) {
 	a.load(f.at(0), 21)
-	a.p("VPANDD Z21, Z31, Z20")
-	a.shift(-4, 21, 21)
-	a.p("VPANDD Z21, Z31, Z21")
+	a.and(15, 21, 20)
+	a.high(21, 21)
 	a.p("VPMOVZXWD 32(DI), Z6")
 	a.shift(8, 6, 7)
 	a.p("VPORD Z6, Z7, Z6")
-	a.p("VPANDD %s, Z6, Z6", a.dwords(0x00ff00ff))
+	suffix, operand := a.dwords(0x00ff00ff)
+	a.p("VPANDD%s %s, Z6, Z6", suffix, operand)
 	a.shift(4, 6, 7)
 	a.p("VPORD Z6, Z7, Z6")
-	a.p("VPANDD Z6, Z31, Z6")
+	a.and(15, 6, 6)
 	a.insert(20, 4, 6, 0x30, 7)
 	a.insert(21, 2, 6, 0x30, 7)
 }

@@ -1,0 +1,27 @@
+package rss
+
+import (
+	"runtime"
+	"testing"
+)
+
+func TestPeak(t *testing.T) {
+	grow := func() {
+		b := make([]byte, 64<<20)
+		for i := 0; i < len(b); i += 4096 {
+			b[i] = 1
+		}
+		runtime.KeepAlive(b)
+	}
+	if p := Peak(); p < 1<<20 || p > 1<<40 {
+		t.Fatalf("a peak of %d bytes", p)
+	}
+	grow()
+	high := Peak()
+	if high < 64<<20 {
+		t.Errorf("%d bytes after writing 64 MiB", high)
+	}
+	if runtime.GOOS == "linux" && !Reset() {
+		t.Error("cannot be reset")
+	}
+}

@@ -1,0 +1,254 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+)
+
+// convertTo writes model as a GGUF file of one type and returns its path.
+func convertTo(t testing.TB, model string, ft quant.FileType) string {
+	t.Helper()
+	m, err := source.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	p, err := convert.NewPlan(m, convert.Options{Policy: quant.Policy{FileType: ft, Pure: true}, AllowRequantize: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "model.gguf")
+	if err := p.Run(context.Background(), out, convert.Limits{Threads: 2, Memory: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// evalTokens returns the first n tokens of a text that the tiny model was not trained on.
+func evalTokens(t testing.TB, dir string, n int) []int32 {
+	t.Helper()
+	tok, err := tokenizer.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join("..", "testdata", "tiny-phi3-eval.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok.Encode(string(text[:8*n]), tokenizer.EncodeOptions{AddSpecial: true})[:n]
+}
+
+// Each type: in float32 mode a file has the very logits of the weights that it stands
+// for; the fast mode is near them, with the same bits from every set, thread count, split and way of loading.
+func TestTypes(t *testing.T) {
+	dir := tinyPhi3(t)
+	tokens := evalTokens(t, dir, 48)
+	defer func() { _ = kern.SelectFromEnv() }()
+	for _, ft := range []quant.FileType{
+		quant.AllF32, quant.MostlyF16, quant.MostlyBF16, quant.MostlyQ4_0, quant.MostlyQ4_1, quant.MostlyQ5_0, quant.MostlyQ5_1, quant.MostlyQ8_0,
+		quant.MostlyQ2_K, quant.MostlyQ3_K_S, quant.MostlyQ4_K_S, quant.MostlyQ5_K_S, quant.MostlyQ6_K, quant.MostlyIQ4_NL, quant.MostlyIQ4_XS,
+	} {
+		t.Run(ft.String(), func(t *testing.T) {
+			path := convertTo(t, dir, ft)
+			if err := kern.SelectFromEnv(); err != nil {
+				t.Fatal(err)
+			}
+			exact := Options{Float32: true, Cache: CacheF32}
+			want := allLogits(t, sequence(t, open(t, convertTo(t, path, quant.AllF32), exact)), tokens)
+			got := allLogits(t, sequence(t, open(t, path, exact)), tokens)
+			for i := range want {
+				if !slices.Equal(got[i], want[i]) {
+					t.Fatalf("float32 mode: other bits than the decoded weights at position %d", i)
+				}
+			}
+			var first [][]float32
+			for _, set := range kern.Sets() {
+				if set.Name == "generic" && len(kern.Sets()) > 1 && !ft.Type().IsQuantized() {
+					continue // TestSameBits has it
+				}
+				if err := kern.Select(set.Name); err != nil {
+					t.Fatal(err)
+				}
+				for _, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}} {
+					got := allLogits(t, sequence(t, open(t, path, opt)), tokens)
+					mean := 0.0
+					for i := range want {
+						mean += nmse(got[i], want[i]) / float64(len(want))
+					}
+					if mean > 0.004 {
+						t.Errorf("%s: mean NMSE %.2g from rounded activations", set.Name, mean)
+					}
+					if ft == quant.MostlyBF16 {
+						continue // where the CPU multiplies bfloat16, its own rounding counts
+					}
+					if first == nil {
+						first = got
+					}
+					for i := range first {
+						if !slices.Equal(got[i], first[i]) {
+							t.Fatalf("%s %+v: other bits at position %d: NMSE %.2g", set.Name, opt, i, nmse(got[i], first[i]))
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// edit changes a copy of a GGUF file's metadata and tensor bytes.
+func edit(t *testing.T, path string, metadata func(*gguf.Metadata), tensor func(name string, data []byte) (drop bool)) string {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	md := f.Metadata.Clone()
+	if metadata != nil {
+		metadata(md)
+	}
+	var infos []gguf.TensorInfo
+	var data [][]byte
+	for _, ts := range f.Tensors {
+		b := make([]byte, ts.Size())
+		if _, err := io.ReadFull(io.NewSectionReader(ts.Source(), ts.Offset, ts.Size()), b); err != nil {
+			t.Fatal(err)
+		}
+		if tensor == nil || !tensor(ts.Name, b) {
+			infos, data = append(infos, ts.TensorInfo), append(data, b)
+		}
+	}
+	out := filepath.Join(t.TempDir(), "edited.gguf")
+	w, err := gguf.Create(out, md, infos, gguf.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for i, b := range data {
+		if err := w.WriteTensorAt(i, b, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Files of valid structure with hostile contents are refused, when opened or at the first evaluation.
+func TestHostileFiles(t *testing.T) {
+	path := convertTo(t, tinyPhi3(t), quant.MostlyQ4_K_S)
+	set := func(key string, v any) func(*gguf.Metadata) {
+		return func(md *gguf.Metadata) { md.Set("phi3."+key, v) }
+	}
+	put := func(name string, off int, b ...byte) func(string, []byte) bool {
+		return func(n string, data []byte) bool {
+			if n == name {
+				copy(data[off:], b)
+			}
+			return false
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		metadata func(*gguf.Metadata)
+		tensor   func(string, []byte) bool
+		want     string
+	}{
+		{"no heads", set("attention.head_count", uint32(0)), nil, "head_count"},
+		{"no key heads", set("attention.head_count_kv", uint32(0)), nil, "head_count_kv"},
+		{"too many key heads", set("attention.head_count_kv", uint32(3)), nil, "do not divide"},
+		{"no layers", set("block_count", uint32(0)), nil, "block_count"},
+		{"more layers than there are", set("block_count", uint32(4096)), nil, "missing"},
+		{"huge context", set("context_length", uint32(1<<31)), nil, "context_length"},
+		{"odd rope", set("rope.dimension_count", uint32(7)), nil, "rotary"},
+		{"rope beyond the head", set("rope.dimension_count", uint32(128)), nil, "dimension_count"},
+		{"negative eps", set("attention.layer_norm_rms_epsilon", float32(-1)), nil, "epsilon"},
+		{"missing tensor", nil, func(n string, _ []byte) bool { return n == "blk.1.ffn_up.weight" }, "missing"},
+		{"infinite scale", nil, put("blk.2.attn_qkv.weight", 144*5, 0, 0x7c), "scale"},
+		{"scale that is not a number", nil, put("blk.2.attn_qkv.weight", 144*5+2, 1, 0xfe), "scale"},
+		{"norm that is not a number", nil, put("blk.0.attn_norm.weight", 0, 0, 0, 0xc0, 0x7f), "not finite"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := Open(edit(t, path, c.metadata, c.tensor), Options{})
+			if err == nil {
+				defer func() { _ = m.Close() }()
+				_, err = sequence(t, m).Eval(context.Background(), []int32{1, 2, 3})
+			}
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, expected one with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// A context that memory cannot hold is refused before anything is allocated.
+func TestHugeCache(t *testing.T) {
+	path := edit(t, convertTo(t, tinyPhi3(t), quant.MostlyQ8_0), func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil)
+	m := open(t, path, Options{})
+	if _, err := m.NewSequence(1 << 30); err == nil || !strings.Contains(err.Error(), "available") {
+		t.Errorf("error %v, expected one that says how much is available", err)
+	}
+	if _, err := m.NewSequence(0); err != nil {
+		t.Error(err)
+	}
+}
+
+// A file that shrinks while it is mapped ends in an error.
+func TestTruncatedWhileMapped(t *testing.T) {
+	if goruntime.GOOS == "windows" {
+		t.Skip("a mapped file cannot be truncated there")
+	}
+	path := convertTo(t, tinyPhi3(t), quant.MostlyQ8_0)
+	for _, threads := range []int{1, 2} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut := filepath.Join(t.TempDir(), "cut.gguf")
+		if err := os.WriteFile(cut, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m := open(t, cut, Options{Threads: threads, NoRepack: true})
+		s := sequence(t, m)
+		if _, err := s.Eval(context.Background(), []int32{1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(cut, int64(len(data)/4)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Eval(context.Background(), []int32{2}); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("error %v, expected an unexpected end of file", err)
+		}
+	}
+}
+
+// Panels hold what the file holds.
+func TestRepack(t *testing.T) {
+	path := convertTo(t, tinyPhi3(t), quant.MostlyQ6_K)
+	m := open(t, path, Options{Threads: 2})
+	mapped := open(t, path, Options{Threads: 1, NoRepack: true})
+	w := &worker{}
+	for i := range m.layers {
+		a, b := m.layers[i].qkv, mapped.layers[i].qkv
+		for p := range a.panels {
+			if !slices.Equal(a.panel(w, p, 1), b.panel(w, p, 1)) {
+				t.Fatalf("layer %d, panel %d differs", i, p)
+			}
+		}
+	}
+}
