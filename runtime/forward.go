@@ -380,7 +380,7 @@ func (b *batch) matmul(m *matrix, x, out rows, count int) error {
 	}
 	b.input.f32 = x.data
 	p := &b.multiply
-	*p = product{m: m, in: &b.input, out: out.data, outStride: out.stride}
+	p.m, p.in, p.out, p.outStride = m, &b.input, out.data, out.stride
 	return b.model.pool.run(p, p.plan(len(b.model.pool.workers)))
 }
 

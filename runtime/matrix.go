@@ -121,25 +121,34 @@ func (in *input) encode(t int, x []float32) {
 }
 
 // product is the job of multiplying an input with a matrix: out[t][r] for every token.
+// A task is a range of panels.
 type product struct {
 	m         *matrix
 	in        *input
 	out       []float32
 	outStride int // values; at least the rows of all panels
-	exact     bool
-	chunk     int // panels in a task
+	bounds    [maxTasks + 1]int32
 }
 
-// tasks divides the panels so that every thread gets several parts of at least
-// some 10 µs of work.
+const maxTasks = 96
+
+// plan divides the panels into tasks and returns their number. Tasks become smaller and
+// smaller: long ones keep the reading sequential, and the last ones are short, so that no thread
+// waits long for another. minTask bytes take some 5 µs to read.
 func (p *product) plan(threads int) (tasks int) {
-	p.chunk = max(1, min(p.m.panels/(8*threads), 1<<20/(p.m.size*min(p.in.tokens, 16))+1))
-	return (p.m.panels + p.chunk - 1) / p.chunk
+	const minTask = 64 << 10
+	least := max(1, minTask/(p.m.size*min(p.in.tokens, 16)))
+	for first := 0; first < p.m.panels; tasks++ {
+		left := p.m.panels - first
+		n := max(least, left/(2*threads), (left+maxTasks-tasks-1)/(maxTasks-tasks))
+		first += min(n, left)
+		p.bounds[tasks+1] = int32(first)
+	}
+	return tasks
 }
 
 func (p *product) do(w *worker, i int) {
-	first := i * p.chunk
-	n := min(p.chunk, p.m.panels-first)
+	first, n := int(p.bounds[i]), int(p.bounds[i+1]-p.bounds[i])
 	switch p.in.kind {
 	case asF32:
 		p.float(w, first, n)

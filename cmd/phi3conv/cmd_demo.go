@@ -43,8 +43,9 @@ on text from a small grammar. Each stage is a command that you could type.`,
 			{"Is the result in order?", []string{"lint", quantized}},
 			{"What is in it?", []string{"inspect", quantized}},
 			{"How far are its weights from the original's?", []string{"inspect", "--diff", model, quantized}},
+			{"Does it still know where things are?", []string{"run", quantized, "--prompt", "Where is the red ball?", "--temp", "0"}},
 		} {
-			if _, err := fmt.Fprintf(c.App.Writer, "# %s\n$ phi3conv %s\n", stage.why, strings.Join(stage.args, " ")); err != nil {
+			if _, err := fmt.Fprintf(c.App.Writer, "# %s\n$ phi3conv %s\n", stage.why, quoted(stage.args)); err != nil {
 				return err
 			}
 			args := append([]string{c.App.Name}, stage.args...)
@@ -57,4 +58,15 @@ on text from a small grammar. Each stage is a command that you could type.`,
 		}
 		return nil
 	},
+}
+
+// quoted joins arguments as a shell takes them.
+func quoted(args []string) string {
+	all := make([]string, len(args))
+	for i, a := range args {
+		if all[i] = a; strings.Contains(a, " ") {
+			all[i] = `"` + a + `"`
+		}
+	}
+	return strings.Join(all, " ")
 }

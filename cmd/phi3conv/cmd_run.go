@@ -121,9 +121,6 @@ func runModel(c *cli.Context) error {
 		return r.answerJSON(prompt)
 	} else {
 		_, err = r.answer(c.Context, prompt)
-		if errors.Is(err, context.Canceled) && r.total.Tokens == 0 {
-			return err
-		}
 	}
 	if r.total.PromptTokens > 0 {
 		r.printFigures()
@@ -198,8 +195,11 @@ type answer struct {
 	text string
 }
 
-// stopText is the reason for an end by one of the runner's stops.
-const stopText runtime.StopReason = "text"
+// More reasons for the end of an answer.
+const (
+	stopText      runtime.StopReason = "text" // one of the runner's stops
+	stopInterrupt runtime.StopReason = "interrupt"
+)
 
 // answer shows an answer to text as it comes. The question and the answer become part of the
 // conversation, unless there is an error before the first token.
@@ -226,8 +226,9 @@ func (r *runner) generate(ctx context.Context, text string, show func(text strin
 		return a, err
 	}
 	if n := r.seq.Context(); len(tokens) > n {
-		return a, &runtime.ContextError{Tokens: len(tokens), Context: n}
+		return a, fmt.Errorf("the prompt is too long: %w", &runtime.ContextError{Tokens: len(tokens), Context: n})
 	}
+	a.ids = []int32{}
 	dec := r.tok.NewDecoder(false)
 	if !r.chat {
 		for _, id := range tokens { // the answer goes on in the midst of a text
@@ -253,11 +254,14 @@ func (r *runner) generate(ctx context.Context, text string, show func(text strin
 		text, _ := stop.add(dec.Flush())
 		showErr = put(text + stop.held)
 	}
-	if found {
-		a.Stop = stopText
-	}
 	if err == nil {
 		err = showErr
+	}
+	switch {
+	case found:
+		a.Stop = stopText
+	case errors.Is(err, context.Canceled):
+		a.Stop = stopInterrupt
 	}
 	a.text = all.String()
 	r.total.Tokens += a.Tokens
@@ -328,6 +332,9 @@ func (r *runner) converse() error {
 			}
 		}
 		if in.err == io.EOF {
+			if prompt != "" {
+				r.note("")
+			}
 			return nil
 		}
 		if in.err != nil {
@@ -365,7 +372,7 @@ func (r *runner) turn(interrupts <-chan os.Signal, text string) error {
 	var full *runtime.ContextError
 	switch {
 	case errors.As(err, &full):
-		r.note("the conversation is too long: %v; /reset begins a new one", err)
+		r.note("%v; /reset begins a new conversation", err)
 	case errors.Is(err, context.Canceled) && r.c.Context.Err() == nil:
 		r.note("(interrupted)")
 	case err != nil:
@@ -419,7 +426,7 @@ func (r *runner) answerJSON(prompt string) error {
 type answerFigures struct {
 	Text          string             `json:"text"`
 	Tokens        []int32            `json:"tokens"`
-	Stop          runtime.StopReason `json:"stop"` // token, text, limit, context or error
+	Stop          runtime.StopReason `json:"stop"` // token, text, limit, context or interrupt
 	Seed          uint64             `json:"seed"`
 	LoadSeconds   float64            `json:"load_seconds"`
 	PromptTokens  int                `json:"prompt_tokens"`

@@ -46,6 +46,7 @@ func commands() []*cli.Command {
 		lintCommand,
 		logitsCommand,
 		runCommand,
+		benchCommand,
 		demoCommand,
 		completionCommand,
 	}

@@ -10,7 +10,7 @@ import (
 // computeFlags say how a model computes; names are llama.cpp's.
 func computeFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: 512, Usage: "tokens that go through the model together"},
+		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"},
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, and the same result on every machine"},
 		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
@@ -29,7 +29,10 @@ func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
 	return opt, nil
 }
 
-const maxBatch = 16384
+const (
+	defaultBatch = 512
+	maxBatch     = 16384
+)
 
 // open opens a model with a progress bar.
 func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, error) {

@@ -39,8 +39,8 @@ func TestFloatPanels(t *testing.T) {
 		for _, k := range floatKernels(s) {
 			t.Run(s.Name+"/"+k.name, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(1, 2))
-				for i := range 8 * 19 * 2 {
-					panels, tokens, columns := 1+i%8, 1+i/8%19, 1+r.IntN(40)
+				for i := range 7 * 17 * 2 {
+					panels, tokens, columns := 1+i%7, 1+i/7%17, 1+r.IntN(24)
 					if k.format == BF16 {
 						columns += columns % 2
 					}
@@ -57,7 +57,7 @@ func TestFloatPanels(t *testing.T) {
 					}
 					want := slices.Clone(got)
 					p := Product{
-						Out: &want[0], OutStride: int64(4*Rows*panels + gap), Add: int64(i / (8 * 19)),
+						Out: &want[0], OutStride: int64(4*Rows*panels + gap), Add: int64(i / (7 * 17)),
 						W: &w[0], PanelBytes: int64(size + gap), Blocks: int64(columns),
 						A: &a[0], AStride: int64(len(a) / tokens), T: 1, Panels: 1,
 					}
@@ -83,62 +83,46 @@ func TestFloatPanels(t *testing.T) {
 	}
 }
 
-// A product of 512 tokens as callers make it, 256 of 3072 columns at a time, and
-// one token's product with more weights than caches hold.
-func BenchmarkFloatProducts(b *testing.B) {
-	const columns, tokens = 3072, 512
+// The product of 512 tokens with four panels as callers make it, 256 of 3072
+// columns at a time, and that of one token with more weights than caches hold, on as
+// many threads as -cpu says.
+func BenchmarkFloatPanels(b *testing.B) {
+	const panels, columns, block, tokens = 4, 3072, 256, 512
+	a, out := make([]float32, tokens*columns), make([]float32, tokens*columns)
+	w := slices.Repeat([]byte{0, 0x3c}, 64<<20)
 	for _, s := range Sets() {
-		if s == &generic {
-			continue
-		}
-		bench := func(name string, f Format, aBytes int, kernel func(*Product)) {
-			size := PanelBytes(f, columns)
-			var weights []byte
-			setup := func() { // for a benchmark that runs; untouched memory would all be one page
-				if weights == nil {
-					weights = slices.Repeat([]byte{0, 0x3c}, 384*size)
-				}
-			}
-			a := make([]float32, tokens*columns)
-			for _, panels := range []int{1, 4, 6} {
-				for _, stride := range []int{256, columns} {
-					const block = 256
-					b.Run(fmt.Sprintf("%s/%s/prefill/panels=%d/stride=%d", s.Name, name, panels, stride), func(b *testing.B) {
-						setup()
-						out := make([]float32, tokens*columns)
-						p := Product{Out: &out[0], T: tokens, Blocks: int64(block), OutStride: 4 * columns, AStride: int64(aBytes * stride), Add: 1,
-							Panels: int64(panels), PanelBytes: int64(size)}
-						i := 0
-						for b.Loop() {
-							first := i % (columns / block) * block
-							p.A = (*byte)(unsafe.Add(unsafe.Pointer(&a[0]), aBytes*first*tokens*stride/(tokens*columns)*0+aBytes*map[bool]int{true: first, false: first * tokens}[stride == columns]))
-							p.W = &weights[i%64*panels*size+PanelBytes(f, first)]
-							i++
-							kernel(&p)
-						}
-						b.ReportMetric(float64(Rows*panels*tokens*block)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "MAC/ns")
-					})
-				}
-			}
-			for _, panels := range []int{1, 4} {
-				b.Run(fmt.Sprintf("%s/%s/decode/panels=%d", s.Name, name, panels), func(b *testing.B) {
-					setup()
-					b.RunParallel(func(pb *testing.PB) {
-						out := make([]float32, Rows*panels)
-						p := Product{Out: &out[0], A: (*byte)(unsafe.Pointer(&a[0])), T: 1, Blocks: columns, Panels: int64(panels), PanelBytes: int64(size)}
-						next := rand.IntN(768 / panels)
-						for pb.Next() {
-							p.W = &weights[next*panels*size]
-							next = (next + 1) % (768 / panels)
-							kernel(&p)
-						}
-					})
-					b.SetBytes(int64(panels * size))
-				})
-			}
-		}
 		for _, k := range floatKernels(s) {
-			bench(k.name, k.format, k.activationBytes, k.run)
+			size := PanelBytes(k.format, columns)
+			prefill := Product{
+				Out: &out[0], OutStride: 4 * columns, Add: 1, T: tokens, AStride: int64(k.activationBytes * columns),
+				Blocks: block, Panels: panels, PanelBytes: int64(size),
+			}
+			b.Run(fmt.Sprintf("%s/%s/T=%d", s.Name, k.name, tokens), func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					first := i % (columns / block) * block
+					prefill.A = (*byte)(unsafe.Pointer(&a[first*k.activationBytes/4]))
+					prefill.W = &w[PanelBytes(k.format, first)]
+					k.run(&prefill)
+				}
+				b.ReportMetric(float64(Rows*panels*block*tokens)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+			})
+			b.Run(fmt.Sprintf("%s/%s/T=1", s.Name, k.name), func(b *testing.B) {
+				b.SetBytes(int64(panels * size)) // of weights, from memory
+				b.RunParallel(func(pb *testing.PB) {
+					out := make([]float32, Rows*panels)
+					decode := Product{
+						Out: &out[0], A: (*byte)(unsafe.Pointer(&a[0])), T: 1, Blocks: columns, Panels: panels, PanelBytes: int64(size),
+					}
+					next := rand.IntN(len(w))
+					for pb.Next() {
+						if next += panels * size; next > len(w)-panels*size {
+							next = 0
+						}
+						decode.W = &w[next&^63]
+						k.run(&decode)
+					}
+				})
+			})
 		}
 	}
 }

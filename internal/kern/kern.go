@@ -1,9 +1,11 @@
 // Package kern holds the numeric inner loops, once in portable Go and once for
 // each instruction set that has a faster way, behind one table of [Set]s.
 //
-// All sets compute the same bits: they work on the same lanes in the same
-// order, every operation rounds to float32, none is fused. The portable set is
-// the definition; the tests compare the others with it.
+// All sets compute the same bits: they work on the same lanes in the same order, and
+// each kernel either rounds every operation to float32 (all that quantizes, see
+// [Tile]) or fuses multiplication and addition everywhere that its definition says
+// so ([Product], [Vector]). The portable set is the definition; the tests compare
+// the others with it.
 package kern
 
 import (

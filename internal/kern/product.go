@@ -79,8 +79,9 @@ var Layouts = [NumFormats]Layout{
 // Float formats (F32, F16, BF16). A is float32, token by token. Each result is one
 // chain of fused multiply-adds in the order of the columns, starting from 0 or,
 // with Add, from what Out holds: the same bits from every set. One call takes Panels
-// panels, PanelBytes apart, so that a single token has several chains under way; panel
-// p's results begin 16·p floats after panel 0's. The other formats ignore these two fields.
+// panels, PanelBytes apart, so that a single token has several chains under way and a
+// value of A is loaded once for several panels; 4 are enough for that. Panel p's results
+// begin 16·p floats after panel 0's. The other formats ignore these two fields.
 //
 // K formats (blocks of 256). A holds for each block, for each token an [A256] record.
 // For each block b, in order:

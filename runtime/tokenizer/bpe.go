@@ -69,7 +69,6 @@ type scratch struct {
 	prev, next []int32
 	ranks      []uint32
 	heap       []uint64
-	text       []byte
 	cache      *[cacheSize]cached
 }
 
@@ -208,8 +207,8 @@ func push(h []uint64, x uint64) []uint64 {
 	return h
 }
 
-// cached is a word with its ids: 64 bytes. A word has its place by its hash; the
-// last one that came stays.
+// cached is a word with its ids: 64 bytes. Its place is given by its hash; of the
+// words that have the same place the last stays.
 type cached struct {
 	size  uint8 // bytes of the word
 	count uint8 // ids
@@ -221,7 +220,7 @@ const cacheSize = 1 << 13
 
 var seed = maphash.MakeSeed()
 
-// cached returns the word's place in the cache, and whether it is there. The place
+// lookUp returns the word's place in the cache, and whether it is there. The place
 // is nil for a word that is too long.
 func (s *scratch) lookUp(word string) (place *cached, ok bool) {
 	if len(word) > len(place.word) {
@@ -234,6 +233,7 @@ func (s *scratch) lookUp(word string) (place *cached, ok bool) {
 	return place, string(place.word[:place.size]) == word
 }
 
+// set puts a word in its place, if it has one and the ids fit.
 func (c *cached) set(word string, ids []int32) {
 	if c == nil || len(ids) > len(c.ids) {
 		return

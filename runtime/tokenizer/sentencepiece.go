@@ -173,11 +173,11 @@ func (m *sentencePiece) encodeWord(s *scratch, dst []int32, word string) []int32
 	symbols := s.symbols[:0]
 	unknown := false
 	for i, r := range word {
-		id, ok := int32(-1), true
+		id := int32(-1)
 		if r < utf8.RuneSelf {
 			id = m.ascii[r]
-		} else if id, ok = m.chars[r]; !ok {
-			id = -1
+		} else if c, ok := m.chars[r]; ok {
+			id = c
 		}
 		switch {
 		case id >= 0:

@@ -1,9 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"fmt"
-)
+import "fmt"
 
 // Products of float formats. A tile is the results of some panels for some tokens:
 // one register, or several where registers hold less than 16 float32, for each
@@ -34,9 +31,11 @@ type shape struct{ panels, tokens, maxT int }
 
 const anyT = 0
 
-// With 16 registers, several panels at once are for a few tokens only. The numbers
-// of chains are what covers the latency of a multiply-add: 4 cycles times one 512-bit
-// or two 256-bit ones in a cycle.
+// At least as many chains as cover the latency of a multiply-add are under way where
+// panels and tokens allow: 4 cycles times one 512-bit or two narrower ones in a cycle.
+// Loads of the same column of several tokens in one cycle collide where the tokens'
+// rows are a multiple of 4096 bytes apart. AVX2 needs more than one load in a
+// cycle; there 2 panels × 3 tokens lose a sixth by it, 1 × 6 a half (Zen 4).
 var (
 	shapesAVX2   = []shape{{4, 1, 1}, {2, 3, anyT}, {1, 5, anyT}}
 	shapesAVX512 = []shape{{4, 6, anyT}, {2, 8, anyT}, {1, 8, anyT}}
@@ -59,31 +58,22 @@ var (
 	weightsDot = weights{"productBF16", "Products of BF16 panels with bfloat16 activations.", 64, 4}
 )
 
-type floatGen struct {
-	buf    bytes.Buffer
-	avx512 bool
-	w      weights
+// floatX86 writes the kernel of w.
+type floatX86 struct {
+	*isa
+	w weights
 }
 
-func (g *floatGen) p(format string, args ...any) { fmt.Fprintf(&g.buf, "\t"+format+"\n", args...) }
-func (g *floatGen) place(l string)               { fmt.Fprintf(&g.buf, "%s:\n", l) }
-
 // floatsX86 writes floatF32, floatF16, floatBF16 and, with AVX-512, productBF16.
-func floatsX86(avx512 bool) []byte {
-	g := &floatGen{avx512: avx512}
-	name, shapes := "AVX2", shapesAVX2
-	all := []weights{weightsF32, weightsF16, weightsBF16}
-	if avx512 {
-		name, shapes = "AVX512", shapesAVX512
-		all = append(all, weightsDot)
+func floatsX86(a *isa) []byte {
+	shapes, all := shapesAVX2, []weights{weightsF32, weightsF16, weightsBF16}
+	if a.avx512() {
+		shapes, all = shapesAVX512, append(all, weightsDot)
 	}
-	for _, g.w = range all {
-		fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
-		fmt.Fprintf(&g.buf, "TEXT ·%s%s(SB), NOSPLIT, $32-8\n", g.w.name, name)
-		g.function(shapes)
-		fmt.Fprintln(&g.buf)
+	for _, w := range all {
+		floatX86{a, w}.function(shapes)
 	}
-	return g.buf.Bytes()
+	return a.buf.Bytes()
 }
 
 // Registers: AX the argument, SI walks over the panels, R8 and R9 one and three times
@@ -92,7 +82,9 @@ func floatsX86(avx512 bool) []byte {
 // CX counts columns.
 // On the stack: the first panel taken together and its results, panels left and
 // the tile's activations.
-func (g *floatGen) function(shapes []shape) {
+func (g floatX86) function(shapes []shape) {
+	fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
+	fmt.Fprintf(&g.buf, "TEXT ·%s%s(SB), NOSPLIT, $32-8\n", g.w.name, g.name)
 	g.p("MOVQ p+0(FP), AX")
 	g.p("MOVQ %d(AX), R8", prodPanelSize)
 	g.p("LEAQ (R8)(R8*2), R9")
@@ -106,7 +98,7 @@ func (g *floatGen) function(shapes []shape) {
 	g.p("MOVQ DX, out-16(SP)")
 	g.p("MOVQ %d(AX), DX", prodPanels)
 	g.p("MOVQ DX, left-24(SP)")
-	if g.w == weightsBF16 && g.avx512 {
+	if g.w == weightsBF16 && g.avx512() {
 		g.p("VPTERNLOGD $0xff, Z31, Z31, Z31")
 		g.p("VPSLLD $16, Z31, Z31 // the odd columns")
 	}
@@ -139,24 +131,14 @@ func (g *floatGen) function(shapes []shape) {
 	}
 	g.p("VZEROUPPER")
 	g.p("RET")
-}
-
-func (g *floatGen) vec(i int) string {
-	if g.avx512 {
-		return fmt.Sprintf("Z%d", i)
-	}
-	return fmt.Sprintf("Y%d", i)
+	fmt.Fprintln(&g.buf)
 }
 
 // tile writes the tile of n tokens: a loop over tiles if n is the shape's, else what
 // takes the last n tokens.
-func (g *floatGen) tile(s shape, n int) {
-	parts, width := 2, 32 // registers of a panel's column, bytes of a register
-	if g.avx512 {
-		parts, width = 1, 64
-	}
+func (g floatX86) tile(s shape, n int) {
+	parts, width := 16/g.lanes, 4*g.lanes // registers of a panel's column, bytes of a register
 	vectors := s.panels * parts
-	acc := func(v, t int) string { return g.vec(v*n + t) }
 	label := fmt.Sprintf("p%dt%d", s.panels, n)
 
 	g.place(label)
@@ -173,7 +155,7 @@ func (g *floatGen) tile(s shape, n int) {
 	g.p("MOVQ DI, DX")
 	for t := range n {
 		for v := range vectors {
-			g.p("VMOVUPS %d(DX), %s", width*v, acc(v, t))
+			g.p("VMOVUPS %d(DX), %s", width*v, g.v(v*n+t))
 		}
 		if t < n-1 {
 			g.p("ADDQ %d(AX), DX", prodOutStride)
@@ -183,11 +165,7 @@ func (g *floatGen) tile(s shape, n int) {
 	g.place(label + "zero")
 	for t := range n {
 		for v := range vectors {
-			if g.avx512 {
-				g.p("VPXORD %s, %s, %s", acc(v, t), acc(v, t), acc(v, t))
-			} else {
-				g.p("VXORPS %s, %s, %s", acc(v, t), acc(v, t), acc(v, t))
-			}
+			g.zero(v*n + t)
 		}
 	}
 	g.place(label + "start")
@@ -203,7 +181,7 @@ func (g *floatGen) tile(s shape, n int) {
 	g.p("JNZ %sloop", label)
 	for t := range n {
 		for v := range vectors {
-			g.p("VMOVUPS %s, %d(DI)", acc(v, t), width*v)
+			g.p("VMOVUPS %s, %d(DI)", g.v(v*n+t), width*v)
 		}
 		g.p("ADDQ %d(AX), DI", prodOutStride)
 	}
@@ -214,18 +192,18 @@ func (g *floatGen) tile(s shape, n int) {
 }
 
 // token returns the address of token t's value at off.
-func (g *floatGen) token(t, off int) string {
+func (g floatX86) token(t, off int) string {
 	return fmt.Sprintf("%d(R10)%s", off, []string{"", "(R11*1)", "(R11*2)", "(R12*1)", "(R11*4)", "(R13*1)", "(R12*2)", "(R15*1)"}[t])
 }
 
 // panel returns the address of panel p's bytes at off.
-func (g *floatGen) panel(p, off int) string {
+func (g floatX86) panel(p, off int) string {
 	return fmt.Sprintf("%d(SI)%s", off, []string{"", "(R8*1)", "(R8*2)", "(R9*1)"}[p])
 }
 
 // step adds the products of one step to the n tokens' results. Registers hold these
 // first, then the tokens' values, then one panel's vector.
-func (g *floatGen) step(panels, parts, n int) {
+func (g floatX86) step(panels, parts, n int) {
 	value := panels * parts * n
 	vector := value + n
 	columns := 1
@@ -234,10 +212,10 @@ func (g *floatGen) step(panels, parts, n int) {
 	}
 	for c := range columns {
 		for t := range n {
-			g.p("VBROADCASTSS %s, %s", g.token(t, 4*c), g.vec(value+t))
+			g.p("VBROADCASTSS %s, %s", g.token(t, 4*c), g.v(value+t))
 		}
 		for v := range panels * parts {
-			g.load(g.panel(v/parts, v%parts*g.w.panelBytes/parts), c, g.vec(vector))
+			g.load(g.panel(v/parts, v%parts*g.w.panelBytes/parts), c, g.v(vector))
 			for t := range n {
 				g.fma(value+t, vector, v*n+t)
 			}
@@ -246,13 +224,13 @@ func (g *floatGen) step(panels, parts, n int) {
 }
 
 // load loads a register with column c of a step.
-func (g *floatGen) load(addr string, c int, d string) {
+func (g floatX86) load(addr string, c int, d string) {
 	switch {
 	case g.w == weightsF16:
 		g.p("VCVTPH2PS %s, %s", addr, d)
-	case g.w == weightsBF16 && g.avx512 && c == 0:
+	case g.w == weightsBF16 && g.avx512() && c == 0:
 		g.p("VPSLLD $16, %s, %s", addr, d)
-	case g.w == weightsBF16 && g.avx512:
+	case g.w == weightsBF16 && g.avx512():
 		g.p("VPANDD %s, Z31, %s", addr, d)
 	default:
 		g.p("VMOVUPS %s, %s", addr, d)
@@ -266,9 +244,9 @@ func (g *floatGen) load(addr string, c int, d string) {
 }
 
 // fma adds a·b to d.
-func (g *floatGen) fma(a, b, d int) {
+func (g floatX86) fma(a, b, d int) {
 	if g.w != weightsDot {
-		g.p("VFMADD231PS %s, %s, %s", g.vec(a), g.vec(b), g.vec(d))
+		g.p("VFMADD231PS %s, %s, %s", g.v(a), g.v(b), g.v(d))
 		return
 	}
 	// EVEX.512.F3.0F38.W0 52 /r: inverted high bits of the register numbers d, b and a.
@@ -289,10 +267,10 @@ func (g *floatGen) fma(a, b, d int) {
 // V0… are the results, V20… the tokens' values, V25… the panel's vectors, V31 selects
 // the odd columns of BF16.
 func floatsNEON() []byte {
-	g := &floatNEON{isa: isa{name: "NEON"}}
-	for _, g.w = range []weights{weightsF32, weightsF16, weightsBF16} {
-		fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
-		fmt.Fprintf(&g.buf, "TEXT ·%sNEON(SB), NOSPLIT, $0-8\n", g.w.name)
+	a := &isa{name: "NEON", goarch: "arm64", lanes: 4}
+	for _, w := range []weights{weightsF32, weightsF16, weightsBF16} {
+		g := floatNEON{a, w}
+		g.text(w.doc, w.name, 8)
 		g.p("MOVD p+0(FP), R0")
 		g.p("MOVD %d(R0), R1", prodW)
 		g.p("MOVD %d(R0), R2", prodOut)
@@ -332,11 +310,12 @@ func floatsNEON() []byte {
 		g.p("RET")
 		fmt.Fprintln(&g.buf)
 	}
-	return g.buf.Bytes()
+	return a.buf.Bytes()
 }
 
+// floatNEON writes the kernel of w.
 type floatNEON struct {
-	isa
+	*isa
 	w weights
 }
 
@@ -345,7 +324,7 @@ func four(r int) string { return fmt.Sprintf("[V%d.S4, V%d.S4, V%d.S4, V%d.S4]",
 
 // tile writes the tile of n tokens: a loop over tiles if n is the shape's, else what
 // takes the last n tokens.
-func (g *floatNEON) tile(s shape, n int) {
+func (g floatNEON) tile(s shape, n int) {
 	acc := func(panel, t int) int { return 4 * (n*panel + t) } // the first of 4
 	label := fmt.Sprintf("p%dt%d", s.panels, n)
 	g.place(label)
@@ -418,11 +397,11 @@ func (g *floatNEON) tile(s shape, n int) {
 }
 
 // columns returns the number of columns in a step.
-func (g *floatNEON) columns() int { return g.w.activationBytes / 4 }
+func (g floatNEON) columns() int { return g.w.activationBytes / 4 }
 
 // step adds the products of one step; the tokens' values are in lane c, of BF16's odd
 // column in the next.
-func (g *floatNEON) step(panels, n, c int) {
+func (g floatNEON) step(panels, n, c int) {
 	const values, vectors, spare, odd = 20, 25, 29, 31
 	for panel := range panels {
 		multiply := func(quarter, vector, lane int) {
@@ -464,7 +443,7 @@ func (g *floatNEON) step(panels, n, c int) {
 }
 
 // fmla adds n·m[lane] to d.
-func (g *floatNEON) fmla(d, n, m, lane int) {
+func (g floatNEON) fmla(d, n, m, lane int) {
 	g.word(0x4f801000|uint32(lane&1)<<21|uint32(m)<<16|uint32(lane>>1)<<11|uint32(n)<<5|uint32(d),
 		fmt.Sprintf("fmla v%d.4s, v%d.4s, v%d.s[%d]", d, n, m, lane))
 }

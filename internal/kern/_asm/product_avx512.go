@@ -11,24 +11,26 @@ import (
 //
 // A vector holds 16 rows, a dword each. VPDPBUSD multiplies the four codes of every
 // row's dword with the four activations of a dword that is broadcast from memory and
-// adds the products to the row's int32. One of them starts every cycle on Zen 4, as
-// does any other multiplication; the kernels below are bound by their number.
+// adds the products to the row's int32. Zen 4 starts one of them, or of any other
+// multiplication, in a cycle, and their number is what bounds the kernels: 64 codes,
+// 8 scales, 4 pairs of minima and 4 float operations for a token and a super-block of
+// 8 groups.
 //
-// Up to three tokens take the direct way, one after the other: codes are unpacked in
-// registers and used at once. More tokens take the way through Product.Scratch:
-// a super-block, or up to 8 blocks of 32, is unpacked there and multiplied with
-// all tokens, eight, four, two or one at a time. Results wait in Out from a
-// super-block to the next. What follows the unpacking is one subroutine for each family.
+// A single token takes the direct way: codes are unpacked in registers and used at
+// once, and memory is the bound. More tokens take the way through Product.Scratch:
+// a super-block, or up to 8 blocks of 32, is unpacked there and multiplied with all
+// tokens, eight, four, two or one at a time. Results wait in Out from a super-block to
+// the next. What follows the unpacking is one subroutine for each family.
 //
 // Both ways unpack by the same recipe, which a vnniFormat gives.
 //
 // Registers of the direct way, and of unpacking:
 //
-//	AX Product  DI weights, at the block  R8 Scratch  CX blocks left  R9 AStride  R10 OutStride
-//	SI activations, at the record  R13 the same, at the first record  BX Out  DX tokens left
+//	DI weights, at the block  CX blocks left  R8 Scratch  R9, R10 AStride, OutStride
+//	BX Out  DX tokens  SI activations, at the record  R13 activations, at the block's first record
 //	Z0…Z5 codes  Z6, Z7, Z27 free  Z8…Z15 more bits of codes  Z16…Z19 minima, then sums of groups
 //	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, then d and m  Z26 the result
-//	Z28…Z30 constants of the format  Z31 0x0f in every byte
+//	Z28…Z30 constants of the format  Z31 15 in every byte
 //
 // Nothing but a prefetch touches memory outside of the operands.
 type vnni struct {
@@ -49,9 +51,9 @@ type vnniFormat struct {
 
 	// constants are the patterns that Z28… hold, see [vnni.vector].
 	constants [][]byte
-	// ahead is the distance of prefetches in the direct way, in bytes. Where it is 0
-	// the hardware finds the stream without.
-	ahead int
+	// prefetch asks for prefetches in the direct way too. Zen 4 needs none as long as each
+	// load advances by less than about 3 KB from block to block: it follows strides.
+	prefetch bool
 
 	// codes unpacks a block's codes. It calls emit with the first of four columns
 	// and the register that holds their codes, group after group; up to four groups
@@ -82,6 +84,10 @@ const (
 
 	sScales, sMins, sD, sM = 4096, 5120, 5632, 5696
 	sD32, sM32             = 4096, 4608
+
+	// ahead is how far weights are fetched into the second-level cache in advance, in
+	// steps of 256 columns.
+	ahead = 3
 )
 
 func productsVNNI() []byte {
@@ -114,9 +120,7 @@ func (a *vnni) zero(z int) { a.p("VPXORD Z%d, Z%d, Z%d", z, z, z) }
 
 // vector returns the operand that holds pattern, of 4 or 16 bytes, repeated.
 func (a *vnni) vector(pattern ...byte) string {
-	for len(pattern) < 64 {
-		pattern = append(pattern, pattern...)
-	}
+	pattern = bytes.Repeat(pattern, 64/len(pattern))
 	key := string(pattern)
 	if z, ok := a.held[key]; ok {
 		return z
@@ -144,13 +148,13 @@ func (a *vnni) dwords(v uint32) (suffix, operand string) {
 	return suffix, operand
 }
 
-// and sets d to z and mask, byte by byte.
+// and sets d to z & mask, byte by byte.
 func (a *vnni) and(mask byte, z, d int) {
 	suffix, operand := a.dwords(uint32(mask) * 0x01010101)
 	a.p("VPANDD%s %s, Z%d, Z%d", suffix, operand, z, d)
 }
 
-// xor sets d to z with the bits of v turned.
+// xor sets d to z ^ v.
 func (a *vnni) xor(v uint32, z, d int) {
 	suffix, operand := a.dwords(v)
 	a.p("VPXORD%s %s, Z%d, Z%d", suffix, operand, z, d)
@@ -232,40 +236,26 @@ func (f *vnniFormat) tailAt(i int) int { return f.at(f.quads) + 32*i }
 func (a *vnni) product(f *vnniFormat) {
 	a.begin("·product"+f.name+"AVX512", "$0-8", "See Product.")
 	a.p("MOVQ p+0(FP), AX")
-	a.p("MOVQ %d(AX), R13", pA)
 	a.p("MOVQ %d(AX), BX", pOut)
+	a.p("MOVQ %d(AX), DI", pW)
+	a.p("MOVQ %d(AX), SI", pA)
 	a.p("MOVQ %d(AX), DX", pT)
-	a.p("MOVQ %d(AX), DI", pW)
-	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), CX", pBlocks)
-	a.p("MOVQ %d(AX), R10", pOutStride)
 	a.p("MOVQ %d(AX), R9", pAStride)
-	a.held = nil
-	held := map[string]string{}
+	a.held = map[string]string{}
 	for i, c := range append([][]byte{bytes4(15)}, f.constants...) {
-		z := fmt.Sprintf("Z%d", []int{31, 28, 29, 30}[i])
+		z := []string{"Z31", "Z28", "Z29", "Z30"}[i]
 		a.p("VMOVDQU32 %s, %s", a.vector(c...), z)
-		for len(c) < 64 {
-			c = append(c, c...)
-		}
-		held[string(c)] = z
+		a.held[string(bytes.Repeat(c, 64/len(c)))] = z
 	}
-	a.held = held
 	many := a.label()
-	a.p("CMPQ DX, $4")
-	a.p("JGE %s", many)
-
-	token, block := a.label(), a.label()
-	a.place(token)
-	a.p("MOVQ R13, SI")
-	a.p("MOVQ %d(AX), DI", pW)
-	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("CMPQ DX, $1")
+	a.p("JNE %s", many)
+	block := a.label()
 	a.zero(26)
 	a.place(block)
-	record := a32Bytes
 	if f.groups > 0 {
 		a.direct256(f)
-		record = a256Bytes
 	} else {
 		a.direct32(f)
 	}
@@ -274,15 +264,14 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("DECQ CX")
 	a.p("JNZ %s", block)
 	a.p("VMOVUPS Z26, (BX)")
-	a.p("ADDQ R10, BX")
-	a.p("ADDQ $%d, R13", record)
-	a.p("DECQ DX")
-	a.p("JNZ %s", token)
 	a.p("VZEROUPPER")
 	a.p("RET")
 
 	a.place(many)
 	clear := a.label()
+	a.p("MOVQ %d(AX), R8", pScratch)
+	a.p("MOVQ %d(AX), R10", pOutStride)
+	a.p("MOVQ SI, R13")
 	a.zero(0)
 	a.place(clear)
 	a.p("VMOVUPS Z0, (BX)")
@@ -371,8 +360,8 @@ func (a *vnni) direct256(f *vnniFormat) {
 			a.p("VPADDD Z%d, Z%d, Z%d", s, isum, isum)
 			free = append(free, s)
 		}
-		if f.ahead > 0 && prefetched < f.bytes() {
-			a.p("PREFETCHT1 %d(DI)", f.ahead+prefetched)
+		if f.prefetch && prefetched < f.bytes() {
+			a.p("PREFETCHT1 %d(DI)", ahead*f.bytes()+prefetched)
 			prefetched += 64
 		}
 	})
@@ -407,7 +396,7 @@ func (a *vnni) many256(f *vnniFormat) {
 	block := a.label()
 	a.place(block)
 	for off := 0; off < f.bytes(); off += 64 {
-		a.p("PREFETCHT1 %d(DI)", f.bytes()+off)
+		a.p("PREFETCHT1 %d(DI)", ahead*f.bytes()+off)
 	}
 	f.scales(a, f)
 	a.eachMins(f, func(i, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, sMins+64*i) })
@@ -435,11 +424,11 @@ func (a *vnni) reload() {
 	a.p("MOVQ R13, SI")
 }
 
-// many32 does the same for up to 8 blocks of 32 at a time; R11 is their number.
+// many32 does the same with up to 8 blocks of 32 at a time.
 func (a *vnni) many32(f *vnniFormat) {
 	chunk, block, full := a.label(), a.label(), a.label()
 	a.place(chunk)
-	a.p("MOVQ $8, R11")
+	a.p("MOVQ $8, R11") // blocks to unpack
 	a.p("CMPQ CX, $8")
 	a.p("JGE %s", full)
 	a.p("MOVQ CX, R11")
@@ -448,7 +437,7 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("XORL R12, R12") // 64 times the number of unpacked blocks
 	a.place(block)
 	for off := 0; off < f.bytes(); off += 64 {
-		a.p("PREFETCHT1 %d(DI)", 8*f.bytes()+off)
+		a.p("PREFETCHT1 %d(DI)", ahead*8*f.bytes()+off)
 	}
 	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)(R12*8)", z, 16*col) })
 	f.factors(a, f)
@@ -490,6 +479,7 @@ func (a *vnni) rounds(record int, tile func(n int)) {
 		a.p("LEAQ (BX)(R10*%d), BX", n)
 		a.place(skip)
 	}
+	a.p("VZEROUPPER") // of Z0…Z15
 	a.p("RET")
 	fmt.Fprintln(&a.buf)
 }
@@ -511,8 +501,9 @@ func outAt(t int) string {
 }
 
 // tiles256 writes the subroutine that multiplies an unpacked super-block in R8 with DX
-// tokens, records from SI on, and adds to the results from BX on. It leaves CX, DI, R8,
-// R9, R10, R13 and Z30, Z31 as they are.
+// tokens, records from SI on, and adds to the results from BX on. The tokens of a tile
+// take turns, so that no sum waits for its last addition. CX, DI, R8, R9, R10, R13 and
+// Z28…Z31 stay as they are.
 func (a *vnni) tiles256(groups int) {
 	a.begin(fmt.Sprintf("vnniTiles256x%d<>", groups), "$0-0",
 		fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
@@ -573,7 +564,7 @@ func (a *vnni) tiles256(groups int) {
 	})
 }
 
-// tiles32 does the same for R12/64 blocks of 32. It leaves R12 as it is too.
+// tiles32 does the same for R12/64 blocks of 32. R12 stays as it is too.
 func (a *vnni) tiles32() {
 	a.begin("vnniTiles32<>", "$0-0", "Multiplies unpacked blocks of 32 with all tokens.")
 	const s, acc = 8, 16
@@ -616,7 +607,7 @@ func (a *vnni) tiles32() {
 	})
 }
 
-// iq4Codes are kern.IQ4Values plus 128.
+// iq4Codes is kern.IQ4Values plus 128.
 var iq4Codes = []byte{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241}
 
 func bytes4(v byte) []byte { return []byte{v, v, v, v} }
@@ -658,7 +649,8 @@ var vnniFormats = []vnniFormat{
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
 	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead, constants: [][]byte{bytes4(16)},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
-	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32), constants: [][]byte{bytes4(0x30)}, ahead: 10080,
+	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
+		constants: [][]byte{bytes4(0x30)}, prefetch: true,
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
 				a.load(f.at(48+j), 20+j)
