@@ -21,6 +21,7 @@ type attnScratch struct {
 	keys  []float32 // a panel or more of keys or values, decoded
 	scale []float32
 	half  []uint16
+	lanes [kern.Rows]float32
 }
 
 // ropeStore turns the queries and keys of a batch and puts keys and values into the
@@ -181,13 +182,12 @@ func (s *attnScratch) decodeKeys(g *geometry, c *kvChunk, layer, head, i, count 
 	s.keys = grow(s.keys, count*g.dim)
 	at := (layer*g.heads+head)*g.head + i*g.dim
 	scales := (layer*g.heads+head)*2*g.scales + i*g.groups
-	var scale [kern.Rows]float32
 	for p := range count / kern.Rows {
 		for j := range g.groups {
-			v.ExpandF16(scale[:], c.scale[scales+(p*g.groups+j)*kern.Rows:][:kern.Rows])
+			v.ExpandF16(s.lanes[:], c.scale[scales+(p*g.groups+j)*kern.Rows:][:kern.Rows])
 			from := (p*g.dim + 32*j) * kern.Rows
 			n := min(32, g.dim-32*j) * kern.Rows
-			v.ScaleLanes(s.keys[from:from+n], c.q8[at+from:at+from+n], &scale)
+			v.ScaleLanes(s.keys[from:from+n], c.q8[at+from:at+from+n], &s.lanes)
 		}
 	}
 }

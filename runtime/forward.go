@@ -22,10 +22,8 @@ type Request struct {
 // Eval appends tokens to s and returns the logits behind the last, one value for each
 // token of the vocabulary. They are s's own and change with its next Eval.
 func (s *Sequence) Eval(ctx context.Context, tokens []int32) ([]float32, error) {
-	err := s.model.Eval(ctx, Request{Seq: s, Tokens: tokens, Logits: func(_ int, logits []float32) error {
-		s.logits = append(s.logits[:0], logits...)
-		return nil
-	}})
+	s.request[0].Tokens = tokens
+	err := s.model.Eval(ctx, s.request[:]...)
 	return s.logits, err
 }
 
@@ -172,7 +170,11 @@ func (m *Model) batch() *batch {
 	b := &batch{model: m}
 	n := m.opt.Batch
 	make := func(tokens, cols int) rows {
-		return rows{make([]float32, tokens*padded(cols)), padded(cols)}
+		stride := padded(cols)
+		if stride%1024 == 0 {
+			stride += 128 // rows whole pages apart would share lines of a core's first cache
+		}
+		return rows{make([]float32, tokens*stride), stride}
 	}
 	b.x, b.norm, b.delta = make(n, c.Hidden), make(n, c.Hidden), make(n, c.Hidden)
 	b.qkv, b.attn = make(n, (c.Heads+2*c.KVHeads)*c.HeadDim), make(n, c.Heads*c.HeadDim)

@@ -43,15 +43,17 @@ var formatOf = [...]kern.Format{
 // bytes returns the size of all panels.
 func (m *matrix) bytes() int { return m.panels * m.size }
 
-// panel returns n panels from panel i on. n is 1 if the matrix is mapped.
+// panel returns n panels from panel i on.
 func (m *matrix) panel(w *worker, i, n int) []byte {
 	if m.packed != nil {
 		return m.packed[i*m.size : (i+n)*m.size]
 	}
-	w.bytes = grow(w.bytes, m.size)
-	first := i * kern.Rows
-	rows := min(kern.Rows, m.rows-first)
-	kern.Interleave(m.format, w.bytes, m.mapped[first*m.rowBytes:(first+rows)*m.rowBytes], rows)
+	w.bytes = grow(w.bytes, n*m.size)
+	for p := range n {
+		first := (i + p) * kern.Rows
+		rows := min(kern.Rows, m.rows-first)
+		kern.Interleave(m.format, w.bytes[p*m.size:(p+1)*m.size], m.mapped[first*m.rowBytes:(first+rows)*m.rowBytes], rows)
+	}
 	return w.bytes
 }
 
@@ -148,21 +150,49 @@ func (p *product) plan(threads int) (tasks int) {
 }
 
 func (p *product) do(w *worker, i int) {
-	first, n := int(p.bounds[i]), int(p.bounds[i+1]-p.bounds[i])
-	switch p.in.kind {
-	case asF32:
-		p.float(w, first, n)
-	default:
-		for j := first; j < first+n; j++ {
-			p.encoded(w, j)
-		}
+	first, end := int(p.bounds[i]), int(p.bounds[i+1])
+	step, multiply := 1, p.encoded
+	switch {
+	case p.in.kind == asF32:
+		step, multiply = floatPanels, p.float
+	case p.in.kind == asBF16:
+		step = floatPanels
+	}
+	for ; first < end; first += step {
+		multiply(w, first, min(step, end-first))
 	}
 }
 
-// encoded multiplies panel i with encoded activations.
-func (p *product) encoded(w *worker, i int) {
+// floatPanels is how many panels the float kernels get at a time: side by side
+// they keep the arithmetic units busy while each waits for its own sums.
+const floatPanels = 4
+
+// results sets where k puts the results of n panels from i on: in place for a single token.
+// The kernel comes back to every token's results again and again, so many tokens' are
+// gathered first: their places are pages apart.
+func (p *product) results(w *worker, k *kern.Product, i, n int) {
+	if p.in.tokens == 1 {
+		k.Out, k.OutStride = &p.out[i*kern.Rows], int64(4*p.outStride)
+		return
+	}
+	w.out = grow(w.out, p.in.tokens*n*kern.Rows)
+	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
+}
+
+// scatter puts what results gathered in place.
+func (p *product) scatter(w *worker, i, n int) {
+	if p.in.tokens == 1 {
+		return
+	}
+	for t := range p.in.tokens {
+		copy(p.out[t*p.outStride+i*kern.Rows:], w.out[t*n*kern.Rows:(t+1)*n*kern.Rows])
+	}
+}
+
+// encoded multiplies n panels from i on with encoded activations, n being 1 but for bfloat16.
+func (p *product) encoded(w *worker, i, n int) {
 	m, in, k := p.m, p.in, &w.call
-	*k = kern.Product{W: &m.panel(w, i, 1)[0], A: &in.enc[0], T: int64(in.tokens), Panels: 1, Scratch: &w.scratch()[0]}
+	*k = kern.Product{W: &m.panel(w, i, n)[0], A: &in.enc[0], T: int64(in.tokens), Panels: int64(n), PanelBytes: int64(m.size), Scratch: &w.scratch()[0]}
 	kernel := kern.Best().Products[m.format]
 	switch in.kind {
 	case as256:
@@ -170,68 +200,48 @@ func (p *product) encoded(w *worker, i int) {
 	case as32:
 		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*kern.A32Bytes)
 	case asBF16:
-		n := int64(in.cols + in.cols&1)
-		k.Blocks, k.AStride = n, 2*n
+		cols := int64(in.cols + in.cols&1)
+		k.Blocks, k.AStride = cols, 2*cols
 		kernel = kern.Best().ProductBF16
 	}
-	if in.tokens == 1 {
-		k.Out, k.OutStride = &p.out[i*kern.Rows], kern.Rows*4
-		kernel(k)
-		return
-	}
-	// The kernel comes back to every token's results block by block, so they are
-	// gathered first: their places in out are pages apart.
-	w.out = grow(w.out, in.tokens*kern.Rows)
-	k.Out, k.OutStride = &w.out[0], kern.Rows*4
+	p.results(w, k, i, n)
 	kernel(k)
-	p.scatter(w, i)
+	p.scatter(w, i, n)
 }
 
-// scatter copies the results of one panel from w.out.
-func (p *product) scatter(w *worker, panel int) {
-	for t := range p.in.tokens {
-		*(*[kern.Rows]float32)(p.out[t*p.outStride+panel*kern.Rows:]) = *(*[kern.Rows]float32)(w.out[t*kern.Rows:])
-	}
-}
-
-// float multiplies n panels with float32 activations.
-func (p *product) float(w *worker, first, n int) {
+// float multiplies n panels from i on with float32 activations.
+func (p *product) float(w *worker, i, n int) {
 	m, in, k := p.m, p.in, &w.call
-	quantized := m.typ.IsQuantized()
 	cols := m.cols
 	if m.format == kern.BF16 {
 		cols += cols & 1 // its panels hold pairs, and rows of activations are padded
 	}
-	*k = kern.Product{T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: 1, Scratch: &w.scratch()[0]}
-	if in.tokens == 1 && !quantized && m.packed != nil {
-		// Panels side by side keep the arithmetic units busy while each waits for its own sums.
-		k.A, k.W, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[0])), &m.panel(w, first, n)[0], int64(cols)
-		k.Panels, k.PanelBytes = int64(n), int64(m.size)
-		k.Out, k.OutStride = &p.out[first*kern.Rows], int64(4*p.outStride)
-		kern.Best().Products[m.format](k)
-		return
+	panels := m.panel(w, i, n)
+	*k = kern.Product{T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: int64(n), PanelBytes: int64(m.size), Scratch: &w.scratch()[0]}
+	p.results(w, k, i, n)
+	kernel, block := kern.Best().Products[m.format], floatBlock
+	if m.typ.IsQuantized() {
+		kernel, k.PanelBytes = kern.Best().Products[kern.F32], 4*floatBlock*kern.Rows
+		w.panel = grow(w.panel, n*floatBlock*kern.Rows)
+	} else if in.tokens == 1 {
+		block = cols // nothing to keep in the cache for
 	}
-	for i := first; i < first+n; i++ {
-		panel := m.panel(w, i, 1)
-		w.out = grow(w.out, in.tokens*kern.Rows)
-		k.Out, k.OutStride, k.Add = &w.out[0], kern.Rows*4, 0
-		for c := 0; c < cols; c += floatBlock {
-			b := min(floatBlock, cols-c)
-			format := m.format
-			l := kern.Layouts[format]
-			if quantized {
-				w.panel = grow(w.panel, floatBlock*kern.Rows)
-				m.floats(w, w.panel[:b*kern.Rows], panel, c, b)
-				format, k.W = kern.F32, (*byte)(unsafe.Pointer(&w.panel[0]))
-			} else {
-				k.W = &panel[c/l.Cols*l.BlockBytes()*kern.Rows]
+	l := kern.Layouts[m.format]
+	for c := 0; c < cols; c += block {
+		b := min(block, cols-c)
+		if m.typ.IsQuantized() {
+			for j := range n {
+				m.floats(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
 			}
-			k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
-			kern.Best().Products[format](k)
-			k.Add = 1
+			k.W = (*byte)(unsafe.Pointer(&w.panel[0]))
+		} else {
+			k.W = &panels[c/l.Cols*l.BlockBytes()*kern.Rows]
 		}
-		p.scatter(w, i)
+		k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
+		kernel(k)
+		k.Add = 1
 	}
+	p.scatter(w, i, n)
 }
 
 // floatBlock is how many columns are multiplied at a time: 16 rows of them stay in

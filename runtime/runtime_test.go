@@ -293,16 +293,16 @@ func TestFastModes(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	m := open(t, tinyPhi3(t), Options{Threads: 2})
 	s := sequence(t, m)
-	ctx := context.Background()
+	ctx, token := context.Background(), []int32{5}
 	eval := func() {
-		if _, err := s.Eval(ctx, []int32{5}); err != nil {
+		if _, err := s.Eval(ctx, token); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 10 {
 		eval()
 	}
-	if n := testing.AllocsPerRun(50, eval); n > 4 {
+	if n := testing.AllocsPerRun(50, eval); n > 0 {
 		t.Errorf("%v allocations for a token", n)
 	}
 }

@@ -14,7 +14,9 @@ type Sequence struct {
 	valid   int // tokens whose keys and values are in chunks
 	long    bool
 	chunks  []*kvChunk
+
 	logits  []float32
+	request [1]Request // Eval's, which fills logits
 }
 
 // NewSequence makes an empty sequence for up to context tokens, 0 for the smaller of
@@ -31,7 +33,16 @@ func (m *Model) NewSequence(context int) (*Sequence, error) {
 		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are available: use a smaller context or a smaller cache type",
 			context, need, m.opt.Cache, free)
 	}
-	return &Sequence{model: m, context: context}, nil
+	return newSequence(m, context), nil
+}
+
+func newSequence(m *Model, context int) *Sequence {
+	s := &Sequence{model: m, context: context}
+	s.request[0] = Request{Seq: s, Logits: func(_ int, logits []float32) error {
+		s.logits = append(s.logits[:0], logits...)
+		return nil
+	}}
+	return s
 }
 
 // Tokens returns the tokens. They must not be changed.
@@ -59,7 +70,8 @@ func (s *Sequence) Reuse(tokens []int32) []int32 {
 
 // Fork returns a copy that goes on independently.
 func (s *Sequence) Fork() *Sequence {
-	f := &Sequence{model: s.model, context: s.context, tokens: slices.Clone(s.tokens), valid: s.valid, long: s.long}
+	f := newSequence(s.model, s.context)
+	f.tokens, f.valid, f.long = slices.Clone(s.tokens), s.valid, s.long
 	for _, c := range s.chunks[:(s.valid+chunkLen-1)/chunkLen] {
 		f.chunks = append(f.chunks, c.clone())
 	}

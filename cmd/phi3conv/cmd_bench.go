@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -142,7 +143,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	load := time.Since(start)
 
 	length := 1
-	for _, n := range append(b.prompts, b.gens...) {
+	for _, n := range slices.Concat(b.prompts, b.gens) {
 		length = max(length, n)
 	}
 	s, err := m.NewSequence(length)

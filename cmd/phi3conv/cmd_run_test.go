@@ -271,6 +271,20 @@ func (h *hook) Write(b []byte) (int, error) {
 
 func (h *hook) String() string { return string(h.text) }
 
+// waiting is an input that calls f when a line was answered and the next is awaited.
+func waiting(t *testing.T, f func()) io.Reader {
+	in, w := io.Pipe()
+	t.Cleanup(func() { _ = w.Close() })
+	go func() {
+		// The program reads a line ahead, so it has answered the first when it reads the third.
+		for _, line := range []string{"Hello!\n", "/help\n", "/help\n"} {
+			_, _ = io.WriteString(w, line)
+		}
+		f()
+	}()
+	return in
+}
+
 func TestRunCanceled(t *testing.T) {
 	model := tinyModel(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -283,17 +297,9 @@ func TestRunCanceled(t *testing.T) {
 	if _, err := runWith(ctx, nil, out, "run", model, "-p", "What does a cow eat?"); !errors.Is(err, context.Canceled) || out.String() != "" {
 		t.Errorf("before: error %v, %q", err, out)
 	}
-	// While it waits for a line.
-	in, w := io.Pipe()
-	defer func() { _ = w.Close() }()
 	ctx, cancel = context.WithCancel(t.Context())
-	go func() {
-		_, _ = io.WriteString(w, "Hello!\n")
-		_, _ = io.WriteString(w, "/help\n") // is read when the first line was answered
-		cancel()
-	}()
 	out = &hook{}
-	if _, err := runWith(ctx, in, out, "run", model, "--temp", "0"); !errors.Is(err, context.Canceled) || out.String() != "Hello! How can I help you?\n" {
+	if _, err := runWith(ctx, waiting(t, cancel), out, "run", model, "--temp", "0"); !errors.Is(err, context.Canceled) || out.String() != "Hello! How can I help you?\n" {
 		t.Errorf("waiting: error %v, %q", err, out)
 	}
 	// A full disk, a closed pipe.

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,18 +17,6 @@ func interrupt() {
 	time.Sleep(100 * time.Millisecond)
 }
 
-// interruptingReader interrupts before it ends.
-type interruptingReader struct{ io.Reader }
-
-func (r interruptingReader) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
-	if err == io.EOF {
-		interrupt()
-		time.Sleep(time.Second) // the end of the input would end it too
-	}
-	return n, err
-}
-
 func TestRunInterrupted(t *testing.T) {
 	model := tinyModel(t)
 	out := &hook{f: interrupt}
@@ -38,7 +25,7 @@ func TestRunInterrupted(t *testing.T) {
 		t.Errorf("an answer: error %v, %q\n%s", err, out, stderr)
 	}
 	out = &hook{}
-	_, err = runWith(t.Context(), interruptingReader{strings.NewReader("Hello!\n")}, out, "run", model, "--temp", "0")
+	_, err = runWith(t.Context(), waiting(t, interrupt), out, "run", model, "--temp", "0")
 	if !errors.Is(err, context.Canceled) || out.String() != "Hello! How can I help you?\n" {
 		t.Errorf("no answer: error %v, %q", err, out)
 	}

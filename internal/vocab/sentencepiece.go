@@ -40,7 +40,7 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 			place(id, p)
 		}
 		prefix = m.addDummyPrefix
-		if s.tokenizer != nil { // what it says in vain here is lint's concern
+		if s.tokenizer != nil { // a pipeline that it cannot name does not matter: the model decides
 			_, v.SpacePrefix, _ = s.prefixFromJSON()
 		}
 	} else {

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBench(t *testing.T) {
+	stdout, stderr, code := phi3conv(t, "bench", tinyGGUF(t, "Q4_K_M"), "-p", "8,0", "-n", "4", "-t", "2", "-r", "2")
+	if code != exitOK || stderr != "" {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	lines := strings.Split(stdout, "\n")
+	for i, want := range []string{
+		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s \| +GB/s \| of bandwidth \|$`,
+		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \|$`,
+		`^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 \| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
+		`^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 \| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
+		`^$`,
+		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
+		`^$`,
+	} {
+		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {
+			t.Fatalf("line %d does not match %s\n%s", i+1, want, stdout)
+		}
+	}
+	if len(lines) != 7 {
+		t.Errorf("%d lines\n%s", len(lines), stdout)
+	}
+}
+
+func TestBenchJSON(t *testing.T) {
+	model := tinyModel(t)
+	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "4", "-t", "1", "-r", "3", "--json", "--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
+	if code != exitOK {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	var got []measured
+	dec := json.NewDecoder(strings.NewReader(stdout))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&got); err != nil || len(got) != 2 {
+		t.Fatalf("%v\n%s", err, stdout)
+	}
+	for i, m := range got {
+		if m.Path != model || m.Size != 5313024 || m.Params != 2656512 || m.Threads != 1 || m.Batch != 4 || m.Cache != "q8_0" || m.CacheV != "q8_0" || !m.Float32 || !m.NoRepack {
+			t.Errorf("%+v", m)
+		}
+		if len(m.Samples) != 3 || !(m.Avg > 0) || !(m.Std >= 0) || m.AvgNS <= 0 || !(m.Load > 0) || !(m.First > m.Load) || m.Peak < 1<<20 || m.Elapsed != 0 {
+			t.Errorf("%+v", m)
+		}
+		tokens := m.Prompt + m.Gen
+		if want := []int{8, 4}[i]; tokens != want || m.test() != []string{"pp8", "tg4"}[i] {
+			t.Errorf("test %s of %d tokens", m.test(), tokens)
+		}
+		if m.Gen > 0 && (m.Read != 5313024-575*256*2 || math.Abs(m.Rate-m.Avg*float64(m.Read)) > 1 || m.Bandwidth < 1e8 || math.Abs(m.Share-m.Rate/m.Bandwidth) > 1e-9) {
+			t.Errorf("%+v", m)
+		}
+	}
+	if want := "f32, no-repack, cache q8_0, batch 4"; got[0].options() != want {
+		t.Errorf("options %q, expected %q", got[0].options(), want)
+	}
+}
+
+func TestBenchCSV(t *testing.T) {
+	model := tinyModel(t)
+	stdout, stderr, code := phi3conv(t, "bench", model, model, "-p", "8,3", "-n", "0", "-t", "1,2", "-r", "1", "-o", "csv")
+	rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+	if code != exitOK || err != nil || len(rows) != 1+2*2*2 {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	for i, row := range rows[1:] {
+		if row[column["n_prompt"]] != []string{"8", "3"}[i%2] || row[column["n_threads"]] != []string{"1", "2"}[i/2%2] {
+			t.Errorf("row %d: %q", i, row)
+		}
+		if v, err := strconv.ParseFloat(row[column["avg_ts"]], 64); err != nil || v <= 0 {
+			t.Errorf("row %d: %q", i, row)
+		}
+	}
+}
+
+func TestBenchSustain(t *testing.T) {
+	stdout, stderr, code := phi3conv(t, "bench", tinyModel(t), "-n", "4", "-t", "1", "--sustain", "60ms", "--json")
+	var got []measured
+	if err := json.Unmarshal([]byte(stdout), &got); code != exitOK || err != nil || len(got) != 1 {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	if m := got[0]; m.Elapsed < 0.06 || m.Elapsed > 4 || m.Avg <= 0 || m.Gen != 4 || !strings.HasPrefix(m.test(), "tg4 @ ") {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestBenchErrors(t *testing.T) {
+	model := tinyModel(t)
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, exitUsage, "bench takes one or more MODELs"},
+		{[]string{model, "-p", "a"}, exitUsage, `--n-prompt: "a", expected numbers from 0 to 1048576, separated by commas`},
+		{[]string{model, "-n", "1,-1"}, exitUsage, `--n-gen: "-1"`},
+		{[]string{model, "-t", "0"}, exitUsage, `--threads: "0", expected numbers from 1 to 1024`},
+		{[]string{model, "-p", "0", "-n", "0"}, exitUsage, "there is no test to do"},
+		{[]string{model, "-n", "0", "--sustain", "1s"}, exitUsage, "there is no test to do"},
+		{[]string{model, "--sustain", "-1s"}, exitUsage, "--sustain is -1s"},
+		{[]string{model, "-r", "0"}, exitUsage, "--repetitions is 0"},
+		{[]string{model, "-o", "xml"}, exitUsage, `--output is "xml", expected md, csv or json`},
+		{[]string{model, "--cache-type", "q4_0"}, exitUsage, "--cache-type"},
+		{[]string{model, "-p", "513"}, exitBadInput, "a context of 513 tokens; the model was made for 1 to 512"},
+		{[]string{"absent"}, exitBadInput, "absent"},
+	} {
+		stdout, stderr, code := phi3conv(t, append([]string{"bench"}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.want) || stdout != "" {
+			t.Errorf("%q: exit %d, expected %d and %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
+		}
+	}
+}
+
+// The mean and the sample standard deviation of speeds, not of times.
+func TestMeasured(t *testing.T) {
+	m := measured{Gen: 10, Read: 1000}
+	m.set([]time.Duration{time.Second, 2 * time.Second, 5 * time.Second}) // 10, 5, 2 tokens a second
+	if math.Abs(m.Avg-17./3) > 1e-9 || math.Abs(m.Std-4.041451884) > 1e-9 || m.AvgNS != 2666666666 && m.AvgNS != 2666666667 || m.StdNS != 2081665999 || math.Abs(m.Rate-1000*m.Avg) > 1e-9 {
+		t.Errorf("%+v", m)
+	}
+	for n, want := range map[int64]string{2656512: "2.66 M", 3821079552: "3.82 B"} {
+		if got := inUnits(n, 1e9, "B", 1e6, "M"); got != want {
+			t.Errorf("%d: %s, expected %s", n, got, want)
+		}
+	}
+}
