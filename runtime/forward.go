@@ -120,13 +120,14 @@ func (e *ContextError) Error() string {
 // rows is a row of float32 for each token of a batch, padded with zeros.
 type rows struct {
 	data   []float32
-	stride int // a multiple of 16
+	width  int // a multiple of 16
+	stride int // values from a row to the next
 }
 
-func (r rows) row(t int) []float32 { return r.data[t*r.stride : (t+1)*r.stride] }
+func (r rows) row(t int) []float32 { return r.data[t*r.stride:][:r.width] }
 
 // from returns the rows from row t on.
-func (r rows) from(t int) rows { return rows{r.data[t*r.stride:], r.stride} }
+func (r rows) from(t int) rows { return rows{r.data[t*r.stride:], r.width, r.stride} }
 
 // token is one token of a batch.
 type token struct {
@@ -174,7 +175,7 @@ func (m *Model) batch() *batch {
 		if stride%1024 == 0 {
 			stride += 128 // rows whole pages apart would share lines of a core's first cache
 		}
-		return rows{make([]float32, tokens*stride), stride}
+		return rows{make([]float32, tokens*stride), padded(cols), stride}
 	}
 	b.x, b.norm, b.delta = make(n, c.Hidden), make(n, c.Hidden), make(n, c.Hidden)
 	b.qkv, b.attn = make(n, (c.Heads+2*c.KVHeads)*c.HeadDim), make(n, c.Heads*c.HeadDim)

@@ -42,7 +42,7 @@ type measured struct {
 
 	Load  float64 `json:"load_s"`        // until the weights are in memory
 	First float64 `json:"first_token_s"` // until the first token, with a prompt of one
-	Peak  int64   `json:"peak_rss"`
+	Peak  int64   `json:"peak_rss"`      // 0 where the system counts earlier models too
 
 	Samples []float64 `json:"samples_ts"`
 }
@@ -231,7 +231,10 @@ func (o *benchTable) print(m *measured) error {
 	line(func(c benchColumn) string { return c.cell(m) })
 
 	of := fmt.Sprintf("%s, %s: ", printable(m.Path), plural(m.Threads, "thread"))
-	note := fmt.Sprintf("%sloaded in %.2f s, first token after %.2f s, peak RSS %s", of, m.Load, m.First, inUnits(m.Peak, 1<<30, "GiB", 1<<20, "MiB"))
+	note := fmt.Sprintf("%sloaded in %.2f s, first token after %.2f s", of, m.Load, m.First)
+	if m.Peak > 0 {
+		note += ", peak RSS " + inUnits(m.Peak, 1<<30, "GiB", 1<<20, "MiB")
+	}
 	if m.Read > 0 {
 		note += fmt.Sprintf(", %s of weights read per token", inUnits(m.Read, 1e9, "GB", 1e6, "MB"))
 	}

@@ -125,13 +125,16 @@ type bench struct {
 	random        *rand.Rand
 	vocab         int
 	peak          int64
-	peakEnds      bool // memory of the measurement itself would count from here on
+	peakEnds      bool // what the system says counts other memory too
 }
 
 // model does the tests of a model with a number of threads.
 func (b *bench) model(ctx context.Context, path string, threads int) error {
-	rss.Reset()
-	b.peak, b.peakEnds = 0, false
+	b.peak = 0
+	if rss.Reset() {
+		b.peakEnds = false
+	}
+	defer func() { b.peakEnds = true }()
 	opt := b.opt
 	opt.Threads = threads
 	start := time.Now()

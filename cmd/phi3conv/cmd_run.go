@@ -303,6 +303,12 @@ func (r *runner) converse() error {
 		prompt = "> "
 		r.note("/help lists commands; Ctrl-C ends an answer.")
 	}
+	end := func(err error) error {
+		if prompt != "" {
+			r.note("") // ends the line that it began
+		}
+		return err
+	}
 	system := r.messages
 	lines := readLines(r.c.App.Reader)
 	for {
@@ -313,9 +319,9 @@ func (r *runner) converse() error {
 		select {
 		case in = <-lines:
 		case <-interrupts:
-			return context.Canceled
-		case <-r.c.Context.Done():
-			return r.c.Context.Err()
+			return end(context.Canceled)
+		case <-r.c.Done():
+			return end(r.c.Err())
 		}
 		switch text := strings.TrimSpace(in.text); {
 		case text == "/quit":
@@ -332,13 +338,10 @@ func (r *runner) converse() error {
 			}
 		}
 		if in.err == io.EOF {
-			if prompt != "" {
-				r.note("")
-			}
-			return nil
+			return end(nil)
 		}
 		if in.err != nil {
-			return in.err
+			return end(in.err)
 		}
 	}
 }
@@ -373,7 +376,7 @@ func (r *runner) turn(interrupts <-chan os.Signal, text string) error {
 	switch {
 	case errors.As(err, &full):
 		r.note("%v; /reset begins a new conversation", err)
-	case errors.Is(err, context.Canceled) && r.c.Context.Err() == nil:
+	case errors.Is(err, context.Canceled) && r.c.Err() == nil:
 		r.note("(interrupted)")
 	case err != nil:
 		return err

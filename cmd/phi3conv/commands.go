@@ -45,6 +45,8 @@ func commands() []*cli.Command {
 		inspectCommand,
 		lintCommand,
 		logitsCommand,
+		tokenizeCommand,
+		detokenizeCommand,
 		runCommand,
 		benchCommand,
 		demoCommand,

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +37,10 @@ const (
 	firstPart        // the same, at the start of the text only
 )
 
+// maxPiece bounds the length of a token, for every way to cut it is tried.
+// SentencePiece's default is 16 characters.
+const maxPiece = 256 // bytes
+
 func newSentencePiece(v *vocab.Vocab) (*sentencePiece, error) {
 	m := &sentencePiece{chars: make(map[rune]int32), allBytes: true, unk: int32(v.Unk), inner: make(map[rune]bool)}
 	if isSet(v.AddSpacePrefix, true) {
@@ -55,6 +60,9 @@ func newSentencePiece(v *vocab.Vocab) (*sentencePiece, error) {
 				m.bytes[b] = int32(id)
 			}
 		case vocab.Normal:
+			if len(text) > maxPiece {
+				return nil, fmt.Errorf("token %d has %d bytes, expected at most %d", id, len(text), maxPiece)
+			}
 			ids[text] = int32(id)
 			r, n := utf8.DecodeRuneInString(text)
 			switch {

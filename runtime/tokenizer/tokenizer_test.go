@@ -25,6 +25,7 @@ var kinds = []string{"phi-2", "smollm", "cl100k", "o200k", "sentencepiece", "sen
 
 type goldenCase struct {
 	Text    string
+	Words   []int
 	IDs     []int32
 	Plain   []int32
 	Decoded *string
@@ -87,6 +88,25 @@ func asGGUF(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// Words are those of the tokenizers library.
+func TestWords(t *testing.T) {
+	var g golden
+	readJSON(t, "testdata/golden.json", &g)
+	for kind, pre := range map[string]string{"phi-2": "phi-2", "smollm": "smollm", "cl100k": "dbrx", "o200k": "gpt-4o"} {
+		for _, c := range g.Kinds[kind] {
+			var got []int
+			for i := 0; i < len(c.Text); {
+				end := splitters[pre](c.Text, i)
+				got = append(got, end-i)
+				i = end
+			}
+			if !slices.Equal(got, c.Words) {
+				t.Errorf("%s: %q has words of %d bytes, expected %d", kind, c.Text, got, c.Words)
+			}
+		}
+	}
 }
 
 // Ids and texts are those of the tokenizers library, from a checkpoint directory
@@ -271,6 +291,9 @@ func TestOpenErrors(t *testing.T) {
 		`tokenizer model "bert"`:   byteLevel(func(v *vocab.Vocab) { v.Model = "bert" }),
 		`merge 0, "x" with "none"`: byteLevel(func(v *vocab.Vocab) { v.Merges[0] = "x none" }),
 		`expected at most 1048576`: {Tokens: make([]string, maxVocab+1)},
+		`token 0 has 257 bytes`: {
+			Model: vocab.SentencePiece, Tokens: []string{strings.Repeat("a", maxPiece+1)}, Scores: make([]float32, 1), Types: []vocab.TokenType{vocab.Normal},
+		},
 	} {
 		if _, err := New(v); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, expected %q", err, want)
@@ -358,6 +381,36 @@ func TestClasses(t *testing.T) {
 		'\u200b': other, '🙂': other, 0x10D50: upper, 0x105C0: letter, 0x11DE1: newDigit} { // the last three are of Unicode 16 and 17
 		if got := classes()[r]; got != want {
 			t.Errorf("%U has class %d, expected %d", r, got, want)
+		}
+	}
+}
+
+// A text is cut where no token reaches across, also with tokens that have spaces
+// inside.
+func TestInnerSpaces(t *testing.T) {
+	v := &vocab.Vocab{Model: vocab.SentencePiece, BOS: vocab.None, EOS: vocab.None, Unk: vocab.None}
+	for _, token := range []string{"a", "b", "▁", "a▁", "a▁b", "b▁▁", "▁a", "▁▁", "ab"} {
+		v.Scores = append(v.Scores, -float32(len(v.Tokens)))
+		v.Tokens, v.Types = append(v.Tokens, token), append(v.Types, vocab.Normal)
+	}
+	tok, err := New(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := tok.model.(*sentencePiece)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 500 {
+		text := make([]byte, r.IntN(20))
+		whole := []int32{m.chars[space]}
+		for i := range text {
+			text[i] = "ab "[r.IntN(3)]
+			whole = append(whole, []int32{0, 1, m.chars[space]}[strings.IndexByte("ab ", text[i])])
+		}
+		if len(text) == 0 {
+			whole = nil
+		}
+		if got, want := tok.Encode(string(text), EncodeOptions{}), m.merges.applyShort(whole); !slices.Equal(got, want) {
+			t.Fatalf("%q: %d, expected %d", text, got, want)
 		}
 	}
 }

@@ -28,7 +28,7 @@ WORDS = ("the quick brown fox I've you're we'll he's it'd I'm don't IT'S WE'RE '
          "camelCase HTTPServer iPhone XMLHttp snake_case f(x)==1; C++ http://a.b/c?d=%20 --flag=1e-10 κόσμε Мир 你好世界 こんにちは 안녕 "
          "مرحبا שלום नमस्ते ภาษาไทย Ǆǅǆ ʰª º ﬁ ŉ e\u0301 a\u0308\u0323 \u0301A \u0301Ab ªABC €½² Ⅷ ٣٤١ १२३४ 𝟙𝟚 ① 1234567 3.14 0x1F "
          "!!! ... //// \\n ?/\n/ 🙂 👩\u200d👩\u200d👧 🇩🇪 ❤️ \u200b ▁ ▁▁x <0x0A> <s> </s> Ġ Â x\ufffdy \U00010d50\U00010d70 \U00011de1").split(" ")
-SPACES = [" ", "  ", "   ", "\n", "\n\n", "\r\n", "\t", "\t\t", " \n", "\n ", "\n  \n x", "\u00a0", "\u3000", "\u2028", "\u0085", "\x0b", "\u1680", " " * 17]
+SPACES = [" ", "  ", "   ", "\n", "\n\n", "\r", "\r\n", "\t", "\t\t", " \n", "\n ", "\n  \n x", "\u00a0", "\u3000", "\u2028", "\u0085", "\x0b", "\u1680", " " * 17]
 
 
 def texts(added):
@@ -144,7 +144,7 @@ def chats():
 
 
 def main():
-    golden = dict(about="ids: special tokens parsed; plain: special tokens taken for text; decoded, special: ids back to text without and with special tokens; "
+    golden = dict(about="words: lengths in bytes of the words of the text as a whole; ids: special tokens parsed; plain: special tokens taken for text; decoded, special: ids back to text without and with special tokens; "
                         "plain is left out where it is ids, decoded where it is text, special where it is decoded",
                   tokenizers=tokenizers.__version__, transformers=transformers.__version__, kinds={}, chats=list(chats()))
     for name, (cls, t) in KINDS.items():
@@ -164,6 +164,8 @@ def main():
             t.encode_special_tokens = False
             ids = t.encode(text, add_special_tokens=False).ids
             case = dict(text=text, ids=ids)
+            if t.normalizer is None and isinstance(t.decoder, decoders.ByteLevel):
+                case["words"] = [len(text[a:b].encode()) for _, (a, b) in t.pre_tokenizer.pre_tokenize_str(text)]
             decoded, special = t.decode(ids, skip_special_tokens=True), t.decode(ids, skip_special_tokens=False)
             cases.append(case | ({} if plain == ids else dict(plain=plain)) | ({} if decoded == text else dict(decoded=decoded)) |
                          ({} if special == decoded else dict(special=special)))
