@@ -33,6 +33,7 @@ var level = map[string]int{
 	"internal/atomicfile": 10,
 	"internal/kern":       10,
 	"internal/mmap":       10,
+	"internal/rss":        10,
 	"testdata":            0,
 }
 

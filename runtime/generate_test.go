@@ -72,6 +72,9 @@ func greedy(ctx context.Context, s *runtime.Sequence, prompt []int32, limit int,
 // sequence, of which each takes the common beginning over.
 func TestGenerate(t *testing.T) {
 	c := readChats(t)
+	if testing.Short() {
+		c.Cases = c.Cases[:5]
+	}
 	for _, opt := range []runtime.Options{{Threads: 1, Float32: true}, {Threads: 2, Cache: runtime.CacheQ8_0}, {Threads: 2, NoRepack: true}} {
 		m := openTiny(t, opt)
 		s, err := m.NewSequence(0)

@@ -47,7 +47,7 @@ func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, err
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Context.Err(); err != nil {
+	if err := c.Err(); err != nil {
 		_ = m.Close() // only read from
 		return nil, err
 	}

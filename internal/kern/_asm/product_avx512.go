@@ -51,9 +51,11 @@ type vnniFormat struct {
 
 	// constants are the patterns that Z28… hold, see [vnni.vector].
 	constants [][]byte
-	// prefetch asks for prefetches in the direct way too. Zen 4 needs none as long as each
-	// load advances by less than about 3 KB from block to block: it follows strides.
-	prefetch bool
+	// direct replaces direct256 for a format whose codes are not in the order of its
+	// bytes. Memory must be read in the order of addresses: Zen 4 reads 28 GB/s then, and
+	// 10 where three places of a block take turns. (Prefetches reach 18: they wait for the same
+	// buffers as loads do, which the hardware's own do not.)
+	direct func(a *vnni, f *vnniFormat)
 
 	// codes unpacks a block's codes. It calls emit with the first of four columns
 	// and the register that holds their codes, group after group; up to four groups
@@ -254,9 +256,12 @@ func (a *vnni) product(f *vnniFormat) {
 	block := a.label()
 	a.zero(26)
 	a.place(block)
-	if f.groups > 0 {
+	switch {
+	case f.direct != nil:
+		f.direct(a, f)
+	case f.groups > 0:
 		a.direct256(f)
-	} else {
+	default:
 		a.direct32(f)
 	}
 	a.p("ADDQ $%d, DI", f.bytes())
@@ -345,7 +350,6 @@ func (a *vnni) direct256(f *vnniFormat) {
 	size := 256 / f.groups
 	done, sumOf := map[int]int{}, map[int]int{} // of a group: columns so far, register
 	free := []int{16, 17, 18, 19}
-	prefetched := 0
 	f.codes(a, f, func(col, z int) {
 		g := col / size
 		if done[g] == 0 {
@@ -360,13 +364,14 @@ func (a *vnni) direct256(f *vnniFormat) {
 			a.p("VPADDD Z%d, Z%d, Z%d", s, isum, isum)
 			free = append(free, s)
 		}
-		if f.prefetch && prefetched < f.bytes() {
-			a.p("PREFETCHT1 %d(DI)", ahead*f.bytes()+prefetched)
-			prefetched += 64
-		}
 	})
-	a.p("VCVTDQ2PS Z%d, Z6", isum)
-	a.p("VCVTDQ2PS Z%d, Z7", msum)
+	a.finish256(f)
+}
+
+// finish256 adds the sums in Z24 and Z25, times their factors, to Z26.
+func (a *vnni) finish256(f *vnniFormat) {
+	a.p("VCVTDQ2PS Z24, Z6")
+	a.p("VCVTDQ2PS Z25, Z7")
 	f.factors(a, f)
 	a.p("VMULPS.BCST %d(SI), Z24, Z24", a256D)
 	a.p("VMULPS.BCST %d(SI), Z25, Z25", a256D)
@@ -650,7 +655,7 @@ var vnniFormats = []vnniFormat{
 	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead, constants: [][]byte{bytes4(16)},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
 	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
-		constants: [][]byte{bytes4(0x30)}, prefetch: true,
+		constants: [][]byte{bytes4(0x30)}, direct: directQ6_K,
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
 				a.load(f.at(48+j), 20+j)
@@ -857,6 +862,50 @@ func codesQ6_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			emit(u/16*128+32*j+4*(u%8), z)
 		}
 	}
+}
+
+// directQ6_K multiplies the low four bits of all codes, then the upper two, times 16, and
+// scales the sums of the 16 groups, Z0…Z15, when the scales come at the block's end.
+func directQ6_K(a *vnni, f *vnniFormat) {
+	for g := range 16 {
+		a.zero(g)
+	}
+	dot := func(col, z int) { a.p("VPDPBUSD.BCST %d(SI), Z%d, Z%d", col, z, col/16) }
+	for u := range 32 {
+		lo, hi := 16+u%2*2, 17+u%2*2
+		a.load(f.at(u), hi)
+		a.and(15, hi, lo)
+		a.high(hi, hi)
+		col := u/16*128 + u%16/8*32 + u%8*4
+		dot(col, lo)
+		dot(col+64, hi)
+	}
+	for u := range 16 {
+		bits := 20 + u%2
+		a.load(f.at(32+u), bits)
+		for j := range 4 {
+			z := 16 + j
+			from := bits
+			if n := 4 - 2*j; n != 0 {
+				a.shift(n, bits, z)
+				from = z
+			}
+			a.and(0x30, from, z)
+			dot(u/8*128+32*j+u%8*4, z)
+		}
+	}
+	f.scales(a, f)
+	a.zero(24)
+	a.zero(25)
+	for g := range 16 {
+		a.scaleOf(f, g, 27)
+		a.p("VPMULLD Z27, Z%d, Z%d", g, g)
+		a.p("VPADDD Z%d, Z24, Z24", g)
+	}
+	a.eachMins(f, func(i, z int) {
+		a.p("VPDPWSSD.BCST %d(SI), Z%d, Z25", sums(f.groups)+4*i, z)
+	})
+	a.finish256(f)
 }
 
 // scalesIQ4_XS: Z20 has the even groups, Z21 the odd ones: nibbles of the first unit, and
