@@ -138,10 +138,11 @@ func (a *attention) heads(w *worker, t *attnTask, h, n int) {
 		}
 		kern.Best().Softmax(s.score[r*width:(r+1)*width], lo-start, q+1-start, b.model.attnScale)
 	}
-	for p := start; p < start+width; {
+	// Only values that belong to tokens: what a failed evaluation left behind them may be NaN.
+	for p := start; p < end; {
 		chunk := t.run.seq.chunks[p/chunkLen]
 		in := p % chunkLen
-		count := min(chunkLen-in, start+width-p)
+		count := min(chunkLen-in, end-p)
 		*k = kern.Product{Out: &s.out[0], OutStride: int64(4 * padded), A: (*byte)(unsafe.Pointer(&s.score[p-start])), AStride: int64(4 * width),
 			T: int64(rows), Blocks: int64(count), Panels: int64(g.vPanels), Scratch: &w.scratch()[0]}
 		if p > start {

@@ -2,10 +2,13 @@ package runtime
 
 import (
 	"fmt"
+	goruntime "runtime"
 	"strings"
+	"unsafe"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/mmap"
 )
 
 // CacheType is how keys and values of earlier tokens are kept.
@@ -75,7 +78,9 @@ func (g *geometry) bytes() int64 {
 	return values + 2*scales
 }
 
-// kvChunk is the cache of chunkLen positions; the slice of its type is not nil.
+// kvChunk is the cache of chunkLen positions; the slice of its type is not nil. Its memory
+// is the system's, in huge pages: a token writes to every head's part of it, and
+// thousands of small pages would have to be made for the first one.
 type kvChunk struct {
 	f32   []float32
 	f16   []uint16
@@ -83,20 +88,32 @@ type kvChunk struct {
 	scale []uint16
 }
 
-func (g *geometry) newChunk() *kvChunk {
-	n := g.layers * g.heads
+func (g *geometry) newChunk() (*kvChunk, error) {
+	mem, err := mmap.Memory(int(g.bytes()))
+	if err != nil {
+		return nil, err
+	}
+	c := &kvChunk{}
+	n := g.layers * g.heads * g.head
+	p := unsafe.Pointer(&mem[0])
 	switch g.typ {
 	case CacheF32:
-		return &kvChunk{f32: make([]float32, n*g.head)}
+		c.f32 = unsafe.Slice((*float32)(p), n)
 	case CacheF16:
-		return &kvChunk{f16: make([]uint16, n*g.head)}
+		c.f16 = unsafe.Slice((*uint16)(p), n)
+	case CacheQ8_0:
+		c.scale = unsafe.Slice((*uint16)(p), g.layers*g.heads*2*g.scales)
+		c.q8 = unsafe.Slice((*int8)(unsafe.Pointer(&mem[2*len(c.scale)])), n)
 	}
-	return &kvChunk{q8: make([]int8, n*g.head), scale: make([]uint16, n*2*g.scales)}
+	goruntime.AddCleanup(c, func(mem []byte) { _ = mmap.Unmap(mem) }, mem)
+	return c, nil
 }
 
-func (c *kvChunk) clone() *kvChunk {
-	return &kvChunk{f32: append([]float32(nil), c.f32...), f16: append([]uint16(nil), c.f16...),
-		q8: append([]int8(nil), c.q8...), scale: append([]uint16(nil), c.scale...)}
+func (c *kvChunk) copy(from *kvChunk) {
+	copy(c.f32, from.f32)
+	copy(c.f16, from.f16)
+	copy(c.q8, from.q8)
+	copy(c.scale, from.scale)
 }
 
 // store puts a key and a value at position i of the chunk. tmp holds dim values.

@@ -1,7 +1,7 @@
 // Package runtime runs Phi-3 models on a CPU, from a checkpoint directory or a
 // GGUF file, as Hugging Face transformers defines them.
 //
-//	m, err := runtime.Open("phi-3-mini-Q4_K_M.gguf", runtime.Options{})
+//	m, err := runtime.Open(ctx, "phi-3-mini-Q4_K_M.gguf", runtime.Options{})
 //	s, err := m.NewSequence(0)
 //	logits, err := s.Eval(ctx, tokens)
 //

@@ -49,7 +49,10 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 			}
 		}
 	}
-	b := m.batch()
+	b, err := m.batch()
+	if err != nil {
+		return err
+	}
 	before := b.before[:0]
 	for _, r := range requests {
 		before = append(before, len(r.Seq.tokens))
@@ -71,7 +74,9 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 		s := r.Seq
 		first := len(s.tokens)
 		s.tokens = append(s.tokens, r.Tokens...)
-		s.prepare()
+		if err := s.prepare(); err != nil {
+			return err
+		}
 		// Tokens from valid on are not in the cache: the new ones, or all of them.
 		for n := s.valid; n < len(s.tokens); n++ {
 			want := -1
@@ -163,28 +168,41 @@ type batch struct {
 func padded(n int) int { return (n + kern.Rows - 1) &^ (kern.Rows - 1) }
 
 // batch returns the model's batch, which it makes at first use.
-func (m *Model) batch() *batch {
+func (m *Model) batch() (*batch, error) {
 	if m.b != nil {
-		return m.b
+		return m.b, nil
 	}
 	c := m.cfg
 	b := &batch{model: m}
 	n := m.opt.Batch
-	make := func(tokens, cols int) rows {
-		stride := padded(cols)
+	all := []struct {
+		rows         *rows
+		tokens, cols int
+	}{
+		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
+		{&b.qkv, n, (c.Heads + 2*c.KVHeads) * c.HeadDim}, {&b.attn, n, c.Heads * c.HeadDim},
+		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
+		{&b.logits, min(n, logitRows), c.VocabSize},
+	}
+	total := 0
+	for _, a := range all {
+		stride := padded(a.cols)
 		if stride%1024 == 0 {
 			stride += 128 // rows whole pages apart would share lines of a core's first cache
 		}
-		return rows{make([]float32, tokens*stride), padded(cols), stride}
+		a.rows.width, a.rows.stride = padded(a.cols), stride
+		total += 4 * a.tokens * stride
 	}
-	b.x, b.norm, b.delta = make(n, c.Hidden), make(n, c.Hidden), make(n, c.Hidden)
-	b.qkv, b.attn = make(n, (c.Heads+2*c.KVHeads)*c.HeadDim), make(n, c.Heads*c.HeadDim)
-	b.up, b.act = make(n, 2*c.Intermediate), make(n, c.Intermediate)
-	b.logits = make(min(n, logitRows), c.VocabSize)
+	if free := availableMemory(); uint64(total) > free {
+		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch", m.path, n, total, free)
+	}
+	for _, a := range all {
+		a.rows.data = make([]float32, a.tokens*a.rows.stride)
+	}
 	b.cos, b.sin = slices.Grow(b.cos, n*c.RotaryDims/2)[:n*c.RotaryDims/2], slices.Grow(b.sin, n*c.RotaryDims/2)[:n*c.RotaryDims/2]
 	b.byteRow = slices.Grow(b.byteRow, m.embed.RowBytes())[:m.embed.RowBytes()]
 	m.b = b
-	return b
+	return b, nil
 }
 
 // logitRows is how many rows of logits are computed at a time: enough to share

@@ -21,7 +21,7 @@ func openTiny(t *testing.T, opt runtime.Options) *runtime.Model {
 	if err := testdata.WriteTinyPhi3(dir); err != nil {
 		t.Fatal(err)
 	}
-	m, err := runtime.Open(dir, opt)
+	m, err := runtime.Open(t.Context(), dir, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

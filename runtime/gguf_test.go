@@ -2,8 +2,12 @@ package runtime
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -12,11 +16,13 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+	"github.com/phi3conv/phi3conv/testdata"
 )
 
 // convertTo writes model as a GGUF file of one type and returns its path.
@@ -184,7 +190,7 @@ func TestHostileFiles(t *testing.T) {
 		{"norm that is not a number", nil, put("blk.0.attn_norm.weight", 0, 0, 0, 0xc0, 0x7f), "not finite"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, err := Open(edit(t, path, c.metadata, c.tensor), Options{})
+			m, err := Open(t.Context(), edit(t, path, c.metadata, c.tensor), Options{})
 			if err == nil {
 				defer func() { _ = m.Close() }()
 				_, err = sequence(t, m).Eval(context.Background(), []int32{1, 2, 3})
@@ -233,6 +239,141 @@ func TestTruncatedWhileMapped(t *testing.T) {
 		}
 		if _, err := s.Eval(context.Background(), []int32{2}); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("error %v, expected an unexpected end of file", err)
+		}
+		// Once the file is whole again, nothing is left of the error.
+		if err := os.WriteFile(cut, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Eval(context.Background(), []int32{2}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// rewrite copies a checkpoint in one file: with values of another type, F32 or F64, in as many
+// files as parts says.
+func rewrite(t *testing.T, dir string, dtype safetensors.DType, parts int) string {
+	t.Helper()
+	f, err := safetensors.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	out := t.TempDir()
+	write := func(name string, data []byte) {
+		if err := os.WriteFile(filepath.Join(out, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("config.json", config)
+	files := map[string]string{}
+	for part := range parts {
+		name := "model.safetensors"
+		if parts > 1 {
+			name = fmt.Sprintf("model-%05d-of-%05d.safetensors", part+1, parts)
+		}
+		header, data := map[string]any{}, []byte(nil)
+		for i, ts := range f.Tensors {
+			if i%parts != part {
+				continue
+			}
+			values := make([]float32, ts.Elems())
+			if err := ts.ReadFloat32(values, 0); err != nil {
+				t.Fatal(err)
+			}
+			begin := len(data)
+			for _, v := range values {
+				if dtype == safetensors.F64 {
+					data = binary.LittleEndian.AppendUint64(data, math.Float64bits(float64(v)))
+				} else {
+					data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+				}
+			}
+			header[ts.Name] = map[string]any{"dtype": dtype.String(), "shape": ts.Shape, "data_offsets": []int{begin, len(data)}}
+			files[ts.Name] = name
+		}
+		text, err := json.Marshal(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name, slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text, data))
+	}
+	if parts > 1 {
+		index, err := json.Marshal(map[string]any{"metadata": map[string]any{}, "weight_map": files})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write("model.safetensors.index.json", index)
+	}
+	return out
+}
+
+// However a model's weights are stored, in which type that holds them, in one file or several, mapped or
+// not, its logits are the same bits; of odd numbers of columns too.
+func TestFiles(t *testing.T) {
+	odd := func(dtype string) string {
+		return writeVariant(t, testdata.Variant{Name: "odd columns", DType: dtype, Config: []byte(`{"architectures": ["Phi3ForCausalLM"], "vocab_size": 33,
+			"hidden_size": 45, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
+			"max_position_embeddings": 64, "rms_norm_eps": 1e-5, "partial_rotary_factor": 0.8}`)})
+	}
+	tiny := tinyPhi3(t)
+	for _, dir := range []string{odd("BF16"), odd("F16"), odd("F32"), tiny} {
+		var want [][]float32
+		check := func(name, path string, opt Options) {
+			t.Helper()
+			opt.Float32, opt.Cache = true, CacheF32
+			m := open(t, path, opt)
+			got := allLogits(t, sequence(t, m), counting(20, m.VocabSize()))
+			if want == nil {
+				want = got
+			}
+			for i := range want {
+				if !slices.Equal(got[i], want[i]) {
+					t.Fatalf("%s %+v: other bits at position %d: NMSE %.2g", name, opt, i, nmse(got[i], want[i]))
+				}
+			}
+		}
+		check("as it is", dir, Options{})
+		check("as it is", dir, Options{NoRepack: true})
+		check("F32", rewrite(t, dir, safetensors.F32, 1), Options{})
+		check("F64", rewrite(t, dir, safetensors.F64, 1), Options{})
+		check("three files", rewrite(t, dir, safetensors.F32, 3), Options{NoRepack: true})
+	}
+	m, err := Open(t.Context(), rewrite(t, tiny, safetensors.F64, 1), Options{NoRepack: true})
+	if m != nil || err == nil || !strings.Contains(err.Error(), "is F64, which cannot be used in place") {
+		t.Errorf("error %v", err)
+	}
+
+	src, err := source.Open(tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = src.Close() }()
+	p, err := convert.NewPlan(src, convert.Options{Policy: quant.Policy{FileType: quant.MostlyQ4_K_S, Pure: true}, SplitMaxSize: 1 << 18})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	if err := p.Run(t.Context(), filepath.Join(out, "split.gguf"), convert.Limits{Threads: 2, Memory: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := filepath.Glob(filepath.Join(out, "*.gguf"))
+	if err != nil || len(parts) < 3 {
+		t.Fatalf("%q, %v", parts, err)
+	}
+	whole := convertTo(t, tiny, quant.MostlyQ4_K_S)
+	tokens := counting(20, 576)
+	for _, mapped := range []bool{false, true} {
+		want := allLogits(t, sequence(t, open(t, whole, Options{NoRepack: mapped})), tokens)
+		got := allLogits(t, sequence(t, open(t, parts[1], Options{NoRepack: mapped})), tokens)
+		for i := range want {
+			if !slices.Equal(got[i], want[i]) {
+				t.Fatalf("split file, NoRepack %v: other bits at position %d", mapped, i)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -29,7 +30,8 @@ type Options struct {
 	// memory but the file's own pages, several times slower.
 	NoRepack bool
 	// Tap is called with the input of each linear layer, the tensor's GGUF name and a row
-	// that it must not keep, for every token, from one goroutine.
+	// that it must not keep, for every token that is evaluated; of the output layer, for
+	// those whose logits are asked for. Calls come from the goroutine that calls Eval.
 	Tap func(tensor string, x []float32)
 	// Progress is called while a model is opened, with bytes done and in all, from any thread.
 	Progress func(done, total int64)
@@ -65,8 +67,8 @@ type layer struct {
 	qkv, o, up, down  *matrix // up holds the rows of gate, then those of up
 }
 
-// Open opens a checkpoint directory or a GGUF file and reads its weights.
-func Open(path string, opt Options) (*Model, error) {
+// Open opens a checkpoint directory or a GGUF file and reads its weights, until ctx is done.
+func Open(ctx context.Context, path string, opt Options) (*Model, error) {
 	src, err := source.Open(path)
 	if err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func Open(path string, opt Options) (*Model, error) {
 	opt.Batch = min(opt.Batch, c.Context)
 	m := &Model{path: path, opt: opt, cfg: c, src: src, pool: newPool(opt.Threads), geo: newGeometry(c, opt.Cache), rope: newRope(c),
 		attnScale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
-	if err := m.load(); err != nil {
+	if err := m.load(ctx); err != nil {
 		_ = m.Close()
 		return nil, err
 	}
@@ -146,7 +148,7 @@ func (m *Model) CacheBytes(n int) int64 {
 const embedName = "token_embd.weight"
 
 // load finds the tensors and reads the weights.
-func (m *Model) load() error {
+func (m *Model) load(ctx context.Context) error {
 	byName := map[string]*source.Tensor{}
 	for i := range m.src.Tensors {
 		byName[m.src.Tensors[i].GGUF] = &m.src.Tensors[i]
@@ -154,7 +156,7 @@ func (m *Model) load() error {
 	var err error
 	vector := func(name string) []float32 {
 		t := byName[name]
-		if t == nil || err != nil {
+		if err != nil {
 			return nil
 		}
 		raw, values := make([]byte, t.RowBytes()), make([]float32, padded(t.Cols()))
@@ -194,7 +196,7 @@ func (m *Model) load() error {
 	if m.opt.NoRepack {
 		return m.mapAll(all, tensors)
 	}
-	return m.repack(all, tensors)
+	return m.repack(ctx, all, tensors)
 }
 
 // mapAll lets the matrices use the files' own pages.
@@ -207,13 +209,8 @@ func (m *Model) mapAll(all []*matrix, tensors []*source.Tensor) error {
 		}
 		b, ok := m.maps[t.Path]
 		if !ok {
-			f, err := os.Open(t.Path)
-			if err != nil {
-				return err
-			}
-			b, err = mmap.File(f)
-			_ = f.Close()
-			if err != nil {
+			var err error
+			if b, err = mmap.File(t.R.(*os.File)); err != nil {
 				return err
 			}
 			m.maps[t.Path] = b
@@ -229,13 +226,14 @@ func (m *Model) mapAll(all []*matrix, tensors []*source.Tensor) error {
 
 // repack reads all matrices into panels. Threads take pieces of about pieceBytes,
 // so that reading, interleaving and the system's zeroing of memory overlap.
-func (m *Model) repack(all []*matrix, tensors []*source.Tensor) error {
+func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Tensor) error {
 	const pieceBytes = 1 << 20
 	total := 0
-	var job repackJob
+	job := repackJob{ctx: ctx, progress: m.opt.Progress}
 	for i, mat := range all {
 		at := total
 		total += (mat.bytes() + 63) &^ 63
+		job.total += int64(mat.bytes())
 		step := max(1, pieceBytes/mat.size)
 		for p := 0; p < mat.panels; p += step {
 			job.pieces = append(job.pieces, repackPiece{mat, tensors[i], at, p, min(step, mat.panels-p)})
@@ -248,7 +246,7 @@ func (m *Model) repack(all []*matrix, tensors []*source.Tensor) error {
 	if err != nil {
 		return err
 	}
-	m.mem, job.mem, job.progress, job.total = mem, mem, m.opt.Progress, int64(total)
+	m.mem, job.mem = mem, mem
 	if err := m.pool.run(&job, len(job.pieces)); err != nil {
 		return err
 	}
@@ -269,6 +267,7 @@ type repackPiece struct {
 
 // repackJob reads pieces of matrices and interleaves them.
 type repackJob struct {
+	ctx      context.Context
 	pieces   []repackPiece
 	mem      []byte
 	progress func(done, total int64)
@@ -281,7 +280,10 @@ type repackJob struct {
 
 func (j *repackJob) do(w *worker, i int) {
 	p := &j.pieces[i]
-	err := j.repack(w, p)
+	err := j.ctx.Err()
+	if err == nil {
+		err = j.repack(w, p)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil && j.err == nil {

@@ -108,13 +108,14 @@ func (p *pool) run(j job, tasks int) error {
 			runtime.Gosched()
 		}
 	}
+	var err error
 	for _, w := range p.workers {
-		if err := w.err; err != nil {
-			w.err = nil
-			return err
+		if err == nil {
+			err = w.err
 		}
+		w.err = nil // a job that not all take part in must not find it
 	}
-	return nil
+	return err
 }
 
 // work does tasks until none is left.

@@ -51,8 +51,8 @@ func (r *rope) at(cos, sin []float32, pos int, long bool) {
 	}
 }
 
-// sincos returns the sine and cosine of 0 ≤ x < 2^30, correct to about 1e-15. Package
-// math has other bits on CPUs for which the compiler fuses multiplication and
+// sincos returns the sine and cosine of 0 ≤ x < 2^20, correct to about 1e-15; above, the
+// products below are not exact, and the error grows to 1e-7 at 2^30. Package math has other bits on CPUs for which the compiler fuses multiplication and
 // addition; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
 func sincos(x float64) (sin, cos float64) {
 	const (

@@ -67,7 +67,7 @@ func tinyPhi3(t testing.TB) string {
 
 func open(t testing.TB, path string, opt Options) *Model {
 	t.Helper()
-	m, err := Open(path, opt)
+	m, err := Open(t.Context(), path, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,7 @@ func TestVariantsGolden(t *testing.T) {
 }
 
 // In float32 mode nothing changes the bits: threads, how tokens are split, kernels, several
-// sequences in one batch, LongRoPE's second evaluation.
+// sequences in one batch. (LongRoPE's second evaluation: TestLongRopeCrossing.)
 func TestSameBits(t *testing.T) {
 	tokens := make([]int32, 300)
 	for i := range tokens {
@@ -258,7 +258,10 @@ func TestSameBits(t *testing.T) {
 	if len(rest) != len(tokens)-100 {
 		t.Fatalf("%d tokens are left after reuse, expected %d", len(rest), len(tokens)-100)
 	}
-	f := s.Fork()
+	f, err := s.Fork()
+	if err != nil {
+		t.Fatal(err)
+	}
 	check("reuse", append(slices.Clone(want[:100]), allLogits(t, s, rest)...))
 	check("fork", append(slices.Clone(want[:100]), allLogits(t, f, rest)...))
 }

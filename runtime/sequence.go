@@ -69,21 +69,31 @@ func (s *Sequence) Reuse(tokens []int32) []int32 {
 }
 
 // Fork returns a copy that goes on independently.
-func (s *Sequence) Fork() *Sequence {
+func (s *Sequence) Fork() (*Sequence, error) {
 	f := newSequence(s.model, s.context)
 	f.tokens, f.valid, f.long = slices.Clone(s.tokens), s.valid, s.long
-	for _, c := range s.chunks[:(s.valid+chunkLen-1)/chunkLen] {
-		f.chunks = append(f.chunks, c.clone())
+	for _, from := range s.chunks[:(s.valid+chunkLen-1)/chunkLen] {
+		c, err := s.model.geo.newChunk()
+		if err != nil {
+			return nil, err
+		}
+		c.copy(from)
+		f.chunks = append(f.chunks, c)
 	}
-	return f
+	return f, nil
 }
 
 // prepare makes room for all tokens and forgets keys that turned by other factors.
-func (s *Sequence) prepare() {
+func (s *Sequence) prepare() error {
 	if long := s.model.rope.isLong(len(s.tokens)); long != s.long {
 		s.long, s.valid = long, 0
 	}
 	for len(s.chunks)*chunkLen < len(s.tokens) {
-		s.chunks = append(s.chunks, s.model.geo.newChunk())
+		c, err := s.model.geo.newChunk()
+		if err != nil {
+			return err
+		}
+		s.chunks = append(s.chunks, c)
 	}
+	return nil
 }

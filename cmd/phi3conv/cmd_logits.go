@@ -39,10 +39,10 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE.npy` for the logits"},
 		&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
 		&cli.StringFlag{Name: "cache-type", Usage: "`TYPE` of keys and values: f16, f32 or q8_0 (default: f32, with --fast f16)"},
-		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: 512, Usage: "tokens that go through the model together"},
+		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"},
 		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
 		&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
-		threadsFlag(),
+		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads", DefaultText: "the number of physical cores"},
 	},
 	Action: func(c *cli.Context) error {
 		if c.NArg() != 1 {
@@ -54,8 +54,10 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 			return err
 		}
 		opt := runtime.Options{Batch: c.Int("batch-size"), NoRepack: c.Bool("no-repack"), Float32: !c.Bool("fast"), Cache: runtime.CacheF32}
-		if opt.Threads, err = threads(c); err != nil {
-			return err
+		if c.IsSet("threads") {
+			if opt.Threads, err = threads(c); err != nil {
+				return err
+			}
 		}
 		if opt.Batch < 1 || opt.Batch > maxBatch {
 			return usagef("--batch-size is %d, expected 1 to %d", opt.Batch, maxBatch)
@@ -77,14 +79,14 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 		}
 		s, err := m.NewSequence(len(tokens))
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		if out := c.String("output"); out != "" {
 			return writeLogits(c, m, s, tokens, out)
 		}
 		last, err := s.Eval(c.Context, tokens)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 		return printLikeliest(c, path, last)
 	},

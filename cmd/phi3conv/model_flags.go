@@ -42,14 +42,7 @@ func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, err
 		start.Do(func() { bar = newProgress(c.App.ErrWriter, "loading", total) })
 		bar.set(done)
 	}
-	m, err := runtime.Open(path, opt)
+	m, err := runtime.Open(c.Context, path, opt)
 	bar.done()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Err(); err != nil {
-		_ = m.Close() // only read from
-		return nil, err
-	}
-	return m, nil
+	return m, err
 }

@@ -6,14 +6,18 @@ import (
 	"strings"
 )
 
-func peak() int64 {
-	status, err := os.ReadFile("/proc/self/status")
+// getrusage's figure would be that of the program that started this one, if it was greater.
+func peak() int64 { return status("VmHWM:") }
+
+func anonymous() int64 { return status("RssAnon:") }
+
+// status reads a line such as "VmHWM:	    1234 kB", 0 if there is none.
+func status(key string) int64 {
+	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return 0
 	}
-	// A line such as "VmHWM:	    1234 kB". getrusage's figure would be that of the
-	// program that started this one, if it was greater.
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, _ := strings.Cut(string(text), key)
 	field, _, _ := strings.Cut(strings.TrimLeft(rest, " \t"), " ")
 	n, err := strconv.ParseInt(field, 10, 64)
 	if err != nil {

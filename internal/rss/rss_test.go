@@ -6,6 +6,24 @@ import (
 	"testing"
 )
 
+func TestAnonymous(t *testing.T) {
+	before := Anonymous()
+	if runtime.GOOS != "linux" {
+		if before != 0 {
+			t.Errorf("%d bytes, expected 0 for unknown", before)
+		}
+		return
+	}
+	b := make([]byte, 64<<20)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	if after := Anonymous(); before < 1<<17 || after < before+60<<20 {
+		t.Errorf("%d bytes before and %d after writing 64 MiB", before, after)
+	}
+	runtime.KeepAlive(b)
+}
+
 func TestPeak(t *testing.T) {
 	grow := func() {
 		b := make([]byte, 64<<20)

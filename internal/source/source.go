@@ -196,7 +196,7 @@ func match(c *arch.Config, path string, name func(arch.Tensor) string, find func
 		if err != nil {
 			return nil, err
 		}
-		if !equal(t.Shape, want.Shape) {
+		if !slices.Equal(t.Shape, want.Shape) {
 			return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s has shape %v, expected %v from the configuration", name(want), t.Shape, want.Shape)}
 		}
 		t.Tensor = want
@@ -211,15 +211,3 @@ func match(c *arch.Config, path string, name func(arch.Tensor) string, find func
 }
 
 var errMissing = errors.New("missing")
-
-func equal(a, b []uint64) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
