@@ -86,6 +86,9 @@ type kvChunk struct {
 	f16   []uint16
 	q8    []int8
 	scale []uint16
+
+	mem     []byte // all of them
+	cleanup goruntime.Cleanup
 }
 
 func (g *geometry) newChunk() (*kvChunk, error) {
@@ -93,7 +96,7 @@ func (g *geometry) newChunk() (*kvChunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &kvChunk{}
+	c := &kvChunk{mem: mem}
 	n := g.layers * g.heads * g.head
 	p := unsafe.Pointer(&mem[0])
 	switch g.typ {
@@ -105,8 +108,14 @@ func (g *geometry) newChunk() (*kvChunk, error) {
 		c.scale = unsafe.Slice((*uint16)(p), g.layers*g.heads*2*g.scales)
 		c.q8 = unsafe.Slice((*int8)(unsafe.Pointer(&mem[2*len(c.scale)])), n)
 	}
-	goruntime.AddCleanup(c, func(mem []byte) { _ = mmap.Unmap(mem) }, mem)
+	c.cleanup = goruntime.AddCleanup(c, func(mem []byte) { _ = mmap.Unmap(mem) }, mem)
 	return c, nil
+}
+
+// free gives the memory back; nothing may use c then.
+func (c *kvChunk) free() {
+	c.cleanup.Stop()
+	_ = mmap.Unmap(c.mem)
 }
 
 func (c *kvChunk) copy(from *kvChunk) {

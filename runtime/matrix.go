@@ -152,10 +152,10 @@ func (p *product) plan(threads int) (tasks int) {
 func (p *product) do(w *worker, i int) {
 	first, end := int(p.bounds[i]), int(p.bounds[i+1])
 	step, multiply := 1, p.encoded
-	switch {
-	case p.in.kind == asF32:
+	switch p.in.kind {
+	case asF32:
 		step, multiply = floatPanels, p.float
-	case p.in.kind == asBF16:
+	case asBF16:
 		step = floatPanels
 	}
 	for ; first < end; first += step {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	goruntime "runtime"
 	"slices"
 )
 
@@ -80,7 +81,18 @@ func (s *Sequence) Fork() (*Sequence, error) {
 		c.copy(from)
 		f.chunks = append(f.chunks, c)
 	}
+	goruntime.KeepAlive(s) // its chunks' memory goes with them, while it is copied too
 	return f, nil
+}
+
+// Free empties s and gives the memory of its keys and values back at once. Without it, that
+// happens some time after s was used last: the garbage collector does not see how much it is.
+func (s *Sequence) Free() {
+	s.Truncate(0)
+	for _, c := range s.chunks {
+		c.free()
+	}
+	s.chunks = nil
 }
 
 // prepare makes room for all tokens and forgets keys that turned by other factors.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -68,17 +69,18 @@ func TestVariantsCaches(t *testing.T) {
 		}{
 			{Options{Float32: true, Cache: CacheF32, NoRepack: true, Threads: 3, Batch: 7}, 0},
 			{Options{Float32: true, Cache: CacheF16}, 1e-5},
-			{Options{Float32: true, Cache: CacheQ8_0, Batch: 19}, 1e-2},
-			{Options{Cache: CacheF32, Batch: 1}, 1e-3},
-			{Options{Cache: CacheQ8_0, NoRepack: true}, 1e-2},
+			{Options{Float32: true, Cache: CacheQ8_0, Batch: 19}, 4e-3},
+			{Options{Cache: CacheF32, Batch: 1}, 1e-5},
+			{Options{Cache: CacheQ8_0, NoRepack: true}, 4e-3},
 		} {
 			got := allLogits(t, sequence(t, open(t, dir, c.opt)), tokens)
-			worst := 0.0
+			mean := 0.0
 			for i := range want {
-				worst = max(worst, nmse(got[i], want[i]))
+				mean += nmse(got[i], want[i]) / float64(len(want))
 			}
-			if !(worst <= c.bound) {
-				t.Errorf("%s %+v: NMSE %.2g, expected at most %g", v.Name, c.opt, worst, c.bound)
+			t.Logf("%s %+v: mean NMSE %.2g", v.Name, c.opt, mean)
+			if !(mean <= c.bound) {
+				t.Errorf("%s %+v: mean NMSE %.2g, expected at most %g", v.Name, c.opt, mean, c.bound)
 			}
 		}
 	}
@@ -175,6 +177,29 @@ func TestEvalRollback(t *testing.T) {
 		if got := last(t, s, tokens[len(s.Tokens()):n]...); !slices.Equal(got, last(t, sequence(t, m), tokens[:n]...)) {
 			t.Errorf("other bits behind %d tokens", n)
 		}
+	}
+}
+
+// A sequence that gave its memory back begins anew, and forks of it keep theirs.
+func TestFree(t *testing.T) {
+	m := open(t, tinyPhi3(t), Options{})
+	tokens := counting(300, m.VocabSize()) // two chunks
+	s := sequence(t, m)
+	want := last(t, s, tokens...)
+	f, err := s.Fork()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Free()
+	if len(s.Tokens()) != 0 || len(s.chunks) != 0 {
+		t.Errorf("%d tokens and %d chunks are left", len(s.Tokens()), len(s.chunks))
+	}
+	goruntime.GC()
+	if got := last(t, s, tokens...); !slices.Equal(got, want) {
+		t.Errorf("other logits after Free: NMSE %.2g", nmse(got, want))
+	}
+	if !slices.Equal(last(t, f, 5), last(t, s, 5)) {
+		t.Error("other logits from a fork")
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 
 // measured is the result of a test. Names are llama-bench's as far as it has them.
 type measured struct {
+	Build    string  `json:"build_commit"` // the program's version
+	CPU      string  `json:"cpu_info"`
 	Path     string  `json:"model_filename"`
 	Size     int64   `json:"model_size"` // bytes of weights
 	Params   int64   `json:"model_n_params"`
@@ -29,6 +31,7 @@ type measured struct {
 	NoRepack bool    `json:"no_repack"`
 	Prompt   int     `json:"n_prompt"`
 	Gen      int     `json:"n_gen"`
+	Time     string  `json:"test_time"` // of the start, RFC 3339
 	Elapsed  float64 `json:"elapsed_s"` // with --sustain, at the end of the window
 	AvgNS    int64   `json:"avg_ns"`
 	StdNS    int64   `json:"stddev_ns"`
@@ -44,7 +47,8 @@ type measured struct {
 	First float64 `json:"first_token_s"` // until the first token, with a prompt of one
 	Peak  int64   `json:"peak_rss"`      // 0 where the system counts earlier models too
 
-	Samples []float64 `json:"samples_ts"`
+	SamplesNS []int64   `json:"samples_ns"`
+	Samples   []float64 `json:"samples_ts"`
 }
 
 func (m *measured) test() string {
@@ -61,9 +65,9 @@ func (m *measured) test() string {
 func (m *measured) set(times []time.Duration) {
 	tokens := float64(m.Prompt + m.Gen)
 	ns := make([]float64, len(times))
-	m.Samples = make([]float64, len(times))
+	m.SamplesNS, m.Samples = make([]int64, len(times)), make([]float64, len(times))
 	for i, t := range times {
-		ns[i], m.Samples[i] = float64(t.Nanoseconds()), tokens/t.Seconds()
+		ns[i], m.SamplesNS[i], m.Samples[i] = float64(t.Nanoseconds()), t.Nanoseconds(), tokens/t.Seconds()
 	}
 	mean, deviation := meanAndDeviation(ns)
 	m.AvgNS, m.StdNS = int64(mean), int64(deviation)
@@ -132,7 +136,7 @@ func (o *benchCSV) print(m *measured) error {
 	v := reflect.ValueOf(*m)
 	var names, cells []string
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("json"); name != "samples_ts" {
+		if name := v.Type().Field(i).Tag.Get("json"); !strings.HasPrefix(name, "samples_") {
 			names = append(names, name)
 			cells = append(cells, fmt.Sprint(v.Field(i)))
 		}

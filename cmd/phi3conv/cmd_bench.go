@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/rss"
 	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/urfave/cli/v2"
 )
 
@@ -38,7 +39,7 @@ show a machine that becomes hot and slow. Example:
 		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128", Usage: "numbers of tokens to decode"},
 		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads", DefaultText: "the number of physical cores"},
 		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to do each test"},
-		&cli.DurationFlag{Name: "sustain", Usage: "decode for this long, such as 10m, instead of the tests"},
+		&cli.DurationFlag{Name: "sustain", Usage: "decode for this long, such as 10m, instead of the tests", DefaultText: "off"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md", Usage: "`FORM` of the results: md, csv or json"},
 		&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
 	}, computeFlags()...),
@@ -161,12 +162,12 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 
 	size, perToken := m.WeightBytes()
 	base := measured{
-		Path: path, Size: size, Params: m.Params(), Backend: "CPU " + kern.Best().Name, Batch: opt.Batch, Threads: threads,
+		Build: versionString(), CPU: cpuName(), Path: path, Size: size, Params: m.Params(), Backend: "CPU " + kern.Best().Name, Batch: opt.Batch, Threads: threads,
 		Cache: opt.Cache.String(), CacheV: opt.Cache.String(), Float32: opt.Float32, NoRepack: opt.NoRepack, Load: load.Seconds(), First: first.Seconds(),
 	}
 	for _, n := range b.prompts {
 		r := base
-		r.Prompt = n
+		r.Prompt, r.Time = n, now()
 		test := func() error { return b.evaluate(ctx, s, n) }
 		if err := b.repeat(&r, test, test); err != nil {
 			return err
@@ -177,7 +178,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	}
 	for _, n := range b.gens {
 		r := base
-		r.Gen, r.Read = n, perToken
+		r.Gen, r.Read, r.Time = n, perToken, now()
 		r.Bandwidth = b.bandwidth(threads)
 		if b.sustain > 0 {
 			if err := b.sustained(ctx, s, &r); err != nil {
@@ -195,6 +196,16 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 		}
 	}
 	return nil
+}
+
+func now() string { return time.Now().UTC().Format(time.RFC3339) }
+
+// cpuName returns what the CPU calls itself, if it does.
+func cpuName() string {
+	if info, err := cpu.Info(); err == nil && len(info) > 0 {
+		return info[0].ModelName
+	}
+	return ""
 }
 
 func (b *bench) print(r *measured) error {

@@ -51,6 +51,9 @@ func TestBenchJSON(t *testing.T) {
 		if m.Path != model || m.Size != 5313024 || m.Params != 2656512 || m.Threads != 1 || m.Batch != 4 || m.Cache != "q8_0" || m.CacheV != "q8_0" || !m.Float32 || !m.NoRepack {
 			t.Errorf("%+v", m)
 		}
+		if _, err := time.Parse(time.RFC3339, m.Time); err != nil || m.Build == "" || len(m.SamplesNS) != 3 || m.SamplesNS[0] <= 0 {
+			t.Errorf("%+v", m)
+		}
 		if len(m.Samples) != 3 || !(m.Avg > 0) || !(m.Std >= 0) || m.AvgNS <= 0 || !(m.Load > 0) || !(m.First > m.Load) || m.Peak < 1<<20 || m.Elapsed != 0 {
 			t.Errorf("%+v", m)
 		}

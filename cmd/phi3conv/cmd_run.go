@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -282,7 +283,10 @@ func (r *runner) encode(text string) ([]int32, []tokenizer.Message, error) {
 	}
 	messages := append(r.messages, tokenizer.Message{Role: "user", Content: text})
 	text, err := r.tok.Chat(messages, true, r.template)
-	return r.tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), messages, err
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", cmp.Or(r.c.String("chat-template-file"), r.c.Args().First()), err)
+	}
+	return r.tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true}), messages, nil
 }
 
 const conversationHelp = `/reset  begin a new conversation

@@ -132,11 +132,14 @@ func TestRunFlags(t *testing.T) {
 
 func TestRunErrors(t *testing.T) {
 	model := tinyModel(t)
+	hostile := filepath.Join(t.TempDir(), "hostile.jinja")
+	write(t, hostile, []byte("{{ 'a' * 99999999999999 }}"))
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
+		{[]string{"-p", "a", "--chat-template-file", hostile}, exitBadInput, `hostile.jinja: chat template: "* 99999999999999" is not supported`},
 		{nil, exitUsage, "run takes one MODEL, got 2 arguments"},
 		{[]string{"-p", "a", "-f", "b"}, exitUsage, "--prompt and --file exclude each other"},
 		{[]string{"--json"}, exitUsage, "--json needs --prompt or --file"},

@@ -69,7 +69,7 @@ func usageErrors(c *cli.Context, err error, _ bool) error {
 func newApp() *cli.App {
 	return &cli.App{
 		Name:                      "phi3conv",
-		Usage:                     "convert, quantize and check Phi-3 models",
+		Usage:                     "convert, quantize, check and run Phi-3 models",
 		Version:                   versionString(),
 		Commands:                  commands(),
 		EnableBashCompletion:      true,
@@ -87,7 +87,7 @@ func newApp() *cli.App {
 		},
 		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O.
 
-PHI3CONV_CPU=generic, avx2, avx512 or neon selects the kernels (default: the
-fastest that the CPU has). Results do not depend on it.`, exitOK, exitFailed, exitUsage, exitBadInput, exitIO),
+PHI3CONV_CPU=generic, avx2, avx512, avx512vnni, neon, dotprod or i8mm selects the
+kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`, exitOK, exitFailed, exitUsage, exitBadInput, exitIO),
 	}
 }

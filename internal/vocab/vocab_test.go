@@ -574,6 +574,8 @@ func TestFromMetadata(t *testing.T) {
 		"id a string":        {"tokenizer.ggml.bos_token_id", "1", "type string"},
 		"stop id too large":  {"tokenizer.ggml.eos_token_ids", []int32{1, 5}, "lists 5"},
 		"strip id too large": {"phi3conv.rstrip_token_ids", []uint32{5}, "lists 5"},
+		"plain id too large": {"phi3conv.plain_token_ids", []int32{3}, "lists 3"},
+		"other space prefix": {keySpacePrefix, "last", `is "last", expected "always" or "first"`},
 		"merge of one":       {keyMerges, []string{"ab"}, `merge 0 is "ab"`},
 		"switch a number":    {"tokenizer.ggml.add_bos_token", uint32(1), "expected bool"},
 	} {

@@ -63,6 +63,9 @@ func newSentencePiece(v *vocab.Vocab) (*sentencePiece, error) {
 			if len(text) > maxPiece {
 				return nil, fmt.Errorf("token %d has %d bytes, expected at most %d", id, len(text), maxPiece)
 			}
+			if !utf8.ValidString(text) || text == "" {
+				continue // no text has it
+			}
 			ids[text] = int32(id)
 			r, n := utf8.DecodeRuneInString(text)
 			switch {
@@ -108,6 +111,9 @@ func (m *sentencePiece) findMerges(v *vocab.Vocab, ids map[string]int32) error {
 		slices.SortFunc(list[begin:], func(a, b merge) int {
 			return cmp.Or(cmp.Compare(a.left, b.left), cmp.Compare(a.right, b.right))
 		})
+		if len(list) >= noMerge { // before they take more memory
+			break
+		}
 	}
 	slices.SortStableFunc(list, func(a, b merge) int { return cmp.Compare(b.score, a.score) })
 	var err error

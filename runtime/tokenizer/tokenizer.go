@@ -14,6 +14,7 @@ package tokenizer
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -132,6 +133,9 @@ const maxVocab = 1 << 20
 func New(v *vocab.Vocab) (*Tokenizer, error) {
 	if len(v.Tokens) > maxVocab {
 		return nil, fmt.Errorf("%d tokens, expected at most %d", len(v.Tokens), maxVocab)
+	}
+	if isSet(v.Lowercase, false) || isSet(v.StripAccents, false) {
+		return nil, errors.New("a tokenizer that changes letters to lower case or strips accents is not supported")
 	}
 	t := &Tokenizer{v: v, control: controlTokens(v)}
 	t.scratch.New = func() any { return new(scratch) }

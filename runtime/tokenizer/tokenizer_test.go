@@ -290,6 +290,7 @@ func TestOpenErrors(t *testing.T) {
 		`pre-tokenizer "other", expected one of dbrx, gpt-2, gpt-4o, phi-2, smollm`: byteLevel(func(v *vocab.Vocab) { v.Pre = "other" }),
 		`tokenizer model "bert"`:   byteLevel(func(v *vocab.Vocab) { v.Model = "bert" }),
 		`merge 0, "x" with "none"`: byteLevel(func(v *vocab.Vocab) { v.Merges[0] = "x none" }),
+		`lower case`:               byteLevel(func(v *vocab.Vocab) { v.Lowercase = new(bool); *v.Lowercase = true }),
 		`expected at most 1048576`: {Tokens: make([]string, maxVocab+1)},
 		`token 0 has 257 bytes`: {
 			Model: vocab.SentencePiece, Tokens: []string{strings.Repeat("a", maxPiece+1)}, Scores: make([]float32, 1), Types: []vocab.TokenType{vocab.Normal},
@@ -415,6 +416,19 @@ func TestInnerSpaces(t *testing.T) {
 	}
 }
 
+// Tokens that are empty or not UTF-8 stand for nothing, not for U+FFFD.
+func TestOddPieces(t *testing.T) {
+	v := &vocab.Vocab{Model: vocab.SentencePiece, AddSpacePrefix: new(bool), BOS: vocab.None, EOS: vocab.None, Unk: 0,
+		Tokens: []string{"<unk>", "", "\xff", "a"}, Scores: make([]float32, 4), Types: []vocab.TokenType{vocab.Unknown, vocab.Normal, vocab.Normal, vocab.Normal}}
+	tok, err := New(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.Encode("a\ufffda\xff", EncodeOptions{}); !slices.Equal(got, []int32{3, 0, 3, 0}) {
+		t.Errorf("%d, expected [3 0 3 0]", got)
+	}
+}
+
 // Merging with a heap and by search are the same.
 func TestMergeOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -500,12 +514,16 @@ func TestChat(t *testing.T) {
 	if got, err := tok.Chat(nil, true, "a\r\n{{ 1 }}\r\n"); got != "a\n1" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
+	if got, err := tok.Chat(nil, true, "{{ ['a', 'b'][::-1] | join(', ') }}{{ 'x*y'.replace('*', '-') }}{{ {'a': [1, 2][0:1]} | tojson(indent=1) }}"); got != "b, ax-y{\n \"a\": [\n  1\n ]\n}" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
 	if _, err := tok.Chat([]Message{{"user", "x"}}, true, "{{ raise_exception('no ' ~ messages[0].role) }}"); err == nil || !strings.Contains(err.Error(), "no user") {
 		t.Error(err)
 	}
 }
 
-// hostile templates would end the program: they recurse without end.
+// hostile templates would end the program: they recurse without end or ask for all
+// memory at once.
 var hostile = []string{
 	"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
 	"{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
@@ -522,6 +540,19 @@ var hostile = []string{
 	"{% set r = namespace() if false else messages[0] %}{% set r.x = messages[0] %}{{ messages }}",
 	"{% set r = namespace() or messages[0] %}{% set r.x = messages[0] %}{{ messages }}",
 	"{% for r in messages %}{% set r.x = messages %}{% endfor %}{{ messages }}",
+	"{% set l = [] %}{{ l.;append(l) }}{{ l }}", // the library passes over characters that it does not know
+	"{% macro a() %}{{ [1a()] }}{% endmacro %}{{ a() }}",
+	"{% macro a(x='b, y=a(') %}{% endmacro %}{{ a() }}",
+	"{% set n = namespace() %}{% set n.a = [1.5en] %}{{ n.a }}",
+	"{% set m = namespace(a={}) %}{% set namespace = m.get %}{% set n = namespace('a') %}{% set n.x = m.a %}{{ n.x }}",
+	"{{ 'a' * 99999999999999 }}",
+	"{% set 'x=1 * 9' %}",
+	"{{ messages[0:messages[0].x:'99999999999999'] }}",
+	"{% for i in range(99999999999999) %}{% endfor %}",
+	"{% set x = 'a long string of characters' %}{{ x.replace('a', x) }}",
+	"{{ messages | join('a long string of characters') }}",
+	"{{ messages | tojson(indent=99999999999999) }}",
+	"{{ 'a' | indent(99999999999999) }}",
 	strings.Repeat("(", maxTemplate+1),
 }
 
@@ -541,6 +572,25 @@ func TestHostileTemplates(t *testing.T) {
 	} {
 		if _, err := tok.Chat(nil, true, text); err != nil {
 			t.Errorf("%.20q: %v", text, err)
+		}
+	}
+}
+
+// What takes long or grows step by step is given up. These templates end soon after.
+func TestTemplateLimits(t *testing.T) {
+	const count = "{% for a in 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}"
+	double := "{% set x = '0123456789abcdef' %}" + strings.Repeat("{% set x = x ~ x %}", 23) // 128 MiB
+	for _, c := range []struct {
+		text   string
+		limit  time.Duration
+		memory uint64
+		want   string
+	}{
+		{double, time.Minute, 16 << 20, "takes more than 16 MiB of memory"},
+		{strings.Repeat(count, 3) + strings.Repeat("{% endfor %}", 3), 2 * time.Millisecond, 1 << 40, "takes more than 2ms"},
+	} {
+		if _, err := render(c.text, nil, c.limit, c.memory); err == nil || err.Error() != c.want {
+			t.Errorf("%.20q: %v, expected %s", c.text, err, c.want)
 		}
 	}
 }
@@ -611,8 +661,8 @@ func FuzzChat(f *testing.F) {
 		f.Add(text, "", "{{ x }}")
 	}
 	f.Fuzz(func(t *testing.T, template, role, content string) {
-		if strings.Contains(template, "range") || strings.Contains(template, "*") || strings.ContainsAny(template, "123456789") {
-			return // time and memory are not bounded
+		if strings.ContainsAny(template, "123456789") {
+			return // a slice up to a great number takes long
 		}
 		_, _ = tok.Chat([]Message{{role, content}, {"assistant", "ok"}}, true, template)
 	})
