@@ -25,6 +25,7 @@ var level = map[string]int{
 	"verify":              40,
 	"formats/gguf":        40,
 	"formats/safetensors": 40,
+	"formats/seal":        30,
 	"internal/arch":       30,
 	"internal/modelcard":  30,
 	"internal/vocab":      30,

@@ -13,10 +13,11 @@ type Request struct {
 	Seq    *Sequence
 	Tokens []int32
 	// Logits, if not nil, is called with the logits behind token i of Tokens, in
-	// order; of the last only, unless All is set. It must not keep logits, which
-	// has one value for each token of the vocabulary.
+	// order; of the last only, unless All is set, and then of those from First on. It must
+	// not keep logits, which has one value for each token of the vocabulary.
 	Logits func(i int, logits []float32) error
 	All    bool
+	First  int
 }
 
 // Eval appends tokens to s and returns the logits behind the last, one value for each
@@ -80,7 +81,7 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 		// Tokens from valid on are not in the cache: the new ones, or all of them.
 		for n := s.valid; n < len(s.tokens); n++ {
 			want := -1
-			if r.Logits != nil && n >= first && (r.All || n == len(s.tokens)-1) {
+			if r.Logits != nil && n >= first && (r.All && n-first >= r.First || n == len(s.tokens)-1) {
 				want = n - first
 			}
 			b.add(r, n, want)

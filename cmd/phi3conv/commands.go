@@ -45,6 +45,7 @@ func commands() []*cli.Command {
 		inspectCommand,
 		lintCommand,
 		logitsCommand,
+		verifyCommand,
 		tokenizeCommand,
 		detokenizeCommand,
 		runCommand,

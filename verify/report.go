@@ -1,0 +1,399 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Schema is the version of the JSON form of a [Report]. It changes when a field
+// changes its meaning or goes, not when one is added.
+const Schema = 1
+
+// Report is a whole verification, as it is written.
+type Report struct {
+	Schema      int         `json:"schema"`
+	Tool        string      `json:"tool"` // program and version
+	Conventions Conventions `json:"conventions"`
+	Base        Model       `json:"base"`
+	Quant       Model       `json:"quant"`
+	Texts       []Text      `json:"texts"`
+	Summary     Summary     `json:"summary"`
+	ByText      []Group     `json:"by_text"`
+	ByContext   []Group     `json:"by_context"`
+	Worst       []Token     `json:"worst"`
+	Verdict     *Verdict    `json:"verdict,omitempty"` // absent if no thresholds were given
+}
+
+// Conventions say which tokens were scored, and after what.
+type Conventions struct {
+	Name    string `json:"name"`    // "llama-perplexity" or "strided"
+	Context int    `json:"context"` // tokens in a window
+	Stride  int    `json:"stride"`  // tokens from one window to the next
+	First   int    `json:"first"`   // least number of tokens before a scored one in its window
+	BOS     bool   `json:"bos"`     // each window begins with the BOS token
+}
+
+// Model names a model and pins its weights.
+type Model struct {
+	Name   string `json:"name"`
+	Format string `json:"format"` // of the weights: "BF16", "Q4_K_M", …
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hexadecimal
+}
+
+// Text names a text and pins its content.
+type Text struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // hexadecimal
+	Tokens int    `json:"tokens"` // in the whole text
+}
+
+// Token is a position with its text.
+type Token struct {
+	Position
+	Before string `json:"before"` // the text just before it
+	Piece  string `json:"piece"`  // the token itself
+}
+
+// NewReport summarizes the positions and picks the given number of worst tokens.
+// The caller adds the text of those, and all that the positions do not tell.
+func NewReport(p []Position, texts []Text, worst int) *Report {
+	names := make([]string, len(texts))
+	for i, t := range texts {
+		names[i] = t.Name
+	}
+	r := &Report{
+		Schema: Schema, Texts: texts,
+		Summary: Summarize(p), ByText: ByText(p, names), ByContext: ByContext(p),
+		Worst: []Token{},
+	}
+	for _, w := range Worst(p, worst) {
+		r.Worst = append(r.Worst, Token{Position: w})
+	}
+	return r
+}
+
+// section is a table of a report, as the text and the Markdown show it.
+type section struct {
+	title string
+	left  int // columns that hold text, before those of numbers
+	rows  [][]string
+}
+
+func (r *Report) sections() []section {
+	list := []section{r.models(), r.figures(), groupSection("By text", r.ByText), groupSection("By tokens before, in the window", r.ByContext),
+		r.worst()}
+	if r.Verdict != nil {
+		list = append([]section{r.Verdict.section()}, list...)
+	}
+	return slices.DeleteFunc(list, func(s section) bool { return len(s.rows) < 2 })
+}
+
+func (r *Report) models() section {
+	s := section{"Compared", 4, [][]string{{"", "name", "content", "SHA-256", "size"}}}
+	for _, m := range []struct {
+		what string
+		Model
+	}{{"original", r.Base}, {"quantized", r.Quant}} {
+		s.rows = append(s.rows, []string{m.what, printable(m.Name), printable(m.Format), short(m.SHA256), humanize.IBytes(uint64(max(0, m.Bytes)))})
+	}
+	for _, t := range r.Texts {
+		s.rows = append(s.rows, []string{"text", printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens), short(t.SHA256), humanize.IBytes(uint64(max(0, t.Bytes)))})
+	}
+	return s
+}
+
+// short returns the first 12 digits of a hash.
+func short(hash string) string { return hash[:min(12, len(hash))] }
+
+func (r *Report) figures() section {
+	s := section{fmt.Sprintf("%d tokens", r.Summary.Count), 1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
+	add := func(name string, e Estimate) { s.rows = append(s.rows, append([]string{name}, cells(e)...)) }
+	most := func(name string, v float64) { s.rows = append(s.rows, []string{name, digits(v, v), "", "", ""}) }
+	percent := func(name string, e Estimate) { add(name+", %", e.times(100)) }
+	u := &r.Summary
+	add("PPL, original", u.PPLBase)
+	add("PPL, quantized", u.PPL)
+	add("PPL ratio", u.PPLRatio)
+	add("ln PPL ratio", u.LnPPLRatio)
+	add("KLD mean, nats", u.KLD)
+	add("KLD median", u.KLDMedian)
+	add("KLD p90", u.KLD90)
+	add("KLD p95", u.KLD95)
+	add("KLD p99", u.KLD99)
+	add("KLD p99.9", u.KLD999)
+	most("KLD greatest", u.KLDMax)
+	percent("same top token", u.SameTop)
+	percent("top-5 overlap", u.Top5)
+	percent("Δp RMS", u.RMSDeltaP)
+	percent("Δp mean", u.DeltaP)
+	most("Δp least, %", 100*u.DeltaPMin)
+	percent("Δp p1", u.DeltaP1)
+	percent("Δp p5", u.DeltaP5)
+	percent("Δp p25", u.DeltaP25)
+	percent("Δp median", u.DeltaPMedian)
+	percent("Δp p75", u.DeltaP75)
+	percent("Δp p95", u.DeltaP95)
+	percent("Δp p99", u.DeltaP99)
+	most("Δp greatest, %", 100*u.DeltaPMax)
+	return s
+}
+
+func groupSection(title string, groups []Group) section {
+	s := section{title, 1, [][]string{{"", "tokens", "PPL ratio", "± SE", "KLD mean", "± SE", "KLD p99", "± SE", "same top, %", "± SE"}}}
+	for _, g := range groups {
+		row := []string{printable(g.Name), strconv.Itoa(g.Count)}
+		for _, e := range []Estimate{g.PPLRatio, g.KLD, g.KLD99, g.SameTop.times(100)} {
+			row = append(row, cells(e)[:2]...)
+		}
+		s.rows = append(s.rows, row)
+	}
+	return s
+}
+
+func (r *Report) worst() section {
+	s := section{"Greatest KLD", 3, [][]string{{"text", "token", "after", "at", "KLD", "p original, %", "p quantized, %"}}}
+	for _, t := range r.Worst {
+		name := strconv.Itoa(t.Text)
+		if t.Text >= 0 && t.Text < len(r.Texts) {
+			name = r.Texts[t.Text].Name
+		}
+		s.rows = append(s.rows, []string{printable(name), strconv.Quote(t.Piece), strconv.Quote(t.Before), strconv.Itoa(t.Index),
+			digits(t.KLD, t.KLD), digits(100*math.Exp(-t.Base), 1), digits(100*math.Exp(-t.Quant), 1)})
+	}
+	return s
+}
+
+func (v *Verdict) section() section {
+	s := section{"Verdict: " + string(v.Outcome), 2, [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
+	for _, c := range v.Checks {
+		s.rows = append(s.rows, append([]string{c.Name, c.what(v.Tokens), fmt.Sprint(c.Limit)}, cells(c.Measured)...))
+	}
+	return s
+}
+
+// what says the outcome in words.
+func (c *Check) what(tokens int) string {
+	switch {
+	case c.Outcome != Undecided:
+		return string(c.Outcome)
+	case c.Enough > 0:
+		return fmt.Sprintf("not enough tokens to tell: about %d would be, here are %d", c.Enough, tokens)
+	}
+	return fmt.Sprintf("too close to the limit to tell, however many tokens; here are %d", tokens)
+}
+
+// about describes what the figures are of, in sentences.
+func (r *Report) about() []string {
+	c := r.Conventions
+	bos := "no BOS token"
+	if c.BOS {
+		bos = "a BOS token first"
+	}
+	return []string{
+		fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.", printable(c.Name), c.Context, c.Stride, bos, c.First),
+		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
+		"Measured by " + printable(r.Tool) + ".",
+	}
+}
+
+// WriteText writes the report as tables for a terminal.
+func (r *Report) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	for _, s := range r.sections() {
+		width := make([]int, len(s.rows[0]))
+		for _, row := range s.rows {
+			for i, cell := range row {
+				width[i] = max(width[i], utf8.RuneCountInString(cell))
+			}
+		}
+		fmt.Fprintf(&b, "%s\n", s.title)
+		for _, row := range s.rows {
+			var line strings.Builder
+			for i, cell := range row {
+				pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+				if i < s.left {
+					line.WriteString("  " + cell + pad)
+				} else {
+					line.WriteString("  " + pad + cell)
+				}
+			}
+			fmt.Fprintln(&b, strings.TrimRight(line.String(), " "))
+		}
+		fmt.Fprintln(&b)
+	}
+	fmt.Fprintln(&b, strings.Join(r.about(), "\n"))
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteMarkdown writes the report in GitHub's Markdown, for a comment on a pull
+// request: the verdict is open, the rest folded.
+func (r *Report) WriteMarkdown(w io.Writer) error {
+	var b bytes.Buffer
+	s := r.sections()
+	if r.Verdict == nil {
+		fmt.Fprintf(&b, "### %s\n\n", escape(r.headline()))
+	} else {
+		fmt.Fprintf(&b, "### %s: %s\n\n", escape(r.headline()), r.Verdict.Outcome)
+		if len(r.Verdict.Checks) > 0 {
+			s[0].markdown(&b)
+			s = s[1:]
+		}
+	}
+	for _, s := range s {
+		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", escape(s.title))
+		s.markdown(&b)
+		fmt.Fprint(&b, "</details>\n\n")
+	}
+	fmt.Fprintln(&b, escape(strings.Join(r.about(), " ")))
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// WriteJSON writes the report as indented JSON.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+func (r *Report) headline() string {
+	return printable(r.Quant.Name) + " against " + printable(r.Base.Name)
+}
+
+func (s section) markdown(b *bytes.Buffer) {
+	for i, row := range s.rows {
+		for _, cell := range row {
+			fmt.Fprintf(b, "| %s ", escape(cell))
+		}
+		fmt.Fprint(b, "|\n")
+		if i == 0 {
+			fmt.Fprintf(b, "%s%s|\n", strings.Repeat("|---", s.left), strings.Repeat("|--:", len(row)-s.left))
+		}
+	}
+	fmt.Fprintln(b)
+}
+
+// escape returns text so that Markdown, HTML, links and mentions in it do nothing.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strings.ContainsRune("\\`*_{}[]<>|~&#@\":/", r) {
+			fmt.Fprintf(&b, "&#%d;", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// JUnit's format, as far as it has a use for a verdict.
+type (
+	junitSuites struct {
+		XMLName xml.Name   `xml:"testsuites"`
+		Suite   junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name       string          `xml:"name,attr"`
+		Tests      int             `xml:"tests,attr"`
+		Failures   int             `xml:"failures,attr"`
+		Errors     int             `xml:"errors,attr"`
+		Properties []junitProperty `xml:"properties>property"`
+		Cases      []junitCase     `xml:"testcase"`
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Class   string        `xml:"classname,attr"`
+		Name    string        `xml:"name,attr"`
+		Failure *junitFailure `xml:"failure"`
+	}
+	junitFailure struct {
+		Type    string `xml:"type,attr"`
+		Message string `xml:"message,attr"`
+	}
+)
+
+// WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold.
+// One that is undecided has failed too, as nothing shows that it holds.
+func (r *Report) WriteJUnit(w io.Writer) error {
+	suite := junitSuite{Name: "verify " + r.headline(), Properties: []junitProperty{
+		{"tool", r.Tool},
+		{"convention", r.Conventions.Name},
+		{"base.sha256", r.Base.SHA256},
+		{"quant.sha256", r.Quant.SHA256},
+		{"tokens", strconv.Itoa(r.Summary.Count)},
+	}}
+	if r.Verdict != nil {
+		for _, c := range r.Verdict.Checks {
+			test := junitCase{Class: "verify." + r.Quant.Name, Name: c.Name}
+			if c.Outcome != Pass {
+				m := cells(c.Measured)
+				test.Failure = &junitFailure{string(c.Outcome),
+					fmt.Sprintf("limit %v, measured %s ± %s: %s", c.Limit, m[0], m[1], c.what(r.Verdict.Tokens))}
+				suite.Failures++
+			}
+			suite.Cases = append(suite.Cases, test)
+		}
+	}
+	suite.Tests = len(suite.Cases)
+	b, err := xml.MarshalIndent(junitSuites{Suite: suite}, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(append([]byte(xml.Header), b...), '\n'))
+	return err
+}
+
+// times returns the estimate in another unit.
+func (e Estimate) times(k float64) Estimate {
+	return Estimate{k * e.Value, k * e.SE, k * e.Low, k * e.High}
+}
+
+// cells formats value, standard error and interval with as many digits as the
+// standard error gives a meaning.
+func cells(e Estimate) []string {
+	return []string{digits(e.Value, e.SE), digits(e.SE, e.SE), digits(e.Low, e.SE), digits(e.High, e.SE)}
+}
+
+// digits formats x to the second digit of scale, or with four digits if the scale
+// is of no use; "?" is what is not known.
+func digits(x, scale float64) string {
+	switch {
+	case math.IsNaN(x):
+		return "?"
+	case math.IsInf(x, 1):
+		return "∞"
+	case math.IsInf(x, -1):
+		return "-∞"
+	}
+	scale = math.Abs(scale)
+	if !(scale >= 1e-9 && scale < math.Inf(1)) || math.Abs(x) >= 1e9 {
+		return strconv.FormatFloat(x, 'g', 4, 64)
+	}
+	return strconv.FormatFloat(x, 'f', max(0, 1-int(math.Floor(math.Log10(scale)))), 64)
+}
+
+// printable returns text of a file in a form that cannot disturb a terminal.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}

@@ -1,0 +1,144 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// Predictor is a model that is verified, or the one that it is measured against.
+type Predictor interface {
+	VocabSize() int
+	// Logits evaluates the tokens of a window by themselves and calls emit with the logits
+	// behind each token i ≥ first, in order. emit does not keep them; its error ends the evaluation.
+	Logits(ctx context.Context, tokens []int32, first int, emit func(i int, logits []float32) error) error
+}
+
+// Window is a part of a text that the models see by itself.
+type Window struct {
+	Text   int     // which text
+	Start  int     // index of its first token in the text
+	Tokens []int32 // what the models see
+	First  int     // the predictions behind token First and all later ones but the last are scored
+}
+
+// Windows cuts a text as the conventions say. bos replaces the first token of each window if
+// c.BOS is set.
+//
+// llama-perplexity's convention takes windows of Context tokens, one after the other, leaves
+// out an incomplete one at the end, and scores the second half of each. The strided one is that of
+// transformers' documentation: a window begins every Stride tokens, and scores what no
+// window before it has.
+func Windows(text int, tokens []int32, c Conventions, bos int32) []Window {
+	var all []Window
+	if c.Name != Strided {
+		for at := 0; at+c.Context <= len(tokens); at += c.Context {
+			w := Window{text, at, tokens[at : at+c.Context], c.First}
+			if c.BOS {
+				w.Tokens = slices.Clone(w.Tokens)
+				w.Tokens[0] = bos
+			}
+			all = append(all, w)
+		}
+		return all
+	}
+	scored := 1 // nothing predicts the first token
+	for at := 0; scored < len(tokens); at += c.Stride {
+		end := min(at+c.Context, len(tokens))
+		all = append(all, Window{text, at, tokens[at:end], scored - at - 1})
+		scored = end
+	}
+	return all
+}
+
+// Names of conventions.
+const (
+	LlamaPerplexity = "llama-perplexity"
+	Strided         = "strided"
+)
+
+// Scored returns the number of predictions that are compared.
+func (w *Window) Scored() int { return len(w.Tokens) - 1 - w.First }
+
+// Run evaluates every window with both models and compares their predictions, in the order
+// of the windows. It keeps the base model's logits of one window in memory, and those of
+// a few positions of the other. progress, if not nil, is called with the number of windows done.
+func Run(ctx context.Context, base, quant Predictor, windows []Window, progress func(done int)) ([]Position, error) {
+	if b, q := base.VocabSize(), quant.VocabSize(); b != q {
+		return nil, fmt.Errorf("vocabularies differ: the base model has %d tokens, the quantized model %d", b, q)
+	}
+	var all []Position
+	c := comparer{vocab: base.VocabSize()}
+	for i := range windows {
+		w := &windows[i]
+		from := len(all)
+		all = append(all, make([]Position, w.Scored())...)
+		if err := c.window(ctx, base, quant, w, all[from:]); err != nil {
+			return nil, fmt.Errorf("tokens %d to %d of text %d: %w", w.Start, w.Start+len(w.Tokens)-1, w.Text, err)
+		}
+		if progress != nil {
+			progress(i + 1)
+		}
+	}
+	return all, nil
+}
+
+// comparer holds the rows of a window.
+type comparer struct {
+	vocab int
+	rows  []float32   // the base model's logits
+	free  [][]float32 // rows for the other's
+}
+
+// window compares one window. While the quantized model goes on, the rows that it gave
+// are compared by other goroutines.
+func (c *comparer) window(ctx context.Context, base, quant Predictor, w *Window, out []Position) error {
+	if n := len(out) * c.vocab; cap(c.rows) < n {
+		c.rows = make([]float32, n)
+	}
+	row := func(k int) []float32 { return c.rows[k*c.vocab : (k+1)*c.vocab] }
+	err := base.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
+		if k := i - w.First; k < len(out) {
+			copy(row(k), logits)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("base model: %w", err)
+	}
+	for len(c.free) < 2*runtime.GOMAXPROCS(0) {
+		c.free = append(c.free, make([]float32, c.vocab))
+	}
+	free := make(chan []float32, len(c.free))
+	for _, r := range c.free {
+		free <- r
+	}
+	var group sync.WaitGroup
+	errs := make([]error, len(out))
+	err = quant.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
+		k := i - w.First
+		if k >= len(out) { // behind the last token: nothing to compare with
+			return nil
+		}
+		mine := <-free
+		copy(mine, logits)
+		group.Go(func() {
+			out[k], errs[k] = Compare(row(k), mine, w.Tokens[i+1])
+			out[k].Text, out[k].Index, out[k].Context = w.Text, w.Start+i+1, i+1
+			free <- mine
+		})
+		return nil
+	})
+	group.Wait()
+	if err != nil {
+		return fmt.Errorf("quantized model: %w", err)
+	}
+	for k, err := range errs {
+		if err != nil {
+			return fmt.Errorf("prediction of token %d: %w", w.Start+w.First+k+1, err)
+		}
+	}
+	return nil
+}
