@@ -64,10 +64,14 @@ func TestTypes(t *testing.T) {
 	dir := tinyPhi3(t)
 	tokens := evalTokens(t, dir, 48)
 	defer func() { _ = kern.SelectFromEnv() }()
-	for _, ft := range []quant.FileType{
+	types := []quant.FileType{
 		quant.AllF32, quant.MostlyF16, quant.MostlyBF16, quant.MostlyQ4_0, quant.MostlyQ4_1, quant.MostlyQ5_0, quant.MostlyQ5_1, quant.MostlyQ8_0,
 		quant.MostlyQ2_K, quant.MostlyQ3_K_S, quant.MostlyQ4_K_S, quant.MostlyQ5_K_S, quant.MostlyQ6_K, quant.MostlyIQ4_NL, quant.MostlyIQ4_XS,
-	} {
+	}
+	if testing.Short() {
+		types, tokens = []quant.FileType{quant.MostlyF16, quant.MostlyQ5_0, quant.MostlyQ8_0, quant.MostlyQ4_K_S, quant.MostlyQ6_K}, tokens[:16]
+	}
+	for _, ft := range types {
 		t.Run(ft.String(), func(t *testing.T) {
 			path := convertTo(t, dir, ft)
 			if err := kern.SelectFromEnv(); err != nil {

@@ -134,7 +134,11 @@ const maxNMSE = 1e-6
 // The tiny trained model and its window against transformers.
 func TestLogitsGolden(t *testing.T) {
 	g := readGolden(t, "logits.json")
-	for _, opt := range []Options{{Float32: true, Cache: CacheF32}, {Float32: true, Cache: CacheF32, NoRepack: true}} {
+	modes := []Options{{Float32: true, Cache: CacheF32}, {Float32: true, Cache: CacheF32, NoRepack: true}}
+	if testing.Short() {
+		modes = modes[:1]
+	}
+	for _, opt := range modes {
 		m := open(t, tinyPhi3(t), opt)
 		for _, c := range g.Cases {
 			if c.Window != nil {
@@ -270,6 +274,9 @@ func TestSameBits(t *testing.T) {
 func TestFastModes(t *testing.T) {
 	dir := tinyPhi3(t)
 	tokens := readGolden(t, "logits.json").Cases[len(readGolden(t, "logits.json").Cases)-1].Tokens
+	if testing.Short() {
+		tokens = tokens[:min(40, len(tokens))]
+	}
 	want := allLogits(t, sequence(t, open(t, dir, Options{Float32: true, Cache: CacheF32})), tokens)
 	for _, c := range []struct {
 		opt   Options
