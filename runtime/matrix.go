@@ -25,19 +25,10 @@ type matrix struct {
 }
 
 func newMatrix(t *source.Tensor) *matrix {
-	m := &matrix{name: t.GGUF, typ: t.Type, format: formatOf[t.Type], rows: t.Rows(), cols: t.Cols(), rowBytes: t.RowBytes()}
+	m := &matrix{name: t.GGUF, typ: t.Type, format: t.Type.Format(), rows: t.Rows(), cols: t.Cols(), rowBytes: t.RowBytes()}
 	m.panels = (m.rows + kern.Rows - 1) / kern.Rows
 	m.size = kern.PanelBytes(m.format, m.cols)
 	return m
-}
-
-// formatOf gives the kernels' name of each type.
-var formatOf = [...]kern.Format{
-	quant.F32: kern.F32, quant.F16: kern.F16, quant.BF16: kern.BF16,
-	quant.Q4_0: kern.Q4_0, quant.Q4_1: kern.Q4_1, quant.Q5_0: kern.Q5_0, quant.Q5_1: kern.Q5_1,
-	quant.Q8_0: kern.Q8_0, quant.IQ4_NL: kern.IQ4_NL,
-	quant.Q2_K: kern.Q2_K, quant.Q3_K: kern.Q3_K, quant.Q4_K: kern.Q4_K, quant.Q5_K: kern.Q5_K,
-	quant.Q6_K: kern.Q6_K, quant.IQ4_XS: kern.IQ4_XS,
 }
 
 // bytes returns the size of all panels.

@@ -14,7 +14,6 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/internal/source"
-	"github.com/phi3conv/phi3conv/quant"
 )
 
 // Options say how a model is run. The zero value is the fast way.
@@ -307,7 +306,7 @@ func (j *repackJob) repack(w *worker, p *repackPiece) error {
 	if p.t.IsF64 {
 		src, rowBytes = w.narrow(p.t, src), 4*m.cols
 	}
-	if at := badScale(m.typ, src); at >= 0 {
+	if at := m.typ.BadScale(src); at >= 0 {
 		return &formats.Error{Path: p.t.Path, Off: p.t.Offset + int64(first)*int64(rowBytes) + int64(at), What: fmt.Sprintf("tensor %s: the scale of a %s block is infinite or not a number", m.name, m.typ)}
 	}
 	dst := j.mem[p.at+p.first*m.size:]
@@ -328,31 +327,6 @@ func (w *worker) narrow(t *source.Tensor, raw []byte) []byte {
 		binary.LittleEndian.PutUint32(w.rows[4*i:], math.Float32bits(v))
 	}
 	return w.rows
-}
-
-// badScale returns the offset of the first float16 scale or minimum in blocks that is not
-// finite, or -1.
-func badScale(t quant.Type, blocks []byte) int {
-	if !t.IsQuantized() {
-		return -1
-	}
-	l := kern.Layouts[formatOf[t]]
-	size := l.BlockBytes()
-	first, n := 0, min(l.Head, 2)
-	if t == quant.IQ4_XS {
-		n = 1 // the second unit holds bits of scales
-	}
-	if l.Tail > 0 {
-		first, n = size-2*l.Tail, l.Tail
-	}
-	for at := 0; at < len(blocks); at += size {
-		for i := range n {
-			if off := at + first + 2*i; blocks[off+1]&0x7c == 0x7c {
-				return off
-			}
-		}
-	}
-	return -1
 }
 
 // DefaultThreads returns the number of physical cores that the process may use.

@@ -21,20 +21,12 @@ import (
 // codes carry an offset; for random blocks they are in sum less than 16 times as
 // large as all |weight·activation|.
 func TestProductsAgainstQuant(t *testing.T) {
-	for f, name := range [kern.NumFormats]string{
-		kern.F32: "F32", kern.F16: "F16", kern.BF16: "BF16",
-		kern.Q4_0: "Q4_0", kern.Q4_1: "Q4_1", kern.Q5_0: "Q5_0", kern.Q5_1: "Q5_1", kern.Q8_0: "Q8_0", kern.IQ4_NL: "IQ4_NL",
-		kern.Q2_K: "Q2_K", kern.Q3_K: "Q3_K", kern.Q4_K: "Q4_K", kern.Q5_K: "Q5_K", kern.Q6_K: "Q6_K", kern.IQ4_XS: "IQ4_XS",
-	} {
-		typ, err := quant.ByName(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, typ := range quant.Types() {
 		for _, s := range kern.Sets() {
-			t.Run(name+"/"+s.Name, func(t *testing.T) {
+			t.Run(typ.String()+"/"+s.Name, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(11, 12))
 				for range 10 {
-					compareWithQuant(t, r, s, kern.Format(f), typ)
+					compareWithQuant(t, r, s, typ.Format(), typ)
 				}
 			})
 		}

@@ -1,0 +1,64 @@
+package quant
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+)
+
+// The kernels cut blocks as the files have them.
+func TestFormats(t *testing.T) {
+	seen := map[kern.Format]Type{}
+	for _, typ := range Types() {
+		if other, ok := seen[typ.Format()]; ok {
+			t.Errorf("%s and %s have one format", other, typ)
+		}
+		seen[typ.Format()] = typ
+		l := kern.Layouts[typ.Format()]
+		if got, want := int64(l.BlockBytes()), typ.Size(int64(l.Cols)); got != want {
+			t.Errorf("%s: %d bytes for %d columns, expected %d", typ, got, l.Cols, want)
+		}
+	}
+	if len(seen) != int(kern.NumFormats) {
+		t.Errorf("%d formats are used, of %d", len(seen), kern.NumFormats)
+	}
+}
+
+// A block has a bad scale if and only if one of its values is not finite.
+func TestBadScale(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, typ := range Types() {
+		if !typ.IsQuantized() {
+			if typ.BadScale([]byte{0, 0x7c, 0, 0x7f}) != -1 {
+				t.Errorf("%s has no scales", typ)
+			}
+			continue
+		}
+		found := map[int]bool{}
+		block, values := make([]byte, 3*typ.BlockBytes()), make([]float32, 3*typ.BlockLen())
+		for range 3000 {
+			for i := range block {
+				block[i] = byte(r.Uint32())
+			}
+			typ.Dequantize(values, block)
+			first := -1 // block with a value that is not finite
+			for i, v := range values {
+				if first < 0 && (math.IsNaN(float64(v)) || math.IsInf(float64(v), 0)) {
+					first = i / typ.BlockLen()
+				}
+			}
+			at := typ.BadScale(block)
+			if at < 0 && first >= 0 || at >= 0 && at/typ.BlockBytes() != first {
+				t.Fatalf("%s: bad scale at byte %d, but block %d has a value that is not finite", typ, at, first)
+			}
+			if at >= 0 {
+				found[at%typ.BlockBytes()] = true
+			}
+		}
+		if len(found) != len(types[typ].scales) {
+			t.Errorf("%s: bad scales found at %v", typ, found)
+		}
+	}
+}
