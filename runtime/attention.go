@@ -66,13 +66,14 @@ type attnTask struct {
 	first, count int // queries: tokens of the batch
 }
 
-// plan divides the queries that are needed. A block of queries shares the
+// plan divides the queries from token needed on. A block of queries shares the
 // reading of the keys; its scores should stay in a core's second cache.
-func (a *attention) plan(b *batch, layer int, needed func(r *run) (first, count int)) int {
+func (a *attention) plan(b *batch, layer, needed int) int {
 	a.b, a.layer, a.tasks = b, layer, a.tasks[:0]
 	for i := range b.runs {
 		r := &b.runs[i]
-		first, count := needed(r)
+		first := max(r.first, needed)
+		count := r.first + r.count - first // not positive if no query of the run is needed
 		block := min(max(1<<17/(r.pos+r.count), 8), 32)
 		for head := range b.model.cfg.KVHeads {
 			for q := 0; q < count; q += block {

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 )
@@ -62,10 +61,7 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 	defer func() {
 		if err != nil {
 			for i, r := range requests {
-				r.Seq.tokens = r.Seq.tokens[:before[i]]
-				if r.Seq.valid > before[i] {
-					r.Seq.valid = before[i]
-				}
+				r.Seq.Truncate(before[i])
 			}
 		}
 	}()
@@ -200,8 +196,8 @@ func (m *Model) batch() (*batch, error) {
 	for _, a := range all {
 		a.rows.data = make([]float32, a.tokens*a.rows.stride)
 	}
-	b.cos, b.sin = slices.Grow(b.cos, n*c.RotaryDims/2)[:n*c.RotaryDims/2], slices.Grow(b.sin, n*c.RotaryDims/2)[:n*c.RotaryDims/2]
-	b.byteRow = slices.Grow(b.byteRow, m.embed.RowBytes())[:m.embed.RowBytes()]
+	b.cos, b.sin = make([]float32, n*c.RotaryDims/2), make([]float32, n*c.RotaryDims/2)
+	b.byteRow = make([]byte, m.embed.RowBytes())
 	m.b = b
 	return b, nil
 }
@@ -257,13 +253,12 @@ func (b *batch) forward(ctx context.Context) error {
 	}
 	n := len(b.tokens)
 	first, rest := 0, n // the rows that are needed from here on
-	add := false
 	for i := range m.layers {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		l := &m.layers[i]
-		if err := b.runNorm(l.attnNorm, first, rest, add, l.qkv); err != nil {
+		if err := b.runNorm(l.attnNorm, first, rest, i > 0, l.qkv); err != nil {
 			return err
 		}
 		if err := b.matmul(l.qkv, b.norm.from(first), b.qkv.from(first), rest); err != nil {
@@ -281,10 +276,7 @@ func (b *batch) forward(ctx context.Context) error {
 		if rest == 0 {
 			return nil
 		}
-		tasks := b.attnJob.plan(b, i, func(r *run) (int, int) {
-			from := max(r.first, first)
-			return from, max(0, r.first+r.count-from)
-		})
+		tasks := b.attnJob.plan(b, i, first)
 		if err := m.pool.run(&b.attnJob, tasks); err != nil {
 			return err
 		}
@@ -308,9 +300,8 @@ func (b *batch) forward(ctx context.Context) error {
 		if err := b.matmul(l.down, b.act.from(first), b.delta.from(first), rest); err != nil {
 			return err
 		}
-		add = true
 	}
-	return b.output(first, rest, add)
+	return b.output(first, rest)
 }
 
 // firstWanted returns the first token whose logits are wanted.
@@ -324,14 +315,9 @@ func (b *batch) firstWanted() int {
 }
 
 // output computes the logits of the rows that are wanted, some at a time.
-func (b *batch) output(first, count int, add bool) error {
+func (b *batch) output(first, count int) error {
 	m := b.model
 	vocab := m.cfg.VocabSize
-	if add {
-		for t := first; t < first+count; t++ {
-			kern.Best().Add(b.x.row(t), b.delta.row(t))
-		}
-	}
 	for t := first; t < first+count; {
 		// Rows that follow each other go through the output matrix together.
 		for t < first+count && b.tokens[t].want < 0 {
@@ -344,7 +330,7 @@ func (b *batch) output(first, count int, add bool) error {
 		if n == 0 {
 			break
 		}
-		if err := b.runNorm(m.norm, t, n, false, m.output); err != nil {
+		if err := b.runNorm(m.norm, t, n, true, m.output); err != nil {
 			return err
 		}
 		if err := b.matmul(m.output, b.norm.from(t), b.logits, n); err != nil {
