@@ -23,9 +23,20 @@ type SamplerOptions struct {
 	Seed          uint64
 }
 
+// llama.cpp's defaults.
+const (
+	DefaultTemperature   = 0.8
+	DefaultTopK          = 40
+	DefaultTopP          = 0.95
+	DefaultMinP          = 0.05
+	DefaultRepeatPenalty = 1
+	DefaultRepeatLastN   = 64
+)
+
 // DefaultSampling returns llama.cpp's defaults, with a random seed.
 func DefaultSampling() SamplerOptions {
-	return SamplerOptions{Temperature: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64, Seed: rand.Uint64()}
+	return SamplerOptions{Temperature: DefaultTemperature, TopK: DefaultTopK, TopP: DefaultTopP, MinP: DefaultMinP,
+		RepeatPenalty: DefaultRepeatPenalty, RepeatLastN: DefaultRepeatLastN, Seed: rand.Uint64()}
 }
 
 // Sampler chooses tokens. The same logits and seed give the same tokens on every

@@ -39,32 +39,30 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE.npy` for the logits"},
 		&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
 		&cli.StringFlag{Name: "cache-type", Usage: "`TYPE` of keys and values: f16, f32 or q8_0 (default: f32, with --fast f16)"},
-		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"},
-		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
+		batchFlag(),
+		noRepackFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads", DefaultText: "the number of physical cores"},
+		modelThreadsFlag(),
 	},
 	Action: func(c *cli.Context) error {
 		if c.NArg() != 1 {
 			return usagef("logits takes one MODEL, got %d arguments", c.NArg())
 		}
 		path := c.Args().First()
-		tokens, err := logitsTokens(c, path)
+		tokens, tok, err := logitsTokens(c, path)
 		if err != nil {
 			return err
 		}
-		opt := runtime.Options{Batch: c.Int("batch-size"), NoRepack: c.Bool("no-repack"), Float32: !c.Bool("fast"), Cache: runtime.CacheF32}
-		if c.IsSet("threads") {
-			if opt.Threads, err = threads(c); err != nil {
+		opt := runtime.Options{NoRepack: c.Bool("no-repack"), Float32: !c.Bool("fast"), Cache: runtime.CacheF32}
+		if opt.Threads, err = modelThreads(c); err != nil {
+			return err
+		}
+		if opt.Batch, err = batchSize(c); err != nil {
+			return err
+		}
+		if c.String("cache-type") != "" {
+			if opt.Cache, err = cacheType(c); err != nil {
 				return err
-			}
-		}
-		if opt.Batch < 1 || opt.Batch > maxBatch {
-			return usagef("--batch-size is %d, expected 1 to %d", opt.Batch, maxBatch)
-		}
-		if name := c.String("cache-type"); name != "" {
-			if opt.Cache, err = runtime.ParseCacheType(name); err != nil {
-				return usagef("--cache-type: %w", err)
 			}
 		} else if !opt.Float32 {
 			opt.Cache = runtime.CacheF16
@@ -88,12 +86,18 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 		if err != nil {
 			return err
 		}
-		return printLikeliest(c, path, last)
+		if tok == nil {
+			if tok, err = tokenizer.Open(path); err != nil {
+				tok = nil // a model without tokenizer has ids only
+			}
+		}
+		return printLikeliest(c, tok, last)
 	},
 }
 
-// logitsTokens reads the tokens from the one flag that gives them.
-func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
+// logitsTokens reads the tokens from the one flag that gives them. It returns the model's
+// tokenizer too, if a text made that necessary.
+func logitsTokens(c *cli.Context, path string) (tokens []int32, tok *tokenizer.Tokenizer, err error) {
 	given := 0
 	for _, name := range []string{"tokens", "tokens-file", "prompt"} {
 		if c.IsSet(name) {
@@ -101,14 +105,14 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 		}
 	}
 	if given != 1 {
-		return nil, usagef("logits needs one of --tokens, --tokens-file and --prompt")
+		return nil, nil, usagef("logits needs one of --tokens, --tokens-file and --prompt")
 	}
 	switch {
 	case c.IsSet("tokens"):
 		for _, field := range strings.Split(c.String("tokens"), ",") {
 			id, err := strconv.ParseInt(strings.TrimSpace(field), 10, 32)
 			if err != nil {
-				return nil, usagef("--tokens: %q is not a token id", field)
+				return nil, nil, usagef("--tokens: %q is not a token id", field)
 			}
 			tokens = append(tokens, int32(id))
 		}
@@ -116,22 +120,21 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 		name := c.String("tokens-file")
 		data, err := os.ReadFile(name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if err := json.Unmarshal(data, &tokens); err != nil {
-			return nil, &formats.Error{Path: name, Off: -1, What: "expected a JSON array of token ids", Err: err}
+			return nil, nil, &formats.Error{Path: name, Off: -1, What: "expected a JSON array of token ids", Err: err}
 		}
 	default:
-		t, err := tokenizer.Open(path)
-		if err != nil {
-			return nil, err
+		if tok, err = tokenizer.Open(path); err != nil {
+			return nil, nil, err
 		}
-		tokens = t.Encode(c.String("prompt"), tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+		tokens = tok.Encode(c.String("prompt"), tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
 	}
 	if len(tokens) == 0 {
-		return nil, usagef("there are no tokens")
+		return nil, nil, usagef("there are no tokens")
 	}
-	return tokens, nil
+	return tokens, tok, nil
 }
 
 // writeLogits writes the logits behind every token to path as they are computed.
@@ -179,8 +182,8 @@ type likely struct {
 	Probability float64 `json:"probability"`
 }
 
-// printLikeliest prints the ten greatest logits.
-func printLikeliest(c *cli.Context, path string, logits []float32) error {
+// printLikeliest prints the ten greatest logits; tok may be nil.
+func printLikeliest(c *cli.Context, tok *tokenizer.Tokenizer, logits []float32) error {
 	ids := make([]int, len(logits))
 	for i := range ids {
 		ids[i] = i
@@ -190,15 +193,11 @@ func printLikeliest(c *cli.Context, path string, logits []float32) error {
 	for _, v := range logits {
 		sum += math.Exp(float64(v - logits[ids[0]]))
 	}
-	names, err := tokenizer.Open(path)
-	if err != nil {
-		names = nil // a model without tokenizer has ids only
-	}
 	var all []likely
 	for _, id := range ids[:min(10, len(ids))] {
 		l := likely{ID: id, Logit: logits[id], Probability: math.Exp(float64(logits[id]-logits[ids[0]])) / sum}
-		if names != nil {
-			l.Token = names.Token(int32(id))
+		if tok != nil {
+			l.Token = tok.Token(int32(id))
 		}
 		all = append(all, l)
 	}

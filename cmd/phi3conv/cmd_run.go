@@ -43,15 +43,15 @@ Example:
 		&cli.StringFlag{Name: "chat-template-file", Usage: "Jinja template in `FILE` (default: the model's own)"},
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: -1, Usage: "greatest number of tokens of an answer; -1 is until its end, or that of the context"},
 		&cli.StringSliceFlag{Name: "stop", Usage: "end the answer where `TEXT` begins; repeatable"},
-		&cli.Float64Flag{Name: "temp", Aliases: []string{"temperature"}, Value: 0.8, Usage: "temperature; 0 always takes the most likely token"},
-		&cli.IntFlag{Name: "top-k", Value: 40, Usage: "take one of the k most likely tokens; 0 is off"},
-		&cli.Float64Flag{Name: "top-p", Value: 0.95, Usage: "take one of the most likely tokens that make up this probability; 1 is off"},
-		&cli.Float64Flag{Name: "min-p", Value: 0.05, Usage: "take none that is less than this times as likely as the most likely; 0 is off"},
-		&cli.Float64Flag{Name: "repeat-penalty", Value: 1, Usage: "make recent tokens less likely; 1 is off"},
-		&cli.IntFlag{Name: "repeat-last-n", Value: 64, Usage: "how many tokens are recent"},
+		&cli.Float64Flag{Name: "temp", Aliases: []string{"temperature"}, Value: runtime.DefaultTemperature, Usage: "temperature; 0 always takes the most likely token"},
+		&cli.IntFlag{Name: "top-k", Value: runtime.DefaultTopK, Usage: "take one of the k most likely tokens; 0 is off"},
+		&cli.Float64Flag{Name: "top-p", Value: runtime.DefaultTopP, Usage: "take one of the most likely tokens that make up this probability; 1 is off"},
+		&cli.Float64Flag{Name: "min-p", Value: runtime.DefaultMinP, Usage: "take none that is less than this times as likely as the most likely; 0 is off"},
+		&cli.Float64Flag{Name: "repeat-penalty", Value: runtime.DefaultRepeatPenalty, Usage: "make recent tokens less likely; 1 is off"},
+		&cli.IntFlag{Name: "repeat-last-n", Value: runtime.DefaultRepeatLastN, Usage: "how many tokens are recent"},
 		&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: -1, Usage: "the same seed gives the same answer; -1 is a random one"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context in tokens", DefaultText: "the model's, at most 4096"},
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads", DefaultText: "the number of physical cores"},
+		modelThreadsFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print the answer and figures as JSON, at the end"},
 	}, computeFlags()...),
 	Action: runModel,
@@ -89,10 +89,8 @@ func runModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.IsSet("threads") {
-		if opt.Threads, err = threads(c); err != nil {
-			return err
-		}
+	if opt.Threads, err = modelThreads(c); err != nil {
+		return err
 	}
 	if n := c.Int("ctx-size"); n < 0 {
 		return usagef("--ctx-size is %d, expected a number of tokens, or 0 for the default", n)

@@ -46,7 +46,7 @@ are not enough tokens to tell; the report says how many would be. Example:
 		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
 		&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
-		&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Value: runtime.DefaultThreads(), Usage: "number of threads"},
+		modelThreadsFlag(),
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of QUANT's keys and values: f16, f32 or q8_0; the base model's are f32"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, which leaves only what its weights lost"},
 	}, limitFlags()...),
@@ -78,11 +78,11 @@ func verifyAction(c *cli.Context) error {
 		return err
 	}
 	opt := runtime.Options{Float32: c.Bool("f32"), Batch: min(conv.Context, defaultBatch)}
-	if opt.Threads, err = threads(c); err != nil {
+	if opt.Threads, err = modelThreads(c); err != nil {
 		return err
 	}
-	if opt.Cache, err = runtime.ParseCacheType(c.String("cache-type")); err != nil {
-		return usagef("--cache-type: %w", err)
+	if opt.Cache, err = cacheType(c); err != nil {
+		return err
 	}
 	quantPath, basePath := c.Args().First(), c.String("base")
 	tok, texts, windows, err := readTexts(c, quantPath, basePath, &conv)

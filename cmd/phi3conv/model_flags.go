@@ -10,23 +10,60 @@ import (
 // computeFlags say how a model computes; names are llama.cpp's.
 func computeFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"},
+		batchFlag(),
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, and the same result on every machine"},
-		&cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"},
+		noRepackFlag(),
 	}
+}
+
+func batchFlag() cli.Flag {
+	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"}
+}
+
+func noRepackFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"}
 }
 
 // computeOptions reads computeFlags.
 func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
-	opt = runtime.Options{Batch: c.Int("batch-size"), Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
-	if opt.Batch < 1 || opt.Batch > maxBatch {
-		return opt, usagef("--batch-size is %d, expected 1 to %d", opt.Batch, maxBatch)
+	opt = runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
+	if opt.Batch, err = batchSize(c); err != nil {
+		return opt, err
 	}
-	if opt.Cache, err = runtime.ParseCacheType(c.String("cache-type")); err != nil {
-		return opt, usagef("--cache-type: %w", err)
+	opt.Cache, err = cacheType(c)
+	return opt, err
+}
+
+// modelThreadsFlag leaves the number to runtime.Open unless it is set.
+func modelThreadsFlag() cli.Flag {
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads", DefaultText: "the number of physical cores"}
+}
+
+// modelThreads returns the value of modelThreadsFlag, 0 if it is not set.
+func modelThreads(c *cli.Context) (int, error) {
+	if !c.IsSet("threads") {
+		return 0, nil
 	}
-	return opt, nil
+	return threads(c)
+}
+
+// batchSize returns the value of batchFlag.
+func batchSize(c *cli.Context) (int, error) {
+	n := c.Int("batch-size")
+	if n < 1 || n > maxBatch {
+		return 0, usagef("--batch-size is %d, expected 1 to %d", n, maxBatch)
+	}
+	return n, nil
+}
+
+// cacheType returns the value of --cache-type.
+func cacheType(c *cli.Context) (runtime.CacheType, error) {
+	t, err := runtime.ParseCacheType(c.String("cache-type"))
+	if err != nil {
+		return 0, usagef("--cache-type: %w", err)
+	}
+	return t, nil
 }
 
 const (
