@@ -44,8 +44,8 @@ func convertTo(t testing.TB, model string, ft quant.FileType) string {
 	return out
 }
 
-// evalTokens returns the first n tokens of a text that the tiny model was not trained on.
-func evalTokens(t testing.TB, dir string, n int) []int32 {
+// evalTokens returns the tokens of a text that the tiny model was not trained on.
+func evalTokens(t testing.TB, dir string, o tokenizer.EncodeOptions) []int32 {
 	t.Helper()
 	tok, err := tokenizer.Open(dir)
 	if err != nil {
@@ -55,14 +55,14 @@ func evalTokens(t testing.TB, dir string, n int) []int32 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tok.Encode(string(text[:8*n]), tokenizer.EncodeOptions{AddSpecial: true})[:n]
+	return tok.Encode(string(text), o)
 }
 
 // Each type: in float32 mode a file has the very logits of the weights that it stands
 // for; the fast mode is near them, with the same bits from every set, thread count, split and way of loading.
 func TestTypes(t *testing.T) {
 	dir := tinyPhi3(t)
-	tokens := evalTokens(t, dir, 48)
+	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
 	types := []quant.FileType{
 		quant.AllF32, quant.MostlyF16, quant.MostlyBF16, quant.MostlyQ4_0, quant.MostlyQ4_1, quant.MostlyQ5_0, quant.MostlyQ5_1, quant.MostlyQ8_0,

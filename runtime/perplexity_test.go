@@ -17,15 +17,7 @@ func TestPerplexityGolden(t *testing.T) {
 		t.Skip("30,000 tokens")
 	}
 	dir := tinyPhi3(t)
-	tok, err := tokenizer.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(filepath.Join("..", "testdata", "tiny-phi3-eval.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens := tok.Encode(string(text), tokenizer.EncodeOptions{})
+	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{})
 	var g struct {
 		Tokens int
 		Cases  []struct {

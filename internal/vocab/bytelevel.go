@@ -322,7 +322,7 @@ func (s *source) loadMerges(v *Vocab, ids map[string]int) error {
 			}
 		}
 		// A space inside a token would look like the one between the two.
-		v.Merges[i] = strings.ReplaceAll(m.left, " ", byteRunes[' ']) + " " + strings.ReplaceAll(m.right, " ", byteRunes[' '])
+		v.Merges[i] = strings.ReplaceAll(m.left, " ", ByteRunes[' ']) + " " + strings.ReplaceAll(m.right, " ", ByteRunes[' '])
 	}
 	return nil
 }
@@ -354,9 +354,9 @@ func (s *source) mergesTxt() ([]merge, error) {
 	return out, nil
 }
 
-// byteRunes is GPT-2's alphabet: the character that stands for each byte.
+// ByteRunes is GPT-2's alphabet: the character that stands for each byte.
 // Printable bytes stand for themselves, the others are numbered from U+0100.
-var byteRunes = func() (table [256]string) {
+var ByteRunes = func() (table [256]string) {
 	next := rune(0x100)
 	for b := range table {
 		r := rune(b)
@@ -371,25 +371,32 @@ var byteRunes = func() (table [256]string) {
 
 var runeBytes = func() map[rune]byte {
 	table := make(map[rune]byte)
-	for b, s := range byteRunes {
+	for b, s := range ByteRunes {
 		r, _ := utf8.DecodeRuneInString(s)
 		table[r] = byte(b)
 	}
 	return table
 }()
 
-// decodeBytes turns a text in GPT-2's alphabet into what it stands for. A text
-// that is not in the alphabet, or stands for no UTF-8, is returned as it is.
-func decodeBytes(text string) string {
-	var out []byte
+// AppendBytes appends what a text in GPT-2's alphabet stands for. Where a character is not
+// in the alphabet ok is false, and dst as it was.
+func AppendBytes(dst []byte, text string) (out []byte, ok bool) {
+	out = dst
 	for _, r := range text {
 		b, ok := runeBytes[r]
 		if !ok {
-			return text
+			return dst, false
 		}
 		out = append(out, b)
 	}
-	if !utf8.Valid(out) {
+	return out, true
+}
+
+// decodeBytes turns a text in GPT-2's alphabet into what it stands for. A text
+// that is not in the alphabet, or stands for no UTF-8, is returned as it is.
+func decodeBytes(text string) string {
+	out, ok := AppendBytes(nil, text)
+	if !ok || !utf8.Valid(out) {
 		return text
 	}
 	return string(out)

@@ -180,7 +180,7 @@ func TestSentencePieceFromJSON(t *testing.T) {
 // make the last of them.
 func alphabet(n int, merges ...string) string {
 	ids := make(map[string]int)
-	for _, r := range byteRunes {
+	for _, r := range ByteRunes {
 		ids[r] = len(ids)
 	}
 	for _, m := range merges {
@@ -596,8 +596,8 @@ func TestDecodeBytes(t *testing.T) {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
-	if len(runeBytes) != 256 || byteRunes[' '] != "Ġ" || byteRunes[0] != "Ā" || byteRunes[0xAD] != "Ń" {
-		t.Errorf("alphabet of %d letters: space %q, zero %q, soft hyphen %q", len(runeBytes), byteRunes[' '], byteRunes[0], byteRunes[0xAD])
+	if len(runeBytes) != 256 || ByteRunes[' '] != "Ġ" || ByteRunes[0] != "Ā" || ByteRunes[0xAD] != "Ń" {
+		t.Errorf("alphabet of %d letters: space %q, zero %q, soft hyphen %q", len(runeBytes), ByteRunes[' '], ByteRunes[0], ByteRunes[0xAD])
 	}
 }
 

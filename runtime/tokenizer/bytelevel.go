@@ -27,7 +27,7 @@ func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
 	}
 	for b := range m.bytes {
 		m.bytes[b] = -1
-		if id, ok := ids[string(byteRunes[b])]; ok {
+		if id, ok := ids[vocab.ByteRunes[b]]; ok {
 			m.bytes[b] = id
 		}
 	}
@@ -80,40 +80,10 @@ func (m *byteLevel) encode(s *scratch, dst []int32, part string, _ bool) []int32
 // appendBytes appends the bytes of a token. One that is not in the alphabet stands
 // for itself.
 func appendBytes(dst []byte, token string) []byte {
-	n := len(dst)
-	for _, r := range token {
-		b, ok := runeByte(r)
-		if !ok {
-			return append(dst[:n], token...)
-		}
-		dst = append(dst, b)
+	if out, ok := vocab.AppendBytes(dst, token); ok {
+		return out
 	}
-	return dst
-}
-
-// byteRunes is GPT-2's alphabet: the character that stands for each byte.
-// Printable bytes stand for themselves, the others are numbered from U+0100.
-var byteRunes, runeBytes = func() (runes [256]rune, bytes [0x100 + 68]int16) {
-	for i := range bytes {
-		bytes[i] = -1
-	}
-	next := rune(0x100)
-	for b := range runes {
-		r := rune(b)
-		if b <= ' ' || b > '~' && b < 0xA1 || b == 0xAD {
-			r = next
-			next++
-		}
-		runes[b], bytes[r] = r, int16(b)
-	}
-	return runes, bytes
-}()
-
-func runeByte(r rune) (byte, bool) {
-	if int(r) >= len(runeBytes) || runeBytes[r] < 0 {
-		return 0, false
-	}
-	return byte(runeBytes[r]), true
+	return append(dst, token...)
 }
 
 // appendValid appends text with each maximal part that begins no character of
