@@ -24,6 +24,7 @@ var level = map[string]int{
 	"internal/tensorfile": 50,
 	"verify":              40,
 	"formats/gguf":        40,
+	"formats/pmap":        45,
 	"formats/safetensors": 40,
 	"formats/seal":        30,
 	"internal/arch":       30,

@@ -192,7 +192,19 @@ func (m *Model) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.opt.NoRepack {
+	// What a .pmap file holds in panels is used in place.
+	n := 0
+	for i, t := range tensors {
+		if all[i].packed = t.Panels; t.Panels == nil {
+			all[n], tensors[n] = all[i], t
+			n++
+		}
+	}
+	all, tensors = all[:n], tensors[:n]
+	switch {
+	case n == 0:
+		return nil
+	case m.opt.NoRepack:
 		return m.mapAll(all, tensors)
 	}
 	return m.repack(ctx, all, tensors)

@@ -1,28 +1,38 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
 )
 
 var convertCommand = &cli.Command{
 	Name:      "convert",
-	Usage:     "make a quantized GGUF file from a published checkpoint",
+	Usage:     "make a quantized GGUF or .pmap file from a published checkpoint",
 	ArgsUsage: "MODEL",
 	Description: `MODEL is a directory as published on the Hugging Face hub (config.json,
-*.safetensors, tokenizer files) or a GGUF file. It is read once; the output is
+*.safetensors, tokenizer files), a GGUF or a .pmap file. It is read once; the output is
 written once, with no 16-bit file in between, and appears under its name when it
-is complete.
+is complete. The name decides the format: .pmap is phi3conv's own, which is mapped and used
+in place, anything else is GGUF.
 
 File types: ` + quant.FileTypeNames() + `
+or COPY, which keeps all tensors and metadata of a GGUF or .pmap file as they are: it is the
+default between these two formats.
 
-The rules of the mixed types are llama.cpp's. Example:
+The rules of the mixed types are llama.cpp's. Examples:
 
-   phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M`,
+   phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M
+   phi3conv convert phi-3-mini-Q4_K_M.gguf -o phi-3-mini-Q4_K_M.pmap`,
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
 		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
@@ -32,11 +42,14 @@ The rules of the mixed types are llama.cpp's. Example:
 		if c.NArg() != 1 {
 			return usagef("convert takes one MODEL, got %d arguments", c.NArg())
 		}
+		in, out := c.Args().First(), c.String("output")
+		if copies(c, in, out) {
+			return repack(c, in, out)
+		}
 		ft, err := quant.FileTypeByName(c.String("type"))
 		if err != nil {
 			return usageError{err}
 		}
-		in, out := c.Args().First(), c.String("output")
 		if out == "" {
 			abs, err := filepath.Abs(in)
 			if err != nil {
@@ -46,4 +59,51 @@ The rules of the mixed types are llama.cpp's. Example:
 		}
 		return quantize(c, in, out, ft, c.Int("threads"))
 	},
+}
+
+// copies reports whether a file is to be copied to the other format with all that it holds.
+func copies(c *cli.Context, in, out string) bool {
+	if c.IsSet("type") {
+		return strings.EqualFold(c.String("type"), "COPY")
+	}
+	info, err := os.Stat(in)
+	return err == nil && !info.IsDir() && pmap.Is(in) != convert.IsPMAP(out)
+}
+
+// repack copies a GGUF or .pmap file.
+func repack(c *cli.Context, in, out string) error {
+	if out == "" {
+		return usagef("COPY needs --output")
+	}
+	for _, f := range quantizeFlags {
+		if name := f.Names()[0]; c.IsSet(name) && name != "max-ram" {
+			return usagef("--%s does nothing to a copy; --type says what else to make", name)
+		}
+	}
+	f, err := pmap.OpenGGUF(in)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	var sources []string
+	var size int64
+	for _, s := range f.Shards {
+		sources = append(sources, s.Path)
+		size += s.Size
+	}
+	if err := refuseReplacing(sources, out); err != nil {
+		return err
+	}
+	start := time.Now()
+	bar := newProgress(c.App.ErrWriter, "copying", size)
+	err = convert.Repack(c.Context, f, out, convert.Limits{Threads: c.Int("threads"), Progress: bar.set})
+	bar.done()
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("interrupted, %s was not written: %w", out, err)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %d tensors copied, %.1f s\n", out, len(f.Tensors), time.Since(start).Seconds())
+	return err
 }

@@ -116,13 +116,6 @@ func openInspected(path string) (*inspected, error) {
 
 func (m *inspected) close() { _ = m.file.Close() } // only read from
 
-func (m *inspected) format() string {
-	if m.file.GGUF != nil {
-		return "GGUF"
-	}
-	return "safetensors"
-}
-
 // tensors lists the tensors with their names in a GGUF file, if they have one.
 // The LongRoPE factors of a checkpoint are tensors too, as they are in a GGUF file.
 func (m *inspected) tensors() (names []string, list []*tensorfile.Tensor) {
@@ -220,7 +213,7 @@ type storedType struct {
 func bitsPerWeight(bytes, elems int64) number { return number(8 * float64(bytes) / float64(elems)) }
 
 func (m *inspected) overview() *overviewJSON {
-	o := &overviewJSON{Path: m.path, Format: m.format(), Config: m.fields, Metadata: []keyJSON{}, Tensors: []storedJSON{}}
+	o := &overviewJSON{Path: m.path, Format: m.file.Format, Config: m.fields, Metadata: []keyJSON{}, Tensors: []storedJSON{}}
 	if g := m.file.GGUF; g != nil {
 		o.Version, o.Alignment = g.Version, g.Alignment
 		for _, s := range g.Shards {

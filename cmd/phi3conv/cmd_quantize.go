@@ -178,17 +178,25 @@ func refuseOverwrite(p *convert.Plan, out string) error {
 		return err
 	}
 	for _, s := range shards {
-		to, err := os.Stat(s.Path)
-		if err != nil {
-			continue // nothing there
+		if err := refuseReplacing(sources, s.Path); err != nil {
+			return err
 		}
-		if !to.Mode().IsRegular() {
-			return usagef("output %s exists and is not a regular file", s.Path)
-		}
-		for _, name := range sources {
-			if from, err := os.Stat(name); err == nil && os.SameFile(from, to) {
-				return usagef("output %s is a file of the input", s.Path)
-			}
+	}
+	return nil
+}
+
+// refuseReplacing stops a file of sources from being replaced by out.
+func refuseReplacing(sources []string, out string) error {
+	to, err := os.Stat(out)
+	if err != nil {
+		return nil // nothing there
+	}
+	if !to.Mode().IsRegular() {
+		return usagef("output %s exists and is not a regular file", out)
+	}
+	for _, name := range sources {
+		if from, err := os.Stat(name); err == nil && os.SameFile(from, to) {
+			return usagef("output %s is a file of the input", out)
 		}
 	}
 	return nil

@@ -166,6 +166,9 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
+// AddCloser makes Close close c too.
+func (f *File) AddCloser(c io.Closer) { f.close = append(f.close, c) }
+
 // version reads magic and version.
 func (d *decoder) version() uint32 {
 	if m := d.next(len(magic)); m != nil && string(m) != magic {

@@ -382,3 +382,13 @@ func checkMetadata(md *Metadata) error {
 	}
 	return nil
 }
+
+// Header returns the bytes that a single file of these tensors begins with, up to its tensor
+// data, and the length of the whole file. It refuses what [Create] refuses.
+func Header(md *Metadata, tensors []TensorInfo) (header []byte, size int64, err error) {
+	p, err := newPlan("", md, tensors, Options{})
+	if err != nil {
+		return nil, 0, err
+	}
+	return p.headers[0], p.shards[0].Size, nil
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -26,6 +27,8 @@ type Options struct {
 	SplitMaxSize int64
 	// Name replaces general.name when not empty.
 	Name string
+	// Sections go into a .pmap file beside the model.
+	Sections []pmap.Extra
 }
 
 // Plan is everything about an output file but its tensor data.
@@ -146,6 +149,10 @@ func (p *Plan) SourceSize() int64 {
 
 // Shards returns the files that Run would write to path.
 func (p *Plan) Shards(path string) ([]gguf.Shard, error) {
+	if IsPMAP(path) {
+		size, err := pmap.Size(p.Metadata, panels(p.infos()), p.opt.Sections...)
+		return []gguf.Shard{{Path: path, Size: size}}, formats.WithPath(err, path)
+	}
 	return gguf.Layout(path, p.Metadata, p.infos(), gguf.Options{SplitMaxSize: p.opt.SplitMaxSize})
 }
 

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -38,14 +38,18 @@ type piece struct {
 func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
 	threads := max(1, lim.Threads)
 	bytes, room := pieceBytes, lim.Memory/int64(threads)
-	pieces, need := p.pieces(bytes)
-	for ; need > room && bytes > 1; bytes /= 2 { // in the end a single row
-		pieces, need = p.pieces(bytes / 2)
+	unit := 1
+	if IsPMAP(path) {
+		unit = pmap.PanelRows
+	}
+	pieces, need := p.pieces(bytes, unit)
+	for ; need > room && bytes > 1; bytes /= 2 { // in the end a single row, or a panel of them
+		pieces, need = p.pieces(bytes/2, unit)
 	}
 	if need > room {
 		return fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: use fewer threads or more memory", threads, need*int64(threads), lim.Memory)
 	}
-	w, err := gguf.Create(path, p.Metadata, p.infos(), gguf.Options{SplitMaxSize: p.opt.SplitMaxSize})
+	w, err := p.create(path, threads)
 	if err != nil {
 		return err
 	}
@@ -82,9 +86,9 @@ func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
 	return w.Close()
 }
 
-// pieces divides the tensors, and returns how many bytes of buffers the
-// hungriest piece needs.
-func (p *Plan) pieces(bytes int) (all []piece, need int64) {
+// pieces divides the tensors into multiples of unit rows, and returns how many bytes of
+// buffers the hungriest piece needs.
+func (p *Plan) pieces(bytes, unit int) (all []piece, need int64) {
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
 		if t.source == nil {
@@ -92,7 +96,7 @@ func (p *Plan) pieces(bytes int) (all []piece, need int64) {
 			continue
 		}
 		rows := t.source.Rows()
-		step := min(rows, max(1, bytes/t.source.RowBytes()))
+		step := min(rows, (max(1, bytes/t.source.RowBytes())+unit-1)/unit*unit)
 		for row := 0; row < rows; row += step {
 			all = append(all, piece{i, row, min(step, rows-row)})
 		}
@@ -105,7 +109,7 @@ func (p *Plan) pieces(bytes int) (all []piece, need int64) {
 // worker converts pieces with buffers of its own.
 type worker struct {
 	plan    *Plan
-	out     *gguf.Writer
+	out     output
 	in, enc []byte
 	row     []float32
 	// copying is held while the kernel copies: writers of one file wait for each
@@ -119,7 +123,7 @@ func (w *worker) do(p piece) (int64, error) {
 	if t.source == nil {
 		w.enc = grow(w.enc, int(t.Size()))
 		t.Type.Quantize(w.enc, t.values, len(t.values), nil)
-		return 0, w.out.WriteTensorAt(p.tensor, w.enc, 0)
+		return 0, w.out.WriteRows(p.tensor, 0, w.enc)
 	}
 	rowBytes := t.source.RowBytes()
 	size := int64(p.rows) * int64(rowBytes)
@@ -143,19 +147,20 @@ func (w *worker) do(p piece) (int64, error) {
 		}
 		t.Type.Quantize(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, nil)
 	}
-	return size, w.out.WriteTensorAt(p.tensor, w.enc, int64(p.row)*int64(outBytes))
+	return size, w.out.WriteRows(p.tensor, p.row, w.enc)
 }
 
 // copy moves a piece that needs no conversion, in the kernel where that is possible.
 func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
-	off := int64(p.row) * int64(t.RowBytes())
-	if dst, at := w.out.TensorFile(p.tensor); dst != nil {
+	if out, ok := w.out.(*ggufOutput); ok {
+		off := int64(p.row) * int64(t.RowBytes())
+		dst, at := out.TensorFile(p.tensor)
 		if src, ok := t.R.(*os.File); ok {
 			w.copying.Lock()
 			copied := copyFileRange(dst, at+off, src, t.Offset+off, size)
 			w.copying.Unlock()
 			if copied {
-				w.out.Wrote(p.tensor, size)
+				out.Wrote(p.tensor, size)
 				return nil
 			}
 		}
@@ -164,7 +169,7 @@ func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
 	if err := t.ReadRows(w.in, p.row); err != nil {
 		return err
 	}
-	return w.out.WriteTensorAt(p.tensor, w.in, off)
+	return w.out.WriteRows(p.tensor, p.row, w.in)
 }
 
 // grow returns a slice of length n, b's own memory where that suffices.

@@ -84,6 +84,9 @@ func (m *model) close() {
 }
 
 func (m *model) format() string {
+	if m.file != nil {
+		return m.file.Format
+	}
 	if m.isGGUF {
 		return "GGUF"
 	}

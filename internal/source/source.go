@@ -1,5 +1,5 @@
 // Package source opens a model as a set of tensors under one naming, whatever
-// file format holds it: a checkpoint directory or a GGUF file.
+// file format holds it: a checkpoint directory, a GGUF or a .pmap file.
 package source
 
 import (
@@ -27,7 +27,8 @@ type Model struct {
 	// Tensors lists the model's tensors in the order of a GGUF file, LongRoPE
 	// factors excepted, which Config holds.
 	Tensors []Tensor
-	// Metadata is the GGUF file's, nil for a checkpoint directory.
+	// Metadata is the GGUF file's, or of that which a .pmap file stands for; nil for a
+	// checkpoint directory.
 	Metadata *gguf.Metadata
 
 	close func() error
@@ -72,6 +73,9 @@ type Tensor struct {
 	Path   string     // the file that holds it
 	Offset int64      // of its bytes in that file
 	R      io.ReaderAt
+	// Panels are the rows as package kern multiplies them, in memory that is mapped until the
+	// model is closed; nil if the file does not hold them so.
+	Panels []byte
 }
 
 // Cols returns the length of a row.
@@ -159,10 +163,11 @@ type format struct {
 // models is the table of formats that hold a model: a new one is its own file and one line here.
 var models = []format{
 	{"safetensors", isCheckpoint, openCheckpoint},
+	{"pmap", isPMAP, openPMAP},
 	{"GGUF", isGGUF, openGGUF},
 }
 
-// Open opens a model: a checkpoint directory, or a GGUF file or any part of a
+// Open opens a model: a checkpoint directory, a .pmap file, or a GGUF file or any part of a
 // split one.
 func Open(path string) (*Model, error) {
 	info, err := os.Stat(path)
@@ -179,7 +184,7 @@ func Open(path string) (*Model, error) {
 			return m, nil
 		}
 	}
-	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf file; of a .safetensors file, give the directory that holds it"}
+	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf or .pmap file; of a .safetensors file, give the directory that holds it"}
 }
 
 // match pairs the tensors that config expects with those of a file. name gives

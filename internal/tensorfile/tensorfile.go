@@ -15,13 +15,15 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
 // File is an open file or directory. Of GGUF and Safetensors one is nil.
 type File struct {
-	GGUF        *gguf.File
+	Format      string     // "GGUF", "pmap" or "safetensors"
+	GGUF        *gguf.File // also what a .pmap file stands for
 	Safetensors *safetensors.File
 	Tensors     []Tensor // in the order of the file
 
@@ -48,7 +50,8 @@ type Tensor struct {
 	r io.ReaderAt
 }
 
-// IsGGUF tells by its first bytes whether the file at path is a GGUF file.
+// IsGGUF tells by its first bytes whether the file at path is a GGUF file, or a .pmap
+// file, which stands for one.
 func IsGGUF(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -60,11 +63,11 @@ func IsGGUF(path string) (bool, error) {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, nil
 	}
-	return string(magic[:]) == "GGUF", err
+	return string(magic[:]) == "GGUF" || pmap.Is(path), err
 }
 
 // Open opens a directory of safetensors files, a file whose name ends with
-// .safetensors, or a GGUF file or any part of a split one. The caller closes it.
+// .safetensors, a .pmap file, or a GGUF file or any part of a split one. The caller closes it.
 func Open(path string) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -83,11 +86,14 @@ func Open(path string) (*File, error) {
 	if !is {
 		return nil, &formats.Error{Path: path, Off: -1, What: "neither a GGUF file, nor a .safetensors file, nor a directory of them"}
 	}
-	g, err := gguf.Open(path)
+	g, err := pmap.OpenGGUF(path)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{GGUF: g}
+	f := &File{Format: "GGUF", GGUF: g}
+	if pmap.Is(path) {
+		f.Format = "pmap"
+	}
 	for _, t := range g.Tensors {
 		u := Tensor{Name: t.Name, Type: t.Type.String(), Elems: t.Elems(), Bytes: t.Size(), Path: t.Path, Offset: t.Offset, Block: t.Type, r: t.Source()}
 		for i := len(t.Dims) - 1; i >= 0; i-- {
@@ -103,7 +109,7 @@ func fromSafetensors(s *safetensors.File, err error) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{Safetensors: s}
+	f := &File{Format: "safetensors", Safetensors: s}
 	for _, t := range s.Tensors {
 		u := Tensor{Name: t.Name, Type: t.DType.String(), Shape: t.Shape, Elems: t.Elems(), Bytes: t.Size(), Path: t.Path, Offset: t.Offset, r: t.Source()}
 		u.Unusable = t.DType.Usable()

@@ -24,7 +24,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
 
@@ -97,7 +97,7 @@ func vocabSize(dir string) (int, error) {
 }
 
 func fromGGUF(path string) (*vocab.Vocab, error) {
-	f, err := gguf.Open(path)
+	f, err := pmap.OpenGGUF(path)
 	if err != nil {
 		return nil, err
 	}

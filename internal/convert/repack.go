@@ -1,0 +1,60 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
+	"golang.org/x/sync/errgroup"
+)
+
+// Repack copies a file, see [pmap.OpenGGUF], into the format that the name of path says. Tensors,
+// their order and the metadata stay as they are; of split sets one file is made.
+func Repack(ctx context.Context, in *gguf.File, path string, lim Limits, sections ...pmap.Extra) (err error) {
+	infos := make([]gguf.TensorInfo, len(in.Tensors))
+	for i, t := range in.Tensors {
+		infos[i] = t.TensorInfo
+	}
+	var out output
+	if IsPMAP(path) {
+		out, err = createPMAP(path, in.Metadata, infos, sections, lim.Threads)
+	} else {
+		out, err = createGGUF(path, in.Metadata, infos, gguf.Options{})
+	}
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	var done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, lim.Threads))
+	for i, t := range in.Tensors {
+		rowBytes := t.Type.Size(t.Cols())
+		step := max(1, pieceBytes/rowBytes/pmap.PanelRows) * pmap.PanelRows
+		for row := int64(0); row < t.Rows(); row += step {
+			g.Go(func() error {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				rows := make([]byte, min(step, t.Rows()-row)*rowBytes)
+				if n, err := t.ReadAt(rows, row*rowBytes); n < len(rows) {
+					return &formats.Error{Path: t.Path, Off: t.Offset + row*rowBytes, What: fmt.Sprintf("reading tensor %s", t.Name), Err: err}
+				}
+				if err := out.WriteRows(i, int(row), rows); err != nil {
+					return err
+				}
+				if n := done.Add(int64(len(rows))); lim.Progress != nil {
+					lim.Progress(n)
+				}
+				return nil
+			})
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return out.Close()
+}
