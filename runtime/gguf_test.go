@@ -44,6 +44,21 @@ func convertTo(t testing.TB, model string, ft quant.FileType) string {
 	return out
 }
 
+// pmapOf copies a GGUF file as a .pmap file and returns its path.
+func pmapOf(t testing.TB, path string) string {
+	t.Helper()
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	out := filepath.Join(t.TempDir(), "model.pmap")
+	if err := convert.Repack(context.Background(), f, out, convert.Limits{Threads: 2}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 // evalTokens returns the tokens of a text that the tiny model was not trained on.
 func evalTokens(t testing.TB, dir string, o tokenizer.EncodeOptions) []int32 {
 	t.Helper()
@@ -85,6 +100,7 @@ func TestTypes(t *testing.T) {
 					t.Fatalf("float32 mode: other bits than the decoded weights at position %d", i)
 				}
 			}
+			mapped := pmapOf(t, path)
 			var first [][]float32
 			for _, set := range kern.Sets() {
 				if set.Name == "generic" && len(kern.Sets()) > 1 && !ft.Type().IsQuantized() {
@@ -93,7 +109,11 @@ func TestTypes(t *testing.T) {
 				if err := kern.Select(set.Name); err != nil {
 					t.Fatal(err)
 				}
-				for _, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}} {
+				for i, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}, {Threads: 2, Batch: 7}} {
+					path := path
+					if i == 2 {
+						path = mapped
+					}
 					got := allLogits(t, sequence(t, open(t, path, opt)), tokens)
 					mean := 0.0
 					for i := range want {
@@ -224,7 +244,7 @@ func TestTruncatedWhileMapped(t *testing.T) {
 		t.Skip("a mapped file cannot be truncated there")
 	}
 	path := convertTo(t, tinyPhi3(t), quant.MostlyQ8_0)
-	for _, threads := range []int{1, 2} {
+	for threads, path := range []string{path, path, pmapOf(t, path)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +253,7 @@ func TestTruncatedWhileMapped(t *testing.T) {
 		if err := os.WriteFile(cut, data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		m := open(t, cut, Options{Threads: threads, NoRepack: true})
+		m := open(t, cut, Options{Threads: 1 + threads, NoRepack: true})
 		s := sequence(t, m)
 		if _, err := s.Eval(context.Background(), []int32{1}); err != nil {
 			t.Fatal(err)

@@ -32,14 +32,17 @@ import (
 var inspectCommand = &cli.Command{
 	Name:      "inspect",
 	Usage:     "show what is in a model, or how two models differ",
-	ArgsUsage: "FILE|DIR, or --diff A B",
+	ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
 	Description: `FILE is a GGUF file of any architecture (or any part of a split one), of the
-tensor types F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS, or a
-.safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for
+tensor types F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS, a
+.pmap file or a .safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for
 GGUF files too. Long arrays and texts are shortened.
 
 --tensor reads the values of a tensor, named as in the checkpoint or as in a GGUF
 file, and shows their statistics.
+
+--check reads all of a .pmap file and compares it with its checksums. It names the tensors and
+sections that are damaged and exits with 1 if there are any.
 
 --diff compares two models, of which the first is the reference: keys, tensors,
 and the values of every tensor in both. A checkpoint directory has the keys and
@@ -53,6 +56,7 @@ differ. Examples:
    phi3conv inspect --diff Phi-3-mini-4k-instruct phi-3-mini-Q4_K_M.gguf`,
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "tensor", Usage: "show statistics of the tensor `NAME`; repeatable"},
+		&cli.BoolFlag{Name: "check", Usage: "compare a .pmap file with its checksums"},
 		&cli.BoolFlag{Name: "diff", Usage: "compare two models"},
 		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		threadsFlag(),
@@ -70,6 +74,10 @@ differ. Examples:
 			return inspectDiff(c, c.Args().Get(0), c.Args().Get(1), threads)
 		case c.NArg() != 1:
 			return usagef("inspect takes one FILE or DIR, got %d arguments", c.NArg())
+		case c.Bool("check") && len(names) > 0:
+			return usagef("inspect takes --check or --tensor")
+		case c.Bool("check"):
+			return inspectCheck(c, c.Args().First(), threads)
 		}
 		m, err := openInspected(c.Args().First())
 		if err != nil {
@@ -300,7 +308,11 @@ func printOverview(w io.Writer, m *inspected) error {
 				recipe = ", " + ft.String()
 			}
 		}
-		p.printf("%s: GGUF version %d%s, alignment %d, %s\n", o.Path, o.Version, recipe, o.Alignment, byteSize(size))
+		if o.Format == "pmap" {
+			p.printf("%s: stands for GGUF version %d%s, alignment %d, %s\n", o.Path, o.Version, recipe, o.Alignment, byteSize(size))
+		} else {
+			p.printf("%s: GGUF version %d%s, alignment %d, %s\n", o.Path, o.Version, recipe, o.Alignment, byteSize(size))
+		}
 	} else {
 		p.printf("%s: safetensors, %s\n", o.Path, byteSize(size))
 	}

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -24,8 +25,14 @@ import (
 
 const tiny = "../../testdata/tiny-phi3"
 
-// run converts a model into a file of a temporary directory and returns its path.
+// run converts a model into a GGUF file of a temporary directory and returns its path.
 func run(t *testing.T, model string, opt Options, threads int) string {
+	t.Helper()
+	return runTo(t, model, "out.gguf", opt, threads)
+}
+
+// runTo converts a model into a file of that name.
+func runTo(t *testing.T, model, name string, opt Options, threads int) string {
 	t.Helper()
 	m, err := source.Open(model)
 	if err != nil {
@@ -36,7 +43,7 @@ func run(t *testing.T, model string, opt Options, threads int) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), "out.gguf")
+	out := filepath.Join(t.TempDir(), name)
 	if err := p.Run(context.Background(), out, Limits{Threads: threads, Memory: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +99,44 @@ func TestThroughGGUF(t *testing.T) {
 		via := run(t, run(t, tiny, policy(between), 1), policy(quant.MostlyQ4_K_M), 2)
 		if !bytes.Equal(readFile(t, via), direct) {
 			t.Errorf("through %s: another file", between)
+		}
+	}
+}
+
+// Every file type goes from GGUF to .pmap and back without a change, and straight to the same .pmap,
+// which has the same bytes everywhere.
+func TestPMAP(t *testing.T) {
+	repack := func(from, to string) string {
+		t.Helper()
+		f, err := pmap.OpenGGUF(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+		out := filepath.Join(t.TempDir(), to)
+		if err := Repack(context.Background(), f, out, Limits{Threads: 2}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	types := quant.FileTypes()
+	if testing.Short() {
+		types = []quant.FileType{quant.MostlyBF16, quant.MostlyQ4_K_M}
+	}
+	for _, ft := range types {
+		direct := run(t, tiny, policy(ft), 2)
+		through := repack(direct, "t.pmap")
+		if !bytes.Equal(readFile(t, repack(through, "t.gguf")), readFile(t, direct)) {
+			t.Errorf("%s: another GGUF file after a .pmap file", ft)
+		}
+		if !bytes.Equal(readFile(t, runTo(t, tiny, "direct.pmap", policy(ft), 2)), readFile(t, through)) {
+			t.Errorf("%s: another .pmap file without a GGUF file", ft)
+		}
+		if ft == quant.MostlyQ4_K_M {
+			const want = "4238fc37de3102a26809f32064f98acc36097c31925cbb694b0281d33740e9d4"
+			if got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, through))); got != want {
+				t.Errorf("the .pmap file has SHA-256 %s, expected %s", got, want)
+			}
 		}
 	}
 }
