@@ -461,16 +461,16 @@ func TestLinearTime(t *testing.T) {
 		for _, unit := range hard {
 			took := func(size int) time.Duration {
 				text := strings.Repeat(unit, size/len(unit)) + "end"
-				best := time.Hour
-				for range 3 {
-					start := time.Now()
-					tok.Encode(text, EncodeOptions{ParseSpecial: true})
-					best = min(best, time.Since(start))
-				}
-				return best
+				start := time.Now()
+				tok.Encode(text, EncodeOptions{ParseSpecial: true})
+				return time.Since(start)
 			}
+			// Other programs may slow some runs down, but not all of 30.
 			const small, times = 8 << 10, 16
-			a, b := took(small), took(small*times)
+			a, b := time.Hour, time.Hour
+			for try := 0; try < 3 || try < 30 && b > 100*max(a, 100*time.Microsecond); try++ {
+				a, b = min(a, took(small)), min(b, took(small*times))
+			}
 			if b > 100*max(a, 100*time.Microsecond) { // 256 times as long if quadratic
 				t.Errorf("%s: %q takes %v, %d times as much %v", kind, unit, a, times, b)
 			}
