@@ -134,7 +134,7 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "neither a checkpoint directory nor a .gguf file") {
+	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "neither a checkpoint directory nor a .gguf or .pmap file") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Open(file + ".missing"); !os.IsNotExist(err) {
