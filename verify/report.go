@@ -26,6 +26,7 @@ type Report struct {
 	Tool        string      `json:"tool"` // program and version
 	Conventions Conventions `json:"conventions"`
 	Base        Model       `json:"base"`
+	Seal        *Seal       `json:"seal,omitempty"` // absent if the original was there
 	Quant       Model       `json:"quant"`
 	Texts       []Text      `json:"texts"`
 	Summary     Summary     `json:"summary"`
@@ -93,7 +94,7 @@ type section struct {
 }
 
 func (r *Report) sections() []section {
-	list := []section{r.models(), r.figures(), groupSection("By text", r.ByText), groupSection("By tokens before, in the window", r.ByContext),
+	list := []section{r.models(), r.Seal.section(), r.figures(), groupSection("By text", r.ByText), groupSection("By tokens before, in the window", r.ByContext),
 		r.worst()}
 	if r.Verdict != nil {
 		list = append([]section{r.Verdict.section()}, list...)
@@ -128,13 +129,17 @@ func (r *Report) figures() section {
 	add("PPL, quantized", u.PPL)
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
-	add("KLD mean, nats", u.KLD)
-	add("KLD median", u.KLDMedian)
-	add("KLD p90", u.KLD90)
-	add("KLD p95", u.KLD95)
-	add("KLD p99", u.KLD99)
-	add("KLD p99.9", u.KLD999)
-	most("KLD greatest", u.KLDMax)
+	kld := "KLD"
+	if r.Seal != nil {
+		kld = "KLD bound"
+	}
+	add(kld+" mean, nats", u.KLD)
+	add(kld+" median", u.KLDMedian)
+	add(kld+" p90", u.KLD90)
+	add(kld+" p95", u.KLD95)
+	add(kld+" p99", u.KLD99)
+	add(kld+" p99.9", u.KLD999)
+	most(kld+" greatest", u.KLDMax)
 	percent("same top token", u.SameTop)
 	percent("top-5 overlap", u.Top5)
 	percent("Δp RMS", u.RMSDeltaP)
@@ -187,6 +192,8 @@ func (v *Verdict) section() section {
 // what says the outcome in words.
 func (c *Check) what(tokens int) string {
 	switch {
+	case c.Note != "":
+		return string(c.Outcome) + ": " + c.Note
 	case c.Outcome != Undecided:
 		return string(c.Outcome)
 	case c.Enough > 0:
@@ -202,11 +209,11 @@ func (r *Report) about() []string {
 	if c.BOS {
 		bos = "a BOS token first"
 	}
-	return []string{
+	return append(r.Seal.about(),
 		fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.", printable(c.Name), c.Context, c.Stride, bos, c.First),
 		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
-		"Measured by " + printable(r.Tool) + ".",
-	}
+		"Measured by "+printable(r.Tool)+".",
+	)
 }
 
 // WriteText writes the report as tables for a terminal.

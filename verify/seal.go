@@ -27,9 +27,8 @@ type Bounded struct {
 // that any p from these intervals with the sum 1 has. It is 0 if that of the
 // quantized model is among them, as it is for the base model itself.
 //
-// True comes from codes with steps of 1/256 nat. They move it by at most
-// 0.4 % of KLD + √(2·KLD), see docs/format-seal.md, and by far less on average, since the
-// errors of the codes have random signs.
+// True comes from rounded codes too. How far they can move it is in docs/format-seal.md: on
+// average by far less, since their errors have random signs.
 func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	if len(quant) < TopK {
 		return Bounded{}, fmt.Errorf("%d logits, but a comparison needs at least %d", len(quant), TopK)
@@ -97,7 +96,7 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	}
 	b.DeltaP = math.Exp(-b.Quant) - math.Exp(-b.Base)
 	if e.Full != nil {
-		b.Full, b.True = true, fullKLD(e.Full, func(id int) float64 { return lnQ(quant[id]) })
+		b.Full, b.True = true, fullKLD(e, func(id int) float64 { return lnQ(quant[id]) })
 	}
 	return b, nil
 }
@@ -179,18 +178,39 @@ func leastKLD(parts []part) float64 {
 	return max(0, kld-rounding*(1+magnitude+math.Abs(x)))
 }
 
-// fullKLD returns the KLD from the codes of all tokens.
-func fullKLD(codes []uint16, lnQ func(id int) float64) float64 {
+// fullKLD returns the KLD from the codes of all tokens: the likely ones have finer codes; the
+// row tells how the tail is spread over the others.
+func fullKLD(e *seal.Entry, lnQ func(id int) float64) float64 {
+	// With p of any sum, Σ p·ln(p/q) / Σ p - ln Σ p is the KLD of p scaled to the sum 1.
 	var sum, kld float64
-	for id, c := range codes {
-		lnP := -float64(c) * seal.Step
-		e := math.Exp(lnP)
-		sum += e
-		kld += e * (lnP - lnQ(id))
+	isLikely := make([]bool, len(e.Full))
+	for _, t := range e.Top {
+		isLikely[t.ID] = true
+		if t.Code > 0 {
+			p := float64(t.Code) / seal.Unit
+			sum += p
+			kld += p * (math.Log(p) - lnQ(int(t.ID)))
+		}
 	}
-	// Rounding moves ln p by a random amount of variance Step²/12. With p scaled to
-	// the sum 1, that adds half the variance to the expectation of the KLD.
-	return max(0, kld/sum-math.Log(sum)-seal.Step*seal.Step/24)
+	var rowSum, rowKLD float64
+	for id, c := range e.Full {
+		if !isLikely[id] {
+			lnP := -float64(c) * seal.RowStep
+			p := math.Exp(lnP)
+			rowSum += p
+			rowKLD += p * (lnP - lnQ(id))
+		}
+	}
+	if rowSum > 0 {
+		tail := math.Exp(-float64(e.Tail) * seal.Step)
+		scaled := rowKLD/rowSum - math.Log(rowSum) // Σ p·ln(p/q) of the row scaled to the sum 1
+		// Rounding moves ln p by a random amount of variance RowStep²/12, which adds half of that
+		// to the expectation.
+		scaled -= seal.RowStep * seal.RowStep / 24
+		sum += tail
+		kld += tail * (math.Log(tail) + scaled)
+	}
+	return max(0, kld/sum-math.Log(sum))
 }
 
 // SealedKLD estimates from the full entries among p which share of the true KLD

@@ -151,6 +151,8 @@ type Check struct {
 	// Enough is the number of tokens, like those measured, that would decide what
 	// is undecided: 0 if that is more than 100 million, or if it is decided.
 	Enough int `json:"enough,omitempty"`
+	// Note says what else there is to say of the check.
+	Note string `json:"note,omitempty"`
 }
 
 // Verdict is the outcome of all checks: fail if one fails, pass if all pass.

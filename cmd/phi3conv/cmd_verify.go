@@ -36,6 +36,7 @@ are not enough tokens to tell; the report says how many would be. Example:
    phi3conv verify phi-3-mini-Q4_K_M.gguf --base Phi-3-mini-4k-instruct \
        --text wiki.txt --text code.txt --max-kld 0.05 --min-top1 0.9 --junit verify.xml`,
 	Flags: append([]cli.Flag{
+		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original; instead of --base and --text"},
 		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with text to predict; may be given several times"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
@@ -66,8 +67,11 @@ func verifyAction(c *cli.Context) error {
 	if c.NArg() != 1 {
 		return usagef("verify takes one QUANT, got %d arguments", c.NArg())
 	}
+	if c.IsSet("seal") {
+		return verifySeal(c)
+	}
 	if !c.IsSet("base") || !c.IsSet("text") {
-		return usagef("verify needs --base and --text")
+		return usagef("verify needs --base and --text, or --seal")
 	}
 	thresholds, err := limits(c)
 	if err != nil {

@@ -45,6 +45,7 @@ func commands() []*cli.Command {
 		inspectCommand,
 		lintCommand,
 		logitsCommand,
+		sealCommand,
 		verifyCommand,
 		tokenizeCommand,
 		detokenizeCommand,

@@ -4,10 +4,12 @@ import "math"
 
 // Codes of probabilities. The code c of a likely token stands for p ≈ c / [Unit],
 // since what an error of p adds to a KLD is proportional to the error itself. The
-// code c of the tail, or of a token in a full row, stands for -ln p ≈ c·[Step].
+// code c of the tail stands for -ln p ≈ c·[Step], and that of a token in a full row for
+// -ln p ≈ c·[RowStep].
 const (
-	Unit = 1 << 16
-	Step = 1.0 / 256 // nats
+	Unit    = 1 << 16
+	Step    = 1.0 / 256 // nats
+	RowStep = 1.0 / 8   // nats
 
 	maxCode = math.MaxUint16
 
@@ -30,7 +32,7 @@ type Entry struct {
 	// are none it has no meaning.
 	Tail uint16
 	// Full is nil, or holds the code of every token of the vocabulary.
-	Full []uint16
+	Full []uint8
 }
 
 // Likely is a token and the code of its probability.

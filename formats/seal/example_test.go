@@ -22,10 +22,10 @@ func Example() {
 	texts := [][]int32{{1, 3, 5, 2}}
 	hash := strings.Repeat("0", 64)
 	w, err := seal.Create(path, seal.Header{
-		Model: "tiny", WeightsSHA256: hash, TokenizerSHA256: hash,
+		Model: "tiny", WeightsSHA256: hash, Tokenizer: seal.Tokenizer{Model: "llama", TokensSHA256: hash, MergesSHA256: hash, BOS: 1, EOS: 2},
 		VocabSize: 8, TopK: 5,
 		Conventions: seal.Conventions{Name: "llama-perplexity", Context: 4, Stride: 4, First: 2, BOS: 1},
-		Texts:       []seal.Text{{Name: "text.txt", Tokens: 4}},
+		Texts:       []seal.Text{{Name: "text.txt", Bytes: 12, SHA256: hash, Tokens: 4}},
 		Positions:   1,
 	}, texts)
 	if err != nil {

@@ -23,16 +23,27 @@ const (
 
 // Header says what a seal is of. It is written as JSON.
 type Header struct {
-	Model           string      `json:"model"`            // name of the base model
-	WeightsSHA256   string      `json:"weights_sha256"`   // of its weights, 64 lower-case hexadecimal digits
-	TokenizerSHA256 string      `json:"tokenizer_sha256"` // of its tokenizer, likewise
-	VocabSize       int         `json:"vocab_size"`       // logits that the model gives for a token
-	TopK            int         `json:"top_k"`            // most likely tokens that a position has
-	MinP            float64     `json:"min_p"`            // least probability of a likely token beyond the first MinTopK; may be 0
-	Conventions     Conventions `json:"conventions"`
-	Texts           []Text      `json:"texts"`
-	Positions       int         `json:"positions"` // number of scored tokens
-	Full            int         `json:"full"`      // how many of them have the whole vocabulary
+	Model         string      `json:"model"`          // name of the base model
+	WeightsSHA256 string      `json:"weights_sha256"` // of its weights, 64 lower-case hexadecimal digits
+	Tokenizer     Tokenizer   `json:"tokenizer"`
+	VocabSize     int         `json:"vocab_size"` // logits that the model gives for a token
+	TopK          int         `json:"top_k"`      // most likely tokens that a position has
+	MinP          float64     `json:"min_p"`      // least probability of a likely token beyond the first MinTopK; may be 0
+	Conventions   Conventions `json:"conventions"`
+	Texts         []Text      `json:"texts"`
+	Positions     int         `json:"positions"` // number of scored tokens
+	Full          int         `json:"full"`      // how many of them have the whole vocabulary
+}
+
+// Tokenizer pins the base model's tokenizer, part by part. docs/format-seal.md says what
+// is hashed.
+type Tokenizer struct {
+	Model        string `json:"model"`         // kind of tokenizer: "llama" or "gpt2", as in GGUF
+	Pre          string `json:"pre"`           // how it splits text, as in GGUF
+	TokensSHA256 string `json:"tokens_sha256"` // of the tokens and their types
+	MergesSHA256 string `json:"merges_sha256"` // of the merges, or of the scores that order them
+	BOS          int    `json:"bos"`           // -1 if there is none
+	EOS          int    `json:"eos"`           // likewise
 }
 
 // Conventions say which tokens are scored, and after what.
@@ -47,6 +58,8 @@ type Conventions struct {
 // Text is a text whose tokens are pinned.
 type Text struct {
 	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // of the bytes, 64 lower-case hexadecimal digits
 	Tokens int    `json:"tokens"` // their number
 }
 
@@ -80,6 +93,7 @@ func (h *Header) check() error {
 		}
 		return nil
 	}
+	names := []string{h.Model, h.Conventions.Name, h.Tokenizer.Model, h.Tokenizer.Pre}
 	if err := within("number of texts", len(h.Texts), 1, MaxTexts); err != nil {
 		return err
 	}
@@ -89,23 +103,32 @@ func (h *Header) check() error {
 			return err
 		}
 		total += t.Tokens
-		if !utf8.ValidString(t.Name) {
-			return fmt.Errorf("header: name %.80q of text %d is not valid UTF-8", t.Name, i)
+		if err := digest(fmt.Sprintf("sha256 of text %d", i), t.SHA256); err != nil {
+			return err
 		}
+		if t.Bytes < 0 {
+			return fmt.Errorf("header: bytes of text %d is %d, must not be negative", i, t.Bytes)
+		}
+		names = append(names, t.Name)
 	}
-	if !utf8.ValidString(h.Model) || !utf8.ValidString(h.Conventions.Name) {
-		return fmt.Errorf("header: name %.80q or %.80q is not valid UTF-8", h.Model, h.Conventions.Name)
+	for _, name := range names {
+		if !utf8.ValidString(name) {
+			return fmt.Errorf("header: name %.80q is not valid UTF-8", name)
+		}
 	}
 	c := &h.Conventions
 	for _, err := range []error{
 		digest("weights_sha256", h.WeightsSHA256),
-		digest("tokenizer_sha256", h.TokenizerSHA256),
+		digest("tokens_sha256", h.Tokenizer.TokensSHA256),
+		digest("merges_sha256", h.Tokenizer.MergesSHA256),
 		within("vocab_size", h.VocabSize, MinTopK, MaxVocab),
 		within("top_k", h.TopK, MinTopK, min(h.VocabSize, MaxTopK)),
 		within("context", c.Context, 2, MaxTokens),
 		within("stride", c.Stride, 1, c.Context),
 		within("first", c.First, 0, c.Context-1),
 		within("bos", int(c.BOS), -1, h.VocabSize-1),
+		within("bos of the tokenizer", h.Tokenizer.BOS, -1, h.VocabSize-1),
+		within("eos of the tokenizer", h.Tokenizer.EOS, -1, h.VocabSize-1),
 		within("positions", h.Positions, 1, total),
 		within("full", h.Full, 0, h.Positions),
 	} {

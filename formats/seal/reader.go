@@ -30,8 +30,7 @@ type Reader struct {
 	count, full int // positions so far, and how many of them are full
 	last        place
 	entry       Entry
-	spare       []uint16 // memory of entry.Full
-	sorted      []int32  // ids of entry.Top
+	sorted      []int32 // ids of entry.Top
 
 	// The section at hand.
 	payload, raw []byte
@@ -190,7 +189,7 @@ func (r *Reader) section() (err error) {
 			return r.errorf("position %d is full: %d, must be 0 or 1", i, f)
 		}
 		r.likely += k
-		full += int(f) * 2 * r.Header.VocabSize
+		full += int(f) * r.Header.VocabSize
 	}
 	width := r.Header.idBytes()
 	if want := r.likely*(width+2) + full; len(b) != want {
@@ -228,7 +227,6 @@ func (r *Reader) position() error {
 	if context < 1 || context >= int64(h.Conventions.Context) {
 		return r.errorf("position %d has %d tokens of context, must be 1 to %d", i, context, h.Conventions.Context-1)
 	}
-	full := r.spare[:0]
 	*e = Entry{Text: text, Index: at.index, Context: int(context), Token: r.Texts[text][at.index], NLL: r.nll(i), Top: e.Top[:0], Tail: r.tail(i)}
 	if !(e.NLL >= 0) || math.IsInf(float64(e.NLL), 0) {
 		return r.errorf("position %d: -ln p of its token is %v, must be 0 or more", i, e.NLL)
@@ -263,12 +261,7 @@ func (r *Reader) position() error {
 	}
 	r.used += len(e.Top)
 	if r.isFull(i) == 1 {
-		low, high := r.rows[:h.VocabSize], r.rows[h.VocabSize:2*h.VocabSize]
-		for id := range low {
-			full = append(full, uint16(low[id])|uint16(high[id])<<8)
-		}
-		r.rows = r.rows[2*h.VocabSize:]
-		r.spare, e.Full = full, full
+		e.Full, r.rows = r.rows[:h.VocabSize], r.rows[h.VocabSize:]
 		r.full++
 	}
 	r.last = at

@@ -25,9 +25,9 @@ var digest = strings.Repeat("0123456789abcdef", 4)
 // newHeader is of two texts of 40 tokens and the last 20 positions of both.
 func newHeader(vocab, topK int) Header {
 	return Header{
-		Model: "test \"é\"", WeightsSHA256: digest, TokenizerSHA256: digest, VocabSize: vocab, TopK: topK,
+		Model: "test \"é\"", WeightsSHA256: digest, Tokenizer: Tokenizer{"llama", "default", digest, digest, 1, 2}, VocabSize: vocab, TopK: topK,
 		Conventions: Conventions{Name: "llama-perplexity", Context: 40, Stride: 40, First: 20, BOS: 1},
-		Texts:       []Text{{"a.txt", 40}, {"b.txt", 40}}, Positions: 40, Full: 3,
+		Texts:       []Text{{"a.txt", 99, digest, 40}, {"b.txt", 98, digest, 40}}, Positions: 40, Full: 3,
 	}
 }
 
@@ -149,7 +149,7 @@ func TestGolden(t *testing.T) {
 		IDs                  []int32
 		Codes                []uint16
 		Tail                 uint16
-		Full                 []uint16
+		Full                 []int
 	}
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
@@ -163,7 +163,10 @@ func TestGolden(t *testing.T) {
 		t.Errorf("header %+v, texts %v", r.Header, r.Texts)
 	}
 	for _, w := range want {
-		x := Entry{Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail, Full: w.Full}
+		x := Entry{Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail}
+		for _, c := range w.Full {
+			x.Full = append(x.Full, uint8(c))
+		}
 		for i, id := range w.IDs {
 			x.Top = append(x.Top, Likely{id, w.Codes[i]})
 		}
@@ -225,7 +228,7 @@ func checkEntry(t *testing.T, e *Entry, logits []float32, h *Header) {
 		t.Errorf("the tail is %v, not within %v and %v", tail, low, high)
 	}
 	for id, c := range e.Full {
-		if d := math.Abs(-lnP(int32(id)) - float64(c)*Step); c < maxCode && d > half*Step {
+		if d := math.Abs(-lnP(int32(id)) - float64(c)*RowStep); c < math.MaxUint8 && d > half*RowStep {
 			t.Errorf("ln p of token %d is off by %v", id, d)
 		}
 	}
@@ -291,8 +294,9 @@ func file(header string, tokens []byte, blocks ...[]byte) []byte {
 }
 
 const smallHeader = `{"model":"m","weights_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",` +
-	`"tokenizer_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","vocab_size":8,"top_k":6,"min_p":0,` +
-	`"conventions":{"name":"x","context":4,"stride":2,"first":1,"bos":-1},"texts":[{"name":"a","tokens":3}],"positions":1,"full":0}`
+	`"tokenizer":{"model":"llama","pre":"","tokens_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",` +
+	`"merges_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","bos":-1,"eos":2},"vocab_size":8,"top_k":6,"min_p":0,` +
+	`"conventions":{"name":"x","context":4,"stride":2,"first":1,"bos":-1},"texts":[{"name":"a","bytes":9,"sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","tokens":3}],"positions":1,"full":0}`
 
 // smallBlock is the section of one position: token 2 of text 0 after the window
 // that begins at token 0, five likely tokens of p = 1/8, a tail of 3/8.
@@ -357,12 +361,12 @@ func TestHostile(t *testing.T) {
 		{"context", header(`"context":4`, `"context":0`), "context is 0"},
 		{"stride", header(`"stride":2`, `"stride":5`), "stride is 5, must be 1 to 4"},
 		{"first", header(`"first":1`, `"first":4`), "first is 4, must be 0 to 3"},
-		{"bos", header(`"bos":-1`, `"bos":8`), "bos is 8, must be -1 to 7"},
-		{"no texts", header(`[{"name":"a","tokens":3}]`, `[]`), "number of texts is 0"},
+		{"bos", header(`"first":1,"bos":-1`, `"first":1,"bos":8`), "bos is 8, must be -1 to 7"},
+		{"no texts", header(`[{"name":"a","bytes":9,"sha256":"`+digest+`","tokens":3}]`, `[]`), "number of texts is 0"},
 		{"tokens", header(`"tokens":3`, `"tokens":4611686018427387905`), "tokens of text 0 is 4611686018427387905"},
 		{"negative tokens", header(`"tokens":3`, `"tokens":-1`), "tokens of text 0 is -1"},
-		{"tokens that are not there", header(`"tokens":3`, `"tokens":67108864`), "section TOKS: length 6, must be 134217728"},
-		{"sum of tokens", header(`{"name":"a","tokens":3}`, `{"name":"a","tokens":67108864},{"name":"b","tokens":1}`), "tokens of text 1 is 1, must be 0 to 0"},
+		{"tokens that are not there", header(`"tokens":3}`, `"tokens":67108864}`), "section TOKS: length 6, must be 134217728"},
+		{"sum of tokens", header(`"tokens":3}`, `"tokens":67108864},{"name":"b","bytes":1,"sha256":"`+digest+`","tokens":1}`), "tokens of text 1 is 1, must be 0 to 0"},
 		{"positions", header(`"positions":1`, `"positions":4`), "positions is 4, must be 1 to 3"},
 		{"too few positions", header(`"positions":1`, `"positions":2`), `section "DONE", must be "POSN"`},
 		{"full", header(`"full":0`, `"full":2`), "full is 2, must be 0 to 1"},
@@ -383,7 +387,7 @@ func TestHostile(t *testing.T) {
 		{"few likely", block(14, 4), "has 4 likely tokens, must be 5 to 6"},
 		{"many likely", block(14, 6), "must be 24"},
 		{"full flag", block(16, 2), "is full: 2"},
-		{"full row", block(16, 1), "must be 36"},
+		{"full row", block(16, 1), "must be 28"},
 		{"NLL NaN", block(17, 0, 0, 0xc0, 0x7f), "-ln p of its token is NaN"},
 		{"NLL negative", block(17, 0, 0, 0x80, 0xbf), "-ln p of its token is -1"},
 		{"NLL infinite", block(17, 0, 0, 0x80, 0x7f), "-ln p of its token is +Inf"},

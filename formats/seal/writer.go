@@ -44,16 +44,16 @@ func (p place) before(q place) bool {
 type columns struct {
 	n     int // positions
 	text  []uint16
-	start []uint32   // first token of the window
-	index []uint32   // of a text's second and later positions less that of the one before
-	k     []uint16   // number of likely tokens
-	full  []uint8    // 1 if the entry is full
-	nll   []float32  // -ln p of the token that comes
-	tail  []uint16   // code
-	ids   []int32    // of the likely tokens
-	codes []uint16   // of the likely tokens, each subtracted from the one before
-	rows  [][]uint16 // codes of full entries
-	bytes int        // of all this in the file, before compression
+	start []uint32  // first token of the window
+	index []uint32  // of a text's second and later positions less that of the one before
+	k     []uint16  // number of likely tokens
+	full  []uint8   // 1 if the entry is full
+	nll   []float32 // -ln p of the token that comes
+	tail  []uint16  // code
+	ids   []int32   // of the likely tokens
+	codes []uint16  // of the likely tokens, each subtracted from the one before
+	rows  [][]uint8 // codes of full entries
+	bytes int       // of all this in the file, before compression
 }
 
 // Create starts a seal at path, as [NewWriter] does. Nothing has that name before
@@ -189,13 +189,13 @@ func (e *Entry) fill(logits []float32, k int, minP float64, full bool) error {
 	}
 	sum := 0.0
 	for _, x := range logits {
-		sum += math.Exp(float64(x) - float64(greatest))
+		sum += exp(float64(x) - float64(greatest))
 	}
-	logSum, origin := math.Log(sum), float64(greatest)
+	logSum, origin := ln(sum), float64(greatest)
 	nll := func(x float32) float64 { return logSum + (origin - float64(x)) } // of a token with that logit
 	e.NLL = float32(max(0, min(nll(logits[e.Token]), math.MaxFloat32)))
 	for i, id := range likeliest(logits, k) {
-		p := math.Exp(-nll(logits[id]))
+		p := exp(-nll(logits[id]))
 		if i >= MinTopK && p < minP {
 			break
 		}
@@ -216,15 +216,15 @@ func (e *Entry) fill(logits []float32, k int, minP float64, full bool) error {
 		sum = 0
 		for id, x := range logits {
 			if inTail(id, x) {
-				sum += math.Exp(float64(x) - float64(greatest))
+				sum += exp(float64(x) - float64(greatest))
 			}
 		}
-		e.Tail = logCode(nll(greatest) - math.Log(sum))
+		e.Tail = logCode(nll(greatest) - ln(sum))
 	}
 	if full {
-		e.Full = make([]uint16, len(logits))
+		e.Full = make([]uint8, len(logits))
 		for id, x := range logits {
-			e.Full[id] = logCode(nll(x))
+			e.Full[id] = uint8(math.Round(max(0, min(math.MaxUint8, nll(x)/RowStep))))
 		}
 	}
 	return nil
@@ -282,7 +282,7 @@ func (c *columns) add(e *Entry, before place, idBytes int) {
 	}
 	c.full = append(c.full, full)
 	c.n++
-	c.bytes += fixedBytes + len(e.Top)*(idBytes+2) + 2*len(e.Full)
+	c.bytes += fixedBytes + len(e.Top)*(idBytes+2) + len(e.Full)
 }
 
 // flush writes the section that is at hand. Each part of it that has a
@@ -337,14 +337,7 @@ func (w *Writer) flush() error {
 		})
 	}
 	for _, row := range c.rows {
-		for i := range 2 {
-			frame(func(b []byte) []byte {
-				for _, x := range row {
-					b = append(b, byte(x>>(8*i)))
-				}
-				return b
-			})
-		}
+		frame(func(b []byte) []byte { return append(b, row...) })
 	}
 	w.bytes = out
 	*c = columns{text: c.text[:0], start: c.start[:0], index: c.index[:0], k: c.k[:0], full: c.full[:0],

@@ -187,6 +187,9 @@ func isSet(b *bool, otherwise bool) bool {
 // VocabSize returns the number of ids.
 func (t *Tokenizer) VocabSize() int { return len(t.v.Tokens) }
 
+// Digest pins the tokenizer, for comparison with another.
+func (t *Tokenizer) Digest() vocab.Digest { return t.v.Digest() }
+
 // BOS returns the id of the token that begins a text, if there is one.
 func (t *Tokenizer) BOS() (id int32, ok bool) { return int32(t.v.BOS), t.v.BOS != vocab.None }
 

@@ -34,10 +34,11 @@ def zstd_raw(data):
 VOCAB, TOP_K = 12, 6
 texts = [[(3 * i) % VOCAB for i in range(6)], [(5 * i + 1) % VOCAB for i in range(5)]]
 header = {
-    "model": "golden – v1", "weights_sha256": "ab" * 32, "tokenizer_sha256": "cd" * 32,
+    "model": "golden – v1", "weights_sha256": "ab" * 32, 
+    "tokenizer": {"model": "gpt2", "pre": "smollm", "tokens_sha256": "cd" * 32, "merges_sha256": "ef" * 32, "bos": -1, "eos": 2},
     "vocab_size": VOCAB, "top_k": TOP_K, "min_p": 0.06,
     "conventions": {"name": "strided", "context": 4, "stride": 2, "first": 1, "bos": -1},
-    "texts": [{"name": "a", "tokens": 6}, {"name": "b", "tokens": 5}],
+    "texts": [{"name": "a", "bytes": 20, "sha256": "12" * 32, "tokens": 6}, {"name": "b", "bytes": 9, "sha256": "34" * 32, "tokens": 5}],
     "positions": 5, "full": 2,
 }
 # text, start of the window, index, full
@@ -55,7 +56,7 @@ for n, (text, start, index, full) in enumerate(places):
         "nll": struct.unpack("<f", struct.pack("<f", norm - logits[texts[text][index]]))[0],
         "ids": top, "codes": [min(65535, round(p[i] * 65536)) for i in top],
         "tail": min(65535, round(-math.log(tail) * 256)),
-        "full": [round((norm - x) * 256) for x in logits] if full else None,
+        "full": [min(255, round((norm - x) * 8)) for x in logits] if full else None,
     })
 
 
@@ -73,8 +74,9 @@ def block(first, last):
     out += b"".join(struct.pack("<H", q["tail"]) for q in part)
     ids = [i for q in part for i in q["ids"]]
     codes = [a - b for q in part for a, b in zip([65535] + q["codes"], q["codes"])]
-    for values in [ids, codes] + [q["full"] for q in part if q["full"]]:
+    for values in [ids, codes]:
         out += bytes(v & 255 for v in values) + bytes(v >> 8 for v in values)
+    out += b"".join(bytes(q["full"]) for q in part if q["full"])
     return section(b"POSN", zstd_raw(out[:50]) + zstd_raw(out[50:]))
 
 

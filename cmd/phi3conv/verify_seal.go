@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/vocab"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+	"github.com/phi3conv/phi3conv/verify"
+	"github.com/urfave/cli/v2"
+)
+
+// verifySeal is verify with a seal in place of the original.
+func verifySeal(c *cli.Context) error {
+	for _, name := range []string{"base", "text", "ctx-size", "stride", "chunks"} {
+		if c.IsSet(name) {
+			return usagef("--%s cannot be used with --seal, which pins the original, the tokens and the windows", name)
+		}
+	}
+	if c.Int("worst") < 0 {
+		return usagef("--worst cannot be negative")
+	}
+	thresholds, err := limits(c)
+	if err != nil {
+		return err
+	}
+	path, quantPath := c.String("seal"), c.Args().First()
+	s, err := seal.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }() // only read from
+	h := s.Header
+	tok, err := tokenizer.Open(quantPath)
+	if err != nil {
+		return err
+	}
+	if d := tok.Digest().Difference(vocab.Digest(h.Tokenizer)); d != "" {
+		return &formats.Error{Path: quantPath, Off: -1, What: fmt.Sprintf("its tokenizer is another than that of the seal %s: %s", path, d)}
+	}
+	opt := runtime.Options{Float32: c.Bool("f32"), Batch: min(h.Conventions.Context, defaultBatch)}
+	if opt.Threads, err = modelThreads(c); err != nil {
+		return err
+	}
+	if opt.Cache, err = cacheType(c); err != nil {
+		return err
+	}
+	quant, err := openPredictor(c, quantPath, opt, h.Conventions.Context)
+	if err != nil {
+		return err
+	}
+	defer quant.close()
+
+	bar := newProgress(c.App.ErrWriter, "verifying", int64(h.Positions))
+	positions, err := verify.RunSealed(c.Context, s, quant, func(done int) { bar.set(int64(done)) })
+	bar.done()
+	if err != nil {
+		return err
+	}
+	r := verify.NewSealedReport(positions, h, c.Int("worst"))
+	r.Tool, r.Seal.Name = "phi3conv "+versionString(), filepath.Base(path)
+	if r.Seal.Bytes, r.Seal.SHA256, err = fileDigest(path); err != nil {
+		return err
+	}
+	describeWorst(r, tok, sealedWindows(s, r.Worst))
+	if r.Quant, err = describeModel(quantPath); err != nil {
+		return err
+	}
+	if len(thresholds) > 0 {
+		v, err := verify.JudgeSealed(positions, thresholds)
+		if err != nil {
+			return err
+		}
+		r.Verdict = &v
+	}
+	return writeReport(c, r)
+}
+
+// sealedWindows returns a window for each of the worst tokens.
+func sealedWindows(s *seal.Reader, worst []verify.Token) []verify.Window {
+	var all []verify.Window
+	for _, t := range worst {
+		start := t.Index - t.Context
+		all = append(all, verify.Window{Text: t.Text, Start: start, Tokens: s.Texts[t.Text][start : t.Index+1]})
+	}
+	return all
+}

@@ -1,0 +1,78 @@
+package verify
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/formats/seal"
+)
+
+// Seal is what a report says of the seal that stood for the original.
+type Seal struct {
+	Name      string  `json:"name"`
+	Bytes     int64   `json:"bytes"`
+	SHA256    string  `json:"sha256"` // hexadecimal
+	TopK      int     `json:"top_k"`
+	MinP      float64 `json:"min_p"`
+	Positions int     `json:"positions"`
+	Full      int     `json:"full"` // positions with the whole vocabulary
+
+	// Bound is the mean of the proven lower bounds of the KL divergence. Share is how much of the
+	// divergence the bounds have in the full positions, and KLD the divergence that follows for
+	// all: an estimate, unknown without full positions.
+	Bound Estimate `json:"bound"`
+	Share Estimate `json:"share"`
+	KLD   Estimate `json:"kld"`
+}
+
+// NewSealedReport is [NewReport] of a comparison with a seal. Every KLD in it outside
+// [Report.Seal] is a lower bound. The caller adds what describes the seal's file and the models.
+func NewSealedReport(p []Bounded, h *seal.Header, worst int) *Report {
+	texts := make([]Text, len(h.Texts))
+	for i, t := range h.Texts {
+		texts[i] = Text{Name: t.Name, Bytes: t.Bytes, SHA256: t.SHA256, Tokens: t.Tokens}
+	}
+	r := NewReport(positionsOf(p), texts, worst)
+	c := h.Conventions
+	r.Conventions = Conventions{Name: c.Name, Context: c.Context, Stride: c.Stride, First: c.First, BOS: c.BOS >= 0}
+	r.Base = Model{Name: h.Model, SHA256: h.WeightsSHA256}
+	s := &Seal{TopK: h.TopK, MinP: h.MinP, Positions: h.Positions, Full: h.Full, Bound: r.Summary.KLD}
+	s.Share, s.KLD = SealedKLD(p)
+	r.Seal = s
+	return r
+}
+
+func positionsOf(p []Bounded) []Position {
+	positions := make([]Position, len(p))
+	for i := range p {
+		positions[i] = p[i].Position
+	}
+	return positions
+}
+
+// section is the table of the seal, empty without one.
+func (s *Seal) section() section {
+	if s == nil {
+		return section{}
+	}
+	t := section{fmt.Sprintf("Seal %s, %s, SHA-256 %s: %d of %d positions have the whole vocabulary",
+		printable(s.Name), humanize.IBytes(uint64(max(0, s.Bytes))), short(s.SHA256), s.Full, s.Positions),
+		1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
+	t.rows = append(t.rows, append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
+	if math.IsNaN(s.Share.Value) {
+		return t
+	}
+	t.rows = append(t.rows,
+		append([]string{"share of the KLD in the bound, %"}, cells(s.Share.times(100))...),
+		append([]string{"KLD mean, estimate"}, cells(s.KLD)...))
+	return t
+}
+
+// about says what the figures of a report with a seal are, nothing without one.
+func (s *Seal) about() []string {
+	if s == nil {
+		return nil
+	}
+	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimate of the mean, which takes the positions with the whole vocabulary as a sample."}
+}

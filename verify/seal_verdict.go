@@ -1,0 +1,72 @@
+package verify
+
+import (
+	"math"
+	"strings"
+)
+
+// JudgeSealed tests the thresholds on a comparison with a seal. A limit of the mean KLD fails if
+// the proven lower bounds exceed it, else the estimate of the KLD decides. Of a KLD's
+// percentiles a seal has lower bounds alone: limits of these can fail and never pass. All else is
+// known as with the original.
+func JudgeSealed(p []Bounded, thresholds []Threshold) (Verdict, error) {
+	positions := positionsOf(p)
+	v := Verdict{Outcome: Pass, Tokens: len(p), Checks: []Check{}}
+	for _, t := range thresholds {
+		one, err := Judge(positions, []Threshold{t})
+		if err != nil {
+			return Verdict{}, err
+		}
+		c := one.Checks[0]
+		if strings.HasPrefix(t.Name, "max-kld") {
+			c = judgeKLD(p, c)
+		}
+		v.Checks = append(v.Checks, c)
+		if c.Outcome == Fail || v.Outcome == Pass {
+			v.Outcome = c.Outcome
+		}
+	}
+	return v, nil
+}
+
+// judgeKLD turns the check of the lower bounds into one of the KLD.
+func judgeKLD(p []Bounded, bounds Check) Check {
+	if bounds.Outcome == Fail {
+		bounds.Note = "proven: this is the lower bound"
+		return bounds
+	}
+	c := Check{Threshold: bounds.Threshold, Outcome: Undecided}
+	if c.Name != "max-kld" {
+		c.Measured = bounds.Measured
+		c.Note = "not applicable: a seal gives lower bounds of this alone"
+		return c
+	}
+	share, kld := SealedKLD(p)
+	if math.IsNaN(share.Value) {
+		c.Measured = bounds.Measured
+		c.Note = "not applicable: the seal has too few positions with the whole vocabulary for an estimate; this is the lower bound"
+		return c
+	}
+	s := sealedMean{kld, len(p)}
+	c.Measured, c.Outcome = kld, decide(c.Threshold, s, s.n)
+	if c.Outcome == Undecided {
+		c.Enough = enough(c.Threshold, s)
+	}
+	return c
+}
+
+// sealedMean is the estimate of a mean from n positions, some of them full. A seal of more
+// positions is taken to have as great a share of full ones.
+type sealedMean struct {
+	e Estimate
+	n int
+}
+
+func (s sealedMean) count() int     { return s.n }
+func (s sealedMean) value() float64 { return s.e.Value }
+func (s sealedMean) se() float64    { return s.e.SE }
+
+func (s sealedMean) interval(z float64, n int) (low, high float64) {
+	se := s.e.SE * math.Sqrt(float64(s.n)/float64(n))
+	return max(0, s.e.Value-z*se), s.e.Value + z*se
+}
