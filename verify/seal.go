@@ -213,39 +213,51 @@ func fullKLD(e *seal.Entry, lnQ func(id int) float64) float64 {
 	return max(0, kld/sum-math.Log(sum))
 }
 
-// SealedKLD estimates from the full entries among p which share of the true KLD
-// the bounds have, and by that share from all bounds the mean true KLD. Both are
-// unknown, that is NaN, if fewer than two entries are full or their KLD is 0.
-func SealedKLD(p []Bounded) (share, kld Estimate) {
-	var all mean
-	bounds := make([]Position, len(p))
+// SealedKLD estimates from the full entries among p which share of the true KLD the bounds have,
+// and from that and all bounds the mean true KLD. Both are unknown, that is NaN, if fewer
+// than two entries are full. If the bounds of the full entries are all 0, as for a model that is
+// its own base, the share is unknown, and the KLD is the mean bound plus what the full entries have
+// above their bounds.
+func SealedKLD(p []Bounded) (share, total Estimate) {
+	unknown := Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
 	var n, b, t float64
 	for i := range p {
-		bounds[i] = p[i].Position
 		if p[i].Full {
 			n++
 			b += p[i].KLD
 			t += p[i].True
 		}
 	}
-	if n < 2 || b == 0 || t == 0 {
-		unknown := Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
+	if n < 2 {
 		return unknown, unknown
 	}
 	// Ratio estimator: with r = Σb/Σt, the variance of r is that of b - r·t over
-	// the entries, divided by n and by the square of the mean of t.
-	r := b / t
+	// the entries, divided by n and by the square of the mean of t. Without a ratio the estimate
+	// is a difference.
+	all := meanOf(positionsOf(p), kld)
+	known := b > 0 && t > 0
+	r := 1.0
+	if known {
+		r = b / t
+	}
 	residual := 0.0
 	for i := range p {
 		if p[i].Full {
 			d := p[i].KLD - r*p[i].True
+			if !known {
+				d += (t - b) / n
+			}
 			residual += d * d
 		}
 	}
-	se := math.Sqrt(residual/(n*(n-1))) / (t / n)
+	se := math.Sqrt(residual / (n * (n - 1)))
+	if !known {
+		m := all.value() + (t-b)/n
+		se = math.Hypot(all.se(), se)
+		return unknown, Estimate{m, se, max(0, m-z975*se), m + z975*se}
+	}
+	se /= t / n
 	share = Estimate{r, se, r - z975*se, r + z975*se}
-
-	all = meanOf(bounds, func(q *Position) float64 { return q.KLD })
 	m := all.value() / r
 	se = math.Hypot(all.se()/r, m*se/r)
 	return share, Estimate{m, se, max(0, m-z975*se), m + z975*se}

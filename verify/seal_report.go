@@ -60,12 +60,12 @@ func (s *Seal) section() section {
 		printable(s.Name), humanize.IBytes(uint64(max(0, s.Bytes))), short(s.SHA256), s.Full, s.Positions),
 		1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
 	t.rows = append(t.rows, append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
-	if math.IsNaN(s.Share.Value) {
-		return t
+	if !math.IsNaN(s.Share.Value) {
+		t.rows = append(t.rows, append([]string{"share of the KLD in the bound, %"}, cells(s.Share.times(100))...))
 	}
-	t.rows = append(t.rows,
-		append([]string{"share of the KLD in the bound, %"}, cells(s.Share.times(100))...),
-		append([]string{"KLD mean, estimate"}, cells(s.KLD)...))
+	if !math.IsNaN(s.KLD.Value) {
+		t.rows = append(t.rows, append([]string{"KLD mean, estimate"}, cells(s.KLD)...))
+	}
 	return t
 }
 

@@ -41,14 +41,14 @@ func judgeKLD(p []Bounded, bounds Check) Check {
 		c.Note = "not applicable: a seal gives lower bounds of this alone"
 		return c
 	}
-	share, kld := SealedKLD(p)
-	if math.IsNaN(share.Value) {
+	_, total := SealedKLD(p)
+	if math.IsNaN(total.Value) {
 		c.Measured = bounds.Measured
 		c.Note = "not applicable: the seal has too few positions with the whole vocabulary for an estimate; this is the lower bound"
 		return c
 	}
-	s := sealedMean{kld, len(p)}
-	c.Measured, c.Outcome = kld, decide(c.Threshold, s, s.n)
+	s := sealedMean{total, len(p)}
+	c.Measured, c.Outcome = total, decide(c.Threshold, s, s.n)
 	if c.Outcome == Undecided {
 		c.Enough = enough(c.Threshold, s)
 	}
