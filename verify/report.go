@@ -94,7 +94,7 @@ type section struct {
 }
 
 func (r *Report) sections() []section {
-	list := []section{r.models(), r.Seal.section(), r.figures(), groupSection("By text", r.ByText), groupSection("By tokens before, in the window", r.ByContext),
+	list := []section{r.models(), r.Seal.section(), r.figures(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
 		r.worst()}
 	if r.Verdict != nil {
 		list = append([]section{r.Verdict.section()}, list...)
@@ -129,10 +129,7 @@ func (r *Report) figures() section {
 	add("PPL, quantized", u.PPL)
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
-	kld := "KLD"
-	if r.Seal != nil {
-		kld = "KLD bound"
-	}
+	kld := r.kldName()
 	add(kld+" mean, nats", u.KLD)
 	add(kld+" median", u.KLDMedian)
 	add(kld+" p90", u.KLD90)
@@ -156,8 +153,8 @@ func (r *Report) figures() section {
 	return s
 }
 
-func groupSection(title string, groups []Group) section {
-	s := section{title, 1, [][]string{{"", "tokens", "PPL ratio", "± SE", "KLD mean", "± SE", "KLD p99", "± SE", "same top, %", "± SE"}}}
+func groupSection(title, kld string, groups []Group) section {
+	s := section{title, 1, [][]string{{"", "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %", "± SE"}}}
 	for _, g := range groups {
 		row := []string{printable(g.Name), strconv.Itoa(g.Count)}
 		for _, e := range []Estimate{g.PPLRatio, g.KLD, g.KLD99, g.SameTop.times(100)} {
@@ -169,7 +166,7 @@ func groupSection(title string, groups []Group) section {
 }
 
 func (r *Report) worst() section {
-	s := section{"Greatest KLD", 3, [][]string{{"text", "token", "after", "at", "KLD", "p original, %", "p quantized, %"}}}
+	s := section{"Greatest " + r.kldName(), 3, [][]string{{"text", "token", "after", "at", r.kldName(), "p original, %", "p quantized, %"}}}
 	for _, t := range r.Worst {
 		name := strconv.Itoa(t.Text)
 		if t.Text >= 0 && t.Text < len(r.Texts) {

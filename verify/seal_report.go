@@ -76,3 +76,11 @@ func (s *Seal) about() []string {
 	}
 	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimate of the mean, which takes the positions with the whole vocabulary as a sample."}
 }
+
+// kldName says what the KLDs of the positions are.
+func (r *Report) kldName() string {
+	if r.Seal != nil {
+		return "KLD bound"
+	}
+	return "KLD"
+}
