@@ -110,6 +110,9 @@ func (r *Report) models() section {
 	}{{"original", r.Base}, {"quantized", r.Quant}} {
 		s.rows = append(s.rows, []string{m.what, printable(m.Name), printable(m.Format), short(m.SHA256), humanize.IBytes(uint64(max(0, m.Bytes)))})
 	}
+	if r.Seal != nil { // which says nothing of the original's file
+		clear(s.rows[1][4:])
+	}
 	for _, t := range r.Texts {
 		s.rows = append(s.rows, []string{"text", printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens), short(t.SHA256), humanize.IBytes(uint64(max(0, t.Bytes)))})
 	}

@@ -32,14 +32,18 @@ func RunSeal(ctx context.Context, base Predictor, windows []Window, s *seal.Writ
 	return nil
 }
 
-// maxEntryBytes bounds what RunSealed keeps. A window whose entries take more is evaluated
-// several times.
+// maxEntryBytes bounds what RunSealed keeps, whatever a file says of its windows. A window whose
+// entries take more is evaluated several times.
 const maxEntryBytes = 32 << 20
 
 // RunSealed evaluates the tokens of a seal with the quantized model and compares its predictions
 // with the base model's, in their order. It keeps the entries of one window in memory and the
 // logits of a few positions. progress, if not nil, is called with the number of positions done.
 func RunSealed(ctx context.Context, s *seal.Reader, quant Predictor, progress func(done int)) ([]Bounded, error) {
+	return runSealed(ctx, s, quant, maxEntryBytes, progress)
+}
+
+func runSealed(ctx context.Context, s *seal.Reader, quant Predictor, most int, progress func(done int)) ([]Bounded, error) {
 	if n := quant.VocabSize(); n != s.Header.VocabSize {
 		return nil, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model %d", s.Header.VocabSize, n)
 	}
@@ -70,7 +74,7 @@ func RunSealed(ctx context.Context, s *seal.Reader, quant Predictor, progress fu
 		} else if err != nil {
 			return nil, err
 		}
-		if len(entries) > 0 && (size > maxEntryBytes || e.Text != entries[0].Text || e.Index-e.Context != entries[0].Index-entries[0].Context) {
+		if len(entries) > 0 && (size > most || e.Text != entries[0].Text || e.Index-e.Context != entries[0].Index-entries[0].Context) {
 			if err := flush(); err != nil {
 				return nil, err
 			}

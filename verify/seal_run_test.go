@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -121,6 +122,10 @@ func TestSealGolden(t *testing.T) {
 		if !(math.Abs(got-want) <= tolerance) {
 			t.Errorf("%s: %v, want %v", what, got, want)
 		}
+	}
+	again, err := runSealed(context.Background(), openSeal(t, b), quant, 5000, nil) // the window in parts
+	if err != nil || !reflect.DeepEqual(again, p) {
+		t.Errorf("in parts the result is another: %v", err)
 	}
 	for i, want := range g.Positions {
 		near("bound", p[i].KLD, want.Bound, 1e-10)
