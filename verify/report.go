@@ -220,25 +220,7 @@ func (r *Report) about() []string {
 func (r *Report) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	for _, s := range r.sections() {
-		width := make([]int, len(s.rows[0]))
-		for _, row := range s.rows {
-			for i, cell := range row {
-				width[i] = max(width[i], utf8.RuneCountInString(cell))
-			}
-		}
-		fmt.Fprintf(&b, "%s\n", s.title)
-		for _, row := range s.rows {
-			var line strings.Builder
-			for i, cell := range row {
-				pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-				if i < s.left {
-					line.WriteString("  " + cell + pad)
-				} else {
-					line.WriteString("  " + pad + cell)
-				}
-			}
-			fmt.Fprintln(&b, strings.TrimRight(line.String(), " "))
-		}
+		s.text(&b)
 		fmt.Fprintln(&b)
 	}
 	fmt.Fprintln(&b, strings.Join(r.about(), "\n"))
@@ -280,6 +262,28 @@ func (r *Report) WriteJSON(w io.Writer) error {
 
 func (r *Report) headline() string {
 	return printable(r.Quant.Name) + " against " + printable(r.Base.Name)
+}
+
+func (s section) text(b *bytes.Buffer) {
+	width := make([]int, len(s.rows[0]))
+	for _, row := range s.rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	fmt.Fprintf(b, "%s\n", s.title)
+	for _, row := range s.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i < s.left {
+				line.WriteString("  " + cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
+	}
 }
 
 func (s section) markdown(b *bytes.Buffer) {
@@ -340,32 +344,20 @@ type (
 // WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold.
 // One that is undecided has failed too, as nothing shows that it holds.
 func (r *Report) WriteJUnit(w io.Writer) error {
-	suite := junitSuite{Name: "verify " + r.headline(), Properties: []junitProperty{
+	properties := [][2]string{
 		{"tool", r.Tool},
 		{"convention", r.Conventions.Name},
 		{"base.sha256", r.Base.SHA256},
 		{"quant.sha256", r.Quant.SHA256},
 		{"tokens", strconv.Itoa(r.Summary.Count)},
-	}}
+	}
+	var tests []TestCase
 	if r.Verdict != nil {
 		for _, c := range r.Verdict.Checks {
-			test := junitCase{Class: "verify." + r.Quant.Name, Name: c.Name}
-			if c.Outcome != Pass {
-				m := cells(c.Measured)
-				test.Failure = &junitFailure{string(c.Outcome),
-					fmt.Sprintf("limit %v, measured %s ± %s: %s", c.Limit, m[0], m[1], c.what(r.Verdict.Tokens))}
-				suite.Failures++
-			}
-			suite.Cases = append(suite.Cases, test)
+			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.what(r.Verdict.Tokens)})
 		}
 	}
-	suite.Tests = len(suite.Cases)
-	b, err := xml.MarshalIndent(junitSuites{Suite: suite}, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(append([]byte(xml.Header), b...), '\n'))
-	return err
+	return WriteTestCases(w, "verify "+r.headline(), properties, tests)
 }
 
 // times returns the estimate in another unit.
