@@ -23,6 +23,7 @@ var level = map[string]int{
 	"internal/source":     50,
 	"internal/tensorfile": 50,
 	"verify":              40,
+	"verify/eval":         55,
 	"formats/gguf":        40,
 	"formats/pmap":        45,
 	"formats/safetensors": 40,

@@ -47,6 +47,7 @@ func commands() []*cli.Command {
 		logitsCommand,
 		sealCommand,
 		verifyCommand,
+		evalCommand,
 		tokenizeCommand,
 		detokenizeCommand,
 		runCommand,
