@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -277,7 +278,7 @@ func (r *Report) files() verify.Table {
 		if r.Base != nil && i == 0 {
 			what = "original"
 		}
-		add(what, m.Name, m.SHA256, strconv.FormatInt(m.Bytes, 10)+" B")
+		add(what, m.Name, m.SHA256, humanize.IBytes(uint64(max(0, m.Bytes))))
 	}
 	for _, f := range r.Task.Files {
 		add("questions", f.Name, f.SHA256, fmt.Sprintf("%d records", f.Records))
