@@ -34,6 +34,9 @@ type Report struct {
 	ByContext   []Group     `json:"by_context"`
 	Worst       []Token     `json:"worst"`
 	Verdict     *Verdict    `json:"verdict,omitempty"` // absent if no thresholds were given
+
+	Performance *Performance `json:"performance,omitempty"` // absent if it was not measured
+	Positions   Positions    `json:"positions,omitempty"`   // of all scored tokens, in report files only
 }
 
 // Conventions say which tokens were scored, and after what.
@@ -49,8 +52,11 @@ type Conventions struct {
 type Model struct {
 	Name   string `json:"name"`
 	Format string `json:"format"` // of the weights: "BF16", "Q4_K_M", …
-	Bytes  int64  `json:"bytes"`
+	Bytes  int64  `json:"bytes"`  // of the weights
 	SHA256 string `json:"sha256"` // hexadecimal
+
+	FileBytes     int64   `json:"file_bytes"`      // of the files with weights
+	BitsPerWeight float64 `json:"bits_per_weight"` // of the weights alone
 }
 
 // Text names a text and pins its content.
@@ -69,7 +75,8 @@ type Token struct {
 }
 
 // NewReport summarizes the positions and picks the given number of worst tokens.
-// The caller adds the text of those, and all that the positions do not tell.
+// The caller adds the text of those, and all that the positions do not tell. The positions
+// themselves are part of the report.
 func NewReport(p []Position, texts []Text, worst int) *Report {
 	names := make([]string, len(texts))
 	for i, t := range texts {
@@ -78,7 +85,7 @@ func NewReport(p []Position, texts []Text, worst int) *Report {
 	r := &Report{
 		Schema: Schema, Texts: texts,
 		Summary: Summarize(p), ByText: ByText(p, names), ByContext: ByContext(p),
-		Worst: []Token{},
+		Worst: []Token{}, Positions: p,
 	}
 	for _, w := range Worst(p, worst) {
 		r.Worst = append(r.Worst, Token{Position: w})
@@ -252,12 +259,14 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	return err
 }
 
-// WriteJSON writes the report as indented JSON.
+// WriteJSON writes the report as indented JSON, without the positions.
 func (r *Report) WriteJSON(w io.Writer) error {
+	short := *r
+	short.Positions = nil
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	return e.Encode(&short)
 }
 
 func (r *Report) headline() string {

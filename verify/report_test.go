@@ -17,13 +17,14 @@ func testReport(t *testing.T, thresholds ...Threshold) *Report {
 	t.Helper()
 	p := population{rand.New(rand.NewPCG(11, 12))}.draw(600)
 	for i := range p {
-		p[i].Text, p[i].Index, p[i].Context, p[i].Token = i/400, i, 256+i%256, int32(i)
+		p[i].Text, p[i].Index, p[i].Context, p[i].Token = i/400, 512+i%400, 256+i%256, int32(i)
+		p[i].Quant = math.Abs(p[i].Quant)
 	}
 	r := NewReport(p, []Text{{"wiki.txt", 5000, strings.Repeat("1a", 32), 1400}, {"code|*x*.txt", 4000, strings.Repeat("2b", 32), 900}}, 3)
 	r.Tool = "phi3conv v1.2.3"
 	r.Conventions = Conventions{Name: "llama-perplexity", Context: 512, Stride: 512, First: 256, BOS: true}
-	r.Base = Model{"tiny_phi3", "BF16", 5 << 20, strings.Repeat("3c", 32)}
-	r.Quant = Model{"tiny<b>@you.gguf", "Q4_K", 2 << 20, strings.Repeat("4d", 32)}
+	r.Base = Model{"tiny_phi3", "BF16", 5 << 20, strings.Repeat("3c", 32), 5<<20 + 100, 16}
+	r.Quant = Model{"tiny<b>@you.gguf", "Q4_K", 2 << 20, strings.Repeat("4d", 32), 2<<20 + 100, 6.4}
 	for i := range r.Worst {
 		r.Worst[i].Before, r.Worst[i].Piece = "the \x1b[31m`cat|`\n", " <i>sat</i>"
 	}

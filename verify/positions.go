@@ -1,0 +1,180 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/phi3conv/phi3conv/formats"
+)
+
+// Positions are the comparisons of all scored tokens, in the order of the texts. In
+// JSON they are an object of columns, one array for each field of [Position], all of
+// the same length.
+type Positions []Position
+
+// columns is the JSON form of Positions.
+type columns struct {
+	Text    []int     `json:"text"`
+	Index   []int     `json:"index"`
+	Context []int     `json:"context"`
+	Token   []int32   `json:"token"`
+	Base    []float64 `json:"base"`
+	Quant   []float64 `json:"quant"`
+	KLD     []float64 `json:"kld"`
+	SameTop []bool    `json:"same_top"`
+	Top5    []int     `json:"top5"`
+	DeltaP  []float64 `json:"delta_p"`
+}
+
+// MarshalJSON writes the columns. Every float64 is read back as the same one.
+func (p Positions) MarshalJSON() ([]byte, error) {
+	n := len(p)
+	c := columns{
+		make([]int, n), make([]int, n), make([]int, n), make([]int32, n),
+		make([]float64, n), make([]float64, n), make([]float64, n), make([]bool, n), make([]int, n), make([]float64, n),
+	}
+	for i, q := range p {
+		c.Text[i], c.Index[i], c.Context[i], c.Token[i] = q.Text, q.Index, q.Context, q.Token
+		c.Base[i], c.Quant[i], c.KLD[i] = q.Base, q.Quant, q.KLD
+		c.SameTop[i], c.Top5[i], c.DeltaP[i] = q.SameTop, q.Top5, q.DeltaP
+	}
+	return json.Marshal(c)
+}
+
+// UnmarshalJSON reads the columns and checks their lengths.
+func (p *Positions) UnmarshalJSON(b []byte) error {
+	var c columns
+	if err := json.Unmarshal(b, &c); err != nil {
+		return err
+	}
+	n := len(c.Text)
+	for _, column := range []struct {
+		name string
+		n    int
+	}{
+		{"index", len(c.Index)}, {"context", len(c.Context)}, {"token", len(c.Token)}, {"base", len(c.Base)}, {"quant", len(c.Quant)},
+		{"kld", len(c.KLD)}, {"same_top", len(c.SameTop)}, {"top5", len(c.Top5)}, {"delta_p", len(c.DeltaP)},
+	} {
+		if column.n != n {
+			return fmt.Errorf("positions: %d values of %s, expected as many as of text, %d", column.n, column.name, n)
+		}
+	}
+	*p = make(Positions, n)
+	for i := range *p {
+		(*p)[i] = Position{
+			c.Text[i], c.Index[i], c.Context[i], c.Token[i], c.Base[i], c.Quant[i], c.KLD[i], c.SameTop[i], c.Top5[i], c.DeltaP[i],
+		}
+	}
+	return nil
+}
+
+// check returns an error if a value is not one that a comparison gives, or if the positions
+// are not in order.
+func (p Positions) check(texts []Text) error {
+	for i, q := range p {
+		var what string
+		var got any
+		switch {
+		case q.Text < 0 || q.Text >= len(texts):
+			what, got = fmt.Sprintf("text, expected 0 to %d", len(texts)-1), q.Text
+		case q.Index < 1 || q.Index >= texts[q.Text].Tokens:
+			what, got = fmt.Sprintf("index, expected 1 to %d", texts[q.Text].Tokens-1), q.Index
+		case i > 0 && (q.Text < p[i-1].Text || q.Text == p[i-1].Text && q.Index <= p[i-1].Index):
+			what, got = fmt.Sprintf("index of text %d, expected one behind %d of text %d", q.Text, p[i-1].Index, p[i-1].Text), q.Index
+		case q.Context < 1 || q.Context > q.Index:
+			what, got = fmt.Sprintf("context, expected 1 to the index, %d", q.Index), q.Context
+		case q.Token < 0:
+			what, got = "token, expected 0 or more", q.Token
+		case !(q.Base >= 0 && q.Base <= math.MaxFloat64):
+			what, got = "base, expected a finite number of 0 or more", q.Base
+		case !(q.Quant >= 0 && q.Quant <= math.MaxFloat64):
+			what, got = "quant, expected a finite number of 0 or more", q.Quant
+		case !(q.KLD >= 0 && q.KLD <= math.MaxFloat64):
+			what, got = "kld, expected a finite number of 0 or more", q.KLD
+		case q.Top5 < 0 || q.Top5 > TopK:
+			what, got = fmt.Sprintf("top5, expected 0 to %d", TopK), q.Top5
+		case !(q.DeltaP >= -1 && q.DeltaP <= 1):
+			what, got = "delta_p, expected -1 to 1", q.DeltaP
+		default:
+			continue
+		}
+		return fmt.Errorf("positions: number %d has %v as %s", i, got, what)
+	}
+	return nil
+}
+
+// WriteReport writes the report with its positions, for [ReadReport]. The JSON is on one line.
+func (r *Report) WriteReport(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(r)
+}
+
+// ReadReport reads what [Report.WriteReport] wrote, or [Report.WriteJSON]: without
+// positions then. The path is for errors, which are of type [formats.Error].
+func ReadReport(path string, data []byte) (*Report, error) {
+	refuse := func(what string, err error) (*Report, error) {
+		return nil, &formats.Error{Path: path, Off: -1, What: what, Err: err}
+	}
+	var version struct {
+		Schema *int `json:"schema"`
+	}
+	if err := decodeJSON(data, &version); err != nil {
+		return refuse("not a report of verify", err)
+	}
+	if version.Schema == nil {
+		return refuse(`not a report of verify: it has no "schema"`, nil)
+	}
+	if *version.Schema != Schema {
+		return refuse(fmt.Sprintf("a report of schema %d, this program reads %d", *version.Schema, Schema), nil)
+	}
+	var r Report
+	if err := decodeJSON(data, &r); err != nil {
+		return refuse("report", err)
+	}
+	if err := r.check(); err != nil {
+		return refuse("report", err)
+	}
+	return &r, nil
+}
+
+// decodeJSON decodes one value and refuses what follows it.
+func decodeJSON(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	if err := d.Decode(v); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) {
+			return &formats.Error{Off: syntax.Offset, What: err.Error()}
+		}
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return &formats.Error{Off: d.InputOffset(), What: "more after the end of the report"}
+	}
+	return nil
+}
+
+// check returns an error if the report cannot be one of a verification.
+func (r *Report) check() error {
+	if c := r.Conventions; c.Name != LlamaPerplexity && c.Name != Strided || c.Context < 2 || c.Stride < 1 || c.Stride > c.Context || c.First < 0 || c.First >= c.Context {
+		return fmt.Errorf("impossible conventions %+v", c)
+	}
+	for _, t := range r.Texts {
+		if t.Tokens < 0 || t.Bytes < 0 {
+			return fmt.Errorf("text %q has %d bytes and %d tokens", t.Name, t.Bytes, t.Tokens)
+		}
+	}
+	if n := len(r.Positions); n > 0 && n != r.Summary.Count {
+		return fmt.Errorf("%d positions, but a summary of %d", n, r.Summary.Count)
+	}
+	for _, t := range r.Worst {
+		if t.Text < 0 || t.Text >= len(r.Texts) {
+			return fmt.Errorf("one of the worst tokens is of text %d, expected 0 to %d", t.Text, len(r.Texts)-1)
+		}
+	}
+	return r.Positions.check(r.Texts)
+}
