@@ -117,11 +117,24 @@ func (r *Report) WriteReport(w io.Writer) error {
 // ReadReport reads what [Report.WriteReport] wrote, or [Report.WriteJSON]: without
 // positions then. The path is for errors, which are of type [formats.Error].
 func ReadReport(path string, data []byte) (*Report, error) {
-	refuse := func(what string, err error) (*Report, error) {
+	list, err := ReadReports(path, data)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) != 1 {
+		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("reports on %d models, expected one", len(list))}
+	}
+	return list[0], nil
+}
+
+// ReadReports reads what [Reports.WriteReport] wrote, at least one report. Errors are those of [ReadReport].
+func ReadReports(path string, data []byte) (Reports, error) {
+	refuse := func(what string, err error) (Reports, error) {
 		return nil, &formats.Error{Path: path, Off: -1, What: what, Err: err}
 	}
 	var version struct {
-		Schema *int `json:"schema"`
+		Schema  *int            `json:"schema"`
+		Reports json.RawMessage `json:"reports"`
 	}
 	if err := decodeJSON(data, &version); err != nil {
 		return refuse("not a report of verify", err)
@@ -132,14 +145,26 @@ func ReadReport(path string, data []byte) (*Report, error) {
 	if *version.Schema != Schema {
 		return refuse(fmt.Sprintf("a report of schema %d, this program reads %d", *version.Schema, Schema), nil)
 	}
-	var r Report
-	if err := decodeJSON(data, &r); err != nil {
+	list := make(Reports, 1)
+	var into any = &list[0]
+	if version.Reports != nil {
+		data, into = version.Reports, &list
+	}
+	if err := decodeJSON(data, into); err != nil {
 		return refuse("report", err)
 	}
-	if err := r.check(); err != nil {
-		return refuse("report", err)
+	if len(list) == 0 {
+		return refuse("no report in it", nil)
 	}
-	return &r, nil
+	for i, r := range list {
+		if r == nil || r.Schema != Schema {
+			return refuse(fmt.Sprintf("report %d is not one of schema %d", i+1, Schema), nil)
+		}
+		if err := r.check(); err != nil {
+			return refuse("report", err)
+		}
+	}
+	return list, nil
 }
 
 // decodeJSON decodes one value and refuses what follows it.
@@ -164,9 +189,12 @@ func (r *Report) check() error {
 		return fmt.Errorf("impossible conventions %+v", c)
 	}
 	for _, t := range r.Texts {
-		if t.Tokens < 0 || t.Bytes < 0 {
-			return fmt.Errorf("text %q has %d bytes and %d tokens", t.Name, t.Bytes, t.Tokens)
+		if t.Tokens < 0 || t.Bytes < 0 || t.Windows < 0 {
+			return fmt.Errorf("text %q has %d bytes, %d tokens and %d windows", t.Name, t.Bytes, t.Tokens, t.Windows)
 		}
+	}
+	if s := r.Shard; s != nil && (s.I < 1 || s.I > s.N) {
+		return fmt.Errorf("part %d of %d", s.I, s.N)
 	}
 	if n := len(r.Positions); n > 0 && n != r.Summary.Count {
 		return fmt.Errorf("%d positions, but a summary of %d", n, r.Summary.Count)

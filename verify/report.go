@@ -28,7 +28,10 @@ type Report struct {
 	Base        Model       `json:"base"`
 	Seal        *Seal       `json:"seal,omitempty"` // absent if the original was there
 	Quant       Model       `json:"quant"`
+	Compute     Compute     `json:"compute"`
 	Texts       []Text      `json:"texts"`
+	Tokens      string      `json:"tokens_sha256"`   // of all windows, see [HashWindows]
+	Shard       *Shard      `json:"shard,omitempty"` // absent if all windows were evaluated
 	Summary     Summary     `json:"summary"`
 	ByText      []Group     `json:"by_text"`
 	ByContext   []Group     `json:"by_context"`
@@ -48,6 +51,25 @@ type Conventions struct {
 	BOS     bool   `json:"bos"`     // each window begins with the BOS token
 }
 
+// Compute says how the quantized model computes. The original computes in float32, with
+// keys and values in float32.
+type Compute struct {
+	Float32 bool   `json:"float32"` // in float32 too
+	Cache   string `json:"cache"`   // type of keys and values: "f16", "f32" or "q8_0"
+}
+
+// Shard is a part of the windows of a verification: they are numbered through all texts, and
+// part I of N has those from (I-1)·W/N up to I·W/N, where W is their number.
+type Shard struct {
+	I int `json:"i"` // from 1
+	N int `json:"n"`
+}
+
+// Of returns the part of the windows.
+func (s Shard) Of(windows []Window) []Window {
+	return windows[(s.I-1)*len(windows)/s.N : s.I*len(windows)/s.N]
+}
+
 // Model names a model and pins its weights.
 type Model struct {
 	Name   string `json:"name"`
@@ -61,10 +83,11 @@ type Model struct {
 
 // Text names a text and pins its content.
 type Text struct {
-	Name   string `json:"name"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"` // hexadecimal
-	Tokens int    `json:"tokens"` // in the whole text
+	Name    string `json:"name"`
+	Bytes   int64  `json:"bytes"`
+	SHA256  string `json:"sha256"`  // hexadecimal
+	Tokens  int    `json:"tokens"`  // in the whole text
+	Windows int    `json:"windows"` // that are evaluated, in all shards together
 }
 
 // Token is a position with its text.
@@ -101,7 +124,7 @@ type section struct {
 }
 
 func (r *Report) sections() []section {
-	list := []section{r.models(), r.Seal.section(), r.figures(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
+	list := []section{r.models(), r.Seal.section(), r.figures(), r.speed(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
 		r.worst()}
 	if r.Verdict != nil {
 		list = append([]section{r.Verdict.section()}, list...)
@@ -110,18 +133,51 @@ func (r *Report) sections() []section {
 }
 
 func (r *Report) models() section {
-	s := section{"Compared", 4, [][]string{{"", "name", "content", "SHA-256", "size"}}}
+	s := section{"Compared", 4, [][]string{{"", "name", "content", "SHA-256", "size", "bits/weight"}}}
 	for _, m := range []struct {
 		what string
 		Model
 	}{{"original", r.Base}, {"quantized", r.Quant}} {
-		s.rows = append(s.rows, []string{m.what, printable(m.Name), printable(m.Format), short(m.SHA256), humanize.IBytes(uint64(max(0, m.Bytes)))})
+		s.rows = append(s.rows, []string{m.what, printable(m.Name), printable(m.Format), short(m.SHA256), bytesOf(m.FileBytes), fmt.Sprintf("%.2f", m.BitsPerWeight)})
 	}
 	if r.Seal != nil { // which says nothing of the original's file
 		clear(s.rows[1][4:])
 	}
 	for _, t := range r.Texts {
-		s.rows = append(s.rows, []string{"text", printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens), short(t.SHA256), humanize.IBytes(uint64(max(0, t.Bytes)))})
+		s.rows = append(s.rows, []string{"text", printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens), short(t.SHA256), bytesOf(t.Bytes), ""})
+	}
+	return s
+}
+
+func bytesOf(n int64) string { return humanize.IBytes(uint64(max(0, n))) }
+
+// speed is the section of Performance, empty if it was not measured.
+func (r *Report) speed() section {
+	p := r.Performance
+	if p == nil {
+		return section{}
+	}
+	s := section{fmt.Sprintf("Speed, %d threads; this machine reads %.1f GB/s", p.Threads, p.Bandwidth/1e9), 1,
+		[][]string{{"", "prompt, tok/s", "± SE", "decode, tok/s", "± SE", "of bandwidth, %", "load, s", "peak RSS"}}}
+	add := func(what string, v *Speed) {
+		rss := "?"
+		if v.RSS > 0 {
+			rss = bytesOf(v.RSS)
+		}
+		s.rows = append(s.rows, slices.Concat([]string{what}, cells(v.PP)[:2], cells(v.TG)[:2],
+			[]string{fmt.Sprintf("%.0f", 100*v.Share), fmt.Sprintf("%.2f", v.Load), rss}))
+	}
+	if b := p.Base; b != nil {
+		add("original", b)
+	}
+	add("quantized", &p.Quant)
+	if b, q := p.Base, &p.Quant; b != nil {
+		ratio := func(q, b float64) string { return fmt.Sprintf("× %.2f", q/b) }
+		rss := ""
+		if b.RSS > 0 {
+			rss = ratio(float64(q.RSS), float64(b.RSS))
+		}
+		s.rows = append(s.rows, []string{"", ratio(q.PP.Value, b.PP.Value), "", ratio(q.TG.Value, b.TG.Value), "", "", ratio(q.Load, b.Load), rss})
 	}
 	return s
 }
@@ -191,22 +247,41 @@ func (r *Report) worst() section {
 func (v *Verdict) section() section {
 	s := section{"Verdict: " + string(v.Outcome), 2, [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
-		s.rows = append(s.rows, append([]string{c.Name, c.what(v.Tokens), fmt.Sprint(c.Limit)}, cells(c.Measured)...))
+		limit, measured := c.cells()
+		s.rows = append(s.rows, append([]string{c.Name, c.what(v.Tokens), limit}, measured...))
 	}
 	return s
 }
 
+// cells formats the limit, and what was measured as cells does.
+func (c *Check) cells() (limit string, measured []string) {
+	m, err := metricNamed(c.Name)
+	if err != nil || !m.Size {
+		limit, measured = fmt.Sprint(c.Limit), cells(c.Measured)
+	} else {
+		limit, measured = bytesOf(int64(c.Limit)), []string{bytesOf(int64(c.Measured.Value)), "", "", ""}
+	}
+	if c.Measured.SE == 0 && c.Measured.Low == c.Measured.High { // nothing is uncertain
+		measured = []string{measured[0], "", "", ""}
+	}
+	return limit, measured
+}
+
 // what says the outcome in words.
 func (c *Check) what(tokens int) string {
+	n, of := tokens, "tokens"
+	if c.Runs > 0 {
+		n, of = c.Runs, "runs"
+	}
 	switch {
 	case c.Note != "":
 		return string(c.Outcome) + ": " + c.Note
 	case c.Outcome != Undecided:
 		return string(c.Outcome)
 	case c.Enough > 0:
-		return fmt.Sprintf("not enough tokens to tell: about %d would be, here are %d", c.Enough, tokens)
+		return fmt.Sprintf("not enough %s to tell: about %d would be, here are %d", of, c.Enough, n)
 	}
-	return fmt.Sprintf("too close to the limit to tell, however many tokens; here are %d", tokens)
+	return fmt.Sprintf("too close to the limit to tell, however many %s; here are %d", of, n)
 }
 
 // about describes what the figures are of, in sentences.
@@ -217,10 +292,18 @@ func (r *Report) about() []string {
 		bos = "a BOS token first"
 	}
 	return append(r.Seal.about(),
-		fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.", printable(c.Name), c.Context, c.Stride, bos, c.First),
+		r.part()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.", printable(c.Name), c.Context, c.Stride, bos, c.First),
 		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
 		"Measured by "+printable(r.Tool)+".",
 	)
+}
+
+// part says which part of a verification the report is of.
+func (r *Report) part() string {
+	if r.Shard == nil {
+		return ""
+	}
+	return fmt.Sprintf("Part %d of %d. ", r.Shard.I, r.Shard.N)
 }
 
 // WriteText writes the report as tables for a terminal.
@@ -233,6 +316,28 @@ func (r *Report) WriteText(w io.Writer) error {
 	fmt.Fprintln(&b, strings.Join(r.about(), "\n"))
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func (s section) text(b *bytes.Buffer) {
+	width := make([]int, len(s.rows[0]))
+	for _, row := range s.rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	fmt.Fprintf(b, "%s\n", s.title)
+	for _, row := range s.rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i < s.left {
+				line.WriteString("  " + cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
+	}
 }
 
 // WriteMarkdown writes the report in GitHub's Markdown, for a comment on a pull
@@ -261,38 +366,20 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 
 // WriteJSON writes the report as indented JSON, without the positions.
 func (r *Report) WriteJSON(w io.Writer) error {
-	short := *r
-	short.Positions = nil
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(&short)
+	return e.Encode(r.withoutPositions())
+}
+
+func (r *Report) withoutPositions() *Report {
+	short := *r
+	short.Positions = nil
+	return &short
 }
 
 func (r *Report) headline() string {
 	return printable(r.Quant.Name) + " against " + printable(r.Base.Name)
-}
-
-func (s section) text(b *bytes.Buffer) {
-	width := make([]int, len(s.rows[0]))
-	for _, row := range s.rows {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	fmt.Fprintf(b, "%s\n", s.title)
-	for _, row := range s.rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			if i < s.left {
-				line.WriteString("  " + cell + pad)
-			} else {
-				line.WriteString("  " + pad + cell)
-			}
-		}
-		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
-	}
 }
 
 func (s section) markdown(b *bytes.Buffer) {
@@ -324,8 +411,8 @@ func escape(s string) string {
 // JUnit's format, as far as it has a use for a verdict.
 type (
 	junitSuites struct {
-		XMLName xml.Name   `xml:"testsuites"`
-		Suite   junitSuite `xml:"testsuite"`
+		XMLName xml.Name     `xml:"testsuites"`
+		Suites  []junitSuite `xml:"testsuite"`
 	}
 	junitSuite struct {
 		Name       string          `xml:"name,attr"`
@@ -352,7 +439,9 @@ type (
 
 // WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold.
 // One that is undecided has failed too, as nothing shows that it holds.
-func (r *Report) WriteJUnit(w io.Writer) error {
+func (r *Report) WriteJUnit(w io.Writer) error { return Reports{r}.WriteJUnit(w) }
+
+func (r *Report) junit() junitSuite {
 	properties := [][2]string{
 		{"tool", r.Tool},
 		{"convention", r.Conventions.Name},
@@ -366,7 +455,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.what(r.Verdict.Tokens)})
 		}
 	}
-	return WriteTestCases(w, "verify "+r.headline(), properties, tests)
+	return suiteOf("verify "+r.headline(), properties, tests)
 }
 
 // times returns the estimate in another unit.

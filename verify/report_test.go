@@ -20,7 +20,7 @@ func testReport(t *testing.T, thresholds ...Threshold) *Report {
 		p[i].Text, p[i].Index, p[i].Context, p[i].Token = i/400, 512+i%400, 256+i%256, int32(i)
 		p[i].Quant = math.Abs(p[i].Quant)
 	}
-	r := NewReport(p, []Text{{"wiki.txt", 5000, strings.Repeat("1a", 32), 1400}, {"code|*x*.txt", 4000, strings.Repeat("2b", 32), 900}}, 3)
+	r := NewReport(p, []Text{{"wiki.txt", 5000, strings.Repeat("1a", 32), 1400, 2}, {"code|*x*.txt", 4000, strings.Repeat("2b", 32), 900, 1}}, 3)
 	r.Tool = "phi3conv v1.2.3"
 	r.Conventions = Conventions{Name: "llama-perplexity", Context: 512, Stride: 512, First: 256, BOS: true}
 	r.Base = Model{"tiny_phi3", "BF16", 5 << 20, strings.Repeat("3c", 32), 5<<20 + 100, 16}
@@ -124,7 +124,7 @@ func TestReportJUnit(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
-	s := got.Suite
+	s := got.Suites[0]
 	if s.Tests != 3 || s.Failures != 2 || len(s.Cases) != 3 || s.Cases[0].Failure != nil || s.Cases[1].Failure == nil || s.Cases[2].Failure == nil ||
 		s.Cases[0].Class != "verify.tiny<b>@you.gguf" || s.Cases[0].Name != "max-kld" {
 		t.Fatalf("got %s", text)

@@ -62,27 +62,78 @@ const (
 // Scored returns the number of predictions that are compared.
 func (w *Window) Scored() int { return len(w.Tokens) - 1 - w.First }
 
-// Run evaluates every window with both models and compares their predictions, in the order
-// of the windows. It keeps the base model's logits of one window in memory, and those of
-// a few positions of the other. progress, if not nil, is called with the number of windows done.
-func Run(ctx context.Context, base, quant Predictor, windows []Window, progress func(done int)) ([]Position, error) {
-	if b, q := base.VocabSize(), quant.VocabSize(); b != q {
-		return nil, fmt.Errorf("vocabularies differ: the base model has %d tokens, the quantized model %d", b, q)
-	}
-	var all []Position
-	c := comparer{vocab: base.VocabSize()}
+// Scored returns the number of predictions of all windows.
+func Scored(windows []Window) int {
+	n := 0
 	for i := range windows {
-		w := &windows[i]
-		from := len(all)
-		all = append(all, make([]Position, w.Scored())...)
-		if err := c.window(ctx, base, quant, w, all[from:]); err != nil {
-			return nil, fmt.Errorf("tokens %d to %d of text %d: %w", w.Start, w.Start+len(w.Tokens)-1, w.Text, err)
+		n += windows[i].Scored()
+	}
+	return n
+}
+
+// PositionsOf reports whether the positions are of the first of the windows.
+func PositionsOf(windows []Window, p []Position) bool {
+	for _, w := range windows {
+		for i := w.First + 1; i < len(w.Tokens) && len(p) > 0; i++ {
+			if p[0].Text != w.Text || p[0].Index != w.Start+i || p[0].Context != i || p[0].Token != w.Tokens[i] {
+				return false
+			}
+			p = p[1:]
 		}
+	}
+	return len(p) == 0
+}
+
+// Run evaluates every window with both models and compares their predictions, in the order
+// of the windows. progress, if not nil, is called with the number of windows done.
+func Run(ctx context.Context, base, quant Predictor, windows []Window, progress func(done int)) ([]Position, error) {
+	var all []Position
+	done := 0
+	err := RunAll(ctx, base, []Predictor{quant}, windows, func(p [][]Position) error {
+		all = append(all, p[0]...)
+		done++
 		if progress != nil {
-			progress(i + 1)
+			progress(done)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return all, nil
+}
+
+// RunAll evaluates every window once with the base model and with each quantized one, and calls
+// done for each window, in their order, with the positions of each quantized model. It
+// keeps the base model's logits of one window in memory, and those of a few positions of another.
+func RunAll(ctx context.Context, base Predictor, quants []Predictor, windows []Window, done func(p [][]Position) error) error {
+	c := comparer{vocab: base.VocabSize()}
+	for _, q := range quants {
+		if n := q.VocabSize(); n != c.vocab {
+			return fmt.Errorf("vocabularies differ: the base model has %d tokens, the quantized model %d", c.vocab, n)
+		}
+	}
+	for i := range windows {
+		w := &windows[i]
+		if err := c.readBase(ctx, base, w); err != nil {
+			return w.failed("base model", err)
+		}
+		all := make([][]Position, len(quants))
+		for k, q := range quants {
+			all[k] = make([]Position, w.Scored())
+			if err := c.compare(ctx, q, w, all[k]); err != nil {
+				return w.failed("quantized model", err)
+			}
+		}
+		if err := done(all); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Window) failed(model string, err error) error {
+	return fmt.Errorf("%s: tokens %d to %d of text %d: %w", model, w.Start, w.Start+len(w.Tokens)-1, w.Text, err)
 }
 
 // comparer holds the rows of a window.
@@ -92,22 +143,25 @@ type comparer struct {
 	free  [][]float32 // rows for the other's
 }
 
-// window compares one window. While the quantized model goes on, the rows that it gave
-// are compared by other goroutines.
-func (c *comparer) window(ctx context.Context, base, quant Predictor, w *Window, out []Position) error {
-	if n := len(out) * c.vocab; cap(c.rows) < n {
+// row returns the base model's k-th row.
+func (c *comparer) row(k int) []float32 { return c.rows[k*c.vocab : (k+1)*c.vocab] }
+
+// readBase keeps the base model's rows of the window.
+func (c *comparer) readBase(ctx context.Context, base Predictor, w *Window) error {
+	if n := w.Scored() * c.vocab; cap(c.rows) < n {
 		c.rows = make([]float32, n)
 	}
-	row := func(k int) []float32 { return c.rows[k*c.vocab : (k+1)*c.vocab] }
-	err := base.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
-		if k := i - w.First; k < len(out) {
-			copy(row(k), logits)
+	return base.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
+		if k := i - w.First; k < w.Scored() {
+			copy(c.row(k), logits)
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("base model: %w", err)
-	}
+}
+
+// compare compares a quantized model's rows with them. While that goes on, the rows that it gave
+// are compared by other goroutines.
+func (c *comparer) compare(ctx context.Context, quant Predictor, w *Window, out []Position) error {
 	for len(c.free) < 2*runtime.GOMAXPROCS(0) {
 		c.free = append(c.free, make([]float32, c.vocab))
 	}
@@ -115,9 +169,9 @@ func (c *comparer) window(ctx context.Context, base, quant Predictor, w *Window,
 	for _, r := range c.free {
 		free <- r
 	}
-	var group sync.WaitGroup
 	errs := make([]error, len(out))
-	err = quant.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
+	var group sync.WaitGroup
+	err := quant.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
 		k := i - w.First
 		if k >= len(out) { // behind the last token: nothing to compare with
 			return nil
@@ -125,7 +179,7 @@ func (c *comparer) window(ctx context.Context, base, quant Predictor, w *Window,
 		mine := <-free
 		copy(mine, logits)
 		group.Go(func() {
-			out[k], errs[k] = Compare(row(k), mine, w.Tokens[i+1])
+			out[k], errs[k] = Compare(c.row(k), mine, w.Tokens[i+1])
 			out[k].Text, out[k].Index, out[k].Context = w.Text, w.Start+i+1, i+1
 			free <- mine
 		})
@@ -133,7 +187,7 @@ func (c *comparer) window(ctx context.Context, base, quant Predictor, w *Window,
 	})
 	group.Wait()
 	if err != nil {
-		return fmt.Errorf("quantized model: %w", err)
+		return err
 	}
 	for k, err := range errs {
 		if err != nil {

@@ -29,6 +29,32 @@ func JudgeSealed(p []Bounded, thresholds []Threshold) (Verdict, error) {
 	return v, nil
 }
 
+// JudgeSealed is [Report.Judge] for a report of these positions, by the function JudgeSealed.
+func (r *Report) JudgeSealed(p []Bounded, thresholds []Threshold) error {
+	all := Verdict{Outcome: Pass, Tokens: len(p), Checks: []Check{}}
+	for _, t := range thresholds {
+		m, err := metricNamed(t.Name)
+		if err != nil {
+			return err
+		}
+		var v Verdict
+		if m.Source == OfPredictions {
+			v, err = JudgeSealed(p, []Threshold{t})
+		} else {
+			v, err = r.judge([]Threshold{t}, r.sources()...)
+		}
+		if err != nil {
+			return err
+		}
+		all.Checks = append(all.Checks, v.Checks...)
+		if v.Outcome == Fail || all.Outcome == Pass {
+			all.Outcome = v.Outcome
+		}
+	}
+	r.Verdict = &all
+	return nil
+}
+
 // judgeKLD turns the check of the lower bounds into one of the KLD.
 func judgeKLD(p []Bounded, bounds Check) Check {
 	if bounds.Outcome == Fail {

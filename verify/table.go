@@ -42,6 +42,10 @@ type TestCase struct {
 // WriteTestCases writes thresholds as JUnit's XML. One that is undecided has failed too, as
 // nothing shows that it holds.
 func WriteTestCases(w io.Writer, name string, properties [][2]string, tests []TestCase) error {
+	return writeSuites(w, suiteOf(name, properties, tests))
+}
+
+func suiteOf(name string, properties [][2]string, tests []TestCase) junitSuite {
 	suite := junitSuite{Name: name, Tests: len(tests)}
 	for _, p := range properties {
 		suite.Properties = append(suite.Properties, junitProperty{p[0], p[1]})
@@ -49,13 +53,21 @@ func WriteTestCases(w io.Writer, name string, properties [][2]string, tests []Te
 	for _, t := range tests {
 		c := junitCase{Class: t.Class, Name: t.Name}
 		if t.Outcome != Pass {
-			m := cells(t.Measured)
-			c.Failure = &junitFailure{string(t.Outcome), fmt.Sprintf("limit %v, measured %s ± %s: %s", t.Limit, m[0], m[1], t.What)}
+			limit, m := (&Check{Threshold: Threshold{t.Name, t.Limit}, Measured: t.Measured}).cells()
+			measured := m[0]
+			if m[1] != "" {
+				measured += " ± " + m[1]
+			}
+			c.Failure = &junitFailure{string(t.Outcome), fmt.Sprintf("limit %s, measured %s: %s", limit, measured, t.What)}
 			suite.Failures++
 		}
 		suite.Cases = append(suite.Cases, c)
 	}
-	b, err := xml.MarshalIndent(junitSuites{Suite: suite}, "", "  ")
+	return suite
+}
+
+func writeSuites(w io.Writer, suites ...junitSuite) error {
+	b, err := xml.MarshalIndent(junitSuites{Suites: suites}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,14 @@ package verify
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
 	"go.yaml.in/yaml/v3"
 )
@@ -23,41 +25,74 @@ const (
 	Undecided Outcome = "undecided" // not enough tokens to tell
 )
 
+// Source says what a metric is a figure of.
+type Source int
+
+// Sources.
+const (
+	OfPredictions Source = iota
+	OfSpeed              // the quantized model on this machine, [Report.Performance]
+	OfFile               // the quantized model's file
+)
+
 // Metric is a figure that a threshold limits.
 type Metric struct {
-	Name  string // "max-kld", "min-top1", …
-	Usage string // what the limit is of
+	Name   string // "max-kld", "min-top1", …
+	Usage  string // what the limit is of
+	Source Source
+	Size   bool // in bytes: limits may be written like 2GiB
 
 	// A limit is greater than above and less than below.
 	above, below float64
-	of           func([]Position) statistic
+	of           func(r *Report) statistic
 }
 
 // Metrics returns all metrics.
 func Metrics() []Metric { return slices.Clone(metrics) }
 
+var inf = math.Inf(1)
+
 var metrics = []Metric{
-	{"max-kld", "mean KL divergence, in nats", 0, math.Inf(1),
-		func(p []Position) statistic { return positive{meanOf(p, kld)} }},
-	{"max-kld-median", "median of the KL divergence", 0, math.Inf(1), kldQuantile(0.5)},
-	{"max-kld-p90", "KL divergence that 90 % of the tokens do not exceed", 0, math.Inf(1), kldQuantile(0.9)},
-	{"max-kld-p95", "KL divergence that 95 % of the tokens do not exceed", 0, math.Inf(1), kldQuantile(0.95)},
-	{"max-kld-p99", "KL divergence that 99 % of the tokens do not exceed", 0, math.Inf(1), kldQuantile(0.99)},
-	{"max-kld-p99.9", "KL divergence that 99.9 % of the tokens do not exceed", 0, math.Inf(1), kldQuantile(0.999)},
-	{"min-top1", "share of the tokens for which both models find the same token likeliest", 0, 1,
-		func(p []Position) statistic { return shareOf(p, sameTop, 1) }},
-	{"min-top5", "mean share of the original's five likeliest tokens that are among the quantized model's five", 0, 1,
-		func(p []Position) statistic { return shareOf(p, top5, TopK) }},
-	{"max-ppl", "perplexity of the quantized model", 1, math.Inf(1),
-		func(p []Position) statistic { return exponential{meanOf(p, quantNLL)} }},
-	{"max-ppl-ratio", "perplexity of the quantized model over that of the original", 0, math.Inf(1),
-		func(p []Position) statistic { return exponential{meanOf(p, lnRatio)} }},
-	{"max-rms-dp", "root mean square of the change in probability of the token that comes, from 0 to 1", 0, 1,
-		func(p []Position) statistic { return root{meanOf(p, squaredDeltaP)} }},
+	{Name: "max-kld", Usage: "mean KL divergence, in nats", below: inf,
+		of: func(r *Report) statistic { return positive{meanOf(r.Positions, kld)} }},
+	{Name: "max-kld-median", Usage: "median of the KL divergence", below: inf, of: kldQuantile(0.5)},
+	{Name: "max-kld-p90", Usage: "KL divergence that 90 % of the tokens do not exceed", below: inf, of: kldQuantile(0.9)},
+	{Name: "max-kld-p95", Usage: "KL divergence that 95 % of the tokens do not exceed", below: inf, of: kldQuantile(0.95)},
+	{Name: "max-kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed", below: inf, of: kldQuantile(0.99)},
+	{Name: "max-kld-p99.9", Usage: "KL divergence that 99.9 % of the tokens do not exceed", below: inf, of: kldQuantile(0.999)},
+	{Name: "min-top1", Usage: "share of the tokens for which both models find the same token likeliest", below: 1,
+		of: func(r *Report) statistic { return shareOf(r.Positions, sameTop, 1) }},
+	{Name: "min-top5", Usage: "mean share of the original's five likeliest tokens that are among the quantized model's five", below: 1,
+		of: func(r *Report) statistic { return shareOf(r.Positions, top5, TopK) }},
+	{Name: "max-ppl", Usage: "perplexity of the quantized model", above: 1, below: inf,
+		of: func(r *Report) statistic { return exponential{meanOf(r.Positions, quantNLL)} }},
+	{Name: "max-ppl-ratio", Usage: "perplexity of the quantized model over that of the original", below: inf,
+		of: func(r *Report) statistic { return exponential{meanOf(r.Positions, lnRatio)} }},
+	{Name: "max-rms-dp", Usage: "root mean square of the change in probability of the token that comes, from 0 to 1", below: 1,
+		of: func(r *Report) statistic { return root{meanOf(r.Positions, squaredDeltaP)} }},
+
+	{Name: "min-tg", Usage: "tokens a second, one by one", Source: OfSpeed, below: inf,
+		of: func(r *Report) statistic {
+			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.TG })
+		}},
+	{Name: "min-pp", Usage: "tokens a second of a prompt", Source: OfSpeed, below: inf,
+		of: func(r *Report) statistic {
+			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.PP })
+		}},
+	{Name: "max-load", Usage: "time until the weights are in memory, in seconds", Source: OfSpeed, below: inf,
+		of: func(r *Report) statistic {
+			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.Load })
+		}},
+	{Name: "max-rss", Usage: "peak of the resident memory, in bytes or such as 2GiB", Source: OfSpeed, Size: true, below: inf,
+		of: func(r *Report) statistic { return exact(r.Performance.Quant.RSS) }},
+	{Name: "max-size", Usage: "size of the files with weights, in bytes or such as 2GiB", Source: OfFile, Size: true, below: inf,
+		of: func(r *Report) statistic { return exact(r.Quant.FileBytes) }},
+	{Name: "max-bpw", Usage: "bits per weight", Source: OfFile, below: inf,
+		of: func(r *Report) statistic { return exact(r.Quant.BitsPerWeight) }},
 }
 
-func kldQuantile(q float64) func([]Position) statistic {
-	return func(p []Position) statistic { return quantile{sorted(p, kld), q} }
+func kldQuantile(q float64) func(r *Report) statistic {
+	return func(r *Report) statistic { return quantile{sorted(r.Positions, kld), q} }
 }
 
 // Threshold is a limit for the metric of that name.
@@ -101,7 +136,7 @@ func (m Metric) validate(limit float64) error {
 // is for errors, which are of type [formats.Error] and name the line.
 func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	refuse := func(n *yaml.Node, format string, a ...any) error {
-		return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", n.Line) + fmt.Sprintf(format, a...)}
+		return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", n.Line) + fmt.Errorf(format, a...).Error()}
 	}
 	var doc, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(data))
@@ -126,7 +161,11 @@ func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 			return nil, refuse(key, "%s is there twice", m.Name)
 		}
 		var limit float64
-		if tag := value.ShortTag(); tag != "!!float" && tag != "!!int" || value.Decode(&limit) != nil {
+		if tag := value.ShortTag(); m.Size && tag == "!!str" {
+			if limit, err = ParseSize(value.Value); err != nil {
+				return nil, refuse(value, "%s is %w", m.Name, err)
+			}
+		} else if tag != "!!float" && tag != "!!int" || value.Decode(&limit) != nil {
 			return nil, refuse(value, "%s is %q, want a number", m.Name, value.Value)
 		}
 		if err := m.validate(limit); err != nil {
@@ -143,6 +182,15 @@ func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	return nil, refuse(&more, "a second YAML document, want one")
 }
 
+// ParseSize reads a number of bytes such as 2GiB, 500MB or 1000000.
+func ParseSize(text string) (float64, error) {
+	n, err := humanize.ParseBytes(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q, want a size such as 2GiB", text)
+	}
+	return float64(n), nil
+}
+
 // Check is the test of one threshold.
 type Check struct {
 	Threshold
@@ -153,6 +201,9 @@ type Check struct {
 	Enough int `json:"enough,omitempty"`
 	// Note says what else there is to say of the check.
 	Note string `json:"note,omitempty"`
+	// Runs is the number of times that speed was measured, in a check of that. Enough
+	// counts such runs then.
+	Runs int `json:"runs,omitempty"`
 }
 
 // Verdict is the outcome of all checks: fail if one fails, pass if all pass.
@@ -164,22 +215,56 @@ type Verdict struct {
 
 const (
 	leastTokens = 30  // below, the theory of the intervals does not hold
-	mostTokens  = 1e8 // that anybody would measure
+	leastRuns   = 2   // below, there is no deviation
+	most        = 1e8 // tokens or runs that anybody would measure
 )
 
-// Judge tests the thresholds on the positions.
+// Judge tests thresholds of predictions on the positions.
 func Judge(p []Position, thresholds []Threshold) (Verdict, error) {
-	v := Verdict{Outcome: Pass, Tokens: len(p), Checks: []Check{}}
+	return (&Report{Positions: p}).judge(thresholds, OfPredictions)
+}
+
+// Judge tests the thresholds on the report, which has positions and, for thresholds
+// of speed, Performance, and sets its Verdict.
+func (r *Report) Judge(thresholds []Threshold) error {
+	v, err := r.judge(thresholds, r.sources()...)
+	if err != nil {
+		return err
+	}
+	r.Verdict = &v
+	return nil
+}
+
+// sources returns what the report has figures of.
+func (r *Report) sources() []Source {
+	if r.Performance == nil {
+		return []Source{OfPredictions, OfFile}
+	}
+	return []Source{OfPredictions, OfFile, OfSpeed}
+}
+
+// judge tests thresholds, which must be of these sources.
+func (r *Report) judge(thresholds []Threshold, sources ...Source) (Verdict, error) {
+	v := Verdict{Outcome: Pass, Tokens: len(r.Positions), Checks: []Check{}}
 	for _, t := range thresholds {
 		m, err := metricNamed(t.Name)
 		if err == nil {
 			err = m.validate(t.Limit)
 		}
+		if err == nil && !slices.Contains(sources, m.Source) {
+			err = fmt.Errorf("%s limits what was not measured", t.Name)
+		}
 		if err != nil {
 			return Verdict{}, err
 		}
-		s := m.of(p)
-		c := Check{Threshold: t, Measured: estimate(s), Outcome: decide(t, s, len(p))}
+		if m.Name == "max-rss" && r.Performance.Quant.RSS == 0 {
+			return Verdict{}, errors.New("max-rss cannot be tested: this system does not tell how much memory a program took")
+		}
+		s := m.of(r)
+		c := Check{Threshold: t, Measured: estimate(s), Outcome: decide(t, s, s.count())}
+		if _, is := s.(runs); is {
+			c.Runs = s.count()
+		}
 		if c.Outcome == Undecided {
 			c.Enough = enough(t, s)
 		}
@@ -191,9 +276,20 @@ func Judge(p []Position, thresholds []Threshold) (Verdict, error) {
 	return v, nil
 }
 
-// decide tests a threshold as n tokens like those of the statistic would.
+// least returns how many tokens or runs must have been measured before anything is decided.
+func least(s statistic) int {
+	switch s.(type) {
+	case exact:
+		return 0
+	case runs:
+		return leastRuns
+	}
+	return leastTokens
+}
+
+// decide tests a threshold as n tokens, or runs, like those of the statistic would.
 func decide(t Threshold, s statistic, n int) Outcome {
-	if n < leastTokens {
+	if n < least(s) {
 		return Undecided
 	}
 	low, high := s.interval(z95, n)
@@ -209,16 +305,16 @@ func decide(t Threshold, s statistic, n int) Outcome {
 	return Undecided
 }
 
-// enough returns the least number of tokens that would decide an undecided
-// threshold, 0 if there is none up to mostTokens.
+// enough returns the least number of tokens, or runs, that would decide an undecided
+// threshold, 0 if there is none up to most.
 func enough(t Threshold, s statistic) int {
 	if s.count() == 0 {
-		return leastTokens
+		return least(s)
 	}
 	// Double until it is decided, then halve the step.
-	n := max(leastTokens, s.count())
+	n := max(least(s), s.count())
 	for decide(t, s, n) == Undecided {
-		if n *= 2; n > mostTokens {
+		if n *= 2; n > most {
 			return 0
 		}
 	}

@@ -103,14 +103,14 @@ func TestEnough(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := m.of(large)
+		s := m.of(&Report{Positions: large})
 		n := leastTokens
 		for decide(threshold, s, n) == Undecided {
 			n += n/20 + 1
 		}
 		passed := 0
 		for range 200 {
-			if decide(threshold, m.of(r.draw(n)), n) == Pass {
+			if decide(threshold, m.of(&Report{Positions: r.draw(n)}), n) == Pass {
 				passed++
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -29,6 +30,9 @@ func flagsFirst(args []string, commands []*cli.Command) []string {
 	}
 	if command == nil {
 		return args
+	}
+	if len(args) > 2 && slices.ContainsFunc(command.Subcommands, func(s *cli.Command) bool { return s.HasName(args[2]) }) {
+		return append([]string{args[0]}, flagsFirst(args[1:], command.Subcommands)...)
 	}
 	flags := append([]string(nil), args[:2]...)
 	var rest []string

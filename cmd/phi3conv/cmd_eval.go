@@ -127,7 +127,7 @@ func evalAction(c *cli.Context) error {
 		if r.Answers, err = evaluate(c, path, opt, tasks[i]); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if r.Model, err = describeModel(path); err != nil {
+		if r.Model, err = describeModel(c.Context, path); err != nil {
 			return err
 		}
 		results = append(results, r)

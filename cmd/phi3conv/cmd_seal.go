@@ -90,7 +90,7 @@ func sealAction(c *cli.Context) error {
 	defer base.close()
 	h.VocabSize = base.VocabSize()
 	h.TopK = min(h.TopK, h.VocabSize)
-	model, err := describeModel(path)
+	model, err := describeModel(c.Context, path)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func sealAction(c *cli.Context) error {
 		return err
 	}
 	defer w.Abort()
-	bar := newProgress(c.App.ErrWriter, "sealing", int64(len(windows)))
+	bar := newCounter(c.App.ErrWriter, "sealing", int64(len(windows)))
 	err = verify.RunSeal(c.Context, base, windows, w, func(done int) { bar.set(int64(done)) })
 	bar.done()
 	if err != nil {
@@ -112,7 +112,7 @@ func sealAction(c *cli.Context) error {
 		return err
 	}
 	s := sealSummary{Path: out, Positions: h.Positions, Full: h.Full, Model: h.Model, Weights: h.WeightsSHA256}
-	if s.Bytes, s.SHA256, err = fileDigest(out); err != nil {
+	if s.SHA256, s.Bytes, err = fileSHA256(c.Context, out); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -171,13 +171,4 @@ func sealHeader(c *cli.Context, path string, conv *verify.Conventions) (h seal.H
 		h.Conventions.BOS = bos
 	}
 	return h, all, windows, nil
-}
-
-func fileDigest(path string) (size int64, sum string, err error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, "", err
-	}
-	sum, err = fileSHA256(path)
-	return info.Size(), sum, err
 }

@@ -118,7 +118,7 @@ func TestVerifyMistakes(t *testing.T) {
 	}{
 		{"no base", []string{model, "--text", evalText}, exitUsage, "base"},
 		{"no text", []string{model, "--base", model}, exitUsage, "text"},
-		{"no model", []string{"--base", model, "--text", evalText}, exitUsage, "one QUANT"},
+		{"no model", []string{"--base", model, "--text", evalText}, exitUsage, "one or more QUANTs"},
 		{"limit", []string{model, "--base", model, "--text", evalText, "--min-top1", "2"}, exitUsage, "min-top1"},
 		{"stride", []string{model, "--base", model, "--text", evalText, "--stride", "600"}, exitUsage, "stride"},
 		{"context", []string{model, "--base", model, "--text", evalText, "-c", "3"}, exitUsage, "ctx-size"},

@@ -55,13 +55,20 @@ func commands() []*cli.Command {
 		demoCommand,
 		completionCommand,
 	}
-	for i, c := range table {
-		own := *c // the cli package writes into it
+	return ownCommands(table)
+}
+
+// ownCommands copies the commands, since the cli package writes into them.
+func ownCommands(table []*cli.Command) []*cli.Command {
+	var list []*cli.Command
+	for _, c := range table {
+		own := *c
 		own.OnUsageError = usageErrors
 		own.HideHelpCommand = true
-		table[i] = &own
+		own.Subcommands = ownCommands(c.Subcommands)
+		list = append(list, &own)
 	}
-	return table
+	return list
 }
 
 // usageErrors replaces printing the whole help below a mistake.

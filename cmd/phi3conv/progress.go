@@ -20,6 +20,16 @@ func newProgress(w io.Writer, what string, total int64) progress {
 	return progress{bar.Start()}
 }
 
+// newCounter shows how many of total are done, when w is a terminal.
+func newCounter(w io.Writer, what string, total int64) progress {
+	p := newProgress(w, what, total)
+	if p.bar != nil {
+		p.bar.Set(pb.Bytes, false)
+		p.bar.SetTemplateString(what + ` {{percent .}} {{bar . "[" "=" ">" " " "]"}} {{counters .}} {{rtime . "%s left" "" ""}}`)
+	}
+	return p
+}
+
 // set may be called from several goroutines. A count below the highest so far is old news.
 func (p progress) set(done int64) {
 	if p.bar != nil && done > p.bar.Current() {

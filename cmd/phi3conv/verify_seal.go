@@ -15,10 +15,13 @@ import (
 
 // verifySeal is verify with a seal in place of the original.
 func verifySeal(c *cli.Context) error {
-	for _, name := range []string{"base", "text", "ctx-size", "stride", "chunks"} {
+	for _, name := range []string{"base", "text", "ctx-size", "stride", "chunks", "shard", "one-at-a-time"} {
 		if c.IsSet(name) {
 			return usagef("--%s cannot be used with --seal, which pins the original, the tokens and the windows", name)
 		}
+	}
+	if c.NArg() != 1 {
+		return usagef("verify --seal takes one QUANT, got %d arguments", c.NArg())
 	}
 	if c.Int("worst") < 0 {
 		return usagef("--worst cannot be negative")
@@ -41,7 +44,7 @@ func verifySeal(c *cli.Context) error {
 	if d := tok.Digest().Difference(vocab.Digest(h.Tokenizer)); d != "" {
 		return &formats.Error{Path: quantPath, Off: -1, What: fmt.Sprintf("its tokenizer is another than that of the seal %s: %s", path, d)}
 	}
-	opt := runtime.Options{Float32: c.Bool("f32"), Batch: min(h.Conventions.Context, defaultBatch)}
+	opt := runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack"), Batch: min(h.Conventions.Context, defaultBatch)}
 	if opt.Threads, err = modelThreads(c); err != nil {
 		return err
 	}
@@ -52,31 +55,34 @@ func verifySeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer quant.close()
 
-	bar := newProgress(c.App.ErrWriter, "verifying", int64(h.Positions))
+	bar := newCounter(c.App.ErrWriter, "verifying", int64(h.Positions))
 	positions, err := verify.RunSealed(c.Context, s, quant, func(done int) { bar.set(int64(done)) })
 	bar.done()
+	quant.close() // before its speed is measured
 	if err != nil {
 		return err
 	}
 	r := verify.NewSealedReport(positions, h, c.Int("worst"))
 	r.Tool, r.Seal.Name = "phi3conv "+versionString(), filepath.Base(path)
-	if r.Seal.Bytes, r.Seal.SHA256, err = fileDigest(path); err != nil {
+	if r.Seal.SHA256, r.Seal.Bytes, err = fileSHA256(c.Context, path); err != nil {
 		return err
 	}
 	describeWorst(r, tok, sealedWindows(s, r.Worst))
-	if r.Quant, err = describeModel(quantPath); err != nil {
+	if r.Quant, err = describeModel(c.Context, quantPath); err != nil {
+		return err
+	}
+	r.Compute = verify.Compute{Float32: opt.Float32, Cache: opt.Cache.String()}
+	list := verify.Reports{r}
+	if err := addSpeed(c, list, thresholds, "", []string{quantPath}, opt); err != nil {
 		return err
 	}
 	if len(thresholds) > 0 {
-		v, err := verify.JudgeSealed(positions, thresholds)
-		if err != nil {
+		if err := r.JudgeSealed(positions, thresholds); err != nil {
 			return err
 		}
-		r.Verdict = &v
 	}
-	return writeReport(c, r)
+	return finishJudged(c, list, func() error { return nil })
 }
 
 // sealedWindows returns a window for each of the worst tokens.

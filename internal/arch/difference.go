@@ -1,0 +1,40 @@
+package arch
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Difference names the first number, by its GGUF key, that makes c another model than want, "" if there is
+// none. Whether the output projection is a tensor of its own is not compared.
+func (c *Config) Difference(want *Config) string {
+	if c.Arch != want.Arch {
+		return fmt.Sprintf("general.architecture is %q, expected %q", c.Arch.Name, want.Arch.Name)
+	}
+	if c.VocabSize != want.VocabSize {
+		return fmt.Sprintf("it has %d tokens, expected %d", c.VocabSize, want.VocabSize)
+	}
+	mine := map[string]any{}
+	for _, kv := range c.Metadata() {
+		mine[kv.Key] = kv.Value
+	}
+	for _, kv := range want.Metadata() {
+		if v, ok := mine[kv.Key]; !ok {
+			return fmt.Sprintf("it has no %s, expected %v", kv.Key, kv.Value)
+		} else if v != kv.Value {
+			return fmt.Sprintf("%s is %v, expected %v", kv.Key, v, kv.Value)
+		}
+		delete(mine, kv.Key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(mine)) {
+		return fmt.Sprintf("%s is %v, expected none", key, mine[key])
+	}
+	factors := c.FactorTensors()
+	for name, w := range want.FactorTensors() {
+		if !slices.Equal(factors[name], w) {
+			return "other " + name
+		}
+	}
+	return ""
+}

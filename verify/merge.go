@@ -1,0 +1,147 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// HashWindows returns the SHA-256, hexadecimal, of what the models see and which of it is
+// scored: of each window the index of its text, its start, its first scored token and its number
+// of tokens, and then these, all as 32-bit integers, little endian.
+func HashWindows(windows []Window) string {
+	h := sha256.New()
+	var b []byte
+	for _, w := range windows {
+		b = b[:0]
+		for _, n := range []int{w.Text, w.Start, w.First, len(w.Tokens)} {
+			b = binary.LittleEndian.AppendUint32(b, uint32(n))
+		}
+		for _, t := range w.Tokens {
+			b = binary.LittleEndian.AppendUint32(b, uint32(t))
+		}
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// SameRun returns an error that names the first thing in which two reports differ, of
+// those that decide the figures of each position: the models, the tokens, what is scored, how it is
+// computed and by which version of the program. Nil means that their positions belong together.
+func (r *Report) SameRun(o *Report) error {
+	differ := func(what string, a, b any) error { return fmt.Errorf("%s: %v and %v", what, a, b) }
+	switch {
+	case r.Tool != o.Tool:
+		return differ("another program", printable(r.Tool), printable(o.Tool))
+	case r.Base.SHA256 != o.Base.SHA256:
+		return differ("another original", r.Base.pinned(), o.Base.pinned())
+	case r.Quant.SHA256 != o.Quant.SHA256:
+		return differ("another quantized model", r.Quant.pinned(), o.Quant.pinned())
+	case r.Conventions != o.Conventions:
+		return differ("other conventions", fmt.Sprintf("%+v", r.Conventions), fmt.Sprintf("%+v", o.Conventions))
+	case r.Compute != o.Compute:
+		return differ("computed in another way", fmt.Sprintf("%+v", r.Compute), fmt.Sprintf("%+v", o.Compute))
+	case len(r.Texts) != len(o.Texts):
+		return differ("another number of texts", len(r.Texts), len(o.Texts))
+	}
+	for i, t := range r.Texts {
+		switch u := o.Texts[i]; {
+		case t.SHA256 != u.SHA256:
+			return differ("another text", printable(t.Name)+" "+short(t.SHA256), printable(u.Name)+" "+short(u.SHA256))
+		case t.Windows != u.Windows:
+			return differ("another number of windows of "+printable(t.Name), t.Windows, u.Windows)
+		}
+	}
+	if r.Tokens != o.Tokens {
+		return differ("other tokens, by another tokenizer", short(r.Tokens), short(o.Tokens))
+	}
+	return nil
+}
+
+// pinned names the model in an error.
+func (m *Model) pinned() string { return printable(m.Name) + " " + short(m.SHA256) }
+
+// Merge puts the reports of all shards of a verification together, whatever their order: the result is
+// that of a verification in one run, with the performance that the first shard measured, if
+// any, and without a verdict. worst is the number of worst tokens, -1 for as many as the shards have.
+func Merge(parts []*Report, worst int) (*Report, error) {
+	if len(parts) == 0 {
+		return nil, errors.New("no reports to merge")
+	}
+	for _, p := range parts {
+		if p.Shard == nil {
+			return nil, fmt.Errorf("the report on %s is no part of a verification", printable(p.Quant.Name))
+		}
+		if p.Positions == nil {
+			return nil, fmt.Errorf("part %d has no positions", p.Shard.I)
+		}
+	}
+	parts = slices.Clone(parts)
+	slices.SortStableFunc(parts, func(a, b *Report) int { return a.Shard.I - b.Shard.I })
+	first := parts[0]
+	for i, p := range parts {
+		if p.Shard.N != first.Shard.N {
+			return nil, fmt.Errorf("a part of %d and one of %d", first.Shard.N, p.Shard.N)
+		}
+		if err := first.SameRun(p); err != nil {
+			return nil, fmt.Errorf("parts %d and %d do not belong together: %w", first.Shard.I, p.Shard.I, err)
+		}
+		if i > 0 && p.Shard.I == parts[i-1].Shard.I {
+			return nil, fmt.Errorf("part %d of %d is there twice", p.Shard.I, p.Shard.N)
+		}
+	}
+	var all Positions
+	var tokens []Token
+	for i := range first.Shard.N {
+		if i >= len(parts) || parts[i].Shard.I != i+1 {
+			return nil, fmt.Errorf("part %d of %d is missing", i+1, first.Shard.N)
+		}
+		all = append(all, parts[i].Positions...)
+		tokens = append(tokens, parts[i].Worst...)
+	}
+	if err := all.check(first.Texts); err != nil {
+		return nil, err
+	}
+	if n := first.scored(); len(all) != n {
+		return nil, fmt.Errorf("the parts have %d positions together, the texts %d", len(all), n)
+	}
+	if worst < 0 {
+		for _, p := range parts {
+			worst = max(worst, len(p.Worst))
+		}
+	}
+
+	r := NewReport(all, first.Texts, worst)
+	r.Tool, r.Conventions, r.Compute, r.Base, r.Quant, r.Tokens = first.Tool, first.Conventions, first.Compute, first.Base, first.Quant, first.Tokens
+	for i := range r.Worst {
+		at := slices.IndexFunc(tokens, func(t Token) bool { return t.Position == r.Worst[i].Position })
+		if at < 0 {
+			return nil, fmt.Errorf("the parts have the text of fewer than %d of the worst tokens", worst)
+		}
+		r.Worst[i] = tokens[at]
+	}
+	for _, p := range parts {
+		if r.Performance == nil {
+			r.Performance = p.Performance
+		}
+	}
+	return r, nil
+}
+
+// scored returns how many positions the windows of all texts have.
+func (r *Report) scored() int {
+	n := 0
+	for _, t := range r.Texts {
+		switch {
+		case t.Windows == 0:
+		case r.Conventions.Name == LlamaPerplexity:
+			n += t.Windows * (r.Conventions.Context - 1 - r.Conventions.First)
+		default:
+			n += min(r.Conventions.Context+(t.Windows-1)*r.Conventions.Stride, t.Tokens) - 1
+		}
+	}
+	return n
+}

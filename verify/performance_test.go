@@ -1,0 +1,121 @@
+package verify
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+// Quantiles of scipy 1.17.1's stats.t.
+func TestStudentT(t *testing.T) {
+	for _, c := range []struct {
+		freedom      int
+		at95, at97_5 float64
+	}{
+		{1, 6.313751514675037, 12.706204736174694}, {2, 2.9199855803537242, 4.302652729749462}, {3, 2.3533634348018233, 3.1824463052837078},
+		{4, 2.1318467863266495, 2.7764451051977934}, {5, 2.0150483733330233, 2.5705818356363146}, {9, 1.833112932656237, 2.262157162798205},
+		{30, 1.697260886593957, 2.0422724563012378}, {999, 1.646380345427535, 1.9623414611334493}, {1001, 1.646377292199468, 1.9623367052808798},
+		{100000, 1.6448688647849696, 1.9599877075346095},
+	} {
+		for z, want := range map[float64]float64{z95: c.at95, z975: c.at97_5} {
+			// Above 1000 the error is that of the next term of the series.
+			if got := studentT(z, c.freedom); math.Abs(got/want-1) > 2e-6 || c.freedom < 1000 && math.Abs(got/want-1) > 1e-12 {
+				t.Errorf("%d degrees of freedom at %v: %v, expected %v", c.freedom, z, got, want)
+			}
+		}
+	}
+}
+
+func speedReport() *Report {
+	r := &Report{Quant: Model{FileBytes: 2 << 30, BitsPerWeight: 4.5}, Performance: &Performance{}}
+	var list []SpeedRun
+	for i, tg := range []float64{12.1, 12.4, 11.8, 12.0, 12.3} {
+		list = append(list, SpeedRun{PP: 100 + tg, TG: tg, Load: 2, RSS: int64(3<<30 + i)})
+	}
+	r.Performance.Quant = NewSpeed(list, 1e9, 24.24e9)
+	return r
+}
+
+// Mean, standard error and interval are numpy's and scipy's.
+func TestNewSpeed(t *testing.T) {
+	s := speedReport().Performance.Quant
+	want := Estimate{12.12, 0.10677078252031312, 11.823556783493338, 12.41644321650666}
+	for _, v := range [][2]float64{{s.TG.Value, want.Value}, {s.TG.SE, want.SE}, {s.TG.Low, want.Low}, {s.TG.High, want.High},
+		{s.PP.Value, 112.12}, {s.Share, 0.5}, {s.Load, 2}, {float64(s.RSS), 3<<30 + 4}} {
+		if math.Abs(v[0]/v[1]-1) > 1e-12 {
+			t.Errorf("%v, expected %v: %+v", v[0], v[1], s)
+		}
+	}
+	if e := NewSpeed([]SpeedRun{{TG: 3}}, 1, 1).TG; e.Value != 3 || !math.IsNaN(e.SE) || !math.IsInf(e.High, 1) {
+		t.Errorf("of one run: %+v", e)
+	}
+}
+
+func TestJudgeSpeed(t *testing.T) {
+	r := speedReport()
+	for _, c := range []struct {
+		threshold Threshold
+		want      Outcome
+		low, high int // of Enough
+		text      string
+	}{
+		{Threshold{"min-tg", 11.8}, Pass, 0, 0, "pass"},
+		{Threshold{"min-tg", 12.5}, Fail, 0, 0, "fail"},
+		// t·0.2387/√n < 0.12
+		{Threshold{"min-tg", 12}, Undecided, 12, 14, "not enough runs to tell: about 13 would be, here are 5"},
+		{Threshold{"min-pp", 111}, Pass, 0, 0, "pass"},
+		{Threshold{"max-load", 2}, Pass, 0, 0, "pass"},
+		{Threshold{"max-load", 1.9}, Fail, 0, 0, "fail"},
+		{Threshold{"max-rss", 3<<30 + 4}, Pass, 0, 0, "pass"},
+		{Threshold{"max-rss", 3<<30 + 3}, Fail, 0, 0, "fail"},
+		{Threshold{"max-size", 2 << 30}, Pass, 0, 0, "pass"},
+		{Threshold{"max-size", 2e9}, Fail, 0, 0, "fail"},
+		{Threshold{"max-bpw", 4.5}, Pass, 0, 0, "pass"},
+		{Threshold{"max-bpw", 4.49}, Fail, 0, 0, "fail"},
+	} {
+		if err := r.Judge([]Threshold{c.threshold}); err != nil {
+			t.Fatal(err)
+		}
+		got := r.Verdict.Checks[0]
+		if got.Outcome != c.want || got.Enough < c.low || got.Enough > c.high || got.what(0) != c.text {
+			t.Errorf("%+v: %s, %q", c.threshold, got.Outcome, got.what(0))
+		}
+	}
+	r.Performance.Quant = NewSpeed(r.Performance.Quant.Runs[:1], 1, 1)
+	if err := r.Judge([]Threshold{{"min-tg", 1}}); err != nil || r.Verdict.Outcome != Undecided || r.Verdict.Checks[0].what(0) == "" {
+		t.Errorf("one run: %v, %+v", err, r.Verdict)
+	}
+	r.Performance.Quant.RSS = 0
+	if err := r.Judge([]Threshold{{"max-rss", 1}}); err == nil || !strings.Contains(err.Error(), "does not tell") {
+		t.Errorf("unknown memory: %v", err)
+	}
+	r.Performance = nil
+	for _, name := range []string{"min-tg", "min-pp", "max-load", "max-rss"} {
+		if err := r.Judge([]Threshold{{name, 1}}); err == nil || !strings.Contains(err.Error(), "not measured") {
+			t.Errorf("%s without speed: %v", name, err)
+		}
+	}
+	if _, err := Judge(nil, []Threshold{{"max-size", 1}}); err == nil {
+		t.Error("positions have a size")
+	}
+}
+
+func TestReportPerformance(t *testing.T) {
+	r := testReport(t)
+	r.Performance = speedReport().Performance
+	base := r.Performance.Quant
+	base.TG.Value, base.Load, base.RSS = 6.06, 4, 0
+	r.Performance.Base, r.Performance.Threads, r.Performance.Bandwidth = &base, 2, 24.24e9
+	if err := r.Judge([]Threshold{{"max-size", 1 << 20}, {"min-tg", 12}}); err != nil {
+		t.Fatal(err)
+	}
+	text := written(t, r.WriteText)
+	for _, want := range []string{"Speed, 2 threads; this machine reads 24.2 GB/s\n", "× 2.00", "× 0.50", "3.0 GiB", "max-size  fail", "1.0 MiB  2.0 MiB", "about 13 would be"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if back, err := ReadReport("r", []byte(written(t, r.WriteReport))); err != nil || back.Performance.Quant.TG != r.Performance.Quant.TG || back.Performance.Base.RSS != 0 {
+		t.Errorf("%v, %+v", err, back)
+	}
+}
