@@ -151,6 +151,7 @@ type batch struct {
 	cos, sin                    []float32
 	input                       input
 	byteRow                     []byte
+	tap                         func(m *matrix, x rows, count int) error // sees the input of every product
 
 	// Jobs, kept so that running one allocates nothing.
 	normJob  normJob
@@ -198,6 +199,14 @@ func (m *Model) batch() (*batch, error) {
 	}
 	b.cos, b.sin = make([]float32, n*c.RotaryDims/2), make([]float32, n*c.RotaryDims/2)
 	b.byteRow = make([]byte, m.embed.RowBytes())
+	if tap := m.opt.Tap; tap != nil {
+		b.tap = func(l *matrix, x rows, count int) error {
+			for t := range count {
+				tap(l.name, x.row(t)[:l.cols])
+			}
+			return nil
+		}
+	}
 	m.b = b
 	return b, nil
 }
@@ -234,74 +243,87 @@ func (b *batch) flush(ctx context.Context) error {
 	return nil
 }
 
-// forward is the model: the block of Phi-3, layer by layer.
+// forward is the model, layer by layer.
 func (b *batch) forward(ctx context.Context) error {
 	m := b.model
-	c := m.cfg
-	pairs := c.RotaryDims / 2
 	for t, tok := range b.tokens {
 		if err := m.embed.ReadRows(b.byteRow, int(tok.id)); err != nil {
 			return err
 		}
-		m.embed.Decode(b.x.row(t)[:c.Hidden], b.byteRow)
+		m.embed.Decode(b.x.row(t)[:m.cfg.Hidden], b.byteRow)
 	}
+	b.angles()
+	needed := 0
+	for i := range m.layers {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Behind the last layer's keys and values, only rows whose logits are wanted matter.
+		if i == len(m.layers)-1 && m.opt.Tap == nil {
+			needed = b.firstWanted()
+		}
+		if err := b.block(&m.layers[i], i, needed, i > 0); err != nil {
+			return err
+		}
+	}
+	return b.output(needed, len(b.tokens)-needed, true)
+}
+
+// angles sets cos and sin of every token's position.
+func (b *batch) angles() {
+	m := b.model
+	pairs := m.cfg.RotaryDims / 2
 	for _, r := range b.runs {
 		for i := range r.count {
 			t := r.first + i
 			m.rope.at(b.cos[t*pairs:(t+1)*pairs], b.sin[t*pairs:(t+1)*pairs], r.pos+i, r.long)
 		}
 	}
+}
+
+// block is the block of Phi-3: the weights l, keys and values in layer i of the cache.
+// It adds delta to x first if add is set, and leaves in delta what is to be added to x behind it.
+// Only rows from needed on are computed behind the keys and values.
+func (b *batch) block(l *layer, i, needed int, add bool) error {
+	m := b.model
+	c := m.cfg
 	n := len(b.tokens)
-	first, rest := 0, n // the rows that are needed from here on
-	for i := range m.layers {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		l := &m.layers[i]
-		if err := b.runNorm(l.attnNorm, first, rest, i > 0, l.qkv); err != nil {
-			return err
-		}
-		if err := b.matmul(l.qkv, b.norm.from(first), b.qkv.from(first), rest); err != nil {
-			return err
-		}
-		b.ropeJob = ropeStore{b, i}
-		if err := m.pool.run(&b.ropeJob, c.KVHeads); err != nil {
-			return err
-		}
-		// Behind the last layer's keys and values, only rows whose logits are wanted matter.
-		if i == len(m.layers)-1 && m.opt.Tap == nil {
-			first = b.firstWanted()
-			rest = n - first
-		}
-		if rest == 0 {
-			return nil
-		}
-		tasks := b.attnJob.plan(b, i, first)
-		if err := m.pool.run(&b.attnJob, tasks); err != nil {
-			return err
-		}
-		if err := b.encode(l.o, b.attn, first, rest); err != nil {
-			return err
-		}
-		if err := b.matmul(l.o, b.attn.from(first), b.delta.from(first), rest); err != nil {
-			return err
-		}
-		if err := b.runNorm(l.ffnNorm, first, rest, true, l.up); err != nil {
-			return err
-		}
-		if err := b.matmul(l.up, b.norm.from(first), b.up.from(first), rest); err != nil {
-			return err
-		}
-		b.siluJob = siluJob{b: b, first: first, n: c.Intermediate}
-		b.begin(l.down, b.act, rest)
-		if err := m.pool.run(&b.siluJob, rest); err != nil {
-			return err
-		}
-		if err := b.matmul(l.down, b.act.from(first), b.delta.from(first), rest); err != nil {
-			return err
-		}
+	if err := b.runNorm(l.attnNorm, 0, n, add, l.qkv); err != nil {
+		return err
 	}
-	return b.output(first, rest)
+	if err := b.matmul(l.qkv, b.norm, b.qkv, n); err != nil {
+		return err
+	}
+	b.ropeJob = ropeStore{b, i}
+	if err := m.pool.run(&b.ropeJob, c.KVHeads); err != nil {
+		return err
+	}
+	first, rest := needed, n-needed
+	if rest == 0 {
+		return nil
+	}
+	tasks := b.attnJob.plan(b, i, first)
+	if err := m.pool.run(&b.attnJob, tasks); err != nil {
+		return err
+	}
+	if err := b.encode(l.o, b.attn, first, rest); err != nil {
+		return err
+	}
+	if err := b.matmul(l.o, b.attn.from(first), b.delta.from(first), rest); err != nil {
+		return err
+	}
+	if err := b.runNorm(l.ffnNorm, first, rest, true, l.up); err != nil {
+		return err
+	}
+	if err := b.matmul(l.up, b.norm.from(first), b.up.from(first), rest); err != nil {
+		return err
+	}
+	b.siluJob = siluJob{b: b, first: first, n: c.Intermediate}
+	b.begin(l.down, b.act, rest)
+	if err := m.pool.run(&b.siluJob, rest); err != nil {
+		return err
+	}
+	return b.matmul(l.down, b.act.from(first), b.delta.from(first), rest)
 }
 
 // firstWanted returns the first token whose logits are wanted.
@@ -314,8 +336,9 @@ func (b *batch) firstWanted() int {
 	return len(b.tokens)
 }
 
-// output computes the logits of the rows that are wanted, some at a time.
-func (b *batch) output(first, count int) error {
+// output computes the logits of the rows that are wanted, some at a time, after adding
+// delta to x if add is set.
+func (b *batch) output(first, count int, add bool) error {
 	m := b.model
 	vocab := m.cfg.VocabSize
 	for t := first; t < first+count; {
@@ -330,7 +353,7 @@ func (b *batch) output(first, count int) error {
 		if n == 0 {
 			break
 		}
-		if err := b.runNorm(m.norm, t, n, true, m.output); err != nil {
+		if err := b.runNorm(m.norm, t, n, add, m.output); err != nil {
 			return err
 		}
 		if err := b.matmul(m.output, b.norm.from(t), b.logits, n); err != nil {
@@ -381,9 +404,9 @@ func (b *batch) encode(m *matrix, x rows, first, count int) error {
 
 // matmul sets out = x·mᵀ for count rows, x having been encoded.
 func (b *batch) matmul(m *matrix, x, out rows, count int) error {
-	if tap := b.model.opt.Tap; tap != nil {
-		for t := range count {
-			tap(m.name, x.row(t)[:m.cols])
+	if b.tap != nil {
+		if err := b.tap(m, x, count); err != nil {
+			return err
 		}
 	}
 	b.input.f32 = x.data

@@ -25,10 +25,16 @@ type matrix struct {
 }
 
 func newMatrix(t *source.Tensor) *matrix {
-	m := &matrix{name: t.GGUF, typ: t.Type, format: t.Type.Format(), rows: t.Rows(), cols: t.Cols(), rowBytes: t.RowBytes()}
+	m := &matrix{name: t.GGUF, rows: t.Rows(), cols: t.Cols(), rowBytes: t.RowBytes()}
 	m.panels = (m.rows + kern.Rows - 1) / kern.Rows
-	m.size = kern.PanelBytes(m.format, m.cols)
+	m.setType(t.Type)
 	return m
+}
+
+// setType says what the panels hold.
+func (m *matrix) setType(t quant.Type) {
+	m.typ, m.format = t, t.Format()
+	m.size = kern.PanelBytes(m.format, m.cols)
 }
 
 // bytes returns the size of all panels.

@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // Options say how a model is run. The zero value is the fast way.
@@ -72,6 +73,16 @@ func Open(ctx context.Context, path string, opt Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	m := newModel(path, src, opt)
+	if err := m.load(ctx); err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// newModel makes a model without weights.
+func newModel(path string, src *source.Model, opt Options) *Model {
 	if opt.Threads <= 0 {
 		opt.Threads = DefaultThreads()
 	}
@@ -80,13 +91,8 @@ func Open(ctx context.Context, path string, opt Options) (*Model, error) {
 	}
 	c := src.Config
 	opt.Batch = min(opt.Batch, c.Context)
-	m := &Model{path: path, opt: opt, cfg: c, src: src, pool: newPool(opt.Threads), geo: newGeometry(c, opt.Cache), rope: newRope(c),
+	return &Model{path: path, opt: opt, cfg: c, src: src, pool: newPool(opt.Threads), geo: newGeometry(c, opt.Cache), rope: newRope(c),
 		attnScale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
-	if err := m.load(ctx); err != nil {
-		_ = m.Close()
-		return nil, err
-	}
-	return m, nil
 }
 
 // Close releases the model's memory, files and threads. It waits for a running Eval.
@@ -144,55 +150,82 @@ func (m *Model) CacheBytes(n int) int64 {
 	return int64((n+chunkLen-1)/chunkLen) * m.geo.bytes()
 }
 
-const embedName = "token_embd.weight"
+const (
+	embedName = "token_embd.weight"
+	normName  = "output_norm.weight"
+)
 
-// load finds the tensors and reads the weights.
-func (m *Model) load(ctx context.Context) error {
-	byName := map[string]*source.Tensor{}
-	for i := range m.src.Tensors {
-		byName[m.src.Tensors[i].GGUF] = &m.src.Tensors[i]
+// loader finds tensors, reads vectors at once, and notes the matrices that are to be read.
+type loader struct {
+	byName   map[string]*source.Tensor
+	expand   bool // decode quantized matrices to float32
+	matrices []*matrix
+	tensors  []*source.Tensor // of matrices
+	err      error
+}
+
+func newLoader(src *source.Model) *loader {
+	ld := &loader{byName: map[string]*source.Tensor{}}
+	for i := range src.Tensors {
+		ld.byName[src.Tensors[i].GGUF] = &src.Tensors[i]
 	}
-	var err error
-	vector := func(name string) []float32 {
-		t := byName[name]
-		if err != nil {
-			return nil
-		}
-		raw, values := make([]byte, t.RowBytes()), make([]float32, padded(t.Cols()))
-		if err = t.ReadRows(raw, 0); err != nil {
-			return nil
-		}
-		t.Decode(values[:t.Cols()], raw)
-		return values
+	return ld
+}
+
+func (ld *loader) vector(name string) []float32 {
+	t := ld.byName[name]
+	if ld.err != nil {
+		return nil
 	}
-	var all []*matrix
-	var tensors []*source.Tensor
-	matrix := func(name string) *matrix {
-		t := byName[name]
-		mat := newMatrix(t)
-		all, tensors = append(all, mat), append(tensors, t)
-		return mat
+	raw, values := make([]byte, t.RowBytes()), make([]float32, padded(t.Cols()))
+	if ld.err = t.ReadRows(raw, 0); ld.err != nil {
+		return nil
 	}
-	m.embed = byName[embedName]
-	m.layers = make([]layer, m.cfg.Layers)
-	for i := range m.layers {
-		blk := fmt.Sprintf("blk.%d.", i)
-		m.layers[i] = layer{
-			attnNorm: vector(blk + "attn_norm.weight"), ffnNorm: vector(blk + "ffn_norm.weight"),
-			qkv: matrix(blk + "attn_qkv.weight"), o: matrix(blk + "attn_output.weight"),
-			up: matrix(blk + "ffn_up.weight"), down: matrix(blk + "ffn_down.weight"),
-		}
+	t.Decode(values[:t.Cols()], raw)
+	return values
+}
+
+func (ld *loader) matrix(name string) *matrix {
+	t := ld.byName[name]
+	m := newMatrix(t)
+	if ld.expand && t.Type.IsQuantized() {
+		m.setType(quant.F32)
 	}
-	m.norm = vector("output_norm.weight")
+	ld.matrices, ld.tensors = append(ld.matrices, m), append(ld.tensors, t)
+	return m
+}
+
+func (ld *loader) layer(i int) layer {
+	blk := fmt.Sprintf("blk.%d.", i)
+	return layer{
+		attnNorm: ld.vector(blk + "attn_norm.weight"), ffnNorm: ld.vector(blk + "ffn_norm.weight"),
+		qkv: ld.matrix(blk + "attn_qkv.weight"), o: ld.matrix(blk + "attn_output.weight"),
+		up: ld.matrix(blk + "ffn_up.weight"), down: ld.matrix(blk + "ffn_down.weight"),
+	}
+}
+
+// outputName names the output matrix.
+func (m *Model) outputName() string {
 	if m.cfg.Tied {
-		m.output = matrix(embedName)
-	} else {
-		m.output = matrix("output.weight")
+		return embedName
 	}
-	if err != nil {
-		return err
+	return "output.weight"
+}
+
+// load reads the weights.
+func (m *Model) load(ctx context.Context) error {
+	ld := newLoader(m.src)
+	m.embed = ld.byName[embedName]
+	for i := range m.cfg.Layers {
+		m.layers = append(m.layers, ld.layer(i))
+	}
+	m.norm = ld.vector(normName)
+	m.output = ld.matrix(m.outputName())
+	if ld.err != nil {
+		return ld.err
 	}
 	// What a .pmap file holds in panels is used in place.
+	all, tensors := ld.matrices, ld.tensors
 	n := 0
 	for i, t := range tensors {
 		if all[i].packed = t.Panels; t.Panels == nil {
@@ -207,7 +240,9 @@ func (m *Model) load(ctx context.Context) error {
 	case m.opt.NoRepack:
 		return m.mapAll(all, tensors)
 	}
-	return m.repack(ctx, all, tensors)
+	var err error
+	m.mem, err = m.repack(ctx, all, tensors, m.opt.Progress)
+	return err
 }
 
 // mapAll lets the matrices use the files' own pages.
@@ -236,11 +271,12 @@ func (m *Model) mapAll(all []*matrix, tensors []*source.Tensor) error {
 }
 
 // repack reads all matrices into panels. Threads take pieces of about pieceBytes,
-// so that reading, interleaving and the system's zeroing of memory overlap.
-func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Tensor) error {
+// so that reading, interleaving and the system's zeroing of memory overlap. It returns the
+// memory that holds the panels, to be unmapped.
+func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Tensor, progress func(done, total int64)) ([]byte, error) {
 	const pieceBytes = 1 << 20
 	total := 0
-	job := repackJob{ctx: ctx, progress: m.opt.Progress}
+	job := repackJob{ctx: ctx, progress: progress}
 	for i, mat := range all {
 		at := total
 		total += (mat.bytes() + 63) &^ 63
@@ -251,22 +287,26 @@ func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Ten
 		}
 	}
 	if free := availableMemory(); uint64(total) > free {
-		return fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place", m.path, total, free)
+		return nil, fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place", m.path, total, free)
 	}
 	mem, err := mmap.Memory(total)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m.mem, job.mem = mem, mem
-	if err := m.pool.run(&job, len(job.pieces)); err != nil {
-		return err
+	job.mem = mem
+	if err = m.pool.run(&job, len(job.pieces)); err == nil {
+		err = job.err
+	}
+	if err != nil {
+		_ = mmap.Unmap(mem)
+		return nil, err
 	}
 	at := 0
 	for _, mat := range all {
 		mat.packed = mem[at : at+mat.bytes()]
 		at += (mat.bytes() + 63) &^ 63
 	}
-	return job.err
+	return mem, nil
 }
 
 type repackPiece struct {
@@ -315,11 +355,11 @@ func (j *repackJob) repack(w *worker, p *repackPiece) error {
 		return err
 	}
 	src, rowBytes := w.bytes, m.rowBytes
-	if p.t.IsF64 {
-		src, rowBytes = w.narrow(p.t, src), 4*m.cols
+	if at := p.t.Type.BadScale(src); at >= 0 {
+		return &formats.Error{Path: p.t.Path, Off: p.t.Offset + int64(first)*int64(rowBytes) + int64(at), What: fmt.Sprintf("tensor %s: the scale of a %s block is infinite or not a number", m.name, p.t.Type)}
 	}
-	if at := m.typ.BadScale(src); at >= 0 {
-		return &formats.Error{Path: p.t.Path, Off: p.t.Offset + int64(first)*int64(rowBytes) + int64(at), What: fmt.Sprintf("tensor %s: the scale of a %s block is infinite or not a number", m.name, m.typ)}
+	if p.t.IsF64 || p.t.Type != m.typ {
+		src, rowBytes = w.decode(p.t, src), 4*m.cols
 	}
 	dst := j.mem[p.at+p.first*m.size:]
 	for ; n > 0; n -= kern.Rows {
@@ -330,11 +370,11 @@ func (j *repackJob) repack(w *worker, p *repackPiece) error {
 	return nil
 }
 
-// narrow converts rows of float64 to float32.
-func (w *worker) narrow(t *source.Tensor, raw []byte) []byte {
-	w.values = grow(w.values, len(raw)/8)
+// decode converts rows to float32.
+func (w *worker) decode(t *source.Tensor, raw []byte) []byte {
+	w.values = grow(w.values, len(raw)/t.RowBytes()*t.Cols())
 	t.Decode(w.values, raw)
-	w.rows = grow(w.rows, len(raw)/2)
+	w.rows = grow(w.rows, 4*len(w.values))
 	for i, v := range w.values {
 		binary.LittleEndian.PutUint32(w.rows[4*i:], math.Float32bits(v))
 	}

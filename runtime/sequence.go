@@ -100,7 +100,12 @@ func (s *Sequence) prepare() error {
 	if long := s.model.rope.isLong(len(s.tokens)); long != s.long {
 		s.long, s.valid = long, 0
 	}
-	for len(s.chunks)*chunkLen < len(s.tokens) {
+	return s.reserve(len(s.tokens))
+}
+
+// reserve makes room for n tokens.
+func (s *Sequence) reserve(n int) error {
+	for len(s.chunks)*chunkLen < n {
 		c, err := s.model.geo.newChunk()
 		if err != nil {
 			return err

@@ -1,0 +1,407 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"unsafe"
+
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/mmap"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Layers runs a model block by block over many sequences and holds the weights of one
+// block only. Everything is computed in float32, keys and values included, so that results
+// are the same bits on every CPU and with every number of threads; they are those of a
+// [Model] with Float32 and CacheF32. The residual stream between blocks is the caller's: rows
+// of Hidden values, one for each token, the sequences one after the other.
+//
+// A Layers is used by one goroutine at a time.
+type Layers struct {
+	m      *Model // its only layer is the block in memory
+	seqs   []*Sequence
+	index  int               // of the block in memory, -1 for none
+	mem    []byte            // its panels
+	outMem []byte            // the output matrix's
+	own    map[string][]byte // panels of matrices that SetWeights replaced
+	inner  []string          // names of the block's matrices, in the order of use
+}
+
+// Inputs is what a linear layer is given for some rows: row t of Cols values begins at X[t·Stride].
+type Inputs struct {
+	Tensor       string // the layer's GGUF name
+	First, Rows  int    // which rows of the caller's residual stream
+	Cols, Stride int
+	X            []float32
+}
+
+// Row returns row t.
+func (in *Inputs) Row(t int) []float32 { return in.X[t*in.Stride:][:in.Cols] }
+
+// Pass says what [Layers.Forward] does beside running the block.
+type Pass struct {
+	// Tap is called with the inputs of each linear layer for every batch, in order, from
+	// the goroutine that calls Forward. It must not keep or change X.
+	Tap func(in Inputs) error
+	// Until ends the pass behind the inputs of this linear layer: what
+	// is behind it is not computed, and the residual stream stays as it was.
+	Until string
+}
+
+// OpenLayers opens a model; no weights are read yet. Of the options, Threads, Batch and
+// Progress count.
+func OpenLayers(path string, opt Options) (*Layers, error) {
+	src, err := source.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := newModel(path, src, Options{Threads: opt.Threads, Batch: opt.Batch, Float32: true, Cache: CacheF32})
+	m.geo.layers = 1
+	m.layers = make([]layer, 1)
+	m.embed = newLoader(src).byName[embedName]
+	return &Layers{m: m, index: -1}, nil
+}
+
+// Close releases memory, files and threads.
+func (l *Layers) Close() error {
+	l.unload()
+	if l.outMem != nil {
+		_ = mmap.Unmap(l.outMem)
+		l.outMem = nil
+	}
+	for _, s := range l.seqs {
+		s.Free()
+	}
+	l.seqs = nil
+	return l.m.Close()
+}
+
+// Config returns the numbers that define the model.
+func (l *Layers) Config() *arch.Config { return l.m.cfg }
+
+// Source returns the model's files.
+func (l *Layers) Source() *source.Model { return l.m.src }
+
+// Count returns the number of blocks.
+func (l *Layers) Count() int { return l.m.cfg.Layers }
+
+// Hidden returns the width of the residual stream.
+func (l *Layers) Hidden() int { return l.m.cfg.Hidden }
+
+// Threads returns the number of threads in use.
+func (l *Layers) Threads() int { return l.m.opt.Threads }
+
+// Batch returns the number of tokens that go through a block together.
+func (l *Layers) Batch() int { return l.m.opt.Batch }
+
+// Linear returns the GGUF names of the linear layers of block i, in the order of use.
+func (l *Layers) Linear(i int) []string {
+	blk := fmt.Sprintf("blk.%d.", i)
+	return []string{blk + "attn_qkv.weight", blk + "attn_output.weight", blk + "ffn_up.weight", blk + "ffn_down.weight"}
+}
+
+// Output returns the GGUF name of the output matrix: the embedding's where they are one.
+func (l *Layers) Output() string { return l.m.outputName() }
+
+// Embed sets dst to the first residual stream: the embeddings of tokens.
+func (l *Layers) Embed(dst []float32, tokens []int32) error {
+	t, hidden := l.m.embed, l.Hidden()
+	raw := make([]byte, t.RowBytes())
+	for i, id := range tokens {
+		if id < 0 || int(id) >= l.m.cfg.VocabSize {
+			return fmt.Errorf("token %d has id %d, expected 0 to %d", i, id, l.m.cfg.VocabSize-1)
+		}
+		if err := t.ReadRows(raw, int(id)); err != nil {
+			return err
+		}
+		t.Decode(dst[i*hidden:(i+1)*hidden], raw)
+	}
+	return nil
+}
+
+// Load reads block i, in place of the one in memory. Matrices become float32 if they are
+// quantized in the file. Loading a block again undoes [Layers.SetWeights].
+func (l *Layers) Load(ctx context.Context, i int) error {
+	if i < 0 || i >= l.Count() {
+		return fmt.Errorf("block %d, expected 0 to %d", i, l.Count()-1)
+	}
+	l.unload()
+	ld := newLoader(l.m.src)
+	ld.expand = true
+	block := ld.layer(i)
+	if ld.err != nil {
+		return ld.err
+	}
+	mem, err := l.m.repack(ctx, ld.matrices, ld.tensors, nil)
+	if err != nil {
+		return err
+	}
+	l.m.layers[0], l.mem, l.index, l.inner = block, mem, i, l.Linear(i)
+	return nil
+}
+
+func (l *Layers) unload() {
+	if l.mem != nil {
+		_ = mmap.Unmap(l.mem)
+	}
+	for _, b := range l.own {
+		_ = mmap.Unmap(b)
+	}
+	l.mem, l.own, l.index = nil, nil, -1
+	if l.m.layers != nil {
+		l.m.layers[0] = layer{}
+	}
+}
+
+// Weights returns the weights of any tensor of the model as the file has them, row by row.
+func (l *Layers) Weights(tensor string) ([]float32, error) {
+	t, err := l.tensor(tensor)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]float32, t.Elems())
+	err = t.EachRows(func(first int, v []float32) error {
+		copy(values[first*t.Cols():], v)
+		return nil
+	})
+	return values, err
+}
+
+// Shape returns the rows and columns of a tensor, 1 row for a vector.
+func (l *Layers) Shape(tensor string) (rows, cols int, err error) {
+	t, err := l.tensor(tensor)
+	if err != nil {
+		return 0, 0, err
+	}
+	return t.Rows(), t.Cols(), nil
+}
+
+func (l *Layers) tensor(name string) (*source.Tensor, error) {
+	for i := range l.m.src.Tensors {
+		if t := &l.m.src.Tensors[i]; t.GGUF == name {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no tensor %s", l.m.path, name)
+}
+
+// SetWeights replaces a tensor of the loaded block, a matrix given row by row or a
+// norm, until the next Load.
+func (l *Layers) SetWeights(tensor string, values []float32) error {
+	block := &l.m.layers[0]
+	norms := map[string][]float32{}
+	if l.index >= 0 {
+		blk := fmt.Sprintf("blk.%d.", l.index)
+		norms[blk+"attn_norm.weight"], norms[blk+"ffn_norm.weight"] = block.attnNorm, block.ffnNorm
+	}
+	want, norm := 0, norms[tensor]
+	var m *matrix
+	if norm != nil {
+		want = l.Hidden()
+	} else if at := slices.Index(l.inner, tensor); at >= 0 && l.index >= 0 {
+		m = []*matrix{block.qkv, block.o, block.up, block.down}[at]
+		want = m.rows * m.cols
+	} else {
+		return fmt.Errorf("tensor %s is not in block %d", tensor, l.index)
+	}
+	if len(values) != want {
+		return fmt.Errorf("tensor %s: %d weights, expected %d", tensor, len(values), want)
+	}
+	if m == nil {
+		copy(norm, values)
+		return nil
+	}
+	size := kern.PanelBytes(kern.F32, m.cols)
+	mem := l.own[tensor]
+	if mem == nil {
+		var err error
+		if mem, err = mmap.Memory(m.panels * size); err != nil {
+			return err
+		}
+		if l.own == nil {
+			l.own = map[string][]byte{}
+		}
+		l.own[tensor] = mem
+	}
+	raw := unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
+	for p := range m.panels {
+		rows := min(kern.Rows, m.rows-p*kern.Rows)
+		kern.Interleave(kern.F32, mem[p*size:(p+1)*size], raw[:rows*4*m.cols], rows)
+		raw = raw[rows*4*m.cols:]
+	}
+	m.setType(quant.F32)
+	m.packed = mem[:m.bytes()]
+	return nil
+}
+
+// errUntil ends a pass at Pass.Until.
+var errUntil = errors.New("until")
+
+// Forward runs the loaded block. x is the residual stream of sequences of the given lengths,
+// changed in place.
+func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass Pass) error {
+	if l.index < 0 {
+		return errors.New("no block is loaded")
+	}
+	if pass.Until != "" && !slices.Contains(l.inner, pass.Until) {
+		return fmt.Errorf("tensor %s is not a linear layer of block %d", pass.Until, l.index)
+	}
+	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
+		hidden := l.Hidden()
+		b.tap = func(m *matrix, x rows, count int) error {
+			if pass.Tap != nil {
+				if err := pass.Tap(Inputs{m.name, first, count, m.cols, x.stride, x.data}); err != nil {
+					return err
+				}
+			}
+			if m.name == pass.Until {
+				return errUntil
+			}
+			return nil
+		}
+		defer func() { b.tap = nil }()
+		b.angles()
+		if err := b.block(&l.m.layers[0], 0, 0, false); err != nil {
+			if err == errUntil {
+				return nil
+			}
+			return err
+		}
+		for t := range b.tokens {
+			row := b.x.row(t)
+			kern.Best().Add(row, b.delta.row(t))
+			copy(x[(first+t)*hidden:(first+t+1)*hidden], row)
+		}
+		return nil
+	})
+}
+
+// Finish computes what follows the last block: x is its residual stream. tap, if not nil,
+// gets the inputs of the output matrix, the rows behind the last norm. logits, if not nil,
+// is called with the logits behind every row, and must not keep them.
+func (l *Layers) Finish(ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error, logits func(row int, logits []float32) error) error {
+	m := l.m
+	if m.output == nil {
+		ld := newLoader(m.src)
+		ld.expand = true
+		norm, output := ld.vector(normName), ld.matrix(m.outputName())
+		if ld.err != nil {
+			return ld.err
+		}
+		if logits != nil {
+			mem, err := m.repack(ctx, ld.matrices, ld.tensors, nil)
+			if err != nil {
+				return err
+			}
+			m.output, l.outMem = output, mem
+		}
+		m.norm = norm
+	}
+	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
+		n := len(b.tokens)
+		if tap != nil {
+			width := l.Hidden()
+			b.normJob = normJob{b: b, w: m.norm}
+			b.input.kind = asF32
+			if err := m.pool.run(&b.normJob, n); err != nil {
+				return err
+			}
+			if err := tap(Inputs{m.outputName(), first, n, width, b.norm.stride, b.norm.data}); err != nil {
+				return err
+			}
+		}
+		if logits == nil {
+			return nil
+		}
+		r := Request{Logits: logits}
+		for t := range b.tokens {
+			b.tokens[t].want, b.tokens[t].req = first+t, &r
+		}
+		return b.output(0, n, false)
+	})
+}
+
+// batches cuts x in batches, which hold whole sequences where they fit, and calls f with each
+// batch and its first row. A longer sequence takes several batches, one after the other.
+func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func(b *batch, first int) error) error {
+	hidden, total := l.Hidden(), 0
+	for i, n := range lengths {
+		if n < 1 || n > l.m.cfg.Context {
+			return fmt.Errorf("sequence %d has %d tokens, expected 1 to %d", i, n, l.m.cfg.Context)
+		}
+		total += n
+	}
+	if len(x) != total*hidden {
+		return fmt.Errorf("a residual stream of %d values, expected %d for %d tokens", len(x), total*hidden, total)
+	}
+	b, err := l.m.batch()
+	if err != nil {
+		return err
+	}
+	b.reset()
+	first := 0 // row of the batch's first token
+	flush := func() error {
+		n := len(b.tokens)
+		if n == 0 {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for t := range n {
+			copy(b.x.row(t), x[(first+t)*hidden:(first+t+1)*hidden])
+		}
+		if err := f(b, first); err != nil {
+			return err
+		}
+		b.reset()
+		first += n
+		return nil
+	}
+	for _, length := range lengths {
+		if len(b.tokens)+length > l.m.opt.Batch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		seq, err := l.sequence(len(b.runs), length)
+		if err != nil {
+			return err
+		}
+		for pos := 0; pos < length; {
+			n := min(length-pos, l.m.opt.Batch)
+			b.runs = append(b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.isLong(length)})
+			for range n {
+				b.tokens = append(b.tokens, token{want: -1})
+			}
+			if pos += n; pos < length {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
+}
+
+// sequence returns the i-th sequence of a batch, with room for n tokens.
+func (l *Layers) sequence(i, n int) (*Sequence, error) {
+	if i == len(l.seqs) {
+		l.seqs = append(l.seqs, newSequence(l.m, l.m.cfg.Context))
+	}
+	return l.seqs[i], l.seqs[i].reserve(n)
+}
+
+// Angles sets cos and sin, RotaryDims/2 values each, by which position pos of a sequence
+// of length tokens turns.
+func (l *Layers) Angles(cos, sin []float32, pos, length int) {
+	l.m.rope.at(cos, sin, pos, l.m.rope.isLong(length))
+}
+
+// AttentionScale returns the factor of the scores before the softmax.
+func (l *Layers) AttentionScale() float32 { return float32(1 / math.Sqrt(float64(l.m.cfg.HeadDim))) }
