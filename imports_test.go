@@ -18,6 +18,7 @@ var level = map[string]int{
 	"cmd":                 70,
 	"internal/convert":    60,
 	"internal/lint":       60,
+	"calib":               57,
 	"runtime":             55,
 	"runtime/tokenizer":   50,
 	"internal/source":     50,
