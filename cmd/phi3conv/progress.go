@@ -20,12 +20,11 @@ func newProgress(w io.Writer, what string, total int64) progress {
 	return progress{bar.Start()}
 }
 
-// newCounter shows how many of total are done, when w is a terminal.
+// newCounter shows a number of things done, their rate and the time left, when w is a terminal.
 func newCounter(w io.Writer, what string, total int64) progress {
 	p := newProgress(w, what, total)
 	if p.bar != nil {
 		p.bar.Set(pb.Bytes, false)
-		p.bar.SetTemplateString(what + ` {{percent .}} {{bar . "[" "=" ">" " " "]"}} {{counters .}} {{rtime . "%s left" "" ""}}`)
 	}
 	return p
 }

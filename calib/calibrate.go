@@ -1,0 +1,422 @@
+package calib
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"os"
+	"time"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// Options say how [Calibrate] gathers statistics.
+type Options struct {
+	Hessian bool // gather Σ x·xᵀ of each linear layer too
+	// Memory bounds the residual stream in memory, in bytes. A larger one goes
+	// through the work file. It does not change the result.
+	Memory int64
+	// Work is a file of intermediate results, from which a run that was interrupted is
+	// continued. It is removed at the end.
+	Work string
+	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
+	Resumed func(blocks int)
+	// Progress, if not nil, is called with the number of tokens, times blocks, done and in all.
+	Progress func(done, total int64)
+}
+
+const (
+	// BatchTokens is the number of tokens that go through a block together. The order of
+	// sums depends on it, so it is the same for every run.
+	BatchTokens = 512
+	// groupTokens is about how many tokens of the residual stream are in memory at a time
+	// when it is in a file. In memory it is cut at the same places.
+	groupTokens = 8 * BatchTokens
+	// saveInterval is how much work an interruption may cost while the stream is in memory.
+	saveInterval = 30 * time.Second
+)
+
+// OutputEntry is the name of the statistics of the output matrix, even where that is the embedding.
+const OutputEntry = "output.weight"
+
+// Calibrate runs a model block by block over sequences of tokens and gathers the statistics of
+// each linear layer's inputs. s says which sequences (its Origin) and gets the entries; the
+// file is written to path, in the form that [IsDat] tells. l must have been opened with batches of [BatchTokens].
+func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, opt Options) error {
+	if l.Batch() != min(BatchTokens, l.Config().Context) {
+		return fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
+	}
+	r, err := newRun(l, s.Origin, opt)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.work.Close() }()
+	for ; r.done < len(r.steps); r.done++ {
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+	}
+	places := map[string]*place{}
+	for _, step := range r.steps {
+		for i := range step {
+			p := &step[i]
+			places[p.name] = p
+			e := Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols), HasHessian: opt.Hessian}
+			if err := r.read(e.Counts, p.at); err != nil {
+				return err
+			}
+			if err := r.read(e.Sums, p.at+4); err != nil {
+				return err
+			}
+			s.Entries = append(s.Entries, e)
+			s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
+		}
+	}
+	if err := s.check(); err != nil {
+		return formats.WithPath(err, path)
+	}
+	if IsDat(path) {
+		err = s.WriteDat(path)
+	} else {
+		err = s.Write(path, func(e *Entry) ([]float32, error) {
+			p := places[e.Name]
+			lower := make([]float32, triangle(p.cols))
+			return lower, r.read(lower, p.at+4+4*int64(p.cols))
+		})
+	}
+	if err != nil {
+		return err
+	}
+	_ = r.work.Close()
+	return os.Remove(opt.Work)
+}
+
+// Need returns how much memory [Calibrate] takes beside the residual stream and the program itself.
+func Need(l *runtime.Layers, hessian bool) int64 {
+	c := l.Config()
+	block, moments := int64(0), int64(0)
+	for _, name := range l.Linear(0) {
+		rows, cols, err := l.Shape(name)
+		if err != nil {
+			continue // every model has these
+		}
+		block += 4 * int64(rows) * int64(cols)
+		if hessian {
+			moments = moments + 8*triangle(cols) + 8*momentRows*int64(cols)
+		}
+	}
+	if hessian { // one triangle is written at a time
+		moments += 8 * triangle(c.Intermediate)
+	}
+	row := 4*c.Hidden + 2*(c.Heads+c.KVHeads)*c.HeadDim + 3*c.Intermediate
+	return block + moments + 4*BatchTokens*int64(row) + 4*groupTokens*int64(c.Hidden)
+}
+
+// triangle returns the number of elements of the lower triangle of an n×n matrix.
+func triangle(n int) int64 { return int64(n) * int64(n+1) / 2 }
+
+// run is a run of Calibrate. A step is a block, and after the last one the output matrix.
+//
+// The work file:
+//
+//	workMagic
+//	2 records: key of the run, number of steps done, CRC-32 (the latest counts)
+//	for each linear layer: count, sums, lower triangle if gathered
+//	2 residual streams: that after an even number of steps, that after an odd one
+type run struct {
+	l    *runtime.Layers
+	opt  Options
+	key  [sha256.Size]byte // of what the result depends on
+	work *os.File
+
+	steps   [][]place
+	lengths []int
+	tokens  int
+	stream  [2]int64  // places of the residual streams
+	memory  []float32 // the residual stream; nil if it is in the file
+	buf     []float32
+	done    int // steps
+	saved   time.Time
+}
+
+// place is where the statistics of a linear layer are.
+type place struct {
+	name string
+	cols int
+	at   int64 // in the work file
+}
+
+const (
+	workMagic  = "phi3conv calibration 1\n"
+	recordAt   = 512 // and a sector further: sectors are written whole
+	recordStep = 512
+	recordLen  = sha256.Size + 8
+	dataAt     = 4096
+)
+
+func newRun(l *runtime.Layers, o *Origin, opt Options) (*run, error) {
+	id, err := json.Marshal(struct {
+		*Origin
+		Hessian bool
+	}{o, opt.Hessian})
+	if err != nil {
+		return nil, err
+	}
+	r := &run{l: l, opt: opt, key: sha256.Sum256(id), tokens: len(o.Tokens), saved: time.Now()}
+	for _, n := range o.Lengths {
+		r.lengths = append(r.lengths, int(n))
+	}
+	at := int64(dataAt)
+	for i := range l.Count() + 1 {
+		names := []string{l.Output()}
+		if i < l.Count() {
+			names = l.Linear(i)
+		}
+		var step []place
+		for _, name := range names {
+			_, cols, err := l.Shape(name)
+			if err != nil {
+				return nil, err
+			}
+			if i == l.Count() {
+				name = OutputEntry
+			}
+			step = append(step, place{name, cols, at})
+			at += 4 + 4*int64(cols)
+			if opt.Hessian {
+				at += 4 * triangle(cols)
+			}
+		}
+		r.steps = append(r.steps, step)
+	}
+	size := 4 * int64(r.tokens) * int64(l.Hidden())
+	r.stream = [2]int64{at, at + size}
+	if size <= opt.Memory {
+		r.memory = make([]float32, r.tokens*l.Hidden())
+	}
+	if r.work, err = os.OpenFile(opt.Work, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+		return nil, err
+	}
+	if err := r.start(o.Tokens); err != nil {
+		_ = r.work.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// start reads what an earlier run has left, or begins with the embeddings.
+func (r *run) start(tokens []int32) error {
+	info, err := r.work.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() > 0 {
+		magic := make([]byte, len(workMagic))
+		if _, err := r.work.ReadAt(magic, 0); err != nil || string(magic) != workMagic {
+			return &formats.Error{Path: r.opt.Work, Off: 0, What: "not a work file of calibrate: rename it, or choose another output"}
+		}
+	}
+	record := make([]byte, recordLen)
+	for i := range int64(2) {
+		if _, err := r.work.ReadAt(record, recordAt+i*recordStep); err != nil || !bytes.HasPrefix(record, r.key[:]) {
+			continue
+		}
+		n := int(binary.LittleEndian.Uint32(record[sha256.Size:]))
+		if binary.LittleEndian.Uint32(record[sha256.Size+4:]) == crc32.ChecksumIEEE(record[:sha256.Size+4]) && n <= len(r.steps) {
+			r.done = max(r.done, n)
+		}
+	}
+	if r.done > 0 {
+		if r.opt.Resumed != nil {
+			r.opt.Resumed(min(r.done, r.l.Count()))
+		}
+		if r.memory != nil {
+			return r.read(r.memory, r.stream[r.done%2])
+		}
+		return nil
+	}
+	if err := r.work.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := r.work.WriteAt([]byte(workMagic), 0); err != nil {
+		return err
+	}
+	return r.groups(func(first, count int, _ []int) error {
+		x := r.rows(count)
+		if r.memory != nil {
+			x = r.memory[first*r.l.Hidden():][:len(x)]
+		}
+		if err := r.l.Embed(x, tokens[first:first+count]); err != nil {
+			return err
+		}
+		return r.put(x, first, 0)
+	})
+}
+
+// groups calls f for each group of sequences, with its first token and their number.
+func (r *run) groups(f func(first, count int, lengths []int) error) error {
+	first, count, from := 0, 0, 0
+	for i, n := range r.lengths {
+		if count > 0 && count+n > groupTokens {
+			if err := f(first, count, r.lengths[from:i]); err != nil {
+				return err
+			}
+			first, count, from = first+count, 0, i
+		}
+		count += n
+	}
+	return f(first, count, r.lengths[from:])
+}
+
+// rows returns a buffer for a number of tokens.
+func (r *run) rows(tokens int) []float32 {
+	if n := tokens * r.l.Hidden(); cap(r.buf) < n {
+		r.buf = make([]float32, n)
+	}
+	return r.buf[:tokens*r.l.Hidden()]
+}
+
+// get returns the residual stream of tokens.
+func (r *run) get(first, count int) ([]float32, error) {
+	if r.memory != nil {
+		return r.memory[first*r.l.Hidden():][:count*r.l.Hidden()], nil
+	}
+	x := r.rows(count)
+	return x, r.read(x, r.stream[r.done%2]+4*int64(first)*int64(r.l.Hidden()))
+}
+
+// put stores a group's residual stream as it is after a number of steps.
+func (r *run) put(x []float32, first, steps int) error {
+	if r.memory != nil {
+		return nil // x is a part of it
+	}
+	return r.write(x, r.stream[steps%2]+4*int64(first)*int64(r.l.Hidden()))
+}
+
+// step gathers the statistics of the next block, or of the output matrix.
+func (r *run) step(ctx context.Context) error {
+	last := r.done == r.l.Count()
+	if !last {
+		if err := r.l.Load(ctx, r.done); err != nil {
+			return err
+		}
+	}
+	places := r.steps[r.done]
+	moments := map[string]*Moments{}
+	for _, p := range places {
+		moments[p.name] = NewMoments(p.cols, r.opt.Hessian)
+	}
+	threads := r.l.Threads()
+	err := r.groups(func(first, count int, lengths []int) error {
+		x, err := r.get(first, count)
+		if err != nil {
+			return err
+		}
+		if last {
+			err = r.l.Finish(ctx, x, lengths, func(in runtime.Inputs) error {
+				moments[OutputEntry].Add(in, nil, threads)
+				return nil
+			}, nil)
+		} else {
+			err = r.l.Forward(ctx, x, lengths, runtime.Pass{Tap: func(in runtime.Inputs) error {
+				moments[in.Tensor].Add(in, nil, threads)
+				return nil
+			}})
+		}
+		if err != nil {
+			return err
+		}
+		if r.opt.Progress != nil {
+			r.opt.Progress(int64(r.done)*int64(r.tokens)+int64(first+count), int64(len(r.steps))*int64(r.tokens))
+		}
+		if last {
+			return nil
+		}
+		return r.put(x, first, r.done+1)
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range places {
+		m := moments[p.name]
+		sums := m.Sums()
+		for c, v := range sums {
+			if !finite(v) {
+				return &formats.Error{Path: r.l.Source().Path, Off: -1, What: fmt.Sprintf(
+					"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)}
+			}
+		}
+		if err := r.write([]float32{float32(m.Count)}, p.at); err != nil {
+			return err
+		}
+		if err := r.write(sums, p.at+4); err != nil {
+			return err
+		}
+		if r.opt.Hessian {
+			if err := r.write(m.Lower(), p.at+4+4*int64(p.cols)); err != nil {
+				return err
+			}
+		}
+	}
+	if last || r.memory != nil && time.Since(r.saved) < saveInterval {
+		return nil
+	}
+	return r.save(r.done + 1)
+}
+
+// save makes the work file one to continue from.
+func (r *run) save(steps int) error {
+	if r.memory != nil {
+		if err := r.write(r.memory, r.stream[steps%2]); err != nil {
+			return err
+		}
+	}
+	if err := r.work.Sync(); err != nil { // before the record that says it is there
+		return err
+	}
+	record := binary.LittleEndian.AppendUint32(r.key[:len(r.key):len(r.key)], uint32(steps))
+	record = binary.LittleEndian.AppendUint32(record, crc32.ChecksumIEEE(record))
+	_, err := r.work.WriteAt(record, recordAt+int64(steps%2)*recordStep)
+	r.saved = time.Now()
+	return err
+}
+
+// ioBytes is how much is converted and read or written at a time.
+const ioBytes = 1 << 20
+
+func (r *run) read(dst []float32, at int64) error {
+	raw := make([]byte, min(ioBytes, 4*len(dst)))
+	for len(dst) > 0 {
+		n := min(len(raw)/4, len(dst))
+		if _, err := r.work.ReadAt(raw[:4*n], at); err != nil {
+			return err
+		}
+		for i := range dst[:n] {
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+		}
+		dst, at = dst[n:], at+int64(4*n)
+	}
+	return nil
+}
+
+func (r *run) write(src []float32, at int64) error {
+	raw := make([]byte, 0, min(ioBytes, 4*len(src)))
+	for len(src) > 0 {
+		n := min(cap(raw)/4, len(src))
+		raw = raw[:0]
+		for _, v := range src[:n] {
+			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+		}
+		if _, err := r.work.WriteAt(raw, at); err != nil {
+			return err
+		}
+		src, at = src[n:], at+int64(4*n)
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+)
+
+// SHA256 hashes the weights: every tensor's name, type, shape and bytes, in the order of Tensors.
+// The result, in hexadecimal, does not depend on how they are spread over files.
+func (m *Model) SHA256(ctx context.Context) (string, error) {
+	h := sha256.New()
+	var buf []byte
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
+		_, _ = fmt.Fprintf(h, "%s %s %v\n", t.GGUF, t.TypeName(), t.Shape)
+		step := max(1, (1<<20)/t.RowBytes())
+		for row, rows := 0, t.Rows(); row < rows; row += step {
+			if err := ctx.Err(); err != nil {
+				return "", err
+			}
+			n := min(step, rows-row) * t.RowBytes()
+			if cap(buf) < n {
+				buf = make([]byte, n)
+			}
+			if err := t.ReadRows(buf[:n], row); err != nil {
+				return "", err
+			}
+			_, _ = h.Write(buf[:n])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
