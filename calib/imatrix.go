@@ -421,9 +421,11 @@ func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error)) er
 	for i := range s.Entries {
 		e := &s.Entries[i]
 		n, cols := uint64(len(e.Counts)), uint64(len(e.Sums)/len(e.Counts))
-		infos = append(infos,
-			gguf.TensorInfo{Name: e.Name + suffixSums, Dims: []uint64{cols, n}},
-			gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: []uint64{1, n}})
+		sums, counts := []uint64{cols}, []uint64{1}
+		if n > 1 {
+			sums, counts = append(sums, n), append(counts, n)
+		}
+		infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums}, gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
 		if e.HasHessian {
 			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixHessian, Dims: []uint64{cols * (cols + 1) / 2}})
 		}

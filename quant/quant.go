@@ -203,7 +203,7 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",
 			s.name, len(src), cols, len(imp), len(dst)))
 	}
-	imp = relative(imp)
+	imp = Relative(imp)
 	rowBytes := cols / s.elems * s.bytes
 	sc := getScratch()
 	defer scratchPool.Put(sc)
@@ -213,11 +213,12 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 	}
 }
 
-// relative scales importance by a power of two, which changes no ratio, so that
-// the largest is between 1 and 2: sums of products then neither overflow nor vanish.
-func relative(imp []float32) []float32 {
-	if imp == nil {
-		return nil
+// Relative scales importance by a power of two, which changes no ratio, so that the largest is
+// at least 1 and below 2: sums of products then neither overflow nor vanish. [Type.Quantize] does
+// it by itself, and takes what is scaled already as it is.
+func Relative(imp []float32) []float32 {
+	if imp == nil || kern.Best().Below(imp, 2) && !kern.Best().Below(imp, 1) {
+		return imp
 	}
 	largest := slices.Max(imp)
 	if !(largest > 0) {

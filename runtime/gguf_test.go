@@ -17,7 +17,6 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
-	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
@@ -25,23 +24,54 @@ import (
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
-// convertTo writes model as a GGUF file of one type and returns its path.
+// convertTo writes model as a GGUF file of one type, without a tokenizer, and returns its path.
 func convertTo(t testing.TB, model string, ft quant.FileType) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "model.gguf")
+	convertFile(t, model, ft, out, gguf.Options{})
+	return out
+}
+
+func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt gguf.Options) {
 	t.Helper()
 	m, err := source.Open(model)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = m.Close() }()
-	p, err := convert.NewPlan(m, convert.Options{Policy: quant.Policy{FileType: ft, Pure: true}, AllowRequantize: true})
+	md := new(gguf.Metadata)
+	md.Set("general.architecture", m.Config.Arch.Name)
+	for _, kv := range m.Config.Metadata() {
+		md.Set(kv.Key, kv.Value)
+	}
+	policy := quant.Policy{FileType: ft, Pure: true}
+	var infos []gguf.TensorInfo
+	for _, st := range m.Tensors {
+		typ := policy.Type(quant.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2})
+		dims := slices.Clone(st.Shape)
+		slices.Reverse(dims)
+		infos = append(infos, gguf.TensorInfo{Name: st.GGUF, Type: typ, Dims: dims})
+	}
+	w, err := gguf.Create(out, md, infos, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), "model.gguf")
-	if err := p.Run(context.Background(), out, convert.Limits{Threads: 2, Memory: 1 << 30}); err != nil {
+	defer w.Abort()
+	for i := range m.Tensors {
+		st, typ := &m.Tensors[i], infos[i].Type
+		row := typ.Size(int64(st.Cols()))
+		err := st.EachRows(func(first int, values []float32) error {
+			enc := make([]byte, typ.Size(int64(len(values))))
+			typ.Quantize(enc, values, st.Cols(), nil)
+			return w.WriteTensorAt(i, enc, int64(first)*row)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return out
 }
 
 // pmapOf copies a GGUF file as a .pmap file and returns its path.
@@ -372,19 +402,8 @@ func TestFiles(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 
-	src, err := source.Open(tiny)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = src.Close() }()
-	p, err := convert.NewPlan(src, convert.Options{Policy: quant.Policy{FileType: quant.MostlyQ4_K_S, Pure: true}, SplitMaxSize: 1 << 18})
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := t.TempDir()
-	if err := p.Run(t.Context(), filepath.Join(out, "split.gguf"), convert.Limits{Threads: 2, Memory: 1 << 30}); err != nil {
-		t.Fatal(err)
-	}
+	convertFile(t, tiny, quant.MostlyQ4_K_S, filepath.Join(out, "split.gguf"), gguf.Options{SplitMaxSize: 1 << 18})
 	parts, err := filepath.Glob(filepath.Join(out, "*.gguf"))
 	if err != nil || len(parts) < 3 {
 		t.Fatalf("%q, %v", parts, err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
@@ -58,6 +59,7 @@ var quantizeFlags = []cli.Flag{
 	&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
 	&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is in the source"},
 	&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, which adds error to error"},
+	&cli.StringFlag{Name: "imatrix", Usage: "importance matrix in `FILE`, by calibrate or llama-imatrix: weighs the error of each column by its activations"},
 	&cli.StringFlag{Name: "split-max-size", Usage: "start a new file beyond `SIZE` of tensor data, such as 2GB (default: one file)"},
 	&cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result"},
 }
@@ -95,6 +97,13 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 		return err
 	}
 	defer func() { _ = m.Close() }()
+	if path := c.String("imatrix"); path != "" {
+		if opt.Imatrix, err = calib.Open(path); err != nil {
+			return err
+		}
+		defer func() { _ = opt.Imatrix.Close() }()
+		opt.Policy.Imatrix = true
+	}
 	plan, err := convert.NewPlan(m, opt)
 	if err != nil {
 		return err

@@ -4,9 +4,11 @@ package convert
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
@@ -29,6 +31,8 @@ type Options struct {
 	Name string
 	// Sections go into a .pmap file beside the model.
 	Sections []pmap.Extra
+	// Imatrix is the importance of columns, nil for none.
+	Imatrix *calib.Stats
 }
 
 // Plan is everything about an output file but its tensor data.
@@ -46,8 +50,9 @@ type Tensor struct {
 	Type quant.Type // type that the output gets
 	Dims []uint64   // in GGUF's order
 
-	source *source.Tensor // nil for a tensor that the plan holds itself
-	values []float32      // its values then, stored as F32
+	source     *source.Tensor // nil for a tensor that the plan holds itself
+	values     []float32      // its values then, stored as F32
+	importance []float32      // of each column, or nil
 }
 
 // Elems returns the number of elements.
@@ -77,10 +82,48 @@ func NewPlan(m *source.Model, opt Options) (*Plan, error) {
 		}
 		p.Tensors = append(p.Tensors, *t)
 	}
+	if opt.Imatrix != nil {
+		if err := p.addImportance(opt.Imatrix); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	p.Metadata, err = p.metadata()
 	return p, err
 }
+
+// addImportance gives each tensor its own, as llama-quantize does; the embedding gets the output
+// matrix's where they are one.
+func (p *Plan) addImportance(s *calib.Stats) error {
+	used := 0
+	for i := range p.Tensors {
+		t := &p.Tensors[i]
+		e := s.Entry(t.Name)
+		if e == nil && t.Name == embedName && p.Source.Config.Tied {
+			e = s.Entry(calib.OutputEntry)
+		}
+		if e == nil {
+			continue
+		}
+		if cols := int(t.Dims[0]); len(e.Sums) != cols {
+			return &formats.Error{Path: s.Path, Off: -1, What: fmt.Sprintf("the statistics of %s are for %d columns, and the model has %d: they are another model's", t.Name, len(e.Sums), cols)}
+		}
+		t.importance = quant.Relative(e.Importance())
+		used++
+	}
+	for i := range s.Entries {
+		name := s.Entries[i].Name
+		if strings.HasPrefix(name, "blk.") && !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return t.Name == name }) {
+			return &formats.Error{Path: s.Path, Off: -1, What: fmt.Sprintf("it has statistics of %s, which the model does not have: they are another model's", name)}
+		}
+	}
+	if used == 0 {
+		return &formats.Error{Path: s.Path, Off: -1, What: "it has statistics of no tensor of the model"}
+	}
+	return nil
+}
+
+const embedName = "token_embd.weight"
 
 func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error) {
 	layer := 0
@@ -109,6 +152,18 @@ func (p *Plan) Notes() []string {
 	lower := strings.ToLower(name)
 	if model == vocab.SentencePiece && rstrip && !strings.Contains(lower, "phi-3") && !strings.Contains(lower, "phi3") {
 		notes = append(notes, fmt.Sprintf("llama.cpp drops white space after chat tokens, as this tokenizer demands, only if general.name contains \"Phi-3\"; it is %q, --model-name changes it", name))
+	}
+	if p.opt.Imatrix != nil {
+		without := 0
+		for i := range p.Tensors {
+			t := &p.Tensors[i]
+			if t.Type.IsQuantized() && t.importance == nil && t.Name != embedName {
+				without++
+			}
+		}
+		if without > 0 {
+			notes = append(notes, fmt.Sprintf("--imatrix has nothing for %d of the tensors that are quantized", without))
+		}
 	}
 	for _, o := range p.opt.Policy.Overrides {
 		if !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return o.Pattern.MatchString(t.Name) }) {
@@ -176,6 +231,16 @@ func (p *Plan) metadata() (*gguf.Metadata, error) {
 	}
 	md.Set("general.file_type", p.opt.Policy.FileType.GGUF())
 	md.Set("general.quantization_version", uint32(2)) // of ggml's block layouts
+	if s := p.opt.Imatrix; s != nil { // llama-quantize's keys
+		md.Set("quantize.imatrix.file", filepath.Base(s.Path))
+		if len(s.Datasets) > 0 {
+			md.Set("quantize.imatrix.dataset", s.Datasets[0])
+		}
+		md.Set("quantize.imatrix.entries_count", uint32(len(s.Entries)))
+		if s.ChunkCount > 0 {
+			md.Set("quantize.imatrix.chunks_count", uint32(s.ChunkCount))
+		}
+	}
 	return md, nil
 }
 
