@@ -83,17 +83,14 @@ func (s *Summary) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }
 
-// overlapLimit is the share of common pieces from which a text counts as seen.
+// overlapLimit is the overlap from which a text counts as seen.
 const overlapLimit = 0.01
 
-// Against compares the calibration text with another one's tokens and adds a warning if that
-// has been seen. It returns the share of its pieces that the calibration text has too.
-func (s *Summary) Against(o *Origin, name string, text []int32) float64 {
-	share := Overlap(o.Tokens, o.Lengths, text)
-	if share > overlapLimit {
-		s.warn("%.1f %% of %s is in the calibration text: it cannot judge what is calibrated with it", 100*share, name)
+// Against adds a warning if the calibration text and another one, of the tokens text, overlap.
+func (s *Summary) Against(o *Origin, name string, text []int32) {
+	if share := Overlap(o.Tokens, o.Lengths, text); share > overlapLimit {
+		s.warn("%.1f %% of the calibration text or of %s, whichever is shorter, is in the other: %s cannot judge what is calibrated with it", 100*share, name, name)
 	}
-	return share
 }
 
 func (e *Entry) summarize() EntrySummary {

@@ -161,27 +161,32 @@ func (c *Corpus) Flat() (tokens, lengths []int32) {
 // texts share them by copying only.
 const overlapLen = 13
 
-// Overlap returns which share of a text's pieces of 13 tokens occurs in the sequences of
-// the given lengths as well, 0 to 1: a text that a model is judged by should not be calibrated with.
+// Overlap returns how much the sequences of the given lengths and a text have in common, 0 to 1: of the
+// different pieces of 13 tokens in the one that has fewer, those that occur in the other too.
+// What a model is judged by should not be what it was calibrated with.
 func Overlap(tokens, lengths, text []int32) float64 {
 	type piece [overlapLen]int32
-	if len(text) < overlapLen {
-		return 0
-	}
-	seen := map[piece]bool{}
-	for _, n := range lengths {
-		for i := 0; i+overlapLen <= int(n); i++ {
-			seen[piece(tokens[i:])] = true
+	a, b := map[piece]bool{}, map[piece]bool{}
+	add := func(set map[piece]bool, tokens []int32) {
+		for i := 0; i+overlapLen <= len(tokens); i++ {
+			set[piece(tokens[i:])] = true
 		}
+	}
+	for _, n := range lengths {
+		add(a, tokens[:n])
 		tokens = tokens[n:]
 	}
-	found := 0
-	for i := 0; i+overlapLen <= len(text); i++ {
-		if seen[piece(text[i:])] {
-			found++
+	add(b, text)
+	if len(a) == 0 || len(b) == 0 {
+		return 0
+	}
+	common := 0
+	for p := range a {
+		if b[p] {
+			common++
 		}
 	}
-	return float64(found) / float64(len(text)-overlapLen+1)
+	return float64(common) / float64(min(len(a), len(b)))
 }
 
 // TokenizerHash returns the SHA-256 of the texts of all tokens, in hexadecimal.

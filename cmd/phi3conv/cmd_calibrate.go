@@ -230,13 +230,21 @@ func showStats(c *cli.Context, path string) error {
 	}
 	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %", "always 0", "Hessian")
 	for _, e := range sum.Entries {
-		t.row(e.Name, e.Tokens, e.Columns, decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
+		tokens := "unknown"
+		if sum.ChunkSize > 0 {
+			tokens = fmt.Sprint(e.Tokens)
+		}
+		t.row(e.Name, decimal(tokens), e.Columns, decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
 			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, map[bool]string{true: "yes", false: "no"}[e.Hessian])
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(c.App.Writer, "%d linear layers, %d tokens, %d chunks of %d, from: %s\n", len(sum.Entries), sum.Tokens, sum.Chunks, sum.ChunkSize, strings.Join(sum.Datasets, ", ")); err != nil {
+	chunks := plural(sum.Chunks, "chunk")
+	if sum.ChunkSize > 0 {
+		chunks = fmt.Sprintf("%d tokens, %s of %d", sum.Tokens, chunks, sum.ChunkSize)
+	}
+	if _, err := fmt.Fprintf(c.App.Writer, "%d linear layers, %s, from: %s\n", len(sum.Entries), chunks, strings.Join(sum.Datasets, ", ")); err != nil {
 		return err
 	}
 	if sum.Sequences > 0 {

@@ -231,7 +231,7 @@ func (p *Plan) metadata() (*gguf.Metadata, error) {
 	}
 	md.Set("general.file_type", p.opt.Policy.FileType.GGUF())
 	md.Set("general.quantization_version", uint32(2)) // of ggml's block layouts
-	if s := p.opt.Imatrix; s != nil { // llama-quantize's keys
+	if s := p.opt.Imatrix; s != nil {                 // llama-quantize's keys
 		md.Set("quantize.imatrix.file", filepath.Base(s.Path))
 		if len(s.Datasets) > 0 {
 			md.Set("quantize.imatrix.dataset", s.Datasets[0])
