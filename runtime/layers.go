@@ -53,8 +53,7 @@ type Pass struct {
 	Until string
 }
 
-// OpenLayers opens a model; no weights are read yet. Of the options, Threads, Batch and
-// Progress count.
+// OpenLayers opens a model; no weights are read yet. Of the options, Threads and Batch count.
 func OpenLayers(path string, opt Options) (*Layers, error) {
 	src, err := source.Open(path)
 	if err != nil {
