@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -82,8 +83,29 @@ func pmapOf(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
+	infos := make([]pmap.TensorInfo, len(f.Tensors))
+	for i, tensor := range f.Tensors {
+		infos[i].TensorInfo = tensor.TensorInfo
+		if len(tensor.Dims) > 1 && tensor.Name != embedName { // as convert does
+			infos[i].Layout = pmap.Panels
+		}
+	}
 	out := filepath.Join(t.TempDir(), "model.pmap")
-	if err := convert.Repack(context.Background(), f, out, convert.Limits{Threads: 2}); err != nil {
+	w, err := pmap.Create(out, f.Metadata, infos)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for i, tensor := range f.Tensors {
+		data := make([]byte, tensor.Size())
+		if _, err = tensor.ReadAt(data, 0); err == nil {
+			err = w.WriteRows(i, 0, data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(2); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -43,6 +43,7 @@ func TestLayersSameBits(t *testing.T) {
 		}
 	}
 	models = append(models, convertTo(t, models[0], quant.MostlyQ4_0))
+	models = append(models, pmapOf(t, models[len(models)-1]))
 	for _, path := range models {
 		var tapped map[string][]float32
 		m := open(t, path, Options{Float32: true, Cache: CacheF32, Threads: 1, Tap: func(name string, x []float32) {
