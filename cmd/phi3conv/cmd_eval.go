@@ -268,7 +268,7 @@ func evaluate(c *cli.Context, path string, opt runtime.Options, t *eval.Task) ([
 		return nil, err
 	}
 	defer p.close()
-	bar := newProgress(c.App.ErrWriter, filepath.Base(path), int64(len(t.Questions)))
+	bar := newCounter(c.App.ErrWriter, filepath.Base(path), int64(len(t.Questions)))
 	defer bar.done()
 	return t.Run(c.Context, prefixPredictor{p}, func(done int) { bar.set(int64(done)) })
 }
