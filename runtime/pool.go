@@ -28,6 +28,7 @@ type worker struct {
 	tile   [2][512]float32
 	out    []float32 // a panel's results for every token of a batch
 	attn   attnScratch
+	whole  wholeScratch
 	err    error
 }
 
