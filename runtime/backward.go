@@ -6,7 +6,9 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -18,8 +20,8 @@ type OutputGroup struct {
 }
 
 // OutputGroups lists the output rows of all linear layers, in the order of evaluation.
-func (m *Model) OutputGroups() []OutputGroup {
-	c := m.cfg
+func (l *Layers) OutputGroups() []OutputGroup {
+	c := l.m.cfg
 	kv := c.KVHeads * c.HeadDim
 	q := c.Heads * c.HeadDim
 	var all []OutputGroup
@@ -32,7 +34,7 @@ func (m *Model) OutputGroups() []OutputGroup {
 			OutputGroup{up, "gate", 0, c.Intermediate}, OutputGroup{up, "up", c.Intermediate, c.Intermediate},
 			OutputGroup{blk + "ffn_down.weight", "", 0, c.Hidden})
 	}
-	return append(all, OutputGroup{m.output.name, "", 0, c.VocabSize})
+	return append(all, OutputGroup{l.Output(), "", 0, c.VocabSize})
 }
 
 // Places of the groups of a layer in OutputGroups.
@@ -51,70 +53,60 @@ type Label func(sequence, pos int, p []float32) int32
 
 // GradientNorms runs the model forward over sequences and backward from the loss Σ -log p[label],
 // a sum over all their positions. It returns how steep that loss is at the outputs of
-// the linear layers: for each of [Model.OutputGroups], for each token of all sequences in
+// the linear layers: for each of [Layers.OutputGroups], for each token of all sequences in
 // order, the squared norm of the gradient with respect to the group's outputs, RoPE not yet
 // applied. Nothing is computed for weights: the pass goes through activations only.
 //
-// Everything is computed in float32, for which the model must have been opened, and the bits depend
-// on a sequence's tokens and labels alone. Between the passes each block's input is kept, and what is
-// inside of a block is computed again; [Model.GradientBytes] says how much memory that takes.
-// Blocks are used twice, however many sequences there are. progress is called with the
-// share that is done.
-func (m *Model) GradientNorms(ctx context.Context, sequences [][]int32, label Label, progress func(done float64)) ([][]float32, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case m.closed:
-		return nil, fmt.Errorf("%s: the model is closed", m.path)
-	case !m.opt.Float32:
-		return nil, fmt.Errorf("%s: gradients need a model that was opened for float32", m.path)
-	}
+// Everything is computed in float32, and the bits depend on a sequence's tokens and labels
+// alone. Each block is loaded twice, however many sequences there are: the stream before it is kept, and
+// on the way back what is inside of it is computed again. [Layers.GradientBytes] says how much memory
+// that takes. progress, if not nil, is called with the share that is done.
+func (l *Layers) GradientNorms(ctx context.Context, sequences [][]int32, label Label, progress func(done float64)) ([][]float32, error) {
 	for i, s := range sequences {
-		if len(s) > m.cfg.Context {
-			return nil, fmt.Errorf("sequence %d: %w", i, &ContextError{Tokens: len(s), Context: m.cfg.Context})
-		}
-		for j, id := range s {
-			if id < 0 || int(id) >= m.cfg.VocabSize {
-				return nil, fmt.Errorf("sequence %d: token %d has id %d, expected 0 to %d", i, j, id, m.cfg.VocabSize-1)
-			}
+		if n := len(s); n < 1 || n > l.m.cfg.Context {
+			return nil, fmt.Errorf("sequence %d has %d tokens, expected 1 to %d", i, n, l.m.cfg.Context)
 		}
 	}
-	g, err := newGradients(m, sequences)
+	g, err := newGradients(l, sequences)
 	if err != nil {
 		return nil, err
 	}
-	g.label = label
-	if err := g.run(ctx, progress); err != nil {
+	g.label, g.progress = label, progress
+	defer g.close()
+	if err := g.run(ctx); err != nil {
 		return nil, err
 	}
 	return g.norms, nil
 }
 
 // GradientBytes returns the memory that GradientNorms takes for that many tokens in
-// sequences of at most longest, beside the weights.
-func (m *Model) GradientBytes(tokens, longest int) int64 {
-	c := m.cfg
-	hidden := int64(padded(c.Hidden))
-	kept := int64(tokens) * 4 * (hidden*int64(c.Layers+2) + int64(len(m.OutputGroups())))
+// sequences of at most longest, the loaded weights included.
+func (l *Layers) GradientBytes(tokens, longest int) int64 {
+	m, c := l.m, l.m.cfg
+	kept := int64(tokens) * 4 * (int64(padded(c.Hidden)+rowGap)*int64(c.Layers+2) + int64(len(l.OutputGroups())))
+	together := min(tokens, max(m.opt.Batch, longest))
 	inner := int64(0)
-	for _, cols := range innerWidths(m) {
-		inner += 4 * int64(padded(cols)+rowGap)
+	for _, cols := range innerWidths(c) {
+		inner += 4 * int64(together) * int64(padded(cols)+rowGap)
 	}
-	vocab := int64(padded(c.VocabSize))
-	inner *= int64(min(tokens, max(m.opt.Batch, longest)))
-	logits := 4 * vocab * int64(headRows(m, tokens))
-	turned := int64(0)
-	for _, rows := range []int{c.VocabSize, 2 * c.Intermediate, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Hidden} {
-		turned = max(turned, 4*int64(padded(rows))*int64(turnedCols(rows)))
+	logits := 4 * int64(padded(c.VocabSize)+rowGap) * int64(headRows(c, together))
+	turned, block, output := int64(0), int64(0), int64(0)
+	for _, name := range append(l.Linear(0), l.Output()) {
+		rows, cols, err := l.Shape(name)
+		if err != nil {
+			continue // every model has these
+		}
+		turned = max(turned, 4*int64(padded(rows))*int64(padded(min(cols, turnedCols(rows)))))
+		block, output = block+output, 4*int64(padded(rows))*int64(cols)
 	}
-	// Scores of a block of queries, and a head's keys and values in three layouts, for each thread.
-	n := int64(padded(longest))
-	scratch := int64(m.opt.Threads) * 4 * n * (4*maxQueries + 5*int64(padded(c.HeadDim)))
-	return kept + inner + logits + turned + scratch
+	// Scores of a block of queries, and a head's keys and values in five layouts, for each thread.
+	scratch := int64(m.opt.Threads) * 4 * int64(padded(longest)) * int64(4*maxQueries+5*padded(c.HeadDim))
+	return kept + inner + logits + turned + max(block, output) + scratch
 }
 
 // gradients is the state of a pass forward and backward.
 type gradients struct {
+	l         *Layers
 	m         *Model
 	b         *batch // what is inside of a block, for the tokens of a part; b.x is the stream behind attention
 	sequences [][]int32
@@ -126,6 +118,9 @@ type gradients struct {
 	sinBack   []float32   // -b.sin
 	ones      []float32
 	turned    []float32 // columns of a matrix as rows
+	norm      []float32 // the last one's weights
+	output    *matrix
+	outputMem []byte
 
 	done, total int // of tokens × blocks; backward counts twice
 	progress    func(float64)
@@ -152,31 +147,28 @@ func newRows(tokens, cols int) rows {
 }
 
 // innerWidths lists the columns of a batch's x, norm, delta, qkv, attn, up and act.
-func innerWidths(m *Model) [7]int {
-	c := m.cfg
+func innerWidths(c *arch.Config) [7]int {
 	return [...]int{c.Hidden, c.Hidden, c.Hidden, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Heads * c.HeadDim, 2 * c.Intermediate, c.Intermediate}
 }
 
 // headRows is the number of tokens whose logits are computed together.
-func headRows(m *Model, tokens int) int {
+func headRows(c *arch.Config, tokens int) int {
 	const logitBytes = 128 << 20
-	return min(tokens, max(logitRows, logitBytes/(4*padded(m.cfg.VocabSize))))
+	return min(tokens, max(logitRows, logitBytes/(4*padded(c.VocabSize))))
 }
 
-// turnedCols is the number of columns of a matrix that are transposed at a time: whole blocks
-// of quantized types, about 32 MiB.
+// turnedCols is the number of columns of a matrix that are transposed at a time: about 32 MiB as
+// float32.
 func turnedCols(rows int) int {
 	const bytes = 32 << 20
 	return max(256, bytes/(4*padded(rows))&^255)
 }
 
-func newGradients(m *Model, sequences [][]int32) (*gradients, error) {
-	g := &gradients{m: m, sequences: sequences}
+func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
+	m, c := l.m, l.m.cfg
+	g := &gradients{l: l, m: m, sequences: sequences}
 	tokens, longest, most := 0, 0, 0
 	for i, s := range sequences {
-		if len(s) == 0 {
-			continue
-		}
 		longest = max(longest, len(s))
 		k := len(g.parts) - 1
 		if k < 0 || g.parts[k].count+len(s) > m.opt.Batch {
@@ -189,23 +181,21 @@ func newGradients(m *Model, sequences [][]int32) (*gradients, error) {
 		tokens += len(s)
 		most = max(most, p.count)
 	}
-	if need, free := m.GradientBytes(tokens, longest), availableMemory(); uint64(need) > free {
+	if need, free := l.GradientBytes(tokens, longest), availableMemory(); uint64(need) > free {
 		return nil, fmt.Errorf("%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path, tokens, need, free)
 	}
-	c := m.cfg
-	b := &batch{model: m, logits: newRows(headRows(m, most), c.VocabSize)}
+	b := &batch{model: m, logits: newRows(headRows(c, most), c.VocabSize)}
 	for i, r := range []*rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
-		*r = newRows(most, innerWidths(m)[i])
+		*r = newRows(most, innerWidths(c)[i])
 	}
 	pairs := c.RotaryDims / 2
 	b.cos, b.sin, g.sinBack = make([]float32, most*pairs), make([]float32, most*pairs), make([]float32, most*pairs)
-	b.byteRow = make([]byte, m.embed.RowBytes())
 	g.b = b
 	for range c.Layers + 1 {
 		g.stream = append(g.stream, newRows(tokens, c.Hidden))
 	}
 	g.grad = newRows(tokens, c.Hidden)
-	for range m.OutputGroups() {
+	for range l.OutputGroups() {
 		g.norms = append(g.norms, make([]float32, tokens))
 	}
 	g.ones = make([]float32, padded(c.Intermediate))
@@ -216,78 +206,99 @@ func newGradients(m *Model, sequences [][]int32) (*gradients, error) {
 	return g, nil
 }
 
-func (g *gradients) run(ctx context.Context, progress func(float64)) error {
-	m := g.m
-	each := func(work int, f func(p *part) error) error {
-		for i := range g.parts {
-			p := &g.parts[i]
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			g.b.runs = p.runs
-			g.angles(p)
-			if err := f(p); err != nil {
-				return err
-			}
-			if g.done += work * p.count; progress != nil {
-				progress(float64(g.done) / float64(g.total))
-			}
-		}
-		return nil
+func (g *gradients) close() {
+	if g.outputMem != nil {
+		_ = mmap.Unmap(g.outputMem)
 	}
+}
+
+func (g *gradients) run(ctx context.Context) error {
 	if err := g.embed(); err != nil {
 		return err
 	}
-	for i := range m.layers {
-		if err := each(1, func(p *part) error { return g.forward(&m.layers[i], i, p) }); err != nil {
+	layers := g.m.cfg.Layers
+	block := &g.m.layers[0]
+	for i := range layers {
+		if err := g.l.Load(ctx, i); err != nil {
+			return err
+		}
+		if err := g.each(ctx, 1, func(p *part) error { return g.forward(block, i, p) }); err != nil {
 			return err
 		}
 	}
-	if err := each(3, g.head); err != nil {
+	if err := g.loadOutput(ctx); err != nil {
 		return err
 	}
-	for i := len(m.layers) - 1; i >= 0; i-- {
-		if err := each(2, func(p *part) error { return g.backward(&m.layers[i], i, p) }); err != nil {
+	if err := g.each(ctx, 3, g.head); err != nil {
+		return err
+	}
+	for i := layers - 1; i >= 0; i-- {
+		if g.l.index != i {
+			if err := g.l.Load(ctx, i); err != nil {
+				return err
+			}
+		}
+		if err := g.each(ctx, 2, func(p *part) error { return g.backward(block, i, p) }); err != nil {
 			return err
 		}
 	}
 	for i, group := range g.norms {
 		for t, v := range group {
 			if !(v <= math.MaxFloat32) {
-				o := m.OutputGroups()[i]
-				return fmt.Errorf("%s: the gradient at the output of %s is not finite at token %d", m.path, o.Tensor, t)
+				return fmt.Errorf("%s: the gradient at the output of %s is not finite at token %d", g.m.path, g.l.OutputGroups()[i].Tensor, t)
 			}
 		}
 	}
 	return nil
+}
+
+// each calls f for all parts. work is how much of a block that is.
+func (g *gradients) each(ctx context.Context, work int, f func(p *part) error) error {
+	for i := range g.parts {
+		p := &g.parts[i]
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		g.b.runs = p.runs
+		g.b.angles()
+		for i, s := range g.b.sin {
+			g.sinBack[i] = -s
+		}
+		if err := f(p); err != nil {
+			return err
+		}
+		if g.done += work * p.count; g.progress != nil {
+			g.progress(float64(g.done) / float64(g.total))
+		}
+	}
+	return nil
+}
+
+// loadOutput reads the last norm and the output matrix.
+func (g *gradients) loadOutput(ctx context.Context) (err error) {
+	ld := newLoader(g.m.src)
+	ld.expand = true
+	g.norm, g.output = ld.vector(normName), ld.matrix(g.m.outputName())
+	if ld.err != nil {
+		return ld.err
+	}
+	g.outputMem, err = g.m.repack(ctx, ld.matrices, ld.tensors, nil)
+	return err
 }
 
 func (g *gradients) embed() error {
-	m, t := g.m, 0
-	for _, s := range g.sequences {
-		for _, id := range s {
-			if err := m.embed.ReadRows(g.b.byteRow, int(id)); err != nil {
-				return err
-			}
-			m.embed.Decode(g.stream[0].row(t)[:m.cfg.Hidden], g.b.byteRow)
-			t++
+	x, first := []float32(nil), 0
+	for i, s := range g.sequences {
+		x = grow(x, len(s)*g.m.cfg.Hidden)
+		if err := g.l.Embed(x, s); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
 		}
+		for t := range s {
+			copy(g.stream[0].row(first+t), x[t*g.m.cfg.Hidden:(t+1)*g.m.cfg.Hidden])
+		}
+		first += len(s)
 	}
 	return nil
-}
-
-// angles sets cos and sin of every position.
-func (g *gradients) angles(p *part) {
-	b, pairs := g.b, g.m.cfg.RotaryDims/2
-	for _, r := range p.runs {
-		for i := range r.count {
-			t := r.first + i
-			g.m.rope.at(b.cos[t*pairs:(t+1)*pairs], b.sin[t*pairs:(t+1)*pairs], i, r.long)
-		}
-	}
-	for i, s := range b.sin {
-		g.sinBack[i] = -s
-	}
 }
 
 // inside computes what is inside of block l up to the outputs of gate and up, from the stream x.
@@ -385,17 +396,17 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 // logits at a time.
 func (g *gradients) head(p *part) error {
 	m, b := g.m, g.b
-	stream, last := g.stream[len(m.layers)], len(g.norms)-1
+	stream, last := g.stream[m.cfg.Layers], len(g.norms)-1
 	for t := range p.count {
 		copy(b.x.row(t), stream.row(p.first+t))
 	}
 	most := len(b.logits.data) / b.logits.stride
 	for first := 0; first < p.count; first += most {
 		n := min(most, p.count-first)
-		if err := b.runNorm(m.norm, first, n, false, m.output); err != nil {
+		if err := b.runNorm(g.norm, first, n, false, g.output); err != nil {
 			return err
 		}
-		if err := b.matmul(m.output, b.norm.from(first), b.logits, n); err != nil {
+		if err := b.matmul(g.output, b.norm.from(first), b.logits, n); err != nil {
 			return err
 		}
 		loss := &lossBack{g: g, p: p, first: first, bad: make([]bool, n)}
@@ -410,11 +421,11 @@ func (g *gradients) head(p *part) error {
 		if err := g.measure(last, b.logits, p.first+first, n, m.cfg.VocabSize); err != nil {
 			return err
 		}
-		if err := g.multiply(m.output, b.logits, b.norm.from(first), n); err != nil {
+		if err := g.multiply(g.output, b.logits, b.norm.from(first), n); err != nil {
 			return err
 		}
 	}
-	return m.pool.run(&normBack{g, m.norm, b.x, g.grad.from(p.first), false}, p.count)
+	return m.pool.run(&normBack{g, g.norm, b.x, g.grad.from(p.first), false}, p.count)
 }
 
 // measure stores the squared norms of n rows of grad, of the groups from group on, which have
@@ -462,7 +473,7 @@ func (j *transposition) do(w *worker, i int) {
 	w.panel = grow(w.panel, floatBlock*kern.Rows+spare)
 	for c := 0; c < j.cols; c += floatBlock {
 		n := min(floatBlock, j.cols-c)
-		j.m.expand(w, w.panel, panel, j.first+c, n)
+		j.m.expand(w.panel, panel, j.first+c, n)
 		clear(w.panel[n*kern.Rows : padded(n)*kern.Rows])
 		for k := 0; k < n; k += kern.Rows {
 			dst := j.out[(c+k)/kern.Rows*j.size+i*tile:]
@@ -471,13 +482,10 @@ func (j *transposition) do(w *worker, i int) {
 	}
 }
 
-// expand converts columns c to c+n of a panel to float32: dst[16·column + row]. c is a
-// multiple of [floatBlock].
-func (m *matrix) expand(w *worker, dst []float32, panel []byte, c, n int) {
+// expand converts columns c to c+n of a panel to float32: dst[16·column + row]. c is even.
+func (m *matrix) expand(dst []float32, panel []byte, c, n int) {
 	dst = dst[:n*kern.Rows]
 	switch m.format {
-	case kern.F32:
-		copy(dst, unsafe.Slice((*float32)(unsafe.Pointer(&panel[4*kern.Rows*c])), len(dst)))
 	case kern.F16:
 		kern.Best().ExpandF16(dst, unsafe.Slice((*uint16)(unsafe.Pointer(&panel[2*kern.Rows*c])), len(dst)))
 	case kern.BF16: // a unit is two columns of a row
@@ -494,8 +502,8 @@ func (m *matrix) expand(w *worker, dst []float32, panel []byte, c, n int) {
 				}
 			}
 		}
-	default:
-		m.floats(w, dst, panel, c, n)
+	default: // quantized matrices have become float32
+		copy(dst, unsafe.Slice((*float32)(unsafe.Pointer(&panel[4*kern.Rows*c])), len(dst)))
 	}
 }
 

@@ -1,13 +1,18 @@
 package runtime
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -42,9 +47,9 @@ func labels(all ...[]int32) Label {
 	return func(sequence, pos int, _ []float32) int32 { return all[sequence][pos] }
 }
 
-func gradientNorms(t testing.TB, m *Model, sequences [][]int32, label Label) [][]float32 {
+func gradientNorms(t testing.TB, l *Layers, sequences [][]int32, label Label) [][]float32 {
 	t.Helper()
-	norms, err := m.GradientNorms(t.Context(), sequences, label, nil)
+	norms, err := l.GradientNorms(t.Context(), sequences, label, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +75,7 @@ func TestGradientsGolden(t *testing.T) {
 			if g.Name == "tiny-phi3" {
 				bound = 3e-4 // its queries and keys lose digits: the sharp softmax of a trained model lets little through
 			}
-			compareGradients(t, open(t, dirs[g.Name], Options{Float32: true}), g.Cases, bound)
+			compareGradients(t, openLayers(t, dirs[g.Name], Options{}), g.Cases, bound)
 		})
 	}
 }
@@ -83,18 +88,18 @@ func TestGradientsOther(t *testing.T) {
 		return
 	}
 	for _, g := range readGradients(t, *otherGradients).Models {
-		compareGradients(t, open(t, g.Name, Options{Float32: true}), g.Cases, 3e-3)
+		compareGradients(t, openLayers(t, g.Name, Options{}), g.Cases, 3e-3)
 	}
 }
 
 // compareGradients checks the gradients of all cases in one pass against PyTorch's in float64.
-func compareGradients(t *testing.T, m *Model, cases []gradientCase, bound float64) {
+func compareGradients(t *testing.T, l *Layers, cases []gradientCase, bound float64) {
 	var sequences, wanted [][]int32
 	for _, c := range cases {
 		sequences, wanted = append(sequences, c.Tokens), append(wanted, c.Labels)
 	}
-	all := gradientNorms(t, m, sequences, labels(wanted...))
-	groups := m.OutputGroups()
+	all := gradientNorms(t, l, sequences, labels(wanted...))
+	groups := l.OutputGroups()
 	first, worst := 0, 0.0
 	for _, c := range cases {
 		n := len(c.Tokens)
@@ -119,4 +124,258 @@ func compareGradients(t *testing.T, m *Model, cases []gradientCase, bound float6
 		first += n
 	}
 	t.Logf("greatest relative error %.2g", worst)
+}
+
+// A step forward and its step back, for finite differences.
+type gradientStep struct {
+	name    string
+	at      func(g *gradients) (x, grad rows) // its input, and where the gradient with respect to that is left
+	cols    func(g *gradients) int
+	forward func(t *testing.T, g *gradients) rows    // returns the outputs
+	back    func(t *testing.T, g *gradients, u rows) // u is the gradient with respect to the outputs
+}
+
+var gradientSteps = []gradientStep{
+	{"norm",
+		func(g *gradients) (x, grad rows) { return g.b.x, g.grad },
+		func(g *gradients) int { return g.m.cfg.Hidden },
+		func(t *testing.T, g *gradients) rows {
+			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.parts[0].count, false, g.m.layers[0].up))
+		},
+		func(t *testing.T, g *gradients, u rows) {
+			copy(g.b.norm.data, u.data)
+			do(t, rows{}, g.m.pool.run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count))
+		}},
+	{"swiglu",
+		func(g *gradients) (x, grad rows) { return g.b.up, g.b.up },
+		func(g *gradients) int { return 2 * g.m.cfg.Intermediate },
+		func(t *testing.T, g *gradients) rows {
+			g.b.siluJob = siluJob{b: g.b, n: g.m.cfg.Intermediate}
+			g.b.begin(g.m.layers[0].down, g.b.act, g.parts[0].count)
+			return do(t, g.b.act, g.m.pool.run(&g.b.siluJob, g.parts[0].count))
+		},
+		func(t *testing.T, g *gradients, u rows) {
+			copy(g.b.act.data, u.data)
+			do(t, rows{}, g.m.pool.run(&siluBack{g}, g.parts[0].count))
+		}},
+	{"attention",
+		func(g *gradients) (x, grad rows) { return g.b.qkv, g.b.qkv },
+		func(g *gradients) int { return (g.m.cfg.Heads + 2*g.m.cfg.KVHeads) * g.m.cfg.HeadDim },
+		func(t *testing.T, g *gradients) rows {
+			return do(t, g.b.attn, g.m.pool.run(&wholeAttention{b: g.b}, len(g.b.runs)*g.m.cfg.KVHeads))
+		},
+		func(t *testing.T, g *gradients, u rows) {
+			copy(g.b.attn.data, u.data)
+			do(t, rows{}, g.m.pool.run(&wholeAttention{b: g.b, sinBack: g.sinBack}, len(g.b.runs)*g.m.cfg.KVHeads))
+		}},
+	{"linear layer",
+		func(g *gradients) (x, grad rows) { return g.b.norm, g.b.x },
+		func(g *gradients) int { return g.m.cfg.Hidden },
+		func(t *testing.T, g *gradients) rows {
+			g.b.begin(g.m.layers[0].qkv, g.b.norm, g.parts[0].count)
+			return do(t, g.b.qkv, g.b.matmul(g.m.layers[0].qkv, g.b.norm, g.b.qkv, g.parts[0].count))
+		},
+		func(t *testing.T, g *gradients, u rows) {
+			do(t, rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.parts[0].count))
+		}},
+	{"block",
+		func(g *gradients) (x, grad rows) { return g.stream[0], g.grad },
+		func(g *gradients) int { return g.m.cfg.Hidden },
+		func(t *testing.T, g *gradients) rows {
+			return do(t, g.stream[1], g.forward(&g.m.layers[0], 0, &g.parts[0]))
+		},
+		func(t *testing.T, g *gradients, u rows) {
+			copy(g.grad.data, u.data)
+			do(t, rows{}, g.backward(&g.m.layers[0], 0, &g.parts[0]))
+		}},
+}
+
+func do(t *testing.T, r rows, err error) rows {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Each step's gradient against finite differences: for u, d at random,
+// d·gradient of (u·outputs) = u·(outputs at x+hd - outputs at x-hd)/2h.
+func TestGradientSteps(t *testing.T) {
+	for _, v := range testdata.Variants() {
+		dir := t.TempDir()
+		if err := v.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		l := openLayers(t, dir, Options{Threads: 2})
+		if err := l.Load(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		g, err := newGradients(l, [][]int32{make([]int32, 37), make([]int32, 5)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.b.runs = g.parts[0].runs
+		g.b.angles()
+		for i, s := range g.b.sin {
+			g.sinBack[i] = -s
+		}
+		random := func(x rows, cols int) rows {
+			x.data = make([]float32, len(x.data))
+			for i := range g.parts[0].count {
+				for k := range cols {
+					x.row(i)[k] = float32(r.NormFloat64())
+				}
+			}
+			return x
+		}
+		for _, s := range gradientSteps {
+			in, grad := s.at(g)
+			x, d := random(in, s.cols(g)), random(in, s.cols(g))
+			const h = 1.0 / 256
+			along := func(f float32) rows {
+				for i, v := range x.data {
+					in.data[i] = v + f*d.data[i]
+				}
+				out := s.forward(t, g)
+				out.data = slices.Clone(out.data)
+				return out
+			}
+			up, down, outCols := along(h), along(-h), 0
+			for k, v := range along(0).row(0) { // padding is 0
+				if v != 0 {
+					outCols = k + 1
+				}
+			}
+			u := random(up, outCols)
+			s.back(t, g, u)
+			var got, want, size float64
+			for i := range g.parts[0].count {
+				got += dot(grad.row(i)[:s.cols(g)], d.row(i)[:s.cols(g)])
+				for k, v := range u.row(i) {
+					e := float64(v) * (float64(up.row(i)[k]) - float64(down.row(i)[k])) / (2 * h)
+					want, size = want+e, size+e*e
+				}
+			}
+			if math.Abs(got-want) > 2e-3*math.Sqrt(size) {
+				t.Errorf("%s, %s: %g along the gradient, %g by finite differences (of %g)", v.Name, s.name, got, want, math.Sqrt(size))
+			}
+		}
+	}
+}
+
+// The loss's gradient at the logits, and what its label function gets.
+func TestGradientLoss(t *testing.T) {
+	l := openLayers(t, tinyPhi3(t), Options{Threads: 2})
+	g, err := newGradients(l, [][]int32{{1, 2, 3}, {4, 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vocab := l.m.cfg.VocabSize
+	logits := make([][]float64, 5)
+	for i := range logits {
+		logits[i] = make([]float64, vocab)
+		for k := range logits[i] {
+			logits[i][k] = float64((i*7919+k*104729)%1000) / 50 // up to 20: some are sure
+			g.b.logits.row(i)[k] = float32(logits[i][k])
+		}
+	}
+	label := func(sequence, pos int) int { return 7*sequence + 3*pos }
+	g.label = func(sequence, pos int, p []float32) int32 {
+		sum := 0.0
+		for _, v := range p {
+			sum += float64(v)
+		}
+		if len(p) != vocab || math.Abs(sum-1) > 1e-5 {
+			t.Errorf("sequence %d, position %d: %d probabilities with the sum %g", sequence, pos, len(p), sum)
+		}
+		return int32(label(sequence, pos))
+	}
+	if err := g.m.pool.run(&lossBack{g: g, p: &g.parts[0], bad: make([]bool, 5)}, 5); err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range logits {
+		want := label(i/3, i%3)
+		sum := 0.0
+		for _, v := range row {
+			sum += math.Exp(v)
+		}
+		for k, v := range row {
+			d := math.Exp(v) / sum
+			if k == want {
+				d--
+			}
+			if got := float64(g.b.logits.row(i)[k]); math.Abs(got-d) > 1e-5*math.Abs(d) {
+				t.Errorf("row %d: logit %d has the gradient %g, expected %g", i, k, got, d)
+			}
+		}
+	}
+}
+
+// Nothing changes the bits: threads, kernels, what else is in the same pass, how much goes together.
+func TestGradientsSameBits(t *testing.T) {
+	defer func() { _ = kern.SelectFromEnv() }()
+	var sequences, expected [][]int32
+	for i, n := range []int{1, 40, 17, 60} {
+		s, label := make([]int32, n), make([]int32, n)
+		for k := range s {
+			s[k], label[k] = int32((i*31+k*7919)%131), int32((i*17+k*104729)%131)
+		}
+		sequences, expected = append(sequences, s), append(expected, label)
+	}
+	for _, v := range testdata.Variants() {
+		if v.Name != "window" && v.Name != "phi4mini" && v.Name != "head96" { // F32, BF16, F16
+			continue
+		}
+		dir := t.TempDir()
+		if err := v.Write(dir); err != nil {
+			t.Fatal(err)
+		}
+		var want [][]float32
+		for _, set := range kern.Sets() {
+			if err := kern.Select(set.Name); err != nil {
+				t.Fatal(err)
+			}
+			for _, opt := range []Options{{Threads: 1}, {Threads: 3, Batch: 50}} {
+				l := openLayers(t, dir, opt)
+				got := gradientNorms(t, l, sequences, labels(expected...))
+				if want == nil {
+					want = got
+				}
+				for g := range want {
+					if !slices.Equal(got[g], want[g]) {
+						t.Fatalf("%s, %s, %d threads: other bits at the output of %s", v.Name, set.Name, opt.Threads, l.OutputGroups()[g].Tensor)
+					}
+				}
+			}
+		}
+		l, first := openLayers(t, dir, Options{}), 0
+		for k, s := range sequences {
+			alone := gradientNorms(t, l, sequences[k:k+1], labels(expected[k]))
+			for g := range want {
+				if !slices.Equal(alone[g], want[g][first:first+len(s)]) {
+					t.Errorf("%s, sequence %d alone: other bits at the output of %s", v.Name, k, l.OutputGroups()[g].Tensor)
+				}
+			}
+			first += len(s)
+		}
+	}
+}
+
+func TestGradientsRefuse(t *testing.T) {
+	l := openLayers(t, tinyPhi3(t), Options{})
+	for _, sequences := range [][][]int32{{{}}, {{1}, {-1}}, {{1, 576}}, {make([]int32, 513)}} {
+		if _, err := l.GradientNorms(t.Context(), sequences, func(int, int, []float32) int32 { return 0 }, nil); err == nil {
+			t.Errorf("%.20v was accepted", sequences)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := l.GradientNorms(ctx, [][]int32{{1, 2}}, func(int, int, []float32) int32 { return 0 }, func(done float64) {
+		if done > 0.4 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
 }
