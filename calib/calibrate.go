@@ -1,13 +1,10 @@
 package calib
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"os"
 	"time"
@@ -19,11 +16,16 @@ import (
 // Options say how [Calibrate] gathers statistics.
 type Options struct {
 	Hessian bool // gather Σ x·xᵀ of each linear layer too
+	// Fisher gathers the squared gradients of the model's own loss at the outputs of each linear layer first,
+	// and weighs each token by them in everything else: see [FisherWeights]. Labels are drawn
+	// with the origin's seed. It takes up to GradientMemory bytes, the weights included.
+	Fisher         bool
+	GradientMemory int64
 	// Memory bounds the residual stream in memory, in bytes. A larger one goes
 	// through the work file. It does not change the result.
 	Memory int64
 	// Work is a file of intermediate results, from which a run that was interrupted is
-	// continued. It is removed at the end.
+	// continued; with Fisher there is another one, with ".gradients" behind its name. They are removed at the end.
 	Work string
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
@@ -52,7 +54,15 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 	if l.Batch() != min(BatchTokens, l.Config().Context) {
 		return fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
 	}
-	r, err := newRun(l, s.Origin, opt)
+	var grad *gradients
+	if opt.Fisher {
+		var err error
+		if grad, err = opt.gradients(ctx, l, s.Origin); err != nil {
+			return err
+		}
+		defer func() { _ = grad.file.Close() }()
+	}
+	r, err := newRun(l, s.Origin, grad, opt)
 	if err != nil {
 		return err
 	}
@@ -74,6 +84,9 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 			if err := r.read(e.Sums, p.at+4); err != nil {
 				return err
 			}
+			if grad != nil {
+				e.Parts = grad.count(p.tensor)
+			}
 			s.Entries = append(s.Entries, e)
 			s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
 		}
@@ -88,13 +101,35 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 			p := places[e.Name]
 			lower := make([]float32, triangle(p.cols))
 			return lower, r.read(lower, p.at+4+4*int64(p.cols))
-		})
+		}, func(e *Entry) ([][]float32, error) { return grad.parts(places[e.Name].tensor) })
 	}
 	if err != nil {
 		return err
 	}
 	_ = r.work.Close()
+	if grad != nil {
+		_ = grad.file.Close()
+		if err := os.Remove(grad.file.Name()); err != nil {
+			return err
+		}
+	}
 	return os.Remove(opt.Work)
+}
+
+// gradientPasses is about how long the squared gradients take, in passes through the model.
+const gradientPasses = 3
+
+// gradients gathers them. It counts as gradientPasses passes for Progress.
+func (opt *Options) gradients(ctx context.Context, l *runtime.Layers, o *Origin) (*gradients, error) {
+	report := opt.Progress
+	if report == nil {
+		report = func(int64, int64) {}
+	}
+	pass := int64(len(o.Tokens)) * int64(l.Count()+1)
+	opt.Progress = func(done, total int64) { report(gradientPasses*pass+done, gradientPasses*pass+total) }
+	return gatherGradients(ctx, l, o, opt.Work+".gradients", opt.GradientMemory, func(tokens float64) {
+		report(int64(tokens*gradientPasses*float64(l.Count()+1)), gradientPasses*pass+pass)
+	})
 }
 
 // Need returns how much memory [Calibrate] takes beside the residual stream and the program itself.
@@ -131,6 +166,7 @@ func triangle(n int) int64 { return int64(n) * int64(n+1) / 2 }
 //	2 residual streams: that after an even number of steps, that after an odd one
 type run struct {
 	l    *runtime.Layers
+	grad *gradients // nil if tokens count alike
 	opt  Options
 	key  [sha256.Size]byte // of what the result depends on
 	work *os.File
@@ -147,28 +183,22 @@ type run struct {
 
 // place is where the statistics of a linear layer are.
 type place struct {
-	name string
-	cols int
-	at   int64 // in the work file
+	name, tensor string // of the entry, and of the weights
+	cols         int
+	at           int64 // in the work file
 }
 
-const (
-	workMagic  = "phi3conv calibration 1\n"
-	recordAt   = 512 // and a sector further: sectors are written whole
-	recordStep = 512
-	recordLen  = sha256.Size + 8
-	dataAt     = 4096
-)
+const workMagic = "phi3conv calibration 1\n"
 
-func newRun(l *runtime.Layers, o *Origin, opt Options) (*run, error) {
+func newRun(l *runtime.Layers, o *Origin, grad *gradients, opt Options) (*run, error) {
 	id, err := json.Marshal(struct {
 		*Origin
-		Hessian bool
-	}{o, opt.Hessian})
+		Hessian, Fisher bool
+	}{o, opt.Hessian, opt.Fisher})
 	if err != nil {
 		return nil, err
 	}
-	r := &run{l: l, opt: opt, key: sha256.Sum256(id), tokens: len(o.Tokens), saved: time.Now()}
+	r := &run{l: l, grad: grad, opt: opt, key: sha256.Sum256(id), tokens: len(o.Tokens), saved: time.Now()}
 	for _, n := range o.Lengths {
 		r.lengths = append(r.lengths, int(n))
 	}
@@ -184,10 +214,11 @@ func newRun(l *runtime.Layers, o *Origin, opt Options) (*run, error) {
 			if err != nil {
 				return nil, err
 			}
+			p := place{name, name, cols, at}
 			if i == l.Count() {
-				name = OutputEntry
+				p.name = OutputEntry
 			}
-			step = append(step, place{name, cols, at})
+			step = append(step, p)
 			at += 4 + 4*int64(cols)
 			if opt.Hessian {
 				at += 4 * triangle(cols)
@@ -222,15 +253,8 @@ func (r *run) start(tokens []int32) error {
 			return &formats.Error{Path: r.opt.Work, Off: 0, What: "not a work file of calibrate: rename it, or choose another output"}
 		}
 	}
-	record := make([]byte, recordLen)
-	for i := range int64(2) {
-		if _, err := r.work.ReadAt(record, recordAt+i*recordStep); err != nil || !bytes.HasPrefix(record, r.key[:]) {
-			continue
-		}
-		n := int(binary.LittleEndian.Uint32(record[sha256.Size:]))
-		if binary.LittleEndian.Uint32(record[sha256.Size+4:]) == crc32.ChecksumIEEE(record[:sha256.Size+4]) && n <= len(r.steps) {
-			r.done = max(r.done, n)
-		}
+	if n := readRecord(r.work, r.key); n <= len(r.steps) {
+		r.done = n
 	}
 	if r.done > 0 {
 		if r.opt.Resumed != nil {
@@ -308,9 +332,16 @@ func (r *run) step(ctx context.Context) error {
 		}
 	}
 	places := r.steps[r.done]
-	moments := map[string]*Moments{}
+	moments, weights := map[string]*Moments{}, map[string][]float32{}
 	for _, p := range places {
-		moments[p.name] = NewMoments(p.cols, r.opt.Hessian)
+		moments[p.tensor] = NewMoments(p.cols, r.opt.Hessian)
+		if r.grad != nil {
+			parts, err := r.grad.parts(p.tensor)
+			if err != nil {
+				return err
+			}
+			weights[p.tensor] = FisherWeights(parts...)
+		}
 	}
 	threads := r.l.Threads()
 	err := r.groups(func(first, count int, lengths []int) error {
@@ -318,16 +349,18 @@ func (r *run) step(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		add := func(in runtime.Inputs) error {
+			w := weights[in.Tensor]
+			if w != nil {
+				w = w[first+in.First:][:in.Rows]
+			}
+			moments[in.Tensor].Add(in, w, threads)
+			return nil
+		}
 		if last {
-			err = r.l.Finish(ctx, x, lengths, func(in runtime.Inputs) error {
-				moments[OutputEntry].Add(in, nil, threads)
-				return nil
-			}, nil)
+			err = r.l.Finish(ctx, x, lengths, add, nil)
 		} else {
-			err = r.l.Forward(ctx, x, lengths, runtime.Pass{Tap: func(in runtime.Inputs) error {
-				moments[in.Tensor].Add(in, nil, threads)
-				return nil
-			}})
+			err = r.l.Forward(ctx, x, lengths, runtime.Pass{Tap: add})
 		}
 		if err != nil {
 			return err
@@ -344,7 +377,7 @@ func (r *run) step(ctx context.Context) error {
 		return err
 	}
 	for _, p := range places {
-		m := moments[p.name]
+		m := moments[p.tensor]
 		sums := m.Sums()
 		for c, v := range sums {
 			if !finite(v) {
@@ -352,7 +385,7 @@ func (r *run) step(ctx context.Context) error {
 					"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)}
 			}
 		}
-		if err := r.write([]float32{float32(m.Count)}, p.at); err != nil {
+		if err := r.write([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
 			return err
 		}
 		if err := r.write(sums, p.at+4); err != nil {
@@ -377,46 +410,10 @@ func (r *run) save(steps int) error {
 			return err
 		}
 	}
-	if err := r.work.Sync(); err != nil { // before the record that says it is there
-		return err
-	}
-	record := binary.LittleEndian.AppendUint32(r.key[:len(r.key):len(r.key)], uint32(steps))
-	record = binary.LittleEndian.AppendUint32(record, crc32.ChecksumIEEE(record))
-	_, err := r.work.WriteAt(record, recordAt+int64(steps%2)*recordStep)
 	r.saved = time.Now()
-	return err
+	return writeRecord(r.work, r.key, steps)
 }
 
-// ioBytes is how much is converted and read or written at a time.
-const ioBytes = 1 << 20
+func (r *run) read(dst []float32, at int64) error { return readFloatsAt(r.work, dst, at) }
 
-func (r *run) read(dst []float32, at int64) error {
-	raw := make([]byte, min(ioBytes, 4*len(dst)))
-	for len(dst) > 0 {
-		n := min(len(raw)/4, len(dst))
-		if _, err := r.work.ReadAt(raw[:4*n], at); err != nil {
-			return err
-		}
-		for i := range dst[:n] {
-			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-		}
-		dst, at = dst[n:], at+int64(4*n)
-	}
-	return nil
-}
-
-func (r *run) write(src []float32, at int64) error {
-	raw := make([]byte, 0, min(ioBytes, 4*len(src)))
-	for len(src) > 0 {
-		n := min(cap(raw)/4, len(src))
-		raw = raw[:0]
-		for _, v := range src[:n] {
-			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-		}
-		if _, err := r.work.WriteAt(raw, at); err != nil {
-			return err
-		}
-		src, at = src[n:], at+int64(4*n)
-	}
-	return nil
-}
+func (r *run) write(src []float32, at int64) error { return writeFloats(r.work, src, at) }

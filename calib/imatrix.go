@@ -41,6 +41,9 @@ type Entry struct {
 	Counts []float32
 	// HasHessian says that the whole matrix Σ x·xᵀ is in the file: see [Stats.Hessian].
 	HasHessian bool
+	// Parts is the number of parts of the layer's outputs whose squared gradients are in the file, by
+	// which tokens are weighted in Sums: see [Stats.Gradients]. 0 if tokens count alike.
+	Parts int
 }
 
 // Origin identifies model and text of statistics. Hashes are SHA-256 in hexadecimal.
@@ -73,6 +76,8 @@ const (
 	suffixSums    = ".in_sum2"
 	suffixCounts  = ".counts"
 	suffixHessian = ".hessian" // lower triangle of Σ x·xᵀ, row by row
+
+	suffixGradients = ".out_grad2" // squared gradients: for each part of the outputs, for each token
 )
 
 // Entry returns the statistics of a tensor, nil if there are none.
@@ -190,6 +195,9 @@ func readGGUF(path string, f *gguf.File) (*Stats, error) {
 		}
 	}
 	s.ChunkCount, s.ChunkSize = int(min(count, math.MaxInt32)), int(min(size, math.MaxInt32))
+	if err := s.readOrigin(f.Metadata); err != nil {
+		return nil, err
+	}
 	for _, t := range f.Tensors {
 		name, isSums := strings.CutSuffix(t.Name, suffixSums)
 		if base, isCounts := strings.CutSuffix(t.Name, suffixCounts); isCounts && f.Tensor(base+suffixSums) == nil {
@@ -216,9 +224,15 @@ func readGGUF(path string, f *gguf.File) (*Stats, error) {
 			}
 			e.HasHessian = true
 		}
+		if g := f.Tensor(name + suffixGradients); g != nil {
+			if g.Type != quant.F32 || len(g.Dims) != 2 || s.Origin == nil || g.Dims[0] != uint64(len(s.Origin.Tokens)) || g.Dims[1] > maxParts {
+				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and type %s, expected one F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
+			}
+			e.Parts = int(g.Dims[1])
+		}
 		s.Entries = append(s.Entries, e)
 	}
-	return s, s.readOrigin(f.Metadata)
+	return s, nil
 }
 
 func (s *Stats) readOrigin(md *gguf.Metadata) error {
@@ -401,9 +415,12 @@ func (s *Stats) WriteDat(path string) error {
 	return atomicfile.WriteFile(path, b.Bytes())
 }
 
-// Write writes the GGUF form, Hessians included. hessian gives an entry's lower triangle; it
-// is called for entries that have one.
-func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error)) error {
+// maxParts is more than any layer has: its outputs are those of heads at most.
+const maxParts = 1 << 10
+
+// Write writes the GGUF form, Hessians and gradients included. hessian gives an entry's lower triangle, and gradients
+// its squared gradients; they are called for entries that have them.
+func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error), gradients func(e *Entry) ([][]float32, error)) error {
 	md := new(gguf.Metadata)
 	md.Set(keyType, typeImatrix)
 	md.Set(keyDatasets, append([]string{}, s.Datasets...))
@@ -428,6 +445,9 @@ func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error)) er
 		infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums}, gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
 		if e.HasHessian {
 			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixHessian, Dims: []uint64{cols * (cols + 1) / 2}})
+		}
+		if e.Parts > 0 {
+			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: []uint64{uint64(len(s.Origin.Tokens)), uint64(e.Parts)}})
 		}
 	}
 	w, err := gguf.Create(path, md, infos, gguf.Options{})
@@ -458,6 +478,15 @@ func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error)) er
 				return err
 			}
 			if err := put(lower); err != nil {
+				return err
+			}
+		}
+		if e.Parts > 0 {
+			parts, err := gradients(e)
+			if err != nil {
+				return err
+			}
+			if err := put(slices.Concat(parts...)); err != nil {
 				return err
 			}
 		}

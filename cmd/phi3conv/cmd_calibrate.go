@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,7 @@ command, from OUT.work. Examples:
 		&cli.IntFlag{Name: "tokens", Usage: "use about `N` tokens, spread evenly over the texts (default: all text)"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "chooses which sequences are used, when not all are"},
 		&cli.BoolFlag{Name: "hessian", Usage: "gather the matrix XᵀX of each linear layer's input too, for methods with error feedback"},
+		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, up to 20 times the mean; takes about 4 times as long"},
 		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; activations beyond it go through OUT.work; does not change the result"},
 		&cli.StringFlag{Name: "show", Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
 		&cli.StringFlag{Name: "against", Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; with --show it needs MODEL for its tokenizer"},
@@ -99,6 +101,13 @@ func calibrate(c *cli.Context, model string) error {
 	opt := calib.Options{Hessian: c.Bool("hessian"), Work: out + ".work", Memory: ram - overhead - calib.Need(l, c.Bool("hessian"))}
 	if opt.Memory < 0 {
 		return usagef("--max-ram is %s, expected at least %s for this model", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(ram-opt.Memory)))
+	}
+	if opt.Fisher = c.Bool("fisher"); opt.Fisher {
+		opt.GradientMemory = ram - overhead
+		longest := int(slices.Max(stats.Origin.Lengths))
+		if need := l.GradientBytes(longest, longest); need > opt.GradientMemory {
+			return usagef("--max-ram is %s, expected at least %s for the gradients of this model", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(need+overhead)))
+		}
 	}
 	debug.SetMemoryLimit(ram)
 	opt.Resumed = func(blocks int) {
