@@ -319,7 +319,7 @@ func TestGradientLoss(t *testing.T) {
 func TestGradientsSameBits(t *testing.T) {
 	defer func() { _ = kern.SelectFromEnv() }()
 	var sequences, expected [][]int32
-	for i, n := range []int{1, 40, 17, 60} {
+	for i, n := range []int{1, 17, 40} {
 		s, label := make([]int32, n), make([]int32, n)
 		for k := range s {
 			s[k], label[k] = int32((i*31+k*7919)%131), int32((i*17+k*104729)%131)
@@ -327,9 +327,9 @@ func TestGradientsSameBits(t *testing.T) {
 		sequences, expected = append(sequences, s), append(expected, label)
 	}
 	hashes := map[string]string{ // of models of F32, F16 and BF16: the bits on every CPU
-		"window":   "59cf2d65b28ba438",
-		"head96":   "c81199d2df5912c4",
-		"phi4mini": "9d0f83f9f28fef84",
+		"window":   "ceab232d99d9d8ff",
+		"head96":   "6c2dd149017fee90",
+		"phi4mini": "0e07e48af48f6db2",
 	}
 	for _, v := range testdata.Variants() {
 		if _, ok := hashes[v.Name]; !ok {
@@ -340,11 +340,19 @@ func TestGradientsSameBits(t *testing.T) {
 			t.Fatal(err)
 		}
 		var want [][]float32
-		for _, set := range kern.Sets() {
+		sets := kern.Sets()
+		if testing.Short() {
+			sets = sets[len(sets)-1:] // the portable one takes long
+		}
+		for i := len(sets) - 1; i >= 0; i-- {
+			set, options := sets[i], []Options{{Threads: 2, Batch: 50}}
+			if i == len(sets)-1 {
+				options = append(options, Options{Threads: 1})
+			}
 			if err := kern.Select(set.Name); err != nil {
 				t.Fatal(err)
 			}
-			for _, opt := range []Options{{Threads: 1}, {Threads: 3, Batch: 50}} {
+			for _, opt := range options {
 				l := openLayers(t, dir, opt)
 				got := gradientNorms(t, l, sequences, labels(expected...))
 				if want == nil {
@@ -363,6 +371,9 @@ func TestGradientsSameBits(t *testing.T) {
 		}
 		if got := fmt.Sprintf("%x", h.Sum(nil)[:8]); got != hashes[v.Name] {
 			t.Errorf("%s: hash %s, expected %s", v.Name, got, hashes[v.Name])
+		}
+		if err := kern.Select(""); err != nil {
+			t.Fatal(err)
 		}
 		l, first := openLayers(t, dir, Options{}), 0
 		for k, s := range sequences {
