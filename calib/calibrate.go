@@ -97,11 +97,19 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 	if IsDat(path) {
 		err = s.WriteDat(path)
 	} else {
-		err = s.Write(path, func(e *Entry) ([]float32, error) {
+		err = s.Write(path, func(e *Entry) (lower []float32, parts [][]float32, err error) {
 			p := places[e.Name]
-			lower := make([]float32, triangle(p.cols))
-			return lower, r.read(lower, p.at+4+4*int64(p.cols))
-		}, func(e *Entry) ([][]float32, error) { return grad.parts(places[e.Name].tensor) })
+			if grad != nil {
+				if parts, err = grad.parts(p.tensor); err != nil {
+					return nil, nil, err
+				}
+			}
+			if opt.Hessian {
+				lower = make([]float32, triangle(p.cols))
+				err = r.read(lower, p.at+4+4*int64(p.cols))
+			}
+			return lower, parts, err
+		})
 	}
 	if err != nil {
 		return err

@@ -418,9 +418,9 @@ func (s *Stats) WriteDat(path string) error {
 // maxParts is more than any layer has: its outputs are those of heads at most.
 const maxParts = 1 << 10
 
-// Write writes the GGUF form, Hessians and gradients included. hessian gives an entry's lower triangle, and gradients
-// its squared gradients; they are called for entries that have them.
-func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error), gradients func(e *Entry) ([][]float32, error)) error {
+// Write writes the GGUF form, Hessians and gradients included. more gives the lower triangle of an entry's Hessian, and
+// the squared gradients for each part of the outputs; it is called for entries that have either.
+func (s *Stats) Write(path string, more func(e *Entry) (lower []float32, parts [][]float32, err error)) error {
 	md := new(gguf.Metadata)
 	md.Set(keyType, typeImatrix)
 	md.Set(keyDatasets, append([]string{}, s.Datasets...))
@@ -472,20 +472,19 @@ func (s *Stats) Write(path string, hessian func(e *Entry) ([]float32, error), gr
 		if err := put(e.Counts); err != nil {
 			return err
 		}
+		if !e.HasHessian && e.Parts == 0 {
+			continue
+		}
+		lower, parts, err := more(e)
+		if err != nil {
+			return err
+		}
 		if e.HasHessian {
-			lower, err := hessian(e)
-			if err != nil {
-				return err
-			}
 			if err := put(lower); err != nil {
 				return err
 			}
 		}
 		if e.Parts > 0 {
-			parts, err := gradients(e)
-			if err != nil {
-				return err
-			}
 			if err := put(slices.Concat(parts...)); err != nil {
 				return err
 			}
