@@ -3,10 +3,12 @@ package calib
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/runtime"
@@ -236,5 +238,26 @@ func TestFisherWorkFile(t *testing.T) {
 	}
 	if err := (fisherRun{threads: 1, memory: 1 << 30}).run(t, dir, path, o); err == nil {
 		t.Error("it was overwritten")
+	}
+}
+
+func TestGradientValues(t *testing.T) {
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), -1} {
+		s := &Stats{Origin: &Origin{Weights: "w", Tokens: []int32{1, 2}, Lengths: []int32{2}}, Entries: []Entry{
+			{Name: "a", Sums: []float32{1}, Counts: []float32{1}}, {Name: "b", Sums: []float32{1}, Counts: []float32{1}, Parts: 2}}}
+		path := filepath.Join(t.TempDir(), "stats.gguf")
+		if err := s.Write(path, func(*Entry) ([]float32, [][]float32, error) { return nil, [][]float32{{1, 2}, {3, bad}}, nil }); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{"a": "no gradients of a: calibrate with --fisher", "b": fmt.Sprintf("squared gradients of b have the value %g", bad), "c": "no gradients of c"} {
+			if _, err := s.Fisher(name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("%v, expected %q", err, want)
+			}
+		}
+		_ = s.Close()
 	}
 }

@@ -225,10 +225,12 @@ func readGGUF(path string, f *gguf.File) (*Stats, error) {
 			e.HasHessian = true
 		}
 		if g := f.Tensor(name + suffixGradients); g != nil {
-			if g.Type != quant.F32 || len(g.Dims) != 2 || s.Origin == nil || g.Dims[0] != uint64(len(s.Origin.Tokens)) || g.Dims[1] > maxParts {
-				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and type %s, expected one F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
+			if s.Origin == nil || g.Type != quant.F32 || len(g.Dims) > 2 || g.Dims[0] != uint64(len(s.Origin.Tokens)) {
+				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and the type %s, expected an F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
 			}
-			e.Parts = int(g.Dims[1])
+			if e.Parts = 1; len(g.Dims) == 2 {
+				e.Parts = int(g.Dims[1])
+			}
 		}
 		s.Entries = append(s.Entries, e)
 	}
@@ -415,9 +417,6 @@ func (s *Stats) WriteDat(path string) error {
 	return atomicfile.WriteFile(path, b.Bytes())
 }
 
-// maxParts is more than any layer has: its outputs are those of heads at most.
-const maxParts = 1 << 10
-
 // Write writes the GGUF form, Hessians and gradients included. more gives the lower triangle of an entry's Hessian, and
 // the squared gradients for each part of the outputs; it is called for entries that have either.
 func (s *Stats) Write(path string, more func(e *Entry) (lower []float32, parts [][]float32, err error)) error {
@@ -447,7 +446,11 @@ func (s *Stats) Write(path string, more func(e *Entry) (lower []float32, parts [
 			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixHessian, Dims: []uint64{cols * (cols + 1) / 2}})
 		}
 		if e.Parts > 0 {
-			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: []uint64{uint64(len(s.Origin.Tokens)), uint64(e.Parts)}})
+			dims := []uint64{uint64(len(s.Origin.Tokens))}
+			if e.Parts > 1 {
+				dims = append(dims, uint64(e.Parts))
+			}
+			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: dims})
 		}
 	}
 	w, err := gguf.Create(path, md, infos, gguf.Options{})

@@ -39,11 +39,11 @@ func (l *Layers) OutputGroups() []OutputGroup {
 
 // Places of the groups of a layer in OutputGroups.
 const (
-	groupQKV = 0
-	groupO   = 3
-	groupUp  = 4
-	groupDow = 6
-	perLayer = 7
+	groupQKV  = 0
+	groupO    = 3
+	groupUp   = 4
+	groupDown = 6
+	perLayer  = 7
 )
 
 // Label chooses the token that the loss expects behind position pos of a sequence, p being
@@ -60,7 +60,7 @@ type Label func(sequence, pos int, p []float32) int32
 // Everything is computed in float32, and the bits depend on a sequence's tokens and labels
 // alone. Each block is loaded twice, however many sequences there are: the stream before it is kept, and
 // on the way back what is inside of it is computed again. [Layers.GradientBytes] says how much memory
-// that takes. progress, if not nil, is called with the share that is done.
+// that takes. progress, if not nil, is called with the share that is done. The block that was loaded before is lost.
 func (l *Layers) GradientNorms(ctx context.Context, sequences [][]int32, label Label, progress func(done float64)) ([][]float32, error) {
 	for i, s := range sequences {
 		if n := len(s); n < 1 || n > l.m.cfg.Context {
@@ -90,18 +90,18 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 		inner += 4 * int64(together) * int64(padded(cols)+rowGap)
 	}
 	logits := 4 * int64(padded(c.VocabSize)+rowGap) * int64(headRows(c, together))
-	turned, block, output := int64(0), int64(0), int64(0)
+	turned, weights := int64(0), int64(0)
 	for _, name := range append(l.Linear(0), l.Output()) {
 		rows, cols, err := l.Shape(name)
 		if err != nil {
 			continue // every model has these
 		}
 		turned = max(turned, 4*int64(padded(rows))*int64(padded(min(cols, turnedCols(rows)))))
-		block, output = block+output, 4*int64(padded(rows))*int64(cols)
+		weights += 4 * int64(padded(rows)) * int64(cols)
 	}
 	// Scores of a block of queries, and a head's keys and values in five layouts, for each thread.
 	scratch := int64(m.opt.Threads) * 4 * int64(padded(longest)) * int64(4*maxQueries+5*padded(c.HeadDim))
-	return kept + inner + logits + turned + max(block, output) + scratch
+	return kept + inner + logits + turned + weights + scratch
 }
 
 // gradients is the state of a pass forward and backward.
@@ -355,7 +355,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 		return err
 	}
 	grad, groups := g.grad.from(p.first), i*perLayer
-	if err := g.measure(groups+groupDow, grad, p.first, n, c.Hidden); err != nil {
+	if err := g.measure(groups+groupDown, grad, p.first, n, c.Hidden); err != nil {
 		return err
 	}
 	if err := g.multiply(l.down, grad, b.act, n); err != nil {

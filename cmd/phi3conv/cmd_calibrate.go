@@ -29,7 +29,11 @@ An output that ends in .dat gets llama.cpp's older form.
 Texts are plain, or, with names that end in .jsonl, an object in each line with a "text" or
 with "messages", a conversation that the model's chat template renders. Computed in float32:
 the file is the same on every machine. An interrupted run is continued by the same
-command, from OUT.work. Examples:
+command, from OUT.work.
+
+With --fisher each token counts in a layer's statistics as much as the loss depends on the layer's
+output there (the Fisher information). The file is an importance matrix still, for llama-quantize too,
+and holds the squared gradients besides. Examples:
 
    phi3conv calibrate Phi-3-mini-4k-instruct --text calibration.txt -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
