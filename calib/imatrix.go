@@ -225,7 +225,7 @@ func readGGUF(path string, f *gguf.File) (*Stats, error) {
 			e.HasHessian = true
 		}
 		if g := f.Tensor(name + suffixGradients); g != nil {
-			if s.Origin == nil || g.Type != quant.F32 || len(g.Dims) > 2 || g.Dims[0] != uint64(len(s.Origin.Tokens)) {
+			if s.Origin == nil || g.Type != quant.F32 || len(g.Dims) > 2 || g.Cols() != int64(len(s.Origin.Tokens)) {
 				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and the type %s, expected an F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
 			}
 			if e.Parts = 1; len(g.Dims) == 2 {
