@@ -32,6 +32,8 @@ type EntrySummary struct {
 	Share   float64 `json:"top_percent_share"`
 	Dead    int     `json:"dead_columns"` // always 0
 	Hessian bool    `json:"hessian"`
+	// Weighted says that tokens are weighted by squared gradients, which are in the file.
+	Weighted bool `json:"fisher"`
 }
 
 const (
@@ -95,7 +97,7 @@ func (s *Summary) Against(o *Origin, name string, text []int32) {
 
 func (e *Entry) summarize() EntrySummary {
 	mean := e.Importance()
-	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Hessian: e.HasHessian}
+	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Hessian: e.HasHessian, Weighted: e.Parts > 0}
 	order := make([]int, len(mean))
 	total := 0.0
 	for i, v := range mean {

@@ -209,6 +209,8 @@ func against(c *cli.Context, sum *calib.Summary, o *calib.Origin, tok *tokenizer
 	return nil
 }
 
+var yesNo = map[bool]string{true: "yes", false: "no"}
+
 // showStats prints what a statistics file holds.
 func showStats(c *cli.Context, path string) error {
 	if c.NArg() > 1 {
@@ -241,14 +243,14 @@ func showStats(c *cli.Context, path string) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, sum)
 	}
-	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %", "always 0", "Hessian")
+	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %", "always 0", "Hessian", "Fisher")
 	for _, e := range sum.Entries {
 		tokens := "unknown"
 		if sum.ChunkSize > 0 {
 			tokens = fmt.Sprint(e.Tokens)
 		}
 		t.row(e.Name, decimal(tokens), e.Columns, decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, map[bool]string{true: "yes", false: "no"}[e.Hessian])
+			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, yesNo[e.Hessian], yesNo[e.Weighted])
 	}
 	if err := t.flush(); err != nil {
 		return err
