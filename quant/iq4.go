@@ -92,14 +92,10 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 			out := dst[136*b:]
 			var scales [8]int
 			d := putF16(out, signedScales(scales[:], s.Scale[8*b:8*b+8], 32))
-			var high uint16
-			clear(out[4:8])
+			putScalesIQ4(out, scales[:])
 			for g, sc := range scales {
-				high |= uint16(sc+32) >> 4 << (2 * g)
-				out[4+g/2] |= byte((sc + 32) & 15 << (g % 2 * 4))
 				s.Scale[8*b+g] = inverseOrZero(d * float32(sc))
 			}
-			binary.LittleEndian.PutUint16(out[2:], high)
 		}
 		s.EncodeTable(&s.Tile)
 		for b := range n / 256 {
@@ -109,4 +105,47 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 		}
 		dst, src = dst[n/256*136:], src[n:]
 	}
+}
+
+var codesIQ4_NL = codes{
+	Geometry: symmetric32(iq4Values[:]),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, false)
+		getNibbles(b.Codes, src[2:18])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, false)
+		packNibbles(dst[2:18], b.Codes)
+	},
+}
+
+var codesIQ4_XS = codes{
+	Geometry: Geometry{Group: 32, Levels: iq4Values[:], ScaleLo: -32, ScaleHi: 31},
+	unpack: func(b *Block, src []byte) {
+		b.D, b.DMin = getF16(src), 0
+		high := binary.LittleEndian.Uint16(src[2:])
+		for g := range 8 {
+			b.Scale[g] = int8(int(src[4+g/2]>>(g%2*4)&15)|int(high>>(2*g)&3)<<4) - 32
+			b.Min[g] = 0
+			getNibbles(b.Codes[32*g:32*g+32], src[8+16*g:24+16*g])
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		putF16(dst, b.D)
+		putScalesIQ4(dst, b.Scale)
+		for g := range 8 {
+			packNibbles(dst[8+16*g:24+16*g], b.Codes[32*g:32*g+32])
+		}
+	},
+}
+
+// putScalesIQ4 stores the eight scales of an IQ4_XS block.
+func putScalesIQ4[S int | int8](dst []byte, scales []S) {
+	var high uint16
+	clear(dst[4:8])
+	for g, sc := range scales {
+		high |= uint16(sc+32) >> 4 << (2 * g)
+		dst[4+g/2] |= byte((sc + 32) & 15 << (g % 2 * 4))
+	}
+	binary.LittleEndian.PutUint16(dst[2:], high)
 }

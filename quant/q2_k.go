@@ -50,7 +50,7 @@ func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 
 // packPairs stores the low two bits of 256 codes: code 128·h + 32·j + i in bits
 // 2j and 2j+1 of byte 32·h + i.
-func packPairs(dst []byte, codes []int32) {
+func packPairs[C int32 | uint8](dst []byte, codes []C) {
 	for h := range 2 {
 		c, out := codes[128*h:128*h+128], dst[32*h:32*h+32]
 		for i := range out {
@@ -61,3 +61,22 @@ func packPairs(dst []byte, codes []int32) {
 
 // getPair returns the two bits of weight i that packPairs stored.
 func getPair(b []byte, i int) byte { return b[i/128*32+i%32] >> (i % 128 / 32 * 2) & 3 }
+
+var codesQ2_K = codes{
+	Geometry: Geometry{Group: 16, Levels: uniform(0, 4), ScaleHi: 15, MinHi: 15},
+	unpack: func(b *Block, src []byte) {
+		b.D, b.DMin = getF16(src[80:]), getF16(src[82:])
+		for g, v := range src[:16] {
+			b.Scale[g], b.Min[g] = int8(v&15), int8(v>>4)
+		}
+		getPairs(b.Codes, src[16:80])
+	},
+	pack: func(dst []byte, b *Block) {
+		putF16(dst[80:], b.D)
+		putF16(dst[82:], b.DMin)
+		for g := range 16 {
+			dst[g] = byte(b.Scale[g] | b.Min[g]<<4)
+		}
+		packPairs(dst[16:80], b.Codes)
+	},
+}

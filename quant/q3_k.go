@@ -59,14 +59,46 @@ func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
 		}
 		s.C = 4
 		s.EncodeRound(&s.Tile)
-		third := dst[:32]
-		for i := range third {
-			var bits int32
-			for j := range 8 {
-				bits |= s.Codes[32*j+i] >> 2 << j
-			}
-			third[i] = byte(bits)
-		}
+		packTops(dst[:32], s.Codes[:256], 2)
 		packPairs(dst[32:96], s.Codes[:256])
 	}
+}
+
+// packTops stores the given bit of 256 codes, the highest one: code i's in bit i/32 of byte i%32.
+func packTops[C int32 | uint8](dst []byte, codes []C, bit int) {
+	for i := range dst[:32] {
+		var bits byte
+		for j := range 8 {
+			bits |= byte(codes[32*j+i]>>bit) << j
+		}
+		dst[i] = bits
+	}
+}
+
+// addTops is the inverse of packTops.
+func addTops(codes []uint8, src []byte, bit int) {
+	for i := range codes {
+		codes[i] |= src[i%32] >> (i / 32) & 1 << bit
+	}
+}
+
+var codesQ3_K = codes{
+	Geometry: Geometry{Group: 16, Levels: uniform(-4, 8), ScaleLo: -32, ScaleHi: 31},
+	unpack: func(b *Block, src []byte) {
+		b.D, b.DMin = getF16(src[108:]), 0
+		for g := range 16 {
+			b.Scale[g], b.Min[g] = int8(getScale6(src[96:108], g)-32), 0
+		}
+		getPairs(b.Codes, src[32:96])
+		addTops(b.Codes, src[:32], 2)
+	},
+	pack: func(dst []byte, b *Block) {
+		putF16(dst[108:], b.D)
+		clear(dst[96:108])
+		for g, sc := range b.Scale {
+			putScale6(dst[96:108], g, int(sc)+32)
+		}
+		packTops(dst[:32], b.Codes, 2)
+		packPairs(dst[32:96], b.Codes)
+	},
 }

@@ -22,10 +22,10 @@ func quantizeQ4_0(dst []byte, src, imp []float32, s *scratch) {
 }
 
 // packNibbles stores 32 codes: code i in the low nibble of byte i, code i+16 in the high one.
-func packNibbles(dst []byte, codes []int32) {
+func packNibbles[C int32 | uint8](dst []byte, codes []C) {
 	_, _ = dst[15], codes[31]
 	for i := range 16 {
-		dst[i] = byte(codes[i]&15 | codes[i+16]<<4)
+		dst[i] = byte(codes[i])&15 | byte(codes[i+16])<<4
 	}
 }
 
@@ -78,4 +78,16 @@ func (s *scratch) setScale(g int, scale, min float32) {
 		scale, min = unused, 0
 	}
 	s.Scale[g], s.Min[g] = scale, min
+}
+
+var codesQ4_0 = codes{
+	Geometry: symmetric32(uniform(-8, 16)),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, false)
+		getNibbles(b.Codes, src[2:18])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, false)
+		packNibbles(dst[2:18], b.Codes)
+	},
 }

@@ -67,3 +67,15 @@ func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockByte
 		dst, src = dst[n/32*blockBytes:], src[n:]
 	}
 }
+
+var codesQ4_1 = codes{
+	Geometry: affine32(uniform(0, 16)),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, true)
+		getNibbles(b.Codes, src[4:20])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, true)
+		packNibbles(dst[4:20], b.Codes)
+	},
+}

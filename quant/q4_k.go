@@ -28,11 +28,11 @@ func quantizeQ4_K(dst []byte, src, imp []float32, s *scratch) {
 }
 
 // packNibblePairs stores the low four bits of 256 codes as Q4_K and Q5_K do.
-func packNibblePairs(dst []byte, codes []int32) {
+func packNibblePairs[C int32 | uint8](dst []byte, codes []C) {
 	for p := range 4 {
 		lo, hi, out := codes[64*p:64*p+32], codes[64*p+32:64*p+64], dst[32*p:32*p+32]
 		for i := range out {
-			out[i] = byte(lo[i]&15 | hi[i]<<4)
+			out[i] = byte(lo[i])&15 | byte(hi[i])<<4
 		}
 	}
 }
@@ -97,5 +97,47 @@ func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, top, blockByt
 		if imp != nil {
 			imp = imp[n:]
 		}
+	}
+}
+
+// getNibblePairs is the inverse of packNibblePairs.
+func getNibblePairs(codes []uint8, src []byte) {
+	for i, b := range src[:128] {
+		at := i/32*64 + i%32
+		codes[at], codes[at+32] = b&15, b>>4
+	}
+}
+
+var codesQ4_K = codes{
+	Geometry: scaleMins6(uniform(0, 16)),
+	unpack: func(b *Block, src []byte) {
+		b.getScaleMins6(src)
+		getNibblePairs(b.Codes, src[16:144])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScaleMins6(dst)
+		packNibblePairs(dst[16:144], b.Codes)
+	},
+}
+
+// scaleMins6 describes the blocks of Q4_K and Q5_K.
+func scaleMins6(levels []float32) Geometry {
+	return Geometry{Group: 32, Levels: levels, ScaleHi: 63, MinHi: 63}
+}
+
+func (b *Block) getScaleMins6(src []byte) {
+	b.D, b.DMin = getF16(src), getF16(src[2:])
+	for g := range 8 {
+		sc, mn := getScaleMin(src[4:16], g)
+		b.Scale[g], b.Min[g] = int8(sc), int8(mn)
+	}
+}
+
+func (b *Block) putScaleMins6(dst []byte) {
+	putF16(dst, b.D)
+	putF16(dst[2:], b.DMin)
+	clear(dst[4:16])
+	for g := range 8 {
+		putScaleMin(dst[4:16], g, byte(b.Scale[g]), byte(b.Min[g]))
 	}
 }

@@ -20,16 +20,37 @@ func dequantizeQ5_0(dst []float32, src []byte) {
 
 func quantizeQ5_0(dst []byte, src, imp []float32, s *scratch) {
 	quantizeSymmetric32(dst, src, imp, s, 16, 22, func(dst []byte, codes []int32) {
-		binary.LittleEndian.PutUint32(dst[2:], fifthBits(codes))
-		packNibbles(dst[6:22], codes)
+		packQ5(dst[2:22], codes)
 	})
 }
 
-// fifthBits collects bit 4 of 32 codes.
-func fifthBits(codes []int32) uint32 {
+// packQ5 stores 32 codes: their fifth bits, then the nibbles.
+func packQ5[C int32 | uint8](dst []byte, codes []C) {
 	var bits uint32
 	for i, c := range codes[:32] {
 		bits |= uint32(c) >> 4 & 1 << i
 	}
-	return bits
+	binary.LittleEndian.PutUint32(dst, bits)
+	packNibbles(dst[4:20], codes)
+}
+
+// getQ5 is the inverse of packQ5.
+func getQ5(codes []uint8, src []byte) {
+	getNibbles(codes, src[4:20])
+	bits := binary.LittleEndian.Uint32(src)
+	for i := range codes[:32] {
+		codes[i] |= uint8(bits >> i & 1 << 4)
+	}
+}
+
+var codesQ5_0 = codes{
+	Geometry: symmetric32(uniform(-16, 32)),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, false)
+		getQ5(b.Codes, src[2:22])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, false)
+		packQ5(dst[2:22], b.Codes)
+	},
 }

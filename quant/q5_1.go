@@ -21,7 +21,18 @@ func dequantizeQ5_1(dst []float32, src []byte) {
 
 func quantizeQ5_1(dst []byte, src, imp []float32, s *scratch) {
 	quantizeAffine32(dst, src, imp, s, 31, 24, func(dst []byte, codes []int32) {
-		binary.LittleEndian.PutUint32(dst[4:], fifthBits(codes))
-		packNibbles(dst[8:24], codes)
+		packQ5(dst[4:24], codes)
 	})
+}
+
+var codesQ5_1 = codes{
+	Geometry: affine32(uniform(0, 32)),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, true)
+		getQ5(b.Codes, src[4:24])
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, true)
+		packQ5(dst[4:24], b.Codes)
+	},
 }

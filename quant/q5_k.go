@@ -25,14 +25,21 @@ func dequantizeQ5_K(dst []float32, src []byte) {
 
 func quantizeQ5_K(dst []byte, src, imp []float32, s *scratch) {
 	quantizeScaleMin6(dst, src, imp, s, 31, 176, func(s *scratch) { s.candidates(16, 30.5, 0.1) }, func(dst []byte, codes []int32) {
-		high := dst[16:48]
-		for i := range high {
-			var bits int32
-			for g := range 8 {
-				bits |= codes[32*g+i] >> 4 << g
-			}
-			high[i] = byte(bits)
-		}
+		packTops(dst[16:48], codes, 4)
 		packNibblePairs(dst[48:176], codes)
 	})
+}
+
+var codesQ5_K = codes{
+	Geometry: scaleMins6(uniform(0, 32)),
+	unpack: func(b *Block, src []byte) {
+		b.getScaleMins6(src)
+		getNibblePairs(b.Codes, src[48:176])
+		addTops(b.Codes, src[16:48], 4)
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScaleMins6(dst)
+		packTops(dst[16:48], b.Codes, 4)
+		packNibblePairs(dst[48:176], b.Codes)
+	},
 }

@@ -40,16 +40,41 @@ func quantizeQ6_K(dst []byte, src, imp []float32, s *scratch) {
 		}
 		s.C = 32
 		s.EncodeRound(&s.Tile)
-		codes := s.Codes[:256]
-		for h := range 2 {
-			c, out := codes[128*h:128*h+128], dst[64*h:64*h+64]
-			for i := range out {
-				out[i] = byte(c[i]&15 | c[i+64]<<4)
-			}
-		}
-		for i := range codes {
-			codes[i] >>= 4
-		}
-		packPairs(dst[128:192], codes)
+		packQ6(dst[:192], s.Codes[:256])
 	}
+}
+
+// packQ6 stores 256 codes of six bits.
+func packQ6[C int32 | uint8](dst []byte, codes []C) {
+	for h := range 2 {
+		c, out := codes[128*h:128*h+128], dst[64*h:64*h+64]
+		for i := range out {
+			out[i] = byte(c[i])&15 | byte(c[i+64])<<4
+		}
+	}
+	var high [256]C
+	for i, c := range codes {
+		high[i] = c >> 4
+	}
+	packPairs(dst[128:192], high[:])
+}
+
+var codesQ6_K = codes{
+	Geometry: Geometry{Group: 16, Levels: uniform(-32, 64), ScaleLo: -128, ScaleHi: 127},
+	unpack: func(b *Block, src []byte) {
+		b.D, b.DMin = getF16(src[208:]), 0
+		for g, sc := range src[192:208] {
+			b.Scale[g], b.Min[g] = int8(sc), 0
+		}
+		for i := range b.Codes {
+			b.Codes[i] = src[i/128*64+i%64]>>(i%128/64*4)&15 | getPair(src[128:192], i)<<4
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		putF16(dst[208:], b.D)
+		for g, sc := range b.Scale {
+			dst[192+g] = byte(sc)
+		}
+		packQ6(dst[:192], b.Codes)
+	},
 }

@@ -37,3 +37,19 @@ func quantizeQ8_0(dst []byte, src, _ []float32, s *scratch) {
 		dst, src = dst[n/32*34:], src[n:]
 	}
 }
+
+var codesQ8_0 = codes{
+	Geometry: symmetric32(uniform(-128, 256)),
+	unpack: func(b *Block, src []byte) {
+		b.setScale32(src, false)
+		for i, c := range src[2:34] {
+			b.Codes[i] = c ^ 128 // q + 128
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScale32(dst, false)
+		for i, c := range b.Codes {
+			dst[2+i] = c ^ 128
+		}
+	},
+}

@@ -1,0 +1,68 @@
+package quant
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// newBlocks returns n blocks of the type, unpacked.
+func newBlocks(typ Type, n int) []Block {
+	blocks := make([]Block, n)
+	groups := typ.BlockLen() / typ.Geometry().Group
+	for i := range blocks {
+		blocks[i] = Block{Scale: make([]int8, groups), Min: make([]int8, groups), Codes: make([]uint8, typ.BlockLen())}
+	}
+	return blocks
+}
+
+// Unpacked values follow the formula of Geometry, within its ranges, and packing gives the
+// same bytes: for what the encoder writes and for any other bytes.
+func TestBlocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	x, imp := matrix(r, 8, 512)
+	for _, typ := range Types() {
+		if !typ.IsQuantized() {
+			continue
+		}
+		g, size := typ.Geometry(), typ.BlockBytes()
+		if !slices.IsSorted(g.Levels) || typ.BlockLen()%g.Group != 0 || len(g.Levels) > 256 {
+			t.Errorf("%s: geometry %+v", typ, g)
+		}
+		random := make([]byte, 200*size)
+		for i := range random {
+			random[i] = byte(r.Uint32())
+		}
+		for _, data := range [][]byte{encode(typ, x, 512, nil), encode(typ, x, 512, imp), random} {
+			for ; len(data) > 0; data = data[size:] {
+				src := data[:size]
+				if typ.BadScale(src) >= 0 {
+					continue
+				}
+				b := newBlocks(typ, 1)[0]
+				typ.Unpack(&b, src)
+				packed := make([]byte, size)
+				for i := range packed {
+					packed[i] = 0xa5 // what was there must not matter
+				}
+				typ.Pack(packed, &b)
+				if !bytes.Equal(packed, src) {
+					t.Fatalf("%s: %x became %x", typ, src, packed)
+				}
+				for i, want := range decode(typ, src, typ.BlockLen()) {
+					sc, mn := int(b.Scale[i/g.Group]), int(b.Min[i/g.Group])
+					if sc < g.ScaleLo || sc > g.ScaleHi || mn < g.MinLo || mn > g.MinHi || int(b.Codes[i]) >= len(g.Levels) {
+						t.Fatalf("%s: scale %d, minimum %d, code %d out of range", typ, sc, mn, b.Codes[i])
+					}
+					scale := b.D * float32(sc)
+					got := float32(scale*g.Levels[b.Codes[i]]) - float32(b.DMin*float32(mn))
+					if math.Float32bits(got) != math.Float32bits(want) && (got != 0 || want != 0) {
+						t.Fatalf("%s: weight %d is %g, want %g", typ, i, got, want)
+					}
+				}
+			}
+		}
+	}
+}
