@@ -81,7 +81,7 @@ func (t *tile) errors(r, at, n int) {
 	}
 }
 
-// cost returns each row's e·h·eᵀ, and without the damping.
+// cost returns each row's e·h·eᵀ, and the same without damping and shrinking.
 func (t *tile) cost() (damped, raw []float64) {
 	damped, raw = make([]float64, t.count), make([]float64, t.count)
 	for c := 0; c < t.Cols; c += t.block {
@@ -92,10 +92,11 @@ func (t *tile) cost() (damped, raw []float64) {
 			e := t.e.row(r)[c : c+t.block]
 			for i, g := range t.x.row(r) {
 				sum += float64(float64(g) * float64(e[i]))
-				squares += float64(float64(e[i]) * float64(e[i]))
+				// h is (1-shrink)·H + shrink·diag(H) + add.
+				squares += float64(float64(float64(e[i])*float64(e[i])) * (float64(t.add) + float64(t.shrink*float64(t.solver.imp[c+i]))))
 			}
 			damped[r] += sum
-			raw[r] += sum - float64(float64(t.add)*squares)
+			raw[r] += (sum - squares) / (1 - t.shrink)
 		}
 	}
 	return damped, raw

@@ -27,6 +27,9 @@ type SolveOptions struct {
 	// Damp is added to H's diagonal, as a share of its mean. With several the one
 	// that leaves the least error is taken.
 	Damp []float64
+	// Shrink is the share by which what is off H's diagonal is made smaller: fewer tokens say
+	// less about how columns go together than about each of them.
+	Shrink float64
 	// Sweeps is the most passes of refinement after error feedback.
 	Sweeps int
 	// Asymmetric is the share of the correction by Layer.Cross.
@@ -102,6 +105,7 @@ type solver struct {
 
 	damp   float64
 	scale  float32      // H·scale has a mean diagonal between 1 and 2 before damping
+	shrink float64
 	add    float32      // what is added to the diagonal of H·scale
 	h      *square      // H·scale, damped
 	imp    []float32    // the diagonal of H·scale, without damping
@@ -115,7 +119,7 @@ type solver struct {
 
 func newSolver(l *Layer, damp float64, opt *SolveOptions) (*solver, error) {
 	n := l.Cols
-	s := &solver{Layer: l, geo: l.Type.Geometry(), sweeps: opt.Sweeps, damp: damp, threads: max(1, opt.Threads), target: l.W}
+	s := &solver{Layer: l, geo: l.Type.Geometry(), sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads), target: l.W}
 	s.levels = newLevels(s.geo.Levels)
 	var mean float64
 	for j := range n {
@@ -133,13 +137,13 @@ func newSolver(l *Layer, damp float64, opt *SolveOptions) (*solver, error) {
 	}
 	for {
 		h := newSquare(n)
-		h.fill(l.H, s.scale)
+		h.fill(l.H, float32(float64(s.scale)*(1-s.shrink)))
 		s.add = float32(s.damp * mean)
 		s.imp = make([]float32, n)
 		for j := range n {
 			at := h.at(j, j)
-			s.imp[j] = h.data[at]
-			h.data[at] += s.add
+			s.imp[j] = l.H[j*n+j] * s.scale
+			h.data[at] = s.imp[j] + s.add
 		}
 		s.h = &square{n, append([]float32(nil), h.data...)}
 		f, err := factorize(h, s.threads)
@@ -260,4 +264,34 @@ func (s *solver) solve(ctx context.Context) (*Solution, error) {
 		out.Error += e[1] / float64(s.scale)
 	}
 	return out, nil
+}
+
+// Error returns tr((W-Q)·h·(W-Q)ᵀ) of the layer as blocks, under any second moments.
+func (l *Layer) Error(data []byte, h []float32, threads int) float64 {
+	n := l.Cols
+	m := newSquare(n)
+	m.fill(h, 1)
+	rowBytes := int(l.Type.Size(int64(n)))
+	sums := make([]float64, (l.Rows+tileRows-1)/tileRows)
+	parallel(threads, len(sums), func(w *multiplier, task int) {
+		first := task * tileRows
+		count := min(tileRows, l.Rows-first)
+		e, g := newRows(count, n), newRows(count, n)
+		for r := range count {
+			row := e.row(r)[:n]
+			l.Type.Dequantize(row, data[(first+r)*rowBytes:(first+r+1)*rowBytes])
+			for i, v := range l.W[(first+r)*n : (first+r+1)*n] {
+				row[i] = v - row[i]
+			}
+		}
+		w.addProduct(g, 0, e, count, m, 0, n, 0, n)
+		for r := range count {
+			sums[task] += dot(g.row(r)[:n], e.row(r)[:n])
+		}
+	})
+	var sum float64
+	for _, v := range sums {
+		sum += v
+	}
+	return sum
 }
