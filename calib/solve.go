@@ -104,7 +104,7 @@ type solver struct {
 	sweeps int
 
 	damp   float64
-	scale  float32      // H·scale has a mean diagonal between 1 and 2 before damping
+	scale  float32 // H·scale has a mean diagonal between 1 and 2 before damping
 	shrink float64
 	add    float32      // what is added to the diagonal of H·scale
 	h      *square      // H·scale, damped

@@ -35,11 +35,14 @@ func newLevels(values []float32) *levels {
 	return l
 }
 
-// code returns the code of the level nearest to x.
+// code returns the code of the level nearest to x, 0 for what is not a number.
 func (l *levels) code(x float32) uint8 {
+	if !(x > l.lo) {
+		return 0
+	}
 	// Adding 1.5·2²³ leaves no bits below 1 and rounds to even.
 	const magic = 3 << 22
-	i := float32(min(max(x, l.lo), l.hi)+magic) - magic - l.lo
+	i := float32(min(x, l.hi)+magic) - magic - l.lo
 	if l.uniform {
 		return uint8(i)
 	}

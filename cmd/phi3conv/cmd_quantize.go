@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
@@ -49,7 +48,7 @@ IN may also be a checkpoint directory. Example:
 }
 
 // quantizeFlags are the flags that convert and quantize share; names are llama-quantize's.
-var quantizeFlags = []cli.Flag{
+var quantizeFlags = append([]cli.Flag{
 	&cli.StringFlag{Name: "model-name", Usage: "general.name of the output (default: the source's; of a checkpoint, from its model card or directory)"},
 	&cli.BoolFlag{Name: "dry-run", Usage: "print what would be written and write nothing"},
 	&cli.BoolFlag{Name: "json", Usage: "print the plan, or the summary, as JSON"},
@@ -59,10 +58,9 @@ var quantizeFlags = []cli.Flag{
 	&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
 	&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is in the source"},
 	&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, which adds error to error"},
-	&cli.StringFlag{Name: "imatrix", Usage: "importance matrix in `FILE`, by calibrate or llama-imatrix: weighs the error of each column by its activations"},
 	&cli.StringFlag{Name: "split-max-size", Usage: "start a new file beyond `SIZE` of tensor data, such as 2GB (default: one file)"},
-	&cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result"},
-}
+	&cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result; gptq takes 6GiB unless it is given"},
+}, methodFlags...)
 
 func threadsFlag() cli.Flag {
 	return &cli.IntFlag{Name: "threads", Value: defaultThreads(), Usage: "number of threads; does not change the result"}
@@ -74,6 +72,9 @@ func defaultThreads() int { return runtime.GOMAXPROCS(0) }
 // overhead is what the program needs beside buffers: itself, and a vocabulary of 200,000 tokens.
 const overhead = 256 << 20
 
+// sequentialRAM is the default of --max-ram for methods that run the model.
+const sequentialRAM = 6 << 30
+
 // quantize makes out from in: what convert and quantize do.
 func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) error {
 	opt, err := planOptions(c, ft)
@@ -83,6 +84,14 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	ram, err := size(c, "max-ram")
 	if err != nil {
 		return err
+	}
+	meth, err := quantizeMethod(c)
+	if err != nil {
+		return err
+	}
+	defer meth.close()
+	if meth.Sequential && !c.IsSet("max-ram") {
+		ram = sequentialRAM
 	}
 	if ram < overhead+64<<20 {
 		return usagef("--max-ram is %s, expected at least %s", humanize.IBytes(uint64(ram)), humanize.IBytes(overhead+64<<20))
@@ -97,15 +106,14 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 		return err
 	}
 	defer func() { _ = m.Close() }()
-	if path := c.String("imatrix"); path != "" {
-		if opt.Imatrix, err = calib.Open(path); err != nil {
-			return err
-		}
-		defer func() { _ = opt.Imatrix.Close() }()
-		opt.Policy.Imatrix = true
+	if meth.stats != nil {
+		opt.Imatrix, opt.Policy.Imatrix = meth.stats, true
 	}
 	plan, err := convert.NewPlan(m, opt)
 	if err != nil {
+		return err
+	}
+	if err := meth.describe(c, plan); err != nil {
 		return err
 	}
 	for _, note := range plan.Notes() {
@@ -118,6 +126,13 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 		return err
 	}
 	start := time.Now()
+	encoded, err := meth.run(c, plan, out, threads)
+	if err != nil {
+		return err
+	}
+	if encoded != nil {
+		defer func() { _ = encoded.Close() }()
+	}
 	bar := newProgress(c.App.ErrWriter, "converting", plan.SourceSize())
 	err = plan.Run(c.Context, out, convert.Limits{Threads: threads, Memory: ram - overhead, Progress: bar.set})
 	bar.done()
@@ -126,6 +141,11 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	}
 	if err != nil {
 		return err
+	}
+	if encoded != nil {
+		if err := encoded.Remove(); err != nil {
+			return err
+		}
 	}
 	return printSummary(c, plan, out, time.Since(start))
 }

@@ -4,6 +4,7 @@ package convert
 
 import (
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -53,7 +54,17 @@ type Tensor struct {
 	source     *source.Tensor // nil for a tensor that the plan holds itself
 	values     []float32      // its values then, stored as F32
 	importance []float32      // of each column, or nil
+	encoded    io.ReaderAt    // the blocks, where a method has made them; or nil
 }
+
+// Original reports whether the source holds the tensor unquantized, as a matrix that becomes quantized.
+func (t *Tensor) Original() bool {
+	return t.source != nil && !t.source.Type.IsQuantized() && t.Type.IsQuantized()
+}
+
+// SetEncoded makes Run write blocks of the tensor's type that r has, instead of encoding the
+// source's weights.
+func (t *Tensor) SetEncoded(r io.ReaderAt) { t.encoded = r }
 
 // Elems returns the number of elements.
 func (t *Tensor) Elems() int64 { return t.info().Elems() }

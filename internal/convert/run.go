@@ -127,6 +127,15 @@ func (w *worker) do(p piece) (int64, error) {
 	}
 	rowBytes := t.source.RowBytes()
 	size := int64(p.rows) * int64(rowBytes)
+	if t.encoded != nil {
+		rowBytes := int(t.Type.Size(int64(t.source.Cols())))
+		w.enc = grow(w.enc, p.rows*rowBytes)
+		off := int64(p.row) * int64(rowBytes)
+		if _, err := t.encoded.ReadAt(w.enc, off); err != nil {
+			return 0, err
+		}
+		return size, w.out.WriteTensorAt(p.tensor, w.enc, off)
+	}
 	if t.Type == t.source.Type && !t.source.IsF64 {
 		return size, w.copy(t.source, p, size)
 	}

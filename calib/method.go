@@ -1,0 +1,39 @@
+package calib
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Method is a way to choose a model's codes and scales.
+type Method struct {
+	Name  string
+	Usage string // one line
+	// Importance: the types' own encoders weigh errors by the statistics' mean squares.
+	Importance bool
+	// Sequential: the linear layers are solved one block of the model after the other, see
+	// [Quantize]. Other tensors are encoded as without.
+	Sequential bool
+}
+
+// methods is the table of methods.
+var methods = []Method{
+	{"rtn", "round to nearest: each type's own search for scales, without statistics", false, false},
+	{"imatrix", "the search weighted by an importance matrix, ours or llama.cpp's", true, false},
+	{"gptq", "error feedback and refinement under the second moments of each layer's inputs, block after block", true, true},
+}
+
+// Methods lists every method.
+func Methods() []Method { return methods }
+
+// MethodByName finds a method.
+func MethodByName(name string) (*Method, error) {
+	names := make([]string, len(methods))
+	for i := range methods {
+		if methods[i].Name == name {
+			return &methods[i], nil
+		}
+		names[i] = methods[i].Name
+	}
+	return nil, fmt.Errorf("unknown method %q; known: %s", name, strings.Join(names, " "))
+}

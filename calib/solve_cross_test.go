@@ -1,0 +1,38 @@
+package calib
+
+import (
+	"math"
+	"testing"
+)
+
+// Against plain float64 sums.
+func TestCrossMoments(t *testing.T) {
+	const cols = 48
+	in := randomInputs(300, cols, cols+16)
+	original := make([]float32, 300*cols)
+	for i := range original {
+		original[i] = float32(i%17) - 8
+	}
+	for _, weights := range [][]float32{nil, randomWeights(300)} {
+		m := newCrossMoments(cols)
+		m.add(in, original, weights, 2)
+		m.add(in, original, weights, 1)
+		got := m.matrix()
+		for i := range cols {
+			for j := range cols {
+				want, size := 0.0, 0.0
+				for r := range 300 {
+					w := 2.0
+					if weights != nil {
+						w *= float64(weights[r])
+					}
+					p := w * (float64(original[r*cols+i]) - float64(in.Row(r)[i])) * float64(in.Row(r)[j])
+					want, size = want+p, size+math.Abs(p)
+				}
+				if math.Abs(float64(got[i*cols+j])-want) > 2e-5*size {
+					t.Fatalf("element %d,%d is %g, want %g", i, j, got[i*cols+j], want)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,427 @@
+package calib
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// Target is a tensor to quantize.
+type Target struct {
+	Tensor string
+	Type   quant.Type
+}
+
+// QuantizeOptions say how [Quantize] works. Threads of SolveOptions is not used: it
+// is the model's.
+type QuantizeOptions struct {
+	SolveOptions
+	// Identity stands for the model's weights and the statistics: a run is not continued from one with another.
+	Identity string
+	// Work is a file that receives the blocks, and from which a run that was interrupted is continued.
+	Work string
+	// Split solves the parts of a layer's outputs, q, k, v or gate, up, each under second moments with
+	// its own tokens' weights. It needs statistics with gradients.
+	Split bool
+	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
+	Resumed func(blocks int)
+	// Progress, if not nil, is called with steps done and in all.
+	Progress func(done, total int)
+	// Solved, if not nil, is called with the result for each layer, or part of it.
+	Solved func(tensor string, s *Solution)
+}
+
+// Encoded are tensors' blocks in a work file.
+type Encoded struct {
+	work   *os.File
+	places []encodedPlace
+}
+
+type encodedPlace struct {
+	Target
+	at, size int64
+}
+
+// Tensor returns a tensor's blocks, nil for one that is not there.
+func (e *Encoded) Tensor(name string) io.ReaderAt {
+	for _, p := range e.places {
+		if p.Tensor == name {
+			return io.NewSectionReader(e.work, p.at, p.size)
+		}
+	}
+	return nil
+}
+
+// Remove removes the work file, when the blocks are where they belong.
+func (e *Encoded) Remove() error {
+	_ = e.work.Close()
+	return os.Remove(e.work.Name())
+}
+
+// Close keeps the work file.
+func (e *Encoded) Close() error { return e.work.Close() }
+
+// Quantize solves linear layers of a model one after the other, in the order in which tokens
+// pass them: the inputs of a layer, whose second moments it is solved under, are those
+// that it gets behind everything that has been quantized before. The tokens are those of the
+// statistics, and each counts by its gradients if those are there. Targets that are not
+// linear layers, such as an embedding, and those of types that are not quantized, are left out.
+// l must have been opened with batches of [BatchTokens].
+//
+// The blocks go to a work file; what an interrupted run has done is taken from there. Layers are quantized
+// the same whether a run was interrupted or not.
+func Quantize(ctx context.Context, l *runtime.Layers, s *Stats, targets []Target, opt QuantizeOptions) (*Encoded, error) {
+	if l.Batch() != min(BatchTokens, l.Config().Context) {
+		return nil, fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
+	}
+	opt.Threads = l.Threads()
+	q := &quantizer{l: l, stats: s, o: s.Origin, opt: opt}
+	at := int64(dataAt)
+	var places []encodedPlace
+	for i := range l.Count() + 1 {
+		for _, name := range q.linear(i) {
+			k := slices.IndexFunc(targets, func(t Target) bool { return t.Tensor == name })
+			if k < 0 || !targets[k].Type.IsQuantized() {
+				continue
+			}
+			rows, cols, err := l.Shape(name)
+			if err != nil {
+				return nil, err
+			}
+			size := targets[k].Type.Size(int64(rows) * int64(cols))
+			places = append(places, encodedPlace{targets[k], at, size})
+			at += size
+		}
+	}
+	q.places = places
+	if err := q.open(); err != nil {
+		return nil, err
+	}
+	e := &Encoded{q.work, places}
+	if err := q.run(ctx); err != nil {
+		_ = e.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// quantizer is a run of Quantize.
+//
+// The work file has the frame of calibrate's: magic, 2 records with the number of blocks done,
+// the tensors' blocks.
+type quantizer struct {
+	l      *runtime.Layers
+	stats  *Stats
+	o      *Origin
+	opt    QuantizeOptions
+	places []encodedPlace
+	key    [sha256.Size]byte
+	work   *os.File
+	done   int // blocks of the model
+
+	lengths []int
+	x       []float32 // the residual stream
+	// The original model beside the quantized one, for the asymmetric correction; else nil.
+	original *runtime.Layers
+	y        []float32 // its residual stream
+}
+
+const quantizeMagic = "phi3conv quantization 1\n"
+
+// open opens the work file and finds out what is done.
+func (q *quantizer) open() error {
+	opt := q.opt.SolveOptions
+	opt.Threads = 0 // they change nothing
+	id, err := json.Marshal(struct {
+		*Origin
+		Identity string
+		Targets  []encodedPlace
+		Options  SolveOptions
+		Split    bool
+	}{q.o, q.opt.Identity, q.places, opt, q.opt.Split})
+	if err != nil {
+		return err
+	}
+	q.key = sha256.Sum256(id)
+	if q.work, err = os.OpenFile(q.opt.Work, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+		return err
+	}
+	if err := q.resume(); err != nil {
+		_ = q.work.Close()
+		return err
+	}
+	return nil
+}
+
+func (q *quantizer) resume() error {
+	info, err := q.work.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() > 0 {
+		magic := make([]byte, len(quantizeMagic))
+		if _, err := q.work.ReadAt(magic, 0); err != nil || string(magic) != quantizeMagic {
+			return &formats.Error{Path: q.opt.Work, Off: 0, What: "not a work file of quantize: rename it, or choose another output"}
+		}
+	}
+	if n := readRecord(q.work, q.key); n <= q.l.Count()+1 {
+		q.done = n
+	}
+	if q.done > 0 {
+		if q.opt.Resumed != nil {
+			q.opt.Resumed(min(q.done, q.l.Count()))
+		}
+		return nil
+	}
+	if err := q.work.Truncate(0); err != nil {
+		return err
+	}
+	_, err = q.work.WriteAt([]byte(quantizeMagic), 0)
+	return err
+}
+
+func (q *quantizer) run(ctx context.Context) error {
+	for _, n := range q.o.Lengths {
+		q.lengths = append(q.lengths, int(n))
+	}
+	q.x = make([]float32, len(q.o.Tokens)*q.l.Hidden())
+	if err := q.l.Embed(q.x, q.o.Tokens); err != nil {
+		return err
+	}
+	if q.opt.Asymmetric != 0 {
+		var err error
+		if q.original, err = runtime.OpenLayers(q.l.Source().Path, runtime.Options{Threads: q.l.Threads(), Batch: q.l.Batch()}); err != nil {
+			return err
+		}
+		defer func() { _ = q.original.Close() }()
+		q.y = slices.Clone(q.x)
+	}
+	for i := range q.l.Count() + 1 {
+		last := i == q.l.Count()
+		models, streams := []*runtime.Layers{q.l}, [][]float32{q.x}
+		if q.original != nil {
+			models, streams = append(models, q.original), append(streams, q.y)
+		}
+		for _, l := range models {
+			if !last {
+				if err := l.Load(ctx, i); err != nil {
+					return err
+				}
+			}
+		}
+		for _, name := range q.linear(i) {
+			for _, p := range q.places {
+				if p.Tensor != name {
+					continue
+				}
+				if err := q.layer(ctx, p, i < q.done); err != nil {
+					return err
+				}
+			}
+		}
+		for k, l := range models {
+			if !last {
+				if err := l.Forward(ctx, streams[k], q.lengths, runtime.Pass{}); err != nil {
+					return err
+				}
+			}
+		}
+		if i >= q.done {
+			if err := writeRecord(q.work, q.key, i+1); err != nil {
+				return err
+			}
+		}
+		if q.opt.Progress != nil {
+			q.opt.Progress(i+1, q.l.Count()+1)
+		}
+	}
+	return nil
+}
+
+// linear returns the linear layers of block i of the model, and behind the last one the
+// output matrix, unless that is the embedding too.
+func (q *quantizer) linear(i int) []string {
+	switch {
+	case i < q.l.Count():
+		return q.l.Linear(i)
+	case q.l.Output() == OutputEntry:
+		return []string{OutputEntry}
+	}
+	return nil
+}
+
+// part is some rows of a tensor that are solved under the same second moments.
+type part struct {
+	first, rows int
+	weights     []float32 // of the tokens, nil for 1 each
+	moments     *Moments
+	cross       *crossMoments // nil without the asymmetric correction
+}
+
+func (q *quantizer) part(first, rows, cols int, weights []float32) part {
+	p := part{first: first, rows: rows, weights: weights, moments: NewMoments(cols, true)}
+	if q.original != nil {
+		p.cross = newCrossMoments(cols)
+	}
+	return p
+}
+
+// parts divides a tensor.
+func (q *quantizer) parts(tensor string) ([]part, error) {
+	rows, cols, err := q.l.Shape(tensor)
+	if err != nil {
+		return nil, err
+	}
+	e := q.stats.Entry(tensor)
+	if e == nil || e.Parts == 0 {
+		return []part{q.part(0, rows, cols, nil)}, nil
+	}
+	gradients, err := q.stats.Gradients(tensor)
+	if err != nil {
+		return nil, err
+	}
+	if !q.opt.Split {
+		return []part{q.part(0, rows, cols, FisherWeights(gradients...))}, nil
+	}
+	var parts []part
+	for _, g := range q.l.OutputGroups() {
+		if g.Tensor != tensor {
+			continue
+		}
+		var weights []float32
+		if len(parts) < len(gradients) {
+			weights = FisherWeights(gradients[len(parts)])
+		}
+		parts = append(parts, q.part(g.First, g.Rows, cols, weights))
+	}
+	if len(parts) != len(gradients) {
+		return nil, &formats.Error{Path: q.stats.Path, Off: -1, What: fmt.Sprintf("gradients of %d parts of %s, expected %d", len(gradients), tensor, len(parts))}
+	}
+	return parts, nil
+}
+
+// layer solves a linear layer, or takes what has been found earlier, and puts the result in
+// its place.
+func (q *quantizer) layer(ctx context.Context, p encodedPlace, done bool) error {
+	data := make([]byte, p.size)
+	if done {
+		if _, err := q.work.ReadAt(data, p.at); err != nil {
+			return err
+		}
+	} else {
+		parts, err := q.parts(p.Tensor)
+		if err != nil {
+			return err
+		}
+		if err := q.gather(ctx, p.Tensor, parts); err != nil {
+			return err
+		}
+		if err := q.solve(ctx, p, parts, data); err != nil {
+			return err
+		}
+	}
+	if p.Tensor == OutputEntry {
+		return nil // nothing comes behind it
+	}
+	rows, cols, err := q.l.Shape(p.Tensor)
+	if err != nil {
+		return err
+	}
+	values := make([]float32, rows*cols)
+	p.Type.Dequantize(values, data)
+	return q.l.SetWeights(p.Tensor, values)
+}
+
+// gather adds the inputs of a layer to its parts' moments.
+func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) error {
+	hidden, first, from := q.l.Hidden(), 0, 0
+	for from < len(q.lengths) {
+		// Some sequences at a time: the original's inputs are in memory for them.
+		count, end := 0, from
+		for end < len(q.lengths) && (count == 0 || count+q.lengths[end] <= groupTokens) {
+			count += q.lengths[end]
+			end++
+		}
+		var original []float32
+		if q.original != nil {
+			err := forward(ctx, q.original, q.y[first*hidden:(first+count)*hidden], q.lengths[from:end], tensor, func(in runtime.Inputs) {
+				for t := range in.Rows {
+					original = append(original, in.Row(t)...)
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		err := forward(ctx, q.l, q.x[first*hidden:(first+count)*hidden], q.lengths[from:end], tensor, func(in runtime.Inputs) {
+			for _, p := range parts {
+				w := p.weights
+				if w != nil {
+					w = w[first+in.First:][:in.Rows]
+				}
+				p.moments.Add(in, w, q.opt.Threads)
+				if p.cross != nil {
+					p.cross.add(in, original[in.First*in.Cols:], w, q.opt.Threads)
+				}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		first, from = first+count, end
+	}
+	return nil
+}
+
+// forward calls use with the inputs of a linear layer, a block's or the output matrix, and
+// leaves x as it is.
+func forward(ctx context.Context, l *runtime.Layers, x []float32, lengths []int, tensor string, use func(runtime.Inputs)) error {
+	tap := func(in runtime.Inputs) error {
+		if in.Tensor == tensor {
+			use(in)
+		}
+		return nil
+	}
+	if tensor == OutputEntry {
+		return l.Finish(ctx, x, lengths, tap, nil)
+	}
+	return l.Forward(ctx, x, lengths, runtime.Pass{Until: tensor, Tap: tap})
+}
+
+// solve sets data to the blocks of a tensor, and stores them.
+func (q *quantizer) solve(ctx context.Context, p encodedPlace, parts []part, data []byte) error {
+	weights, err := q.l.Weights(p.Tensor)
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		m, cross := parts[i].moments, parts[i].cross
+		parts[i].moments, parts[i].cross = nil, nil // makes room
+		first, end := parts[i].first, parts[i].first+parts[i].rows
+		layer := &Layer{Rows: end - first, Cols: m.Cols, Type: p.Type, H: Square(m.Lower(), m.Cols), W: weights[first*m.Cols : end*m.Cols]}
+		if cross != nil {
+			layer.Cross = cross.matrix()
+		}
+		s, err := Solve(ctx, layer, q.opt.SolveOptions)
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s, from row %d on: %v", p.Tensor, first, err)}
+		}
+		if q.opt.Solved != nil {
+			q.opt.Solved(p.Tensor, s)
+		}
+		copy(data[p.Type.Size(int64(first)*int64(m.Cols)):], s.Data)
+	}
+	_, err = q.work.WriteAt(data, p.at)
+	return err
+}
