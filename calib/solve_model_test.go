@@ -86,10 +86,10 @@ func sameBlocks(t *testing.T, what string, got, want map[string][]byte) {
 // The same blocks with any number of threads, and when a run was interrupted; every layer's
 // error is less than that of the type's own encoder.
 func TestQuantizeModel(t *testing.T) {
-	s := tinyTokens(t, 12, 100)
+	s := tinyTokens(t, 6, 80)
 	work := filepath.Join(t.TempDir(), "work")
 	opt := QuantizeOptions{SolveOptions: options(), Work: work}
-	opt.Asymmetric = 0.5
+	opt.Asymmetric, opt.Sweeps = 0.5, 1
 	layers := 0
 	opt.Solved = func(tensor string, s *Solution) {
 		layers++
@@ -143,8 +143,8 @@ func TestQuantizeModel(t *testing.T) {
 
 // Statistics with gradients weigh the tokens, for each part of a layer's outputs if split.
 func TestQuantizeWeighted(t *testing.T) {
-	plain := tinyTokens(t, 6, 100)
-	opt := QuantizeOptions{SolveOptions: options(), Work: filepath.Join(t.TempDir(), "work")}
+	plain := tinyTokens(t, 3, 80)
+	opt := QuantizeOptions{SolveOptions: SolveOptions{Damp: []float64{0.01}}, Work: filepath.Join(t.TempDir(), "work")}
 	want, err := quantizeTiny(context.Background(), t, plain, 2, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestQuantizeWeighted(t *testing.T) {
 	}
 	defer func() { _ = l.Close() }()
 	path := filepath.Join(t.TempDir(), "stats.gguf")
-	s := &Stats{ChunkSize: 100, Origin: plain.Origin}
+	s := &Stats{ChunkSize: 80, Origin: plain.Origin}
 	if err := Calibrate(context.Background(), l, s, path, Options{Fisher: true, GradientMemory: 1 << 30, Memory: 1 << 30, Work: path + ".work"}); err != nil {
 		t.Fatal(err)
 	}

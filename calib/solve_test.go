@@ -209,7 +209,7 @@ func TestSolve(t *testing.T) {
 func TestSolveSameBytes(t *testing.T) {
 	defer func() { _ = kern.SelectFromEnv() }()
 	for _, typ := range []quant.Type{quant.Q4_K, quant.Q4_1, quant.IQ4_XS} {
-		l := randomLayer(typ, 70, 256, 300)
+		l := randomLayer(typ, 40, 256, 300)
 		l.Cross = l.H
 		opt := options()
 		opt.Asymmetric = 0.05

@@ -49,7 +49,7 @@ func TestMethods(t *testing.T) {
 			t.Errorf("%s: the file says %q", m.Name, name)
 		}
 		_ = f.Close()
-		r, _ := verifyJSON(t, out, "--base", model, "-c", "256", "--chunks", "12")
+		r, _ := verifyJSON(t, out, "--base", model, "-c", "256", "--chunks", "8")
 		kld := r.Summary.KLD.Value
 		if m.Sequential && kld > 0.9*simple {
 			t.Errorf("%s: mean KLD %g, and %g without", m.Name, kld, simple)
