@@ -130,11 +130,10 @@ func (w *worker) do(p piece) (int64, error) {
 	if t.encoded != nil {
 		rowBytes := int(t.Type.Size(int64(t.source.Cols())))
 		w.enc = grow(w.enc, p.rows*rowBytes)
-		off := int64(p.row) * int64(rowBytes)
-		if _, err := t.encoded.ReadAt(w.enc, off); err != nil {
+		if _, err := t.encoded.ReadAt(w.enc, int64(p.row)*int64(rowBytes)); err != nil {
 			return 0, err
 		}
-		return size, w.out.WriteTensorAt(p.tensor, w.enc, off)
+		return size, w.out.WriteRows(p.tensor, p.row, w.enc)
 	}
 	if t.Type == t.source.Type && !t.source.IsF64 {
 		return size, w.copy(t.source, p, size)
