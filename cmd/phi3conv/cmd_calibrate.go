@@ -26,6 +26,10 @@ var calibrateCommand = &cli.Command{
 llama-quantize reads too: the mean square of every column of each linear layer's input.
 An output that ends in .dat gets llama.cpp's older form.
 
+Without --text, or with --self, the model writes the text itself: many samples from the beginning of a text,
+from random tokens, and of questions with their answers in its chat format. Such statistics
+fit text of any kind; those from given text fit text of its kind better, and other text worse.
+
 Texts are plain, or, with names that end in .jsonl, an object in each line with a "text" or
 with "messages", a conversation that the model's chat template renders. Computed in float32:
 the file is the same on every machine. An interrupted run is continued by the same
@@ -35,15 +39,19 @@ With --fisher each token counts in a layer's statistics as much as the loss depe
 output there (the Fisher information). The file is an importance matrix still, for llama-quantize too,
 and holds the squared gradients besides. Examples:
 
-   phi3conv calibrate Phi-3-mini-4k-instruct --text calibration.txt -o phi-3-mini.imatrix.gguf
+   phi3conv calibrate Phi-3-mini-4k-instruct -o phi-3-mini.imatrix.gguf
+   phi3conv calibrate Phi-3-mini-4k-instruct --text calibration.txt --self -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
 	Flags: []cli.Flag{
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with calibration text; may be given several times"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE`"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a sequence"},
 		&cli.IntFlag{Name: "chunks", Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts (default: all text)"},
-		&cli.IntFlag{Name: "tokens", Usage: "use about `N` tokens, spread evenly over the texts (default: all text)"},
-		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "chooses which sequences are used, when not all are"},
+		&cli.IntFlag{Name: "tokens", Usage: "use about `N` tokens, spread evenly over the texts (default: all text; 32768 without text)"},
+		&cli.BoolFlag{Name: "self", Usage: "let the model write text itself, beside --text"},
+		&cli.Float64Flag{Name: "self-share", Value: 0.5, Usage: "share of the tokens that the model writes, with --self and --text"},
+		&cli.Float64Flag{Name: "temperature", Value: 1, Usage: "of the model's own text; 1 samples as the model predicts"},
+		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the model's own text, and of the choice of sequences when not all are used"},
 		&cli.BoolFlag{Name: "hessian", Usage: "gather the matrix XᵀX of each linear layer's input too, for methods with error feedback"},
 		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, up to 20 times the mean; takes about 4 times as long"},
 		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; activations beyond it go through OUT.work; does not change the result"},
@@ -65,8 +73,8 @@ and holds the squared gradients besides. Examples:
 
 func calibrate(c *cli.Context, model string) error {
 	out := c.String("output")
-	if out == "" || !c.IsSet("text") {
-		return usagef("calibrate needs --text and --output")
+	if out == "" {
+		return usagef("calibrate needs --output")
 	}
 	if calib.IsDat(out) && c.Bool("hessian") {
 		return usagef("the .dat form holds no Hessians: give --output another name")
@@ -95,11 +103,12 @@ func calibrate(c *cli.Context, model string) error {
 	if err := refuseInput(out, append(files, c.StringSlice("text")...)); err != nil {
 		return err
 	}
-	stats, err := calibrationText(c, tok, l.Config().Context)
+	weights, err := l.Source().SHA256(c.Context)
 	if err != nil {
 		return err
 	}
-	if stats.Origin.Weights, err = l.Source().SHA256(c.Context); err != nil {
+	stats, err := calibrationText(c, tok, selfSource{model, l.Source().Bytes(), weights, out + ".work.text", threads, ram - overhead}, l.Config().Context)
+	if err != nil {
 		return err
 	}
 	opt := calib.Options{Hessian: c.Bool("hessian"), Work: out + ".work", Memory: ram - overhead - calib.Need(l, c.Bool("hessian"))}
@@ -129,6 +138,7 @@ func calibrate(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
+	_ = os.Remove(out + ".work.text") // if the model wrote any
 	took := time.Since(start)
 	sum := stats.Summarize()
 	if err := against(c, sum, stats.Origin, tok); err != nil {
@@ -149,8 +159,8 @@ func calibrate(c *cli.Context, model string) error {
 	return err
 }
 
-// calibrationText reads the texts and chooses the sequences.
-func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, longest int) (*calib.Stats, error) {
+// calibrationText reads the texts, chooses sequences, and lets the model write its share.
+func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, longest int) (*calib.Stats, error) {
 	n := c.Int("ctx-size")
 	if n < 2 || n > longest {
 		return nil, usagef("--ctx-size is %d, expected 2 to %d", n, longest)
@@ -165,14 +175,37 @@ func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, longest int) (*ca
 	if (c.IsSet("tokens") || c.IsSet("chunks")) && want < 1 {
 		return nil, usagef("--chunks and --tokens must be at least 1")
 	}
+	share := c.Float64("self-share")
+	switch {
+	case !(share > 0 && share < 1):
+		return nil, usagef("--self-share is %g, expected a number between 0 and 1", share)
+	case !c.IsSet("text"):
+		share = 1
+	case !c.Bool("self"):
+		share = 0
+	}
 	var corpus calib.Corpus
 	for _, path := range c.StringSlice("text") {
 		if err := corpus.AddFile(path, tok, n); err != nil {
 			return nil, err
 		}
 	}
-	corpus.Sample(want, c.Uint64("seed"))
-	s := &calib.Stats{ChunkSize: n, Origin: &calib.Origin{Tokenizer: calib.TokenizerHash(tok), Seed: c.Uint64("seed")}}
+	if want == 0 {
+		want = selfTokens
+		if given := corpus.Tokens(); given > 0 {
+			want = int(float64(given) / (1 - share))
+		}
+	}
+	written := int(share * float64(want))
+	if want > written {
+		corpus.Sample(want-written, c.Uint64("seed"))
+	}
+	if written > 0 {
+		if err := self.add(c, &corpus, tok, written); err != nil {
+			return nil, err
+		}
+	}
+	s := &calib.Stats{ChunkSize: n, Origin: &calib.Origin{Weights: self.weights, Tokenizer: calib.TokenizerHash(tok), Seed: c.Uint64("seed")}}
 	for _, f := range corpus.Files {
 		s.Datasets = append(s.Datasets, f.Name)
 		s.Origin.Texts = append(s.Origin.Texts, f.SHA256)

@@ -65,6 +65,15 @@ func (m *Model) Params() int64 {
 	return n
 }
 
+// Bytes returns the size of the weights in the file, LongRoPE factors excepted.
+func (m *Model) Bytes() int64 {
+	var n int64
+	for i := range m.Tensors {
+		n += int64(m.Tensors[i].Rows()) * int64(m.Tensors[i].RowBytes())
+	}
+	return n
+}
+
 // Tensor is one tensor. Its rows are stored one after the other.
 type Tensor struct {
 	arch.Tensor
