@@ -1,0 +1,297 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/source"
+)
+
+// Hybrid runs a model with some of its tensors replaced by those of another model of the
+// same shape. Everything but weights (RoPE, precision, cache type) is the first one's, so open
+// that with Float32 to see the effect of weights alone. Both models must stay open.
+//
+// It keeps the residual stream of the last text that was run without replacement, 4 bytes for
+// each token, element and block, and begins at the first block whose weights are replaced. It
+// is used by one goroutine at a time.
+type Hybrid struct {
+	model, from *Model
+	slots       []slot
+	seq         *Sequence
+	tokens      []int32     // of stream
+	stream      [][]float32 // before each block and behind the last: a row for each token
+}
+
+// slot is the place of a tensor in both models.
+type slot struct {
+	name     string
+	block    int        // that is changed first: -1 for the embedding, the number of blocks for what is behind them
+	mat, new **matrix   // or
+	vec, src *[]float32 // or, of the embedding:
+	embed    *source.Tensor
+}
+
+// NewHybrid makes a hybrid for texts of up to context tokens. It refuses models of different shapes.
+func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
+	if model == from {
+		return nil, fmt.Errorf("%s: a hybrid of a model with itself", model.path)
+	}
+	a, b := model.cfg, from.cfg
+	for _, v := range []struct {
+		what string
+		a, b int
+	}{
+		{"blocks", a.Layers, b.Layers}, {"embedding length", a.Hidden, b.Hidden}, {"heads", a.Heads, b.Heads},
+		{"key-value heads", a.KVHeads, b.KVHeads}, {"head length", a.HeadDim, b.HeadDim},
+		{"feed-forward length", a.Intermediate, b.Intermediate}, {"vocabulary", a.VocabSize, b.VocabSize},
+	} {
+		if v.a != v.b {
+			return nil, fmt.Errorf("the models have different shapes: %s is %d in %s and %d in %s", v.what, v.a, model.path, v.b, from.path)
+		}
+	}
+	if a.Tied != b.Tied {
+		return nil, fmt.Errorf("the models have different shapes: the output matrix is the embedding in one of %s and %s only", model.path, from.path)
+	}
+	seq, err := model.NewSequence(context)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hybrid{model: model, from: from, seq: seq}
+	h.slots = append(h.slots, slot{name: embedName, block: -1, embed: from.embed})
+	for i := range model.layers {
+		to, src, blk := &model.layers[i], &from.layers[i], fmt.Sprintf("blk.%d.", i)
+		h.slots = append(h.slots,
+			slot{name: blk + "attn_norm.weight", block: i, vec: &to.attnNorm, src: &src.attnNorm},
+			slot{name: blk + "attn_qkv.weight", block: i, mat: &to.qkv, new: &src.qkv},
+			slot{name: blk + "attn_output.weight", block: i, mat: &to.o, new: &src.o},
+			slot{name: blk + "ffn_norm.weight", block: i, vec: &to.ffnNorm, src: &src.ffnNorm},
+			slot{name: blk + "ffn_up.weight", block: i, mat: &to.up, new: &src.up},
+			slot{name: blk + "ffn_down.weight", block: i, mat: &to.down, new: &src.down})
+	}
+	h.slots = append(h.slots,
+		slot{name: normName, block: a.Layers, vec: &model.norm, src: &from.norm},
+		slot{name: model.outputName(), block: a.Layers, mat: &model.output, new: &from.output})
+	return h, nil
+}
+
+// Same reports whether both models store a tensor with the same values: a matrix in the same type.
+func (h *Hybrid) Same(tensor string) (bool, error) {
+	found := false
+	for i := range h.slots {
+		s := &h.slots[i]
+		if s.name != tensor {
+			continue
+		}
+		found = true
+		switch {
+		case s.vec != nil:
+			if !slices.Equal(*s.vec, *s.src) {
+				return false, nil
+			}
+		case s.mat != nil:
+			if a, b := *s.mat, *s.new; a.typ != b.typ || !bytes.Equal(a.packed, b.packed) || !bytes.Equal(a.mapped, b.mapped) {
+				return false, nil
+			}
+		default:
+			if same, err := sameRows(h.model.embed, s.embed); !same {
+				return false, err
+			}
+		}
+	}
+	if !found {
+		return false, h.unknown(tensor)
+	}
+	return true, nil
+}
+
+func (h *Hybrid) unknown(tensor string) error {
+	return fmt.Errorf("%s has no tensor %s", h.model.path, tensor)
+}
+
+func sameRows(a, b *source.Tensor) (bool, error) {
+	if a.Type != b.Type || a.IsF64 != b.IsF64 {
+		return false, nil
+	}
+	const step = 64 // rows
+	x, y := make([]byte, step*a.RowBytes()), make([]byte, step*a.RowBytes())
+	for first := 0; first < a.Rows(); first += step {
+		n := min(step, a.Rows()-first) * a.RowBytes()
+		if err := a.ReadRows(x[:n], first); err != nil {
+			return false, err
+		}
+		if err := b.ReadRows(y[:n], first); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x[:n], y[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// Logits runs a text by itself with the named tensors, by their names in GGUF files, replaced,
+// and calls logits with the logits behind each token i ≥ first, in order. It must not keep them.
+// A run of a text without replacement makes the next ones with some cheaper: they begin at the first
+// block that is replaced. The result does not depend on that.
+func (h *Hybrid) Logits(ctx context.Context, replaced []string, tokens []int32, first int, logits func(i int, logits []float32) error) error {
+	m := h.model
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h.from.mu.Lock()
+	defer h.from.mu.Unlock()
+	for _, open := range []*Model{m, h.from} {
+		if open.closed {
+			return fmt.Errorf("%s: the model is closed", open.path)
+		}
+	}
+	embed, start, restore, err := h.replace(replaced)
+	if err != nil {
+		return err
+	}
+	defer restore()
+
+	h.seq.Truncate(0)
+	r := Request{Seq: h.seq, Tokens: tokens, Logits: logits}
+	if err := r.check(m); err != nil {
+		return err
+	}
+	b, err := m.batch()
+	if err != nil {
+		return err
+	}
+	b.reset()
+	record := len(replaced) == 0
+	if record {
+		h.record(tokens)
+	}
+	if !slices.Equal(h.tokens, tokens) {
+		start = -1
+	}
+	h.seq.tokens = append(h.seq.tokens, tokens...)
+	defer h.seq.Truncate(0) // its keys and values are of other weights
+	if err := h.seq.prepare(); err != nil {
+		return err
+	}
+	for from := 0; from < len(tokens); from += m.opt.Batch {
+		b.reset()
+		for n := from; n < min(from+m.opt.Batch, len(tokens)); n++ {
+			want := -1
+			if n >= first {
+				want = n
+			}
+			b.add(&r, n, want)
+		}
+		if err := h.forward(ctx, b, embed, start, from, record); err != nil {
+			return err
+		}
+	}
+	if record {
+		h.tokens = append(h.tokens[:0], tokens...)
+	}
+	return nil
+}
+
+// replace puts the other model's tensors in place. It returns the embedding to use, the first
+// block that changes, and a function that puts the own ones back.
+func (h *Hybrid) replace(tensors []string) (embed *source.Tensor, start int, restore func(), err error) {
+	embed, start = h.model.embed, h.model.cfg.Layers
+	var undo []func()
+	restore = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	for _, name := range tensors {
+		found := false
+		for i := range h.slots {
+			s := &h.slots[i]
+			if s.name != name {
+				continue
+			}
+			found = true
+			start = min(start, s.block)
+			switch {
+			case s.vec != nil:
+				own := *s.vec
+				undo = append(undo, func() { *s.vec = own })
+				*s.vec = *s.src
+			case s.mat != nil:
+				own := *s.mat
+				undo = append(undo, func() { *s.mat = own })
+				*s.mat = *s.new
+			default:
+				embed = s.embed
+			}
+		}
+		if !found {
+			restore()
+			return nil, 0, nil, h.unknown(name)
+		}
+	}
+	return embed, start, restore, nil
+}
+
+// record makes room for the residual stream of a text, which is not valid until it has been run.
+func (h *Hybrid) record(tokens []int32) {
+	h.tokens = h.tokens[:0]
+	for len(h.stream) <= h.model.cfg.Layers {
+		h.stream = append(h.stream, nil)
+	}
+	for i := range h.stream {
+		h.stream[i] = grow(h.stream[i], len(tokens)*h.model.cfg.Hidden)
+	}
+}
+
+// forward runs the batch from block start on, or from the embedding if start is -1. from is
+// the index of its first token in the text.
+func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, start, from int, record bool) error {
+	m, hidden := h.model, h.model.cfg.Hidden
+	if start < 0 {
+		raw := make([]byte, embed.RowBytes())
+		for t, tok := range b.tokens {
+			if err := embed.ReadRows(raw, int(tok.id)); err != nil {
+				return err
+			}
+			embed.Decode(b.x.row(t)[:hidden], raw)
+		}
+		start = 0
+	} else {
+		for t := range b.tokens {
+			copy(b.x.row(t), h.stream[start][(from+t)*hidden:][:hidden])
+		}
+	}
+	b.angles()
+	needed := 0
+	for i := start; i < len(m.layers); i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// Behind the last block's keys and values, only rows whose logits are wanted matter.
+		if i == len(m.layers)-1 && !record {
+			needed = b.firstWanted()
+		}
+		h.keep(i, from, b, record)
+		if err := b.block(&m.layers[i], i, needed, false); err != nil {
+			return err
+		}
+		for t := range b.tokens {
+			kern.Best().Add(b.x.row(t), b.delta.row(t))
+		}
+	}
+	h.keep(len(m.layers), from, b, record)
+	return b.output(needed, len(b.tokens)-needed, false)
+}
+
+// keep puts the residual stream before block i in its place.
+func (h *Hybrid) keep(i, from int, b *batch, record bool) {
+	if !record {
+		return
+	}
+	hidden := h.model.cfg.Hidden
+	for t := range b.tokens {
+		copy(h.stream[i][(from+t)*hidden:][:hidden], b.x.row(t))
+	}
+}
