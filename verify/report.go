@@ -38,6 +38,12 @@ type Report struct {
 	Worst       []Token     `json:"worst"`
 	Verdict     *Verdict    `json:"verdict,omitempty"` // absent if no thresholds were given
 
+	Baseline *Baseline `json:"baseline,omitempty"` // absent without one
+
+	Layers      []LayerKLD `json:"layers,omitempty"`       // absent if not measured
+	AllLayers   *LayerKLD  `json:"all_layers,omitempty"`   // the weights of all layers at once, on the same tokens
+	LayerTokens int        `json:"layer_tokens,omitempty"` // scored for Layers
+
 	Performance *Performance `json:"performance,omitempty"` // absent if it was not measured
 	Positions   Positions    `json:"positions,omitempty"`   // of all scored tokens, in report files only
 }
@@ -124,8 +130,9 @@ type section struct {
 }
 
 func (r *Report) sections() []section {
-	list := []section{r.models(), r.Seal.section(), r.figures(), r.speed(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
+	list := []section{r.models(), r.Seal.section(), r.figures(), r.layers(), r.speed(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
 		r.worst()}
+	list = append(r.Baseline.sections(), list...)
 	if r.Verdict != nil {
 		list = append([]section{r.Verdict.section()}, list...)
 	}
@@ -345,14 +352,19 @@ func (s section) text(b *bytes.Buffer) {
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b bytes.Buffer
 	s := r.sections()
-	if r.Verdict == nil {
+	if r.Verdict == nil && r.Baseline == nil {
 		fmt.Fprintf(&b, "### %s\n\n", escape(r.headline()))
 	} else {
-		fmt.Fprintf(&b, "### %s: %s\n\n", escape(r.headline()), r.Verdict.Outcome)
-		if len(r.Verdict.Checks) > 0 {
-			s[0].markdown(&b)
-			s = s[1:]
-		}
+		fmt.Fprintf(&b, "### %s: %s\n\n", escape(r.headline()), r.outcome())
+	}
+	if r.Verdict != nil && len(r.Verdict.Checks) > 0 {
+		s[0].markdown(&b)
+		s = s[1:]
+	}
+	if r.Baseline != nil {
+		fmt.Fprintf(&b, "%s\n\n", escape(s[0].title))
+		s[0].markdown(&b)
+		s = s[1:]
 	}
 	for _, s := range s {
 		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", escape(s.title))
@@ -455,6 +467,7 @@ func (r *Report) junit() junitSuite {
 			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.what(r.Verdict.Tokens)})
 		}
 	}
+	tests = append(tests, r.Baseline.cases("verify."+r.Quant.Name)...)
 	return suiteOf("verify "+r.headline(), properties, tests)
 }
 

@@ -21,8 +21,8 @@ type jsonReports struct {
 func (list Reports) Outcome() Outcome {
 	all := Pass
 	for _, r := range list {
-		if v := r.Verdict; v != nil && (v.Outcome == Fail || all == Pass) {
-			all = v.Outcome
+		if o := r.outcome(); o == Fail || all == Pass {
+			all = o
 		}
 	}
 	return all

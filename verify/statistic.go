@@ -35,19 +35,24 @@ type mean struct {
 }
 
 func meanOf(p []Position, f func(*Position) float64) mean {
-	n := float64(len(p))
+	return meanOfValues(len(p), func(i int) float64 { return f(&p[i]) })
+}
+
+// meanOfValues takes the values x(0) to x(count-1).
+func meanOfValues(count int, x func(i int) float64) mean {
+	n := float64(count)
 	sum := 0.0
-	for i := range p {
-		sum += f(&p[i])
+	for i := range count {
+		sum += x(i)
 	}
 	m := sum / n
 	var m2, m3 float64
-	for i := range p {
-		d := f(&p[i]) - m
+	for i := range count {
+		d := x(i) - m
 		m2 += d * d
 		m3 += d * d * d
 	}
-	s := mean{n: len(p), m: m, sd: math.Sqrt(m2 / (n - 1))}
+	s := mean{n: count, m: m, sd: math.Sqrt(m2 / (n - 1))}
 	if m2 > 0 {
 		s.skew = m3 / n / math.Pow(m2/n, 1.5)
 	}

@@ -311,16 +311,22 @@ func enough(t Threshold, s statistic) int {
 	if s.count() == 0 {
 		return least(s)
 	}
+	return leastNumber(max(least(s), s.count()), func(n int) bool { return decide(t, s, n) != Undecided })
+}
+
+// leastNumber returns the least number, to 1 %, for which a test is decided, 0 if there is none up
+// to most; from is where to begin.
+func leastNumber(from int, decided func(n int) bool) int {
 	// Double until it is decided, then halve the step.
-	n := max(least(s), s.count())
-	for decide(t, s, n) == Undecided {
+	n := from
+	for !decided(n) {
 		if n *= 2; n > most {
 			return 0
 		}
 	}
 	low := n / 2
-	for n-low > max(1, n/100) { // to 1 %
-		if middle := (low + n) / 2; decide(t, s, middle) == Undecided {
+	for n-low > max(1, n/100) {
+		if middle := (low + n) / 2; !decided(middle) {
 			low = middle
 		} else {
 			n = middle

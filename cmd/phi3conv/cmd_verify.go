@@ -44,7 +44,7 @@ progress is in FILE.partial. With --shard several machines share one; see verify
 		&cli.BoolFlag{Name: "speed", Usage: "measure speed, load time and memory of all models too (done for limits on them)"},
 		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to measure speed"},
 		thresholdsFlag(),
-	}, reportFlags(), []cli.Flag{
+	}, baselineFlags(), layerFlags(), reportFlags(), []cli.Flag{
 		modelThreadsFlag(),
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of QUANT's keys and values: f16, f32 or q8_0; the original's are f32"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, which leaves only what its weights lost"},
@@ -89,6 +89,13 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := allowedRegressions(c); err != nil {
+		return err
+	}
+	byLayer, err := layerMode(c)
+	if err != nil {
+		return err
+	}
 	v := &verification{c: c, base: c.String("base"), quants: c.Args().Slice()}
 	if v.conv, err = conventions(c); err != nil {
 		return err
@@ -110,6 +117,11 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if byLayer {
+		if err := v.byLayer(list); err != nil {
+			return err
+		}
+	}
 	if err := addSpeed(c, list, thresholds, v.base, v.quants, v.opt); err != nil {
 		return err
 	}
@@ -124,6 +136,9 @@ func finish(c *cli.Context, list verify.Reports, thresholds []verify.Threshold, 
 				return err
 			}
 		}
+	}
+	if err := compareBaseline(c, list, false); err != nil {
+		return err
 	}
 	return finishJudged(c, list, written)
 }

@@ -65,6 +65,9 @@ func (v *verification) run() error {
 	if err := v.resume(); err != nil {
 		return err
 	}
+	if err := v.checkBaseline(); err != nil {
+		return err
+	}
 	v.saved = time.Now()
 	v.bar = newCounter(v.c.App.ErrWriter, "verifying", int64(len(v.windows)*len(v.quants)))
 	if v.c.Bool("one-at-a-time") {

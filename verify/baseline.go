@@ -1,0 +1,314 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Change is what happened to a figure since a baseline.
+type Change string
+
+// Changes, with 95 % confidence each.
+const (
+	Worse   Change = "worse"     // by more than is allowed
+	Same    Change = "same"      // no change is seen, or none of more than is allowed
+	Better  Change = "better"    // the figure has improved
+	Unknown Change = "undecided" // not enough tokens to tell
+)
+
+// Baseline is the comparison of a quantized model with an earlier one on the same tokens.
+type Baseline struct {
+	Outcome Outcome      `json:"outcome"` // fail if a figure is worse, pass if none is worse or undecided
+	Tool    string       `json:"tool"`    // that measured the baseline
+	Quant   Model        `json:"quant"`   // the baseline's quantized model
+	Tokens  int          `json:"tokens"`
+	Checks  []Regression `json:"checks"`
+	// Costs are sizes and speeds where both reports have them. They decide nothing: speeds were
+	// measured at different times, and perhaps on different machines.
+	Costs []Cost `json:"costs"`
+	// Layers are those whose KLD has changed where both reports ranked the same layers on the same
+	// tokens. As that is computed in the same way down to the bit, their weights have changed.
+	Layers []LayerChange `json:"layers,omitempty"`
+}
+
+// Regression is the test of one figure.
+type Regression struct {
+	Name       string   `json:"name"`    // "kld", "kld-p99", "ln-ppl" or "top1"
+	Allowed    float64  `json:"allowed"` // worsening, in the figure's unit
+	Baseline   float64  `json:"baseline"`
+	Now        float64  `json:"now"`
+	Difference Estimate `json:"difference"` // now - baseline, on the same tokens
+	Change     Change   `json:"change"`
+	// Enough is the number of tokens, like those measured, that would decide what is
+	// undecided: 0 if that is more than 100 million, or if it is decided.
+	Enough int `json:"enough,omitempty"`
+}
+
+// Cost is a size or a speed.
+type Cost struct {
+	Name       string   `json:"name"`
+	Baseline   Estimate `json:"baseline"`
+	Now        Estimate `json:"now"`
+	Difference Estimate `json:"difference"`
+}
+
+// LayerChange is the KLD that a layer's weights added, alone in the original.
+type LayerChange struct {
+	Name     string  `json:"name"`
+	Baseline float64 `json:"baseline"`
+	Now      float64 `json:"now"`
+}
+
+// Figure is one that is compared with a baseline.
+type Figure struct {
+	Name  string // "kld", …
+	Usage string // what it is, with its unit
+
+	higher bool // is better
+	value  func(p []Position) float64
+	change func(old, now []Position) statistic
+}
+
+// Figures returns all figures that are compared with a baseline.
+func Figures() []Figure { return slices.Clone(figures) }
+
+var figures = []Figure{
+	{Name: "kld", Usage: "mean KL divergence, in nats",
+		value:  func(p []Position) float64 { return meanOf(p, kld).m },
+		change: func(old, now []Position) statistic { return meanChange(old, now, kld) }},
+	{Name: "kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed, in nats",
+		value:  func(p []Position) float64 { return quantile{sorted(p, kld), 0.99}.value() },
+		change: func(old, now []Position) statistic { return quantileChangeOf(old, now, kld, 0.99) }},
+	{Name: "ln-ppl", Usage: "logarithm of the perplexity: 0.01 is 1 % of perplexity",
+		value:  func(p []Position) float64 { return meanOf(p, quantNLL).m },
+		change: func(old, now []Position) statistic { return meanChange(old, now, quantNLL) }},
+	{Name: "top1", Usage: "share of the tokens for which the likeliest token is the original's, from 0 to 1", higher: true,
+		value: func(p []Position) float64 { return meanOf(p, sameTop).m },
+		change: func(old, now []Position) statistic {
+			return shareChangeOf(old, now, func(p *Position) bool { return p.SameTop })
+		}},
+}
+
+// ParseAllowed reads how much worse a figure may become, such as "kld=0.001".
+func ParseAllowed(text string) (Threshold, error) {
+	name, value, _ := strings.Cut(text, "=")
+	names := make([]string, len(figures))
+	for i, f := range figures {
+		names[i] = f.Name
+	}
+	if !slices.Contains(names, name) {
+		return Threshold{}, fmt.Errorf("%q, want one of %s, = and a number", text, strings.Join(names, ", "))
+	}
+	t := Threshold{Name: name}
+	var err error
+	if t.Limit, err = strconv.ParseFloat(value, 64); err != nil || !(t.Limit >= 0 && t.Limit < inf) {
+		return Threshold{}, fmt.Errorf("%q, want a finite number of 0 or more behind %s=", text, name)
+	}
+	return t, nil
+}
+
+// Stale returns an error that names the first thing in which the conditions of two
+// reports differ, so that one cannot be the baseline of the other: the original, the texts, the
+// conventions, the tokens that the models saw, how they compute. The quantized models and the
+// versions of the program may differ.
+func (r *Report) Stale(baseline *Report) error {
+	now := *r
+	now.Tool, now.Quant = baseline.Tool, baseline.Quant
+	if err := baseline.SameRun(&now); err != nil {
+		return fmt.Errorf("a stale baseline: %w", err)
+	}
+	return nil
+}
+
+// Compare compares the report with that of an earlier quantized model and sets its Baseline. A
+// figure is worse if the 95 % interval of its change, on the same tokens, lies wholly above
+// what is allowed, 0 for figures that are not named. Where something is allowed, the interval must lie
+// wholly below that to pass. A baseline that is stale or without positions is an error.
+func (r *Report) Compare(baseline *Report, allowed []Threshold) error {
+	if err := r.Stale(baseline); err != nil {
+		return err
+	}
+	if len(baseline.Positions) == 0 {
+		return errors.New("the baseline has no positions: it must have been written by --report")
+	}
+	if !sameTokens(baseline.Positions, r.Positions) {
+		return errors.New("a stale baseline: other tokens were scored")
+	}
+	b := &Baseline{Outcome: Pass, Tool: baseline.Tool, Quant: baseline.Quant, Tokens: len(r.Positions), Checks: []Regression{}, Costs: costs(baseline, r)}
+	for _, f := range figures {
+		s := f.change(baseline.Positions, r.Positions)
+		c := Regression{Name: f.Name, Baseline: f.value(baseline.Positions), Now: f.value(r.Positions), Difference: estimate(s)}
+		for _, t := range allowed {
+			if t.Name == f.Name {
+				c.Allowed = t.Limit
+			}
+		}
+		change := func(n int) Change {
+			low, high := s.interval(z975, n)
+			if f.higher { // turn the axis round
+				low, high = -high, -low
+			}
+			return changed(low, high, c.Allowed, n)
+		}
+		c.Change = change(s.count())
+		if c.Change == Unknown {
+			c.Enough = leastNumber(max(leastTokens, s.count()), func(n int) bool { return change(n) != Unknown })
+		}
+		b.Checks = append(b.Checks, c)
+		switch {
+		case c.Change == Worse:
+			b.Outcome = Fail
+		case c.Change == Unknown && b.Outcome == Pass:
+			b.Outcome = Undecided
+		}
+	}
+	if r.LayerTokens == baseline.LayerTokens {
+		b.Layers = layerChanges(baseline.Layers, r.Layers)
+	}
+	r.Baseline = b
+	return nil
+}
+
+// changed judges the interval of a worsening that n tokens gave.
+func changed(low, high, allowed float64, n int) Change {
+	switch {
+	case n < leastTokens || math.IsInf(low, -1) || math.IsInf(high, 1):
+		return Unknown
+	case low > allowed:
+		return Worse
+	case high < 0:
+		return Better
+	case allowed > 0 && high > allowed:
+		return Unknown
+	}
+	return Same
+}
+
+// costs compares sizes and speeds that both reports have.
+func costs(old, now *Report) []Cost {
+	list := []Cost{}
+	add := func(name string, old, now Estimate) {
+		// The bounds of the difference of independent figures (Zou and Donner, Statistics in Medicine 27, 2008).
+		d := Estimate{Value: now.Value - old.Value, SE: math.Hypot(now.SE, old.SE)}
+		d.Low = d.Value - math.Hypot(now.Value-now.Low, old.High-old.Value)
+		d.High = d.Value + math.Hypot(now.High-now.Value, old.Value-old.Low)
+		list = append(list, Cost{name, old, now, d})
+	}
+	known := func(x float64) Estimate { return Estimate{x, 0, x, x} }
+	add("file, bytes", known(float64(old.Quant.FileBytes)), known(float64(now.Quant.FileBytes)))
+	add("bits per weight", known(old.Quant.BitsPerWeight), known(now.Quant.BitsPerWeight))
+	if p, q := old.Performance, now.Performance; p != nil && q != nil {
+		add("decode, tok/s", p.Quant.TG, q.Quant.TG)
+		add("prompt, tok/s", p.Quant.PP, q.Quant.PP)
+		if p.Quant.RSS > 0 && q.Quant.RSS > 0 {
+			add("peak RSS, bytes", known(float64(p.Quant.RSS)), known(float64(q.Quant.RSS)))
+		}
+	}
+	return list
+}
+
+// layerChanges returns the layers whose KLD differs, the greatest growth first; nil if one report is
+// of layers and the other of tensors. A layer that is not listed has the original's weights.
+func layerChanges(old, now []LayerKLD) []LayerChange {
+	before := map[string]float64{}
+	for _, l := range old {
+		before[l.Name] = l.KLD.Value
+	}
+	var list []LayerChange
+	common := false
+	for _, l := range now {
+		was, ok := before[l.Name]
+		common = common || ok
+		delete(before, l.Name)
+		if was != l.KLD.Value {
+			list = append(list, LayerChange{l.Name, was, l.KLD.Value})
+		}
+	}
+	if !common {
+		return nil
+	}
+	for _, l := range old {
+		if was, gone := before[l.Name]; gone && was != 0 {
+			list = append(list, LayerChange{l.Name, was, 0})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b LayerChange) int {
+		switch growth := (b.Now - b.Baseline) - (a.Now - a.Baseline); {
+		case growth > 0:
+			return 1
+		case growth < 0:
+			return -1
+		}
+		return 0
+	})
+	return list
+}
+
+// outcome is that of thresholds and baseline together: fail if one fails, undecided if one is.
+func (r *Report) outcome() Outcome {
+	all := Pass
+	if v := r.Verdict; v != nil {
+		all = v.Outcome
+	}
+	if b := r.Baseline; b != nil && (b.Outcome == Fail || all == Pass) {
+		all = b.Outcome
+	}
+	return all
+}
+
+// sections are the tables of the comparison, none without one.
+func (b *Baseline) sections() []section {
+	if b == nil {
+		return nil
+	}
+	s := section{fmt.Sprintf("Against the baseline %s %s: %s", printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), 2,
+		[][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
+	for _, c := range b.Checks {
+		row := []string{c.Name, c.what(b.Tokens), fmt.Sprint(c.Allowed), digits(c.Baseline, c.Difference.SE), digits(c.Now, c.Difference.SE)}
+		s.rows = append(s.rows, append(row, cells(c.Difference)...))
+	}
+	t := section{"Size and speed against the baseline (not judged)", 1, [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
+	for _, c := range b.Costs {
+		row := []string{c.Name}
+		if c.Difference.SE == 0 {
+			exact := func(x float64) string { return strconv.FormatFloat(math.Round(1000*x)/1000, 'f', -1, 64) }
+			t.rows = append(t.rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", ""))
+			continue
+		}
+		t.rows = append(t.rows, slices.Concat(row, cells(c.Baseline)[:2], cells(c.Now)[:2], cells(c.Difference)))
+	}
+	l := section{"KLD of layers that have changed since the baseline", 1, [][]string{{"", "baseline", "now"}}}
+	for _, c := range b.Layers {
+		l.rows = append(l.rows, []string{printable(c.Name), digits(c.Baseline, c.Baseline), digits(c.Now, c.Now)})
+	}
+	return []section{s, l, t}
+}
+
+// what says the outcome in words.
+func (c *Regression) what(tokens int) string {
+	switch {
+	case c.Change != Unknown:
+		return string(c.Change)
+	case c.Enough > 0:
+		return fmt.Sprintf("not enough tokens to tell: about %d would be, here are %d", c.Enough, tokens)
+	}
+	return fmt.Sprintf("too close to what is allowed to tell, however many tokens; here are %d", tokens)
+}
+
+// cases are test cases, one for each figure: undecided ones have failed, as nothing shows that
+// they are not worse.
+func (b *Baseline) cases(class string) []TestCase {
+	if b == nil {
+		return nil
+	}
+	outcomes := map[Change]Outcome{Worse: Fail, Unknown: Undecided, Same: Pass, Better: Pass}
+	var list []TestCase
+	for _, c := range b.Checks {
+		list = append(list, TestCase{class, "baseline-" + c.Name, outcomes[c.Change], c.Allowed, c.Difference, c.what(b.Tokens)})
+	}
+	return list
+}
