@@ -29,9 +29,10 @@ func estimate(s statistic) Estimate {
 
 // mean is the mean of a sample.
 type mean struct {
-	n        int
-	m        float64
-	sd, skew float64 // standard deviation (of n-1 degrees of freedom), skewness
+	n          int
+	m          float64
+	sd         float64 // standard deviation (of n-1 degrees of freedom)
+	skew, kurt float64 // skewness, excess kurtosis
 }
 
 func meanOf(p []Position, f func(*Position) float64) mean {
@@ -46,15 +47,17 @@ func meanOfValues(count int, x func(i int) float64) mean {
 		sum += x(i)
 	}
 	m := sum / n
-	var m2, m3 float64
+	var m2, m3, m4 float64
 	for i := range count {
 		d := x(i) - m
 		m2 += d * d
 		m3 += d * d * d
+		m4 += d * d * d * d
 	}
 	s := mean{n: count, m: m, sd: math.Sqrt(m2 / (n - 1))}
 	if m2 > 0 {
 		s.skew = m3 / n / math.Pow(m2/n, 1.5)
+		s.kurt = m4*n/(m2*m2) - 3
 	}
 	return s
 }
@@ -71,8 +74,11 @@ func (s mean) interval(z float64, n int) (low, high float64) {
 		return math.Inf(-1), math.Inf(1)
 	}
 	sqrtN := math.Sqrt(float64(n))
-	shift := s.skew * (1 + 2*z*z) / (6 * sqrtN)
+	a := (1 + 2*z*z) / 6
+	shift := s.skew * a / sqrtN
 	se := s.sd / sqrtN
+	wider := s.kurt*(a-(z*z-3)/12) + s.skew*s.skew*(a*a/2+a*(3-2*z*z)/6+(z*z*z*z+2*z*z-3)/18-1.5*a) + (z*z+1)/4
+	z += max(0, z*wider) / float64(n)
 	return s.m - se*(z-shift), s.m + se*(z+shift)
 }
 

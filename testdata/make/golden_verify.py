@@ -57,10 +57,25 @@ def estimate(value, se, low, high):
 
 
 def mean(x):
-    """Mean with Johnson's interval for skewed distributions."""
+    """Mean with Johnson's interval for skewed distributions, and the terms of order 1/n."""
     z, n = stats.norm.ppf(0.975), len(x)
-    se, shift = stats.sem(x), stats.skew(x) * (1 + 2 * z * z) / (6 * math.sqrt(n))
-    return estimate(np.mean(x), se, np.mean(x) - se * (z - shift), np.mean(x) + se * (z + shift))
+    g, k = stats.skew(x), stats.kurtosis(x)
+    se, shift = stats.sem(x), g * (1 + 2 * z**2) / (6 * math.sqrt(n))
+    return estimate(np.mean(x), se, np.mean(x) + se * (shift - wide(z, g, k, n)), np.mean(x) + se * (shift + wide(z, g, k, n)))
+
+
+def wide(z, g, k, n):
+    """The z for which |T + a·skewness/√n| < z has the wanted probability to order 1/n, T being Student's statistic.
+
+    The terms are those of the shift squared, of the shift in the first term of T's Edgeworth expansion, of its second
+    term (Hall 1983), and of the covariance of T and the estimated skewness.
+    """
+    a = (1 + 2 * z**2) / 6
+    shifted = -(a * g) ** 2 * z / 2
+    first = -a * g**2 * (3 * z - 2 * z**3) / 6
+    second = z * (k * (z**2 - 3) / 12 - g**2 * (z**4 + 2 * z**2 - 3) / 18 - (z**2 + 1) / 4)
+    estimated = -z * a * (k - 1.5 * g**2)
+    return z + max(0, -(shifted + first + second + estimated)) / n
 
 
 def exponential(x):
