@@ -114,12 +114,16 @@ func ParseAllowed(text string) (Threshold, error) {
 // Stale returns an error that names the first thing in which the conditions of two
 // reports differ, so that one cannot be the baseline of the other: the original, the texts, the
 // conventions, the tokens that the models saw, how they compute. The quantized models and the
-// versions of the program may differ.
+// versions of the program may differ. A baseline without positions is an error too; those of the
+// report itself are not looked at.
 func (r *Report) Stale(baseline *Report) error {
 	now := *r
 	now.Tool, now.Quant = baseline.Tool, baseline.Quant
 	if err := baseline.SameRun(&now); err != nil {
 		return fmt.Errorf("a stale baseline: %w", err)
+	}
+	if len(baseline.Positions) == 0 {
+		return errors.New("the baseline has no positions: it must have been written by --report")
 	}
 	return nil
 }
@@ -131,9 +135,6 @@ func (r *Report) Stale(baseline *Report) error {
 func (r *Report) Compare(baseline *Report, allowed []Threshold) error {
 	if err := r.Stale(baseline); err != nil {
 		return err
-	}
-	if len(baseline.Positions) == 0 {
-		return errors.New("the baseline has no positions: it must have been written by --report")
 	}
 	if !sameTokens(baseline.Positions, r.Positions) {
 		return errors.New("a stale baseline: other tokens were scored")

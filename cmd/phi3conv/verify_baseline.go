@@ -100,6 +100,9 @@ func (v *verification) checkBaseline() error {
 	if !v.c.IsSet("baseline") {
 		return nil
 	}
+	if v.shard != nil {
+		return usagef("--baseline is for all parts together: give it to verify merge, not to a --shard")
+	}
 	list, err := v.reports() // waits until the models are described
 	if err != nil {
 		return err

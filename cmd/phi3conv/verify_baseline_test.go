@@ -77,6 +77,18 @@ func TestVerifyBaseline(t *testing.T) {
 		t.Errorf("%s ranks first, expected %s", bad.Layers[0].Name, damaged)
 	}
 
+	// In parts it is the same.
+	var parts []string
+	for _, shard := range []string{"1/2", "2/2"} {
+		parts = append(parts, filepath.Join(t.TempDir(), "part.json"))
+		if _, stderr, code := phi3conv(t, "verify", quant, "--text", evalText, "--base", model, "-c", "128", "--chunks", "40", "--shard", shard, "--report", parts[len(parts)-1]); code != exitOK {
+			t.Fatal(stderr)
+		}
+	}
+	if stdout, stderr, code := phi3conv(t, "verify", "merge", parts[0], parts[1], "--baseline", baseline); code != exitOK || !strings.Contains(stdout, "Against the baseline") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+
 	short := []string{quant, "--base", model, "-c", "128", "--chunks", "2"}
 	withoutPositions := filepath.Join(t.TempDir(), "summary.json")
 	stdout, _, _ := phi3conv(t, append([]string{"verify", "--json", "--text", evalText}, short...)...)
@@ -96,6 +108,7 @@ func TestVerifyBaseline(t *testing.T) {
 		{"no report", append(short, "--baseline", evalText), exitBadInput, "not a report"},
 		{"no such figure", append(short, "--baseline", baseline, "--max-regression", "ppl=1"), exitUsage, "ln-ppl"},
 		{"no baseline", append(short, "--max-regression", "kld=1"), exitUsage, "needs --baseline"},
+		{"a part", append(short, "--baseline", baseline, "--shard", "1/2", "--report", baseline+"1"), exitUsage, "verify merge"},
 		{"no windows", append(short, "--by-layer", "--by-layer-chunks", "0"), exitUsage, "by-layer-chunks"},
 		{"two models", append([]string{model}, append(short, "--baseline", baseline)...), exitBadInput, "no report on"},
 	} {

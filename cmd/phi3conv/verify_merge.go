@@ -24,7 +24,7 @@ Limits, forms of the report and exit codes are those of verify. Example:
 	Flags: slices.Concat([]cli.Flag{
 		&cli.IntFlag{Name: "worst", Usage: "number of tokens to show whose predictions changed most, at most that of the parts", DefaultText: "that of the parts"},
 		thresholdsFlag(),
-	}, reportFlags(), limitFlags()),
+	}, baselineFlags(), reportFlags(), limitFlags()),
 	Action: verifyMergeAction,
 }
 
