@@ -269,7 +269,7 @@ func (b *Baseline) sections() []section {
 	s := section{fmt.Sprintf("Against the baseline %s %s: %s", printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), 2,
 		[][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Checks {
-		row := []string{c.Name, c.what(b.Tokens), fmt.Sprint(c.Allowed), digits(c.Baseline, c.Difference.SE), digits(c.Now, c.Difference.SE)}
+		row := []string{c.Name, c.what(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE), Digits(c.Now, c.Difference.SE)}
 		s.rows = append(s.rows, append(row, cells(c.Difference)...))
 	}
 	t := section{"Size and speed against the baseline (not judged)", 1, [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
@@ -284,7 +284,7 @@ func (b *Baseline) sections() []section {
 	}
 	l := section{"KLD of layers that have changed since the baseline", 1, [][]string{{"", "baseline", "now"}}}
 	for _, c := range b.Layers {
-		l.rows = append(l.rows, []string{printable(c.Name), digits(c.Baseline, c.Baseline), digits(c.Now, c.Now)})
+		l.rows = append(l.rows, []string{printable(c.Name), Digits(c.Baseline, c.Baseline), Digits(c.Now, c.Now)})
 	}
 	return []section{s, l, t}
 }

@@ -71,7 +71,7 @@ func (r *Report) layers() section {
 	if r.AllLayers != nil {
 		scale = r.AllLayers.KLD.SE
 	}
-	s.rows = append(s.rows, []string{"sum", "", "", "", digits(sum, scale), "", fmt.Sprintf("%.1f", percent(sum))})
+	s.rows = append(s.rows, []string{"sum", "", "", "", Digits(sum, scale), "", fmt.Sprintf("%.1f", percent(sum))})
 	if r.AllLayers != nil {
 		add(*r.AllLayers, percent(r.AllLayers.KLD.Value))
 	}

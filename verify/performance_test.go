@@ -77,12 +77,12 @@ func TestJudgeSpeed(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := r.Verdict.Checks[0]
-		if got.Outcome != c.want || got.Enough < c.low || got.Enough > c.high || got.what(0) != c.text {
-			t.Errorf("%+v: %s, %q", c.threshold, got.Outcome, got.what(0))
+		if got.Outcome != c.want || got.Enough < c.low || got.Enough > c.high || got.Explain(0) != c.text {
+			t.Errorf("%+v: %s, %q", c.threshold, got.Outcome, got.Explain(0))
 		}
 	}
 	r.Performance.Quant = NewSpeed(r.Performance.Quant.Runs[:1], 1, 1)
-	if err := r.Judge([]Threshold{{"min-tg", 1}}); err != nil || r.Verdict.Outcome != Undecided || r.Verdict.Checks[0].what(0) == "" {
+	if err := r.Judge([]Threshold{{"min-tg", 1}}); err != nil || r.Verdict.Outcome != Undecided || r.Verdict.Checks[0].Explain(0) == "" {
 		t.Errorf("one run: %v, %+v", err, r.Verdict)
 	}
 	r.Performance.Quant.RSS = 0

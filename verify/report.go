@@ -195,7 +195,7 @@ func short(hash string) string { return hash[:min(12, len(hash))] }
 func (r *Report) figures() section {
 	s := section{fmt.Sprintf("%d tokens", r.Summary.Count), 1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
 	add := func(name string, e Estimate) { s.rows = append(s.rows, append([]string{name}, cells(e)...)) }
-	most := func(name string, v float64) { s.rows = append(s.rows, []string{name, digits(v, v), "", "", ""}) }
+	most := func(name string, v float64) { s.rows = append(s.rows, []string{name, Digits(v, v), "", "", ""}) }
 	percent := func(name string, e Estimate) { add(name+", %", e.times(100)) }
 	u := &r.Summary
 	add("PPL, original", u.PPLBase)
@@ -246,7 +246,7 @@ func (r *Report) worst() section {
 			name = r.Texts[t.Text].Name
 		}
 		s.rows = append(s.rows, []string{printable(name), strconv.Quote(t.Piece), strconv.Quote(t.Before), strconv.Itoa(t.Index),
-			digits(t.KLD, t.KLD), digits(100*math.Exp(-t.Base), 1), digits(100*math.Exp(-t.Quant), 1)})
+			Digits(t.KLD, t.KLD), Digits(100*math.Exp(-t.Base), 1), Digits(100*math.Exp(-t.Quant), 1)})
 	}
 	return s
 }
@@ -254,14 +254,15 @@ func (r *Report) worst() section {
 func (v *Verdict) section() section {
 	s := section{"Verdict: " + string(v.Outcome), 2, [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
-		limit, measured := c.cells()
-		s.rows = append(s.rows, append([]string{c.Name, c.what(v.Tokens), limit}, measured...))
+		limit, measured := c.Cells()
+		s.rows = append(s.rows, append([]string{c.Name, c.Explain(v.Tokens), limit}, measured...))
 	}
 	return s
 }
 
-// cells formats the limit, and what was measured as cells does.
-func (c *Check) cells() (limit string, measured []string) {
+// Cells formats the limit, and what was measured: value, standard error and interval, empty where
+// nothing is uncertain.
+func (c *Check) Cells() (limit string, measured []string) {
 	m, err := metricNamed(c.Name)
 	if err != nil || !m.Size {
 		limit, measured = fmt.Sprint(c.Limit), cells(c.Measured)
@@ -274,8 +275,8 @@ func (c *Check) cells() (limit string, measured []string) {
 	return limit, measured
 }
 
-// what says the outcome in words.
-func (c *Check) what(tokens int) string {
+// Explain says the outcome in words; tokens is how many were measured.
+func (c *Check) Explain(tokens int) string {
 	n, of := tokens, "tokens"
 	if c.Runs > 0 {
 		n, of = c.Runs, "runs"
@@ -464,7 +465,7 @@ func (r *Report) junit() junitSuite {
 	var tests []TestCase
 	if r.Verdict != nil {
 		for _, c := range r.Verdict.Checks {
-			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.what(r.Verdict.Tokens)})
+			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.Explain(r.Verdict.Tokens)})
 		}
 	}
 	tests = append(tests, r.Baseline.cases("verify."+r.Quant.Name)...)
@@ -479,12 +480,12 @@ func (e Estimate) times(k float64) Estimate {
 // cells formats value, standard error and interval with as many digits as the
 // standard error gives a meaning.
 func cells(e Estimate) []string {
-	return []string{digits(e.Value, e.SE), digits(e.SE, e.SE), digits(e.Low, e.SE), digits(e.High, e.SE)}
+	return []string{Digits(e.Value, e.SE), Digits(e.SE, e.SE), Digits(e.Low, e.SE), Digits(e.High, e.SE)}
 }
 
-// digits formats x to the second digit of scale, or with four digits if the scale
+// Digits formats x to the second digit of scale, or with four digits if the scale
 // is of no use; "?" is what is not known.
-func digits(x, scale float64) string {
+func Digits(x, scale float64) string {
 	switch {
 	case math.IsNaN(x):
 		return "?"

@@ -160,8 +160,8 @@ func TestDigits(t *testing.T) {
 		{12.34567, 0.0432, "12.346"}, {0.0432, 0.0432, "0.043"}, {1234.5, 12, "1234"}, {5, 0, "5"}, {0.1234567, math.NaN(), "0.1235"},
 		{math.NaN(), 1, "?"}, {math.Inf(1), 1, "∞"}, {math.Inf(-1), 1, "-∞"}, {1e30, 1, "1e+30"}, {1e-12, 1e-12, "1e-12"}, {0, 0, "0"},
 	} {
-		if got := digits(c.x, c.scale); got != c.want {
-			t.Errorf("digits(%v, %v) is %q, expected %q", c.x, c.scale, got, c.want)
+		if got := Digits(c.x, c.scale); got != c.want {
+			t.Errorf("Digits(%v, %v) is %q, expected %q", c.x, c.scale, got, c.want)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func suiteOf(name string, properties [][2]string, tests []TestCase) junitSuite {
 	for _, t := range tests {
 		c := junitCase{Class: t.Class, Name: t.Name}
 		if t.Outcome != Pass {
-			limit, m := (&Check{Threshold: Threshold{t.Name, t.Limit}, Measured: t.Measured}).cells()
+			limit, m := (&Check{Threshold: Threshold{t.Name, t.Limit}, Measured: t.Measured}).Cells()
 			measured := m[0]
 			if m[1] != "" {
 				measured += " ± " + m[1]
