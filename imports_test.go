@@ -23,6 +23,7 @@ var level = map[string]int{
 	"runtime/tokenizer":   50,
 	"internal/source":     50,
 	"internal/tensorfile": 50,
+	"verify/htmlreport":   45,
 	"verify":              40,
 	"verify/eval":         55,
 	"formats/gguf":        40,

@@ -7,6 +7,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/htmlreport"
 	"github.com/urfave/cli/v2"
 )
 
@@ -16,6 +17,7 @@ func reportFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON (docs/report-json.md)"},
 		&cli.StringFlag{Name: "report", Usage: "write the report to `FILE` as JSON with every position: a baseline, or a part for merge"},
 		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
+		&cli.StringFlag{Name: "html", Usage: "write the report to `FILE` as a page with plots, which needs nothing but a browser"},
 		&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
 	}
 }
@@ -28,6 +30,7 @@ func writeReports(c *cli.Context, list verify.Reports) error {
 	}{
 		{"report", list.WriteReport},
 		{"markdown", list.WriteMarkdown},
+		{"html", func(w io.Writer) error { return htmlreport.Write(w, list) }},
 		{"junit", list.WriteJUnit},
 	} {
 		if path := c.String(f.flag); path != "" {
