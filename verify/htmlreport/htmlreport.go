@@ -228,7 +228,7 @@ func overall(reports []*verify.Report) *banner {
 	case count[verify.Fail] > 0:
 		b.Tone, b.Word = "fail", fmt.Sprintf("✗ %d of %d models are not good enough.", count[verify.Fail], len(reports))
 	case count[verify.Undecided] > 0:
-		b.Tone, b.Word = "undecided", fmt.Sprintf("? Not enough tokens to tell for %d of %d models.", count[verify.Undecided], len(reports))
+		b.Tone, b.Word = "undecided", fmt.Sprintf("? Not measured well enough to tell for %d of %d models.", count[verify.Undecided], len(reports))
 	case judged == len(reports):
 		b.Tone, b.Word = "pass", fmt.Sprintf("✓ All %d models are good enough.", judged)
 	default:
@@ -287,6 +287,9 @@ func newCheck(c *verify.Check, tokens int) check {
 	for _, m := range verify.Metrics() {
 		if m.Name == c.Name {
 			k.What = capital(m.Usage)
+			if m.Size { // how to write the limit is of no interest here
+				k.What, _, _ = strings.Cut(k.What, ",")
+			}
 		}
 	}
 	if c.Outcome == verify.Undecided {

@@ -214,15 +214,17 @@ func (c *chart) rows(names []string) {
 	c.Y.LineStyle.Width = 0
 }
 
-// bars adds a horizontal bar from 0 in each row, with its interval.
+// bars adds a horizontal bar from 0 in each row, with its interval. None is negative, and an interval that would leave
+// little room for the bars goes beyond the edge.
 func (c *chart) bars(e []verify.Estimate, color func(i int) paint) {
-	c.X.Min = 0
+	longest := 0.0
 	for i, v := range e {
+		longest = max(longest, v.Value)
 		row := -float64(i)
 		c.Add(&plotter.BarChart{Values: plotter.Values{v.Value}, Width: 12, Color: color(i), XMin: row, Horizontal: true})
 		c.span(ink, true, plotter.XY{X: v.Value, Y: row}, v)
 	}
-	c.X.Max *= 1.04
+	c.X.Min, c.X.Max = 0, min(1.04*c.X.Max, 2.5*longest)
 }
 
 // rowsHeight is the height of a chart with so many rows.
