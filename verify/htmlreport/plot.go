@@ -181,24 +181,27 @@ func (c *chart) estimates(color paint, horizontal bool, e []verify.Estimate) {
 	}
 }
 
-// guides adds dashed vertical lines with their names, which stand one below the other above what
-// is drawn up to y. The points are in order; a name that would not fit on the right of its line is on the left, and
-// above the others.
+// guides adds dashed vertical lines with their names, above what is drawn up to y. The points are in order. The
+// first name is on the left of its line and the others on the right, each lower than the one before and its line no
+// higher, as far as there is room.
 func (c *chart) guides(names []string, points plotter.XYs, y float64) {
 	c.Y.Max = 1.32 * y
-	place := 0
-	for i := range points {
+	row := 0
+	for i, p := range points {
 		style, dx := label(ink, text.XLeft, text.YTop), vg.Length(4)
-		room := vg.Length((c.X.Max-points[i].X)/(c.X.Max-c.X.Min)) * (chartWidth - 56)
-		at := place + 1
-		if style.Width(names[i])+dx > room {
-			style.XAlign, dx, at = text.XRight, -4, 0
-		} else {
-			place++
+		part := vg.Length((p.X - c.X.Min) / (c.X.Max - c.X.Min))
+		width := chartWidth - 56 // of the data, about
+		need := style.Width(names[i]) + dx
+		first := i == 0 && need < part*width
+		if first || need > (1-part)*width {
+			style.XAlign, dx = text.XRight, -4
 		}
-		p := plotter.XY{X: points[i].X, Y: y * (1.32 - 0.09*float64(at))}
+		p.Y = y * (1.32 - 0.09*float64(row))
 		c.line(mark, 1.2, dashed, plotter.XY{X: p.X}, p)
-		c.text(p, names[i], style, dx, 1)
+		c.text(p, names[i], style, dx, 0)
+		if !first {
+			row++
+		}
 	}
 }
 
