@@ -214,7 +214,7 @@ func (c *chart) rows(names []string) {
 	c.Y.Tick.Marker = plot.ConstantTicks(ticks)
 	c.Y.Tick.Length = 0
 	c.Y.Min, c.Y.Max = 0.5-float64(len(names)), 0.5
-	c.Y.LineStyle.Width = 0
+	c.Y.Width = 0
 }
 
 // bars adds a horizontal bar from 0 in each row, with its interval. None is negative, and an interval that would leave
