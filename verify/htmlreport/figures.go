@@ -26,7 +26,7 @@ type figure struct {
 }
 
 // modelFigures are drawn for each quantized model, in this order. One that has nothing to show is nil.
-var modelFigures = []func(*verify.Report) (*figure, error){distribution, byContext, byText}
+var modelFigures = []func(*verify.Report) (*figure, error){distribution, byLayer, byContext, byText}
 
 // comparisons are drawn of all of them.
 var comparisons = []func(verify.Reports) (*figure, error){sizes, decoding, prefill}

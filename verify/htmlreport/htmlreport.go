@@ -89,6 +89,7 @@ type (
 		Compared []string
 		Tiles    []tile
 		Checks   []check
+		Baseline []*table
 		Compares []*table
 		Facts    []tile
 		Figures  []*figure
@@ -133,7 +134,7 @@ func newModel(r *verify.Report) (*model, error) {
 	u := &r.Summary
 	m := &model{
 		Name: r.Quant.Name, Banner: verdictOf(r),
-		Compared: compared(r), Tiles: tiles(r), Compares: compares(r), Facts: facts(r), Worst: worst(r),
+		Compared: compared(r), Tiles: tiles(r), Baseline: baselineTables(r.Baseline), Compares: compares(r), Facts: facts(r), Worst: worst(r),
 		Numbers: []*table{allNumbers(u)},
 	}
 	if t := performanceTable(r); t != nil {
@@ -174,31 +175,44 @@ func verdictOf(r *verify.Report) *banner {
 	u := &r.Summary
 	evidence := fmt.Sprintf("On %s tokens of %s, the mean KL divergence from the original is %s nats. Both models find the same token likeliest %s %% of the time, and the perplexity is %s.",
 		humanize.Comma(int64(u.Count)), plural(len(r.Texts), "text"), plusMinus(u.KLD), plusMinus(percent(u.SameTop)), change(u.PPLRatio, "the original's"))
-	v := r.Verdict
-	if v == nil {
+	var checks []verify.Check
+	if r.Verdict != nil {
+		checks = r.Verdict.Checks
+	}
+	if r.Verdict == nil && r.Baseline == nil {
 		return &banner{"none", "no limits", "Measured, not judged: no limits were given.", []string{evidence}}
 	}
 	var lines []string
 	count := map[verify.Outcome]int{}
-	for i := range v.Checks {
-		c := newCheck(&v.Checks[i], v.Tokens)
-		count[v.Checks[i].Outcome]++
-		switch v.Checks[i].Outcome {
+	for i := range checks {
+		c := newCheck(&checks[i], r.Verdict.Tokens)
+		count[checks[i].Outcome]++
+		switch checks[i].Outcome {
 		case verify.Fail:
 			lines = append(lines, fmt.Sprintf("%s: %s, should be %s %s.", c.What, c.Value, c.Bound, c.Limit))
 		case verify.Undecided:
-			lines = append(lines, c.What+": "+v.Checks[i].Explain(v.Tokens)+".")
+			lines = append(lines, c.What+": "+checks[i].Explain(r.Verdict.Tokens)+".")
 		}
 	}
-	b := &banner{Tone: string(v.Outcome), Badge: badge(v.Outcome), Lines: append(lines, evidence)}
-	n := plural(len(v.Checks), "limit")
+	if r.Baseline != nil {
+		lines = append(lines, baselineLine(r.Baseline))
+	}
+	outcome := verify.Reports{r}.Outcome()
+	b := &banner{Tone: string(outcome), Badge: badge(outcome), Lines: append(lines, evidence)}
+	n := plural(len(checks), "limit")
 	switch {
-	case v.Outcome == verify.Fail && count[verify.Undecided] > 0:
+	case outcome == verify.Fail && count[verify.Fail] == 0:
+		b.Word = "✗ Not good enough: worse than the baseline."
+	case outcome == verify.Fail && count[verify.Undecided] > 0:
 		b.Word = fmt.Sprintf("✗ Not good enough: of %s %d missed, %d undecided.", n, count[verify.Fail], count[verify.Undecided])
-	case v.Outcome == verify.Fail:
+	case outcome == verify.Fail:
 		b.Word = fmt.Sprintf("✗ Not good enough: %d of %s missed.", count[verify.Fail], n)
-	case v.Outcome == verify.Pass:
-		b.Word = "✓ Good enough: " + all(len(v.Checks)) + " kept."
+	case outcome == verify.Pass && len(checks) == 0:
+		b.Word = "✓ Good enough: not worse than the baseline."
+	case outcome == verify.Pass:
+		b.Word = "✓ Good enough: " + all(len(checks)) + " kept."
+	case count[verify.Undecided] == 0:
+		b.Word = "? Not enough tokens to tell whether it is worse than the baseline."
 	default:
 		b.Word = fmt.Sprintf("? Not measured well enough to tell: %d of %s undecided.", count[verify.Undecided], n)
 	}
@@ -217,8 +231,8 @@ func overall(reports []*verify.Report) *banner {
 	count := map[verify.Outcome]int{}
 	judged := 0
 	for _, r := range reports {
-		if r.Verdict != nil {
-			count[r.Verdict.Outcome]++
+		if r.Verdict != nil || r.Baseline != nil {
+			count[verify.Reports{r}.Outcome()]++
 			judged++
 		}
 	}

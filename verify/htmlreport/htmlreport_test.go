@@ -40,6 +40,12 @@ func synthetic(t testing.TB, name string, size float64) *verify.Report {
 	}
 	base := speed(200, 30)
 	r.Performance = &verify.Performance{Threads: 2, Bandwidth: 1.7e10, Base: &base, Quant: speed(260, 30/size*0.05)}
+	r.LayerTokens = 300
+	for i := range 30 {
+		k := 0.01 / float64(1+i)
+		r.Layers = append(r.Layers, verify.LayerKLD{Name: fmt.Sprintf("blk.%d", i), Type: "Q4_K", Bytes: 1 << 20, BitsPerWeight: 4.5, KLD: verify.Estimate{Value: k, SE: k / 10, Low: 0.8 * k, High: 1.2 * k}})
+	}
+	r.AllLayers = &verify.LayerKLD{Name: "all", Type: "Q4_K", KLD: r.Summary.KLD}
 	judge(t, r, verify.Threshold{Name: "max-kld", Limit: 0.1}, verify.Threshold{Name: "min-top1", Limit: 0.8}, verify.Threshold{Name: "max-size", Limit: 1 << 20}, verify.Threshold{Name: "min-tg", Limit: 5})
 	return r
 }
@@ -58,6 +64,15 @@ func render(t testing.TB, reports ...*verify.Report) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// against compares a report with a baseline.
+func against(t testing.TB, r, baseline *verify.Report) *verify.Report {
+	t.Helper()
+	if err := r.Compare(baseline, nil); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 const hostile = "a\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u202eab\u2066\x00\x1b[31m\xff\n\u2028]]>--></style></svg>`{{.}}javascript:x"
@@ -86,6 +101,7 @@ func broken(t testing.TB) *verify.Report {
 	r.Base.Name, r.Base.Format, r.Base.SHA256, r.Tool, r.Conventions.Name, r.Compute.Cache = hostile, hostile, hostile, hostile, hostile, hostile
 	r.Quant.BitsPerWeight, r.Quant.FileBytes = math.NaN(), math.MinInt64
 	r.Texts[0].Name, r.Worst[0].Piece, r.Worst[0].Before, r.Worst[1].Text = hostile, hostile, hostile, 99
+	r.Layers[0].Name, r.Layers[1].KLD, r.Layers[2].KLD = hostile, bad[0], bad[2]
 	r.Worst[2].Base, r.Worst[3].KLD = math.NaN(), math.Inf(1)
 	r.Performance.Bandwidth, r.Performance.Quant.TG, r.Performance.Quant.PP, r.Performance.Base.PP = math.Inf(1), bad[0], bad[3], bad[2]
 	return r
@@ -93,7 +109,7 @@ func broken(t testing.TB) *verify.Report {
 
 func TestPage(t *testing.T) {
 	plain := synthetic(t, "m-Q4.gguf", 0.05)
-	plain.Positions, plain.Performance, plain.Verdict, plain.Worst = nil, nil, nil, nil
+	plain.Positions, plain.Performance, plain.Verdict, plain.Worst, plain.Layers = nil, nil, nil, nil, nil
 	empty := verify.NewReport(nil, nil, 10)
 	strided := synthetic(t, "m-Q5.gguf", 0.02)
 	strided.Conventions = verify.Conventions{Name: verify.Strided, Context: 512, Stride: 64}
@@ -106,9 +122,11 @@ func TestPage(t *testing.T) {
 	}{
 		{"everything", []*verify.Report{one}, []string{
 			"m-Q4.gguf against original", "✓ Good enough: all 4 limits are kept.", "Mean KL divergence, in nats", "limit at most 0.1", "limit at least 5", "1.0 MiB",
-			"How far single predictions moved", "By position in the context", "By text", "Decoding speed", "Reading speed", "Worst tokens", "once upon a", "<mark>▁time</mark>",
+			"How far single predictions moved", "By position in the context", "By text", "Which weights are to blame", "The 20 greatest of 30", "all together", "Decoding speed", "Reading speed", "Worst tokens", "once upon a", "<mark>▁time</mark>",
 			strings.Repeat("12", 32), strings.Repeat("ab", 32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
 		}},
+		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "file, bytes"}},
+		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept.", "0 worse", "✓ the same"}},
 		{"figures only", []*verify.Report{plain}, []string{"Measured, not judged", "which share of the tokens exceeds"}},
 		{"empty", []*verify.Report{empty}, []string{"On 0 tokens", "All metrics, of 0 tokens"}},
 		{"several", []*verify.Report{one, synthetic(t, "m-Q2.gguf", 0.5), strided, empty, plain}, []string{
