@@ -114,9 +114,12 @@ func ParseAllowed(text string) (Threshold, error) {
 // Stale returns an error that names the first thing in which the conditions of two
 // reports differ, so that one cannot be the baseline of the other: the original, the texts, the
 // conventions, the tokens that the models saw, how they compute. The quantized models and the
-// versions of the program may differ. A baseline without positions is an error too; those of the
-// report itself are not looked at.
+// versions of the program may differ. A baseline without positions is an error too, and a seal in
+// either; the positions of the report itself are not looked at.
 func (r *Report) Stale(baseline *Report) error {
+	if r.Seal != nil || baseline.Seal != nil {
+		return errors.New("a report with a seal has lower bounds of the KL divergence, whose change tells nothing")
+	}
 	now := *r
 	now.Tool, now.Quant = baseline.Tool, baseline.Quant
 	if err := baseline.SameRun(&now); err != nil {
@@ -249,13 +252,14 @@ func layerChanges(old, now []LayerKLD) []LayerChange {
 	return list
 }
 
-// outcome is that of thresholds and baseline together: fail if one fails, undecided if one is.
-func (r *Report) outcome() Outcome {
-	all := Pass
+// Outcome is that of thresholds and baseline together: fail if one fails, undecided if one is,
+// and empty without either.
+func (r *Report) Outcome() Outcome {
+	var all Outcome
 	if v := r.Verdict; v != nil {
 		all = v.Outcome
 	}
-	if b := r.Baseline; b != nil && (b.Outcome == Fail || all == Pass) {
+	if b := r.Baseline; b != nil && (b.Outcome == Fail || all == "" || all == Pass) {
 		all = b.Outcome
 	}
 	return all

@@ -70,7 +70,7 @@ func TestCompare(t *testing.T) {
 			}
 			b := now.Baseline
 			got := b.Checks[slices.IndexFunc(b.Checks, func(r Regression) bool { return r.Name == c.figure })]
-			if got.Change != c.change || b.Outcome != c.outcome || now.outcome() != c.outcome {
+			if got.Change != c.change || b.Outcome != c.outcome || now.Outcome() != c.outcome {
 				t.Errorf("%s, %s altogether; expected %s, %s: %+v", got.Change, b.Outcome, c.change, c.outcome, got)
 			}
 			if (got.Enough > c.n) != (c.change == Unknown) {

@@ -100,7 +100,9 @@ type Text struct {
 type Token struct {
 	Position
 	Before string `json:"before"` // the text just before it
-	Piece  string `json:"piece"`  // the token itself
+	// Piece is the text of the token itself or, where it is none alone, such as a part of a
+	// character, the token as the vocabulary writes it.
+	Piece string `json:"piece"`
 }
 
 // NewReport summarizes the positions and picks the given number of worst tokens.
@@ -130,7 +132,7 @@ type section struct {
 }
 
 func (r *Report) sections() []section {
-	list := []section{r.models(), r.Seal.section(), r.figures(), r.layers(), r.speed(), groupSection("By text", r.kldName(), r.ByText), groupSection("By tokens before, in the window", r.kldName(), r.ByContext),
+	list := []section{r.models(), r.Seal.section(), r.figures(), r.layers(), r.speed(), groupSection("By text", r.KLDName(), r.ByText), groupSection("By tokens before, in the window", r.KLDName(), r.ByContext),
 		r.worst()}
 	list = append(r.Baseline.sections(), list...)
 	if r.Verdict != nil {
@@ -202,7 +204,7 @@ func (r *Report) figures() section {
 	add("PPL, quantized", u.PPL)
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
-	kld := r.kldName()
+	kld := r.KLDName()
 	add(kld+" mean, nats", u.KLD)
 	add(kld+" median", u.KLDMedian)
 	add(kld+" p90", u.KLD90)
@@ -239,7 +241,7 @@ func groupSection(title, kld string, groups []Group) section {
 }
 
 func (r *Report) worst() section {
-	s := section{"Greatest " + r.kldName(), 3, [][]string{{"text", "token", "after", "at", r.kldName(), "p original, %", "p quantized, %"}}}
+	s := section{"Greatest " + r.KLDName(), 3, [][]string{{"text", "token", "after", "at", r.KLDName(), "p original, %", "p quantized, %"}}}
 	for _, t := range r.Worst {
 		name := strconv.Itoa(t.Text)
 		if t.Text >= 0 && t.Text < len(r.Texts) {
@@ -349,14 +351,14 @@ func (s section) text(b *bytes.Buffer) {
 }
 
 // WriteMarkdown writes the report in GitHub's Markdown, for a comment on a pull
-// request: the verdict is open, the rest folded.
+// request: the verdict and what changed since a baseline are open, the rest folded.
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b bytes.Buffer
 	s := r.sections()
-	if r.Verdict == nil && r.Baseline == nil {
+	if o := r.Outcome(); o == "" {
 		fmt.Fprintf(&b, "### %s\n\n", escape(r.headline()))
 	} else {
-		fmt.Fprintf(&b, "### %s: %s\n\n", escape(r.headline()), r.outcome())
+		fmt.Fprintf(&b, "### %s: %s\n\n", escape(r.headline()), o)
 	}
 	if r.Verdict != nil && len(r.Verdict.Checks) > 0 {
 		s[0].markdown(&b)
@@ -450,8 +452,8 @@ type (
 	}
 )
 
-// WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold.
-// One that is undecided has failed too, as nothing shows that it holds.
+// WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold and each figure
+// that was compared with a baseline. One that is undecided has failed too, as nothing shows that it holds.
 func (r *Report) WriteJUnit(w io.Writer) error { return Reports{r}.WriteJUnit(w) }
 
 func (r *Report) junit() junitSuite {

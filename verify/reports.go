@@ -17,11 +17,11 @@ type jsonReports struct {
 	Reports Reports `json:"reports"`
 }
 
-// Outcome is that of all verdicts: fail if one fails, pass if all pass or there is none.
+// Outcome is that of all reports: fail if one fails, pass if all pass or nothing was to be kept.
 func (list Reports) Outcome() Outcome {
 	all := Pass
 	for _, r := range list {
-		if o := r.outcome(); o == Fail || all == Pass {
+		if o := r.Outcome(); o != "" && (o == Fail || all == Pass) {
 			all = o
 		}
 	}
@@ -50,7 +50,7 @@ func (list Reports) comparison() section {
 	title := fmt.Sprintf("%d models against %s", len(list), printable(list[0].Base.Name))
 	verdict, speed := false, false
 	for _, r := range list {
-		verdict = verdict || r.Verdict != nil
+		verdict = verdict || r.Outcome() != ""
 		speed = speed || r.Performance != nil
 	}
 	header := []string{"", "size", "bits/weight", "KLD mean", "± SE", "same top, %", "± SE", "PPL ratio", "± SE"}
@@ -68,11 +68,7 @@ func (list Reports) comparison() section {
 	for i, r := range list {
 		row := []string{printable(r.Quant.Name)}
 		if verdict {
-			outcome := ""
-			if r.Verdict != nil {
-				outcome = string(r.Verdict.Outcome)
-			}
-			row = append(row, outcome)
+			row = append(row, string(r.Outcome()))
 		}
 		row = append(row, bytesOf(r.Quant.FileBytes), fmt.Sprintf("%.2f", r.Quant.BitsPerWeight))
 		for _, e := range []Estimate{r.Summary.KLD, r.Summary.SameTop.times(100), r.Summary.PPLRatio} {
@@ -134,7 +130,7 @@ func (list Reports) WriteMarkdown(w io.Writer) error {
 }
 
 // WriteJUnit writes the verdicts as JUnit's XML: a test suite for each model, and in it a test case
-// for each threshold. One that is undecided has failed too, as nothing shows that it holds.
+// for each threshold and each figure that was compared with a baseline. One that is undecided has failed too, as nothing shows that it holds.
 func (list Reports) WriteJUnit(w io.Writer) error {
 	var suites []junitSuite
 	for _, r := range list {

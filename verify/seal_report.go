@@ -77,8 +77,9 @@ func (s *Seal) about() []string {
 	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimate of the mean, which takes the positions with the whole vocabulary as a sample."}
 }
 
-// kldName says what the KLDs of the positions are.
-func (r *Report) kldName() string {
+// KLDName says what the KLDs of the positions, and all figures of them, are: "KLD" or, with a
+// seal, "KLD bound".
+func (r *Report) KLDName() string {
 	if r.Seal != nil {
 		return "KLD bound"
 	}

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -145,7 +142,13 @@ func evalAction(c *cli.Context) error {
 			return err
 		}
 	}
-	return writeEval(c, r)
+	if err := writeForms(c, r.WriteText, r.WriteJSON, form{"markdown", r.WriteMarkdown}, form{"junit", r.WriteJUnit}); err != nil {
+		return err
+	}
+	if r.Verdict != nil && r.Verdict.Outcome != verify.Pass {
+		return errCheckFailed
+	}
+	return nil
 }
 
 func evalLimits(c *cli.Context) ([]verify.Threshold, error) {
@@ -280,33 +283,4 @@ func (p prefixPredictor) Logits(ctx context.Context, tokens []int32, first int, 
 	have := first + 1 - len(p.seq.Reuse(tokens[:first+1]))
 	return p.model.Eval(ctx, runtime.Request{Seq: p.seq, Tokens: tokens[have:], All: true, First: first - have,
 		Logits: func(i int, logits []float32) error { return emit(have+i, logits) }})
-}
-
-// writeEval writes every form that was asked for.
-func writeEval(c *cli.Context, r *eval.Report) error {
-	for _, f := range []struct {
-		flag  string
-		write func(io.Writer) error
-	}{{"markdown", r.WriteMarkdown}, {"junit", r.WriteJUnit}} {
-		if path := c.String(f.flag); path != "" {
-			var b bytes.Buffer
-			if err := f.write(&b); err != nil {
-				return err
-			}
-			if err := atomicfile.WriteFile(path, b.Bytes()); err != nil {
-				return err
-			}
-		}
-	}
-	write := r.WriteText
-	if c.Bool("json") {
-		write = r.WriteJSON
-	}
-	if err := write(c.App.Writer); err != nil {
-		return err
-	}
-	if r.Verdict != nil && r.Verdict.Outcome != verify.Pass {
-		return errCheckFailed
-	}
-	return nil
 }

@@ -20,6 +20,11 @@ func verifySeal(c *cli.Context) error {
 			return usagef("--%s cannot be used with --seal, which pins the original, the tokens and the windows", name)
 		}
 	}
+	for _, name := range []string{"baseline", "max-regression", "by-layer", "by-tensor", "by-layer-chunks"} {
+		if c.IsSet(name) {
+			return usagef("--%s cannot be used with --seal: it needs exact KL divergences, and so the original", name)
+		}
+	}
 	if c.NArg() != 1 {
 		return usagef("verify --seal takes one QUANT, got %d arguments", c.NArg())
 	}

@@ -161,6 +161,8 @@ func TestVerifySealRefuses(t *testing.T) {
 		{"token", []string{tokens, "--seal", path}, exitBadInput, "its tokens have the SHA-256"},
 		{"EOS", []string{eos, "--seal", path}, exitBadInput, "its EOS is"},
 		{"base too", []string{quant, "--seal", path, "--base", model}, exitUsage, "--base cannot be used with --seal"},
+		{"baseline too", []string{quant, "--seal", path, "--baseline", path}, exitUsage, "--baseline cannot be used with --seal"},
+		{"layers too", []string{quant, "--seal", path, "--by-layer"}, exitUsage, "--by-layer cannot be used with --seal"},
 		{"text too", []string{quant, "--seal", path, "--text", evalText}, exitUsage, "--text cannot be used with --seal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

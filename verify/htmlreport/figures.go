@@ -55,7 +55,7 @@ func distribution(r *verify.Report) (*figure, error) {
 	if len(counts) == 0 {
 		return nil, nil
 	}
-	c := newChart("KLD of a token, nats (logarithmic)", "tokens, %")
+	c := newChart(r.KLDName()+" of a token, nats (logarithmic)", "tokens, %")
 	c.X.Tick.Marker = logTicks{}
 	h := &plotter.Histogram{Width: width, FillColor: quantPaint, LineStyle: draw.LineStyle{Color: surface, Width: 0.5}}
 	most := 0.0
@@ -92,8 +92,8 @@ func distribution(r *verify.Report) (*figure, error) {
 // percentiles shows which share of the tokens exceeds which KLD.
 func percentiles(r *verify.Report) (*figure, error) {
 	u := &r.Summary
-	numbers := &table{Caption: "KL divergence that a share of the tokens exceeds", Head: []string{"tokens above", "KLD, nats", "95 % from", "to"}}
-	c := newChart("KLD of a token, nats (logarithmic)", "tokens above, % (logarithmic)")
+	numbers := &table{Caption: "KL divergence that a share of the tokens exceeds", Head: []string{"tokens above", r.KLDName() + ", nats", "95 % from", "to"}}
+	c := newChart(r.KLDName()+" of a token, nats (logarithmic)", "tokens above, % (logarithmic)")
 	c.X.Tick.Marker, c.Y.Tick.Marker = logTicks{}, logTicks{}
 	var points plotter.XYs
 	for _, q := range []struct {
@@ -128,7 +128,7 @@ func byContext(r *verify.Report) (*figure, error) {
 	if len(groups) == 0 {
 		return nil, nil
 	}
-	c := newChart("tokens seen before, from", "mean KLD, nats")
+	c := newChart("tokens seen before, from", "mean "+r.KLDName()+", nats")
 	var ticks []plot.Tick
 	for i, g := range groups {
 		from, _, _ := strings.Cut(g.Name, "-")
@@ -146,7 +146,7 @@ func byContext(r *verify.Report) (*figure, error) {
 	svg, err := c.svg(chartHeight, fmt.Sprintf("Mean KL divergence in %d groups of positions in the window", len(groups)))
 	return &figure{"By position in the context", svg,
 		"Points that rise from left to right mean that errors grow with the length of the context; the bars are 95 % confidence intervals, the dashed line is the mean of all tokens.",
-		groupTable("KL divergence by tokens seen before", "tokens before", r.ByContext)}, err
+		groupTable("KL divergence by tokens seen before", "tokens before", r.KLDName(), r.ByContext)}, err
 }
 
 // byText shows the mean KLD of each text, if there are several.
@@ -155,7 +155,7 @@ func byText(r *verify.Report) (*figure, error) {
 	if len(r.ByText) < 2 || len(groups) == 0 {
 		return nil, nil
 	}
-	c := newChart("mean KLD, nats", "")
+	c := newChart("mean "+r.KLDName()+", nats", "")
 	var names []string
 	for i, g := range groups {
 		names = append(names, g.Name)
@@ -171,7 +171,7 @@ func byText(r *verify.Report) (*figure, error) {
 	svg, err := c.svg(rowsHeight(len(names)), fmt.Sprintf("Mean KL divergence of %d texts", len(names)))
 	return &figure{"By text", svg,
 		"A text whose bar, its 95 % confidence interval, lies clear to the right of the dashed mean of all is one on which the quantized model keeps less to the original than on the others.",
-		groupTable("KL divergence by text", "text", r.ByText)}, err
+		groupTable("KL divergence by text", "text", r.KLDName(), r.ByText)}, err
 }
 
 // known leaves out groups without a mean KLD.
@@ -284,8 +284,8 @@ func speeds(reports verify.Reports, title, axis, caption string, of func(verify.
 }
 
 // groupTable has the numbers of groups.
-func groupTable(caption, head string, groups []verify.Group) *table {
-	t := &table{Caption: caption, Head: []string{head, "tokens", "PPL ratio", "± SE", "KLD mean", "± SE", "KLD p99", "± SE", "same top, %", "± SE"}, Text: 1}
+func groupTable(caption, head, kld string, groups []verify.Group) *table {
+	t := &table{Caption: caption, Head: []string{head, "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %", "± SE"}, Text: 1}
 	for _, g := range groups {
 		row := []string{g.Name, humanize.Comma(int64(g.Count))}
 		for _, e := range []verify.Estimate{g.PPLRatio, g.KLD, g.KLD99, percent(g.SameTop)} {

@@ -13,6 +13,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -131,11 +132,10 @@ type (
 )
 
 func newModel(r *verify.Report) (*model, error) {
-	u := &r.Summary
 	m := &model{
 		Name: r.Quant.Name, Banner: verdictOf(r),
 		Compared: compared(r), Tiles: tiles(r), Baseline: baselineTables(r.Baseline), Compares: compares(r), Facts: facts(r), Worst: worst(r),
-		Numbers: []*table{allNumbers(u)},
+		Numbers: []*table{allNumbers(r)},
 	}
 	if t := performanceTable(r); t != nil {
 		m.Numbers = append(m.Numbers, t)
@@ -173,13 +173,14 @@ func title(reports []*verify.Report) string {
 // verdictOf says in plain words what the report found.
 func verdictOf(r *verify.Report) *banner {
 	u := &r.Summary
-	evidence := fmt.Sprintf("On %s tokens of %s, the mean KL divergence from the original is %s nats. Both models find the same token likeliest %s %% of the time, and the perplexity is %s.",
-		humanize.Comma(int64(u.Count)), plural(len(r.Texts), "text"), plusMinus(u.KLD), plusMinus(percent(u.SameTop)), change(u.PPLRatio, "the original's"))
+	evidence := fmt.Sprintf("On %s tokens of %s, the mean KL divergence from the original is %s. Both models find the same token likeliest %s %% of the time, and the perplexity is %s.",
+		humanize.Comma(int64(u.Count)), plural(len(r.Texts), "text"), meanKLD(r), plusMinus(percent(u.SameTop)), change(u.PPLRatio, "the original's"))
 	var checks []verify.Check
 	if r.Verdict != nil {
 		checks = r.Verdict.Checks
 	}
-	if r.Verdict == nil && r.Baseline == nil {
+	outcome := r.Outcome()
+	if outcome == "" {
 		return &banner{"none", "no limits", "Measured, not judged: no limits were given.", []string{evidence}}
 	}
 	var lines []string
@@ -197,7 +198,6 @@ func verdictOf(r *verify.Report) *banner {
 	if r.Baseline != nil {
 		lines = append(lines, baselineLine(r.Baseline))
 	}
-	outcome := verify.Reports{r}.Outcome()
 	b := &banner{Tone: string(outcome), Badge: badge(outcome), Lines: append(lines, evidence)}
 	n := plural(len(checks), "limit")
 	switch {
@@ -209,6 +209,8 @@ func verdictOf(r *verify.Report) *banner {
 		b.Word = fmt.Sprintf("✗ Not good enough: %d of %s missed.", count[verify.Fail], n)
 	case outcome == verify.Pass && len(checks) == 0:
 		b.Word = "✓ Good enough: not worse than the baseline."
+	case outcome == verify.Pass && r.Baseline != nil:
+		b.Word = "✓ Good enough: " + all(len(checks)) + " kept, and it is not worse than the baseline."
 	case outcome == verify.Pass:
 		b.Word = "✓ Good enough: " + all(len(checks)) + " kept."
 	case count[verify.Undecided] == 0:
@@ -231,8 +233,8 @@ func overall(reports []*verify.Report) *banner {
 	count := map[verify.Outcome]int{}
 	judged := 0
 	for _, r := range reports {
-		if r.Verdict != nil || r.Baseline != nil {
-			count[verify.Reports{r}.Outcome()]++
+		if o := r.Outcome(); o != "" {
+			count[o]++
 			judged++
 		}
 	}
@@ -259,6 +261,9 @@ var comparedColumns = []string{"file size", "bits/weight", "KLD mean", "KLD p99"
 func compared(r *verify.Report) []string {
 	u := &r.Summary
 	row := []string{sizeText(r.Quant.FileBytes), bits(r.Quant.BitsPerWeight), plusMinus(u.KLD), plusMinus(u.KLD99), plusMinus(percent(u.SameTop)), plusMinus(u.PPLRatio), "–"}
+	if r.Seal != nil { // lower bounds
+		row[2], row[3] = "≥ "+row[2], "≥ "+row[3]
+	}
 	if r.Performance != nil {
 		row[len(row)-1] = plusMinus(r.Performance.Quant.TG)
 	}
@@ -267,11 +272,10 @@ func compared(r *verify.Report) []string {
 
 func tiles(r *verify.Report) []tile {
 	u := &r.Summary
-	list := []tile{
-		{"Mean KL divergence", verify.Digits(u.KLD.Value, u.KLD.SE), "± " + verify.Digits(u.KLD.SE, u.KLD.SE) + " nats"},
+	list := append(kldTiles(r), []tile{
 		{"Same top token", verify.Digits(100*u.SameTop.Value, 100*u.SameTop.SE) + " %", "± " + verify.Digits(100*u.SameTop.SE, 100*u.SameTop.SE) + " points"},
 		{"Perplexity", verify.Digits(u.PPL.Value, u.PPL.SE), change(u.PPLRatio, verify.Digits(u.PPLBase.Value, u.PPLBase.SE))},
-	}
+	}...)
 	if b, q := r.Base.FileBytes, r.Quant.FileBytes; q > 0 {
 		t := tile{"File size", sizeText(q), ""}
 		if b > 0 {
@@ -375,7 +379,7 @@ func compares(r *verify.Report) []*table {
 	for _, t := range r.Texts {
 		texts.Rows = append(texts.Rows, []string{t.Name, t.SHA256, humanize.Comma(int64(t.Tokens)), sizeText(t.Bytes)})
 	}
-	return []*table{models, texts}
+	return slices.Concat([]*table{models}, sealTables(r.Seal), []*table{texts})
 }
 
 func facts(r *verify.Report) []tile {
@@ -415,14 +419,15 @@ func worst(r *verify.Report) []token {
 		}
 		base, quant := 100*math.Exp(-t.Base), 100*math.Exp(-t.Quant)
 		list = append(list, token{
-			Before: t.Before, Piece: t.Piece, Text: name, Index: humanize.Comma(int64(t.Index)), KLD: short(t.KLD),
+			Before: t.Before, Piece: t.Piece, Text: name, Index: humanize.Comma(int64(t.Index)), KLD: r.KLDName() + " " + short(t.KLD),
 			Base: short(base), Quant: short(quant), BaseWidth: percentText(base), QuantWidth: percentText(quant),
 		})
 	}
 	return list
 }
 
-func allNumbers(u *verify.Summary) *table {
+func allNumbers(r *verify.Report) *table {
+	u, kld := &r.Summary, r.KLDName()
 	t := &table{Caption: fmt.Sprintf("All metrics, of %s tokens", humanize.Comma(int64(u.Count))), Head: []string{"metric", "value", "± SE", "95 % from", "to"}, Text: 1}
 	add := func(name string, e verify.Estimate) {
 		t.Rows = append(t.Rows, append([]string{name}, numberCells(e)...))
@@ -432,13 +437,13 @@ func allNumbers(u *verify.Summary) *table {
 	add("PPL, quantized", u.PPL)
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
-	add("KLD mean, nats", u.KLD)
-	add("KLD median", u.KLDMedian)
-	add("KLD p90", u.KLD90)
-	add("KLD p95", u.KLD95)
-	add("KLD p99", u.KLD99)
-	add("KLD p99.9", u.KLD999)
-	most("KLD greatest", u.KLDMax)
+	add(kld+" mean, nats", u.KLD)
+	add(kld+" median", u.KLDMedian)
+	add(kld+" p90", u.KLD90)
+	add(kld+" p95", u.KLD95)
+	add(kld+" p99", u.KLD99)
+	add(kld+" p99.9", u.KLD999)
+	most(kld+" greatest", u.KLDMax)
 	add("same top token, %", percent(u.SameTop))
 	add("top-5 overlap, %", percent(u.Top5))
 	add("Δp RMS, %", percent(u.RMSDeltaP))
@@ -478,6 +483,9 @@ func notes(reports []*verify.Report) []string {
 		"Perplexity (PPL) is e to the mean of −ln p of the tokens that came. Both models saw the same tokens, so the standard error of the ratio is that of the paired differences.",
 		"Δp is the probability of the token that came under the quantized model less that under the original.",
 		"Standard errors (SE) and 95 % confidence intervals take tokens as independent. A limit passes or fails with 95 % confidence on one side, so the two-sided interval shown may just touch a limit that is kept.",
+	}
+	if slices.ContainsFunc(reports, func(r *verify.Report) bool { return r.Seal != nil }) {
+		list = append(list, "With a seal the original was not there: the KL divergence of each token, and every figure of these but the estimate of the mean, is a proven lower bound. The estimate takes the positions with the whole vocabulary as a sample. Perplexity, top tokens and Δp are exact.")
 	}
 	named := map[string]bool{}
 	for _, r := range reports {

@@ -115,6 +115,10 @@ func TestPage(t *testing.T) {
 	strided.Conventions = verify.Conventions{Name: verify.Strided, Context: 512, Stride: 64}
 	strided.Shard = &verify.Shard{I: 1, N: 4}
 	one := synthetic(t, "m-Q4.gguf", 0.05)
+	sealed := synthetic(t, "m-Q4.gguf", 0.05)
+	sealed.Base, sealed.Performance.Base, sealed.Layers = verify.Model{Name: "original", SHA256: strings.Repeat("12", 32)}, nil, nil
+	sealed.Seal = &verify.Seal{Name: "phi.seal", Bytes: 1 << 20, SHA256: strings.Repeat("56", 32), TopK: 64, MinP: 0.001, Positions: 600, Full: 20,
+		Bound: sealed.Summary.KLD, Share: verify.Estimate{Value: 0.9, SE: 0.01, Low: 0.88, High: 0.92}, KLD: verify.Estimate{Value: 0.06, SE: 0.002, Low: 0.056, High: 0.064}}
 	for _, c := range []struct {
 		name    string
 		reports []*verify.Report
@@ -126,7 +130,8 @@ func TestPage(t *testing.T) {
 			strings.Repeat("12", 32), strings.Repeat("ab", 32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
 		}},
 		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "file, bytes"}},
-		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept.", "0 worse", "✓ the same"}},
+		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse", "✓ the same"}},
+		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal", strings.Repeat("56", 32), "share of the divergence in the bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
 		{"figures only", []*verify.Report{plain}, []string{"Measured, not judged", "which share of the tokens exceeds"}},
 		{"empty", []*verify.Report{empty}, []string{"On 0 tokens", "All metrics, of 0 tokens"}},
 		{"several", []*verify.Report{one, synthetic(t, "m-Q2.gguf", 0.5), strided, empty, plain}, []string{

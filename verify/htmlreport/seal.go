@@ -1,0 +1,57 @@
+package htmlreport
+
+import (
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/verify"
+)
+
+// sealTables describe the seal that stood for the original, none without one.
+func sealTables(s *verify.Seal) []*table {
+	if s == nil {
+		return nil
+	}
+	file := &table{Caption: "Seal, which stood for the original", Head: []string{"name", "SHA-256", "size", "top k", "min p", "positions", "with the whole vocabulary"}, Text: 2, Hash: 1,
+		Rows: [][]string{{s.Name, s.SHA256, sizeText(s.Bytes), fmt.Sprint(s.TopK), fmt.Sprint(s.MinP), humanize.Comma(int64(s.Positions)), humanize.Comma(int64(s.Full))}}}
+	kld := &table{Caption: "What the seal tells of the KL divergence", Head: []string{"", "value", "± SE", "95 % from", "to"}, Text: 1}
+	add := func(name string, e verify.Estimate) {
+		kld.Rows = append(kld.Rows, append([]string{name}, numberCells(e)...))
+	}
+	add("mean, proven lower bound, nats", s.Bound)
+	if finite(s.Share.Value) {
+		add("share of the divergence in the bound, %", percent(s.Share))
+	}
+	if finite(s.KLD.Value) {
+		add("mean, estimate, nats", s.KLD)
+	}
+	return []*table{file, kld}
+}
+
+// meanKLD says the mean KLD in words: with a seal that it is at least so much, and the estimate.
+func meanKLD(r *verify.Report) string {
+	s := r.Seal
+	switch {
+	case s == nil:
+		return plusMinus(r.Summary.KLD) + " nats"
+	case !finite(s.KLD.Value):
+		return "at least " + plusMinus(s.Bound) + " nats"
+	}
+	return fmt.Sprintf("at least %s nats, by estimate %s", plusMinus(s.Bound), plusMinus(s.KLD))
+}
+
+// kldTiles show the same.
+func kldTiles(r *verify.Report) []tile {
+	nats := func(name string, e verify.Estimate) tile {
+		return tile{name, verify.Digits(e.Value, e.SE), "± " + verify.Digits(e.SE, e.SE) + " nats"}
+	}
+	s := r.Seal
+	if s == nil {
+		return []tile{nats("Mean KL divergence", r.Summary.KLD)}
+	}
+	list := []tile{nats("Mean KL divergence, at least", s.Bound)}
+	if finite(s.KLD.Value) {
+		list = append(list, nats("Mean KL divergence, estimate", s.KLD))
+	}
+	return list
+}
