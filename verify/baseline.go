@@ -273,7 +273,7 @@ func (b *Baseline) sections() []section {
 	s := section{fmt.Sprintf("Against the baseline %s %s: %s", printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), 2,
 		[][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Checks {
-		row := []string{c.Name, c.what(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE), Digits(c.Now, c.Difference.SE)}
+		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE), Digits(c.Now, c.Difference.SE)}
 		s.rows = append(s.rows, append(row, cells(c.Difference)...))
 	}
 	t := section{"Size and speed against the baseline (not judged)", 1, [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
@@ -293,8 +293,8 @@ func (b *Baseline) sections() []section {
 	return []section{s, l, t}
 }
 
-// what says the outcome in words.
-func (c *Regression) what(tokens int) string {
+// Explain says the outcome in words; tokens is how many were compared.
+func (c *Regression) Explain(tokens int) string {
 	switch {
 	case c.Change != Unknown:
 		return string(c.Change)
@@ -313,7 +313,9 @@ func (b *Baseline) cases(class string) []TestCase {
 	outcomes := map[Change]Outcome{Worse: Fail, Unknown: Undecided, Same: Pass, Better: Pass}
 	var list []TestCase
 	for _, c := range b.Checks {
-		list = append(list, TestCase{class, "baseline-" + c.Name, outcomes[c.Change], c.Allowed, c.Difference, c.what(b.Tokens)})
+		se := c.Difference.SE
+		list = append(list, TestCase{class, "baseline-" + c.Name, outcomes[c.Change], c.Allowed, c.Difference,
+			fmt.Sprintf("the change from %s to %s: %s", Digits(c.Baseline, se), Digits(c.Now, se), c.Explain(b.Tokens))})
 	}
 	return list
 }

@@ -85,9 +85,21 @@ func TestVerifyBaseline(t *testing.T) {
 			t.Fatal(stderr)
 		}
 	}
-	if stdout, stderr, code := phi3conv(t, "verify", "merge", parts[0], parts[1], "--baseline", baseline); code != exitOK || !strings.Contains(stdout, "Against the baseline") {
+	page := filepath.Join(t.TempDir(), "v.html")
+	if stdout, stderr, code := phi3conv(t, "verify", "merge", parts[0], parts[1], "--baseline", baseline, "--html", page); code != exitOK || !strings.Contains(stdout, "Against the baseline") {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
+
+	if !strings.Contains(string(read(t, page)), "Since the baseline") {
+		t.Error("the page does not have the baseline")
+	}
+
+	sealed := filepath.Join(t.TempDir(), "sealed.json")
+	data, err := os.ReadFile(baseline)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, sealed, bytes.Replace(data, []byte(`"quant":`), []byte(`"seal":{"name":"x"},"quant":`), 1))
 
 	short := []string{quant, "--base", model, "-c", "128", "--chunks", "2"}
 	withoutPositions := filepath.Join(t.TempDir(), "summary.json")
@@ -104,6 +116,7 @@ func TestVerifyBaseline(t *testing.T) {
 		{"other conventions", []string{quant, "--base", model, "-c", "64", "--chunks", "40", "--baseline", baseline}, exitBadInput, "stale baseline: other conventions"},
 		{"other computation", []string{quant, "--base", model, "-c", "128", "--chunks", "40", "--f32", "--baseline", baseline}, exitBadInput, "stale baseline: computed in another way"},
 		{"no positions", append(short, "--baseline", withoutPositions), exitBadInput, "no positions"},
+		{"a seal", append(short, "--baseline", sealed), exitBadInput, "with a seal has lower bounds"},
 		{"no file", append(short, "--baseline", baseline+"x"), exitBadInput, "baseline.jsonx"},
 		{"no report", append(short, "--baseline", evalText), exitBadInput, "not a report"},
 		{"no such figure", append(short, "--baseline", baseline, "--max-regression", "ppl=1"), exitUsage, "ln-ppl"},

@@ -83,7 +83,11 @@ func TestVerifySeal(t *testing.T) {
 			t.Errorf("%+v, expected %s, %s", got, c.outcome, c.note)
 		}
 	}
-	stdout, _, _ := phi3conv(t, "verify", quant, "--seal", path)
+	page := filepath.Join(t.TempDir(), "v.html")
+	stdout, _, _ := phi3conv(t, "verify", quant, "--seal", path, "--html", page)
+	if !strings.Contains(string(read(t, page)), "share of the divergence in the bound") {
+		t.Error("the page does not have the seal")
+	}
 	for _, line := range []string{"proven lower bound", "KLD mean, estimate", "KLD bound p99", "Seal model.seal"} {
 		if !strings.Contains(stdout, line) {
 			t.Errorf("no %q in\n%s", line, stdout)

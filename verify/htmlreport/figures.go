@@ -231,13 +231,13 @@ func sizes(reports verify.Reports) (*figure, error) {
 
 func decoding(reports verify.Reports) (*figure, error) {
 	return speeds(reports, "Decoding speed", "tokens a second, one by one",
-		"Longer is faster: tokens a second when answering, one at a time; the original and the quantized models ran in turns on the same machine.",
+		"Longer is faster: tokens a second when answering, one at a time; the models ran in turns on the same machine.",
 		func(s verify.Speed) verify.Estimate { return s.TG })
 }
 
 func prefill(reports verify.Reports) (*figure, error) {
 	return speeds(reports, "Reading speed", "tokens a second of a prompt",
-		"Longer is faster: tokens a second when reading a prompt; the original and the quantized models ran in turns on the same machine.",
+		"Longer is faster: tokens a second when reading a prompt; the models ran in turns on the same machine.",
 		func(s verify.Speed) verify.Estimate { return s.PP })
 }
 

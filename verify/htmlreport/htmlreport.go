@@ -90,7 +90,7 @@ type (
 		Compared []string
 		Tiles    []tile
 		Checks   []check
-		Baseline []*table
+		Baseline *comparedTo
 		Compares []*table
 		Facts    []tile
 		Figures  []*figure
@@ -134,7 +134,7 @@ type (
 func newModel(r *verify.Report) (*model, error) {
 	m := &model{
 		Name: r.Quant.Name, Banner: verdictOf(r),
-		Compared: compared(r), Tiles: tiles(r), Baseline: baselineTables(r.Baseline), Compares: compares(r), Facts: facts(r), Worst: worst(r),
+		Compared: compared(r), Tiles: tiles(r), Baseline: newBaseline(r.Baseline), Compares: compares(r), Facts: facts(r), Worst: worst(r),
 		Numbers: []*table{allNumbers(r)},
 	}
 	if t := performanceTable(r); t != nil {
@@ -196,7 +196,7 @@ func verdictOf(r *verify.Report) *banner {
 		}
 	}
 	if r.Baseline != nil {
-		lines = append(lines, baselineLine(r.Baseline))
+		lines = append(lines, baselineLines(r.Baseline)...)
 	}
 	b := &banner{Tone: string(outcome), Badge: badge(outcome), Lines: append(lines, evidence)}
 	n := plural(len(checks), "limit")

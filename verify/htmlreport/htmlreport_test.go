@@ -129,7 +129,7 @@ func TestPage(t *testing.T) {
 			"How far single predictions moved", "By position in the context", "By text", "Which weights are to blame", "The 20 greatest of 30", "all together", "Decoding speed", "Reading speed", "Worst tokens", "once upon a", "<mark>▁time</mark>",
 			strings.Repeat("12", 32), strings.Repeat("ab", 32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
 		}},
-		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "file, bytes"}},
+		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "Size and speed since the baseline"}},
 		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse", "✓ the same"}},
 		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal", strings.Repeat("56", 32), "share of the divergence in the bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
 		{"figures only", []*verify.Report{plain}, []string{"Measured, not judged", "which share of the tokens exceeds"}},
