@@ -14,6 +14,11 @@ import (
 //go:embed tiny-phi3
 var TinyPhi3 embed.FS
 
+// EvalText is running text that the tiny model was not trained on, from the same grammar.
+//
+//go:embed tiny-phi3-eval.txt
+var EvalText []byte
+
 // WriteTinyPhi3 writes the files of [TinyPhi3] into the directory dir, which is created if needed. A file that exists
 // already is an error.
 func WriteTinyPhi3(dir string) error {

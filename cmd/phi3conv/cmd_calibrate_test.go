@@ -115,8 +115,9 @@ func TestCalibrateMistakes(t *testing.T) {
 		args []string
 	}{
 		{exitUsage, "one MODEL", []string{"calibrate"}},
-		{exitUsage, "needs --text and --output", []string{"calibrate", model, "-o", out}},
-		{exitUsage, "needs --text and --output", []string{"calibrate", model, "--text", calibText}},
+		{exitUsage, "needs --output", []string{"calibrate", model, "--text", calibText}},
+		{exitUsage, "--temperature is -1", []string{"calibrate", model, "-o", out, "--temperature", "-1"}},
+		{exitUsage, "--self-share is 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--self", "--self-share", "1"}},
 		{exitUsage, "expected 2 to 512", []string{"calibrate", model, "--text", calibText, "-o", out, "-c", "513"}},
 		{exitUsage, "not both", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "1", "--tokens", "1"}},
 		{exitUsage, "at least 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "0"}},

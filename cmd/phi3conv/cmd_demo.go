@@ -33,7 +33,10 @@ on text from a small grammar. Each stage is a command that you could type.`,
 		if err := testdata.WriteTinyPhi3(model); err != nil {
 			return err
 		}
-		quantized := filepath.Join(dir, "tiny-phi3-Q4_K_M.gguf")
+		quantized, text := filepath.Join(dir, "tiny-phi3-Q4_K_M.gguf"), filepath.Join(dir, "text.txt")
+		if err := os.WriteFile(text, testdata.EvalText, 0o666); err != nil {
+			return err
+		}
 		for _, stage := range []struct {
 			why  string
 			args []string
@@ -44,6 +47,7 @@ on text from a small grammar. Each stage is a command that you could type.`,
 			{"What is in it?", []string{"inspect", quantized}},
 			{"How far are its weights from the original's?", []string{"inspect", "--diff", model, quantized}},
 			{"Does it still know where things are?", []string{"run", quantized, "--prompt", "Where is the red ball?", "--temp", "0"}},
+			{"Is it still the model?", []string{"verify", quantized, "--base", model, "--text", text, "--ctx-size", "256", "--chunks", "16", "--max-kld", "0.02", "--min-top1", "0.9", "--max-ppl-ratio", "1.02"}},
 		} {
 			if _, err := fmt.Fprintf(c.App.Writer, "# %s\n$ phi3conv %s\n", stage.why, quoted(stage.args)); err != nil {
 				return err
