@@ -19,6 +19,7 @@ var level = map[string]int{
 	"internal/convert":    60,
 	"internal/lint":       60,
 	"calib":               57,
+	"internal/pack":       60,
 	"runtime":             55,
 	"runtime/tokenizer":   50,
 	"internal/source":     50,

@@ -53,6 +53,10 @@ func commands() []*cli.Command {
 		detokenizeCommand,
 		runCommand,
 		benchCommand,
+		packCommand,
+		unpackCommand,
+		pushCommand,
+		pullCommand,
 		demoCommand,
 		completionCommand,
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/pack"
 )
 
 // Exit codes.
@@ -69,7 +70,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist):
 		return exitBadInput
-	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, context.Canceled):
+	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, context.Canceled), errors.Is(err, pack.ErrRegistry):
 		return exitIO
 	}
 	return exitBadInput

@@ -20,6 +20,7 @@ import (
 type File struct {
 	*os.File                    // the temporary file, open for reading and writing
 	path     string             // the final name
+	keep     bool               // what was written outlives an Abort, see Resume
 	done     bool               // committed or aborted
 	syncDir  func(string) error // the function of that name, another one in tests
 }
@@ -28,8 +29,8 @@ type File struct {
 // and ends with [File.Commit]. A path that exists and is not a regular file, such
 // as a directory or a device, is refused.
 func Create(path string) (*File, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("write %s: not a regular file", path)
+	if err := checkRegular(path); err != nil {
+		return nil, err
 	}
 	dir, base := filepath.Split(path)
 	for try := 0; ; try++ {
@@ -43,6 +44,28 @@ func Create(path string) (*File, error) {
 			return nil, fmt.Errorf("write %s: %w", path, err)
 		}
 	}
+}
+
+// Resume is Create for a file whose content id names, such as its hash: the temporary file is
+// ".<base>.<id>.partial", [File.Abort] leaves it, and the next Resume finds what it holds. What
+// that is the caller checks, or calls [File.Discard].
+func Resume(path, id string) (*File, error) {
+	if err := checkRegular(path); err != nil {
+		return nil, err
+	}
+	dir, base := filepath.Split(path)
+	f, err := os.OpenFile(filepath.Join(dir, fmt.Sprintf(".%s.%s.partial", base, id)), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	return &File{File: f, path: path, keep: true, syncDir: syncDir}, nil
+}
+
+func checkRegular(path string) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write %s: not a regular file", path)
+	}
+	return nil
 }
 
 // Path returns the final name.
@@ -74,15 +97,23 @@ func (f *File) Commit() error {
 	return nil
 }
 
-// Abort closes and removes the temporary file. After [File.Commit] or another
-// Abort it does nothing.
+// Abort closes and removes the temporary file, that of [Resume] excepted. After
+// [File.Commit] or another Abort it does nothing.
 func (f *File) Abort() {
 	if f.done {
 		return
 	}
 	f.done = true
 	_ = f.Close()
-	_ = os.Remove(f.Name())
+	if !f.keep {
+		_ = os.Remove(f.Name())
+	}
+}
+
+// Discard is an Abort that removes the temporary file of [Resume] too.
+func (f *File) Discard() {
+	f.keep = false
+	f.Abort()
 }
 
 // WriteFile makes data the content of the file path.

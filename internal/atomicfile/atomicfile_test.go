@@ -2,6 +2,7 @@ package atomicfile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -190,5 +191,39 @@ func TestRelative(t *testing.T) {
 	}
 	if content(t, "out") != "x" || names(t, ".") != "out" {
 		t.Errorf("files %s", names(t, "."))
+	}
+}
+
+// TestResume finds what an interrupted writer left, until it is committed or discarded.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "out")
+	write := func(s string) *File {
+		t.Helper()
+		f, err := Resume(path, "id")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Seek(0, io.SeekEnd); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(s); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	write("a").Abort()
+	if names(t, dir) != ".out.id.partial" {
+		t.Errorf("files %s", names(t, dir))
+	}
+	if err := write("b").Commit(); err != nil || content(t, path) != "ab" || names(t, dir) != "out" {
+		t.Errorf("content %q, files %s, error %v", content(t, path), names(t, dir), err)
+	}
+	write("c").Discard()
+	if names(t, dir) != "out" {
+		t.Errorf("files %s", names(t, dir))
+	}
+	if _, err := Resume(dir, "id"); err == nil {
+		t.Error("a directory is resumed")
 	}
 }

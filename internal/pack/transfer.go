@@ -1,0 +1,218 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"golang.org/x/sync/errgroup"
+)
+
+// transfers is the number of blobs that are read or sent at the same time.
+const transfers = 4
+
+// failures is the number of failed requests in a row, without a byte between them, after
+// which a transfer is given up.
+const failures = 5
+
+// pause is the time before the second request of a row; it doubles with each. A variable for tests.
+var pause = time.Second
+
+// again calls f until it returns nil, an error that is none of a registry, or has failed too often. f
+// reports whether it made progress.
+func again(ctx context.Context, f func() (progress bool, err error)) error {
+	for n := 0; ; n++ {
+		progress, err := f()
+		if err == nil || !errors.Is(err, ErrRegistry) || errors.Is(err, ErrRefused) || permanent(err) {
+			return err
+		}
+		if progress {
+			n = 0
+		}
+		if n+1 == failures {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause << n):
+		}
+	}
+}
+
+// stream writes a blob from offset off on, and compares its hash with the digest. h has hashed what comes before. Each
+// interruption by the registry goes on where it happened.
+func stream(ctx context.Context, b located, off int64, w io.Writer, h hash.Hash, done *counter) error {
+	if h == nil {
+		h = sha256.New()
+	}
+	for off < b.Size {
+		err := again(ctx, func() (progress bool, err error) {
+			n, err := streamOnce(ctx, b, off, io.MultiWriter(w, h, done))
+			off += n
+			return n > 0, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if got := digest.NewDigest(digest.SHA256, h); got != b.Digest {
+		return refusef("%s has the SHA-256 %s", b.Digest, got.Encoded())
+	}
+	return nil
+}
+
+func streamOnce(ctx context.Context, b located, off int64, w io.Writer) (int64, error) {
+	r, err := b.store.Fetch(ctx, b.Descriptor)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }() // only read from
+	if s, ok := r.(io.Seeker); ok && off > 0 {
+		_, err = s.Seek(off, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, r, off)
+	}
+	if err != nil {
+		return 0, registryError(b.store, err)
+	}
+	var failed error // of w
+	n, err := copyBuffer(writerFunc(func(p []byte) (int, error) {
+		var n int
+		n, failed = w.Write(p)
+		return n, failed
+	}), contextReader{ctx, io.LimitReader(r, b.Size-off)})
+	switch {
+	case failed != nil:
+		return n, failed
+	case ctx.Err() != nil:
+		return n, ctx.Err()
+	case err == nil && n < b.Size-off:
+		if _, remote := b.store.(*Registry); !remote {
+			return n, refusef("%s ends after %d of %d bytes", b.Digest, off+n, b.Size)
+		}
+		err = io.ErrUnexpectedEOF
+	}
+	return n, registryError(b.store, err)
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// job is a blob that is to become a file.
+type job struct {
+	located
+	path string
+}
+
+// saveAll writes blobs to files, several at a time.
+func saveAll(ctx context.Context, jobs []job, progress func(done int64)) error {
+	done := counter{report: progress}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(transfers)
+	for _, j := range jobs {
+		g.Go(func() error { return j.save(ctx, &done) })
+	}
+	return g.Wait()
+}
+
+// save writes the blob to its file. A file that is there and has the right content stays; one that was
+// begun, by this or an earlier process, is continued.
+func (j job) save(ctx context.Context, done *counter) error {
+	if info, err := os.Stat(j.path); err == nil && info.Mode().IsRegular() && info.Size() == j.Size {
+		same, err := j.isAt(ctx)
+		if err != nil {
+			return err
+		}
+		if same {
+			done.add(j.Size)
+			return nil
+		}
+	}
+	f, err := atomicfile.Resume(j.path, j.Digest.Encoded()[:12])
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	h := sha256.New()
+	off, err := copyBuffer(h, contextReader{ctx, f})
+	if err != nil {
+		return err
+	}
+	for {
+		if off > j.Size {
+			if off, err = 0, restart(f, h); err != nil {
+				return err
+			}
+		}
+		done.add(off)
+		err = stream(ctx, j.located, off, f, h, done)
+		if off > 0 && errors.Is(err, ErrRefused) { // what was begun may be wrong, after a power cut say
+			done.add(-j.Size)
+			off = j.Size + 1
+			continue
+		}
+		break
+	}
+	if errors.Is(err, ErrRefused) {
+		f.Discard()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", j.path, err)
+	}
+	return f.Commit()
+}
+
+// restart empties a file.
+func restart(f *atomicfile.File, h hash.Hash) error {
+	h.Reset()
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.Seek(0, io.SeekStart)
+	return err
+}
+
+// isAt reports whether the file has the blob's content.
+func (j job) isAt(ctx context.Context) (bool, error) {
+	f, err := os.Open(j.path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	h := sha256.New()
+	if _, err := copyBuffer(h, contextReader{ctx, f}); err != nil {
+		return false, err
+	}
+	return digest.NewDigest(digest.SHA256, h) == j.Digest, nil
+}
+
+// Unpack writes the files of an artifact into a directory, which it makes if needed.
+func (im *Image) Unpack(ctx context.Context, dir string, progress func(done int64)) ([]Layer, error) {
+	layers, err := im.Layers()
+	if err != nil {
+		return nil, err
+	}
+	if len(layers) == 0 {
+		return nil, formats.Errorf(-1, "%s has no layers", im.Desc.Digest)
+	}
+	var jobs []job
+	for _, l := range layers {
+		path := filepath.Join(dir, filepath.FromSlash(l.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, job{located{l.Descriptor, im.store}, path})
+	}
+	return layers, saveAll(ctx, jobs, progress)
+}

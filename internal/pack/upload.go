@@ -1,0 +1,317 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/errcode"
+)
+
+// inOneRequest is the size up to which a blob is sent in one request, in bytes. What is larger is sent so that it
+// can be continued. A variable for tests.
+var inOneRequest int64 = 4 << 20
+
+// errNoParts says that a registry takes blobs in one request alone.
+var errNoParts = errors.New("no upload in parts")
+
+// pushBlob sends a blob unless the registry has it.
+func (r *Registry) pushBlob(ctx context.Context, b located, done *counter) error {
+	there, err := r.repo.Blobs().Exists(ctx, b.Descriptor)
+	if err != nil {
+		return registryError(r, err)
+	}
+	if there {
+		done.add(b.Size)
+		return nil
+	}
+	if b.Size > inOneRequest {
+		if err := r.upload(ctx, b, done); !errors.Is(err, errNoParts) {
+			return err
+		}
+	}
+	return again(ctx, func() (bool, error) {
+		body, err := openBody(ctx, b, 0, done)
+		if err != nil {
+			return false, err
+		}
+		defer body.Close()
+		return false, body.result(registryError(r, r.repo.Blobs().Push(ctx, b.Descriptor, io.NopCloser(body))))
+	})
+}
+
+// body is a blob, or the end of one, on its way to a registry.
+type body struct {
+	located
+	rc   io.ReadCloser
+	h    hash.Hash // of the blob from its beginning
+	n    int64     // bytes hashed
+	sent int64     // bytes counted as done
+	done *counter
+}
+
+// openBody opens a blob from offset off on. What comes before is read for the hash.
+func openBody(ctx context.Context, b located, off int64, done *counter) (*body, error) {
+	rc, err := b.store.Fetch(ctx, b.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	r := &body{located: b, rc: rc, h: sha256.New(), n: off, done: done}
+	if _, err := copyBuffer(r.h, io.LimitReader(contextReader{ctx, rc}, off)); err != nil {
+		_ = rc.Close()
+		return nil, err
+	}
+	done.add(off)
+	r.sent = off
+	return r, nil
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	if left := b.Size - b.n; int64(len(p)) > left {
+		p = p[:left]
+	}
+	if len(p) == 0 {
+		return 0, io.EOF
+	}
+	n, err := b.rc.Read(p)
+	_, _ = b.h.Write(p[:n]) // has no errors
+	b.n += int64(n)
+	b.sent += int64(n)
+	b.done.add(int64(n))
+	return n, err
+}
+
+// Close closes the blob.
+func (b *body) Close() { _ = b.rc.Close() }
+
+// result turns the outcome of sending into that of the blob: what was sent is compared with the digest.
+func (b *body) result(err error) error {
+	if b.n == b.Size {
+		if got := digest.NewDigest(digest.SHA256, b.h); got != b.Digest {
+			return refusef("%s has the SHA-256 %s", b.Digest, got.Encoded())
+		}
+	}
+	if err != nil {
+		b.done.add(-b.sent)
+		return err
+	}
+	if b.n != b.Size {
+		return refusef("%s ends after %d of %d bytes", b.Digest, b.n, b.Size)
+	}
+	return nil
+}
+
+// session is an upload that the registry has begun.
+type session struct {
+	location *url.URL
+	off      int64 // bytes that the registry has
+	resumed  bool  // begun by an earlier request
+}
+
+// upload sends a blob in one request (PATCH). When that is interrupted, it asks how far the
+// registry got and sends the rest. The session's address is kept in a file until the blob is complete, so that
+// another process can go on.
+func (r *Registry) upload(ctx context.Context, b located, done *counter) error {
+	file := r.sessionFile(b.Digest)
+	var s *session
+	if data, err := os.ReadFile(file); err == nil {
+		if u, err := url.Parse(string(data)); err == nil && r.trusts(u) == nil {
+			s = &session{location: u, off: -1}
+		}
+	}
+	err := again(ctx, func() (progress bool, err error) {
+		before := int64(-1)
+		if s != nil { // interrupted
+			before = max(s.off, 0)
+			s, err = r.status(ctx, s)
+			if err != nil && !permanent(err) {
+				return false, err
+			}
+		}
+		if s == nil {
+			if s, err = r.start(ctx); err != nil {
+				return false, err
+			}
+			keep(file, s.location)
+		}
+		progress = before >= 0 && s.off > before
+		if err = r.patch(ctx, s, b, done); err == nil {
+			err = r.finish(ctx, s, b.Digest)
+		}
+		if err == nil || errors.Is(err, ErrRefused) || !permanent(err) {
+			return progress, err
+		}
+		resumed := s.resumed
+		s = nil
+		if resumed { // the registry is not at the offset that it told, or has other bytes: begin anew
+			return false, notFinal{err}
+		}
+		var answer *errcode.ErrorResponse
+		if errors.As(err, &answer) && answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
+			err = fmt.Errorf("%w: %w", errNoParts, err)
+		}
+		return false, err
+	})
+	if err == nil || errors.Is(err, errNoParts) || errors.Is(err, ErrRefused) {
+		_ = os.Remove(file) // the registry forgets the session by itself
+	}
+	return err
+}
+
+// notFinal is an answer after which another request may succeed.
+type notFinal struct{ error }
+
+func (e notFinal) Is(target error) bool { return target == ErrRegistry }
+
+// start begins an upload.
+func (r *Registry) start(ctx context.Context) (*session, error) {
+	scheme := "https"
+	if r.repo.PlainHTTP {
+		scheme = "http"
+	}
+	ref := r.repo.Reference
+	u := &url.URL{Scheme: scheme, Host: ref.Host(), Path: "/v2/" + ref.Repository + "/blobs/uploads/"}
+	resp, err := r.do(ctx, http.MethodPost, u, nil, http.StatusAccepted)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{location: u}
+	return s, r.move(s, resp)
+}
+
+// status asks how much of an upload the registry has.
+func (r *Registry) status(ctx context.Context, s *session) (*session, error) {
+	resp, err := r.do(ctx, http.MethodGet, s.location, nil, http.StatusNoContent)
+	if err != nil {
+		if permanent(err) {
+			return nil, err
+		}
+		return s, err
+	}
+	next := &session{location: s.location, resumed: true}
+	if _, end, ok := strings.Cut(resp.Header.Get("Range"), "-"); ok {
+		if n, err := strconv.ParseInt(end, 10, 64); err == nil && n > 0 { // 0-0 is also what an empty upload has
+			next.off = n + 1
+		}
+	}
+	return next, r.move(next, resp)
+}
+
+// patch sends what the registry does not have.
+func (r *Registry) patch(ctx context.Context, s *session, b located, done *counter) error {
+	if s.off > b.Size {
+		return notFinal{fmt.Errorf("%s: the registry has %d of %d bytes", b.Digest, s.off, b.Size)}
+	}
+	body, err := openBody(ctx, b, s.off, done)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	var resp *http.Response
+	if s.off < b.Size {
+		resp, err = r.do(ctx, http.MethodPatch, s.location, body, http.StatusAccepted)
+	}
+	if err := body.result(err); err != nil || resp == nil {
+		return err
+	}
+	return r.move(s, resp)
+}
+
+// finish turns an upload into a blob.
+func (r *Registry) finish(ctx context.Context, s *session, d digest.Digest) error {
+	u := *s.location
+	q := u.Query()
+	q.Set("digest", d.String())
+	u.RawQuery = q.Encode()
+	_, err := r.do(ctx, http.MethodPut, &u, nil, http.StatusCreated)
+	return err
+}
+
+// do sends a request and returns the response, whose body is read, if it has the wanted status.
+func (r *Registry) do(ctx context.Context, method string, u *url.URL, b *body, want int) (*http.Response, error) {
+	ctx = auth.AppendRepositoryScope(ctx, r.repo.Reference, auth.ActionPull, auth.ActionPush)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if b != nil {
+		req.Body = io.NopCloser(b)
+		req.ContentLength = b.Size - b.n
+		req.Header.Set("Content-Type", "application/octet-stream")
+		req.Header.Set("Content-Range", fmt.Sprintf("%d-%d", b.n, b.Size-1))
+	}
+	resp, err := r.repo.Client.Do(req)
+	if err != nil {
+		return nil, registryError(r, err)
+	}
+	defer func() { _ = resp.Body.Close() }() // only read from
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if resp.StatusCode != want {
+		answer := &errcode.ErrorResponse{Method: method, URL: resp.Request.URL, StatusCode: resp.StatusCode}
+		var detail struct {
+			Errors errcode.Errors `json:"errors"`
+		}
+		if json.Unmarshal(text, &detail) == nil {
+			answer.Errors = detail.Errors
+		}
+		return nil, registryError(r, answer)
+	}
+	return resp, registryError(r, err)
+}
+
+// move goes where the registry wants the next request.
+func (r *Registry) move(s *session, resp *http.Response) error {
+	u, err := resp.Location()
+	if err != nil {
+		return registryError(r, err)
+	}
+	if err := r.trusts(u); err != nil {
+		return err
+	}
+	s.location = u
+	return nil
+}
+
+// trusts refuses an address that is not the registry's, since credentials and model would go there.
+func (r *Registry) trusts(u *url.URL) error {
+	host := r.repo.Reference.Host()
+	if port := ":443"; u.Scheme == "https" && u.Port() == "" && strings.HasSuffix(host, port) {
+		host = strings.TrimSuffix(host, port)
+	}
+	if !strings.EqualFold(u.Host, host) || u.Scheme != "https" && !r.repo.PlainHTTP {
+		return registryError(r, fmt.Errorf("the registry wants uploads at %s://%s, which is not itself", u.Scheme, u.Host))
+	}
+	return nil
+}
+
+// sessionFile is where the address of an unfinished upload is kept, in the user's cache directory; "" without one.
+func (r *Registry) sessionFile(d digest.Digest) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	key := sha256.Sum256([]byte(r.Name() + "@" + d.String()))
+	return filepath.Join(dir, "phi3conv", "uploads", hex.EncodeToString(key[:]))
+}
+
+// keep writes the address of an upload. Without it the next process begins anew.
+func keep(file string, location *url.URL) {
+	if file == "" || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
+		return
+	}
+	_ = atomicfile.WriteFile(file, []byte(location.String()))
+}
