@@ -81,6 +81,7 @@ func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, err
 	if t := im.Manifest.MediaType; t != "" && t != d.MediaType {
 		return nil, formats.Errorf(-1, "manifest %s says that it is of type %q, its descriptor says %q", d.Digest, t, d.MediaType)
 	}
+	im.Desc.ArtifactType = im.Manifest.ArtifactType
 	for _, b := range im.blobs() {
 		if err := checkDescriptor(b); err != nil {
 			return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)

@@ -166,7 +166,10 @@ func openLayout(ctx context.Context, s layoutStore) (*Image, error) {
 func (im *Image) index() ([]byte, error) {
 	entry := func(d ocispec.Descriptor, tag, kind string) ocispec.Descriptor {
 		d = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType}
-		d.Annotations = map[string]string{ocispec.AnnotationRefName: tag, cosignKind: kind}
+		d.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+		if im.Signature != nil {
+			d.Annotations[cosignKind] = kind
+		}
 		return d
 	}
 	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{entry(im.Desc, layoutTag, cosignImage)}}

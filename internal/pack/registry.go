@@ -89,7 +89,7 @@ func registryError(s store, err error) error {
 	case err == nil, !ok, errors.Is(err, ErrRegistry), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, errdef.ErrNotFound):
-		return &formats.Error{Path: r.String(), Off: -1, What: "not found", Err: err}
+		return fmt.Errorf("%s: %w", r.repo.Reference.Host(), err)
 	}
 	return fmt.Errorf("%w %s: %w", ErrRegistry, r.repo.Reference.Host(), err)
 }
@@ -109,6 +109,9 @@ func (r *Registry) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadClos
 // Open finds the artifact and its signature.
 func (r *Registry) Open(ctx context.Context) (*Image, error) {
 	im, err := r.open(ctx, r.repo.Reference.Reference)
+	if errors.Is(err, errdef.ErrNotFound) {
+		return nil, &formats.Error{Path: r.String(), Off: -1, Err: errdef.ErrNotFound}
+	}
 	if err != nil {
 		return nil, formats.WithPath(err, r.String())
 	}

@@ -57,11 +57,12 @@ func (r *Registry) pushBlob(ctx context.Context, b located, done *counter) error
 // body is a blob, or the end of one, on its way to a registry.
 type body struct {
 	located
-	rc   io.ReadCloser
-	h    hash.Hash // of the blob from its beginning
-	n    int64     // bytes hashed
-	sent int64     // bytes counted as done
-	done *counter
+	rc    io.ReadCloser
+	h     hash.Hash // of the blob from its beginning
+	n     int64     // bytes hashed
+	sent  int64     // bytes counted as done
+	ended bool      // the source has no more
+	done  *counter
 }
 
 // openBody opens a blob from offset off on. What comes before is read for the hash.
@@ -88,6 +89,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	n, err := b.rc.Read(p)
+	b.ended = b.ended || err == io.EOF
 	_, _ = b.h.Write(p[:n]) // has no errors
 	b.n += int64(n)
 	b.sent += int64(n)
@@ -98,8 +100,12 @@ func (b *body) Read(p []byte) (int, error) {
 // Close closes the blob.
 func (b *body) Close() { _ = b.rc.Close() }
 
-// result turns the outcome of sending into that of the blob: what was sent is compared with the digest.
+// result turns the outcome of sending into that of the blob: what was sent is compared with the digest. The
+// client is done with the body by then, or the connection is.
 func (b *body) result(err error) error {
+	if b.ended && b.n < b.Size {
+		return refusef("%s ends after %d of %d bytes", b.Digest, b.n, b.Size)
+	}
 	if b.n == b.Size {
 		if got := digest.NewDigest(digest.SHA256, b.h); got != b.Digest {
 			return refusef("%s has the SHA-256 %s", b.Digest, got.Encoded())
@@ -107,12 +113,8 @@ func (b *body) result(err error) error {
 	}
 	if err != nil {
 		b.done.add(-b.sent)
-		return err
 	}
-	if b.n != b.Size {
-		return refusef("%s ends after %d of %d bytes", b.Digest, b.n, b.Size)
-	}
-	return nil
+	return err
 }
 
 // session is an upload that the registry has begun.
