@@ -135,6 +135,7 @@ func (r *Registry) upload(ctx context.Context, b located, done *counter) error {
 			s = &session{location: u, off: -1}
 		}
 	}
+	outOfStep := 0
 	err := again(ctx, func() (progress bool, err error) {
 		before := int64(-1)
 		if s != nil { // interrupted
@@ -157,13 +158,17 @@ func (r *Registry) upload(ctx context.Context, b located, done *counter) error {
 		if err == nil || errors.Is(err, ErrRefused) || !permanent(err) {
 			return progress, err
 		}
-		resumed := s.resumed
-		s = nil
-		if resumed { // the registry is not at the offset that it told, or has other bytes: begin anew
+		var answer *errcode.ErrorResponse
+		refused := errors.As(err, &answer)
+		if s.resumed {
+			outOfStep++
+			if !refused || answer.StatusCode != http.StatusRequestedRangeNotSatisfiable || outOfStep == failures/2 {
+				s = nil // begin anew
+			} // else the registry may still be writing what it got from the interrupted request: ask again
 			return false, notFinal{err}
 		}
-		var answer *errcode.ErrorResponse
-		if errors.As(err, &answer) && answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
+		s = nil
+		if refused && answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
 			err = fmt.Errorf("%w: %w", errNoParts, err)
 		}
 		return false, err
