@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
@@ -49,18 +50,20 @@ func (r *Registry) pushBlob(ctx context.Context, b located, done *counter) error
 		if err != nil {
 			return false, err
 		}
-		defer body.Close()
+		defer body.close()
 		return false, body.result(registryError(r, r.repo.Blobs().Push(ctx, b.Descriptor, io.NopCloser(body))))
 	})
 }
 
 // body is a blob, or the end of one, on its way to a registry.
 type body struct {
+	mu     sync.Mutex // the client may read on after it has returned an answer
+	closed bool
+
 	located
 	rc    io.ReadCloser
 	h     hash.Hash // of the blob from its beginning
-	n     int64     // bytes hashed
-	sent  int64     // bytes counted as done
+	n     int64     // bytes hashed and counted as done
 	ended bool      // the source has no more
 	done  *counter
 }
@@ -77,11 +80,15 @@ func openBody(ctx context.Context, b located, off int64, done *counter) (*body, 
 		return nil, err
 	}
 	done.add(off)
-	r.sent = off
 	return r, nil
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, io.ErrClosedPipe
+	}
 	if left := b.Size - b.n; int64(len(p)) > left {
 		p = p[:left]
 	}
@@ -92,17 +99,23 @@ func (b *body) Read(p []byte) (int, error) {
 	b.ended = b.ended || err == io.EOF
 	_, _ = b.h.Write(p[:n]) // has no errors
 	b.n += int64(n)
-	b.sent += int64(n)
 	b.done.add(int64(n))
 	return n, err
 }
 
-// Close closes the blob.
-func (b *body) Close() { _ = b.rc.Close() }
+// close ends reading.
+func (b *body) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closed = true
+		_ = b.rc.Close() // only read from
+	}
+}
 
-// result turns the outcome of sending into that of the blob: what was sent is compared with the digest. The
-// client is done with the body by then, or the connection is.
+// result turns the outcome of sending into that of the blob: what was sent is compared with the digest.
 func (b *body) result(err error) error {
+	b.close()
 	if b.ended && b.n < b.Size {
 		return refusef("%s ends after %d of %d bytes", b.Digest, b.n, b.Size)
 	}
@@ -112,7 +125,7 @@ func (b *body) result(err error) error {
 		}
 	}
 	if err != nil {
-		b.done.add(-b.sent)
+		b.done.add(-b.n)
 	}
 	return err
 }
@@ -227,7 +240,7 @@ func (r *Registry) patch(ctx context.Context, s *session, b located, done *count
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer body.close()
 	var resp *http.Response
 	if s.off < b.Size {
 		resp, err = r.do(ctx, http.MethodPatch, s.location, body, http.StatusAccepted)
