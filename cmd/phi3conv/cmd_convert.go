@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
@@ -36,6 +39,7 @@ The rules of the mixed types are llama.cpp's. Examples:
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
 		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
+		&cli.StringFlag{Name: "seal", Usage: "put the seal in `FILE`, made of the original, into a .pmap output, to be verified by it"},
 		threadsFlag(),
 	}, quantizeFlags...),
 	Action: func(c *cli.Context) error {
@@ -43,6 +47,9 @@ The rules of the mixed types are llama.cpp's. Examples:
 			return usagef("convert takes one MODEL, got %d arguments", c.NArg())
 		}
 		in, out := c.Args().First(), c.String("output")
+		if c.IsSet("seal") && !convert.IsPMAP(out) {
+			return usagef("--seal goes into a .pmap file, and the output is %q", out)
+		}
 		if copies(c, in, out) {
 			return repack(c, in, out)
 		}
@@ -94,9 +101,13 @@ func repack(c *cli.Context, in, out string) error {
 	if err := refuseReplacing(sources, out); err != nil {
 		return err
 	}
+	sections, err := sections(c)
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	bar := newProgress(c.App.ErrWriter, "copying", size)
-	err = convert.Repack(c.Context, f, out, convert.Limits{Threads: c.Int("threads"), Progress: bar.set})
+	err = convert.Repack(c.Context, f, out, convert.Limits{Threads: c.Int("threads"), Progress: bar.set}, sections...)
 	bar.done()
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("interrupted, %s was not written: %w", out, err)
@@ -106,4 +117,24 @@ func repack(c *cli.Context, in, out string) error {
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s: %d tensors copied, %.1f s\n", out, len(f.Tensors), time.Since(start).Seconds())
 	return err
+}
+
+// sections returns what goes into a .pmap file beside the model.
+func sections(c *cli.Context) ([]pmap.Extra, error) {
+	path := c.String("seal")
+	if path == "" {
+		return nil, nil
+	}
+	s, err := seal.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for err == nil { // whole, before it goes into a file
+		_, err = s.Next()
+	}
+	if _ = s.Close(); err != io.EOF { // only read from
+		return nil, formats.WithPath(err, path)
+	}
+	data, err := os.ReadFile(path)
+	return []pmap.Extra{{Name: pmap.SectionSeal, Data: data}}, err
 }

@@ -81,6 +81,9 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	if err != nil {
 		return err
 	}
+	if opt.Sections, err = sections(c); err != nil {
+		return err
+	}
 	ram, err := size(c, "max-ram")
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ their files.
 With --report an interrupted verification goes on when the same command is given again;
 progress is in FILE.partial. With --shard several machines share one; see verify merge --help.`,
 	Flags: slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original; instead of --base and --text"},
+		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, alone or in a .pmap file; instead of --base and --text (default: that in QUANT, if it is a .pmap file with one)"},
 		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with text to predict; may be given several times"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
@@ -79,8 +79,8 @@ func verifyAction(c *cli.Context) error {
 	if c.Int("repetitions") < 1 {
 		return usagef("--repetitions is %d, expected 1 or more", c.Int("repetitions"))
 	}
-	if c.IsSet("seal") {
-		return verifySeal(c)
+	if path := sealOf(c); path != "" {
+		return verifySeal(c, path)
 	}
 	if !c.IsSet("base") || !c.IsSet("text") {
 		return usagef("verify needs --base and --text, or --seal")

@@ -452,7 +452,7 @@ func TestVerifySealSpeed(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	for _, flag := range []string{"--one-at-a-time", "--shard=1/2"} {
-		if _, stderr, code := phi3conv(t, "verify", p.q4, "--seal", seal, flag); code != exitUsage || !strings.Contains(stderr, "cannot be used with --seal") {
+		if _, stderr, code := phi3conv(t, "verify", p.q4, "--seal", seal, flag); code != exitUsage || !strings.Contains(stderr, "cannot be used with a seal") {
 			t.Errorf("%s: exit %d\n%s", flag, code, stderr)
 		}
 	}

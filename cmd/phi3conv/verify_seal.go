@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -14,19 +16,19 @@ import (
 )
 
 // verifySeal is verify with a seal in place of the original.
-func verifySeal(c *cli.Context) error {
+func verifySeal(c *cli.Context, path string) error {
 	for _, name := range []string{"base", "text", "ctx-size", "stride", "chunks", "shard", "one-at-a-time"} {
 		if c.IsSet(name) {
-			return usagef("--%s cannot be used with --seal, which pins the original, the tokens and the windows", name)
+			return usagef("--%s cannot be used with a seal, which pins the original, the tokens and the windows", name)
 		}
 	}
 	for _, name := range []string{"baseline", "max-regression", "by-layer", "by-tensor", "by-layer-chunks"} {
 		if c.IsSet(name) {
-			return usagef("--%s cannot be used with --seal: it needs exact KL divergences, and so the original", name)
+			return usagef("--%s cannot be used with a seal: it needs exact KL divergences, and so the original", name)
 		}
 	}
 	if c.NArg() != 1 {
-		return usagef("verify --seal takes one QUANT, got %d arguments", c.NArg())
+		return usagef("verify with a seal takes one QUANT, got %d arguments", c.NArg())
 	}
 	if c.Int("worst") < 0 {
 		return usagef("--worst cannot be negative")
@@ -35,12 +37,12 @@ func verifySeal(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	path, quantPath := c.String("seal"), c.Args().First()
-	s, err := seal.Open(path)
+	quantPath := c.Args().First()
+	s, closeSeal, err := openSeal(path)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }() // only read from
+	defer closeSeal()
 	h := s.Header
 	tok, err := tokenizer.Open(quantPath)
 	if err != nil {
@@ -98,4 +100,44 @@ func sealedWindows(s *seal.Reader, worst []verify.Token) []verify.Window {
 		all = append(all, verify.Window{Text: t.Text, Start: start, Tokens: s.Texts[t.Text][start : t.Index+1]})
 	}
 	return all
+}
+
+// sealOf returns the path of the seal to verify with: --seal, or a .pmap file that holds one. It
+// is "" if there is none.
+func sealOf(c *cli.Context) string {
+	if c.IsSet("seal") || c.IsSet("base") || c.NArg() != 1 || !pmap.Is(c.Args().First()) {
+		return c.String("seal")
+	}
+	f, err := pmap.Open(c.Args().First())
+	if err != nil {
+		return "" // said when the model is opened
+	}
+	defer func() { _ = f.Close() }() // only read from
+	if _, ok := f.Section(pmap.SectionSeal); !ok {
+		return ""
+	}
+	return f.Path
+}
+
+// openSeal opens a seal, or the one in a .pmap file.
+func openSeal(path string) (s *seal.Reader, closeSeal func(), err error) {
+	if !pmap.Is(path) {
+		if s, err = seal.Open(path); err != nil {
+			return nil, nil, err
+		}
+		return s, func() { _ = s.Close() }, nil // only read from
+	}
+	f, err := pmap.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := f.SectionReader(pmap.SectionSeal)
+	if err == nil {
+		s, err = seal.NewReader(bufio.NewReader(r))
+	}
+	if err != nil {
+		_ = f.Close() // only read from
+		return nil, nil, formats.WithPath(err, path)
+	}
+	return s, func() { _, _ = s.Close(), f.Close() }, nil
 }

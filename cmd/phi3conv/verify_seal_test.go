@@ -117,6 +117,29 @@ func TestSealOfItself(t *testing.T) {
 	}
 }
 
+// A .pmap file can hold the seal that it is verified by.
+func TestSealInPMAP(t *testing.T) {
+	model := tinyModel(t)
+	path, _ := sealed(t, model, "--chunks", "4")
+	file := filepath.Join(t.TempDir(), "m.pmap")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", file, "--type", "Q8_0", "--seal", path); code != exitOK {
+		t.Fatal(stderr)
+	}
+	want, _ := verifySealJSON(t, file, "--seal", path)
+	got, _ := verifySealJSON(t, file)
+	if got.Summary.KLD != want.Summary.KLD || got.Summary.Count == 0 || got.Seal == nil {
+		t.Errorf("KLD %v with the seal inside, %v with the same outside", got.Summary.KLD, want.Summary.KLD)
+	}
+	gguf := filepath.Join(t.TempDir(), "m.gguf")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", gguf, "--type", "Q8_0", "--seal", path); code != exitUsage || !strings.Contains(stderr, "goes into a .pmap file") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	write(t, path, []byte("no seal"))
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", file, "--type", "Q8_0", "--seal", path); code != exitBadInput {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
 func TestVerifySealRefuses(t *testing.T) {
 	model := tinyModel(t)
 	quant := converted(t, model, "Q8_0")
@@ -164,10 +187,10 @@ func TestVerifySealRefuses(t *testing.T) {
 		{"merges", []string{scores, "--seal", path}, exitBadInput, "scores.gguf: its tokenizer is another than that of the seal " + path + ": its merges have the SHA-256"},
 		{"token", []string{tokens, "--seal", path}, exitBadInput, "its tokens have the SHA-256"},
 		{"EOS", []string{eos, "--seal", path}, exitBadInput, "its EOS is"},
-		{"base too", []string{quant, "--seal", path, "--base", model}, exitUsage, "--base cannot be used with --seal"},
-		{"baseline too", []string{quant, "--seal", path, "--baseline", path}, exitUsage, "--baseline cannot be used with --seal"},
-		{"layers too", []string{quant, "--seal", path, "--by-layer"}, exitUsage, "--by-layer cannot be used with --seal"},
-		{"text too", []string{quant, "--seal", path, "--text", evalText}, exitUsage, "--text cannot be used with --seal"},
+		{"base too", []string{quant, "--seal", path, "--base", model}, exitUsage, "--base cannot be used with a seal"},
+		{"baseline too", []string{quant, "--seal", path, "--baseline", path}, exitUsage, "--baseline cannot be used with a seal"},
+		{"layers too", []string{quant, "--seal", path, "--by-layer"}, exitUsage, "--by-layer cannot be used with a seal"},
+		{"text too", []string{quant, "--seal", path, "--text", evalText}, exitUsage, "--text cannot be used with a seal"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, stderr, code := phi3conv(t, append([]string{"verify"}, c.args...)...); code != c.code || !strings.Contains(stderr, c.want) {
