@@ -14,13 +14,16 @@ type Method struct {
 	// Sequential: the linear layers are solved one block of the model after the other, see
 	// [Quantize]. Other tensors are encoded as without.
 	Sequential bool
+	// Scaled: channels are scaled first, and each layer is left to its type's own encoder.
+	Scaled bool
 }
 
 // methods is the table of methods.
 var methods = []Method{
-	{"rtn", "round to nearest: each type's own search for scales, without statistics", false, false},
-	{"imatrix", "the search weighted by an importance matrix, ours or llama.cpp's", true, false},
-	{"gptq", "error feedback and refinement under the second moments of each layer's inputs, block after block", true, true},
+	{"rtn", "round to nearest: each type's own search for scales, without statistics", false, false, false},
+	{"imatrix", "the search weighted by an importance matrix, ours or llama.cpp's", true, false, false},
+	{"awq", "channels scaled before the weighted search, the factors folded into norms and neighbouring matrices", true, true, true},
+	{"gptq", "error feedback and refinement under the second moments of each layer's inputs, block after block", true, true, false},
 }
 
 // Methods lists every method.

@@ -34,7 +34,9 @@ type SolveOptions struct {
 	Sweeps int
 	// Asymmetric is the share of the correction by Layer.Cross.
 	Asymmetric float64
-	Threads    int
+	// Encoder leaves it at the type's own encoder, with H's diagonal as importance.
+	Encoder bool
+	Threads int
 }
 
 // Solution is a quantized layer.
@@ -58,6 +60,9 @@ func Solve(ctx context.Context, l *Layer, opt SolveOptions) (*Solution, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
+	if opt.Encoder {
+		return l.encode(opt.Threads), nil
+	}
 	var best *Solution
 	for _, damp := range opt.Damp {
 		s, err := newSolver(l, damp, &opt)
@@ -73,6 +78,25 @@ func Solve(ctx context.Context, l *Layer, opt SolveOptions) (*Solution, error) {
 		}
 	}
 	return best, nil
+}
+
+// encode quantizes a layer by the type's own encoder.
+func (l *Layer) encode(threads int) *Solution {
+	imp := make([]float32, l.Cols)
+	for j := range imp {
+		imp[j] = l.H[j*l.Cols+j]
+	}
+	imp = quant.Relative(imp)
+	s := &Solution{Data: make([]byte, l.Type.Size(int64(len(l.W))))}
+	rowBytes := len(s.Data) / l.Rows
+	parallel(threads, (l.Rows+tileRows-1)/tileRows, func(_ *multiplier, task int) {
+		first := task * tileRows
+		end := min(l.Rows, first+tileRows)
+		l.Type.Quantize(s.Data[first*rowBytes:end*rowBytes], l.W[first*l.Cols:end*l.Cols], l.Cols, imp)
+	})
+	s.Error = l.Error(s.Data, l.H, threads)
+	s.Plain = s.Error
+	return s
 }
 
 func (l *Layer) check() error {

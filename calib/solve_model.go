@@ -31,12 +31,18 @@ type QuantizeOptions struct {
 	// Split solves the parts of a layer's outputs, q, k, v or gate, up, each under second moments with
 	// its own tokens' weights. It needs statistics with gradients.
 	Split bool
+	// AWQ scales channels first, where factors can go into norms and neighbouring matrices without changing
+	// what the model computes: see [fold]. Norms are then among the tensors of the result.
+	AWQ bool
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
 	// Progress, if not nil, is called with steps done and in all.
 	Progress func(done, total int)
 	// Solved, if not nil, is called with the result for each layer, or part of it.
 	Solved func(tensor string, s *Solution)
+	// Scaled, if not nil, is called for each matrix whose columns AWQ has scaled, with the error that its own encoder
+	// leaves on some of its rows as a share of that without.
+	Scaled func(tensor string, share float64)
 }
 
 // Encoded are tensors' blocks in a work file.
@@ -102,10 +108,21 @@ func Quantize(ctx context.Context, l *runtime.Layers, s *Stats, targets []Target
 		}
 	}
 	q.places = places
+	if opt.AWQ {
+		for i := range l.Count() {
+			for _, f := range folds(l, i) {
+				if f.width == 1 && q.place(f.cols) != nil {
+					size := int64(4 * f.channels)
+					q.places = append(q.places, encodedPlace{Target{f.by, quant.F32}, at, size})
+					at += size
+				}
+			}
+		}
+	}
 	if err := q.open(); err != nil {
 		return nil, err
 	}
-	e := &Encoded{q.work, places}
+	e := &Encoded{q.work, q.places}
 	if err := q.run(ctx); err != nil {
 		_ = e.Close()
 		return nil, err
@@ -132,6 +149,9 @@ type quantizer struct {
 	// The original model beside the quantized one, for the asymmetric correction; else nil.
 	original *runtime.Layers
 	y        []float32 // its residual stream
+
+	// What AWQ has scaled in the block: weights, and for each matrix what its inputs are multiplied with.
+	scaled, inverse map[string][]float32
 }
 
 const quantizeMagic = "phi3conv quantization 1\n"
@@ -146,7 +166,8 @@ func (q *quantizer) open() error {
 		Targets  []encodedPlace
 		Options  SolveOptions
 		Split    bool
-	}{q.o, q.opt.Identity, q.places, opt, q.opt.Split})
+		AWQ      bool
+	}{q.o, q.opt.Identity, q.places, opt, q.opt.Split, q.opt.AWQ})
 	if err != nil {
 		return err
 	}
@@ -217,12 +238,14 @@ func (q *quantizer) run(ctx context.Context) error {
 				}
 			}
 		}
+		if q.opt.AWQ && !last {
+			if err := q.scale(ctx, i); err != nil {
+				return err
+			}
+		}
 		for _, name := range q.linear(i) {
-			for _, p := range q.places {
-				if p.Tensor != name {
-					continue
-				}
-				if err := q.layer(ctx, p, i < q.done); err != nil {
+			if p := q.place(name); p != nil {
+				if err := q.layer(ctx, *p, i < q.done); err != nil {
 					return err
 				}
 			}
@@ -308,6 +331,15 @@ func (q *quantizer) parts(tensor string) ([]part, error) {
 	return parts, nil
 }
 
+// tokenWeights returns what the tokens of a tensor's inputs count, nil for 1 each.
+func (q *quantizer) tokenWeights(tensor string) ([]float32, error) {
+	if e := q.stats.Entry(tensor); e == nil || e.Parts == 0 {
+		return nil, nil
+	}
+	gradients, err := q.stats.Gradients(tensor)
+	return FisherWeights(gradients...), err
+}
+
 // layer solves a linear layer, or takes what has been found earlier, and puts the result in
 // its place.
 func (q *quantizer) layer(ctx context.Context, p encodedPlace, done bool) error {
@@ -343,6 +375,7 @@ func (q *quantizer) layer(ctx context.Context, p encodedPlace, done bool) error 
 // gather adds the inputs of a layer to its parts' moments.
 func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) error {
 	hidden, first, from := q.l.Hidden(), 0, 0
+	inverse := q.inverse[tensor] // the original's inputs are not scaled
 	for from < len(q.lengths) {
 		// Some sequences at a time: the original's inputs are in memory for them.
 		count, end := 0, from
@@ -355,6 +388,11 @@ func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) err
 			err := forward(ctx, q.original, q.y[first*hidden:(first+count)*hidden], q.lengths[from:end], tensor, func(in runtime.Inputs) {
 				for t := range in.Rows {
 					original = append(original, in.Row(t)...)
+					if row := original[len(original)-in.Cols:]; inverse != nil {
+						for c, v := range inverse {
+							row[c] *= v
+						}
+					}
 				}
 			})
 			if err != nil {
@@ -398,7 +436,7 @@ func forward(ctx context.Context, l *runtime.Layers, x []float32, lengths []int,
 
 // solve sets data to the blocks of a tensor, and stores them.
 func (q *quantizer) solve(ctx context.Context, p encodedPlace, parts []part, data []byte) error {
-	weights, err := q.l.Weights(p.Tensor)
+	weights, err := q.weights(p.Tensor)
 	if err != nil {
 		return err
 	}

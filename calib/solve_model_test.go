@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,6 +52,11 @@ func quantizeTiny(ctx context.Context, t *testing.T, s *Stats, threads int, opt 
 	e, err := Quantize(ctx, l, s, targets, opt)
 	if err != nil {
 		return nil, err
+	}
+	for i := range l.Count() { // with AWQ
+		for _, name := range []string{"attn_norm", "ffn_norm"} {
+			targets = append(targets, Target{fmt.Sprintf("blk.%d.%s.weight", i, name), quant.F32})
+		}
 	}
 	blocks := map[string][]byte{}
 	for _, target := range targets {

@@ -26,6 +26,7 @@ var methodFlags = []cli.Flag{
 	&cli.Float64Flag{Name: "shrink", Value: 0.1, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
 	&cli.Float64Flag{Name: "asymmetric", Usage: "gptq: share of the correction that aims at the original's activations, 0 to 1 (default: 0)"},
 	&cli.BoolFlag{Name: "split", Usage: "gptq: weigh tokens for q, k and v, gate and up each by its own gradients; for statistics of calibrate --fisher"},
+	&cli.BoolFlag{Name: "awq", Usage: "gptq: scale channels first, as method awq does"},
 	&cli.IntFlag{Name: "refine", Value: 4, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
 }
 
@@ -43,6 +44,7 @@ type method struct {
 	stats *calib.Stats
 	solve calib.SolveOptions
 	split bool
+	awq   bool
 	// SHA-256 of the statistics file and of the model's weights, in hexadecimal.
 	hash, weights string
 }
@@ -73,6 +75,8 @@ func quantizeMethod(c *cli.Context) (*method, error) {
 		return nil, usagef("--method %s uses no --stats", name)
 	case m.Importance && !c.IsSet("stats"):
 		return nil, usagef("--method %s needs --stats", name)
+	case c.Bool("awq") && !m.Sequential:
+		return nil, usagef("--awq goes with --method gptq; --method awq is imatrix with it")
 	case !m.Importance:
 		return m, nil
 	}
@@ -84,6 +88,7 @@ func quantizeMethod(c *cli.Context) (*method, error) {
 		m.solve.Damp = append(m.solve.Damp, v)
 	}
 	m.solve.Shrink, m.solve.Asymmetric, m.solve.Sweeps, m.split = c.Float64("shrink"), c.Float64("asymmetric"), c.Int("refine"), c.Bool("split")
+	m.solve.Encoder, m.awq = m.Scaled, m.Scaled || c.Bool("awq")
 	switch s := &m.solve; {
 	case !(s.Shrink >= 0 && s.Shrink < 1):
 		return nil, usagef("--shrink is %g, expected 0 to less than 1", s.Shrink)
@@ -130,11 +135,14 @@ func (m *method) describe(c *cli.Context, p *convert.Plan) error {
 	md.Set("phi3conv.quantize.source_sha256", m.weights)
 	md.Set("phi3conv.quantize.stats_sha256", m.hash)
 	if m.Sequential {
+		md.Set("phi3conv.quantize.awq", m.awq)
+		md.Set("phi3conv.quantize.split", m.split)
+	}
+	if m.Sequential && !m.Scaled {
 		md.Set("phi3conv.quantize.damp", m.solve.Damp)
 		md.Set("phi3conv.quantize.shrink", m.solve.Shrink)
 		md.Set("phi3conv.quantize.refine", uint32(m.solve.Sweeps))
 		md.Set("phi3conv.quantize.asymmetric", m.solve.Asymmetric)
-		md.Set("phi3conv.quantize.split", m.split)
 	}
 	return nil
 }
@@ -159,7 +167,7 @@ func (m *method) run(c *cli.Context, p *convert.Plan, out string, threads int) (
 		return nil, err
 	}
 	defer func() { _ = l.Close() }()
-	opt := calib.QuantizeOptions{SolveOptions: m.solve, Split: m.split, Identity: m.weights + m.hash, Work: out + ".work"}
+	opt := calib.QuantizeOptions{SolveOptions: m.solve, Split: m.split, AWQ: m.awq, Identity: m.weights + m.hash, Work: out + ".work"}
 	opt.Resumed = func(blocks int) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "continuing behind block %d of %d, from %s\n", blocks, l.Count(), opt.Work)
 	}
