@@ -11,7 +11,6 @@ import (
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
-
 func selfText(t *testing.T, threads int, opt SelfOptions) [][]int32 {
 	t.Helper()
 	m, err := runtime.Open(context.Background(), tiny, runtime.Options{Threads: threads, Float32: true, Cache: runtime.CacheF32})
