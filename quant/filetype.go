@@ -3,6 +3,7 @@ package quant
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -175,6 +176,14 @@ func (p *Policy) Type(t Tensor) Type {
 		base = p.mixture(base, t)
 	}
 	return fallback(base, t.Cols)
+}
+
+// Pinned reports whether the type of a matrix is given by name, not by the file type. tied says that
+// the embedding is the output matrix too.
+func (p *Policy) Pinned(name string, tied bool) bool {
+	return name == outputName && (p.KeepOutput || p.Output != nil) ||
+		name == embeddingName && (p.Embedding != nil || tied && p.Output != nil) ||
+		slices.ContainsFunc(p.Overrides, func(o Override) bool { return o.Pattern.MatchString(name) })
 }
 
 const (

@@ -57,6 +57,9 @@ The rules of the mixed types are llama.cpp's. Examples:
 		if err != nil {
 			return usageError{err}
 		}
+		if (c.IsSet("recipe") || budgeted(c)) && (c.IsSet("type") || out == "") {
+			return usagef("--recipe, --size, --bpw and --max-kld go with --output and without --type")
+		}
 		if out == "" {
 			abs, err := filepath.Abs(in)
 			if err != nil {

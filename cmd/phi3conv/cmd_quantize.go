@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,28 +23,41 @@ import (
 var quantizeCommand = &cli.Command{
 	Name:      "quantize",
 	Usage:     "quantize a GGUF file, with llama-quantize's arguments",
-	ArgsUsage: "IN.gguf OUT.gguf TYPE [THREADS]",
+	ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
 	Description: `File types: ` + quant.FileTypeNames() + `
 
-IN may also be a checkpoint directory. Example:
+IN may also be a checkpoint directory. In place of TYPE there may be a recipe or a budget: --size,
+--bpw or --max-kld, for which each tensor gets the type that pays most. Examples:
 
-   phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M`,
+   phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M
+   phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf --write-recipe out.yaml
+   phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf`,
 	Flags: quantizeFlags,
 	Action: func(c *cli.Context) error {
-		if n := c.NArg(); n != 3 && n != 4 {
-			return usagef("quantize takes IN OUT TYPE [THREADS], got %d arguments", n)
+		args, want := c.Args().Slice(), "IN OUT TYPE [THREADS]"
+		var ft quant.FileType
+		if c.IsSet("recipe") || budgeted(c) {
+			want = "IN OUT [THREADS] with --recipe, --size, --bpw or --max-kld"
+		} else if len(args) > 2 {
+			var err error
+			if ft, err = quant.FileTypeByName(args[2]); err != nil {
+				return usageError{err}
+			}
+			args = slices.Delete(args, 2, 3)
+		} else {
+			args = nil
 		}
-		ft, err := quant.FileTypeByName(c.Args().Get(2))
-		if err != nil {
-			return usageError{err}
+		if len(args) != 2 && len(args) != 3 {
+			return usagef("quantize takes %s, got %d arguments", want, c.NArg())
 		}
 		threads := defaultThreads()
-		if s := c.Args().Get(3); s != "" {
-			if threads, err = strconv.Atoi(s); err != nil {
-				return usagef("THREADS is %q, expected a number", s)
+		if len(args) == 3 {
+			var err error
+			if threads, err = strconv.Atoi(args[2]); err != nil {
+				return usagef("THREADS is %q, expected a number", args[2])
 			}
 		}
-		return quantize(c, c.Args().Get(0), c.Args().Get(1), ft, threads)
+		return quantize(c, args[0], args[1], ft, threads)
 	},
 }
 
@@ -60,7 +74,7 @@ var quantizeFlags = append([]cli.Flag{
 	&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, which adds error to error"},
 	&cli.StringFlag{Name: "split-max-size", Usage: "start a new file beyond `SIZE` of tensor data, such as 2GB (default: one file)"},
 	&cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result; gptq takes 6GiB unless it is given"},
-}, methodFlags...)
+}, slices.Concat(methodFlags, recipeFlags)...)
 
 func threadsFlag() cli.Flag {
 	return &cli.IntFlag{Name: "threads", Value: defaultThreads(), Usage: "number of threads; does not change the result"}
@@ -77,6 +91,10 @@ const sequentialRAM = 6 << 30
 
 // quantize makes out from in: what convert and quantize do.
 func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) error {
+	recipe, err := readRecipe(c)
+	if err != nil {
+		return err
+	}
 	opt, err := planOptions(c, ft)
 	if err != nil {
 		return err
@@ -88,12 +106,12 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	if err != nil {
 		return err
 	}
-	meth, err := quantizeMethod(c)
+	meth, err := quantizeMethod(c, recipe)
 	if err != nil {
 		return err
 	}
 	defer meth.close()
-	if meth.Sequential && !c.IsSet("max-ram") {
+	if meth.Method.Sequential && !c.IsSet("max-ram") {
 		ram = sequentialRAM
 	}
 	if ram < overhead+64<<20 {
@@ -109,21 +127,32 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 		return err
 	}
 	defer func() { _ = m.Close() }()
-	if meth.stats != nil {
+	if meth.Method.Importance {
 		opt.Imatrix, opt.Policy.Imatrix = meth.stats, true
 	}
-	plan, err := convert.NewPlan(m, opt)
+	if recipe != nil {
+		opt.Policy.FileType, opt.Types = recipe.FileType, recipe.Tensors
+	}
+	var spent *budget
+	if budgeted(c) {
+		if spent, err = spend(c, m, meth, &opt, out, threads); err != nil {
+			return err
+		}
+	}
+	plan, err := meth.plan(c, m, opt)
 	if err != nil {
 		return err
 	}
-	if err := meth.describe(c, plan); err != nil {
-		return err
+	if path := c.String("write-recipe"); path != "" {
+		if err := meth.writeRecipe(path, plan, spent); err != nil {
+			return err
+		}
 	}
 	for _, note := range plan.Notes() {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s\n", note)
 	}
 	if c.Bool("dry-run") {
-		return printPlan(c, plan, out)
+		return printPlan(c, plan, out, spent)
 	}
 	if err := refuseOverwrite(plan, out); err != nil {
 		return err
@@ -150,7 +179,7 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 			return err
 		}
 	}
-	return printSummary(c, plan, out, time.Since(start))
+	return printSummary(c, plan, out, spent, time.Since(start))
 }
 
 func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {
@@ -243,6 +272,7 @@ type planJSON struct {
 	Files         []fileJSON   `json:"files"`
 	Tensors       []tensorJSON `json:"tensors,omitempty"`
 	Seconds       float64      `json:"seconds,omitempty"`
+	Budget        *budget      `json:"budget,omitempty"`
 }
 
 type fileJSON struct {
@@ -286,11 +316,12 @@ func shape(dims []uint64) []uint64 {
 	return s
 }
 
-func printPlan(c *cli.Context, p *convert.Plan, out string) error {
+func printPlan(c *cli.Context, p *convert.Plan, out string, spent *budget) error {
 	d, err := describePlan(p, out)
 	if err != nil {
 		return err
 	}
+	d.Budget = spent
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, d)
 	}
@@ -311,11 +342,12 @@ func printPlan(c *cli.Context, p *convert.Plan, out string) error {
 	return err
 }
 
-func printSummary(c *cli.Context, p *convert.Plan, out string, took time.Duration) error {
+func printSummary(c *cli.Context, p *convert.Plan, out string, spent *budget, took time.Duration) error {
 	d, err := describePlan(p, out)
 	if err != nil {
 		return err
 	}
+	d.Budget = spent
 	d.Seconds = took.Seconds()
 	if c.Bool("json") {
 		d.Tensors = nil

@@ -20,14 +20,14 @@ import (
 
 // methodFlags are the flags of calibrated quantization.
 var methodFlags = []cli.Flag{
-	&cli.StringFlag{Name: "method", Usage: "how codes and scales are chosen: " + methodNames() + " (default: rtn, with --stats imatrix)"},
+	&cli.StringFlag{Name: "method", Usage: "how codes and scales are chosen: " + methodNames() + " (default: rtn; with --stats imatrix; with a budget and statistics of calibrate gptq)"},
 	&cli.StringFlag{Name: "stats", Aliases: []string{"imatrix"}, Usage: "statistics `FILE` of calibrate, or of llama-imatrix"},
-	&cli.StringFlag{Name: "damp", Value: "0.1", Usage: "gptq: added to the diagonal of the second moments, as a share of its mean; of several, with commas between, each layer takes the best"},
-	&cli.Float64Flag{Name: "shrink", Value: 0.1, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
+	&cli.StringFlag{Name: "damp", Value: fmt.Sprint(calib.DefaultSolveOptions().Damp[0]), Usage: "gptq: added to the diagonal of the second moments, as a share of its mean; of several, with commas between, each layer takes the best"},
+	&cli.Float64Flag{Name: "shrink", Value: calib.DefaultSolveOptions().Shrink, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
 	&cli.Float64Flag{Name: "asymmetric", Usage: "gptq: share of the correction that aims at the original's activations, 0 to 1 (default: 0)"},
 	&cli.BoolFlag{Name: "split", Usage: "gptq: weigh tokens for q, k and v, gate and up each by its own gradients; for statistics of calibrate --fisher"},
 	&cli.BoolFlag{Name: "awq", Usage: "gptq: scale channels first, as method awq does"},
-	&cli.IntFlag{Name: "refine", Value: 4, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
+	&cli.IntFlag{Name: "refine", Value: calib.DefaultSolveOptions().Sweeps, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
 }
 
 func methodNames() string {
@@ -38,13 +38,12 @@ func methodNames() string {
 	return strings.Join(names, ", ")
 }
 
-// method is a method and what it works with.
+// method is a recipe's way to choose blocks and what it works with.
 type method struct {
-	*calib.Method
+	calib.Recipe
 	stats *calib.Stats
-	solve calib.SolveOptions
-	split bool
-	awq   bool
+	// recorded says that the output's metadata tells how it was made.
+	recorded bool
 	// SHA-256 of the statistics file and of the model's weights, in hexadecimal.
 	hash, weights string
 }
@@ -55,54 +54,67 @@ func (m *method) close() {
 	}
 }
 
-// quantizeMethod reads the flags and the statistics.
-func quantizeMethod(c *cli.Context) (*method, error) {
+// quantizeMethod reads the flags, or the recipe if there is one, and the statistics.
+func quantizeMethod(c *cli.Context, recipe *calib.Recipe) (*method, error) {
+	m := &method{recorded: c.IsSet("method") || c.IsSet("stats") || recipe != nil || budgeted(c)}
+	if c.IsSet("stats") {
+		var err error
+		if m.hash, err = hashFile(c.String("stats")); err != nil {
+			return nil, err
+		}
+		if m.stats, err = calib.Open(c.String("stats")); err != nil {
+			return nil, err
+		}
+	}
+	if recipe != nil {
+		m.Recipe = *recipe
+	} else if err := m.readFlags(c); err != nil {
+		m.close()
+		return nil, err
+	}
+	switch {
+	case !m.Method.Importance && m.stats != nil && !budgeted(c):
+		m.close()
+		return nil, usagef("--method %s uses no --stats", m.Method.Name)
+	case m.Method.Importance && m.stats == nil:
+		return nil, usagef("--method %s needs --stats", m.Method.Name)
+	}
+	return m, nil
+}
+
+// readFlags reads the method and its options.
+func (m *method) readFlags(c *cli.Context) error {
 	name := c.String("method")
 	switch {
 	case name != "":
-	case c.IsSet("stats"):
+	case budgeted(c) && m.stats != nil && m.stats.Origin != nil:
+		name = "gptq"
+	case m.stats != nil:
 		name = "imatrix"
 	default:
 		name = "rtn"
 	}
 	found, err := calib.MethodByName(name)
 	if err != nil {
-		return nil, usagef("--method: %w", err)
+		return usagef("--method: %w", err)
 	}
-	m := &method{Method: found}
-	switch {
-	case !m.Importance && c.IsSet("stats"):
-		return nil, usagef("--method %s uses no --stats", name)
-	case m.Importance && !c.IsSet("stats"):
-		return nil, usagef("--method %s needs --stats", name)
-	case c.Bool("awq") && !m.Sequential:
-		return nil, usagef("--awq goes with --method gptq; --method awq is imatrix with it")
-	case !m.Importance:
-		return m, nil
+	m.Method = found
+	m.Solve = calib.SolveOptions{Shrink: c.Float64("shrink"), Asymmetric: c.Float64("asymmetric"), Sweeps: c.Int("refine")}
+	m.Split, m.AWQ = c.Bool("split"), c.Bool("awq")
+	if m.AWQ && (!found.Sequential || found.Scaled) {
+		return usagef("--awq goes with --method gptq; --method awq is imatrix with it")
 	}
 	for _, s := range strings.Split(c.String("damp"), ",") {
 		v, err := strconv.ParseFloat(s, 64)
-		if err != nil || !(v >= 0 && v <= 100) {
-			return nil, usagef("--damp %q, expected numbers from 0 to 100", s)
+		if err != nil {
+			return usagef("--damp %q, expected numbers from 0 to 100", s)
 		}
-		m.solve.Damp = append(m.solve.Damp, v)
+		m.Solve.Damp = append(m.Solve.Damp, v)
 	}
-	m.solve.Shrink, m.solve.Asymmetric, m.solve.Sweeps, m.split = c.Float64("shrink"), c.Float64("asymmetric"), c.Int("refine"), c.Bool("split")
-	m.solve.Encoder, m.awq = m.Scaled, m.Scaled || c.Bool("awq")
-	switch s := &m.solve; {
-	case !(s.Shrink >= 0 && s.Shrink < 1):
-		return nil, usagef("--shrink is %g, expected 0 to less than 1", s.Shrink)
-	case !(s.Asymmetric >= 0 && s.Asymmetric <= 1):
-		return nil, usagef("--asymmetric is %g, expected 0 to 1", s.Asymmetric)
-	case s.Sweeps < 0 || s.Sweeps > 100:
-		return nil, usagef("--refine is %d, expected 0 to 100", s.Sweeps)
+	if err := m.Solve.Check(); err != nil {
+		return usagef("--%w", err)
 	}
-	path := c.String("stats")
-	if m.hash, err = hashFile(path); err != nil {
-		return nil, err
-	}
-	m.stats, err = calib.Open(path)
-	return m, err
+	return nil
 }
 
 func hashFile(path string) (string, error) {
@@ -118,43 +130,56 @@ func hashFile(path string) (string, error) {
 
 // describe puts into the plan's metadata how its tensors come about.
 func (m *method) describe(c *cli.Context, p *convert.Plan) error {
-	if m.stats == nil {
+	if !m.recorded {
 		return nil
 	}
 	var err error
-	if m.weights, err = p.Source.SHA256(c.Context); err != nil {
+	if m.weights == "" {
+		if m.weights, err = p.Source.SHA256(c.Context); err != nil {
+			return err
+		}
+		// Names and shapes agree, as the plan has found out. A GGUF file of the same model has
+		// another hash, so this is no error.
+		if m.stats != nil && m.stats.Origin != nil && m.stats.Origin.Weights != m.weights {
+			_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s was made from another file or other weights than %s\n", m.stats.Path, p.Source.Path)
+		}
+	}
+	m.Tensors = p.Types()
+	recipe, err := m.Compact()
+	if err != nil {
 		return err
 	}
-	// Names and shapes agree, as the plan has found out. A GGUF file of the same model has
-	// another hash, so this is no error.
-	if o := m.stats.Origin; o != nil && o.Weights != m.weights {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s was made from another file or other weights than %s\n", m.stats.Path, p.Source.Path)
-	}
 	md := p.Metadata
-	md.Set("phi3conv.quantize.method", m.Name)
-	md.Set("phi3conv.quantize.source_sha256", m.weights)
-	md.Set("phi3conv.quantize.stats_sha256", m.hash)
-	if m.Sequential {
-		md.Set("phi3conv.quantize.awq", m.awq)
-		md.Set("phi3conv.quantize.split", m.split)
-	}
-	if m.Sequential && !m.Scaled {
-		md.Set("phi3conv.quantize.damp", m.solve.Damp)
-		md.Set("phi3conv.quantize.shrink", m.solve.Shrink)
-		md.Set("phi3conv.quantize.refine", uint32(m.solve.Sweeps))
-		md.Set("phi3conv.quantize.asymmetric", m.solve.Asymmetric)
+	md.Set(keyMethod, m.Method.Name)
+	md.Set(keyRecipe, recipe)
+	md.Set(keySource, m.weights)
+	if m.Method.Importance {
+		md.Set(keyStats, m.hash)
+		if o := m.stats.Origin; o != nil && len(o.Texts) > 0 {
+			md.Set(keyTexts, o.Texts)
+		}
 	}
 	return nil
 }
 
+// Keys of the output's metadata that tell how it was made: the method, the recipe in its compact form,
+// and SHA-256 of the source's weights, of the statistics file and of the texts that these are from.
+const (
+	keyMethod = "phi3conv.quantize.method"
+	keyRecipe = "phi3conv.quantize.recipe"
+	keySource = "phi3conv.quantize.source_sha256"
+	keyStats  = "phi3conv.quantize.stats_sha256"
+	keyTexts  = "phi3conv.quantize.texts_sha256"
+)
+
 // run makes the blocks that the method makes itself. What it returns must be closed, or
 // removed when the output is complete; it may be nil.
 func (m *method) run(c *cli.Context, p *convert.Plan, out string, threads int) (*calib.Encoded, error) {
-	if !m.Sequential {
+	if !m.Method.Sequential {
 		return nil, nil
 	}
 	if m.stats.Origin == nil {
-		return nil, &formats.Error{Path: m.stats.Path, Off: -1, What: "it does not hold the tokens that it was made from, as files of llama-imatrix do not: --method " + m.Name + " runs the model on them; make it with phi3conv calibrate"}
+		return nil, &formats.Error{Path: m.stats.Path, Off: -1, What: "it does not hold the tokens that it was made from, as files of llama-imatrix do not: --method " + m.Method.Name + " runs the model on them; make it with phi3conv calibrate"}
 	}
 	var targets []calib.Target
 	for i := range p.Tensors {
@@ -167,7 +192,8 @@ func (m *method) run(c *cli.Context, p *convert.Plan, out string, threads int) (
 		return nil, err
 	}
 	defer func() { _ = l.Close() }()
-	opt := calib.QuantizeOptions{SolveOptions: m.solve, Split: m.split, AWQ: m.awq, Identity: m.weights + m.hash, Work: out + ".work"}
+	opt := calib.QuantizeOptions{SolveOptions: m.Solve, Split: m.Split, AWQ: m.AWQ || m.Method.Scaled, Identity: m.weights + m.hash, Work: out + ".work"}
+	opt.Encoder = m.Method.Scaled
 	opt.Resumed = func(blocks int) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "continuing behind block %d of %d, from %s\n", blocks, l.Count(), opt.Work)
 	}

@@ -23,6 +23,8 @@ import (
 // Options say what to make of a model.
 type Options struct {
 	Policy quant.Policy
+	// Types are those of matrices by name; the policy decides about the others.
+	Types []calib.Target
 	// AllowRequantize permits quantizing tensors that are quantized already,
 	// which adds one error to the other.
 	AllowRequantize bool
@@ -86,12 +88,21 @@ func NewPlan(m *source.Model, opt Options) (*Plan, error) {
 			p.Tensors = append(p.Tensors, Tensor{Name: name, From: "F32", Type: quant.F32, Dims: []uint64{uint64(len(values))}, values: values})
 		}
 	}
+	types := map[string]quant.Type{}
+	for _, t := range opt.Types {
+		types[t.Tensor] = t.Type
+	}
 	for i := range m.Tensors {
-		t, err := planTensor(m, &m.Tensors[i], &opt)
+		t, err := planTensor(m, &m.Tensors[i], types, &opt)
 		if err != nil {
 			return nil, err
 		}
 		p.Tensors = append(p.Tensors, *t)
+	}
+	for _, t := range opt.Types {
+		if !slices.ContainsFunc(m.Tensors, func(s source.Tensor) bool { return s.GGUF == t.Tensor }) {
+			return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe names the tensor %s, which the model does not have", t.Tensor)}
+		}
 	}
 	if opt.Imatrix != nil {
 		if err := p.addImportance(opt.Imatrix); err != nil {
@@ -136,13 +147,21 @@ func (p *Plan) addImportance(s *calib.Stats) error {
 
 const embedName = "token_embd.weight"
 
-func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error) {
+func planTensor(m *source.Model, t *source.Tensor, types map[string]quant.Type, opt *Options) (*Tensor, error) {
 	layer := 0
 	_, _ = fmt.Sscanf(t.GGUF, "blk.%d.", &layer)
-	typ := opt.Policy.Type(quant.Tensor{
-		Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) == 2,
-		Layer: layer, Layers: m.Config.Layers, GQA: m.Config.Heads / m.Config.KVHeads, Tied: m.Config.Tied,
-	})
+	typ, given := types[t.GGUF]
+	switch {
+	case given && len(t.Shape) != 2:
+		return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe gives the tensor %s a type, which is no matrix: it is F32", t.GGUF)}
+	case given && t.Cols()%typ.BlockLen() != 0:
+		return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe gives the tensor %s the type %s: its rows of %d are no multiple of %d", t.GGUF, typ, t.Cols(), typ.BlockLen())}
+	case !given:
+		typ = opt.Policy.Type(quant.Tensor{
+			Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) == 2,
+			Layer: layer, Layers: m.Config.Layers, GQA: m.Config.Heads / m.Config.KVHeads, Tied: m.Config.Tied,
+		})
+	}
 	if t.Type.IsQuantized() && typ != t.Type && !opt.AllowRequantize {
 		return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf(
 			"tensor %s is %s already: as %s it is no better than that; start from the original (--allow-requantize permits it)", t.GGUF, t.Type, typ)}
@@ -152,6 +171,17 @@ func planTensor(m *source.Model, t *source.Tensor, opt *Options) (*Tensor, error
 		planned.Dims = append(planned.Dims, t.Shape[i])
 	}
 	return planned, nil
+}
+
+// Types lists the types of all matrices.
+func (p *Plan) Types() []calib.Target {
+	var types []calib.Target
+	for i := range p.Tensors {
+		if t := &p.Tensors[i]; len(t.Dims) == 2 {
+			types = append(types, calib.Target{Tensor: t.Name, Type: t.Type})
+		}
+	}
+	return types
 }
 
 // Notes says what a user of the output should know.

@@ -1,0 +1,299 @@
+package calib
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// What it costs to quantize a tensor. To second order, errors δ = (W-Q)·x at the outputs of a layer raise the mean KL
+// divergence by ½·mean over tokens of E[(g·δ)²], g being the gradient of the model's own loss there. The
+// estimate takes three assumptions: that costs of tensors add up; that g and δ point in unrelated directions, so that
+// E[(g·δ)²] = |g|²·|δ|²/rows; and that errors of different columns are unrelated, so that |δ|² is a sum over
+// columns of squared errors times mean squares, which the statistics hold weighted by |g|².
+// Q is what the type's own encoder makes under these weights.
+
+// Candidate is a type that a tensor may get.
+type Candidate struct {
+	Type  quant.Type
+	Bytes int64
+	// Cost is the estimated mean KL divergence in nats, of statistics with gradients; otherwise the
+	// share of the outputs' energy that is error.
+	Cost float64
+}
+
+// TensorCost is a tensor and its candidates.
+type TensorCost struct {
+	Tensor     string
+	Elems      int64
+	Linear     bool // a linear layer of a block, not the embedding nor the output matrix
+	Candidates []Candidate
+}
+
+// EmbeddingEntry is the name of the embedding.
+const EmbeddingEntry = "token_embd.weight"
+
+const (
+	// sampledRows of a part of a layer's outputs, spread evenly, are encoded for the estimate.
+	sampledRows = 512
+	// sampledTokens, spread evenly over the statistics' tokens, say which rows of an embedding or an
+	// output matrix are encoded: how often a token occurs is how much its row counts.
+	sampledTokens = 1536
+)
+
+// Estimate computes the costs of tensors for the types that candidates names for each. Float types cost what
+// rounding does. The result does not depend on the number of threads, the model's.
+func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, progress func(done, total int)) ([]TensorCost, error) {
+	e := &estimator{l: l, s: s, threads: l.Threads()}
+	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
+		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
+	}
+	var all []TensorCost
+	tensors := l.Source().Tensors
+	for i := range tensors {
+		t := &tensors[i]
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if len(t.Shape) == 2 {
+			c, err := e.tensor(t, candidates(t))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, *c)
+		}
+		if progress != nil {
+			progress(i+1, len(tensors))
+		}
+	}
+	return all, nil
+}
+
+type estimator struct {
+	l       *runtime.Layers
+	s       *Stats
+	threads int
+}
+
+// sample is rows of a tensor that are encoded for the estimate.
+type sample struct {
+	rows []int
+	// weight is what the squared error of each of them counts.
+	weight float64
+	// columns are the mean squares of the inputs, nil for 1.
+	columns []float32
+}
+
+func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, error) {
+	samples, importance, weighted, err := e.samples(t)
+	if err != nil {
+		return nil, err
+	}
+	energy, costs := 0.0, make([]float64, len(types))
+	for i := range samples {
+		sums, err := e.encode(t, types, &samples[i], importance)
+		if err != nil {
+			return nil, err
+		}
+		energy += sums[0]
+		for k := range costs {
+			costs[k] += sums[k+1]
+		}
+	}
+	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != EmbeddingEntry && t.GGUF != OutputEntry}
+	for i, typ := range types {
+		if !weighted && energy > 0 {
+			costs[i] /= energy
+		}
+		c.Candidates = append(c.Candidates, Candidate{typ, typ.Size(t.Elems()), costs[i]})
+	}
+	return c, nil
+}
+
+// encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.
+func (e *estimator) encode(t *source.Tensor, types []quant.Type, s *sample, importance []float32) ([]float64, error) {
+	const perTask = 16
+	tasks := (len(s.rows) + perTask - 1) / perTask
+	sums, errs := make([][]float64, tasks), make([]error, tasks)
+	each(e.threads, tasks, func(task int) {
+		sums[task] = make([]float64, 1+len(types))
+		raw, row, decoded := make([]byte, t.RowBytes()), make([]float32, t.Cols()), make([]float32, t.Cols())
+		for _, r := range s.rows[task*perTask : min(len(s.rows), (task+1)*perTask)] {
+			if err := t.ReadRows(raw, r); err != nil {
+				errs[task] = err
+				return
+			}
+			t.Decode(row, raw)
+			if c := quant.CheckRange(row); c >= 0 {
+				errs[task] = &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)}
+				return
+			}
+			sums[task][0] += s.squares(row)
+			for k, typ := range types {
+				blocks := make([]byte, typ.Size(int64(len(row))))
+				typ.Quantize(blocks, row, len(row), importance)
+				typ.Dequantize(decoded, blocks)
+				for i, v := range row {
+					decoded[i] = v - decoded[i]
+				}
+				sums[task][1+k] += s.squares(decoded)
+			}
+		}
+	})
+	total := make([]float64, 1+len(types))
+	for task := range sums {
+		if errs[task] != nil {
+			return nil, errs[task]
+		}
+		for i, v := range sums[task] {
+			total[i] += v
+		}
+	}
+	return total, nil
+}
+
+// squares returns a row's weighted sum of squares.
+func (s *sample) squares(row []float32) (sum float64) {
+	for i, v := range row {
+		square := float64(float64(v) * float64(v))
+		if s.columns != nil {
+			square = float64(square * float64(s.columns[i]))
+		}
+		sum += square
+	}
+	return float64(sum * s.weight)
+}
+
+// samples says which rows of a tensor to encode, the importance of columns for the encoders, and whether costs
+// are divergences.
+func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float32, weighted bool, err error) {
+	tied := e.l.Output() == t.GGUF && t.GGUF == EmbeddingEntry
+	name := t.GGUF
+	if tied {
+		name = OutputEntry
+	}
+	entry := e.s.Entry(name)
+	if name == EmbeddingEntry {
+		s, weighted, err := e.embedding(t)
+		return []sample{s}, nil, weighted, err
+	}
+	if entry == nil {
+		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: "no statistics of " + name}
+	}
+	if len(entry.Sums) != t.Cols() {
+		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("the statistics of %s are for %d columns, and the model has %d: they are another model's", name, len(entry.Sums), t.Cols())}
+	}
+	importance, weighted = entry.Importance(), entry.Parts > 0
+	if name != OutputEntry {
+		all, err = e.linear(t, entry, importance)
+		return all, importance, weighted, err
+	}
+	norm, err := e.norms(name, 1)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	// The gradient of the loss at the outputs is p - label: the error of token v's row counts by the mean of
+	// p_v·(1-p_v), whose sum over v is the mean |g|², and which goes with how often v occurs.
+	rows := e.tokens(t.Rows())
+	all = []sample{{rows, norm[0] / 2 / float64(len(rows)), importance}}
+	if tied && weighted {
+		s, _, err := e.embedding(t)
+		return append(all, s), importance, true, err
+	}
+	return all, importance, weighted, nil
+}
+
+// linear samples each part of a layer's outputs.
+func (e *estimator) linear(t *source.Tensor, entry *Entry, columns []float32) ([]sample, error) {
+	var groups []runtime.OutputGroup
+	for _, g := range e.l.OutputGroups() {
+		if g.Tensor == t.GGUF {
+			groups = append(groups, g)
+		}
+	}
+	norms, err := e.norms(entry.Name, len(groups))
+	if err != nil {
+		return nil, err
+	}
+	var all []sample
+	for i, g := range groups {
+		n := min(g.Rows, sampledRows)
+		s := sample{weight: norms[i] / 2 / float64(n), columns: columns} // ½·|g|²/rows, for rows/n each
+		for k := range n {
+			s.rows = append(s.rows, g.First+k*g.Rows/n)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// embedding samples an embedding's rows as the first residual stream has them. The gradient is the one behind the
+// first attention.
+func (e *estimator) embedding(t *source.Tensor) (_ sample, weighted bool, err error) {
+	name := e.l.Linear(0)[1]
+	norms, err := e.norms(name, 1)
+	if err != nil {
+		return sample{}, false, err
+	}
+	rows := e.tokens(t.Rows())
+	entry := e.s.Entry(name)
+	return sample{rows: rows, weight: norms[0] / 2 / float64(len(rows)*t.Cols())}, entry != nil && entry.Parts > 0, nil
+}
+
+// norms returns the mean |g|² at each of n parts of a layer's outputs, where tokens with more than fisherClip times the
+// mean of all parts together count as if they had so much; 1 without gradients.
+func (e *estimator) norms(name string, n int) ([]float64, error) {
+	means := make([]float64, n)
+	if entry := e.s.Entry(name); entry == nil || entry.Parts == 0 {
+		for i := range means {
+			means[i] = 1
+		}
+		return means, nil
+	}
+	parts, err := e.s.Gradients(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) != n {
+		return nil, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("gradients of %d parts of %s, expected %d", len(parts), name, n)}
+	}
+	tokens, total := len(parts[0]), 0.0
+	sums := make([]float64, tokens)
+	for _, p := range parts {
+		for t, v := range p {
+			sums[t] += float64(v)
+			total += float64(v)
+		}
+	}
+	limit := fisherClip * total / float64(tokens)
+	for i, p := range parts {
+		for t, v := range p {
+			if sums[t] > limit {
+				means[i] += float64(float64(v) * (limit / sums[t]))
+			} else {
+				means[i] += float64(v)
+			}
+		}
+		means[i] /= float64(tokens)
+	}
+	return means, nil
+}
+
+// tokens returns tokens of the statistics, spread evenly; of those of other programs some of the whole
+// vocabulary.
+func (e *estimator) tokens(vocabulary int) []int {
+	all, id := vocabulary, func(i int) int { return i }
+	if o := e.s.Origin; o != nil && len(o.Tokens) > 0 {
+		all, id = len(o.Tokens), func(i int) int { return int(o.Tokens[i]) }
+	}
+	rows := make([]int, min(all, sampledTokens))
+	for k := range rows {
+		rows[k] = id(k * all / len(rows))
+	}
+	return rows
+}

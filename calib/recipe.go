@@ -1,0 +1,208 @@
+package calib
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/quant"
+	"go.yaml.in/yaml/v3"
+)
+
+// Recipe says how a model is quantized: each tensor's type, and how codes and scales are chosen. With the
+// model and the statistics it determines the output. docs/recipes.md describes its YAML form.
+type Recipe struct {
+	// FileType is what general.file_type says. Matrices that are not in Tensors get the types that it gives them.
+	FileType quant.FileType
+	Method   *Method
+	// Solve, Split and AWQ are for methods that solve layers. Threads and Encoder are no part of a recipe.
+	Solve   SolveOptions
+	Split   bool
+	AWQ     bool // scales channels before a method that is not Scaled by itself
+	Tensors []Target
+}
+
+// DefaultSolveOptions are what methods that solve layers use unless told otherwise.
+func DefaultSolveOptions() SolveOptions {
+	return SolveOptions{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4}
+}
+
+// Check refuses options out of range.
+func (o *SolveOptions) Check() error {
+	for _, v := range o.Damp {
+		if !(v >= 0 && v <= 100) {
+			return fmt.Errorf("damp is %g, expected 0 to 100", v)
+		}
+	}
+	switch {
+	case len(o.Damp) == 0:
+		return fmt.Errorf("damp has no value, expected numbers from 0 to 100")
+	case !(o.Shrink >= 0 && o.Shrink < 1):
+		return fmt.Errorf("shrink is %g, expected 0 to less than 1", o.Shrink)
+	case !(o.Asymmetric >= 0 && o.Asymmetric <= 1):
+		return fmt.Errorf("asymmetric is %g, expected 0 to 1", o.Asymmetric)
+	case o.Sweeps < 0 || o.Sweeps > 100:
+		return fmt.Errorf("refine is %d, expected 0 to 100", o.Sweeps)
+	}
+	return nil
+}
+
+// recipeVersion is that of the YAML form.
+const recipeVersion = 1
+
+// recipeYAML is the YAML form.
+type recipeYAML struct {
+	Recipe     int       `yaml:"recipe"`
+	FileType   string    `yaml:"file-type"`
+	Method     string    `yaml:"method"`
+	Damp       []float64 `yaml:"damp,omitempty,flow"`
+	Shrink     *float64  `yaml:"shrink,omitempty"`
+	Refine     *int      `yaml:"refine,omitempty"`
+	Asymmetric *float64  `yaml:"asymmetric,omitempty"`
+	AWQ        *bool     `yaml:"awq,omitempty"`
+	Split      *bool     `yaml:"split,omitempty"`
+	Tensors    yaml.Node `yaml:"tensors"` // a mapping, in order
+}
+
+// maxRecipe is more than a recipe of any model takes.
+const maxRecipe = 4 << 20
+
+// ReadRecipe reads a YAML file.
+func ReadRecipe(path string) (*Recipe, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxRecipe+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxRecipe {
+		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("more than %d bytes, expected a recipe", maxRecipe)}
+	}
+	r, err := ParseRecipe(data)
+	return r, formats.WithPath(err, path)
+}
+
+// ParseRecipe reads a recipe's YAML, in the long or the compact form. Unknown fields are refused.
+func ParseRecipe(data []byte) (*Recipe, error) {
+	var y recipeYAML
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&y); err != nil {
+		if err == io.EOF {
+			return nil, formats.Errorf(-1, "no recipe, expected \"recipe: %d\" and more", recipeVersion)
+		}
+		return nil, &formats.Error{Off: -1, Err: err}
+	}
+	if err := d.Decode(new(yaml.Node)); err != io.EOF {
+		return nil, formats.Errorf(-1, "more than one YAML document, expected one recipe")
+	}
+	if y.Recipe != recipeVersion {
+		return nil, formats.Errorf(-1, "\"recipe\" is %d, expected %d, the version of the form", y.Recipe, recipeVersion)
+	}
+	r := &Recipe{Solve: DefaultSolveOptions()}
+	var err error
+	if r.FileType, err = quant.FileTypeByName(y.FileType); err != nil {
+		return nil, &formats.Error{Off: -1, What: "file-type", Err: err}
+	}
+	if r.Method, err = MethodByName(y.Method); err != nil {
+		return nil, &formats.Error{Off: -1, What: "method", Err: err}
+	}
+	if (!r.Method.Sequential || r.Method.Scaled) && (y.Damp != nil || y.Shrink != nil || y.Refine != nil || y.Asymmetric != nil || y.AWQ != nil) ||
+		!r.Method.Sequential && y.Split != nil {
+		return nil, formats.Errorf(-1, "damp, shrink, refine, asymmetric, awq and split are not all for the method %s", y.Method)
+	}
+	if y.Damp != nil {
+		r.Solve.Damp = y.Damp
+	}
+	set(&r.Solve.Shrink, y.Shrink)
+	set(&r.Solve.Sweeps, y.Refine)
+	set(&r.Solve.Asymmetric, y.Asymmetric)
+	set(&r.Split, y.Split)
+	set(&r.AWQ, y.AWQ)
+	if err := r.Solve.Check(); err != nil {
+		return nil, &formats.Error{Off: -1, Err: err}
+	}
+	return r, r.readTensors(&y.Tensors)
+}
+
+// set sets *dst unless src is nil.
+func set[T any](dst, src *T) {
+	if src != nil {
+		*dst = *src
+	}
+}
+
+func (r *Recipe) readTensors(n *yaml.Node) error {
+	if n.Kind == 0 {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		return formats.Errorf(-1, "line %d: \"tensors\" is no mapping, expected lines such as \"blk.0.ffn_up.weight: Q4_K\"", n.Line)
+	}
+	seen := map[string]bool{}
+	for i := 0; i < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		if name.Kind != yaml.ScalarNode || value.Kind != yaml.ScalarNode {
+			return formats.Errorf(-1, "line %d: expected a tensor's name and its type", name.Line)
+		}
+		t, err := quant.ByName(value.Value)
+		if err != nil {
+			return formats.Errorf(-1, "line %d: tensor %s: %v", value.Line, name.Value, err)
+		}
+		if seen[name.Value] {
+			return formats.Errorf(-1, "line %d: tensor %s is there twice", name.Line, name.Value)
+		}
+		seen[name.Value] = true
+		r.Tensors = append(r.Tensors, Target{name.Value, t})
+	}
+	return nil
+}
+
+// YAML returns the recipe as a file, below lines of comment if that is not empty.
+func (r *Recipe) YAML(comment string) ([]byte, error) {
+	n, err := r.node()
+	if err != nil {
+		return nil, err
+	}
+	n.HeadComment = comment
+	var b bytes.Buffer
+	e := yaml.NewEncoder(&b)
+	e.SetIndent(2)
+	if err := e.Encode(n); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), e.Close()
+}
+
+// Compact returns the recipe as YAML of one line.
+func (r *Recipe) Compact() (string, error) {
+	n, err := r.node()
+	if err != nil {
+		return "", err
+	}
+	n.Style = yaml.FlowStyle
+	b, err := yaml.Marshal(n)
+	return string(bytes.TrimSpace(b)), err
+}
+
+func (r *Recipe) node() (*yaml.Node, error) {
+	y := recipeYAML{Recipe: recipeVersion, FileType: r.FileType.String(), Method: r.Method.Name}
+	if r.Method.Sequential {
+		y.Split = &r.Split
+	}
+	if s := &r.Solve; r.Method.Sequential && !r.Method.Scaled {
+		y.Damp, y.Shrink, y.Refine, y.Asymmetric, y.AWQ = s.Damp, &s.Shrink, &s.Sweeps, &s.Asymmetric, &r.AWQ
+	}
+	y.Tensors.Kind = yaml.MappingNode
+	for _, t := range r.Tensors {
+		y.Tensors.Content = append(y.Tensors.Content,
+			&yaml.Node{Kind: yaml.ScalarNode, Value: t.Tensor}, &yaml.Node{Kind: yaml.ScalarNode, Value: t.Type.String()})
+	}
+	n := new(yaml.Node)
+	return n, n.Encode(&y)
+}
