@@ -38,7 +38,9 @@ type Allocation struct {
 const frontierCells = 1 << 27
 
 // NewFrontier solves the allocation. Each tensor needs a candidate, and at most 255.
-func NewFrontier(tensors []TensorCost) *Frontier {
+func NewFrontier(tensors []TensorCost) *Frontier { return newFrontier(tensors, frontierCells) }
+
+func newFrontier(tensors []TensorCost, most int64) *Frontier {
 	f := &Frontier{tensors: tensors}
 	width, layers := int64(0), int64(1)
 	for i := range tensors {
@@ -55,7 +57,7 @@ func NewFrontier(tensors []TensorCost) *Frontier {
 		f.floor, width = f.floor+first, width+last-first
 		f.linear = append(f.linear, item)
 	}
-	f.unit = max(f.unit, 1, (width*layers+frontierCells-1)/frontierCells)
+	f.unit = max(f.unit, 1, (width*layers+most-1)/most)
 	cells := 1
 	for _, item := range f.linear {
 		last := len(item.options) - 1

@@ -73,8 +73,12 @@ var quantizeFlags = append([]cli.Flag{
 	&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is in the source"},
 	&cli.BoolFlag{Name: "allow-requantize", Usage: "quantize tensors that are quantized already, which adds error to error"},
 	&cli.StringFlag{Name: "split-max-size", Usage: "start a new file beyond `SIZE` of tensor data, such as 2GB (default: one file)"},
-	&cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result; gptq takes 6GiB unless it is given"},
+	maxRAMFlag(),
 }, slices.Concat(methodFlags, recipeFlags)...)
+
+func maxRAMFlag() cli.Flag {
+	return &cli.StringFlag{Name: "max-ram", Value: "1GiB", Usage: "bound on memory as a `SIZE`; does not change the result; gptq takes 6GiB unless it is given"}
+}
 
 func threadsFlag() cli.Flag {
 	return &cli.IntFlag{Name: "threads", Value: defaultThreads(), Usage: "number of threads; does not change the result"}
@@ -102,25 +106,15 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	if opt.Sections, err = sections(c); err != nil {
 		return err
 	}
-	ram, err := size(c, "max-ram")
-	if err != nil {
-		return err
-	}
 	meth, err := quantizeMethod(c, recipe)
 	if err != nil {
 		return err
 	}
 	defer meth.close()
-	if meth.Method.Sequential && !c.IsSet("max-ram") {
-		ram = sequentialRAM
+	ram, err := memory(c, meth, threads)
+	if err != nil {
+		return err
 	}
-	if ram < overhead+64<<20 {
-		return usagef("--max-ram is %s, expected at least %s", humanize.IBytes(uint64(ram)), humanize.IBytes(overhead+64<<20))
-	}
-	if threads < 1 || threads > 1024 {
-		return usagef("%d threads, expected 1 to 1024", threads)
-	}
-	debug.SetMemoryLimit(ram)
 
 	m, err := source.Open(in)
 	if err != nil {
@@ -158,7 +152,34 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 		return err
 	}
 	start := time.Now()
-	encoded, err := meth.run(c, plan, out, threads)
+	if err := meth.build(c, plan, out, threads, ram); err != nil {
+		return err
+	}
+	return printSummary(c, plan, out, spent, time.Since(start))
+}
+
+// memory reads --max-ram and lets the program have that much.
+func memory(c *cli.Context, meth *method, threads int) (int64, error) {
+	ram, err := size(c, "max-ram")
+	if err != nil {
+		return 0, err
+	}
+	if meth.Method.Sequential && !c.IsSet("max-ram") {
+		ram = sequentialRAM
+	}
+	if ram < overhead+64<<20 {
+		return 0, usagef("--max-ram is %s, expected at least %s", humanize.IBytes(uint64(ram)), humanize.IBytes(overhead+64<<20))
+	}
+	if threads < 1 || threads > 1024 {
+		return 0, usagef("%d threads, expected 1 to 1024", threads)
+	}
+	debug.SetMemoryLimit(ram)
+	return ram, nil
+}
+
+// build writes the output.
+func (m *method) build(c *cli.Context, plan *convert.Plan, out string, threads int, ram int64) error {
+	encoded, err := m.run(c, plan, out, threads)
 	if err != nil {
 		return err
 	}
@@ -171,15 +192,10 @@ func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) er
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("interrupted, %s was not written: %w", out, err)
 	}
-	if err != nil {
+	if err != nil || encoded == nil {
 		return err
 	}
-	if encoded != nil {
-		if err := encoded.Remove(); err != nil {
-			return err
-		}
-	}
-	return printSummary(c, plan, out, spent, time.Since(start))
+	return encoded.Remove()
 }
 
 func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {

@@ -42,6 +42,7 @@ func commands() []*cli.Command {
 	table := []*cli.Command{
 		convertCommand,
 		quantizeCommand,
+		reproduceCommand,
 		calibrateCommand,
 		inspectCommand,
 		lintCommand,

@@ -21,13 +21,17 @@ import (
 // methodFlags are the flags of calibrated quantization.
 var methodFlags = []cli.Flag{
 	&cli.StringFlag{Name: "method", Usage: "how codes and scales are chosen: " + methodNames() + " (default: rtn; with --stats imatrix; with a budget and statistics of calibrate gptq)"},
-	&cli.StringFlag{Name: "stats", Aliases: []string{"imatrix"}, Usage: "statistics `FILE` of calibrate, or of llama-imatrix"},
+	statsFlag(),
 	&cli.StringFlag{Name: "damp", Value: fmt.Sprint(calib.DefaultSolveOptions().Damp[0]), Usage: "gptq: added to the diagonal of the second moments, as a share of its mean; of several, with commas between, each layer takes the best"},
 	&cli.Float64Flag{Name: "shrink", Value: calib.DefaultSolveOptions().Shrink, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
 	&cli.Float64Flag{Name: "asymmetric", Usage: "gptq: share of the correction that aims at the original's activations, 0 to 1 (default: 0)"},
 	&cli.BoolFlag{Name: "split", Usage: "gptq: weigh tokens for q, k and v, gate and up each by its own gradients; for statistics of calibrate --fisher"},
 	&cli.BoolFlag{Name: "awq", Usage: "gptq: scale channels first, as method awq does"},
 	&cli.IntFlag{Name: "refine", Value: calib.DefaultSolveOptions().Sweeps, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
+}
+
+func statsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "stats", Aliases: []string{"imatrix"}, Usage: "statistics `FILE` of calibrate, or of llama-imatrix"}
 }
 
 func methodNames() string {
@@ -57,14 +61,8 @@ func (m *method) close() {
 // quantizeMethod reads the flags, or the recipe if there is one, and the statistics.
 func quantizeMethod(c *cli.Context, recipe *calib.Recipe) (*method, error) {
 	m := &method{recorded: c.IsSet("method") || c.IsSet("stats") || recipe != nil || budgeted(c)}
-	if c.IsSet("stats") {
-		var err error
-		if m.hash, err = hashFile(c.String("stats")); err != nil {
-			return nil, err
-		}
-		if m.stats, err = calib.Open(c.String("stats")); err != nil {
-			return nil, err
-		}
+	if err := m.open(c); err != nil {
+		return nil, err
 	}
 	if recipe != nil {
 		m.Recipe = *recipe
@@ -80,6 +78,18 @@ func quantizeMethod(c *cli.Context, recipe *calib.Recipe) (*method, error) {
 		return nil, usagef("--method %s needs --stats", m.Method.Name)
 	}
 	return m, nil
+}
+
+// open opens the statistics, if there are any.
+func (m *method) open(c *cli.Context) (err error) {
+	if !c.IsSet("stats") {
+		return nil
+	}
+	if m.hash, err = hashFile(c.String("stats")); err != nil {
+		return err
+	}
+	m.stats, err = calib.Open(c.String("stats"))
+	return err
 }
 
 // readFlags reads the method and its options.
@@ -130,6 +140,10 @@ func hashFile(path string) (string, error) {
 
 // describe puts into the plan's metadata how its tensors come about.
 func (m *method) describe(c *cli.Context, p *convert.Plan) error {
+	md := p.Metadata
+	for _, key := range []string{keyMethod, keyRecipe, keySource, keyStats, keyTexts} {
+		md.Delete(key) // a source that was quantized has them
+	}
 	if !m.recorded {
 		return nil
 	}
@@ -144,12 +158,10 @@ func (m *method) describe(c *cli.Context, p *convert.Plan) error {
 			_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s was made from another file or other weights than %s\n", m.stats.Path, p.Source.Path)
 		}
 	}
-	m.Tensors = p.Types()
 	recipe, err := m.Compact()
 	if err != nil {
 		return err
 	}
-	md := p.Metadata
 	md.Set(keyMethod, m.Method.Name)
 	md.Set(keyRecipe, recipe)
 	md.Set(keySource, m.weights)

@@ -24,6 +24,9 @@ var recipeDecides = []string{"method", "damp", "shrink", "asymmetric", "split", 
 
 // readRecipe reads what --recipe names, nil if it is not given.
 func readRecipe(c *cli.Context) (*calib.Recipe, error) {
+	if c.IsSet("types") && !budgeted(c) {
+		return nil, usagef("--types goes with --size, --bpw or --max-kld")
+	}
 	if !c.IsSet("recipe") {
 		return nil, nil
 	}
