@@ -25,6 +25,8 @@ type Candidate struct {
 	// Cost is the estimated mean KL divergence in nats, of statistics with gradients; otherwise the
 	// share of the outputs' energy that is error.
 	Cost float64
+	// output is the part of it that an embedding has as output matrix.
+	output float64
 }
 
 // TensorCost is a tensor and its candidates.
@@ -46,33 +48,59 @@ const (
 	sampledTokens = 1536
 )
 
-// Estimate computes the costs of tensors for the types that candidates names for each. Float types cost what
-// rounding does. The result does not depend on the number of threads, the model's.
-func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, progress func(done, total int)) ([]TensorCost, error) {
+// Estimation is what [Estimate] finds out.
+type Estimation struct {
+	Tensors []TensorCost
+	// Divergences says that costs are KL divergences, not shares of energy; then Factors, one for each kind of tensor,
+	// are in them.
+	Divergences bool
+	Factors     []Factor
+}
+
+// Estimate computes the costs of a model's matrices for the types that candidates names for each. Where the statistics
+// hold gradients, the divergence with each kind of tensor quantized is measured on some of their tokens, and estimates
+// are scaled to agree. The result does not depend on the number of threads, the model's.
+func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, progress func(done, total int)) (*Estimation, error) {
 	e := &estimator{l: l, s: s, threads: l.Threads()}
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
 		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
 	}
-	var all []TensorCost
-	tensors := l.Source().Tensors
+	tensors, done := l.Source().Tensors, 0
+	step := func() {
+		if done++; progress != nil {
+			progress(done, len(tensors)+l.Count()*measureSteps)
+		}
+	}
+	found := &Estimation{Divergences: true}
 	for i := range tensors {
 		t := &tensors[i]
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		if len(t.Shape) == 2 {
-			c, err := e.tensor(t, candidates(t))
+			c, weighted, err := e.tensor(t, candidates(t))
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, *c)
+			found.Tensors = append(found.Tensors, *c)
+			found.Divergences = found.Divergences && weighted
 		}
-		if progress != nil {
-			progress(i+1, len(tensors))
-		}
+		step()
 	}
-	return all, nil
+	if !found.Divergences {
+		return found, nil
+	}
+	var err error
+	found.Factors, err = e.measure(ctx, found.Tensors, func() {
+		for range measureSteps {
+			step()
+		}
+	})
+	return found, err
 }
+
+// measureSteps is how many tensors take about as long as measuring a block.
+const measureSteps = 8
 
 type estimator struct {
 	l       *runtime.Layers
@@ -89,20 +117,23 @@ type sample struct {
 	columns []float32
 }
 
-func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, error) {
+func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, bool, error) {
 	samples, importance, weighted, err := e.samples(t)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	energy, costs := 0.0, make([]float64, len(types))
+	energy, costs, output := 0.0, make([]float64, len(types)), make([]float64, len(types))
 	for i := range samples {
 		sums, err := e.encode(t, types, &samples[i], importance)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		energy += sums[0]
 		for k := range costs {
 			costs[k] += sums[k+1]
+			if len(samples) == 2 && i == 0 && t.GGUF == EmbeddingEntry { // the first as output matrix, the second as embedding
+				output[k] = sums[k+1]
+			}
 		}
 	}
 	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != EmbeddingEntry && t.GGUF != OutputEntry}
@@ -110,9 +141,9 @@ func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, e
 		if !weighted && energy > 0 {
 			costs[i] /= energy
 		}
-		c.Candidates = append(c.Candidates, Candidate{typ, typ.Size(t.Elems()), costs[i]})
+		c.Candidates = append(c.Candidates, Candidate{typ, typ.Size(t.Elems()), costs[i], output[i]})
 	}
-	return c, nil
+	return c, weighted, nil
 }
 
 // encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.

@@ -29,6 +29,7 @@ type budget struct {
 	Unit    string         `json:"cost_unit"`
 	Cost    float64        `json:"cost"`
 	BPW     float64        `json:"linear_bits_per_weight"`
+	Factors []calib.Factor `json:"factors,omitempty"`
 	Tensors []budgetTensor `json:"tensors"`
 	Curve   []curvePoint   `json:"curve"`
 }
@@ -85,20 +86,21 @@ func spend(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, 
 			return nil, usagef("--%s is %g, expected more than 0 and less than 100", name, v)
 		}
 	}
-	b.Unit = "relative"
-	if weighted := func(e calib.Entry) bool { return e.Parts > 0 }; slices.ContainsFunc(meth.stats.Entries, weighted) {
-		b.Unit = "kld"
-	} else if c.IsSet("max-kld") {
-		return nil, usagef("--max-kld needs statistics of calibrate --fisher, which %s is not", meth.stats.Path)
-	}
 	types, err := budgetTypes(c)
 	if err != nil {
 		return nil, err
 	}
-	costs, pinned, err := estimate(c, m, meth, opt, types, threads)
+	found, pinned, err := estimate(c, m, meth, opt, types, threads)
 	if err != nil {
 		return nil, err
 	}
+	b.Unit, b.Factors = "relative", found.Factors
+	if found.Divergences {
+		b.Unit = "kld"
+	} else if c.IsSet("max-kld") {
+		return nil, usagef("--max-kld needs statistics of calibrate --fisher, which %s is not", meth.stats.Path)
+	}
+	costs := found.Tensors
 	f := calib.NewFrontier(costs)
 	// What the file has beside the tensors' data depends a little on the types, whose names it tells.
 	planned := func(a *calib.Allocation) (int64, error) {
@@ -198,7 +200,7 @@ func budgetTypes(c *cli.Context) ([]quant.Type, error) {
 }
 
 // estimate computes the costs of all matrices: for the types, nil for the default ones, or for the one that a flag gives a tensor.
-func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, types []quant.Type, threads int) ([]calib.TensorCost, map[string]bool, error) {
+func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, types []quant.Type, threads int) (*calib.Estimation, map[string]bool, error) {
 	pinned := map[string]bool{}
 	fixed := *opt
 	fixed.Policy.FileType = quant.MostlyQ6_K
@@ -235,10 +237,11 @@ func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Option
 		return nil, nil, err
 	}
 	defer func() { _ = l.Close() }()
-	bar := newCounter(c.App.ErrWriter, "estimating", int64(len(m.Tensors)))
-	costs, err := calib.Estimate(c.Context, l, meth.stats, candidates, func(done, _ int) { bar.set(int64(done)) })
+	const shares = 1000
+	bar := newCounter(c.App.ErrWriter, "estimating", shares)
+	found, err := calib.Estimate(c.Context, l, meth.stats, candidates, func(done, total int) { bar.set(int64(shares * done / total)) })
 	bar.done()
-	return costs, pinned, err
+	return found, pinned, err
 }
 
 // linearBits returns the bits per weight of the linear layers.
@@ -297,6 +300,16 @@ func (b *budget) print(w io.Writer) error {
 	p.printf("Estimated cost of each type, as %s:\n\n", b.what())
 	if p.err == nil {
 		p.err = t.flush()
+	}
+	if len(b.Factors) > 0 {
+		p.printf("\nIn this, estimates of each kind are scaled to what was measured with all of them quantized to about 4.5 bits:\n\n")
+		t = newTable(w, "kind", "estimated", "measured", "factor")
+		for _, x := range b.Factors {
+			t.row(x.Kind, decimal(fmt.Sprintf("%.4g", x.Estimate)), decimal(fmt.Sprintf("%.4g", x.Measured)), decimal(fmt.Sprint(x.Factor)))
+		}
+		if p.err == nil {
+			p.err = t.flush()
+		}
 	}
 	p.printf("\nBest types for a size:\n\n")
 	t = newTable(w, "bytes", "bits per weight", b.what())
