@@ -21,6 +21,7 @@ type Factor struct {
 const (
 	probeTokens   = 1024 // that measured divergences are means over
 	probeSequence = 256  // tokens of a sequence at most
+	leastMeasured = 1e-9 // below it there is rounding only
 	probeBits     = 4.5  // bits per weight of the types that are measured, or near that
 )
 
@@ -150,8 +151,8 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 		f := Factor{Kind: p.kind, Measured: p.sum / float64(len(tokens)), Estimate: p.estimate}
 		// Two digits: the last bits of exponentials are not the same on every machine.
 		f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
-		if !(f.Factor > 0.01 && f.Factor < 100) {
-			f.Factor = 1 // there is nothing to measure
+		if !(f.Measured > leastMeasured && f.Estimate > 0) {
+			f.Factor = 1
 		}
 		factors = append(factors, f)
 		for i := range all {

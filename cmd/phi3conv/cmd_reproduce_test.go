@@ -19,9 +19,13 @@ func TestReproduce(t *testing.T) {
 	renamed := filepath.Join(dir, "renamed.gguf")
 	write(t, renamed, read(t, stats))
 	for _, m := range calib.Methods() {
-		for _, name := range []string{m.Name + ".gguf", m.Name + ".pmap"} {
+		names := []string{m.Name + ".gguf"}
+		if !m.Sequential {
+			names = append(names, m.Name+".pmap")
+		}
+		for _, name := range names {
 			out := filepath.Join(dir, name)
-			make, again := []string{"convert", model, "-o", out, "--type", "Q3_K_M", "--method", m.Name, "--model-name", "Phi-3 of a test", "--token-embedding-type", "Q6_K"}, []string{"reproduce", out, "--model", model, "--threads", "2"}
+			make, again := []string{"convert", model, "-o", out, "--type", "Q3_K_M", "--method", m.Name, "--model-name", "Phi-3 of a test", "--refine", "1"}, []string{"reproduce", out, "--model", model, "--threads", "2"}
 			if m.Importance {
 				make, again = append(make, "--stats", stats), append(again, "--stats", renamed)
 			}
