@@ -101,7 +101,7 @@ func TestBudgetKinds(t *testing.T) {
 	if b := p.Budget; b.BPW > 4.3 || b.Unit != "relative" || !(b.Cost > 0) {
 		t.Errorf("%+v", b)
 	}
-	stdout, _, code := phi3conv(t, "quantize", model, out, "--size", "1.5MB", "--stats", stats, "--types", "Q4_K,Q8_0", "--dry-run")
+	stdout, _, code := phi3conv(t, "quantize", model, out, "--size", "2.2MB", "--stats", stats, "--types", "Q4_K,Q8_0", "--dry-run")
 	if code != exitOK || !strings.Contains(stdout, "Best types for a size:") || !strings.Contains(stdout, "Estimated cost of each type, as mean KLD:") {
 		t.Error(stdout)
 	}
