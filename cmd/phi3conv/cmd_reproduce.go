@@ -24,7 +24,7 @@ var reproduceCommand = &cli.Command{
 	ArgsUsage: "FILE",
 	Description: `FILE's metadata hold the recipe that it was made by, and SHA-256 of the weights and statistics
 that it was made from. Builds it again, from --model and --stats, and compares all bytes; of split
-sets all tensors and metadata. Exits with 1 if anything differs, and says which tensor is the
+sets and .pmap files all tensors and metadata. Exits with 1 if anything differs, and says which tensor is the
 first, which keys, and which of the inputs is another. The machine and the number of
 threads do not matter. Example:
 
@@ -49,6 +49,9 @@ type reproduction struct {
 	Tensor string   `json:"first_different_tensor,omitempty"`
 	Why    string   `json:"difference,omitempty"`
 	Keys   []string `json:"different_keys"`
+	// whole says that files were compared byte by byte: of split sets and .pmap files, which may hold more, only
+	// tensors and metadata are.
+	whole bool
 }
 
 type reproduceInput struct {
@@ -202,7 +205,7 @@ func (r *reproduction) compare(a, b *gguf.File) error {
 		return nil
 	}
 	r.Same = len(r.Keys) == 0
-	if !r.Same || len(a.Shards) > 1 {
+	if r.whole = len(a.Shards) == 1 && !convert.IsPMAP(r.File); !r.Same || !r.whole {
 		return nil
 	}
 	files := make([]*os.File, 2)
@@ -261,8 +264,10 @@ func (r *reproduction) print(w io.Writer) error {
 		p.printf("key %s differs\n", printable(key))
 	}
 	switch {
-	case r.Same:
+	case r.Same && r.whole:
 		p.printf("%s: the same bytes\n", r.File)
+	case r.Same:
+		p.printf("%s: the same tensors and metadata\n", r.File)
 	case r.Tensor != "":
 		p.printf("%s: the first tensor that differs is %s: %s\n", r.File, printable(r.Tensor), r.Why)
 	case r.Why != "":
