@@ -58,7 +58,7 @@ type Estimation struct {
 }
 
 // Estimate computes the costs of a model's matrices for the types that candidates names for each. Where the statistics
-// hold gradients, the divergence with each kind of tensor quantized is measured on some of their tokens, and estimates
+// hold gradients, the divergence with the linear layers quantized, and with the embedding, is measured on some of their tokens, and estimates
 // are scaled to agree. The result does not depend on the number of threads, the model's.
 func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, progress func(done, total int)) (*Estimation, error) {
 	e := &estimator{l: l, s: s, threads: l.Threads()}
@@ -100,7 +100,7 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(
 }
 
 // measureSteps is how many tensors take about as long as measuring a block.
-const measureSteps = 8
+const measureSteps = 4
 
 type estimator struct {
 	l       *runtime.Layers

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -25,7 +24,7 @@ const (
 	probeBits     = 4.5  // bits per weight of the types that are measured, or near that
 )
 
-// probe is one kind of tensors, quantized, on its way through the model.
+// probe is the model with one kind of tensors quantized.
 type probe struct {
 	kind     string
 	types    map[string]quant.Type // of its tensors
@@ -34,13 +33,14 @@ type probe struct {
 	sum      float64   // of divergences
 }
 
-// kindOf returns what tensors of all blocks have in common.
-func kindOf(tensor string) string {
-	if rest, ok := strings.CutPrefix(tensor, "blk."); ok {
-		_, kind, _ := strings.Cut(rest, ".")
-		return kind
+const kindLinear = "linear layers"
+
+// kind returns what is measured together with a tensor.
+func (t *TensorCost) kind() string {
+	if t.Linear {
+		return kindLinear
 	}
-	return tensor
+	return t.Tensor
 }
 
 // probes makes one for each kind of which a tensor has a choice: with estimates of the types nearest to probeBits.
@@ -60,9 +60,9 @@ func probes(all []TensorCost) []*probe {
 				best = c
 			}
 		}
-		p := byKind[kindOf(t.Tensor)]
+		p := byKind[t.kind()]
 		if p == nil {
-			p = &probe{kind: kindOf(t.Tensor), types: map[string]quant.Type{}}
+			p = &probe{kind: t.kind(), types: map[string]quant.Type{}}
 			byKind[p.kind] = p
 			list = append(list, p)
 		}
@@ -110,9 +110,14 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 		if err := forward(ctx, e.l, x, lengths, "", nil); err != nil {
 			return nil, err
 		}
+		changed := false
 		for _, p := range list {
-			var original []float32
-			changed := ""
+			if changed { // back to the original
+				if err := e.l.Load(ctx, i); err != nil {
+					return nil, err
+				}
+			}
+			changed = false
 			for _, name := range e.l.Linear(i) {
 				typ, ok := p.types[name]
 				if !ok {
@@ -126,19 +131,14 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 				if err != nil {
 					return nil, err
 				}
-				changed, original = name, append([]float32(nil), w...)
 				e.roundTrip(w, cols, typ, e.importance(name))
 				if err := e.l.SetWeights(name, w); err != nil {
 					return nil, err
 				}
+				changed = true
 			}
 			if err := forward(ctx, e.l, p.x, lengths, "", nil); err != nil {
 				return nil, err
-			}
-			if changed != "" {
-				if err := e.l.SetWeights(changed, original); err != nil {
-					return nil, err
-				}
 			}
 		}
 		step()
@@ -156,7 +156,7 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 		}
 		factors = append(factors, f)
 		for i := range all {
-			if kindOf(all[i].Tensor) != p.kind {
+			if all[i].kind() != p.kind {
 				continue
 			}
 			for k := range all[i].Candidates {

@@ -302,7 +302,7 @@ func (b *budget) print(w io.Writer) error {
 		p.err = t.flush()
 	}
 	if len(b.Factors) > 0 {
-		p.printf("\nIn this, estimates of each kind are scaled to what was measured with all of them quantized to about 4.5 bits:\n\n")
+		p.printf("\nCosts are scaled to what was measured with about 4.5 bits for all of a kind:\n\n")
 		t = newTable(w, "kind", "estimated", "measured", "factor")
 		for _, x := range b.Factors {
 			t.row(x.Kind, decimal(fmt.Sprintf("%.4g", x.Estimate)), decimal(fmt.Sprintf("%.4g", x.Measured)), decimal(fmt.Sprint(x.Factor)))
