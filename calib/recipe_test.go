@@ -10,7 +10,7 @@ import (
 
 func testRecipe() *Recipe {
 	m, _ := MethodByName("gptq")
-	return &Recipe{FileType: quant.MostlyQ4_K_M, Method: m, Split: true,
+	return &Recipe{FileType: quant.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
 		Solve:   SolveOptions{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
 		Tensors: []Target{{"token_embd.weight", quant.F16}, {"blk.0.ffn_up.weight", quant.IQ4_NL}, {"a: #b", quant.Q2_K}}}
 }
@@ -64,8 +64,8 @@ func TestRecipeRefused(t *testing.T) {
 		head + "tensors: {a: &x Q4_K, b: *x}": "line 4",
 		head + "tensors: {a: Q4_K, a: Q4_0}":  "a is there twice",
 		head + "---\n" + head:                 "more than one",
-		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "rtn imatrix gptq",
-		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": "not for the method rtn",
+		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "rtn imatrix awq gptq",
+		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": "not all for the method rtn",
 	} {
 		if r, err := ParseRecipe([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v, expected %q", text, r, err, want)
