@@ -80,6 +80,21 @@ func affine32(levels []float32) Geometry {
 	return Geometry{Group: 32, Levels: levels, ScaleLo: 1, ScaleHi: 1, MinLo: 1, MinHi: 1}
 }
 
+// nibbles32 are the codes of a block of a float16 scale and 32 codes of 4 bits.
+func nibbles32(levels []float32) codes {
+	return codes{
+		Geometry: symmetric32(levels),
+		unpack: func(b *Block, src []byte) {
+			b.setScale32(src, false)
+			getNibbles(b.Codes, src[2:18])
+		},
+		pack: func(dst []byte, b *Block) {
+			b.putScale32(dst, false)
+			packNibbles(dst[2:18], b.Codes)
+		},
+	}
+}
+
 // setScale32 sets what a block of one group has beside its codes, and the float16 minimum m if
 // it has one: value = D·code + m.
 func (b *Block) setScale32(src []byte, hasMin bool) {

@@ -107,17 +107,7 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 	}
 }
 
-var codesIQ4_NL = codes{
-	Geometry: symmetric32(iq4Values[:]),
-	unpack: func(b *Block, src []byte) {
-		b.setScale32(src, false)
-		getNibbles(b.Codes, src[2:18])
-	},
-	pack: func(dst []byte, b *Block) {
-		b.putScale32(dst, false)
-		packNibbles(dst[2:18], b.Codes)
-	},
-}
+var codesIQ4_NL = nibbles32(iq4Values[:])
 
 var codesIQ4_XS = codes{
 	Geometry: Geometry{Group: 32, Levels: iq4Values[:], ScaleLo: -32, ScaleHi: 31},

@@ -80,14 +80,4 @@ func (s *scratch) setScale(g int, scale, min float32) {
 	s.Scale[g], s.Min[g] = scale, min
 }
 
-var codesQ4_0 = codes{
-	Geometry: symmetric32(uniform(-8, 16)),
-	unpack: func(b *Block, src []byte) {
-		b.setScale32(src, false)
-		getNibbles(b.Codes, src[2:18])
-	},
-	pack: func(dst []byte, b *Block) {
-		b.putScale32(dst, false)
-		packNibbles(dst[2:18], b.Codes)
-	},
-}
+var codesQ4_0 = nibbles32(uniform(-8, 16))

@@ -134,7 +134,7 @@ func (m *Model) Params() int64 { return m.src.Params() }
 func (m *Model) WeightBytes() (file, perToken int64) {
 	for i := range m.src.Tensors {
 		t := &m.src.Tensors[i]
-		n := int64(t.Rows()) * int64(t.RowBytes())
+		n := t.Bytes()
 		file += n
 		if t.GGUF != embedName || m.cfg.Tied {
 			perToken += n

@@ -100,8 +100,8 @@ func calibrate(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseInput(out, append(files, c.StringSlice("text")...)); err != nil {
-		return err
+	if isOneOf(out, append(files, c.StringSlice("text")...)) {
+		return usagef("output %s is an input", out)
 	}
 	weights, err := l.Source().SHA256(c.Context)
 	if err != nil {
@@ -212,20 +212,6 @@ func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, 
 	}
 	s.Origin.Tokens, s.Origin.Lengths = corpus.Flat()
 	return s, nil
-}
-
-// refuseInput stops an input from being replaced by the output.
-func refuseInput(out string, inputs []string) error {
-	to, err := os.Stat(out)
-	if err != nil {
-		return nil // nothing there
-	}
-	for _, name := range inputs {
-		if from, err := os.Stat(name); err == nil && os.SameFile(from, to) {
-			return usagef("output %s is an input", out)
-		}
-	}
-	return nil
 }
 
 // against adds to a summary how much of --against is in the calibration text.

@@ -271,12 +271,19 @@ func refuseReplacing(sources []string, out string) error {
 	if !to.Mode().IsRegular() {
 		return usagef("output %s exists and is not a regular file", out)
 	}
-	for _, name := range sources {
-		if from, err := os.Stat(name); err == nil && os.SameFile(from, to) {
-			return usagef("output %s is a file of the input", out)
-		}
+	if isOneOf(out, sources) {
+		return usagef("output %s is a file of the input", out)
 	}
 	return nil
+}
+
+// isOneOf reports whether path is one of the files, under whatever name.
+func isOneOf(path string, files []string) bool {
+	info, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(files, func(name string) bool {
+		other, err := os.Stat(name)
+		return err == nil && os.SameFile(info, other)
+	})
 }
 
 type planJSON struct {

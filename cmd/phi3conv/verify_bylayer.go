@@ -156,7 +156,7 @@ func modelParts(path string, single bool) ([]part, error) {
 	var parts []part
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
-		bytes := int64(t.Rows()) * int64(t.RowBytes())
+		bytes := t.Bytes()
 		p := part{layer: verify.LayerKLD{Name: t.GGUF, Bytes: bytes}, tensors: []string{t.GGUF}, types: []typeBytes{{t.TypeName(), bytes}}, weights: t.Elems()}
 		if !single {
 			p.layer.Name = strings.TrimSuffix(t.GGUF, ".weight")

@@ -53,13 +53,12 @@ func describeModel(ctx context.Context, path string) (verify.Model, error) {
 		return verify.Model{}, err
 	}
 	defer func() { _ = m.Close() }()
-	d := verify.Model{Name: filepath.Base(filepath.Clean(path))}
+	d := verify.Model{Name: filepath.Base(filepath.Clean(path)), Bytes: m.Bytes()}
 	weights := map[string]int64{}
 	var files []string
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
 		weights[t.TypeName()] += t.Elems()
-		d.Bytes += int64(t.Rows()) * int64(t.RowBytes())
 		if !slices.Contains(files, t.Path) {
 			files = append(files, t.Path)
 		}

@@ -237,7 +237,7 @@ func (p *Plan) SourceSize() int64 {
 	var n int64
 	for i := range p.Tensors {
 		if t := p.Tensors[i].source; t != nil {
-			n += int64(t.Rows()) * int64(t.RowBytes())
+			n += t.Bytes()
 		}
 	}
 	return n

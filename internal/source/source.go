@@ -69,7 +69,7 @@ func (m *Model) Params() int64 {
 func (m *Model) Bytes() int64 {
 	var n int64
 	for i := range m.Tensors {
-		n += int64(m.Tensors[i].Rows()) * int64(m.Tensors[i].RowBytes())
+		n += m.Tensors[i].Bytes()
 	}
 	return n
 }
@@ -101,6 +101,9 @@ func (t *Tensor) Rows() int {
 
 // Elems returns the number of elements.
 func (t *Tensor) Elems() int64 { return int64(t.Rows()) * int64(t.Cols()) }
+
+// Bytes returns the size in the file.
+func (t *Tensor) Bytes() int64 { return int64(t.Rows()) * int64(t.RowBytes()) }
 
 // TypeName names the type that the file holds.
 func (t *Tensor) TypeName() string {
