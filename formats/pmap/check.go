@@ -87,7 +87,8 @@ func (f *File) Check(ctx context.Context, threads int, progress func(done int64)
 	}
 	var done atomic.Int64
 	bad := make([]error, len(leaves)/sha256.Size)
-	err = parallel(threads, len(bad), func(i int) error {
+	// Twice as many as there are threads: some read while others hash.
+	err = parallel(2*threads, len(bad), func(i int) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -193,6 +193,31 @@ func TestMapped(t *testing.T) {
 	}
 }
 
+// A decoder reads a row of a tied embedding for every token.
+func TestRowsAllocateNothing(t *testing.T) {
+	f, err := Open(file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	for i := range f.Tensors {
+		x := &f.Tensors[i]
+		if x.Layout != Panels {
+			continue
+		}
+		row := make([]byte, x.Type.Size(x.Cols()))
+		read := func() {
+			if _, err := f.readTensor(x, row, int64(len(row))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read()
+		if n := testing.AllocsPerRun(20, read); n > 0 && x.Rows() > 1 {
+			t.Errorf("%s: %v allocations for a row", x.Name, n)
+		}
+	}
+}
+
 func check(b []byte) error {
 	f, err := NewFile(bytes.NewReader(b), int64(len(b)))
 	if err != nil {

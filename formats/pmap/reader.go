@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
@@ -398,6 +399,8 @@ func (f *File) readImage(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
+var panelBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // readTensor reads the first bytes of b, up to the end of a panel at least, from byte off of a tensor's rows.
 func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	if t.Layout == Rows {
@@ -410,7 +413,10 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	skip := int(off - first*rowBytes*kern.Rows)
 	last := (off + int64(len(b)) - 1) / (rowBytes * kern.Rows)
 	n := int(min(last-first+1, max(1, most/int64(size))))
-	panels := make([]byte, n*size)
+	buffer := panelBuffers.Get().(*[]byte) // a row of a tied embedding is read for every token
+	defer panelBuffers.Put(buffer)
+	*buffer = slices.Grow((*buffer)[:0], n*size+kern.Rows*int(rowBytes))
+	panels, row := (*buffer)[:n*size], (*buffer)[n*size:cap(*buffer)]
 	if k, err := f.r.ReadAt(panels, t.Position+first*int64(size)); k < len(panels) {
 		return 0, err
 	}
@@ -424,7 +430,7 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 			done += whole
 			continue
 		}
-		tmp := make([]byte, whole)
+		tmp := row[:whole]
 		kern.Deinterleave(t.Type.Format(), tmp, panel, rows)
 		done += copy(b[done:], tmp[skip:])
 		skip = 0

@@ -26,13 +26,13 @@ func (s *Set) interleave(f Format, dst, src []byte, rows int) {
 		panel, row := dst[panelAt:], src[rowAt:]
 		switch {
 		case size == 2 && rows == Rows && s.Interleave2 != nil:
-			s.Interleave2(&panel[0], &row[0], u)
+			s.Interleave2(&panel[0], &row[0], &u)
 		case size == 4 && rows == Rows && s.Interleave4 != nil:
-			s.Interleave4(&panel[0], &row[0], u)
+			s.Interleave4(&panel[0], &row[0], &u)
 		case size == 2:
-			interleave2(panel, row, u)
+			interleave2(panel, row, &u)
 		default:
-			interleave4(panel, row, u)
+			interleave4(panel, row, &u)
 		}
 	})
 	if f == BF16 && u.RowBytes%4 != 0 {
@@ -83,8 +83,8 @@ type Units struct {
 }
 
 // newUnits panics if rows that take rowsBytes do not make a panel of panelBytes.
-func newUnits(f Format, rowsBytes, panelBytes, rows int) *Units {
-	u := &Units{RowBytes: rowsBytes / rows}
+func newUnits(f Format, rowsBytes, panelBytes, rows int) Units {
+	u := Units{RowBytes: rowsBytes / rows}
 	l := Layouts[f]
 	cols := u.RowBytes / l.BlockBytes() * l.Cols
 	if f == BF16 {
