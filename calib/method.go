@@ -18,12 +18,15 @@ type Method struct {
 	Scaled bool
 }
 
+// Solves tells whether the method takes the options of [Solve], and of scaling channels before it.
+func (m *Method) Solves() bool { return m.Sequential && !m.Scaled }
+
 // methods is the table of methods.
 var methods = []Method{
 	{"rtn", "round to nearest: each type's own search for scales, without statistics", false, false, false},
 	{"imatrix", "the search weighted by an importance matrix, ours or llama.cpp's", true, false, false},
 	{"awq", "channels scaled before the weighted search, the factors folded into norms and neighbouring matrices", true, true, true},
-	{"gptq", "error feedback and refinement under the second moments of each layer's inputs, block after block", true, true, false},
+	{"gptq", "channels scaled, then error feedback and refinement under the second moments of each layer's inputs, block after block", true, true, false},
 }
 
 // Methods lists every method.

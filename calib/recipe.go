@@ -112,10 +112,11 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	if r.Method, err = MethodByName(y.Method); err != nil {
 		return nil, &formats.Error{Off: -1, What: "method", Err: err}
 	}
-	if (!r.Method.Sequential || r.Method.Scaled) && (y.Damp != nil || y.Shrink != nil || y.Refine != nil || y.Asymmetric != nil || y.AWQ != nil) ||
+	if !r.Method.Solves() && (y.Damp != nil || y.Shrink != nil || y.Refine != nil || y.Asymmetric != nil || y.AWQ != nil) ||
 		!r.Method.Sequential && y.Split != nil {
 		return nil, formats.Errorf(-1, "damp, shrink, refine, asymmetric, awq and split are not all for the method %s", y.Method)
 	}
+	r.AWQ = r.Method.Solves()
 	if y.Damp != nil {
 		r.Solve.Damp = y.Damp
 	}
@@ -195,7 +196,7 @@ func (r *Recipe) node() (*yaml.Node, error) {
 	if r.Method.Sequential {
 		y.Split = &r.Split
 	}
-	if s := &r.Solve; r.Method.Sequential && !r.Method.Scaled {
+	if s := &r.Solve; r.Method.Solves() {
 		y.Damp, y.Shrink, y.Refine, y.Asymmetric, y.AWQ = s.Damp, &s.Shrink, &s.Sweeps, &s.Asymmetric, &r.AWQ
 	}
 	y.Tensors.Kind = yaml.MappingNode

@@ -26,7 +26,7 @@ var methodFlags = []cli.Flag{
 	&cli.Float64Flag{Name: "shrink", Value: calib.DefaultSolveOptions().Shrink, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
 	&cli.Float64Flag{Name: "asymmetric", Usage: "gptq: share of the correction that aims at the original's activations, 0 to 1 (default: 0)"},
 	&cli.BoolFlag{Name: "split", Usage: "gptq: weigh tokens for q, k and v, gate and up each by its own gradients; for statistics of calibrate --fisher"},
-	&cli.BoolFlag{Name: "awq", Usage: "gptq: scale channels first, as method awq does"},
+	&cli.BoolFlag{Name: "awq", Value: true, Usage: "gptq: scale channels first, as method awq does; --awq=false for not"},
 	&cli.IntFlag{Name: "refine", Value: calib.DefaultSolveOptions().Sweeps, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
 }
 
@@ -110,8 +110,8 @@ func (m *method) readFlags(c *cli.Context) error {
 	}
 	m.Method = found
 	m.Solve = calib.SolveOptions{Shrink: c.Float64("shrink"), Asymmetric: c.Float64("asymmetric"), Sweeps: c.Int("refine")}
-	m.Split, m.AWQ = c.Bool("split"), c.Bool("awq")
-	if m.AWQ && (!found.Sequential || found.Scaled) {
+	m.Split, m.AWQ = c.Bool("split"), c.Bool("awq") && found.Solves()
+	if c.IsSet("awq") && !found.Solves() {
 		return usagef("--awq goes with --method gptq; --method awq is imatrix with it")
 	}
 	for _, s := range strings.Split(c.String("damp"), ",") {
