@@ -35,7 +35,7 @@ with "messages", a conversation that the model's chat template renders. Computed
 the file is the same on every machine. An interrupted run is continued by the same
 command, from OUT.work.
 
-With --fisher each token counts in a layer's statistics as much as the loss depends on the layer's
+With --fisher, the default without --text, each token counts in a layer's statistics as much as the loss depends on the layer's
 output there (the Fisher information). The file is an importance matrix still, for llama-quantize too,
 and holds the squared gradients besides. Examples:
 
@@ -53,7 +53,7 @@ and holds the squared gradients besides. Examples:
 		&cli.Float64Flag{Name: "temperature", Value: 1, Usage: "of the model's own text; 1 samples as the model predicts"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the model's own text, and of the choice of sequences when not all are used"},
 		&cli.BoolFlag{Name: "hessian", Usage: "gather the matrix XᵀX of each linear layer's input too, for methods with error feedback"},
-		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, up to 20 times the mean; takes about 4 times as long"},
+		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, up to 20 times the mean; takes about 4 times as long (default: without --text; --fisher=false for not)"},
 		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; activations beyond it go through OUT.work; does not change the result"},
 		&cli.StringFlag{Name: "show", Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
 		&cli.StringFlag{Name: "against", Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; with --show it needs MODEL for its tokenizer"},
@@ -115,11 +115,11 @@ func calibrate(c *cli.Context, model string) error {
 	if opt.Memory < 0 {
 		return usagef("--max-ram is %s, expected at least %s for this model", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(ram-opt.Memory)))
 	}
-	if opt.Fisher = c.Bool("fisher"); opt.Fisher {
+	if opt.Fisher = c.Bool("fisher") || !c.IsSet("fisher") && !c.IsSet("text"); opt.Fisher {
 		opt.GradientMemory = ram - overhead
 		longest := int(slices.Max(stats.Origin.Lengths))
 		if need := l.GradientBytes(longest, longest); need > opt.GradientMemory {
-			return usagef("--max-ram is %s, expected at least %s for the gradients of this model", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(need+overhead)))
+			return usagef("--max-ram is %s, expected at least %s for the gradients of this model, or --fisher=false", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(need+overhead)))
 		}
 	}
 	debug.SetMemoryLimit(ram)
