@@ -202,7 +202,7 @@ func TestRowsAllocateNothing(t *testing.T) {
 	defer func() { _ = f.Close() }()
 	for i := range f.Tensors {
 		x := &f.Tensors[i]
-		if x.Layout != Panels {
+		if x.Layout != Panels || x.Rows() < 2 {
 			continue
 		}
 		row := make([]byte, x.Type.Size(x.Cols()))
@@ -212,7 +212,7 @@ func TestRowsAllocateNothing(t *testing.T) {
 			}
 		}
 		read()
-		if n := testing.AllocsPerRun(20, read); n > 0 && x.Rows() > 1 {
+		if n := testing.AllocsPerRun(20, read); n > 0 {
 			t.Errorf("%s: %v allocations for a row", x.Name, n)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"sort"
-	"sync"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
@@ -38,6 +37,7 @@ type File struct {
 	byName  map[string]*Tensor
 	closers []func() error
 	mapped  []byte
+	buffers chan []byte // free ones of readTensor
 }
 
 // Section is an entry of the table of contents.
@@ -125,7 +125,7 @@ func open(path string, r *os.File) (*File, error) {
 
 // NewFile opens a file of size bytes that is not mapped. It keeps r and does not close it.
 func NewFile(r io.ReaderAt, size int64) (*File, error) {
-	f := &File{r: r, byName: map[string]*Tensor{}}
+	f := &File{r: r, byName: map[string]*Tensor{}, buffers: make(chan []byte, 8)}
 	if err := f.contents(size); err != nil {
 		return nil, err
 	}
@@ -399,8 +399,6 @@ func (f *File) readImage(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
-var panelBuffers = sync.Pool{New: func() any { return new([]byte) }}
-
 // readTensor reads the first bytes of b, up to the end of a panel at least, from byte off of a tensor's rows.
 func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	if t.Layout == Rows {
@@ -413,10 +411,19 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	skip := int(off - first*rowBytes*kern.Rows)
 	last := (off + int64(len(b)) - 1) / (rowBytes * kern.Rows)
 	n := int(min(last-first+1, max(1, most/int64(size))))
-	buffer := panelBuffers.Get().(*[]byte) // a row of a tied embedding is read for every token
-	defer panelBuffers.Put(buffer)
-	*buffer = slices.Grow((*buffer)[:0], n*size+kern.Rows*int(rowBytes))
-	panels, row := (*buffer)[:n*size], (*buffer)[n*size:cap(*buffer)]
+	var buffer []byte // kept: a row of a tied embedding is read for every token
+	select {
+	case buffer = <-f.buffers:
+	default:
+	}
+	buffer = slices.Grow(buffer[:0], n*size+kern.Rows*int(rowBytes))
+	defer func() {
+		select {
+		case f.buffers <- buffer:
+		default:
+		}
+	}()
+	panels, row := buffer[:n*size], buffer[n*size:cap(buffer)]
 	if k, err := f.r.ReadAt(panels, t.Position+first*int64(size)); k < len(panels) {
 		return 0, err
 	}
