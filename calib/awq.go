@@ -169,7 +169,7 @@ func (s *scaling) loss(factors []float32) float64 {
 	parallel(s.threads, len(sums), func(w *multiplier, task int) {
 		first := task * tileRows
 		count := min(tileRows, s.rows-first)
-		scaled, e, g := make([]float32, count*n), newRows(count, n), newRows(count, n)
+		scaled, e := make([]float32, count*n), newRows(count, n)
 		for i, v := range s.w[first*n : (first+count)*n] {
 			scaled[i] = v * column[i%n]
 		}
@@ -182,16 +182,9 @@ func (s *scaling) loss(factors []float32) float64 {
 				row[c] = (v - row[c]) / column[c]
 			}
 		}
-		w.addProduct(g, 0, e, count, s.h, 0, n, 0, n)
-		for r := range count {
-			sums[task] += dot(g.row(r)[:n], e.row(r)[:n])
-		}
+		sums[task] = w.quadratic(e, count, s.h)
 	})
-	var sum float64
-	for _, v := range sums {
-		sum += v
-	}
-	return sum
+	return total(sums)
 }
 
 // search returns the factors with the least loss, and that loss as a share of the loss without. It tries what the

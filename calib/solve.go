@@ -300,7 +300,7 @@ func (l *Layer) Error(data []byte, h []float32, threads int) float64 {
 	parallel(threads, len(sums), func(w *multiplier, task int) {
 		first := task * tileRows
 		count := min(tileRows, l.Rows-first)
-		e, g := newRows(count, n), newRows(count, n)
+		e := newRows(count, n)
 		for r := range count {
 			row := e.row(r)[:n]
 			l.Type.Dequantize(row, data[(first+r)*rowBytes:(first+r+1)*rowBytes])
@@ -308,13 +308,24 @@ func (l *Layer) Error(data []byte, h []float32, threads int) float64 {
 				row[i] = v - row[i]
 			}
 		}
-		w.addProduct(g, 0, e, count, m, 0, n, 0, n)
-		for r := range count {
-			sums[task] += dot(g.row(r)[:n], e.row(r)[:n])
-		}
+		sums[task] = w.quadratic(e, count, m)
 	})
-	var sum float64
-	for _, v := range sums {
+	return total(sums)
+}
+
+// quadratic returns tr(e·h·eᵀ) of the first count rows of e.
+func (m *multiplier) quadratic(e rows, count int, h *square) (sum float64) {
+	g := newRows(count, h.n)
+	m.addProduct(g, 0, e, count, h, 0, h.n, 0, h.n)
+	for r := range count {
+		sum += dot(g.row(r)[:h.n], e.row(r)[:h.n])
+	}
+	return sum
+}
+
+// total adds values up in their order.
+func total(values []float64) (sum float64) {
+	for _, v := range values {
 		sum += v
 	}
 	return sum
