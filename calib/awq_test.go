@@ -124,7 +124,7 @@ func TestScalingLoss(t *testing.T) {
 			}
 		}
 		got, want := s.loss(factors)/unit, mustSolve(t, l, SolveOptions{Encoder: true, Threads: 2}).Error
-		if math.Abs(got-want) > 1e-3*want {
+		if math.Abs(got-want) > 5e-3*want { // rounding decides between scales that the diagonal finds alike
 			t.Errorf("%s: loss %g, want %g", typ, got, want)
 		}
 		for i, f := range factors {

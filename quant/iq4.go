@@ -49,8 +49,7 @@ func quantizeIQ4_NL(dst []byte, src, imp []float32, s *scratch) {
 		if imp == nil {
 			s.WeightSquare(&s.Tile)
 		} else {
-			s.setSigma(32, 2)
-			s.loadImportance(imp[:n])
+			s.loadWeights(imp[:n])
 			imp = imp[n:]
 		}
 		s.ScaleTable(&s.Tile)
@@ -83,8 +82,7 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 		if imp == nil {
 			s.WeightSquare(&s.Tile)
 		} else {
-			s.setSigma(256, 2)
-			s.loadImportance(imp[:n])
+			s.loadWeights(imp[:n])
 			imp = imp[n:]
 		}
 		s.ScaleTable(&s.Tile)

@@ -29,8 +29,7 @@ func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 			s.candidates(16, 2.5, 0.1)
 			s.ScaleMinAbs(&s.Tile)
 		} else {
-			s.setSigma(256, 1)
-			s.loadImportance(imp[:256])
+			s.loadWeights(imp[:256])
 			s.candidates(37, 2.1, 0.05)
 			s.ScaleMin(&s.Tile)
 			imp = imp[256:]

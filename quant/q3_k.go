@@ -44,8 +44,7 @@ func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
 			s.ScaleDescent(&s.Tile)
 			d = signedScales(scales[:], s.Scale[:], 32)
 		} else {
-			s.setSigma(256, 2)
-			s.loadImportance(imp[:256])
+			s.loadWeights(imp[:256])
 			s.symmetricCandidates(4)
 			s.ScaleSymmetric(&s.Tile)
 			d = weightedSignedScales(scales[:], s.Scale[:], s.SumW[:], 32)

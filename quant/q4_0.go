@@ -35,10 +35,6 @@ func packNibbles[C int32 | uint8](dst []byte, codes []C) {
 // Without importance the weight of greatest magnitude gets the code 0 exactly and
 // the others are rounded: ggml's reference rule.
 func quantizeSymmetric32(dst []byte, src, imp []float32, s *scratch, levels, blockBytes int, pack func(dst []byte, codes []int32)) {
-	sigma := float32(0)
-	if imp != nil {
-		sigma = meanSquare(src)
-	}
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
@@ -52,10 +48,7 @@ func quantizeSymmetric32(dst []byte, src, imp []float32, s *scratch, levels, blo
 			s.Hi, s.C = float32(2*levels-1), float32(levels)+0.5
 			s.EncodeFloor(&s.Tile)
 		} else {
-			for g := range s.Sigma {
-				s.Sigma[g] = sigma
-			}
-			s.loadImportance(imp[:n])
+			s.loadWeights(imp[:n])
 			s.symmetricCandidates(levels)
 			s.ScaleSymmetric(&s.Tile)
 			for g := range n / 32 {

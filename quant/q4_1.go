@@ -27,10 +27,6 @@ func quantizeQ4_1(dst []byte, src, imp []float32, s *scratch) {
 //
 // Without importance the codes span the block's range exactly: ggml's reference rule.
 func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockBytes int, pack func(dst []byte, codes []int32)) {
-	sigma := float32(0)
-	if imp != nil {
-		sigma = meanSquare(src)
-	}
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
@@ -46,10 +42,7 @@ func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockByte
 			s.C = 0.5
 			s.EncodeFloor(&s.Tile)
 		} else {
-			for g := range s.Sigma {
-				s.Sigma[g] = sigma
-			}
-			s.loadImportance(imp[:n])
+			s.loadWeights(imp[:n])
 			s.candidates(37, float32(top)-0.9, 0.05)
 			s.ScaleMin(&s.Tile)
 			for g := range n / 32 {

@@ -72,8 +72,7 @@ func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, top, blockByt
 			s.WeightAbs(&s.Tile)
 			plain(s)
 		} else {
-			s.setSigma(256, 2)
-			s.loadImportance(imp[:n])
+			s.loadWeights(imp[:n])
 			s.candidates(37, float32(top)-0.9, 0.05)
 		}
 		s.ScaleMin(&s.Tile)

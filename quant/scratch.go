@@ -34,14 +34,7 @@ func (s *scratch) load(src []float32, n int) {
 	s.Transpose(&s.X, &s.Src, n)
 }
 
-// loadImportance sets W to imp·sqrt(Sigma + X²), the weighting of ggml's
-// encoders for importance matrices. Sigma must be set.
-func (s *scratch) loadImportance(imp []float32) {
-	s.loadWeights(imp)
-	s.WeightImportance(&s.Tile)
-}
-
-// loadWeights sets W to imp.
+// loadWeights sets W to imp: the error of a column costs in proportion to the mean square of what it meets.
 func (s *scratch) loadWeights(imp []float32) {
 	fill(s.L[:kern.Groups*s.N], imp)
 	s.Transpose(&s.W, &s.L, int(s.N))
@@ -50,28 +43,6 @@ func (s *scratch) loadWeights(imp []float32) {
 // fill copies src to dst and zeroes what src does not reach.
 func fill(dst, src []float32) {
 	clear(dst[copy(dst, src):])
-}
-
-// setSigma sets Sigma for each run of groups that shares a super-block of size
-// elements, to factor times the mean square of its weights.
-func (s *scratch) setSigma(size int, factor float32) {
-	perBlock := size / int(s.N)
-	for g := 0; g < kern.Groups; g += perBlock {
-		at := g * int(s.N)
-		v := factor * meanSquare(s.Src[at:at+size])
-		for i := range perBlock {
-			s.Sigma[g+i] = v
-		}
-	}
-}
-
-// meanSquare returns the mean of x², summed in four interleaved parts.
-func meanSquare(x []float32) float32 {
-	var sum [4]float32
-	for i, v := range x {
-		sum[i&3] += float32(v * v)
-	}
-	return ((sum[0] + sum[1]) + (sum[2] + sum[3])) / float32(len(x))
 }
 
 // candidates sets Steps to first, first+delta, … n times. The products are

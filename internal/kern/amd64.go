@@ -26,55 +26,53 @@ func native() []*Set {
 }
 
 var avx2 = Set{
-	Name:             "avx2",
-	Transpose:        transposeAVX2,
-	WeightAbs:        weightAbsAVX2,
-	WeightImportance: weightImportanceAVX2,
-	WeightSquare:     weightSquareAVX2,
-	MinMax:           minMaxAVX2,
-	AbsMax:           absMaxAVX2,
-	ScaleMin:         scaleMinAVX2,
-	ScaleMinAbs:      scaleMinAbsAVX2,
-	ScaleSymmetric:   scaleSymmetricAVX2,
-	ScaleDescent:     scaleDescentAVX2,
-	ScaleTable:       scaleTableAVX2,
-	EncodeRound:      encodeRoundAVX2,
-	EncodeFloor:      encodeFloorAVX2,
-	EncodeAway:       encodeAwayAVX2,
-	EncodeTable:      encodeTableAVX2,
-	ExpandBF16:       expand,
-	Below:            allBelow,
-	Read:             readAVX2,
-	Products:         over(productsGeneric, over(productsAVX2, floatsAVX2)),
-	Interleave2:      interleave2AVX2,
-	Interleave4:      interleave4AVX2,
-	Vector:           vectorAVX2,
+	Name:           "avx2",
+	Transpose:      transposeAVX2,
+	WeightAbs:      weightAbsAVX2,
+	WeightSquare:   weightSquareAVX2,
+	MinMax:         minMaxAVX2,
+	AbsMax:         absMaxAVX2,
+	ScaleMin:       scaleMinAVX2,
+	ScaleMinAbs:    scaleMinAbsAVX2,
+	ScaleSymmetric: scaleSymmetricAVX2,
+	ScaleDescent:   scaleDescentAVX2,
+	ScaleTable:     scaleTableAVX2,
+	EncodeRound:    encodeRoundAVX2,
+	EncodeFloor:    encodeFloorAVX2,
+	EncodeAway:     encodeAwayAVX2,
+	EncodeTable:    encodeTableAVX2,
+	ExpandBF16:     expand,
+	Below:          allBelow,
+	Read:           readAVX2,
+	Products:       over(productsGeneric, over(productsAVX2, floatsAVX2)),
+	Interleave2:    interleave2AVX2,
+	Interleave4:    interleave4AVX2,
+	Vector:         vectorAVX2,
 }
 
 var avx512 = Set{
-	Name:             "avx512",
-	Transpose:        transposeAVX2,
-	WeightAbs:        weightAbsAVX512,
-	WeightImportance: weightImportanceAVX512,
-	WeightSquare:     weightSquareAVX512,
-	MinMax:           minMaxAVX512,
-	AbsMax:           absMaxAVX512,
-	ScaleMin:         scaleMinAVX512,
-	ScaleMinAbs:      scaleMinAbsAVX512,
-	ScaleSymmetric:   scaleSymmetricAVX512,
-	ScaleDescent:     scaleDescentAVX512,
-	ScaleTable:       scaleTableAVX512,
-	EncodeRound:      encodeRoundAVX512,
-	EncodeFloor:      encodeFloorAVX512,
-	EncodeAway:       encodeAwayAVX512,
-	EncodeTable:      encodeTableAVX512,
-	ExpandBF16:       expand,
-	Below:            allBelow,
-	Read:             readAVX2,
-	Products:         over(productsGeneric, over(over(productsAVX2, floatsAVX2), floatsAVX512)),
-	Interleave2:      interleave2AVX2,
-	Interleave4:      interleave4AVX2,
-	Vector:           vectorAVX512,
+	Name:           "avx512",
+	Transpose:      transposeAVX2,
+	WeightAbs:      weightAbsAVX512,
+	WeightSquare:   weightSquareAVX512,
+	MinMax:         minMaxAVX512,
+	AbsMax:         absMaxAVX512,
+	ScaleMin:       scaleMinAVX512,
+	ScaleMinAbs:    scaleMinAbsAVX512,
+	ScaleSymmetric: scaleSymmetricAVX512,
+	ScaleDescent:   scaleDescentAVX512,
+	ScaleTable:     scaleTableAVX512,
+	EncodeRound:    encodeRoundAVX512,
+	EncodeFloor:    encodeFloorAVX512,
+	EncodeAway:     encodeAwayAVX512,
+	EncodeTable:    encodeTableAVX512,
+	ExpandBF16:     expand,
+	Below:          allBelow,
+	Read:           readAVX2,
+	Products:       over(productsGeneric, over(over(productsAVX2, floatsAVX2), floatsAVX512)),
+	Interleave2:    interleave2AVX2,
+	Interleave4:    interleave4AVX2,
+	Vector:         vectorAVX512,
 }
 
 // expand and allBelow give the assembly multiples of 16 and do the rest themselves.
@@ -104,9 +102,6 @@ func transposeAVX2(dst, src *[512]float32, n int)
 
 //go:noescape
 func weightAbsAVX2(t *Tile)
-
-//go:noescape
-func weightImportanceAVX2(t *Tile)
 
 //go:noescape
 func weightSquareAVX2(t *Tile)
@@ -146,9 +141,6 @@ func encodeTableAVX2(t *Tile)
 
 //go:noescape
 func weightAbsAVX512(t *Tile)
-
-//go:noescape
-func weightImportanceAVX512(t *Tile)
 
 //go:noescape
 func weightSquareAVX512(t *Tile)

@@ -21,29 +21,28 @@ func native() []*Set {
 }
 
 var neon = Set{
-	Name:             "neon",
-	Transpose:        transposeNEON,
-	WeightAbs:        weightAbsNEON,
-	WeightImportance: weightImportanceNEON,
-	WeightSquare:     weightSquareNEON,
-	MinMax:           minMaxNEON,
-	AbsMax:           absMaxNEON,
-	ScaleMin:         scaleMinNEON,
-	ScaleMinAbs:      scaleMinAbsNEON,
-	ScaleSymmetric:   scaleSymmetricNEON,
-	ScaleDescent:     scaleDescentNEON,
-	ScaleTable:       scaleTableNEON,
-	EncodeRound:      encodeRoundNEON,
-	EncodeFloor:      encodeFloorNEON,
-	EncodeAway:       encodeAwayNEON,
-	EncodeTable:      encodeTableNEON,
-	ExpandBF16:       expand,
-	Below:            allBelow,
-	Read:             readNEON,
-	Products:         over(productsGeneric, over(productsNEON, floatsNEON)),
-	Interleave2:      interleave2NEON,
-	Interleave4:      interleave4NEON,
-	Vector:           vectorNEON,
+	Name:           "neon",
+	Transpose:      transposeNEON,
+	WeightAbs:      weightAbsNEON,
+	WeightSquare:   weightSquareNEON,
+	MinMax:         minMaxNEON,
+	AbsMax:         absMaxNEON,
+	ScaleMin:       scaleMinNEON,
+	ScaleMinAbs:    scaleMinAbsNEON,
+	ScaleSymmetric: scaleSymmetricNEON,
+	ScaleDescent:   scaleDescentNEON,
+	ScaleTable:     scaleTableNEON,
+	EncodeRound:    encodeRoundNEON,
+	EncodeFloor:    encodeFloorNEON,
+	EncodeAway:     encodeAwayNEON,
+	EncodeTable:    encodeTableNEON,
+	ExpandBF16:     expand,
+	Below:          allBelow,
+	Read:           readNEON,
+	Products:       over(productsGeneric, over(productsNEON, floatsNEON)),
+	Interleave2:    interleave2NEON,
+	Interleave4:    interleave4NEON,
+	Vector:         vectorNEON,
 }
 
 // expand and allBelow give the assembly multiples of 16 and do the rest themselves.
@@ -73,9 +72,6 @@ func transposeNEON(dst, src *[512]float32, n int)
 
 //go:noescape
 func weightAbsNEON(t *Tile)
-
-//go:noescape
-func weightImportanceNEON(t *Tile)
 
 //go:noescape
 func weightSquareNEON(t *Tile)

@@ -8,27 +8,26 @@ import (
 // generic is the portable implementation and the definition of every kernel.
 // Products are converted explicitly so that no compiler fuses them with a sum.
 var generic = Set{
-	Name:             "generic",
-	Transpose:        transpose,
-	WeightAbs:        weightAbs,
-	WeightImportance: weightImportance,
-	WeightSquare:     weightSquare,
-	MinMax:           minMax,
-	AbsMax:           absMax,
-	ScaleMin:         func(t *Tile) { scaleMin(t, false) },
-	ScaleMinAbs:      func(t *Tile) { scaleMin(t, true) },
-	ScaleSymmetric:   scaleSymmetric,
-	ScaleDescent:     scaleDescent,
-	ScaleTable:       scaleTable,
-	EncodeRound:      encodeRound,
-	EncodeFloor:      encodeFloor,
-	EncodeAway:       encodeAway,
-	EncodeTable:      encodeTable,
-	ExpandBF16:       expandBF16,
-	Below:            below,
-	Read:             read,
-	Products:         productsGeneric,
-	Vector:           vectorGeneric,
+	Name:           "generic",
+	Transpose:      transpose,
+	WeightAbs:      weightAbs,
+	WeightSquare:   weightSquare,
+	MinMax:         minMax,
+	AbsMax:         absMax,
+	ScaleMin:       func(t *Tile) { scaleMin(t, false) },
+	ScaleMinAbs:    func(t *Tile) { scaleMin(t, true) },
+	ScaleSymmetric: scaleSymmetric,
+	ScaleDescent:   scaleDescent,
+	ScaleTable:     scaleTable,
+	EncodeRound:    encodeRound,
+	EncodeFloor:    encodeFloor,
+	EncodeAway:     encodeAway,
+	EncodeTable:    encodeTable,
+	ExpandBF16:     expandBF16,
+	Below:          below,
+	Read:           read,
+	Products:       productsGeneric,
+	Vector:         vectorGeneric,
 }
 
 func negativeZero() float32 { return math.Float32frombits(1 << 31) }
@@ -67,13 +66,6 @@ func weightAbs(t *Tile) {
 		for i := g; i < len(x); i += Groups {
 			w[i] = base + abs(x[i])
 		}
-	}
-}
-
-func weightImportance(t *Tile) {
-	x, w := t.rows(&t.X), t.rows(&t.W)
-	for i := range x {
-		w[i] *= sqrt(t.Sigma[i%Groups] + float32(x[i]*x[i]))
 	}
 }
 

@@ -30,7 +30,6 @@ type Tile struct {
 	Codes [512]int32   // the result of the Encode kernels, in Src's order
 
 	Scale, Min, SumW [Groups]float32 // results and inputs, see each kernel
-	Sigma            [Groups]float32 // mean square of the weights around the group
 
 	Table [32]float32 // non-uniform codes: [0] the lowest, [k] the step to code k, [16+k] the midpoint below it
 	Steps [40]float32 // candidate factors
@@ -63,8 +62,6 @@ type Set struct {
 
 	// WeightAbs sets W = C·rms + |X|, rms being the group's root mean square.
 	WeightAbs func(t *Tile)
-	// WeightImportance sets W = W·sqrt(Sigma + X²).
-	WeightImportance func(t *Tile)
 	// WeightSquare sets W = X².
 	WeightSquare func(t *Tile)
 

@@ -36,11 +36,11 @@ func TestTileLayout(t *testing.T) {
 	}{
 		"W": {unsafe.Offsetof(x.W), 2048}, "L": {unsafe.Offsetof(x.L), 4096}, "Src": {unsafe.Offsetof(x.Src), 6144},
 		"Codes": {unsafe.Offsetof(x.Codes), 8192}, "Scale": {unsafe.Offsetof(x.Scale), 10240}, "Min": {unsafe.Offsetof(x.Min), 10304},
-		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "Sigma": {unsafe.Offsetof(x.Sigma), 10432}, "Table": {unsafe.Offsetof(x.Table), 10496},
-		"Steps": {unsafe.Offsetof(x.Steps), 10624}, "N": {unsafe.Offsetof(x.N), 10784}, "NSteps": {unsafe.Offsetof(x.NSteps), 10792},
-		"Lo": {unsafe.Offsetof(x.Lo), 10800}, "Hi": {unsafe.Offsetof(x.Hi), 10804}, "C": {unsafe.Offsetof(x.C), 10808},
-		"InvN": {unsafe.Offsetof(x.InvN), 10812}, "Tiny": {unsafe.Offsetof(x.Tiny), 10816}, "Signs": {unsafe.Offsetof(x.Signs), 10820},
-		"One": {unsafe.Offsetof(x.One), 10824},
+		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "Table": {unsafe.Offsetof(x.Table), 10432},
+		"Steps": {unsafe.Offsetof(x.Steps), 10560}, "N": {unsafe.Offsetof(x.N), 10720}, "NSteps": {unsafe.Offsetof(x.NSteps), 10728},
+		"Lo": {unsafe.Offsetof(x.Lo), 10736}, "Hi": {unsafe.Offsetof(x.Hi), 10740}, "C": {unsafe.Offsetof(x.C), 10744},
+		"InvN": {unsafe.Offsetof(x.InvN), 10748}, "Tiny": {unsafe.Offsetof(x.Tiny), 10752}, "Signs": {unsafe.Offsetof(x.Signs), 10756},
+		"One": {unsafe.Offsetof(x.One), 10760},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is at %d, the assembly has it at %d", name, c.got, c.want)
@@ -92,9 +92,6 @@ func randomTile(r *rand.Rand, n int) *Tile {
 		t.Table[16+k] = v + t.Table[k]/2
 		v += t.Table[k]
 	}
-	for i := range t.Sigma {
-		t.Sigma[i] = r.Float32()
-	}
 	return t
 }
 
@@ -113,7 +110,6 @@ var cases = []struct {
 }{
 	{"Transpose", func(s *Set, t *Tile) {}},
 	{"WeightAbs", func(s *Set, t *Tile) { t.C = 1; s.WeightAbs(t) }},
-	{"WeightImportance", func(s *Set, t *Tile) { s.WeightSquare(t); s.WeightImportance(t) }},
 	{"MinMax", func(s *Set, t *Tile) { s.MinMax(t) }},
 	{"AbsMax", func(s *Set, t *Tile) { s.AbsMax(t) }},
 	{"ScaleMin", func(s *Set, t *Tile) { t.C, t.Hi = 1, 15; t.steps(21, 14, 0.1); s.WeightAbs(t); s.ScaleMin(t) }},

@@ -12,8 +12,7 @@ const (
 	offScale = offCodes + 2048
 	offMin   = offScale + 64
 	offSumW  = offMin + 64
-	offSigma = offSumW + 64
-	offTable = offSigma + 64  // [32]float32
+	offTable = offSumW + 64   // [32]float32
 	offSteps = offTable + 128 // [40]float32
 	offN     = offSteps + 160 // int
 	offNStep = offN + 8       // int
@@ -28,7 +27,6 @@ const (
 
 func kernels(a *isa) {
 	a.function("weightAbs", "W = C·rms + |X|, rms over each group.", func() { weightAbs(a) })
-	a.function("weightImportance", "W = W·sqrt(Sigma + X²).", func() { weightImportance(a) })
 	a.function("weightSquare", "W = X².", func() { weightSquare(a) })
 	a.function("minMax", "Min and Scale = smallest and largest X of each group.", func() { minMax(a) })
 	a.function("absMax", "Scale = the X of largest magnitude of each group, with its sign; the first of equals.", func() { absMax(a) })
@@ -65,24 +63,6 @@ func weightAbs(a *isa) {
 			a.load(x, px, 0)
 			a.abs(x, x, signs)
 			a.add(x, sum, x)
-			a.store(x, pw, 0)
-		})
-	})
-}
-
-func weightImportance(a *isa) {
-	const sigma, x, t = 0, 1, 2
-	a.eachChunk(func() {
-		a.point(tmp, offSigma)
-		a.load(sigma, tmp, 0)
-		a.point(px, offX)
-		a.point(pw, offW)
-		a.eachRow([]int{px, pw}, func() {
-			a.load(x, px, 0)
-			a.mul(x, x, x)
-			a.add(x, sigma, x)
-			a.sqrt(x, x)
-			a.mulMem(x, pw, 0, t)
 			a.store(x, pw, 0)
 		})
 	})
