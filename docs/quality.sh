@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # quality.sh MODEL CALIBRATION_TEXT EVALUATION_TEXT LLAMA_CPP_BIN OUT_DIR [TYPE…]
 #
-# Makes files of every type with every method, ours and llama.cpp's from the same calibration text, and compares
-# all of them with MODEL: OUT_DIR/quality.md and quality.html have size against KL divergence. Linear layers alone differ: the token
-# embedding is F16 everywhere. Needs about 2 GB of disk for each type of a model of 135M weights; what is there is not made again.
+# Makes files of every type with every method, ours and llama.cpp's from the same calibration text, and files of the sizes of
+# llama.cpp's mixtures, and compares all of them with MODEL in one run: quality.md's tables and quality.svg, OUT_DIR/quality.html.
+# Linear layers alone differ: the token embedding is F16 everywhere. Needs about 0.8 GB of disk for each type of a model of
+# 190M weights and, on two cores, four hours; what is there is not made again.
 set -euo pipefail
 model=$1 calibration=$2 evaluation=$3 llama=$4 out=$5
 shift 5
@@ -19,21 +20,30 @@ make() { # make FILE COMMAND…: unless FILE is there
 
 make "$out/f32.gguf" phi3conv convert "$model" -o "$out/f32.gguf" --type F32
 make "$out/llama.imatrix.gguf" "$llama/llama-imatrix" -m "$out/f32.gguf" -f "$calibration" -o "$out/llama.imatrix.gguf" -c 512 --chunks 100 --no-ppl
-make "$out/text.gguf" phi3conv calibrate "$model" --text "$calibration" --chunks 100 --fisher -o "$out/text.gguf"
-make "$out/self.gguf" phi3conv calibrate "$model" --chunks 100 --fisher -o "$out/self.gguf"
+make "$out/text.gguf" phi3conv calibrate "$model" --text "$calibration" --chunks 40 --fisher -o "$out/text.gguf"
+make "$out/self.gguf" phi3conv calibrate "$model" -o "$out/self.gguf"
 
-files=()
+embedding=(--token-embedding-type F16)
 for type in "${types[@]}"; do
-	common=(--pure --token-embedding-type F16)
+	common=(--pure "${embedding[@]}")
 	make "$out/$type-llama.gguf" "$llama/llama-quantize" --imatrix "$out/llama.imatrix.gguf" "${common[@]}" "$out/f32.gguf" "$out/$type-llama.gguf" "$type"
 	make "$out/$type-rtn.gguf" phi3conv quantize "$model" "$out/$type-rtn.gguf" "$type" "${common[@]}"
 	make "$out/$type-imatrix.gguf" phi3conv quantize "$model" "$out/$type-imatrix.gguf" "$type" "${common[@]}" --stats "$out/llama.imatrix.gguf"
-	for text in text self; do
-		make "$out/$type-gptq-$text.gguf" phi3conv quantize "$model" "$out/$type-gptq-$text.gguf" "$type" "${common[@]}" --method gptq --stats "$out/$text.gguf"
-	done
-	for way in llama rtn imatrix gptq-text gptq-self; do
-		files+=("$out/$type-$way.gguf")
-	done
+	make "$out/$type-gptq-text.gguf" phi3conv quantize "$model" "$out/$type-gptq-text.gguf" "$type" "${common[@]}" --method gptq --stats "$out/text.gguf"
 done
-phi3conv verify "${files[@]}" --base "$model" --text "$evaluation" --chunks 40 --report "$out/quality.json" \
-	--markdown "$out/quality.md" --html "$out/quality.html"
+make "$out/Q4_K_S-gptq-self.gguf" phi3conv quantize "$model" "$out/Q4_K_S-gptq-self.gguf" Q4_K_S --pure "${embedding[@]}" --method gptq --stats "$out/self.gguf"
+
+budget() { # budget NAME FLAG VALUE
+	make "$out/$1-budget.gguf" phi3conv quantize "$model" "$out/$1-budget.gguf" "$2" "$3" "${embedding[@]}" --method gptq --stats "$out/text.gguf"
+}
+for type in Q3_K_M IQ4_XS Q4_K_M; do
+	mixture=$out/$type.mix-llama.gguf
+	make "$mixture" "$llama/llama-quantize" --imatrix "$out/llama.imatrix.gguf" "${embedding[@]}" "$out/f32.gguf" "$mixture" "$type"
+	budget "$type.mix" --size "$(stat -c %s "$mixture")"
+done
+budget 3.77bpw --bpw 3.77
+phi3conv verify "$out"/*-{llama,rtn,imatrix,gptq-*,budget}.gguf --base "$model" --text "$evaluation" --chunks 40 \
+	--report "$out/quality.json" --html "$out/quality.html"
+docs=$(realpath "$(dirname "$0")")
+out=$(realpath "$out")
+(cd "$docs" && go run ./quality "$out/quality.json" "$docs")
