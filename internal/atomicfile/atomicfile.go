@@ -1,10 +1,12 @@
 // Package atomicfile writes files that appear under their final name only when
 // they are complete: the data goes to a temporary file in the same directory,
 // which is synced and then renamed. Whatever ends the program earlier, a kill or
-// a full disk, leaves the final name as it was.
+// a full disk, leaves the final name as it was. The temporary file of a program that was
+// killed goes when the same file is written again.
 package atomicfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // File is a file being written under a temporary name, ".<base>.tmp-<random>"
@@ -33,15 +37,35 @@ func Create(path string) (*File, error) {
 		return nil, err
 	}
 	dir, base := filepath.Split(path)
+	removeStale(dir, "."+base+".tmp-")
 	for try := 0; ; try++ {
 		// Not os.CreateTemp: its files are readable by the owner alone.
 		temp := filepath.Join(dir, fmt.Sprintf(".%s.tmp-%08x", base, rand.Uint32()))
 		f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if err == nil {
+			lock(f)
 			return &File{File: f, path: path, syncDir: syncDir}, nil
 		}
 		if !os.IsExist(err) || try == 100 {
 			return nil, fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+}
+
+// staleAfter is how long a file without a lock is left alone: much longer than Create takes
+// from making it to locking it, and Commit from closing it to its rename.
+const staleAfter = time.Minute
+
+// removeStale removes the files of dir whose names are prefix and eight digits and that no process has open.
+func removeStale(dir, prefix string) {
+	entries, _ := os.ReadDir(cmp.Or(dir, "."))
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || len(e.Name()) != len(prefix)+8 {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > staleAfter && unused(path) {
+			_ = os.Remove(path)
 		}
 	}
 }

@@ -7,9 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func content(t *testing.T, path string) string {
@@ -83,6 +85,40 @@ func TestAbort(t *testing.T) {
 	}
 	if got := content(t, path); got != "old" || names(t, dir) != "out" {
 		t.Errorf("content %q, files %s", got, names(t, dir))
+	}
+}
+
+// What a killed program left goes with the next Create of the same file: not what is being
+// written, what is new, or other files.
+func TestStale(t *testing.T) {
+	dir := t.TempDir()
+	f, err := Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Abort()
+	old := time.Now().Add(-2 * staleAfter)
+	for name, stale := range map[string]time.Time{
+		".out.tmp-00000001": old, ".out.tmp-00000002": time.Now(), ".out.tmp-1": old, ".other.tmp-00000003": old, "out": old,
+		filepath.Base(f.Name()): old,
+	} {
+		path := filepath.Join(dir, name)
+		if name != filepath.Base(f.Name()) {
+			if err := os.WriteFile(path, []byte("x"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chtimes(path, stale, stale); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := WriteFile(filepath.Join(dir, "out"), nil); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields(".other.tmp-00000003 .out.tmp-00000002 .out.tmp-1 out " + filepath.Base(f.Name()))
+	slices.Sort(want)
+	if got := names(t, dir); got != strings.Join(want, " ") {
+		t.Errorf("files %s, want %s", got, want)
 	}
 }
 
