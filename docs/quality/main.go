@@ -31,7 +31,7 @@ type way struct {
 	color       color.Color
 }
 
-// ways are the table's columns; with the first the others are compared.
+// ways are the table's columns; the others are compared with reference.
 var ways = []way{
 	{"llama", "llama.cpp, imatrix", color.Gray{0x70}},
 	{"rtn", "rtn", color.RGBA{0xcc, 0x99, 0x22, 0xff}},
@@ -40,6 +40,8 @@ var ways = []way{
 	{"gptq-self", "gptq, own text", color.RGBA{0x99, 0x33, 0xaa, 0xff}},
 	{"budget", "--size", color.RGBA{0x22, 0x99, 0x44, 0xff}},
 }
+
+const reference = "llama"
 
 const begin, end = "<!-- docs/quality writes this -->\n", "<!-- end -->\n"
 
@@ -113,16 +115,16 @@ func indexWay(name string) int {
 	return slices.IndexFunc(ways, func(w way) bool { return w.name == name })
 }
 
-// tables have a row for each type: KLD and how it compares with the first way's, then the same top token.
+// tables have a row for each type: KLD and how it compares with the reference's, then the same top token.
 func tables(types []*typeReports) []byte {
 	var b bytes.Buffer
 	b.WriteString("Mean KLD in nats; in parentheses its ratio to llama.cpp's.\n\n")
-	table(&b, types, func(r, reference *verify.Report) string {
+	table(&b, types, func(r, llama *verify.Report) string {
 		kld := r.Summary.KLD
 		digits := max(0, 1-int(math.Floor(math.Log10(kld.SE)))) // two of the error's
 		cell := fmt.Sprintf("%.*f ± %.*f", digits, kld.Value, digits, kld.SE)
-		if reference != nil && r != reference {
-			cell += fmt.Sprintf(" (%.2f)", kld.Value/reference.Summary.KLD.Value)
+		if llama != nil && r != llama {
+			cell += fmt.Sprintf(" (%.2f)", kld.Value/llama.Summary.KLD.Value)
 		}
 		return cell
 	})
@@ -131,7 +133,11 @@ func tables(types []*typeReports) []byte {
 	return b.Bytes()
 }
 
-func table(b *bytes.Buffer, types []*typeReports, cell func(r, reference *verify.Report) string) {
+// table leaves out the ways in which no file was made.
+func table(b *bytes.Buffer, types []*typeReports, cell func(r, llama *verify.Report) string) {
+	ways := slices.DeleteFunc(slices.Clone(ways), func(w way) bool {
+		return !slices.ContainsFunc(types, func(t *typeReports) bool { return t.ways[w.name] != nil })
+	})
 	b.WriteString("| linear layers | MB |")
 	for _, w := range ways {
 		fmt.Fprintf(b, " %s |", w.title)
@@ -142,7 +148,7 @@ func table(b *bytes.Buffer, types []*typeReports, cell func(r, reference *verify
 		for _, w := range ways {
 			text := ""
 			if r := t.ways[w.name]; r != nil {
-				text = cell(r, t.ways[ways[0].name])
+				text = cell(r, t.ways[reference])
 			}
 			fmt.Fprintf(b, " %s |", text)
 		}
@@ -177,7 +183,7 @@ func draw(types []*typeReports, path string) error {
 		dots.Color, dots.Shape, dots.Radius = w.color, vgdraw.CircleGlyph{}, 3
 		p.Add(dots)
 		p.Legend.Add(w.title, dots)
-		if w.name != ways[0].name {
+		if w.name != reference {
 			continue
 		}
 		labels, err := plotter.NewLabels(plotter.XYLabels{XYs: points, Labels: names})
