@@ -16,6 +16,7 @@ const module = "github.com/phi3conv/phi3conv/"
 // package is matched by its longest prefix here.
 var level = map[string]int{
 	"cmd":                 70,
+	"docs":                70, // programs that make pages
 	"internal/convert":    60,
 	"internal/lint":       60,
 	"calib":               57,
