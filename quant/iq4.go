@@ -88,7 +88,7 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 		s.ScaleTable(&s.Tile)
 		for b := range n / 256 {
 			out := dst[136*b:]
-			var scales [8]int
+			var scales [8]int8
 			d := putF16(out, signedScales(scales[:], s.Scale[8*b:8*b+8], 32))
 			putScalesIQ4(out, scales[:])
 			for g, sc := range scales {
@@ -128,7 +128,7 @@ var codesIQ4_XS = codes{
 }
 
 // putScalesIQ4 stores the eight scales of an IQ4_XS block.
-func putScalesIQ4[S int | int8](dst []byte, scales []S) {
+func putScalesIQ4(dst []byte, scales []int8) {
 	var high uint16
 	clear(dst[4:8])
 	for g, sc := range scales {

@@ -20,10 +20,11 @@ func dequantizeQ2_K(dst []float32, src []byte) {
 }
 
 func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
+	weighted := imp != nil
 	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
 		s.load(src[:256], 16)
 		s.Lo, s.Hi = 0, 3
-		if imp == nil {
+		if !weighted {
 			s.C = 0
 			s.WeightAbs(&s.Tile)
 			s.candidates(16, 2.5, 0.1)
@@ -34,13 +35,13 @@ func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 			s.ScaleMin(&s.Tile)
 			imp = imp[256:]
 		}
-		var scales, mins [16]byte
-		d, dmin := s.groupScales(scales[:], mins[:], 0, 15, imp != nil)
-		d, dmin = putF16(dst[80:], d), putF16(dst[82:], dmin)
-		for g := range 16 {
-			dst[g] = scales[g] | mins[g]<<4
-			s.setScale(g, d*float32(scales[g]), dmin*float32(mins[g]))
+		blocks := s.superBlocks(1, 16)
+		s.groupScales(&blocks[0], 0, 15, weighted)
+		if weighted {
+			s.refit(&codesQ2_K.Geometry, blocks)
 		}
+		s.useScales(blocks)
+		blocks[0].putScalesQ2_K(dst)
 		s.C = 0
 		s.EncodeRound(&s.Tile)
 		packPairs(dst[16:80], s.Codes[:256])
@@ -71,11 +72,15 @@ var codesQ2_K = codes{
 		getPairs(b.Codes, src[16:80])
 	},
 	pack: func(dst []byte, b *Block) {
-		putF16(dst[80:], b.D)
-		putF16(dst[82:], b.DMin)
-		for g := range 16 {
-			dst[g] = byte(b.Scale[g] | b.Min[g]<<4)
-		}
+		b.putScalesQ2_K(dst)
 		packPairs(dst[16:80], b.Codes)
 	},
+}
+
+func (b *Block) putScalesQ2_K(dst []byte) {
+	putF16(dst[80:], b.D)
+	putF16(dst[82:], b.DMin)
+	for g, sc := range b.Scale {
+		dst[g] = byte(sc | b.Min[g]<<4)
+	}
 }

@@ -35,27 +35,24 @@ func putScale6(b []byte, g, v int) {
 func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
 	for ; len(src) > 0; dst, src = dst[110:], src[256:] {
 		s.load(src[:256], 16)
-		var scales [16]int
-		var d float32
+		blocks := s.superBlocks(1, 16)
+		b := &blocks[0]
 		if imp == nil {
 			s.WeightSquare(&s.Tile)
 			s.Lo, s.Hi = -4, 3
 			s.candidates(1, -4, 0)
 			s.ScaleDescent(&s.Tile)
-			d = signedScales(scales[:], s.Scale[:], 32)
+			b.D = RoundF16(signedScales(b.Scale, s.Scale[:], 32))
 		} else {
 			s.loadWeights(imp[:256])
 			s.symmetricCandidates(4)
 			s.ScaleSymmetric(&s.Tile)
-			d = weightedSignedScales(scales[:], s.Scale[:], s.SumW[:], 32)
+			b.D = RoundF16(weightedSignedScales(b.Scale, s.Scale[:], s.SumW[:], 32))
+			s.refit(&codesQ3_K.Geometry, blocks)
 			imp = imp[256:]
 		}
-		d = putF16(dst[108:], d)
-		clear(dst[96:108])
-		for g, sc := range scales {
-			putScale6(dst[96:108], g, sc+32)
-			s.setScale(g, d*float32(sc), 0)
-		}
+		s.useScales(blocks)
+		b.putScalesQ3_K(dst)
 		s.C = 4
 		s.EncodeRound(&s.Tile)
 		packTops(dst[:32], s.Codes[:256], 2)
@@ -92,12 +89,16 @@ var codesQ3_K = codes{
 		addTops(b.Codes, src[:32], 2)
 	},
 	pack: func(dst []byte, b *Block) {
-		putF16(dst[108:], b.D)
-		clear(dst[96:108])
-		for g, sc := range b.Scale {
-			putScale6(dst[96:108], g, int(sc)+32)
-		}
+		b.putScalesQ3_K(dst)
 		packTops(dst[:32], b.Codes, 2)
 		packPairs(dst[32:96], b.Codes)
 	},
+}
+
+func (b *Block) putScalesQ3_K(dst []byte) {
+	putF16(dst[108:], b.D)
+	clear(dst[96:108])
+	for g, sc := range b.Scale {
+		putScale6(dst[96:108], g, int(sc)+32)
+	}
 }

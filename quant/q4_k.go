@@ -22,7 +22,7 @@ func dequantizeQ4_K(dst []float32, src []byte) {
 }
 
 func quantizeQ4_K(dst []byte, src, imp []float32, s *scratch) {
-	quantizeScaleMin6(dst, src, imp, s, 15, 144, func(s *scratch) { s.candidates(21, 14, 0.1) }, func(dst []byte, codes []int32) {
+	quantizeScaleMin6(dst, src, imp, s, &codesQ4_K.Geometry, 144, func(s *scratch) { s.candidates(21, 14, 0.1) }, func(dst []byte, codes []int32) {
 		packNibblePairs(dst[16:144], codes)
 	})
 }
@@ -60,37 +60,37 @@ func putScaleMin(b []byte, g int, scale, min byte) {
 }
 
 // quantizeScaleMin6 encodes Q4_K and Q5_K: 8 groups of 32 with 6-bit scales and
-// minima, codes 0…top. plain sets the candidates for the search without
+// minima. plain sets the candidates for the search without
 // importance; pack stores a super-block's codes.
-func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, top, blockBytes int, plain func(*scratch), pack func(dst []byte, codes []int32)) {
+func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, c *Geometry, blockBytes int, plain func(*scratch), pack func(dst []byte, codes []int32)) {
+	top := float32(len(c.Levels) - 1)
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
-		s.Lo, s.Hi = 0, float32(top)
+		s.Lo, s.Hi = 0, top
 		if imp == nil {
 			s.C = 1
 			s.WeightAbs(&s.Tile)
 			plain(s)
 		} else {
 			s.loadWeights(imp[:n])
-			s.candidates(37, float32(top)-0.9, 0.05)
+			s.candidates(37, top-0.9, 0.05)
 		}
 		s.ScaleMin(&s.Tile)
-		for b := range n / 256 {
-			out := dst[b*blockBytes:]
-			var scales, mins [8]byte
-			d, dmin := s.groupScales(scales[:], mins[:], 8*b, 63, imp != nil)
-			d, dmin = putF16(out, d), putF16(out[2:], dmin)
-			clear(out[4:16])
-			for g := range 8 {
-				putScaleMin(out[4:16], g, scales[g], mins[g])
-				s.setScale(8*b+g, d*float32(scales[g]), dmin*float32(mins[g]))
-			}
+		blocks := s.superBlocks(n/256, 8)
+		for i := range blocks {
+			s.groupScales(&blocks[i], 8*i, 63, imp != nil)
 		}
+		if imp != nil {
+			s.refit(c, blocks)
+		}
+		s.useScales(blocks)
 		s.C = 0
 		s.EncodeRound(&s.Tile)
-		for b := range n / 256 {
-			pack(dst[b*blockBytes:], s.Codes[256*b:256*b+256])
+		for i := range blocks {
+			out := dst[i*blockBytes:]
+			blocks[i].putScaleMins6(out)
+			pack(out, s.Codes[256*i:256*i+256])
 		}
 		dst, src = dst[n/256*blockBytes:], src[n:]
 		if imp != nil {

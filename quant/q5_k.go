@@ -24,7 +24,7 @@ func dequantizeQ5_K(dst []float32, src []byte) {
 }
 
 func quantizeQ5_K(dst []byte, src, imp []float32, s *scratch) {
-	quantizeScaleMin6(dst, src, imp, s, 31, 176, func(s *scratch) { s.candidates(16, 30.5, 0.1) }, func(dst []byte, codes []int32) {
+	quantizeScaleMin6(dst, src, imp, s, &codesQ5_K.Geometry, 176, func(s *scratch) { s.candidates(16, 30.5, 0.1) }, func(dst []byte, codes []int32) {
 		packTops(dst[16:48], codes, 4)
 		packNibblePairs(dst[48:176], codes)
 	})

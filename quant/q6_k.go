@@ -22,9 +22,10 @@ func dequantizeQ6_K(dst []float32, src []byte) {
 }
 
 func quantizeQ6_K(dst []byte, src, imp []float32, s *scratch) {
+	weighted := imp != nil
 	for ; len(src) > 0; dst, src = dst[210:], src[256:] {
 		s.load(src[:256], 16)
-		if imp == nil {
+		if !weighted {
 			s.WeightSquare(&s.Tile)
 		} else {
 			s.loadWeights(imp[:256])
@@ -32,12 +33,14 @@ func quantizeQ6_K(dst []byte, src, imp []float32, s *scratch) {
 		}
 		s.symmetricCandidates(32)
 		s.ScaleSymmetric(&s.Tile)
-		var scales [16]int
-		d := putF16(dst[208:], signedScales(scales[:], s.Scale[:], 128))
-		for g, sc := range scales {
-			dst[192+g] = byte(int8(sc))
-			s.setScale(g, d*float32(sc), 0)
+		blocks := s.superBlocks(1, 16)
+		b := &blocks[0]
+		b.D = RoundF16(signedScales(b.Scale, s.Scale[:], 128))
+		if weighted {
+			s.refit(&codesQ6_K.Geometry, blocks)
 		}
+		s.useScales(blocks)
+		b.putScalesQ6_K(dst)
 		s.C = 32
 		s.EncodeRound(&s.Tile)
 		packQ6(dst[:192], s.Codes[:256])
@@ -71,10 +74,14 @@ var codesQ6_K = codes{
 		}
 	},
 	pack: func(dst []byte, b *Block) {
-		putF16(dst[208:], b.D)
-		for g, sc := range b.Scale {
-			dst[192+g] = byte(sc)
-		}
+		b.putScalesQ6_K(dst)
 		packQ6(dst[:192], b.Codes)
 	},
+}
+
+func (b *Block) putScalesQ6_K(dst []byte) {
+	putF16(dst[208:], b.D)
+	for g, sc := range b.Scale {
+		dst[192+g] = byte(sc)
+	}
 }

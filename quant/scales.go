@@ -3,24 +3,26 @@ package quant
 // The second level of the K-quants and of IQ4_XS: the scales of a super-block's
 // groups become small integers that share one float16 factor.
 
-// groupScales encodes Scale and -Min of the groups from at on, as many as there
-// are codes, as integers 0…top. It returns the factors that turn them back.
+// groupScales encodes Scale and -Min of the tile's groups from at on in b, as integers 0…top.
 // With weighted, SumW says how much each group matters.
-func (s *scratch) groupScales(scales, mins []byte, at, top int, weighted bool) (d, dmin float32) {
-	n := len(scales)
-	lows := s.Min[at : at+n]
+func (s *scratch) groupScales(b *Block, at, top int, weighted bool) {
+	n := len(b.Scale)
+	scales, lows := s.Scale[at:at+n], s.Min[at:at+n]
 	for g := range lows {
 		lows[g] = -lows[g]
 	}
+	var d, dmin float32
 	if weighted {
 		w := s.SumW[at : at+n]
-		return weightedScales(scales, s.Scale[at:at+n], w, top), weightedScales(mins, lows, w, top)
+		d, dmin = weightedScales(b.Scale, scales, w, top), weightedScales(b.Min, lows, w, top)
+	} else {
+		d, dmin = plainScales(b.Scale, scales, top), plainScales(b.Min, lows, top)
 	}
-	return plainScales(scales, s.Scale[at:at+n], top), plainScales(mins, lows, top)
+	b.D, b.DMin = RoundF16(d), RoundF16(dmin)
 }
 
 // plainScales gives the largest x, all ≥ 0, the code top and rounds the others.
-func plainScales(codes []byte, x []float32, top int) (d float32) {
+func plainScales(codes []int8, x []float32, top int) (d float32) {
 	var largest float32
 	for _, v := range x {
 		largest = max(largest, v)
@@ -30,14 +32,14 @@ func plainScales(codes []byte, x []float32, top int) (d float32) {
 	}
 	inv := inverseOrZero(largest) * float32(top)
 	for i, v := range x {
-		codes[i] = byte(min(nearest(inv*v), top))
+		codes[i] = int8(min(nearest(inv*v), top))
 	}
 	return largest / float32(top)
 }
 
 // weightedScales finds d and codes 0…top that minimise Σ w·(x - d·code)², x ≥ 0:
 // the best of nine scales near largest/top, then coordinate descent.
-func weightedScales(codes []byte, x, w []float32, top int) (d float32) {
+func weightedScales(codes []int8, x, w []float32, top int) (d float32) {
 	var largest float32
 	for _, v := range x {
 		largest = max(largest, v)
@@ -91,7 +93,7 @@ func weightedScales(codes []byte, x, w []float32, top int) (d float32) {
 		}
 	}
 	for i := range x {
-		codes[i] = byte(l[i])
+		codes[i] = int8(l[i])
 	}
 	if sumL2 <= 0 {
 		return 0
@@ -115,21 +117,21 @@ func greatest(x []float32) float32 {
 
 // signedScales gives the x of greatest magnitude the code -top and rounds the
 // others into -top…top-1.
-func signedScales(codes []int, x []float32, top int) (d float32) {
+func signedScales(codes []int8, x []float32, top int) (d float32) {
 	largest := greatest(x)
 	if abs(largest) < tiny {
 		return 0
 	}
 	inv := float32(-top) / largest
 	for i, v := range x {
-		codes[i] = max(-top, min(nearest(inv*v), top-1))
+		codes[i] = int8(max(-top, min(nearest(inv*v), top-1)))
 	}
 	return 1 / inv
 }
 
 // weightedSignedScales finds d and codes -top…top-1 that minimise Σ w·(x - d·code)²
 // over candidates as in ScaleSymmetric.
-func weightedSignedScales(codes []int, x, w []float32, top int) (d float32) {
+func weightedSignedScales(codes []int8, x, w []float32, top int) (d float32) {
 	largest := greatest(x)
 	if abs(largest) < tiny {
 		return 0
@@ -158,7 +160,7 @@ func weightedSignedScales(codes []int, x, w []float32, top int) (d float32) {
 		}
 	}
 	for i, v := range x {
-		codes[i] = code(inv * v)
+		codes[i] = int8(code(inv * v))
 	}
 	return d
 }

@@ -9,10 +9,13 @@ import (
 	"github.com/x448/float16"
 )
 
-// scratch is what encoding a row needs: a tile of 16 groups and the kernels in use.
+// scratch is what encoding a row needs: a tile of 16 groups, the super-blocks that these
+// make up, and the kernels in use.
 type scratch struct {
 	kern.Tile
 	*kern.Set
+	blocks [2]Block
+	scales [2][2][kern.Groups]int8 // of blocks
 }
 
 var scratchPool = sync.Pool{New: func() any {
@@ -66,6 +69,28 @@ func (s *scratch) symmetricCandidates(levels int) {
 		if i != 0 {
 			s.Steps[s.NSteps] = -(n + float32(0.1*float32(i)))
 			s.NSteps++
+		}
+	}
+}
+
+// superBlocks returns n blocks of as many groups each as the tile has for them, all zero. Their
+// codes are in the tile only.
+func (s *scratch) superBlocks(n, groups int) []Block {
+	for i := range n {
+		s.scales[i] = [2][kern.Groups]int8{}
+		s.blocks[i] = Block{Scale: s.scales[i][0][:groups], Min: s.scales[i][1][:groups]}
+	}
+	return s.blocks[:n]
+}
+
+// useScales gives the tile's groups the scales and minima that a reader of the blocks will see.
+func (s *scratch) useScales(blocks []Block) {
+	at := 0
+	for i := range blocks {
+		b := &blocks[i]
+		for g, scale := range b.Scale {
+			s.setScale(at, b.D*float32(scale), b.DMin*float32(b.Min[g]))
+			at++
 		}
 	}
 }

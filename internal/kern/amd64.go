@@ -37,6 +37,7 @@ var avx2 = Set{
 	ScaleSymmetric: scaleSymmetricAVX2,
 	ScaleDescent:   scaleDescentAVX2,
 	ScaleTable:     scaleTableAVX2,
+	CodeSums:       codeSumsAVX2,
 	EncodeRound:    encodeRoundAVX2,
 	EncodeFloor:    encodeFloorAVX2,
 	EncodeAway:     encodeAwayAVX2,
@@ -62,6 +63,7 @@ var avx512 = Set{
 	ScaleSymmetric: scaleSymmetricAVX512,
 	ScaleDescent:   scaleDescentAVX512,
 	ScaleTable:     scaleTableAVX512,
+	CodeSums:       codeSumsAVX512,
 	EncodeRound:    encodeRoundAVX512,
 	EncodeFloor:    encodeFloorAVX512,
 	EncodeAway:     encodeAwayAVX512,
@@ -128,6 +130,9 @@ func scaleDescentAVX2(t *Tile)
 func scaleTableAVX2(t *Tile)
 
 //go:noescape
+func codeSumsAVX2(t *Tile)
+
+//go:noescape
 func encodeRoundAVX2(t *Tile)
 
 //go:noescape
@@ -165,6 +170,9 @@ func scaleDescentAVX512(t *Tile)
 
 //go:noescape
 func scaleTableAVX512(t *Tile)
+
+//go:noescape
+func codeSumsAVX512(t *Tile)
 
 //go:noescape
 func encodeRoundAVX512(t *Tile)

@@ -32,6 +32,7 @@ var neon = Set{
 	ScaleSymmetric: scaleSymmetricNEON,
 	ScaleDescent:   scaleDescentNEON,
 	ScaleTable:     scaleTableNEON,
+	CodeSums:       codeSumsNEON,
 	EncodeRound:    encodeRoundNEON,
 	EncodeFloor:    encodeFloorNEON,
 	EncodeAway:     encodeAwayNEON,
@@ -96,6 +97,9 @@ func scaleDescentNEON(t *Tile)
 
 //go:noescape
 func scaleTableNEON(t *Tile)
+
+//go:noescape
+func codeSumsNEON(t *Tile)
 
 //go:noescape
 func encodeRoundNEON(t *Tile)

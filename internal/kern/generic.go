@@ -19,6 +19,7 @@ var generic = Set{
 	ScaleSymmetric: scaleSymmetric,
 	ScaleDescent:   scaleDescent,
 	ScaleTable:     scaleTable,
+	CodeSums:       codeSums,
 	EncodeRound:    encodeRound,
 	EncodeFloor:    encodeFloor,
 	EncodeAway:     encodeAway,
@@ -257,6 +258,28 @@ func scaleDescent(t *Tile) {
 	}
 }
 
+func codeSums(t *Tile) {
+	x, w := t.rows(&t.X), t.rows(&t.W)
+	for g := range Groups {
+		var sumW, sumX, sumL, sumXL, sumL2 float32
+		for i := g; i < len(x); i += Groups {
+			l := t.code(x[i], g)
+			sumW += w[i]
+			sumX += float32(w[i] * x[i])
+			wl := float32(w[i] * l)
+			sumL += wl
+			sumXL += float32(x[i] * wl)
+			sumL2 += float32(wl * l)
+		}
+		t.SumW[g], t.SumX[g], t.SumL[g], t.SumXL[g], t.SumL2[g] = sumW, sumX, sumL, sumXL, sumL2
+	}
+}
+
+// code returns the code of x in group g as EncodeRound takes it, without C.
+func (t *Tile) code(x float32, g int) float32 {
+	return round(min(max((x+t.Min[g])/t.Scale[g], t.Lo), t.Hi))
+}
+
 // nearest returns the index and the value of the code of Table nearest to v;
 // a value in the middle goes up.
 func (t *Tile) nearest(v float32) (index int32, value float32) {
@@ -277,9 +300,7 @@ func (t *Tile) encode(code func(x float32, g int) float32) {
 }
 
 func encodeRound(t *Tile) {
-	t.encode(func(x float32, g int) float32 {
-		return round(min(max((x+t.Min[g])/t.Scale[g], t.Lo), t.Hi)) + t.C
-	})
+	t.encode(func(x float32, g int) float32 { return t.code(x, g) + t.C })
 }
 
 func encodeFloor(t *Tile) {

@@ -29,7 +29,8 @@ type Tile struct {
 	Src   [512]float32 // the weights in their own order: element i of group g at [N*g+i]
 	Codes [512]int32   // the result of the Encode kernels, in Src's order
 
-	Scale, Min, SumW [Groups]float32 // results and inputs, see each kernel
+	Scale, Min, SumW         [Groups]float32 // results and inputs, see each kernel
+	SumX, SumL, SumXL, SumL2 [Groups]float32 // results of CodeSums
 
 	Table [32]float32 // non-uniform codes: [0] the lowest, [k] the step to code k, [16+k] the midpoint below it
 	Steps [40]float32 // candidate factors
@@ -85,6 +86,11 @@ type Set struct {
 	ScaleDescent func(t *Tile)
 	// ScaleTable finds what ScaleSymmetric does for the codes of Table.
 	ScaleTable func(t *Tile)
+
+	// CodeSums takes the codes l = round((X + Min)/Scale) in Lo…Hi and sums over each group:
+	// SumW = Σ W, SumX = Σ W·X, SumL = Σ W·l, SumXL = Σ W·X·l and SumL2 = Σ W·l². They say
+	// what the group's error is with these codes and any scale and minimum. Scale must not be 0.
+	CodeSums func(t *Tile)
 
 	// EncodeRound sets Codes = round((Src + Min)/Scale) limited to Lo…Hi, plus C.
 	// Scale must not be 0.

@@ -36,11 +36,12 @@ func TestTileLayout(t *testing.T) {
 	}{
 		"W": {unsafe.Offsetof(x.W), 2048}, "L": {unsafe.Offsetof(x.L), 4096}, "Src": {unsafe.Offsetof(x.Src), 6144},
 		"Codes": {unsafe.Offsetof(x.Codes), 8192}, "Scale": {unsafe.Offsetof(x.Scale), 10240}, "Min": {unsafe.Offsetof(x.Min), 10304},
-		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "Table": {unsafe.Offsetof(x.Table), 10432},
-		"Steps": {unsafe.Offsetof(x.Steps), 10560}, "N": {unsafe.Offsetof(x.N), 10720}, "NSteps": {unsafe.Offsetof(x.NSteps), 10728},
-		"Lo": {unsafe.Offsetof(x.Lo), 10736}, "Hi": {unsafe.Offsetof(x.Hi), 10740}, "C": {unsafe.Offsetof(x.C), 10744},
-		"InvN": {unsafe.Offsetof(x.InvN), 10748}, "Tiny": {unsafe.Offsetof(x.Tiny), 10752}, "Signs": {unsafe.Offsetof(x.Signs), 10756},
-		"One": {unsafe.Offsetof(x.One), 10760},
+		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "SumX": {unsafe.Offsetof(x.SumX), 10432}, "SumL": {unsafe.Offsetof(x.SumL), 10496},
+		"SumXL": {unsafe.Offsetof(x.SumXL), 10560}, "SumL2": {unsafe.Offsetof(x.SumL2), 10624}, "Table": {unsafe.Offsetof(x.Table), 10688},
+		"Steps": {unsafe.Offsetof(x.Steps), 10816}, "N": {unsafe.Offsetof(x.N), 10976}, "NSteps": {unsafe.Offsetof(x.NSteps), 10984},
+		"Lo": {unsafe.Offsetof(x.Lo), 10992}, "Hi": {unsafe.Offsetof(x.Hi), 10996}, "C": {unsafe.Offsetof(x.C), 11000},
+		"InvN": {unsafe.Offsetof(x.InvN), 11004}, "Tiny": {unsafe.Offsetof(x.Tiny), 11008}, "Signs": {unsafe.Offsetof(x.Signs), 11012},
+		"One": {unsafe.Offsetof(x.One), 11016},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s is at %d, the assembly has it at %d", name, c.got, c.want)
@@ -103,6 +104,14 @@ func (t *Tile) steps(n int, first, delta float32) {
 	}
 }
 
+// someScales sets Scale and Min.
+func (t *Tile) someScales() {
+	for g := range Groups {
+		t.Scale[g] = max(1e-20, abs(t.Src[16*g])/5)
+		t.Min[g] = t.Src[16*g+3]
+	}
+}
+
 // cases are the kernels with the parameters that each needs.
 var cases = []struct {
 	name string
@@ -123,12 +132,10 @@ var cases = []struct {
 	}},
 	{"ScaleDescent", func(s *Set, t *Tile) { t.Lo, t.Hi = -4, 3; t.steps(1, -4, 0); s.WeightSquare(t); s.ScaleDescent(t) }},
 	{"ScaleTable", func(s *Set, t *Tile) { t.steps(15, -134, 1); s.WeightSquare(t); s.ScaleTable(t) }},
+	{"CodeSums", func(s *Set, t *Tile) { t.Lo, t.Hi = -4, 3; t.someScales(); s.WeightSquare(t); s.CodeSums(t) }},
 	{"EncodeRound", func(s *Set, t *Tile) {
 		t.Lo, t.Hi, t.C = -4, 3, 4
-		for g := range Groups {
-			t.Scale[g] = max(1e-20, abs(t.Src[16*g])/5)
-			t.Min[g] = t.Src[16*g+3]
-		}
+		t.someScales()
 		s.EncodeRound(t)
 	}},
 	{"EncodeFloor", func(s *Set, t *Tile) { t.Hi, t.C = 15, 8.5; inverseScales(s, t, -8); s.EncodeFloor(t) }},

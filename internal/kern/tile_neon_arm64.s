@@ -100,9 +100,9 @@ loop:
 // W = C·rms + |X|, rms over each group.
 TEXT ·weightAbsNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10756(R0), F2
+	FMOVS 11012(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10744(R0), F3
+	FMOVS 11000(R0), F3
 	VDUP V3.S[0], V3.S4
 	MOVD $0, R10
 	MOVD $4, R9
@@ -110,7 +110,7 @@ l1:
 	VEOR V0.B16, V0.B16, V0.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F1
 	WORD $0x6e21dc21 // fmul v1.4s, v1.4s, v1.4s
@@ -118,7 +118,7 @@ l2:
 	ADD $64, R1
 	SUBS $1, R7, R7
 	BNE l2
-	FMOVS 10748(R0), F1
+	FMOVS 11004(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
 	WORD $0x6ea1f800 // fsqrt v0.4s, v0.4s
@@ -127,7 +127,7 @@ l2:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R1), F1
 	WORD $0x4ea0f821 // fabs v1.4s, v1.4s
@@ -152,7 +152,7 @@ l1:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F0
 	WORD $0x6e20dc00 // fmul v0.4s, v0.4s, v0.4s
@@ -176,7 +176,7 @@ l1:
 	ADD R10, R1
 	FMOVQ 0(R1), F0
 	FMOVQ 0(R1), F1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F2
 	WORD $0x4ea2f400 // fmin v0.4s, v0.4s, v2.4s
@@ -198,7 +198,7 @@ l2:
 // Scale = the X of largest magnitude of each group, with its sign; the first of equals.
 TEXT ·absMaxNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10756(R0), F4
+	FMOVS 11012(R0), F4
 	VDUP V4.S[0], V4.S4
 	MOVD $0, R10
 	MOVD $4, R9
@@ -207,7 +207,7 @@ l1:
 	VEOR V1.B16, V1.B16, V1.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F2
 	WORD $0x4ea0f843 // fabs v3.4s, v2.4s
@@ -228,7 +228,7 @@ l2:
 // Scale and Min by candidate search under the weighted squared error.
 TEXT ·scaleMinNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10740(R0), F6
+	FMOVS 10996(R0), F6
 	VDUP V6.S[0], V6.S4
 	VEOR V7.B16, V7.B16, V7.B16
 	MOVD $0, R10
@@ -242,7 +242,7 @@ l1:
 	VEOR V2.B16, V2.B16, V2.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F12
 	FMOVQ 0(R2), F14
@@ -261,7 +261,7 @@ l2:
 	VORR V6.B16, V6.B16, V8.B16
 	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
 	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
-	FMOVS 10752(R0), F13
+	FMOVS 11008(R0), F13
 	VDUP V13.S[0], V13.S4
 	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
 	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
@@ -272,7 +272,7 @@ l2:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R1), F12
 	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
@@ -292,15 +292,15 @@ l3:
 	ADD $64, R2
 	SUBS $1, R7, R7
 	BNE l3
-	ADD $10560, R0, R6
-	MOVD 10728(R0), R8
+	ADD $10816, R0, R6
+	MOVD 10984(R0), R8
 l4:
 	FMOVS 0(R6), F8
 	VDUP V8.S[0], V8.S4
 	ADD $4, R6
 	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
 	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
-	FMOVS 10752(R0), F13
+	FMOVS 11008(R0), F13
 	VDUP V13.S[0], V13.S4
 	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
 	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
@@ -313,7 +313,7 @@ l4:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l5:
 	FMOVQ 0(R1), F12
 	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
@@ -358,7 +358,7 @@ l5:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l6:
 	FMOVQ 0(R3), F13
 	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
@@ -396,7 +396,7 @@ l6:
 // Scale and Min by candidate search under the weighted absolute error.
 TEXT ·scaleMinAbsNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10740(R0), F6
+	FMOVS 10996(R0), F6
 	VDUP V6.S[0], V6.S4
 	VEOR V7.B16, V7.B16, V7.B16
 	MOVD $0, R10
@@ -410,7 +410,7 @@ l1:
 	VEOR V2.B16, V2.B16, V2.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F12
 	FMOVQ 0(R2), F14
@@ -429,7 +429,7 @@ l2:
 	VORR V6.B16, V6.B16, V8.B16
 	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
 	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
-	FMOVS 10752(R0), F13
+	FMOVS 11008(R0), F13
 	VDUP V13.S[0], V13.S4
 	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
 	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
@@ -440,7 +440,7 @@ l2:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R1), F12
 	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
@@ -452,7 +452,7 @@ l3:
 	WORD $0x4e25d5ad // fadd v13.4s, v13.4s, v5.4s
 	FMOVQ 0(R1), F14
 	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
-	FMOVS 10756(R0), F14
+	FMOVS 11012(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x4ea0f9ad // fabs v13.4s, v13.4s
 	FMOVQ 0(R2), F14
@@ -462,15 +462,15 @@ l3:
 	ADD $64, R2
 	SUBS $1, R7, R7
 	BNE l3
-	ADD $10560, R0, R6
-	MOVD 10728(R0), R8
+	ADD $10816, R0, R6
+	MOVD 10984(R0), R8
 l4:
 	FMOVS 0(R6), F8
 	VDUP V8.S[0], V8.S4
 	ADD $4, R6
 	WORD $0x4ea5d40e // fsub v14.4s, v0.4s, v5.4s
 	WORD $0x6e2efd08 // fdiv v8.4s, v8.4s, v14.4s
-	FMOVS 10752(R0), F13
+	FMOVS 11008(R0), F13
 	VDUP V13.S[0], V13.S4
 	WORD $0x6eaee5af // fcmgt v15.4s, v13.4s, v14.4s
 	WORD $0x6eaf1ce8 // bit v8.16b, v7.16b, v15.16b
@@ -483,7 +483,7 @@ l4:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l5:
 	FMOVQ 0(R1), F12
 	WORD $0x4ea5d58d // fsub v13.4s, v12.4s, v5.4s
@@ -528,14 +528,14 @@ l5:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l6:
 	FMOVQ 0(R3), F13
 	WORD $0x6e29ddad // fmul v13.4s, v13.4s, v9.4s
 	WORD $0x4e2ad5ad // fadd v13.4s, v13.4s, v10.4s
 	FMOVQ 0(R1), F14
 	WORD $0x4eaed5ad // fsub v13.4s, v13.4s, v14.4s
-	FMOVS 10756(R0), F14
+	FMOVS 11012(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x4ea0f9ad // fabs v13.4s, v13.4s
 	FMOVQ 0(R2), F14
@@ -568,20 +568,20 @@ l6:
 // Scale by candidate search, codes Lo…Hi.
 TEXT ·scaleSymmetricNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F4
+	FMOVS 10992(R0), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 10740(R0), F5
+	FMOVS 10996(R0), F5
 	VDUP V5.S[0], V5.S4
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	FMOVS 10756(R0), F11
+	FMOVS 11012(R0), F11
 	VDUP V11.S[0], V11.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V13.B16, V13.B16, V13.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F10
 	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
@@ -591,10 +591,10 @@ l2:
 	ADD $64, R1
 	SUBS $1, R7, R7
 	BNE l2
-	FMOVS 10760(R0), F1
+	FMOVS 11016(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6e20fc21 // fdiv v1.4s, v1.4s, v0.4s
-	FMOVS 10752(R0), F12
+	FMOVS 11008(R0), F12
 	VDUP V12.S[0], V12.S4
 	WORD $0x6eade58f // fcmgt v15.4s, v12.4s, v13.4s
 	VEOR V12.B16, V12.B16, V12.B16
@@ -604,7 +604,7 @@ l2:
 	VEOR V9.B16, V9.B16, V9.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R2), F12
 	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
@@ -614,8 +614,8 @@ l3:
 	ADD $10368, R0, R11
 	ADD R10, R11
 	FMOVQ F9, 0(R11)
-	ADD $10560, R0, R6
-	MOVD 10728(R0), R8
+	ADD $10816, R0, R6
+	MOVD 10984(R0), R8
 l4:
 	FMOVS 0(R6), F6
 	VDUP V6.S[0], V6.S4
@@ -627,7 +627,7 @@ l4:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l5:
 	FMOVQ 0(R1), F10
 	WORD $0x6e26dd4b // fmul v11.4s, v10.4s, v6.4s
@@ -667,20 +667,20 @@ l5:
 // Scale by coordinate descent over the codes Lo…Hi.
 TEXT ·scaleDescentNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F2
+	FMOVS 10992(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10740(R0), F3
+	FMOVS 10996(R0), F3
 	VDUP V3.S[0], V3.S4
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	FMOVS 10756(R0), F8
+	FMOVS 11012(R0), F8
 	VDUP V8.S[0], V8.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V7.B16, V7.B16, V7.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F6
 	WORD $0x4ea0f8ce // fabs v14.4s, v6.4s
@@ -690,15 +690,15 @@ l2:
 	ADD $64, R1
 	SUBS $1, R7, R7
 	BNE l2
-	FMOVS 10760(R0), F1
+	FMOVS 11016(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6e20fc21 // fdiv v1.4s, v1.4s, v0.4s
-	FMOVS 10752(R0), F14
+	FMOVS 11008(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6ea7e5cf // fcmgt v15.4s, v14.4s, v7.4s
 	VEOR V14.B16, V14.B16, V14.B16
 	WORD $0x6eaf1dc1 // bit v1.16b, v14.16b, v15.16b
-	FMOVS 10560(R0), F14
+	FMOVS 10816(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2edc21 // fmul v1.4s, v1.4s, v14.4s
 	VEOR V4.B16, V4.B16, V4.B16
@@ -709,7 +709,7 @@ l2:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R1), F6
 	WORD $0x6e21dcc8 // fmul v8.4s, v6.4s, v1.4s
@@ -736,7 +736,7 @@ l4:
 	ADD R10, R2
 	ADD $4096, R0, R3
 	ADD R10, R3
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l5:
 	FMOVQ 0(R1), F6
 	FMOVQ 0(R2), F7
@@ -795,13 +795,13 @@ TEXT ·scaleTableNEON(SB), NOSPLIT, $0-8
 	MOVD $0, R10
 	MOVD $4, R9
 l1:
-	FMOVS 10756(R0), F11
+	FMOVS 11012(R0), F11
 	VDUP V11.S[0], V11.S4
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V13.B16, V13.B16, V13.B16
 	ADD $0, R0, R1
 	ADD R10, R1
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l2:
 	FMOVQ 0(R1), F10
 	WORD $0x4ea0f94c // fabs v12.4s, v10.4s
@@ -811,10 +811,10 @@ l2:
 	ADD $64, R1
 	SUBS $1, R7, R7
 	BNE l2
-	FMOVS 10760(R0), F1
+	FMOVS 11016(R0), F1
 	VDUP V1.S[0], V1.S4
 	WORD $0x6e20fc21 // fdiv v1.4s, v1.4s, v0.4s
-	FMOVS 10752(R0), F12
+	FMOVS 11008(R0), F12
 	VDUP V12.S[0], V12.S4
 	WORD $0x6eade58f // fcmgt v15.4s, v12.4s, v13.4s
 	VEOR V12.B16, V12.B16, V12.B16
@@ -824,7 +824,7 @@ l2:
 	VEOR V9.B16, V9.B16, V9.B16
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l3:
 	FMOVQ 0(R2), F12
 	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
@@ -834,8 +834,8 @@ l3:
 	ADD $10368, R0, R11
 	ADD R10, R11
 	FMOVQ F9, 0(R11)
-	ADD $10560, R0, R6
-	MOVD 10728(R0), R8
+	ADD $10816, R0, R6
+	MOVD 10984(R0), R8
 l4:
 	FMOVS 0(R6), F6
 	VDUP V6.S[0], V6.S4
@@ -847,114 +847,114 @@ l4:
 	ADD R10, R1
 	ADD $2048, R0, R2
 	ADD R10, R2
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 l5:
 	FMOVQ 0(R1), F10
 	WORD $0x6e26dd4b // fmul v11.4s, v10.4s, v6.4s
 	VORR V11.B16, V11.B16, V4.B16
-	FMOVS 10432(R0), F11
+	FMOVS 10688(R0), F11
 	VDUP V11.S[0], V11.S4
-	FMOVS 10500(R0), F12
+	FMOVS 10756(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10436(R0), F14
+	FMOVS 10692(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10504(R0), F12
+	FMOVS 10760(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10440(R0), F14
+	FMOVS 10696(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10508(R0), F12
+	FMOVS 10764(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10444(R0), F14
+	FMOVS 10700(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10512(R0), F12
+	FMOVS 10768(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10448(R0), F14
+	FMOVS 10704(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10516(R0), F12
+	FMOVS 10772(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10452(R0), F14
+	FMOVS 10708(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10520(R0), F12
+	FMOVS 10776(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10456(R0), F14
+	FMOVS 10712(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10524(R0), F12
+	FMOVS 10780(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10460(R0), F14
+	FMOVS 10716(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10528(R0), F12
+	FMOVS 10784(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10464(R0), F14
+	FMOVS 10720(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10532(R0), F12
+	FMOVS 10788(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10468(R0), F14
+	FMOVS 10724(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10536(R0), F12
+	FMOVS 10792(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10472(R0), F14
+	FMOVS 10728(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10540(R0), F12
+	FMOVS 10796(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10476(R0), F14
+	FMOVS 10732(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10544(R0), F12
+	FMOVS 10800(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10480(R0), F14
+	FMOVS 10736(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10548(R0), F12
+	FMOVS 10804(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10484(R0), F14
+	FMOVS 10740(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10552(R0), F12
+	FMOVS 10808(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10488(R0), F14
+	FMOVS 10744(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
 	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
-	FMOVS 10556(R0), F12
+	FMOVS 10812(R0), F12
 	VDUP V12.S[0], V12.S4
-	FMOVS 10492(R0), F14
+	FMOVS 10748(R0), F14
 	VDUP V14.S[0], V14.S4
 	WORD $0x6e2ce48d // fcmge v13.4s, v4.4s, v12.4s
 	VAND V14.B16, V13.B16, V13.B16
@@ -989,16 +989,84 @@ l5:
 	BNE l1
 	RET
 
+// SumW, SumX, SumL, SumXL and SumL2 for the codes round((X + Min) / Scale) in Lo…Hi.
+TEXT ·codeSumsNEON(SB), NOSPLIT, $0-8
+	MOVD t+0(FP), R0
+	FMOVS 10992(R0), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS 10996(R0), F3
+	VDUP V3.S[0], V3.S4
+	MOVD $0, R10
+	MOVD $4, R9
+l1:
+	ADD $10240, R0, R11
+	ADD R10, R11
+	FMOVQ 0(R11), F0
+	ADD $10304, R0, R11
+	ADD R10, R11
+	FMOVQ 0(R11), F1
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	ADD $0, R0, R1
+	ADD R10, R1
+	ADD $2048, R0, R2
+	ADD R10, R2
+	MOVD 10976(R0), R7
+l2:
+	FMOVQ 0(R1), F9
+	FMOVQ 0(R2), F11
+	WORD $0x4e21d52a // fadd v10.4s, v9.4s, v1.4s
+	WORD $0x6e20fd4a // fdiv v10.4s, v10.4s, v0.4s
+	WORD $0x4e22f54a // fmax v10.4s, v10.4s, v2.4s
+	WORD $0x4ea3f54a // fmin v10.4s, v10.4s, v3.4s
+	WORD $0x4e21894a // frintn v10.4s, v10.4s
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	FMOVQ 0(R1), F9
+	WORD $0x6e2add6b // fmul v11.4s, v11.4s, v10.4s
+	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
+	WORD $0x6e2bdd29 // fmul v9.4s, v9.4s, v11.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x6e2add6b // fmul v11.4s, v11.4s, v10.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	ADD $64, R1
+	ADD $64, R2
+	SUBS $1, R7, R7
+	BNE l2
+	ADD $10368, R0, R11
+	ADD R10, R11
+	FMOVQ F4, 0(R11)
+	ADD $10432, R0, R11
+	ADD R10, R11
+	FMOVQ F5, 0(R11)
+	ADD $10496, R0, R11
+	ADD R10, R11
+	FMOVQ F6, 0(R11)
+	ADD $10560, R0, R11
+	ADD R10, R11
+	FMOVQ F7, 0(R11)
+	ADD $10624, R0, R11
+	ADD R10, R11
+	FMOVQ F8, 0(R11)
+	ADD $16, R10
+	SUBS $1, R9, R9
+	BNE l1
+	RET
+
 // Codes = round((Src + Min) / Scale) in Lo…Hi, plus C.
 TEXT ·encodeRoundNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F2
+	FMOVS 10992(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10740(R0), F3
+	FMOVS 10996(R0), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 10744(R0), F4
+	FMOVS 11000(R0), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 10760(R0), F9
+	FMOVS 11016(R0), F9
 	VDUP V9.S[0], V9.S4
 	ADD $6144, R0, R4
 	ADD $8192, R0, R5
@@ -1013,7 +1081,7 @@ l1:
 	ADD R10, R11
 	FMOVS 0(R11), F1
 	VDUP V1.S[0], V1.S4
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 	LSR $2, R7, R7
 l2:
 	FMOVQ 0(R4), F5
@@ -1037,13 +1105,13 @@ l2:
 // Codes = floor((Src - Min) · Scale + C), at most Hi.
 TEXT ·encodeFloorNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F2
+	FMOVS 10992(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10740(R0), F3
+	FMOVS 10996(R0), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 10744(R0), F4
+	FMOVS 11000(R0), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 10760(R0), F9
+	FMOVS 11016(R0), F9
 	VDUP V9.S[0], V9.S4
 	ADD $6144, R0, R4
 	ADD $8192, R0, R5
@@ -1058,7 +1126,7 @@ l1:
 	ADD R10, R11
 	FMOVS 0(R11), F1
 	VDUP V1.S[0], V1.S4
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 	LSR $2, R7, R7
 l2:
 	FMOVQ 0(R4), F5
@@ -1081,13 +1149,13 @@ l2:
 // Codes = Src · Scale, rounded with halves away from zero.
 TEXT ·encodeAwayNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F2
+	FMOVS 10992(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10740(R0), F3
+	FMOVS 10996(R0), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 10744(R0), F4
+	FMOVS 11000(R0), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 10760(R0), F9
+	FMOVS 11016(R0), F9
 	VDUP V9.S[0], V9.S4
 	ADD $6144, R0, R4
 	ADD $8192, R0, R5
@@ -1102,12 +1170,12 @@ l1:
 	ADD R10, R11
 	FMOVS 0(R11), F1
 	VDUP V1.S[0], V1.S4
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 	LSR $2, R7, R7
 l2:
 	FMOVQ 0(R4), F5
 	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
-	FMOVS 10756(R0), F6
+	FMOVS 11012(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x4ea0f8a6 // fabs v6.4s, v5.4s
 	WORD $0x4e2198c7 // frintm v7.4s, v6.4s
@@ -1134,13 +1202,13 @@ l2:
 // Codes = index of the Table entry nearest to Src · Scale.
 TEXT ·encodeTableNEON(SB), NOSPLIT, $0-8
 	MOVD t+0(FP), R0
-	FMOVS 10736(R0), F2
+	FMOVS 10992(R0), F2
 	VDUP V2.S[0], V2.S4
-	FMOVS 10740(R0), F3
+	FMOVS 10996(R0), F3
 	VDUP V3.S[0], V3.S4
-	FMOVS 10744(R0), F4
+	FMOVS 11000(R0), F4
 	VDUP V4.S[0], V4.S4
-	FMOVS 10760(R0), F9
+	FMOVS 11016(R0), F9
 	VDUP V9.S[0], V9.S4
 	ADD $6144, R0, R4
 	ADD $8192, R0, R5
@@ -1155,83 +1223,83 @@ l1:
 	ADD R10, R11
 	FMOVS 0(R11), F1
 	VDUP V1.S[0], V1.S4
-	MOVD 10720(R0), R7
+	MOVD 10976(R0), R7
 	LSR $2, R7, R7
 l2:
 	FMOVQ 0(R4), F5
 	WORD $0x6e20dca5 // fmul v5.4s, v5.4s, v0.4s
 	VEOR V7.B16, V7.B16, V7.B16
-	FMOVS 10500(R0), F6
+	FMOVS 10756(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10504(R0), F6
+	FMOVS 10760(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10508(R0), F6
+	FMOVS 10764(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10512(R0), F6
+	FMOVS 10768(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10516(R0), F6
+	FMOVS 10772(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10520(R0), F6
+	FMOVS 10776(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10524(R0), F6
+	FMOVS 10780(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10528(R0), F6
+	FMOVS 10784(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10532(R0), F6
+	FMOVS 10788(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10536(R0), F6
+	FMOVS 10792(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10540(R0), F6
+	FMOVS 10796(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10544(R0), F6
+	FMOVS 10800(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10548(R0), F6
+	FMOVS 10804(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10552(R0), F6
+	FMOVS 10808(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16
 	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS 10556(R0), F6
+	FMOVS 10812(R0), F6
 	VDUP V6.S[0], V6.S4
 	WORD $0x6e26e4a8 // fcmge v8.4s, v5.4s, v6.4s
 	VAND V9.B16, V8.B16, V8.B16

@@ -12,7 +12,11 @@ const (
 	offScale = offCodes + 2048
 	offMin   = offScale + 64
 	offSumW  = offMin + 64
-	offTable = offSumW + 64   // [32]float32
+	offSumX  = offSumW + 64
+	offSumL  = offSumX + 64
+	offSumXL = offSumL + 64
+	offSumL2 = offSumXL + 64
+	offTable = offSumL2 + 64  // [32]float32
 	offSteps = offTable + 128 // [40]float32
 	offN     = offSteps + 160 // int
 	offNStep = offN + 8       // int
@@ -35,6 +39,7 @@ func kernels(a *isa) {
 	a.function("scaleSymmetric", "Scale by candidate search, codes Lo…Hi.", func() { scaleSymmetric(a) })
 	a.function("scaleDescent", "Scale by coordinate descent over the codes Lo…Hi.", func() { scaleDescent(a) })
 	a.function("scaleTable", "Scale by candidate search for the codes of Table.", func() { scaleTable(a) })
+	a.function("codeSums", "SumW, SumX, SumL, SumXL and SumL2 for the codes round((X + Min) / Scale) in Lo…Hi.", func() { codeSums(a) })
 	a.function("encodeRound", "Codes = round((Src + Min) / Scale) in Lo…Hi, plus C.", func() { encode(a, encodeRound) })
 	a.function("encodeFloor", "Codes = floor((Src - Min) · Scale + C), at most Hi.", func() { encode(a, encodeFloor) })
 	a.function("encodeAway", "Codes = Src · Scale, rounded with halves away from zero.", func() { encode(a, encodeAway) })
@@ -445,6 +450,55 @@ func scaleDescent(a *isa) {
 		a.blend(x, t)
 		a.point(tmp, offScale)
 		a.store(x, tmp, 0)
+	})
+}
+
+func codeSums(a *isa) {
+	const (
+		scale, min, lo, hi             = 0, 1, 2, 3
+		sumW, sumX, sumL, sumXL, sumL2 = 4, 5, 6, 7, 8
+		x, l, w                        = 9, 10, 11
+	)
+	a.bcast(lo, tile, offLo)
+	a.bcast(hi, tile, offHi)
+	a.eachChunk(func() {
+		a.point(tmp, offScale)
+		a.load(scale, tmp, 0)
+		a.point(tmp, offMin)
+		a.load(min, tmp, 0)
+		for _, sum := range []int{sumW, sumX, sumL, sumXL, sumL2} {
+			a.zero(sum)
+		}
+		a.point(px, offX)
+		a.point(pw, offW)
+		a.eachRow([]int{px, pw}, func() {
+			a.load(x, px, 0)
+			a.load(w, pw, 0)
+			a.add(l, x, min)
+			a.div(l, l, scale)
+			clamp(a, l, lo, hi)
+			a.round(l, l)
+			a.add(sumW, sumW, w)
+			a.mul(x, x, w)
+			a.add(sumX, sumX, x)
+			a.load(x, px, 0)
+			a.mul(w, w, l)
+			a.add(sumL, sumL, w)
+			a.mul(x, x, w)
+			a.add(sumXL, sumXL, x)
+			a.mul(w, w, l)
+			a.add(sumL2, sumL2, w)
+		})
+		a.point(tmp, offSumW)
+		a.store(sumW, tmp, 0)
+		a.point(tmp, offSumX)
+		a.store(sumX, tmp, 0)
+		a.point(tmp, offSumL)
+		a.store(sumL, tmp, 0)
+		a.point(tmp, offSumXL)
+		a.store(sumXL, tmp, 0)
+		a.point(tmp, offSumL2)
+		a.store(sumL2, tmp, 0)
 	})
 }
 
