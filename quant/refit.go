@@ -22,7 +22,7 @@ func (s *scratch) refit(c *Geometry, blocks []Block) {
 			var sums [kern.Groups]groupSums
 			n := len(blocks[i].Scale)
 			for g := range n {
-				sums[g] = groupSums{float64(s.SumW[at]), float64(s.SumX[at]), float64(s.SumL[at]), float64(s.SumXL[at]), float64(s.SumL2[at])}
+				sums[g] = s.groupSums(at)
 				at++
 			}
 			blocks[i].refit(c, sums[:n])
@@ -33,6 +33,11 @@ func (s *scratch) refit(c *Geometry, blocks []Block) {
 // groupSums says what a group's error is with any scale a and minimum m, its codes' levels l fixed:
 // Σ w·(x - a·l + m)² = Σ w·x² + error(a, m). The fields are Σ w, Σ w·x, Σ w·l, Σ w·x·l, Σ w·l².
 type groupSums struct{ w, x, l, xl, l2 float64 }
+
+// groupSums returns what CodeSums found for group g of the tile.
+func (s *scratch) groupSums(g int) groupSums {
+	return groupSums{float64(s.SumW[g]), float64(s.SumX[g]), float64(s.SumL[g]), float64(s.SumXL[g]), float64(s.SumL2[g])}
+}
 
 func (s *groupSums) error(a, m float64) float64 {
 	return float64(a*(float64(a*s.l2)-float64(2*s.xl)-float64(2*m*s.l))) + float64(m*(float64(m*s.w)+float64(2*s.x)))
