@@ -20,11 +20,10 @@ func dequantizeQ2_K(dst []float32, src []byte) {
 }
 
 func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
-	weighted := imp != nil
 	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
 		s.load(src[:256], 16)
 		s.Lo, s.Hi = 0, 3
-		if !weighted {
+		if imp == nil {
 			s.C = 0
 			s.WeightAbs(&s.Tile)
 			s.candidates(16, 2.5, 0.1)
@@ -36,8 +35,8 @@ func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 			imp = imp[256:]
 		}
 		blocks := s.superBlocks(1, 16)
-		s.groupScales(&blocks[0], 0, 15, weighted)
-		if weighted {
+		s.groupScales(&blocks[0], 0, 15, imp != nil)
+		if s.refits {
 			s.refit(&codesQ2_K.Geometry, blocks)
 		}
 		s.useScales(blocks)

@@ -48,7 +48,9 @@ func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
 			s.symmetricCandidates(4)
 			s.ScaleSymmetric(&s.Tile)
 			b.D = RoundF16(weightedSignedScales(b.Scale, s.Scale[:], s.SumW[:], 32))
-			s.refit(&codesQ3_K.Geometry, blocks)
+			if s.refits {
+				s.refit(&codesQ3_K.Geometry, blocks)
+			}
 			imp = imp[256:]
 		}
 		s.useScales(blocks)

@@ -81,7 +81,7 @@ func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, c *Geometry, 
 		for i := range blocks {
 			s.groupScales(&blocks[i], 8*i, 63, imp != nil)
 		}
-		if imp != nil {
+		if s.refits {
 			s.refit(c, blocks)
 		}
 		s.useScales(blocks)

@@ -22,10 +22,9 @@ func dequantizeQ6_K(dst []float32, src []byte) {
 }
 
 func quantizeQ6_K(dst []byte, src, imp []float32, s *scratch) {
-	weighted := imp != nil
 	for ; len(src) > 0; dst, src = dst[210:], src[256:] {
 		s.load(src[:256], 16)
-		if !weighted {
+		if imp == nil {
 			s.WeightSquare(&s.Tile)
 		} else {
 			s.loadWeights(imp[:256])
@@ -36,7 +35,7 @@ func quantizeQ6_K(dst []byte, src, imp []float32, s *scratch) {
 		blocks := s.superBlocks(1, 16)
 		b := &blocks[0]
 		b.D = RoundF16(signedScales(b.Scale, s.Scale[:], 128))
-		if weighted {
+		if s.refits {
 			s.refit(&codesQ6_K.Geometry, blocks)
 		}
 		s.useScales(blocks)

@@ -200,6 +200,17 @@ func (t Type) Dequantize(dst []float32, src []byte) {
 // The values must pass [CheckRange]. The result depends on the
 // input only: not on the CPU nor on how rows are split over calls.
 func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
+	t.quantize(dst, src, cols, imp, false)
+}
+
+// QuantizeRefit is [Type.Quantize] with scales and minima of K-quants that are chosen again, given imp,
+// among those that blocks can hold. The error is lower. As scales for error feedback,
+// whose codes are not the nearest, these are worse.
+func (t Type) QuantizeRefit(dst []byte, src []float32, cols int, imp []float32) {
+	t.quantize(dst, src, cols, imp, true)
+}
+
+func (t Type) quantize(dst []byte, src []float32, cols int, imp []float32, refit bool) {
 	s := &types[t]
 	if cols <= 0 || cols%s.elems != 0 || len(src)%cols != 0 || len(src)/s.elems*s.bytes != len(dst) || (imp != nil && len(imp) != cols) {
 		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",
@@ -209,6 +220,7 @@ func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 	rowBytes := cols / s.elems * s.bytes
 	sc := getScratch()
 	defer scratchPool.Put(sc)
+	sc.refits = refit && imp != nil
 	for len(src) > 0 {
 		s.quantize(dst[:rowBytes], src[:cols], imp, sc)
 		dst, src = dst[rowBytes:], src[cols:]

@@ -142,6 +142,19 @@ func encode(typ Type, x []float32, cols int, imp []float32) []byte {
 	return dst
 }
 
+// ways are those in which a matrix can be encoded.
+var ways = map[string]func(typ Type, dst []byte, x []float32, cols int, imp []float32){
+	"plain":      func(typ Type, dst []byte, x []float32, cols int, _ []float32) { typ.Quantize(dst, x, cols, nil) },
+	"importance": Type.Quantize,
+	"refit":      Type.QuantizeRefit,
+}
+
+func encodeBy(way string, typ Type, x []float32, cols int, imp []float32) []byte {
+	dst := make([]byte, typ.Size(int64(len(x))))
+	ways[way](typ, dst, x, cols, imp)
+	return dst
+}
+
 func decode(typ Type, b []byte, n int) []float32 {
 	y := make([]float32, n)
 	typ.Dequantize(y, b)
@@ -232,22 +245,22 @@ func TestSameBytes(t *testing.T) {
 	const cols = 768
 	x, imp := matrix(r, 12, cols)
 	for _, typ := range Types() {
-		for name, w := range map[string][]float32{"plain": nil, "importance": imp} {
+		for name := range ways {
 			if err := kern.Select("generic"); err != nil {
 				t.Fatal(err)
 			}
-			want := encode(typ, x, cols, w)
+			want := encodeBy(name, typ, x, cols, imp)
 			for _, s := range kern.Sets() {
 				if err := kern.Select(s.Name); err != nil {
 					t.Fatal(err)
 				}
-				if got := encode(typ, x, cols, w); !bytes.Equal(got, want) {
+				if got := encodeBy(name, typ, x, cols, imp); !bytes.Equal(got, want) {
 					t.Errorf("%s %s: %s differs from generic", typ, name, s.Name)
 				}
 			}
 			var parts []byte
 			for _, rows := range [][2]int{{0, 1}, {1, 4}, {4, 12}} {
-				parts = append(parts, encode(typ, x[rows[0]*cols:rows[1]*cols], cols, w)...)
+				parts = append(parts, encodeBy(name, typ, x[rows[0]*cols:rows[1]*cols], cols, imp)...)
 			}
 			if !bytes.Equal(parts, want) {
 				t.Errorf("%s %s: splitting the rows changed the bytes", typ, name)
@@ -271,9 +284,9 @@ func TestBytesGolden(t *testing.T) {
 	}
 	x, imp := fixedMatrix(16, 768)
 	for _, typ := range Types() {
-		for name, w := range map[string][]float32{"plain": nil, "importance": imp} {
+		for name := range ways {
 			key := typ.String() + "/" + name
-			got := fmt.Sprintf("%x", sha256.Sum256(encode(typ, x, 768, w)))
+			got := fmt.Sprintf("%x", sha256.Sum256(encodeBy(name, typ, x, 768, imp)))
 			if got != want[key] {
 				t.Errorf("testdata/bytes.txt has %s for\n%s %s", want[key], key, got)
 			}
@@ -388,7 +401,7 @@ func BenchmarkQuantize(b *testing.B) {
 	}
 	for _, s := range kern.Sets() {
 		for _, typ := range Types() {
-			for name, w := range map[string][]float32{"plain": nil, "importance": imp} {
+			for name, way := range ways {
 				b.Run(s.Name+"/"+typ.String()+"/"+name, func(b *testing.B) {
 					if err := kern.Select(s.Name); err != nil {
 						b.Fatal(err)
@@ -397,7 +410,7 @@ func BenchmarkQuantize(b *testing.B) {
 					dst := make([]byte, typ.Size(int64(len(x))))
 					b.SetBytes(int64(4 * len(x)))
 					for b.Loop() {
-						typ.Quantize(dst, x, cols, w)
+						way(typ, dst, x, cols, imp)
 					}
 					b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(x)), "ns/weight")
 				})

@@ -14,6 +14,7 @@ import (
 type scratch struct {
 	kern.Tile
 	*kern.Set
+	refits bool // choose scales again, see refit
 	blocks [2]Block
 	scales [2][2][kern.Groups]int8 // of blocks
 }

@@ -153,7 +153,7 @@ func (w *worker) do(p piece) (int64, error) {
 					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d", t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)}
 			}
 		}
-		t.Type.Quantize(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.importance)
+		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.importance)
 	}
 	return size, w.out.WriteRows(p.tensor, p.row, w.enc)
 }
