@@ -92,7 +92,7 @@ func (l *Layer) encode(threads int) *Solution {
 	parallel(threads, (l.Rows+tileRows-1)/tileRows, func(_ *multiplier, task int) {
 		first := task * tileRows
 		end := min(l.Rows, first+tileRows)
-		l.Type.QuantizeRefit(s.Data[first*rowBytes:end*rowBytes], l.W[first*l.Cols:end*l.Cols], l.Cols, imp)
+		l.Type.Quantize(s.Data[first*rowBytes:end*rowBytes], l.W[first*l.Cols:end*l.Cols], l.Cols, imp)
 	})
 	s.Error = l.Error(s.Data, l.H, threads)
 	s.Plain = s.Error
