@@ -13,8 +13,7 @@ import (
 // precision of a float32.
 type Bounded struct {
 	Position
-	Full bool    // the entry has the whole vocabulary
-	True float64 // the KLD itself, if Full; see [LowerBound]
+	Estimated float64 // of the KLD, see [LowerBound]
 }
 
 // LowerBound compares an entry of a seal with the logits that the quantized model
@@ -27,8 +26,9 @@ type Bounded struct {
 // that any p from these intervals with the sum 1 has. It is 0 if that of the
 // quantized model is among them, as it is for the base model itself.
 //
-// True comes from rounded codes too. How far they can move it is in docs/format-seal.md: on
-// average by far less, since their errors have random signs.
+// Estimated is a guess of the KLD that is right on average: of what the tail has in it tells the
+// token that was drawn from the tail, or the row of an entry with the whole vocabulary. How far
+// the rounding of codes can move it is in docs/format-seal.md.
 func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	if len(quant) < TopK {
 		return Bounded{}, fmt.Errorf("%d logits, but a comparison needs at least %d", len(quant), TopK)
@@ -46,6 +46,9 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	slices.Sort(ids)
 	if len(ids) < TopK || ids[0] < 0 || ids[len(ids)-1] >= len(quant) {
 		return Bounded{}, fmt.Errorf("the entry has %d likely tokens, must have at least %d of the %d that the model knows", len(ids), TopK, len(quant))
+	}
+	if d := e.Drawn; d != seal.None && (d.ID < 0 || int(d.ID) >= len(quant)) {
+		return Bounded{}, fmt.Errorf("the drawn token %d is not among the %d that the model knows", d.ID, len(quant))
 	}
 	topQ, err := top(quant)
 	if err != nil {
@@ -95,9 +98,7 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 		}
 	}
 	b.DeltaP = math.Exp(-b.Quant) - math.Exp(-b.Base)
-	if e.Full != nil {
-		b.Full, b.True = true, fullKLD(e, func(id int) float64 { return lnQ(quant[id]) })
-	}
+	b.Estimated = estimatedKLD(e, func(id int32) float64 { return lnQ(quant[id]) }, math.Log(tail)-logSum)
 	return b, nil
 }
 
@@ -178,87 +179,80 @@ func leastKLD(parts []part) float64 {
 	return max(0, kld-rounding*(1+magnitude+math.Abs(x)))
 }
 
-// fullKLD returns the KLD from the codes of all tokens: the likely ones have finer codes; the
-// row tells how the tail is spread over the others.
-func fullKLD(e *seal.Entry, lnQ func(id int) float64) float64 {
+// estimatedKLD returns the KLD that the codes of an entry have, the tail being like its drawn token,
+// or spread as the row of the whole vocabulary says. lnQTail is that of the tail as a whole.
+func estimatedKLD(e *seal.Entry, lnQ func(id int32) float64, lnQTail float64) float64 {
 	// With p of any sum, Σ p·ln(p/q) / Σ p - ln Σ p is the KLD of p scaled to the sum 1.
 	var sum, kld float64
-	isLikely := make([]bool, len(e.Full))
 	for _, t := range e.Top {
-		isLikely[t.ID] = true
 		if t.Code > 0 {
 			p := float64(t.Code) / seal.Unit
 			sum += p
-			kld += p * (math.Log(p) - lnQ(int(t.ID)))
+			kld += p * (math.Log(p) - lnQ(t.ID))
 		}
 	}
-	var rowSum, rowKLD float64
-	for id, c := range e.Full {
-		if !isLikely[id] {
-			lnP := -float64(c) * seal.RowStep
-			p := math.Exp(lnP)
-			rowSum += p
-			rowKLD += p * (lnP - lnQ(id))
+	if e.Drawn != seal.None {
+		lnTail := -float64(e.Tail) * seal.Step
+		tail := math.Exp(lnTail)
+		// x is ln(p/q) of the drawn token, p and q scaled to the sum 1 in the tail, whose mean is the
+		// KLD there. That of e^-x is 1, so the mean of x + e^-x - 1 is the same. It varies less, and is never negative.
+		x := -float64(e.Drawn.Code)*seal.Step - lnTail - (lnQ(e.Drawn.ID) - lnQTail)
+		within := x + math.Expm1(-x)
+		if e.Full != nil {
+			within = rowKLD(e, lnQ) + lnQTail
 		}
-	}
-	if rowSum > 0 {
-		tail := math.Exp(-float64(e.Tail) * seal.Step)
-		scaled := rowKLD/rowSum - math.Log(rowSum) // Σ p·ln(p/q) of the row scaled to the sum 1
-		// Rounding moves ln p by a random amount of variance RowStep²/12, which adds half of that
-		// to the expectation.
-		scaled -= seal.RowStep * seal.RowStep / 24
 		sum += tail
-		kld += tail * (math.Log(tail) + scaled)
+		kld += tail * (lnTail - lnQTail + within)
 	}
 	return max(0, kld/sum-math.Log(sum))
 }
 
-// SealedKLD estimates from the full entries among p which share of the true KLD the bounds have,
-// and from that and all bounds the mean true KLD. Both are unknown, that is NaN, if fewer
-// than two entries are full. If the bounds of the full entries are all 0, as for a model that is
-// its own base, the share is unknown, and the KLD is the mean bound plus what the full entries have
-// above their bounds.
-func SealedKLD(p []Bounded) (share, total Estimate) {
-	unknown := Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
-	var n, b, t float64
-	for i := range p {
-		if p[i].Full {
-			n++
-			b += p[i].KLD
-			t += p[i].True
+// rowKLD returns Σ p·ln(p/q) over the tail, with p scaled to the sum 1 there, as the row of a full
+// entry has it.
+func rowKLD(e *seal.Entry, lnQ func(id int32) float64) float64 {
+	isLikely := make([]bool, len(e.Full))
+	for _, t := range e.Top {
+		isLikely[t.ID] = true
+	}
+	var sum, kld float64
+	for id, c := range e.Full {
+		if !isLikely[id] {
+			lnP := -float64(c) * seal.RowStep
+			p := math.Exp(lnP)
+			sum += p
+			kld += p * (lnP - lnQ(int32(id)))
 		}
 	}
-	if n < 2 {
-		return unknown, unknown
+	// Rounding moves ln p by a random amount of variance RowStep²/12, which adds half of that
+	// to the expectation.
+	return kld/sum - math.Log(sum) - seal.RowStep*seal.RowStep/24
+}
+
+// SealedKLD says what a comparison with a seal tells of the mean KLD: an estimate, the share of it that the
+// proven bounds have, and what it is at least with a confidence of 99.9 %, the positions being what
+// they are and the drawing of tokens being random. The share is unknown, that is NaN, if all bounds are
+// 0, as for a model that is its own base.
+func SealedKLD(p []Bounded) (total, share Estimate, least float64) {
+	total = estimate(positive{meanOf(estimatedPositions(p), kld)})
+	bound := meanOf(positionsOf(p), kld).m
+	rest := meanOfValues(len(p), func(i int) float64 { return p[i].Estimated - p[i].KLD })
+	least = bound + max(0, rest.m-z999*rest.se()) // what is skewed to the right, as the rest is, is above this more often
+
+	share = Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
+	if bound > 0 && total.Value > 0 {
+		// The variance of a ratio r of means of b and t is that of b - r·t over the square of the mean of t.
+		r := bound / total.Value
+		se := meanOfValues(len(p), func(i int) float64 { return p[i].KLD - r*p[i].Estimated }).se() / total.Value
+		share = Estimate{r, se, r - z975*se, r + z975*se}
 	}
-	// Ratio estimator: with r = Σb/Σt, the variance of r is that of b - r·t over
-	// the entries, divided by n and by the square of the mean of t. Without a ratio the estimate
-	// is a difference.
-	all := meanOf(positionsOf(p), kld)
-	known := b > 0 && t > 0
-	r := 1.0
-	if known {
-		r = b / t
-	}
-	residual := 0.0
+	return total, share, least
+}
+
+// estimatedPositions are the positions with the estimate in place of the bound.
+func estimatedPositions(p []Bounded) []Position {
+	positions := positionsOf(p)
 	for i := range p {
-		if p[i].Full {
-			d := p[i].KLD - r*p[i].True
-			if !known {
-				d += (t - b) / n
-			}
-			residual += d * d
-		}
+		positions[i].KLD = p[i].Estimated
 	}
-	se := math.Sqrt(residual / (n * (n - 1)))
-	if !known {
-		m := all.value() + (t-b)/n
-		se = math.Hypot(all.se(), se)
-		return unknown, Estimate{m, se, max(0, m-z975*se), m + z975*se}
-	}
-	se /= t / n
-	share = Estimate{r, se, r - z975*se, r + z975*se}
-	m := all.value() / r
-	se = math.Hypot(all.se()/r, m*se/r)
-	return share, Estimate{m, se, max(0, m-z975*se), m + z975*se}
+	return positions
 }

@@ -18,12 +18,13 @@ type Seal struct {
 	Positions int     `json:"positions"`
 	Full      int     `json:"full"` // positions with the whole vocabulary
 
-	// Bound is the mean of the proven lower bounds of the KL divergence. Share is how much of the
-	// divergence the bounds have in the full positions, and KLD the divergence that follows for
-	// all: an estimate, unknown without full positions.
+	// Bound is the mean of the proven lower bounds of the KL divergence, KLD an estimate with the tokens
+	// that were drawn, and Share the part of it that the bounds have. The mean divergence of these
+	// positions is at least Least with a confidence of 99.9 %.
 	Bound Estimate `json:"bound"`
 	Share Estimate `json:"share"`
 	KLD   Estimate `json:"kld"`
+	Least float64  `json:"kld_least_999"`
 }
 
 // NewSealedReport is [NewReport] of a comparison with a seal. Every KLD in it outside
@@ -38,7 +39,7 @@ func NewSealedReport(p []Bounded, h *seal.Header, worst int) *Report {
 	r.Conventions = Conventions{Name: c.Name, Context: c.Context, Stride: c.Stride, First: c.First, BOS: c.BOS >= 0}
 	r.Base = Model{Name: h.Model, SHA256: h.WeightsSHA256}
 	s := &Seal{TopK: h.TopK, MinP: h.MinP, Positions: h.Positions, Full: h.Full, Bound: r.Summary.KLD}
-	s.Share, s.KLD = SealedKLD(p)
+	s.KLD, s.Share, s.Least = SealedKLD(p)
 	r.Seal = s
 	return r
 }
@@ -59,12 +60,12 @@ func (s *Seal) section() section {
 	t := section{fmt.Sprintf("Seal %s, %s, SHA-256 %s: %d of %d positions have the whole vocabulary",
 		printable(s.Name), humanize.IBytes(uint64(max(0, s.Bytes))), short(s.SHA256), s.Full, s.Positions),
 		1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
-	t.rows = append(t.rows, append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
+	t.rows = append(t.rows,
+		append([]string{"KLD mean, estimate"}, cells(s.KLD)...),
+		[]string{"KLD mean, at least, confidence 99.9 %", Digits(s.Least, s.KLD.SE)},
+		append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
 	if !math.IsNaN(s.Share.Value) {
-		t.rows = append(t.rows, append([]string{"share of the KLD in the bound, %"}, cells(s.Share.times(100))...))
-	}
-	if !math.IsNaN(s.KLD.Value) {
-		t.rows = append(t.rows, append([]string{"KLD mean, estimate"}, cells(s.KLD)...))
+		t.rows = append(t.rows, append([]string{"share of the KLD in that bound, %"}, cells(s.Share.times(100))...))
 	}
 	return t
 }
@@ -74,7 +75,7 @@ func (s *Seal) about() []string {
 	if s == nil {
 		return nil
 	}
-	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimate of the mean, which takes the positions with the whole vocabulary as a sample."}
+	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimates of the mean, for which each position has a token drawn from its unlikely ones."}
 }
 
 // KLDName says what the KLDs of the positions, and all figures of them, are: "KLD" or, with a

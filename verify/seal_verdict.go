@@ -1,9 +1,6 @@
 package verify
 
-import (
-	"math"
-	"strings"
-)
+import "strings"
 
 // JudgeSealed tests the thresholds on a comparison with a seal. A limit of the mean KLD fails if
 // the proven lower bounds exceed it, else the estimate of the KLD decides. Of a KLD's
@@ -19,7 +16,9 @@ func JudgeSealed(p []Bounded, thresholds []Threshold) (Verdict, error) {
 		}
 		c := one.Checks[0]
 		if strings.HasPrefix(t.Name, "max-kld") {
-			c = judgeKLD(p, c)
+			if c, err = judgeKLD(p, c); err != nil {
+				return Verdict{}, err
+			}
 		}
 		v.Checks = append(v.Checks, c)
 		if c.Outcome == Fail || v.Outcome == Pass {
@@ -56,43 +55,20 @@ func (r *Report) JudgeSealed(p []Bounded, thresholds []Threshold) error {
 }
 
 // judgeKLD turns the check of the lower bounds into one of the KLD.
-func judgeKLD(p []Bounded, bounds Check) Check {
+func judgeKLD(p []Bounded, bounds Check) (Check, error) {
 	if bounds.Outcome == Fail {
 		bounds.Note = "proven: this is the lower bound"
-		return bounds
+		return bounds, nil
 	}
 	c := Check{Threshold: bounds.Threshold, Outcome: Undecided}
 	if c.Name != "max-kld" {
 		c.Measured = bounds.Measured
 		c.Note = "not applicable: a seal gives lower bounds of this alone"
-		return c
+		return c, nil
 	}
-	_, total := SealedKLD(p)
-	if math.IsNaN(total.Value) {
-		c.Measured = bounds.Measured
-		c.Note = "not applicable: the seal has too few positions with the whole vocabulary for an estimate; this is the lower bound"
-		return c
+	estimated, err := Judge(estimatedPositions(p), []Threshold{c.Threshold})
+	if err != nil {
+		return Check{}, err
 	}
-	s := sealedMean{total, len(p)}
-	c.Measured, c.Outcome = total, decide(c.Threshold, s, s.n)
-	if c.Outcome == Undecided {
-		c.Enough = enough(c.Threshold, s)
-	}
-	return c
-}
-
-// sealedMean is the estimate of a mean from n positions, some of them full. A seal of more
-// positions is taken to have as great a share of full ones.
-type sealedMean struct {
-	e Estimate
-	n int
-}
-
-func (s sealedMean) count() int     { return s.n }
-func (s sealedMean) value() float64 { return s.e.Value }
-func (s sealedMean) se() float64    { return s.e.SE }
-
-func (s sealedMean) interval(z float64, n int) (low, high float64) {
-	se := s.e.SE * math.Sqrt(float64(s.n)/float64(n))
-	return max(0, s.e.Value-z*se), s.e.Value + z*se
+	return estimated.Checks[0], nil
 }

@@ -22,9 +22,9 @@ var sealCommand = &cli.Command{
 	ArgsUsage: "ORIGINAL",
 	Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32 and writes for each
 scored token the likely tokens with their probabilities, the probability of all others
-together, and for a sample of the tokens that of the whole vocabulary. With the seal,
-"verify QUANT --seal FILE" needs neither the original nor the text: its KL divergence is
-a proven lower bound, and an estimate from the sample.
+together with one of them drawn at random, and for a few tokens the whole vocabulary. With the
+seal, "verify QUANT --seal FILE" needs neither the original nor the text: it gives a proven
+lower bound of the KL divergence, and an estimate of it from what was drawn.
 
 A seal is the same, byte for byte, on every machine. docs/format-seal.md is the format.
 Windows, scored tokens and BOS are those of verify. Example:
@@ -35,7 +35,7 @@ Windows, scored tokens and BOS are those of verify. Example:
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write"},
 		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "likely tokens of a position at most"},
 		&cli.Float64Flag{Name: "min-p", Value: 2e-4, Usage: "least probability of a likely token; the five likeliest are always kept"},
-		&cli.IntFlag{Name: "full", Value: 24, Usage: "number of positions with the whole vocabulary"},
+		&cli.IntFlag{Name: "full", Value: 24, Usage: "number of tokens with the whole vocabulary"},
 		&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
 		modelThreadsFlag(),
 	}, windowFlags()...),

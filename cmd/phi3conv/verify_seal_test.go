@@ -85,7 +85,7 @@ func TestVerifySeal(t *testing.T) {
 	}
 	page := filepath.Join(t.TempDir(), "v.html")
 	stdout, _, _ := phi3conv(t, "verify", quant, "--seal", path, "--html", page)
-	if !strings.Contains(string(read(t, page)), "share of the divergence in the bound") {
+	if !strings.Contains(string(read(t, page)), "share of the divergence in that bound") {
 		t.Error("the page does not have the seal")
 	}
 	for _, line := range []string{"proven lower bound", "KLD mean, estimate", "KLD bound p99", "Seal model.seal"} {

@@ -4,8 +4,8 @@ import "math"
 
 // Codes of probabilities. The code c of a likely token stands for p ≈ c / [Unit],
 // since what an error of p adds to a KLD is proportional to the error itself. The
-// code c of the tail stands for -ln p ≈ c·[Step], and that of a token in a full row for
-// -ln p ≈ c·[RowStep].
+// code c of the tail and of a drawn token stands for -ln p ≈ c·[Step], and that of a token in
+// a full row for -ln p ≈ c·[RowStep].
 const (
 	Unit    = 1 << 16
 	Step    = 1.0 / 256 // nats
@@ -31,6 +31,9 @@ type Entry struct {
 	// Tail is the code of the probability of all other tokens together. If there
 	// are none it has no meaning.
 	Tail uint16
+	// Drawn is a token of the tail, drawn with the probabilities that the model gives them, or
+	// [None]. Means over drawn tokens estimate means over tails.
+	Drawn Drawn
 	// Full is nil, or holds the code of every token of the vocabulary.
 	Full []uint8
 }
@@ -40,6 +43,15 @@ type Likely struct {
 	ID   int32
 	Code uint16
 }
+
+// Drawn is a token and the code of its probability.
+type Drawn struct {
+	ID   int32
+	Code uint16
+}
+
+// None is what is drawn where there is no tail.
+var None = Drawn{-1, 0}
 
 // Bounds returns the range in which the token's probability lies.
 func (t Likely) Bounds() (low, high float64) {

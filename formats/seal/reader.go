@@ -11,7 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 )
 
-// fixedBytes is what a position takes in a section besides likely tokens and
+// fixedBytes is what a position takes in a section besides likely tokens, drawn token and
 // full row: text 2, start 4, index 4, k 2, full 1, NLL 4, tail 2.
 const fixedBytes = 19
 
@@ -36,7 +36,7 @@ type Reader struct {
 	payload, raw []byte
 	off          int64  // of its payload
 	n, i         int    // positions in it, and how many were returned
-	meta         []byte // fixed fields, fixedBytes for each position
+	meta         []byte // for each position fixedBytes, and id and code of the drawn token
 	ids, codes   []byte // planes of the likely tokens, of stride likely
 	likely       int    // likely tokens of all positions
 	used         int    // likely tokens that were returned
@@ -174,11 +174,13 @@ func (r *Reader) section() (err error) {
 	}
 	n := le.Uint32(b)
 	b = b[4:]
-	if n == 0 || uint64(n) > uint64(len(b)/fixedBytes) {
+	width := r.Header.idBytes()
+	fixed := fixedBytes + width + 2
+	if n == 0 || uint64(n) > uint64(len(b)/fixed) {
 		return r.errorf("%d positions in %d bytes", n, len(b))
 	}
 	r.n, r.i, r.likely, r.used = int(n), 0, 0, 0
-	r.meta, b = b[:r.n*fixedBytes], b[r.n*fixedBytes:]
+	r.meta, b = b[:r.n*fixed], b[r.n*fixed:]
 	full := 0
 	for i := range r.n {
 		k, f := r.k(i), r.isFull(i)
@@ -191,7 +193,6 @@ func (r *Reader) section() (err error) {
 		r.likely += k
 		full += int(f) * r.Header.VocabSize
 	}
-	width := r.Header.idBytes()
 	if want := r.likely*(width+2) + full; len(b) != want {
 		return r.errorf("%d bytes after the fixed fields, must be %d", len(b), want)
 	}
@@ -208,6 +209,17 @@ func (r *Reader) k(i int) int        { return int(le.Uint16(r.meta[10*r.n+2*i:])
 func (r *Reader) isFull(i int) uint8 { return r.meta[12*r.n+i] }
 func (r *Reader) nll(i int) float32  { return math.Float32frombits(le.Uint32(r.meta[13*r.n+4*i:])) }
 func (r *Reader) tail(i int) uint16  { return le.Uint16(r.meta[17*r.n+2*i:]) }
+
+// drawn is in columns of a byte each: the id's, then the code's.
+func (r *Reader) drawn(i int) (d Drawn) {
+	column := func(k int) int32 { return int32(r.meta[(fixedBytes+k)*r.n+i]) }
+	w := r.Header.idBytes()
+	for k := range w {
+		d.ID |= column(k) << (8 * k)
+	}
+	d.Code = uint16(column(w) | column(w+1)<<8)
+	return d
+}
 
 // position decodes the next position of the section.
 func (r *Reader) position() error {
@@ -227,7 +239,7 @@ func (r *Reader) position() error {
 	if context < 1 || context >= int64(h.Conventions.Context) {
 		return r.errorf("position %d has %d tokens of context, must be 1 to %d", i, context, h.Conventions.Context-1)
 	}
-	*e = Entry{Text: text, Index: at.index, Context: int(context), Token: r.Texts[text][at.index], NLL: r.nll(i), Top: e.Top[:0], Tail: r.tail(i)}
+	*e = Entry{Text: text, Index: at.index, Context: int(context), Token: r.Texts[text][at.index], NLL: r.nll(i), Top: e.Top[:0], Tail: r.tail(i), Drawn: r.drawn(i)}
 	if !(e.NLL >= 0) || math.IsInf(float64(e.NLL), 0) {
 		return r.errorf("position %d: -ln p of its token is %v, must be 0 or more", i, e.NLL)
 	}
@@ -258,6 +270,17 @@ func (r *Reader) position() error {
 	}
 	if !e.possible(h.VocabSize) {
 		return r.errorf("position %d: no probabilities with these codes have the sum 1", i)
+	}
+	if len(e.Top) == h.VocabSize {
+		e.Drawn = None
+	}
+	if e.Drawn != None {
+		if _, in := slices.BinarySearch(r.sorted, e.Drawn.ID); in || int(e.Drawn.ID) >= h.VocabSize {
+			return r.errorf("position %d: the drawn token %d is not in the tail", i, e.Drawn.ID)
+		}
+		if e.Drawn.Code < e.Tail {
+			return r.errorf("position %d: the drawn token has the code %d, must be at least the tail's, %d", i, e.Drawn.Code, e.Tail)
+		}
 	}
 	r.used += len(e.Top)
 	if r.isFull(i) == 1 {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -135,10 +136,10 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// testdata/v1.seal comes from an implementation of docs/format-seal.md that shares
-// nothing with this one. Files of version 1 stay readable.
+// testdata/v2.seal comes from an implementation of docs/format-seal.md that shares
+// nothing with this one. Files of version 2 stay readable.
 func TestGolden(t *testing.T) {
-	text, err := os.ReadFile("testdata/v1.json")
+	text, err := os.ReadFile("testdata/v2.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,21 +150,22 @@ func TestGolden(t *testing.T) {
 		IDs                  []int32
 		Codes                []uint16
 		Tail                 uint16
+		Drawn                []uint16
 		Full                 []int
 	}
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	r, err := Open("testdata/v1.seal")
+	r, err := Open("testdata/v2.seal")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if r.Header.Model != "golden – v1" || r.Header.MinP != 0.06 || !reflect.DeepEqual(r.Texts, [][]int32{{0, 3, 6, 9, 0, 3}, {1, 6, 11, 4, 9}}) {
+	if r.Header.Model != "golden – v2" || r.Header.MinP != 0.06 || !reflect.DeepEqual(r.Texts, [][]int32{{0, 3, 6, 9, 0, 3}, {1, 6, 11, 4, 9}}) {
 		t.Errorf("header %+v, texts %v", r.Header, r.Texts)
 	}
 	for _, w := range want {
-		x := Entry{Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail}
+		x := Entry{Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail, Drawn: Drawn{int32(w.Drawn[0]), w.Drawn[1]}}
 		for _, c := range w.Full {
 			x.Full = append(x.Full, uint8(c))
 		}
@@ -227,6 +229,13 @@ func checkEntry(t *testing.T, e *Entry, logits []float32, h *Header) {
 	if low, high := e.TailBounds(); tail > 0 && (tail < low || tail > high) {
 		t.Errorf("the tail is %v, not within %v and %v", tail, low, high)
 	}
+	if d := e.Drawn; tail == 0 {
+		if len(e.Top) == len(logits) && d != None {
+			t.Errorf("%v was drawn, but there is no tail", d)
+		}
+	} else if inTop[d.ID] || math.Abs(-lnP(d.ID)-float64(d.Code)*Step) > half*Step && d.Code < maxCode {
+		t.Errorf("drawn: %v, its -ln p is %v", d, -lnP(d.ID))
+	}
 	for id, c := range e.Full {
 		if d := math.Abs(-lnP(int32(id)) - float64(c)*RowStep); c < math.MaxUint8 && d > half*RowStep {
 			t.Errorf("ln p of token %d is off by %v", id, d)
@@ -248,6 +257,45 @@ func TestSampled(t *testing.T) {
 				t.Errorf("%d of %d are sampled, want %d", got, n, full)
 			}
 		}
+	}
+}
+
+// Tokens are drawn as often as they are likely: Pearson's χ² over the tail of one prediction.
+func TestDrawn(t *testing.T) {
+	const n, vocab, k = 5000, 60, 20
+	logits := make([]float32, vocab)
+	for id := range logits {
+		logits[id] = float32(id*7%vocab) / 16
+	}
+	counts := make([]float64, vocab)
+	var tail []int32
+	for i := range n {
+		e := Entry{}
+		if err := e.fill(logits, k, 0, i, false); err != nil {
+			t.Fatal(err)
+		}
+		counts[e.Drawn.ID]++
+		if i == 0 {
+			for id := range int32(vocab) {
+				if !slices.ContainsFunc(e.Top, func(l Likely) bool { return l.ID == id }) {
+					tail = append(tail, id)
+				}
+			}
+		}
+	}
+	sum := 0.0
+	for _, id := range tail {
+		sum += math.Exp(float64(logits[id]))
+	}
+	chi2, drawn := 0.0, 0.0
+	for _, id := range tail {
+		want := n * math.Exp(float64(logits[id])) / sum
+		chi2 += (counts[id] - want) * (counts[id] - want) / want
+		drawn += counts[id]
+	}
+	// 39 degrees of freedom: 0.1 % are below 16.3, 0.1 % above 72.1.
+	if drawn != n || chi2 < 16.3 || chi2 > 72.1 {
+		t.Errorf("%v of %d drawn from the tail, χ² %.1f", drawn, n, chi2)
 	}
 }
 
@@ -308,6 +356,7 @@ var smallBlock = []byte{1, 0, 0, 0,
 	0,          // full
 	0, 0, 0, 0, // NLL
 	251, 0, // tail: 0.98 nat
+	6, 0, 0, 2, // drawn: token 6, 2 nats
 	3, 1, 4, 7, 5, 0, 0, 0, 0, 0, // ids
 	0xff, 0, 0, 0, 0, 0xdf, 0, 0, 0, 0, // codes
 }
@@ -346,7 +395,7 @@ func TestHostile(t *testing.T) {
 	}{
 		{"empty", nil, "offset 0: magic and version: 12 bytes needed, 0 left: file is truncated"},
 		{"other file", []byte("GGUF\x03\x00\x00\x00\x00\x00\x00\x00"), "offset 0: begins with"},
-		{"version", patched(file(smallHeader, nil), 8, 2), "offset 8: version 2, this program reads 1"},
+		{"version", patched(file(smallHeader, nil), 8, 1), "offset 8: version 1, this program reads 2"},
 		{"length of header", raw("HEAD", 1<<31), "offset 16: section HEAD: length 2147483648, must be 2 to 1048576"},
 		{"section", raw("TOKS", 8), `offset 12: section "TOKS", must be "HEAD"`},
 		{"no JSON", file("[]", nil), "header: JSON"},
@@ -391,9 +440,12 @@ func TestHostile(t *testing.T) {
 		{"NLL NaN", block(17, 0, 0, 0xc0, 0x7f), "-ln p of its token is NaN"},
 		{"NLL negative", block(17, 0, 0, 0x80, 0xbf), "-ln p of its token is -1"},
 		{"NLL infinite", block(17, 0, 0, 0x80, 0x7f), "-ln p of its token is +Inf"},
-		{"id", block(23, 8), "likely token 8, the vocabulary has 8"},
-		{"id twice", block(23, 1), "likely token 1 is there twice"},
-		{"code", block(33, 0xff, 1, 0, 0, 0, 0xff), "likely token 1 has the code -1"},
+		{"id", block(27, 8), "likely token 8, the vocabulary has 8"},
+		{"id twice", block(27, 1), "likely token 1 is there twice"},
+		{"code", block(37, 0xff, 1, 0, 0, 0, 0xff), "likely token 1 has the code -1"},
+		{"drawn is likely", block(23, 7), "the drawn token 7 is not in the tail"},
+		{"drawn is no token", block(23, 8), "the drawn token 8 is not in the tail"},
+		{"drawn is too likely", block(25, 250, 0), "the drawn token has the code 250, must be at least the tail's, 251"},
 		{"sum above 1", block(21, 0, 0), "no probabilities with these codes have the sum 1"},
 		{"sum below 1", block(21, 255, 255), "no probabilities with these codes have the sum 1"},
 	} {

@@ -13,7 +13,7 @@ import (
 // A file is the magic, the version and sections.
 const (
 	magic   = "\x89seal\r\n\x1a" // the line end shows a transfer as text
-	version = 1
+	version = 2
 
 	headerSection   = "HEAD"
 	tokensSection   = "TOKS"

@@ -50,6 +50,7 @@ type columns struct {
 	full  []uint8   // 1 if the entry is full
 	nll   []float32 // -ln p of the token that comes
 	tail  []uint16  // code
+	drawn []Drawn
 	ids   []int32   // of the likely tokens
 	codes []uint16  // of the likely tokens, each subtracted from the one before
 	rows  [][]uint8 // codes of full entries
@@ -148,7 +149,7 @@ func (w *Writer) add(at place, context int, logits []float32) error {
 		return fail("%d logits, the header says %d", len(logits), w.h.VocabSize)
 	}
 	e := Entry{Text: at.text, Index: at.index, Context: context, Token: w.texts[at.text][at.index]}
-	if err := e.fill(logits, w.h.TopK, w.h.MinP, sampled(w.count, w.h.Positions, w.h.Full)); err != nil {
+	if err := e.fill(logits, w.h.TopK, w.h.MinP, w.count, sampled(w.count, w.h.Positions, w.h.Full)); err != nil {
 		return fail("%v", err)
 	}
 	w.block.add(&e, w.last, w.h.idBytes())
@@ -169,17 +170,26 @@ func sampled(i, n, full int) bool {
 	j := uint64(i) * uint64(full) / uint64(n) // its part begins at ⌈j·n/full⌉
 	begin := (j*uint64(n) + uint64(full) - 1) / uint64(full)
 	end := ((j+1)*uint64(n) + uint64(full) - 1) / uint64(full)
-	// SplitMix64 of j.
-	z := (j + 1) * 0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	z ^= z >> 31
-	return uint64(i)-begin == z%(end-begin)
+	return uint64(i)-begin == splitMix(j+1)%(end-begin)
 }
 
-// fill sets what the entry says of the model's prediction: the tokens of a
+// splitMix is SplitMix64's output i.
+func splitMix(i uint64) uint64 {
+	z := i * 0x9e3779b97f4a7c15
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// draws is where in SplitMix64's sequence the numbers begin that draw tokens.
+const draws = 1 << 32
+
+// uniform is the pseudo-random number, 0 ≤ u < 1, that draws position i's token.
+func uniform(i int) float64 { return float64(splitMix(draws+uint64(i))>>11) / (1 << 53) }
+
+// fill sets what the entry says of the model's prediction for position i of the seal: the tokens of a
 // probability of at least minP, but k at most and [MinTopK] at least, and the tail.
-func (e *Entry) fill(logits []float32, k int, minP float64, full bool) error {
+func (e *Entry) fill(logits []float32, k int, minP float64, i int, full bool) error {
 	greatest := logits[0]
 	for id, x := range logits {
 		if x-x != 0 {
@@ -211,7 +221,7 @@ func (e *Entry) fill(logits []float32, k int, minP float64, full bool) error {
 			greatest = max(greatest, x)
 		}
 	}
-	e.Tail = maxCode
+	e.Tail, e.Drawn = maxCode, None
 	if len(e.Top) < len(logits) {
 		sum = 0
 		for id, x := range logits {
@@ -220,6 +230,15 @@ func (e *Entry) fill(logits []float32, k int, minP float64, full bool) error {
 			}
 		}
 		e.Tail = logCode(nll(greatest) - ln(sum))
+		left := uniform(i) * sum
+		for id, x := range logits {
+			if inTail(id, x) {
+				e.Drawn = Drawn{int32(id), max(e.Tail, logCode(nll(x)))}
+				if left -= exp(float64(x) - float64(greatest)); left < 0 {
+					break
+				}
+			}
+		}
 	}
 	if full {
 		e.Full = make([]uint8, len(logits))
@@ -269,6 +288,7 @@ func (c *columns) add(e *Entry, before place, idBytes int) {
 	c.k = append(c.k, uint16(len(e.Top)))
 	c.nll = append(c.nll, e.NLL)
 	c.tail = append(c.tail, e.Tail)
+	c.drawn = append(c.drawn, e.Drawn)
 	previous := uint16(maxCode)
 	for _, t := range e.Top {
 		c.ids = append(c.ids, t.ID)
@@ -282,7 +302,7 @@ func (c *columns) add(e *Entry, before place, idBytes int) {
 	}
 	c.full = append(c.full, full)
 	c.n++
-	c.bytes += fixedBytes + len(e.Top)*(idBytes+2) + len(e.Full)
+	c.bytes += fixedBytes + (1+len(e.Top))*(idBytes+2) + len(e.Full)
 }
 
 // flush writes the section that is at hand. Each part of it that has a
@@ -322,6 +342,22 @@ func (w *Writer) flush() error {
 	})
 	for i := range w.h.idBytes() {
 		frame(func(b []byte) []byte {
+			for _, d := range c.drawn {
+				b = append(b, byte(d.ID>>(8*i)))
+			}
+			return b
+		})
+	}
+	for i := range 2 {
+		frame(func(b []byte) []byte {
+			for _, d := range c.drawn {
+				b = append(b, byte(d.Code>>(8*i)))
+			}
+			return b
+		})
+	}
+	for i := range w.h.idBytes() {
+		frame(func(b []byte) []byte {
 			for _, x := range c.ids {
 				b = append(b, byte(x>>(8*i)))
 			}
@@ -341,7 +377,7 @@ func (w *Writer) flush() error {
 	}
 	w.bytes = out
 	*c = columns{text: c.text[:0], start: c.start[:0], index: c.index[:0], k: c.k[:0], full: c.full[:0],
-		nll: c.nll[:0], tail: c.tail[:0], ids: c.ids[:0], codes: c.codes[:0], rows: c.rows[:0]}
+		nll: c.nll[:0], tail: c.tail[:0], drawn: c.drawn[:0], ids: c.ids[:0], codes: c.codes[:0], rows: c.rows[:0]}
 	_, err := w.out.Write(appendSection(nil, positionSection, out))
 	return err
 }

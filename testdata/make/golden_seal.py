@@ -5,7 +5,7 @@
     python golden_seal.py
 
 From docs/format-seal.md alone: the codes of each position, the least KLD of all probabilities that they allow, and
-what the full rows say of the gap. Logits and probabilities are long double.
+what the drawn tokens and the full rows say of the gap. Logits and probabilities are long double.
 """
 import json
 import os
@@ -57,18 +57,21 @@ def least_kld(low, high, q):
     return float((p[p > 0] * np.log(p[p > 0] / q[p > 0])).sum())
 
 
+def split_mix(i):
+    z = i * 0x9E3779B97F4A7C15 & MASK
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
+    return z ^ z >> 31
+
+
 def has_row(i):
     j = i * FULL // COUNT
     begin, end = -(-j * COUNT // FULL), -(-(j + 1) * COUNT // FULL)
-    z = (j + 1) * 0x9E3779B97F4A7C15 & MASK
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
-    z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
-    z ^= z >> 31
-    return i - begin == z % (end - begin)
+    return i - begin == split_mix(j + 1) % (end - begin)
 
 
 rows = Rows(1)
-positions, bounds, full_bounds, full_klds, base_nll, quant_nll = [], [], [], [], [], []
+positions, bounds, klds, base_nll, quant_nll = [], [], [], [], []
 for i in range(COUNT):
     base, quant = rows.pair(VOCAB, i % 7)
     token = (i + 1) * 37 % VOCAB
@@ -79,34 +82,39 @@ for i in range(COUNT):
     rest = np.setdiff1d(np.arange(VOCAB), top)
     codes = np.minimum(65535, np.rint(p[top] * 65536))
     tail = np.rint(-np.log(p[rest].sum()) * 256)
+    reached = np.cumsum(p[rest]) > (split_mix(2**32 + i) >> 11) / 2**53 * p[rest].sum()
+    drawn = rest[np.argmax(reached)]
+    drawn_code = np.rint(-lp[drawn] * 256)
     low = np.append(np.maximum(0, (codes - HALF) / 65536), np.exp(-(tail + HALF) / 256))
     high = np.append((codes + HALF) / 65536, np.exp(-(tail - HALF) / 256))
     bound = max(0.0, least_kld(low, high, np.append(q[top], q[rest].sum())))
-    entry = {"ids": [int(t) for t in top], "codes": [int(c) for c in codes], "tail": int(tail), "bound": bound}
+    entry = {"ids": [int(t) for t in top], "codes": [int(c) for c in codes], "tail": int(tail), "drawn": [int(drawn), int(drawn_code)], "bound": bound}
     bounds.append(bound)
     base_nll.append(float(np.float32(-lp[token])))
     quant_nll.append(float(-lq[token]))
+    x = -drawn_code / 256 - lq[drawn] + tail / 256 + np.log(q[rest].sum())
+    ratio = -tail / 256 - np.log(q[rest].sum()) + x + np.exp(-x) - 1
     if has_row(i):
         row = np.exp(-np.rint(-lp * 8) / 8)[rest]
         spread = row / row.sum()  # over the tail
-        total = np.append(codes / 65536, np.exp(-tail / 256))
-        kld = (total[:-1] * (np.log(total[:-1]) - lq[top])).sum()
-        kld += total[-1] * (np.log(total[-1]) + (spread * (np.log(spread) - lq[rest])).sum() - 1 / 8**2 / 24)
-        entry["kld"] = float(kld / total.sum() - np.log(total.sum()))
-        full_bounds.append(bound)
-        full_klds.append(entry["kld"])
+        ratio = -tail / 256 + (spread * (np.log(spread) - lq[rest])).sum() - 1 / 8**2 / 24
+    entry["full"] = has_row(i)
+    total = np.append(codes / 65536, np.exp(-tail / 256))
+    kld = (total[:-1] * (np.log(total[:-1]) - lq[top])).sum() + total[-1] * ratio
+    entry["kld"] = max(0.0, float(kld / total.sum() - np.log(total.sum())))
+    klds.append(entry["kld"])
     positions.append(entry)
 
-b, t, n = np.array(full_bounds), np.array(full_klds), len(full_klds)
-assert n == FULL
-share = b.sum() / t.sum()
-share_se = np.sqrt(((b - share * t) ** 2).sum() / (n * (n - 1))) / t.mean()
-mean = np.mean(bounds)
-kld = mean / share
-kld_se = np.hypot(np.std(bounds, ddof=1) / np.sqrt(COUNT) / share, kld * share_se / share)
+b, t = np.array(bounds), np.array(klds)
+assert sum(e["full"] for e in positions) == FULL
+mean, kld = b.mean(), t.mean()
+kld_se = np.std(t, ddof=1) / np.sqrt(COUNT)
+share = mean / kld
+share_se = np.std(b - share * t, ddof=1) / np.sqrt(COUNT) / kld
+least = mean + max(0, (t - b).mean() - 3.090232306167813 * np.std(t - b, ddof=1) / np.sqrt(COUNT))
 with open(OUT, "w") as f:
     json.dump({
-        "positions": positions, "bound": mean, "share": share, "share_se": share_se, "kld": kld, "kld_se": kld_se,
+        "positions": positions, "bound": mean, "share": share, "share_se": share_se, "kld": kld, "kld_se": kld_se, "least": least,
         "ppl_base": float(np.exp(np.mean(base_nll))), "ppl": float(np.exp(np.mean(quant_nll))),
     }, f, separators=(",", ":"))
     f.write("\n")

@@ -131,7 +131,7 @@ func TestPage(t *testing.T) {
 		}},
 		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "Size and speed since the baseline"}},
 		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse", "✓ the same"}},
-		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal", strings.Repeat("56", 32), "share of the divergence in the bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
+		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal", strings.Repeat("56", 32), "share of the divergence in that bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
 		{"figures only", []*verify.Report{plain}, []string{"Measured, not judged", "which share of the tokens exceeds"}},
 		{"empty", []*verify.Report{empty}, []string{"On 0 tokens", "All metrics, of 0 tokens"}},
 		{"several", []*verify.Report{one, synthetic(t, "m-Q2.gguf", 0.5), strided, empty, plain}, []string{

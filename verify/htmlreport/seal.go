@@ -18,12 +18,11 @@ func sealTables(s *verify.Seal) []*table {
 	add := func(name string, e verify.Estimate) {
 		kld.Rows = append(kld.Rows, append([]string{name}, numberCells(e)...))
 	}
+	add("mean, estimate, nats", s.KLD)
+	kld.Rows = append(kld.Rows, []string{"mean, at least, confidence 99.9 %, nats", verify.Digits(s.Least, s.KLD.SE), "", "", ""})
 	add("mean, proven lower bound, nats", s.Bound)
 	if finite(s.Share.Value) {
-		add("share of the divergence in the bound, %", percent(s.Share))
-	}
-	if finite(s.KLD.Value) {
-		add("mean, estimate, nats", s.KLD)
+		add("share of the divergence in that bound, %", percent(s.Share))
 	}
 	return []*table{file, kld}
 }
@@ -31,13 +30,10 @@ func sealTables(s *verify.Seal) []*table {
 // meanKLD says the mean KLD in words: with a seal that it is at least so much, and the estimate.
 func meanKLD(r *verify.Report) string {
 	s := r.Seal
-	switch {
-	case s == nil:
+	if s == nil {
 		return plusMinus(r.Summary.KLD) + " nats"
-	case !finite(s.KLD.Value):
-		return "at least " + plusMinus(s.Bound) + " nats"
 	}
-	return fmt.Sprintf("at least %s nats, by estimate %s", plusMinus(s.Bound), plusMinus(s.KLD))
+	return fmt.Sprintf("by estimate %s nats, at least %s", plusMinus(s.KLD), plusMinus(s.Bound))
 }
 
 // kldTiles show the same.
@@ -49,9 +45,5 @@ func kldTiles(r *verify.Report) []tile {
 	if s == nil {
 		return []tile{nats("Mean KL divergence", r.Summary.KLD)}
 	}
-	list := []tile{nats("Mean KL divergence, at least", s.Bound)}
-	if finite(s.KLD.Value) {
-		list = append(list, nats("Mean KL divergence, estimate", s.KLD))
-	}
-	return list
+	return []tile{nats("Mean KL divergence, estimate", s.KLD), nats("Mean KL divergence, at least", s.Bound)}
 }
