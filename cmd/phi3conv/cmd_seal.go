@@ -34,7 +34,7 @@ Windows, scored tokens and BOS are those of verify. Example:
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write"},
 		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "likely tokens of a position at most"},
-		&cli.Float64Flag{Name: "min-p", Value: 2e-4, Usage: "least probability of a likely token; the five likeliest are always kept"},
+		&cli.Float64Flag{Name: "min-p", Value: 2.5e-4, Usage: "least probability of a likely token; the five likeliest are always kept"},
 		&cli.IntFlag{Name: "full", Value: 24, Usage: "number of tokens with the whole vocabulary"},
 		&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
 		modelThreadsFlag(),
