@@ -21,6 +21,7 @@ make() { # make FILE COMMAND…: unless FILE is there
 make "$out/f32.gguf" phi3conv convert "$model" -o "$out/f32.gguf" --type F32
 make "$out/llama.imatrix.gguf" "$llama/llama-imatrix" -m "$out/f32.gguf" -f "$calibration" -o "$out/llama.imatrix.gguf" -c 512 --chunks 100 --no-ppl
 make "$out/text.gguf" phi3conv calibrate "$model" --text "$calibration" --chunks 40 --fisher -o "$out/text.gguf"
+make "$out/long.gguf" phi3conv calibrate "$model" --text "$calibration" --chunks 100 --fisher -o "$out/long.gguf"
 make "$out/self.gguf" phi3conv calibrate "$model" -o "$out/self.gguf"
 
 embedding=(--token-embedding-type F16)
@@ -31,6 +32,7 @@ for type in "${types[@]}"; do
 	make "$out/$type-imatrix.gguf" phi3conv quantize "$model" "$out/$type-imatrix.gguf" "$type" "${common[@]}" --stats "$out/llama.imatrix.gguf"
 	make "$out/$type-gptq-text.gguf" phi3conv quantize "$model" "$out/$type-gptq-text.gguf" "$type" "${common[@]}" --method gptq --stats "$out/text.gguf"
 done
+make "$out/Q5_1-gptq-long.gguf" phi3conv quantize "$model" "$out/Q5_1-gptq-long.gguf" Q5_1 --pure "${embedding[@]}" --method gptq --stats "$out/long.gguf"
 make "$out/Q4_K_S-gptq-self.gguf" phi3conv quantize "$model" "$out/Q4_K_S-gptq-self.gguf" Q4_K_S --pure "${embedding[@]}" --method gptq --stats "$out/self.gguf"
 
 budget() { # budget NAME FLAG VALUE

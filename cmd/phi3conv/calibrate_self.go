@@ -15,7 +15,7 @@ import (
 )
 
 // selfTokens is how much the model writes when no text is given.
-const selfTokens = 64 * 512
+const selfTokens = 128 * 512
 
 // selfSource is a model that writes its own text.
 type selfSource struct {

@@ -47,7 +47,7 @@ and holds the squared gradients besides. Examples:
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE`"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a sequence"},
 		&cli.IntFlag{Name: "chunks", Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts (default: all text)"},
-		&cli.IntFlag{Name: "tokens", Usage: "use about `N` tokens, spread evenly over the texts (default: all text; 32768 without text)"},
+		&cli.IntFlag{Name: "tokens", Usage: "use about `N` tokens, spread evenly over the texts (default: all text; 65536 without text)"},
 		&cli.BoolFlag{Name: "self", Usage: "let the model write text itself, beside --text"},
 		&cli.Float64Flag{Name: "self-share", Value: 0.5, Usage: "share of the tokens that the model writes, with --self and --text"},
 		&cli.Float64Flag{Name: "temperature", Value: 1, Usage: "of the model's own text; 1 samples as the model predicts"},
