@@ -77,11 +77,11 @@ func (f *fold) apply(by, cols, factors []float32) {
 // scaling is a search for the factors of a fold.
 type scaling struct {
 	*fold
-	typ  quant.Type
-	rows int
-	w    []float32 // rows of cols
-	h    *square   // second moments of its inputs
-	imp  []float32 // the diagonal
+	types []quant.Type // of each row
+	rows  int
+	w     []float32 // rows of cols
+	h     *square   // second moments of its inputs
+	imp   []float32 // the diagonal
 	// Mean squares of each channel: inputs and weights.
 	in, weights []float64
 	threads     int
@@ -90,12 +90,13 @@ type scaling struct {
 // scalingRows is how many rows of a matrix judge a scaling, spread over all of them.
 const scalingRows = 512
 
-func newScaling(f *fold, typ quant.Type, w, h []float32, threads int) *scaling {
+func newScaling(f *fold, typ func(row int) quant.Type, w, h []float32, threads int) *scaling {
 	n := len(f.channel)
 	rows := len(w) / n
-	s := &scaling{fold: f, typ: typ, h: newSquare(n), imp: make([]float32, n), in: make([]float64, f.channels), weights: make([]float64, f.channels), threads: threads}
+	s := &scaling{fold: f, h: newSquare(n), imp: make([]float32, n), in: make([]float64, f.channels), weights: make([]float64, f.channels), threads: threads}
 	for r := 0; r < rows; r += (rows + scalingRows - 1) / scalingRows {
 		s.w = append(s.w, w[r*n:(r+1)*n]...)
+		s.types = append(s.types, typ(r))
 		s.rows++
 	}
 	for c := range n {
@@ -155,7 +156,7 @@ func sixteenths(x float64, k int) float64 {
 	return result
 }
 
-// loss returns tr((W-Q)·H·(W-Q)ᵀ) of the rows, Q being what the type's own encoder makes of them
+// loss returns tr((W-Q)·H·(W-Q)ᵀ) of the rows, Q being what their types' own encoders make of them
 // with the columns scaled, scaled back.
 func (s *scaling) loss(factors []float32) float64 {
 	n := len(s.channel)
@@ -173,11 +174,11 @@ func (s *scaling) loss(factors []float32) float64 {
 		for i, v := range s.w[first*n : (first+count)*n] {
 			scaled[i] = v * column[i%n]
 		}
-		data := make([]byte, s.typ.Size(int64(count*n)))
-		s.typ.Quantize(data, scaled, n, imp)
 		for r := range count {
-			row := e.row(r)[:n]
-			s.typ.Dequantize(row, data[r*len(data)/count:(r+1)*len(data)/count])
+			row, typ := e.row(r)[:n], s.types[first+r]
+			data := make([]byte, typ.Size(int64(n)))
+			typ.Quantize(data, scaled[r*n:(r+1)*n], n, imp)
+			typ.Dequantize(row, data)
 			for c, v := range scaled[r*n : (r+1)*n] {
 				row[c] = (v - row[c]) / column[c]
 			}
@@ -215,7 +216,7 @@ func (s *scaling) search() (factors []float32, share float64) {
 // matrices are as they have been quantized then.
 func (q *quantizer) scale(ctx context.Context, i int) error {
 	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
-	places := slices.DeleteFunc(folds(q.l, i), func(f fold) bool { return q.place(f.by) == nil || q.place(f.cols) == nil })
+	places := slices.DeleteFunc(folds(q.l, i), func(f fold) bool { return !q.covers(f.by) || !q.covers(f.cols) })
 	if i >= q.done {
 		if err := q.search(ctx, places); err != nil {
 			return err
@@ -225,7 +226,7 @@ func (q *quantizer) scale(ctx context.Context, i int) error {
 		if f.width != 1 {
 			continue
 		}
-		norm, p := q.scaled[f.by], q.place(f.by)
+		norm, p := q.scaled[f.by], q.placesOf(f.by)[0]
 		if norm == nil {
 			norm = make([]float32, f.channels)
 			if err := readFloatsAt(q.work, norm, p.at); err != nil {
@@ -249,11 +250,28 @@ func (q *quantizer) scale(ctx context.Context, i int) error {
 	return nil
 }
 
-func (q *quantizer) place(tensor string) *encodedPlace {
-	if i := slices.IndexFunc(q.places, func(p encodedPlace) bool { return p.Tensor == tensor }); i >= 0 {
-		return &q.places[i]
+// placesOf returns those of a linear layer, or of a norm.
+func (q *quantizer) placesOf(layer string) []encodedPlace {
+	var places []encodedPlace
+	for _, p := range q.places {
+		if p.layer == layer {
+			places = append(places, p)
+		}
 	}
-	return nil
+	return places
+}
+
+// covers reports whether all rows of a layer have places.
+func (q *quantizer) covers(layer string) bool {
+	rows, _, err := q.l.Shape(layer)
+	return err == nil && covers(q.placesOf(layer), rows)
+}
+
+func covers(places []encodedPlace, rows int) bool {
+	for _, p := range places {
+		rows -= p.rows
+	}
+	return rows == 0
 }
 
 // search finds the factors of some places in a block and keeps what they make of the weights. The inputs that judge
@@ -301,11 +319,15 @@ func (q *quantizer) search(ctx context.Context, places []fold) error {
 			return err
 		}
 		n := len(f.channel)
-		l := &Layer{Rows: len(w) / n, Cols: n, Type: q.place(f.cols).Type, W: w, H: Square(all[f.cols].Lower(), n)}
+		into := q.placesOf(f.cols)
+		l := &Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: Square(all[f.cols].Lower(), n)}
 		if err := l.check(); err != nil {
 			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s: %v", f.cols, err)}
 		}
-		factors, share := newScaling(&f, l.Type, w, l.H, q.opt.Threads).search()
+		typ := func(row int) quant.Type {
+			return into[slices.IndexFunc(into, func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows })].Type
+		}
+		factors, share := newScaling(&f, typ, w, l.H, q.opt.Threads).search()
 		if q.opt.Scaled != nil {
 			q.opt.Scaled(f.cols, share)
 		}

@@ -100,6 +100,9 @@ func TestFoldsChangeNothing(t *testing.T) {
 	}
 }
 
+// always is the type of every row.
+func always(t quant.Type) func(int) quant.Type { return func(int) quant.Type { return t } }
+
 // identity is a fold in which each column reads a channel of its own.
 func identity(cols int) *fold {
 	f := newFold("", 0, 1, "", cols, cols, func(c int) int { return c })
@@ -110,7 +113,7 @@ func identity(cols int) *fold {
 func TestScalingLoss(t *testing.T) {
 	for _, typ := range []quant.Type{quant.Q4_K, quant.Q4_0, quant.Q3_K} {
 		l := randomLayer(typ, 40, 256, 500)
-		s := newScaling(identity(256), typ, l.W, l.H, 2)
+		s := newScaling(identity(256), always(typ), l.W, l.H, 2)
 		factors := s.factors(2, 8)
 		for i, f := range factors { // to powers of two, with which scaling is exact: else rounding decides between equally good scales
 			factors[i] = float32(math.Exp2(math.Round(math.Log2(float64(f)))))
@@ -157,7 +160,7 @@ func TestScalingGains(t *testing.T) {
 			}
 		}
 	}
-	factors, share := newScaling(identity(256), l.Type, l.W, l.H, 1).search()
+	factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
 	if share > 0.7 || !(factors[9] > 2*factors[10]) {
 		t.Errorf("share %g, factors %g and %g", share, factors[9], factors[10])
 	}
@@ -165,7 +168,7 @@ func TestScalingGains(t *testing.T) {
 		for i := range l.H {
 			l.H[i] = h
 		}
-		factors, share := newScaling(identity(256), l.Type, l.W, l.H, 1).search()
+		factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
 		if math.IsNaN(share) || share > 1 || !kern.Best().Below(factors, 2*maxFactor) {
 			t.Errorf("moments of %g: share %g", h, share)
 		}
@@ -188,7 +191,7 @@ func TestScalingSameBytes(t *testing.T) {
 			if err := kern.Select(set.Name); err != nil {
 				t.Fatal(err)
 			}
-			factors, share := newScaling(identity(256), typ, l.W, l.H, 1+i).search()
+			factors, share := newScaling(identity(256), always(typ), l.W, l.H, 1+i).search()
 			hash := sha256.New()
 			_ = binary.Write(hash, binary.LittleEndian, factors) // a hash takes everything
 			line := fmt.Sprintf("%s %.12g %x\n", typ, share, hash.Sum(nil))

@@ -59,8 +59,8 @@ type Estimation struct {
 
 // Estimate computes the costs of a model's matrices for the types that candidates names for each. Where the statistics
 // hold gradients, the divergence with the linear layers quantized, and with the embedding, is measured on some of their tokens, and estimates
-// are scaled to agree. The result does not depend on the number of threads, the model's.
-func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, progress func(done, total int)) (*Estimation, error) {
+// are scaled to agree. With split, a matrix that may be stored in parts (q, k and v) has costs for each of them instead. The result does not depend on the number of threads, the model's.
+func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, split bool, progress func(done, total int)) (*Estimation, error) {
 	e := &estimator{l: l, s: s, threads: l.Threads()}
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
 		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
@@ -77,13 +77,19 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if len(t.Shape) == 2 {
-			c, weighted, err := e.tensor(t, candidates(t))
-			if err != nil {
-				return nil, err
+		list := t.Pieces()
+		if !split || list == nil {
+			list = []source.Tensor{*t}
+		}
+		for k := range list {
+			if t := &list[k]; len(t.Shape) == 2 {
+				c, weighted, err := e.tensor(t, candidates(t))
+				if err != nil {
+					return nil, err
+				}
+				found.Tensors = append(found.Tensors, *c)
+				found.Divergences = found.Divergences && weighted
 			}
-			found.Tensors = append(found.Tensors, *c)
-			found.Divergences = found.Divergences && weighted
 		}
 		step()
 	}
@@ -204,7 +210,7 @@ func (s *sample) squares(row []float32) (sum float64) {
 // are divergences.
 func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float32, weighted bool, err error) {
 	tied := e.l.Output() == t.GGUF && t.GGUF == EmbeddingEntry
-	name := t.GGUF
+	name := t.Role()
 	if tied {
 		name = OutputEntry
 	}
@@ -239,11 +245,11 @@ func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float3
 	return all, importance, weighted, nil
 }
 
-// linear samples each part of a layer's outputs.
+// linear samples each part of a layer's outputs that t has.
 func (e *estimator) linear(t *source.Tensor, entry *Entry, columns []float32) ([]sample, error) {
 	var groups []runtime.OutputGroup
 	for _, g := range e.l.OutputGroups() {
-		if g.Tensor == t.GGUF {
+		if g.Tensor == t.Role() {
 			groups = append(groups, g)
 		}
 	}
@@ -253,10 +259,14 @@ func (e *estimator) linear(t *source.Tensor, entry *Entry, columns []float32) ([
 	}
 	var all []sample
 	for i, g := range groups {
+		first := g.First - t.First
+		if first < 0 || first+g.Rows > t.Rows() {
+			continue
+		}
 		n := min(g.Rows, sampledRows)
 		s := sample{weight: norms[i] / 2 / float64(n), columns: columns} // ½·|g|²/rows, for rows/n each
 		for k := range n {
-			s.rows = append(s.rows, g.First+k*g.Rows/n)
+			s.rows = append(s.rows, first+k*g.Rows/n)
 		}
 		all = append(all, s)
 	}

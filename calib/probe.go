@@ -119,19 +119,24 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 			}
 			changed = false
 			for _, name := range e.l.Linear(i) {
-				typ, ok := p.types[name]
-				if !ok {
+				var w []float32
+				for _, t := range pieces(e.l, name) {
+					typ, ok := p.types[t.GGUF]
+					if !ok {
+						continue
+					}
+					if w == nil {
+						var err error
+						if w, err = e.l.Weights(name); err != nil {
+							return nil, err
+						}
+					}
+					cols := t.Cols()
+					e.roundTrip(w[t.First*cols:][:t.Rows()*cols], cols, typ, e.importance(name))
+				}
+				if w == nil {
 					continue
 				}
-				w, err := e.l.Weights(name)
-				if err != nil {
-					return nil, err
-				}
-				_, cols, err := e.l.Shape(name)
-				if err != nil {
-					return nil, err
-				}
-				e.roundTrip(w, cols, typ, e.importance(name))
 				if err := e.l.SetWeights(name, w); err != nil {
 					return nil, err
 				}

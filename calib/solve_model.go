@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -54,6 +55,9 @@ type Encoded struct {
 type encodedPlace struct {
 	Target
 	at, size int64
+	// layer is the linear layer whose rows from first on these are: the tensor or what it is a part of.
+	layer       string
+	first, rows int
 }
 
 // Tensor returns a tensor's blocks, nil for one that is not there.
@@ -94,26 +98,24 @@ func Quantize(ctx context.Context, l *runtime.Layers, s *Stats, targets []Target
 	var places []encodedPlace
 	for i := range l.Count() + 1 {
 		for _, name := range q.linear(i) {
-			k := slices.IndexFunc(targets, func(t Target) bool { return t.Tensor == name })
-			if k < 0 || !targets[k].Type.IsQuantized() {
-				continue
+			for _, t := range pieces(l, name) {
+				k := slices.IndexFunc(targets, func(target Target) bool { return target.Tensor == t.GGUF })
+				if k < 0 || !targets[k].Type.IsQuantized() {
+					continue
+				}
+				size := targets[k].Type.Size(t.Elems())
+				places = append(places, encodedPlace{targets[k], at, size, name, t.First, t.Rows()})
+				at += size
 			}
-			rows, cols, err := l.Shape(name)
-			if err != nil {
-				return nil, err
-			}
-			size := targets[k].Type.Size(int64(rows) * int64(cols))
-			places = append(places, encodedPlace{targets[k], at, size})
-			at += size
 		}
 	}
 	q.places = places
 	if opt.AWQ {
 		for i := range l.Count() {
 			for _, f := range folds(l, i) {
-				if f.width == 1 && q.place(f.cols) != nil {
+				if f.width == 1 && q.covers(f.cols) {
 					size := int64(4 * f.channels)
-					q.places = append(q.places, encodedPlace{Target{f.by, quant.F32}, at, size})
+					q.places = append(q.places, encodedPlace{Target{f.by, quant.F32}, at, size, f.by, 0, 1})
 					at += size
 				}
 			}
@@ -128,6 +130,13 @@ func Quantize(ctx context.Context, l *runtime.Layers, s *Stats, targets []Target
 		return nil, err
 	}
 	return e, nil
+}
+
+// pieces returns the tensors that may hold a linear layer: itself, and its parts.
+func pieces(l *runtime.Layers, name string) []source.Tensor {
+	all := l.Source().Tensors
+	t := &all[slices.IndexFunc(all, func(t source.Tensor) bool { return t.GGUF == name })]
+	return append(t.Pieces(), *t)
 }
 
 // quantizer is a run of Quantize.
@@ -244,8 +253,8 @@ func (q *quantizer) run(ctx context.Context) error {
 			}
 		}
 		for _, name := range q.linear(i) {
-			if p := q.place(name); p != nil {
-				if err := q.layer(ctx, *p, i < q.done); err != nil {
+			if places := q.placesOf(name); places != nil {
+				if err := q.layer(ctx, name, places, i < q.done); err != nil {
 					return err
 				}
 			}
@@ -341,35 +350,46 @@ func (q *quantizer) tokenWeights(tensor string) ([]float32, error) {
 }
 
 // layer solves a linear layer, or takes what has been found earlier, and puts the result in
-// its place.
-func (q *quantizer) layer(ctx context.Context, p encodedPlace, done bool) error {
-	data := make([]byte, p.size)
-	if done {
-		if _, err := q.work.ReadAt(data, p.at); err != nil {
-			return err
+// its place, or places.
+func (q *quantizer) layer(ctx context.Context, name string, places []encodedPlace, done bool) error {
+	data := make([][]byte, len(places))
+	for i, p := range places {
+		data[i] = make([]byte, p.size)
+		if done {
+			if _, err := q.work.ReadAt(data[i], p.at); err != nil {
+				return err
+			}
 		}
-	} else {
-		parts, err := q.parts(p.Tensor)
+	}
+	if !done {
+		parts, err := q.parts(name)
 		if err != nil {
 			return err
 		}
-		if err := q.gather(ctx, p.Tensor, parts); err != nil {
+		if err := q.gather(ctx, name, parts); err != nil {
 			return err
 		}
-		if err := q.solve(ctx, p, parts, data); err != nil {
+		if err := q.solve(ctx, name, parts, places, data); err != nil {
 			return err
 		}
 	}
-	if p.Tensor == OutputEntry {
+	if name == OutputEntry {
 		return nil // nothing comes behind it
 	}
-	rows, cols, err := q.l.Shape(p.Tensor)
+	rows, cols, err := q.l.Shape(name)
 	if err != nil {
 		return err
 	}
 	values := make([]float32, rows*cols)
-	p.Type.Dequantize(values, data)
-	return q.l.SetWeights(p.Tensor, values)
+	if !covers(places, rows) {
+		if values, err = q.l.Weights(name); err != nil {
+			return err
+		}
+	}
+	for i, p := range places {
+		p.Type.Dequantize(values[p.first*cols:][:p.rows*cols], data[i])
+	}
+	return q.l.SetWeights(name, values)
 }
 
 // gather adds the inputs of a layer to its parts' moments.
@@ -434,32 +454,42 @@ func forward(ctx context.Context, l *runtime.Layers, x []float32, lengths []int,
 	return l.Forward(ctx, x, lengths, runtime.Pass{Until: tensor, Tap: tap})
 }
 
-// solve sets data to the blocks of a tensor, and stores them.
-func (q *quantizer) solve(ctx context.Context, p encodedPlace, parts []part, data []byte) error {
-	weights, err := q.weights(p.Tensor)
+// solve sets data to the blocks of a layer's places, and stores them.
+func (q *quantizer) solve(ctx context.Context, name string, parts []part, places []encodedPlace, data [][]byte) error {
+	weights, err := q.weights(name)
 	if err != nil {
 		return err
 	}
 	for i := range parts {
 		m, cross := parts[i].moments, parts[i].cross
 		parts[i].moments, parts[i].cross = nil, nil // makes room
-		first, end := parts[i].first, parts[i].first+parts[i].rows
-		layer := &Layer{Rows: end - first, Cols: m.Cols, Type: p.Type, H: Square(m.Lower(), m.Cols), W: weights[first*m.Cols : end*m.Cols]}
+		layer := &Layer{Cols: m.Cols, H: Square(m.Lower(), m.Cols)}
 		if cross != nil {
 			layer.Cross = cross.matrix()
 		}
-		s, err := Solve(ctx, layer, q.opt.SolveOptions)
-		if err != nil {
-			if ctx.Err() != nil {
-				return err
+		for k, p := range places {
+			first, end := max(parts[i].first, p.first), min(parts[i].first+parts[i].rows, p.first+p.rows)
+			if first >= end {
+				continue
 			}
-			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s, from row %d on: %v", p.Tensor, first, err)}
+			layer.Rows, layer.Type, layer.W = end-first, p.Type, weights[first*m.Cols:end*m.Cols]
+			s, err := Solve(ctx, layer, q.opt.SolveOptions)
+			if err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s, from row %d on: %v", name, first, err)}
+			}
+			if q.opt.Solved != nil {
+				q.opt.Solved(p.Tensor, s)
+			}
+			copy(data[k][p.Type.Size(int64(first-p.first)*int64(m.Cols)):], s.Data)
 		}
-		if q.opt.Solved != nil {
-			q.opt.Solved(p.Tensor, s)
-		}
-		copy(data[p.Type.Size(int64(first)*int64(m.Cols)):], s.Data)
 	}
-	_, err = q.work.WriteAt(data, p.at)
-	return err
+	for k, p := range places {
+		if _, err := q.work.WriteAt(data[k], p.at); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -178,7 +178,7 @@ func (m *Model) batch() (*batch, error) {
 		tokens, cols int
 	}{
 		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
-		{&b.qkv, n, (c.Heads + 2*c.KVHeads) * c.HeadDim}, {&b.attn, n, c.Heads * c.HeadDim},
+		{&b.qkv, n, padded(c.Heads*c.HeadDim) + 2*padded(c.KVHeads*c.HeadDim)}, {&b.attn, n, c.Heads * c.HeadDim},
 		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
 		{&b.logits, min(n, logitRows), c.VocabSize},
 	}
@@ -404,15 +404,26 @@ func (b *batch) encode(m *matrix, x rows, first, count int) error {
 
 // matmul sets out = x·mᵀ for count rows, x having been encoded.
 func (b *batch) matmul(m *matrix, x, out rows, count int) error {
-	if b.tap != nil {
-		if err := b.tap(m, x, count); err != nil {
+	for ; ; m = m.next {
+		if b.tap != nil {
+			if err := b.tap(m, x, count); err != nil {
+				return err
+			}
+		}
+		b.input.f32 = x.data
+		p := &b.multiply
+		p.m, p.in, p.out, p.outStride = m, &b.input, out.data, out.stride
+		if err := b.model.pool.run(p, p.plan(len(b.model.pool.workers))); err != nil || m.next == nil {
 			return err
 		}
+		// What a part's last panel has beyond its rows, the next part overwrites.
+		out.data = out.data[m.rows:]
+		if m.next.activation(b.model.opt.Float32, count) != b.input.kind {
+			if err := b.encode(m.next, x, 0, count); err != nil {
+				return err
+			}
+		}
 	}
-	b.input.f32 = x.data
-	p := &b.multiply
-	p.m, p.in, p.out, p.outStride = m, &b.input, out.data, out.stride
-	return b.model.pool.run(p, p.plan(len(b.model.pool.workers)))
 }
 
 // normJob is RMSNorm; a task is a row.

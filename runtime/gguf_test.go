@@ -25,15 +25,16 @@ import (
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
-// convertTo writes model as a GGUF file of one type, without a tokenizer, and returns its path.
-func convertTo(t testing.TB, model string, ft quant.FileType) string {
+// convertTo writes model as a GGUF file of one type, without a tokenizer, and returns its path. Given types of
+// parts, it writes q, k and v apart.
+func convertTo(t testing.TB, model string, ft quant.FileType, parts ...quant.Type) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "model.gguf")
-	convertFile(t, model, ft, out, gguf.Options{})
+	convertFile(t, model, ft, out, gguf.Options{}, parts...)
 	return out
 }
 
-func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt gguf.Options) {
+func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt gguf.Options, parts ...quant.Type) {
 	t.Helper()
 	m, err := source.Open(model)
 	if err != nil {
@@ -47,19 +48,28 @@ func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt 
 	}
 	policy := quant.Policy{FileType: ft, Pure: true}
 	var infos []gguf.TensorInfo
-	for _, st := range m.Tensors {
-		typ := policy.Type(quant.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2})
+	var tensors []source.Tensor
+	add := func(st source.Tensor, typ quant.Type) {
 		dims := slices.Clone(st.Shape)
 		slices.Reverse(dims)
-		infos = append(infos, gguf.TensorInfo{Name: st.GGUF, Type: typ, Dims: dims})
+		infos, tensors = append(infos, gguf.TensorInfo{Name: st.GGUF, Type: typ, Dims: dims}), append(tensors, st)
+	}
+	for _, st := range m.Tensors {
+		if pieces := st.Pieces(); pieces != nil && parts != nil {
+			for i, p := range pieces {
+				add(p, parts[i])
+			}
+			continue
+		}
+		add(st, policy.Type(quant.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2}))
 	}
 	w, err := gguf.Create(out, md, infos, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Abort()
-	for i := range m.Tensors {
-		st, typ := &m.Tensors[i], infos[i].Type
+	for i := range tensors {
+		st, typ := &tensors[i], infos[i].Type
 		row := typ.Size(int64(st.Cols()))
 		err := st.EachRows(func(first int, values []float32) error {
 			enc := make([]byte, typ.Size(int64(len(values))))
@@ -131,6 +141,7 @@ func TestTypes(t *testing.T) {
 	dir := tinyPhi3(t)
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
+	mixed := []quant.Type{quant.Q6_K, quant.Q4_0, quant.F16} // inputs are encoded in three ways
 	types := []quant.FileType{
 		quant.AllF32, quant.MostlyF16, quant.MostlyBF16, quant.MostlyQ4_0, quant.MostlyQ4_1, quant.MostlyQ5_0, quant.MostlyQ5_1, quant.MostlyQ8_0,
 		quant.MostlyQ2_K, quant.MostlyQ3_K_S, quant.MostlyQ4_K_S, quant.MostlyQ5_K_S, quant.MostlyQ6_K, quant.MostlyIQ4_NL, quant.MostlyIQ4_XS,
@@ -138,9 +149,13 @@ func TestTypes(t *testing.T) {
 	if testing.Short() {
 		types, tokens = []quant.FileType{quant.MostlyF16, quant.MostlyQ5_0, quant.MostlyQ8_0, quant.MostlyQ4_K_S, quant.MostlyQ6_K}, tokens[:16]
 	}
-	for _, ft := range types {
-		t.Run(ft.String(), func(t *testing.T) {
-			path := convertTo(t, dir, ft)
+	for i := range len(types) + 1 {
+		ft, name, parts := quant.MostlyQ4_K_S, "parts", mixed
+		if i < len(types) {
+			ft, name, parts = types[i], types[i].String(), nil
+		}
+		t.Run(name, func(t *testing.T) {
+			path := convertTo(t, dir, ft, parts...)
 			if err := kern.SelectFromEnv(); err != nil {
 				t.Fatal(err)
 			}
@@ -188,6 +203,47 @@ func TestTypes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A file with q, k and v apart has the bits of one where they are one tensor, in every mode; their rows
+// need not fill panels.
+func TestParts(t *testing.T) {
+	dirs := []string{tinyPhi3(t)}
+	for _, v := range testdata.Variants() {
+		if v.Name == "odd" {
+			dirs = append(dirs, t.TempDir())
+			if err := v.Write(dirs[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, dir := range dirs {
+		for _, ft := range []quant.FileType{quant.AllF32, quant.MostlyQ8_0} {
+			typ := ft.Type()
+			if len(dirs) > 1 && dir == dirs[1] {
+				ft, typ = quant.MostlyF16, quant.F16 // no block divides its rows
+			}
+			whole, apart := convertTo(t, dir, ft), convertTo(t, dir, ft, typ, typ, typ)
+			for _, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 5}, {Threads: 2, NoRepack: true}, {Float32: true, Cache: CacheF32}} {
+				m := open(t, apart, opt)
+				tokens := counting(11, m.VocabSize())
+				want, got := allLogits(t, sequence(t, open(t, whole, opt)), tokens), allLogits(t, sequence(t, m), tokens)
+				for i := range want {
+					if !slices.Equal(got[i], want[i]) {
+						t.Fatalf("%s as %s, %+v: other bits at position %d: NMSE %.2g", dir, ft, opt, i, nmse(got[i], want[i]))
+					}
+				}
+			}
+			if _, err := OpenLayers(apart, Options{}); err == nil || !strings.Contains(err.Error(), "blk.0.attn_qkv.weight in parts") {
+				t.Errorf("OpenLayers: %v", err)
+			}
+		}
+	}
+	// One of them alone, or beside the whole, is no model.
+	path := convertTo(t, dirs[0], quant.AllF32, quant.F32, quant.F32, quant.F32)
+	if _, err := Open(t.Context(), edit(t, path, nil, func(name string, _ []byte) bool { return name == "blk.2.attn_k.weight" }), Options{}); err == nil || !strings.Contains(err.Error(), "missing: blk.2.attn_k.weight") {
+		t.Errorf("without k: %v", err)
 	}
 }
 

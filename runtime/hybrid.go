@@ -92,7 +92,7 @@ func (h *Hybrid) Same(tensor string) (bool, error) {
 				return false, nil
 			}
 		case s.mat != nil:
-			if a, b := *s.mat, *s.new; a.typ != b.typ || !bytes.Equal(a.packed, b.packed) || !bytes.Equal(a.mapped, b.mapped) {
+			if !sameMatrix(*s.mat, *s.new) {
 				return false, nil
 			}
 		default:
@@ -109,6 +109,15 @@ func (h *Hybrid) Same(tensor string) (bool, error) {
 
 func (h *Hybrid) unknown(tensor string) error {
 	return fmt.Errorf("%s has no tensor %s", h.model.path, tensor)
+}
+
+func sameMatrix(a, b *matrix) bool {
+	for ; a != nil && b != nil; a, b = a.next, b.next {
+		if a.rows != b.rows || a.typ != b.typ || !bytes.Equal(a.packed, b.packed) || !bytes.Equal(a.mapped, b.mapped) {
+			return false
+		}
+	}
+	return a == b
 }
 
 func sameRows(a, b *source.Tensor) (bool, error) {
@@ -132,7 +141,8 @@ func sameRows(a, b *source.Tensor) (bool, error) {
 	return true, nil
 }
 
-// Logits runs a text by itself with the named tensors, by their names in GGUF files, replaced,
+// Logits runs a text by itself with the named tensors, by their names in GGUF files, replaced, all parts
+// of a tensor together under its own name,
 // and calls logits with the logits behind each token i ≥ first, in order. It must not keep them.
 // A run of a text without replacement makes the next ones with some cheaper: they begin at the first
 // block that is replaced. The result does not depend on that.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/mmap"
@@ -58,6 +59,12 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 	src, err := source.Open(path)
 	if err != nil {
 		return nil, err
+	}
+	for i := range src.Tensors {
+		if t := &src.Tensors[i]; t.Whole != "" {
+			_ = src.Close()
+			return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("it holds %s in parts, %s being one; give the model that it was made from", t.Whole, t.GGUF)}
+		}
 	}
 	m := newModel(path, src, Options{Threads: opt.Threads, Batch: opt.Batch, Float32: true, Cache: CacheF32})
 	m.geo.layers = 1

@@ -22,6 +22,8 @@ type matrix struct {
 	rowBytes int
 	panels   int // number of panels
 	size     int // bytes of a panel
+
+	next *matrix // the rows behind these where the file has them as another tensor; or nil
 }
 
 func newMatrix(t *source.Tensor) *matrix {

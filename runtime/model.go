@@ -158,16 +158,21 @@ const (
 // loader finds tensors, reads vectors at once, and notes the matrices that are to be read.
 type loader struct {
 	byName   map[string]*source.Tensor
-	expand   bool // decode quantized matrices to float32
+	parts    map[string][]*source.Tensor // of a matrix that the file holds in parts
+	expand   bool                        // decode quantized matrices to float32
 	matrices []*matrix
 	tensors  []*source.Tensor // of matrices
 	err      error
 }
 
 func newLoader(src *source.Model) *loader {
-	ld := &loader{byName: map[string]*source.Tensor{}}
+	ld := &loader{byName: map[string]*source.Tensor{}, parts: map[string][]*source.Tensor{}}
 	for i := range src.Tensors {
-		ld.byName[src.Tensors[i].GGUF] = &src.Tensors[i]
+		t := &src.Tensors[i]
+		ld.byName[t.GGUF] = t
+		if t.Whole != "" {
+			ld.parts[t.Whole] = append(ld.parts[t.Whole], t)
+		}
 	}
 	return ld
 }
@@ -185,8 +190,21 @@ func (ld *loader) vector(name string) []float32 {
 	return values
 }
 
+// matrix notes a matrix, or the parts of it.
 func (ld *loader) matrix(name string) *matrix {
-	t := ld.byName[name]
+	if t := ld.byName[name]; t != nil {
+		return ld.part(t)
+	}
+	var first *matrix
+	end := &first
+	for _, t := range ld.parts[name] {
+		*end = ld.part(t)
+		end = &(*end).next
+	}
+	return first
+}
+
+func (ld *loader) part(t *source.Tensor) *matrix {
 	m := newMatrix(t)
 	if ld.expand && t.Type.IsQuantized() {
 		m.setType(quant.F32)

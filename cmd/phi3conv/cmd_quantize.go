@@ -68,6 +68,7 @@ var quantizeFlags = append([]cli.Flag{
 	&cli.BoolFlag{Name: "json", Usage: "print the plan, or the summary, as JSON"},
 	&cli.BoolFlag{Name: "pure", Usage: "give every matrix the type's base type, without a mixture"},
 	&cli.StringSliceFlag{Name: "tensor-type", Usage: "give tensors whose name matches a regular expression a type: `REGEX=TYPE`, the first match wins; repeatable"},
+	&cli.BoolFlag{Name: "split-qkv", Usage: "store q, k and v of a block as tensors of their own, attn_q, attn_k and attn_v; with a budget where their types differ. llama.cpp reads such files since April 2026"},
 	&cli.StringFlag{Name: "token-embedding-type", Usage: "`TYPE` of token_embd.weight"},
 	&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight"},
 	&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is in the source"},
@@ -199,7 +200,7 @@ func (m *method) build(c *cli.Context, plan *convert.Plan, out string, threads i
 }
 
 func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {
-	opt := convert.Options{AllowRequantize: c.Bool("allow-requantize"), Name: c.String("model-name")}
+	opt := convert.Options{AllowRequantize: c.Bool("allow-requantize"), Name: c.String("model-name"), Split: c.Bool("split-qkv")}
 	opt.Policy = quant.Policy{FileType: ft, Pure: c.Bool("pure"), KeepOutput: c.Bool("leave-output-tensor")}
 	for _, f := range []struct {
 		flag string

@@ -18,6 +18,9 @@ import (
 // budgetFlags are the flags that each ask for an allocation of types.
 var budgetFlags = []string{"size", "bpw", "max-kld"}
 
+// fisherFlags are those for which a budget must tell what errors at one output cost compared with another's.
+var fisherFlags = []string{"max-kld", "split-qkv"}
+
 // budgeted reports whether types are to be chosen for a budget.
 func budgeted(c *cli.Context) bool { return slices.ContainsFunc(budgetFlags, c.IsSet) }
 
@@ -97,14 +100,15 @@ func spend(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, 
 	b.Unit, b.Factors = "relative", found.Factors
 	if found.Divergences {
 		b.Unit = "kld"
-	} else if c.IsSet("max-kld") {
-		return nil, usagef("--max-kld needs statistics of calibrate --fisher, which %s is not", meth.stats.Path)
+	} else if needs := slices.IndexFunc(fisherFlags, c.IsSet); needs >= 0 {
+		return nil, usagef("--%s needs statistics of calibrate --fisher, which %s is not", fisherFlags[needs], meth.stats.Path)
 	}
+	opt.Split = false // but where types differ
 	costs := found.Tensors
 	f := calib.NewFrontier(costs)
 	// What the file has beside the tensors' data depends a little on the types, whose names it tells.
 	planned := func(a *calib.Allocation) (int64, error) {
-		opt.Types, opt.Policy.FileType = a.Types, fileTypeOf(a.Types, costs)
+		opt.Types, opt.Policy.FileType = joined(m, a.Types), fileTypeOf(a.Types, costs)
 		p, err := meth.plan(c, m, *opt)
 		if err != nil {
 			return 0, err
@@ -239,9 +243,25 @@ func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Option
 	defer func() { _ = l.Close() }()
 	const shares = 1000
 	bar := newCounter(c.App.ErrWriter, "estimating", shares)
-	found, err := calib.Estimate(c.Context, l, meth.stats, candidates, func(done, total int) { bar.set(int64(shares * done / total)) })
+	found, err := calib.Estimate(c.Context, l, meth.stats, candidates, opt.Split, func(done, total int) { bar.set(int64(shares * done / total)) })
 	bar.done()
 	return found, pinned, err
+}
+
+// joined replaces the parts of a matrix that have the same type by the matrix.
+func joined(m *source.Model, types []calib.Target) []calib.Target {
+	for i := range m.Tensors {
+		t := &m.Tensors[i]
+		at := slices.IndexFunc(types, func(p calib.Target) bool { return len(t.Parts) > 0 && p.Tensor == t.Parts[0].GGUF })
+		if at < 0 {
+			continue
+		}
+		parts := types[at : at+len(t.Parts)]
+		if !slices.ContainsFunc(parts, func(p calib.Target) bool { return p.Type != parts[0].Type }) {
+			types = slices.Concat(types[:at], []calib.Target{{Tensor: t.GGUF, Type: parts[0].Type}}, types[at+len(parts):])
+		}
+	}
+	return types
 }
 
 // linearBits returns the bits per weight of the linear layers.

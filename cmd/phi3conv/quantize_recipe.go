@@ -19,7 +19,7 @@ var recipeFlags = []cli.Flag{
 }
 
 // recipeDecides are the flags whose values a recipe has.
-var recipeDecides = []string{"method", "damp", "shrink", "asymmetric", "awq", "split", "refine", "pure", "tensor-type",
+var recipeDecides = []string{"method", "damp", "shrink", "asymmetric", "awq", "split", "refine", "pure", "split-qkv", "tensor-type",
 	"token-embedding-type", "output-tensor-type", "leave-output-tensor", "size", "bpw", "max-kld", "types"}
 
 // readRecipe reads what --recipe names, nil if it is not given.

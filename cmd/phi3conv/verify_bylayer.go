@@ -118,7 +118,11 @@ type typeBytes struct {
 
 // add puts another part to p.
 func (p *part) add(o part) {
-	p.tensors = append(p.tensors, o.tensors...)
+	for _, name := range o.tensors {
+		if !slices.Contains(p.tensors, name) { // parts have one name
+			p.tensors = append(p.tensors, name)
+		}
+	}
 	p.layer.Bytes += o.layer.Bytes
 	p.weights += o.weights
 	for _, t := range o.types {
@@ -157,18 +161,19 @@ func modelParts(path string, single bool) ([]part, error) {
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
 		bytes := t.Bytes()
-		p := part{layer: verify.LayerKLD{Name: t.GGUF, Bytes: bytes}, tensors: []string{t.GGUF}, types: []typeBytes{{t.TypeName(), bytes}}, weights: t.Elems()}
+		name := t.Role()
+		p := part{layer: verify.LayerKLD{Name: name, Bytes: bytes}, tensors: []string{name}, types: []typeBytes{{t.TypeName(), bytes}}, weights: t.Elems()}
 		if !single {
-			p.layer.Name = strings.TrimSuffix(t.GGUF, ".weight")
-			if blk := strings.SplitN(t.GGUF, ".", 3); blk[0] == "blk" {
+			p.layer.Name = strings.TrimSuffix(name, ".weight")
+			if blk := strings.SplitN(name, ".", 3); blk[0] == "blk" {
 				p.layer.Name = blk[0] + "." + blk[1]
 			}
-			if at := slices.IndexFunc(parts, func(q part) bool { return q.layer.Name == p.layer.Name }); at >= 0 {
-				parts[at].add(p)
-				continue
-			}
 		}
-		parts = append(parts, p)
+		if at := slices.IndexFunc(parts, func(q part) bool { return q.layer.Name == p.layer.Name }); at >= 0 {
+			parts[at].add(p)
+		} else {
+			parts = append(parts, p)
+		}
 	}
 	return parts, nil
 }

@@ -5,6 +5,7 @@ package arch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -67,6 +68,20 @@ type Tensor struct {
 	HF    string   // name in the published checkpoint
 	GGUF  string   // name in a GGUF file
 	Shape []uint64 // rows, columns; or one length
+	// Parts are tensors that a GGUF file may hold in its place, its rows from the first to the
+	// last; nil if there is no such choice.
+	Parts []Tensor
+	// Whole is the GGUF name of what a part is a part of, and First the row there that is its first.
+	Whole string
+	First int
+}
+
+// Role returns the tensor that t is in an unsplit file: its own name, or that of what it is a part of.
+func (t *Tensor) Role() string {
+	if t.Whole != "" {
+		return t.Whole
+	}
+	return t.GGUF
 }
 
 // KV is one GGUF key. Value is a uint32 or a float32.
@@ -77,6 +92,20 @@ type KV struct {
 
 // Tensors lists the model's tensors in the order of a GGUF file.
 func (c *Config) Tensors() []Tensor { return c.Arch.tensors(c) }
+
+// TensorsOf lists the tensors that a GGUF file is expected to have, where has reports whether it has
+// one of that name: parts in place of a tensor that is not there where one of them is.
+func (c *Config) TensorsOf(has func(gguf string) bool) []Tensor {
+	var all []Tensor
+	for _, t := range c.Tensors() {
+		if !has(t.GGUF) && slices.ContainsFunc(t.Parts, func(p Tensor) bool { return has(p.GGUF) }) {
+			all = append(all, t.Parts...)
+		} else {
+			all = append(all, t)
+		}
+	}
+	return all
+}
 
 // Metadata lists the GGUF keys that hold the configuration, in llama.cpp's order.
 func (c *Config) Metadata() []KV { return c.Arch.metadata(c) }

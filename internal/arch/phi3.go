@@ -10,7 +10,7 @@ import (
 // no biases. Reference: transformers, models/phi3/modeling_phi3.py.
 //
 // qkv_proj holds the rows of q, then k, then v, each head by head; gate_up_proj
-// the rows of gate, then up. GGUF keeps both fused.
+// the rows of gate, then up. GGUF keeps both fused, or has q, k and v apart.
 var phi3 = Arch{
 	Name:         "phi3",
 	HF:           []string{"Phi3ForCausalLM"},
@@ -132,23 +132,34 @@ func parseRope(r *reader, c *Config) {
 func phi3Tensors(c *Config) []Tensor {
 	h, f := uint64(c.Hidden), uint64(c.Intermediate)
 	q, kv := uint64(c.Heads*c.HeadDim), uint64(c.KVHeads*c.HeadDim)
-	t := []Tensor{{"model.embed_tokens.weight", "token_embd.weight", []uint64{uint64(c.VocabSize), h}}}
+	var all []Tensor
+	add := func(hf, gguf string, shape ...uint64) *Tensor {
+		all = append(all, Tensor{HF: hf, GGUF: gguf, Shape: shape})
+		return &all[len(all)-1]
+	}
+	add("model.embed_tokens.weight", "token_embd.weight", uint64(c.VocabSize), h)
 	for l := range c.Layers {
 		hf, gguf := fmt.Sprintf("model.layers.%d.", l), fmt.Sprintf("blk.%d.", l)
-		t = append(t,
-			Tensor{hf + "input_layernorm.weight", gguf + "attn_norm.weight", []uint64{h}},
-			Tensor{hf + "self_attn.qkv_proj.weight", gguf + "attn_qkv.weight", []uint64{q + 2*kv, h}},
-			Tensor{hf + "self_attn.o_proj.weight", gguf + "attn_output.weight", []uint64{h, q}},
-			Tensor{hf + "post_attention_layernorm.weight", gguf + "ffn_norm.weight", []uint64{h}},
-			Tensor{hf + "mlp.gate_up_proj.weight", gguf + "ffn_up.weight", []uint64{2 * f, h}},
-			Tensor{hf + "mlp.down_proj.weight", gguf + "ffn_down.weight", []uint64{h, f}},
-		)
+		add(hf+"input_layernorm.weight", gguf+"attn_norm.weight", h)
+		qkv := add(hf+"self_attn.qkv_proj.weight", gguf+"attn_qkv.weight", q+2*kv, h)
+		first := 0
+		for _, p := range []struct {
+			name string
+			rows uint64
+		}{{"attn_q.weight", q}, {"attn_k.weight", kv}, {"attn_v.weight", kv}} {
+			qkv.Parts = append(qkv.Parts, Tensor{HF: qkv.HF, GGUF: gguf + p.name, Shape: []uint64{p.rows, h}, Whole: qkv.GGUF, First: first})
+			first += int(p.rows)
+		}
+		add(hf+"self_attn.o_proj.weight", gguf+"attn_output.weight", h, q)
+		add(hf+"post_attention_layernorm.weight", gguf+"ffn_norm.weight", h)
+		add(hf+"mlp.gate_up_proj.weight", gguf+"ffn_up.weight", 2*f, h)
+		add(hf+"mlp.down_proj.weight", gguf+"ffn_down.weight", h, f)
 	}
-	t = append(t, Tensor{"model.norm.weight", "output_norm.weight", []uint64{h}})
+	add("model.norm.weight", "output_norm.weight", h)
 	if !c.Tied {
-		t = append(t, Tensor{"lm_head.weight", "output.weight", []uint64{uint64(c.VocabSize), h}})
+		add("lm_head.weight", "output.weight", uint64(c.VocabSize), h)
 	}
-	return t
+	return all
 }
 
 func phi3Metadata(c *Config) []KV {

@@ -25,6 +25,9 @@ type Options struct {
 	Policy quant.Policy
 	// Types are those of matrices by name; the policy decides about the others.
 	Types []calib.Target
+	// Split stores the parts of matrices apart, which get types of their own: see [arch.Tensor.Parts]. Without it, those
+	// of which Types names a part.
+	Split bool
 	// AllowRequantize permits quantizing tensors that are quantized already,
 	// which adds one error to the other.
 	AllowRequantize bool
@@ -93,16 +96,23 @@ func NewPlan(m *source.Model, opt Options) (*Plan, error) {
 		types[t.Tensor] = t.Type
 	}
 	for i := range m.Tensors {
-		t, err := planTensor(m, &m.Tensors[i], types, &opt)
-		if err != nil {
-			return nil, err
+		for _, s := range stored(&m.Tensors[i], types, opt.Split) {
+			t, err := planTensor(m, s, types, &opt)
+			if err != nil {
+				return nil, err
+			}
+			p.Tensors = append(p.Tensors, *t)
 		}
-		p.Tensors = append(p.Tensors, *t)
 	}
 	for _, t := range opt.Types {
-		if !slices.ContainsFunc(m.Tensors, func(s source.Tensor) bool { return s.GGUF == t.Tensor }) {
-			return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe names the tensor %s, which the model does not have", t.Tensor)}
+		if slices.ContainsFunc(p.Tensors, func(s Tensor) bool { return s.Name == t.Tensor }) {
+			continue
 		}
+		what := "which the model does not have"
+		if slices.ContainsFunc(p.Tensors, func(s Tensor) bool { return s.role() == t.Tensor }) {
+			what = "and parts of it"
+		}
+		return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe names the tensor %s, %s", t.Tensor, what)}
 	}
 	if opt.Imatrix != nil {
 		if err := p.addImportance(opt.Imatrix); err != nil {
@@ -114,13 +124,35 @@ func NewPlan(m *source.Model, opt Options) (*Plan, error) {
 	return p, err
 }
 
+// stored returns the tensors that the output has for t: itself or its parts.
+func stored(t *source.Tensor, types map[string]quant.Type, split bool) []*source.Tensor {
+	var parts []*source.Tensor
+	for _, p := range t.Pieces() {
+		parts = append(parts, &p)
+		_, given := types[p.GGUF]
+		split = split || given
+	}
+	if split && parts != nil {
+		return parts
+	}
+	return []*source.Tensor{t}
+}
+
+// role returns the tensor's name, or that of what it is a part of.
+func (t *Tensor) role() string {
+	if t.source != nil {
+		return t.source.Role()
+	}
+	return t.Name
+}
+
 // addImportance gives each tensor its own, as llama-quantize does; the embedding gets the output
 // matrix's where they are one.
 func (p *Plan) addImportance(s *calib.Stats) error {
 	used := 0
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
-		e := s.Entry(t.Name)
+		e := s.Entry(t.role())
 		if e == nil && t.Name == embedName && p.Source.Config.Tied {
 			e = s.Entry(calib.OutputEntry)
 		}
@@ -135,7 +167,7 @@ func (p *Plan) addImportance(s *calib.Stats) error {
 	}
 	for i := range s.Entries {
 		name := s.Entries[i].Name
-		if strings.HasPrefix(name, "blk.") && !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return t.Name == name }) {
+		if strings.HasPrefix(name, "blk.") && !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return t.role() == name }) {
 			return &formats.Error{Path: s.Path, Off: -1, What: fmt.Sprintf("it has statistics of %s, which the model does not have: they are another model's", name)}
 		}
 	}

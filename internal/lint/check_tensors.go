@@ -9,25 +9,12 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// expected lists the tensors that the configuration asks for. In a GGUF file q,
-// k and v may lie apart, as llama.cpp accepts it.
+// expected lists the tensors that the configuration asks for.
 func (m *model) expected() []arch.Tensor {
-	c := m.config
-	var all []arch.Tensor
-	for _, t := range c.Tensors() {
-		block, fused := strings.CutSuffix(t.GGUF, "attn_qkv.weight")
-		if !m.isGGUF || !fused || m.file.Tensor(t.GGUF) != nil || m.file.Tensor(block+"attn_q.weight") == nil {
-			all = append(all, t)
-			continue
-		}
-		for _, part := range []struct {
-			name  string
-			heads int
-		}{{"attn_q.weight", c.Heads}, {"attn_k.weight", c.KVHeads}, {"attn_v.weight", c.KVHeads}} {
-			all = append(all, arch.Tensor{HF: t.HF, GGUF: block + part.name, Shape: []uint64{uint64(part.heads * c.HeadDim), uint64(c.Hidden)}})
-		}
+	if !m.isGGUF {
+		return m.config.Tensors()
 	}
-	return all
+	return m.config.TensorsOf(func(name string) bool { return m.file.Tensor(name) != nil })
 }
 
 // untied are the vocabularies of the models that have an output projection of

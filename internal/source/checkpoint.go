@@ -59,7 +59,7 @@ func openCheckpoint(dir string) (*Model, error) {
 
 func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) ([]Tensor, error) {
 	used := map[string]bool{}
-	tensors, err := match(config, dir, func(t arch.Tensor) string { return t.HF }, func(name string) (Tensor, error) {
+	tensors, err := match(config.Tensors(), dir, func(t arch.Tensor) string { return t.HF }, func(name string) (Tensor, error) {
 		st := f.Tensor(name)
 		if st == nil {
 			return Tensor{}, errMissing

@@ -44,7 +44,7 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	used := map[string]bool{arch.LongFactors: true, arch.ShortFactors: true}
-	tensors, err := match(c, path, func(t arch.Tensor) string { return t.GGUF }, func(name string) (Tensor, error) {
+	tensors, err := match(c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil }), path, func(t arch.Tensor) string { return t.GGUF }, func(name string) (Tensor, error) {
 		gt := f.Tensor(name)
 		if gt == nil {
 			return Tensor{}, errMissing

@@ -121,6 +121,18 @@ func (t *Tensor) RowBytes() int {
 	return int(t.Type.Size(int64(t.Cols())))
 }
 
+// Pieces returns the tensors that a GGUF file may hold in place of t, each with its rows of it; nil if
+// there is no such choice.
+func (t *Tensor) Pieces() []Tensor {
+	var parts []Tensor
+	for _, p := range t.Parts {
+		part := *t
+		part.Tensor, part.Offset, part.Panels = p, t.Offset+int64(p.First)*int64(t.RowBytes()), nil
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // Decode converts whole rows, as they are in the file, to float32.
 func (t *Tensor) Decode(dst []float32, src []byte) {
 	if !t.IsF64 {
@@ -199,12 +211,12 @@ func Open(path string) (*Model, error) {
 	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf or .pmap file; of a .safetensors file, give the directory that holds it"}
 }
 
-// match pairs the tensors that config expects with those of a file. name gives
+// match pairs the tensors that are expected with those of a file. name gives
 // the file's name of a tensor; find looks it up.
-func match(c *arch.Config, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error)) ([]Tensor, error) {
+func match(expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error)) ([]Tensor, error) {
 	var all []Tensor
 	var missing []string
-	for _, want := range c.Tensors() {
+	for _, want := range expected {
 		t, err := find(name(want))
 		if errors.Is(err, errMissing) {
 			missing = append(missing, name(want))
