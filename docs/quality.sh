@@ -4,7 +4,7 @@
 # Makes files of every type with every method, ours and llama.cpp's from the same calibration text, and files of the sizes of
 # llama.cpp's mixtures, and compares all of them with MODEL in one run: quality.md's tables and quality.svg, OUT_DIR/quality.html.
 # Linear layers alone differ: the token embedding is F16 everywhere. Needs about 0.8 GB of disk for each type of a model of
-# 190M weights and, on two cores, four hours; what is there is not made again.
+# 190M weights and, on two cores, five hours; what is there is not made again.
 set -euo pipefail
 model=$1 calibration=$2 evaluation=$3 llama=$4 out=$5
 shift 5
@@ -36,7 +36,9 @@ make "$out/Q5_1-gptq-long.gguf" phi3conv quantize "$model" "$out/Q5_1-gptq-long.
 make "$out/Q4_K_S-gptq-self.gguf" phi3conv quantize "$model" "$out/Q4_K_S-gptq-self.gguf" Q4_K_S --pure "${embedding[@]}" --method gptq --stats "$out/self.gguf"
 
 budget() { # budget NAME FLAG VALUE
-	make "$out/$1-budget.gguf" phi3conv quantize "$model" "$out/$1-budget.gguf" "$2" "$3" "${embedding[@]}" --method gptq --stats "$out/text.gguf"
+	local common=("$2" "$3" "${embedding[@]}" --method gptq --stats "$out/text.gguf")
+	make "$out/$1-budget.gguf" phi3conv quantize "$model" "$out/$1-budget.gguf" "${common[@]}"
+	make "$out/$1-split.gguf" phi3conv quantize "$model" "$out/$1-split.gguf" "${common[@]}" --split-qkv
 }
 for type in Q3_K_M IQ4_XS Q4_K_M; do
 	mixture=$out/$type.mix-llama.gguf
@@ -44,7 +46,7 @@ for type in Q3_K_M IQ4_XS Q4_K_M; do
 	budget "$type.mix" --size "$(stat -c %s "$mixture")"
 done
 budget 3.77bpw --bpw 3.77
-phi3conv verify "$out"/*-{llama,rtn,imatrix,gptq-*,budget}.gguf --base "$model" --text "$evaluation" --chunks 40 \
+phi3conv verify "$out"/*-{llama,rtn,imatrix,gptq-*,budget,split}.gguf --base "$model" --text "$evaluation" --chunks 40 \
 	--report "$out/quality.json" --html "$out/quality.html"
 docs=$(realpath "$(dirname "$0")")
 out=$(realpath "$out")

@@ -40,6 +40,7 @@ var ways = []way{
 	{"gptq-long", "gptq, 51,200 tokens", color.RGBA{0xee, 0x88, 0x22, 0xff}},
 	{"gptq-self", "gptq, own text", color.RGBA{0x99, 0x33, 0xaa, 0xff}},
 	{"budget", "--size", color.RGBA{0x22, 0x99, 0x44, 0xff}},
+	{"split", "--size, --split-qkv", color.RGBA{0x11, 0x66, 0x66, 0xff}},
 }
 
 const reference = "llama"
