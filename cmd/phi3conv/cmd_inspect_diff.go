@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/vocab"
@@ -223,9 +224,32 @@ func newKeyDiff(key string, a, b any) keyDiffJSON {
 }
 
 // tensors compares all tensors that both models have.
+// apart replaces matrices by their parts where the other model has those.
+func (m *inspected) apart(names []string, list []*tensorfile.Tensor, other []string) ([]string, []*tensorfile.Tensor) {
+	if m.config == nil {
+		return names, list
+	}
+	for _, t := range m.config.Tensors() {
+		at := slices.Index(names, t.GGUF)
+		if at < 0 || !slices.Equal(list[at].Shape, t.Shape) || !slices.ContainsFunc(t.Parts, func(p arch.Tensor) bool { return slices.Contains(other, p.GGUF) }) {
+			continue
+		}
+		var partNames []string
+		var parts []*tensorfile.Tensor
+		for _, p := range t.Parts {
+			partNames = append(partNames, p.GGUF)
+			parts = append(parts, list[at].Rows(p.GGUF, int64(p.First), int64(p.Shape[0])))
+		}
+		names, list = slices.Replace(names, at, at+1, partNames...), slices.Replace(list, at, at+1, parts...)
+	}
+	return names, list
+}
+
 func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
 	namesA, listA := a.tensors()
 	namesB, listB := b.tensors()
+	namesA, listA = a.apart(namesA, listA, namesB)
+	namesB, listB = b.apart(namesB, listB, namesA)
 	byName := make(map[string]*tensorfile.Tensor)
 	for i, name := range namesB {
 		byName[name] = listB[i]

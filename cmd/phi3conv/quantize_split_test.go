@@ -69,6 +69,11 @@ func TestSplitQKV(t *testing.T) {
 	if stdout, stderr, code := phi3conv(t, "lint", apart); code != exitOK {
 		t.Errorf("lint: %s%s", stdout, stderr)
 	}
+	for _, pair := range [][]string{{model, apart}, {apart, model}} {
+		if stdout, stderr, code := phi3conv(t, "inspect", "--diff", pair[0], pair[1]); code != exitOK || !strings.Contains(stdout, "35 tensors compared") || !strings.Contains(stdout, "blk.0.attn_v.weight") {
+			t.Errorf("diff: %s%s", stdout, stderr)
+		}
+	}
 	if stdout, stderr, code := phi3conv(t, "reproduce", apart, "--model", model, "--stats", stats); code != exitOK {
 		t.Errorf("reproduce: %s%s", stdout, stderr)
 	}

@@ -154,6 +154,16 @@ func FromValues(name string, x []float32) Tensor {
 		Block: quant.F32, r: bytes.NewReader(data)}
 }
 
+// Rows returns n rows of a matrix from row first on, as a tensor of that name.
+func (t *Tensor) Rows(name string, first, n int64) *Tensor {
+	part := *t
+	cols := int64(t.Shape[1])
+	part.Name, part.Shape, part.Elems = name, []uint64{uint64(n), t.Shape[1]}, n*cols
+	rowBytes := t.Bytes / int64(t.Shape[0])
+	part.Offset, part.Bytes = t.Offset+first*rowBytes, n*rowBytes
+	return &part
+}
+
 // ChunkElems is the number of elements that a [Reader] decodes at once, 1 MiB of
 // float32. Every type's block length divides it.
 const ChunkElems = 1 << 18
