@@ -59,7 +59,8 @@ type Estimation struct {
 
 // Estimate computes the costs of a model's matrices for the types that candidates names for each. Where the statistics
 // hold gradients, the divergence with the linear layers quantized, and with the embedding, is measured on some of their tokens, and estimates
-// are scaled to agree. With split, a matrix that may be stored in parts (q, k and v) has costs for each of them instead. The result does not depend on the number of threads, the model's.
+// are scaled to agree. With split, a matrix that may be stored in parts (q, k and v) has costs for each of them instead. The
+// result does not depend on the number of threads, the model's.
 func Estimate(ctx context.Context, l *runtime.Layers, s *Stats, candidates func(t *source.Tensor) []quant.Type, split bool, progress func(done, total int)) (*Estimation, error) {
 	e := &estimator{l: l, s: s, threads: l.Threads()}
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
