@@ -3,7 +3,7 @@
 #
 # Makes files of every type with every method, ours and llama.cpp's from the same calibration text, and files of the sizes of
 # llama.cpp's mixtures, and compares all of them with MODEL in one run: quality.md's tables and quality.svg, OUT_DIR/quality.html.
-# Linear layers alone differ: the token embedding is F16 everywhere. Needs about 0.8 GB of disk for each type of a model of
+# Linear layers alone differ: the token embedding is F16 everywhere. Needs about 1 GB of disk for each type of a model of
 # 190M weights and, on two cores, five hours; what is there is not made again.
 set -euo pipefail
 model=$1 calibration=$2 evaluation=$3 llama=$4 out=$5
@@ -30,6 +30,7 @@ for type in "${types[@]}"; do
 	make "$out/$type-llama.gguf" "$llama/llama-quantize" --imatrix "$out/llama.imatrix.gguf" "${common[@]}" "$out/f32.gguf" "$out/$type-llama.gguf" "$type"
 	make "$out/$type-rtn.gguf" phi3conv quantize "$model" "$out/$type-rtn.gguf" "$type" "${common[@]}"
 	make "$out/$type-imatrix.gguf" phi3conv quantize "$model" "$out/$type-imatrix.gguf" "$type" "${common[@]}" --stats "$out/llama.imatrix.gguf"
+	make "$out/$type-awq.gguf" phi3conv quantize "$model" "$out/$type-awq.gguf" "$type" "${common[@]}" --method awq --stats "$out/text.gguf"
 	make "$out/$type-gptq-text.gguf" phi3conv quantize "$model" "$out/$type-gptq-text.gguf" "$type" "${common[@]}" --method gptq --stats "$out/text.gguf"
 done
 make "$out/Q5_1-gptq-long.gguf" phi3conv quantize "$model" "$out/Q5_1-gptq-long.gguf" Q5_1 --pure "${embedding[@]}" --method gptq --stats "$out/long.gguf"
@@ -46,7 +47,7 @@ for type in Q3_K_M IQ4_XS Q4_K_M; do
 	budget "$type.mix" --size "$(stat -c %s "$mixture")"
 done
 budget 3.77bpw --bpw 3.77
-phi3conv verify "$out"/*-{llama,rtn,imatrix,gptq-*,budget,split}.gguf --base "$model" --text "$evaluation" --chunks 40 \
+phi3conv verify "$out"/*-{llama,rtn,imatrix,awq,gptq-*,budget,split}.gguf --base "$model" --text "$evaluation" --chunks 40 \
 	--report "$out/quality.json" --html "$out/quality.html"
 docs=$(realpath "$(dirname "$0")")
 out=$(realpath "$out")
