@@ -14,6 +14,7 @@ import (
 type Bounded struct {
 	Position
 	Estimated float64 // of the KLD, see [LowerBound]
+	Drawn     float64 // of what the KLD has beyond the bound, see [LowerBound]
 }
 
 // LowerBound compares an entry of a seal with the logits that the quantized model
@@ -29,6 +30,9 @@ type Bounded struct {
 // Estimated is a guess of the KLD that is right on average: of what the tail has in it tells the
 // token that was drawn from the tail, or the row of an entry with the whole vocabulary. How far
 // the rounding of codes can move it is in docs/format-seal.md.
+//
+// Drawn is what the drawn token alone tells of the difference of KLD and bound. It is not negative, and on average not
+// more than the difference, however codes were rounded.
 func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	if len(quant) < TopK {
 		return Bounded{}, fmt.Errorf("%d logits, but a comparison needs at least %d", len(quant), TopK)
@@ -98,6 +102,9 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 		}
 	}
 	b.DeltaP = math.Exp(-b.Quant) - math.Exp(-b.Base)
+	if e.Drawn != seal.None {
+		b.Drawn = drawnKLD(e, lnQ(quant[e.Drawn.ID])-(math.Log(tail)-logSum))
+	}
 	b.Estimated = estimatedKLD(e, func(id int32) float64 { return lnQ(quant[id]) }, math.Log(tail)-logSum)
 	return b, nil
 }
@@ -207,6 +214,28 @@ func estimatedKLD(e *seal.Entry, lnQ func(id int32) float64, lnQTail float64) fl
 	return max(0, kld/sum-math.Log(sum))
 }
 
+// drawnKLD returns the least that a tail with probability T and a drawn token with probability p can have for
+// T·(x + e^-x - 1), x = ln(p/T) - lnQ, in the ranges of their codes. lnQ is of the drawn token's share of the tail in the
+// quantized model.
+//
+// Over the draws x has the KLD within the tail as its mean, and e^-x at most 1, which is the sum of the shares in
+// the quantized model of all tokens with p > 0.
+func drawnKLD(e *seal.Entry, lnQ float64) float64 {
+	tailLow, tailHigh := e.TailBounds()
+	low, high := e.Drawn.Bounds()
+	// The function falls to 0 at x = 0, and rises from there. If tailLow is 0, so is the result.
+	x := 0.0
+	if from := math.Log(low/tailHigh) - lnQ; from > 0 {
+		x = from
+	} else if to := math.Log(high/tailLow) - lnQ; to < 0 {
+		x = to
+	}
+	if tailLow == 0 || x == 0 {
+		return 0
+	}
+	return tailLow * (x + math.Expm1(-x))
+}
+
 // rowKLD returns Σ p·ln(p/q) over the tail, with p scaled to the sum 1 there, as the row of a full
 // entry has it.
 func rowKLD(e *seal.Entry, lnQ func(id int32) float64) float64 {
@@ -229,14 +258,13 @@ func rowKLD(e *seal.Entry, lnQ func(id int32) float64) float64 {
 }
 
 // SealedKLD says what a comparison with a seal tells of the mean KLD: an estimate, the share of it that the
-// proven bounds have, and what it is at least with a confidence of 99.9 %, the positions being what
+// proven bounds have, and what it is at least but for a risk of [LeastRisk], the positions being what
 // they are and the drawing of tokens being random. The share is unknown, that is NaN, if all bounds are
 // 0, as for a model that is its own base.
 func SealedKLD(p []Bounded) (total, share Estimate, least float64) {
 	total = estimate(positive{meanOf(estimatedPositions(p), kld)})
 	bound := meanOf(positionsOf(p), kld).m
-	rest := meanOfValues(len(p), func(i int) float64 { return p[i].Estimated - p[i].KLD })
-	least = bound + max(0, rest.m-z999*rest.se()) // what is skewed to the right, as the rest is, is above this more often
+	least = bound + leastMean(len(p), func(i int) float64 { return p[i].Drawn }, LeastRisk)
 
 	share = Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
 	if bound > 0 && total.Value > 0 {
@@ -246,6 +274,32 @@ func SealedKLD(p []Bounded) (total, share Estimate, least float64) {
 		share = Estimate{r, se, r - z975*se, r + z975*se}
 	}
 	return total, share, least
+}
+
+// LeastRisk is the probability, over the drawing of tokens, that the mean KLD is less than [SealedKLD] says.
+const LeastRisk = 1e-6
+
+// leastMean returns what the mean of the expectations of n independent random numbers, none negative, is at least but
+// for a probability of at most risk. They may have any distributions, each its own.
+//
+// For λ > 0 the expectation of Π (1 + λ·x) is Π (1 + λ·E x) ≤ exp(λ·Σ E x). So by Markov's inequality
+//
+//	λ·Σ E x ≥ Σ ln(1 + λ·x) - ln(1/risk)
+//
+// with a probability of at least 1 - risk. The best λ, about √(2·ln(1/risk) / Σ x²), depends on what was drawn;
+// so several share the risk, the best of which has at most √2 times that or 1/√2.
+func leastMean(n int, x func(i int) float64, risk float64) float64 {
+	const from, to = -6, 14 // powers of 2
+	least := 0.0
+	for e := from; e <= to; e++ {
+		lambda := math.Ldexp(1, e)
+		sum := 0.0
+		for i := range n {
+			sum += math.Log1p(lambda * x(i))
+		}
+		least = max(least, (sum-math.Log((to-from+1)/risk))/(lambda*float64(n)))
+	}
+	return least
 }
 
 // estimatedPositions are the positions with the estimate in place of the bound.

@@ -20,11 +20,11 @@ type Seal struct {
 
 	// Bound is the mean of the proven lower bounds of the KL divergence, KLD an estimate with the tokens
 	// that were drawn, and Share the part of it that the bounds have. The mean divergence of these
-	// positions is at least Least with a confidence of 99.9 %.
+	// positions is at least Least but for a risk of [LeastRisk].
 	Bound Estimate `json:"bound"`
 	Share Estimate `json:"share"`
 	KLD   Estimate `json:"kld"`
-	Least float64  `json:"kld_least_999"`
+	Least float64  `json:"kld_least"`
 }
 
 // NewSealedReport is [NewReport] of a comparison with a seal. Every KLD in it outside
@@ -62,7 +62,7 @@ func (s *Seal) section() section {
 		1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
 	t.rows = append(t.rows,
 		append([]string{"KLD mean, estimate"}, cells(s.KLD)...),
-		[]string{"KLD mean, at least, confidence 99.9 %", Digits(s.Least, s.KLD.SE)},
+		[]string{"KLD mean, at least, confidence 99.9999 %", Digits(s.Least, s.KLD.SE)},
 		append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
 	if !math.IsNaN(s.Share.Value) {
 		t.rows = append(t.rows, append([]string{"share of the KLD in that bound, %"}, cells(s.Share.times(100))...))

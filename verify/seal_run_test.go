@@ -76,13 +76,14 @@ func TestSealGolden(t *testing.T) {
 	}
 	var g struct {
 		Positions []struct {
-			IDs   []int32
-			Codes []uint16
-			Tail  uint16
-			Drawn []uint16
-			Full  bool
-			Bound float64
-			KLD   float64
+			IDs    []int32
+			Codes  []uint16
+			Tail   uint16
+			Drawn  []uint16
+			Full   bool
+			Bound  float64
+			Beyond float64
+			KLD    float64
 		}
 		Bound, Share, KLD, Least, PPL float64
 		ShareSE                       float64 `json:"share_se"`
@@ -131,6 +132,7 @@ func TestSealGolden(t *testing.T) {
 	}
 	for i, want := range g.Positions {
 		near("bound", p[i].KLD, want.Bound, 1e-10)
+		near("beyond", p[i].Drawn, want.Beyond, 1e-10)
 		near("KLD", p[i].Estimated, want.KLD, 1e-10)
 	}
 	u := NewSealedReport(p, s.Header, 3)

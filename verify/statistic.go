@@ -20,7 +20,6 @@ type statistic interface {
 const (
 	z95  = 1.6448536269514722 // one-sided 95 %
 	z975 = 1.959963984540054  // two-sided 95 %
-	z999 = 3.090232306167813  // one-sided 99.9 %
 )
 
 func estimate(s statistic) Estimate {

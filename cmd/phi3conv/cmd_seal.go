@@ -23,8 +23,9 @@ var sealCommand = &cli.Command{
 	Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32 and writes for each
 scored token the likely tokens with their probabilities, the probability of all others
 together with one of them drawn at random, and for a few tokens the whole vocabulary. With the
-seal, "verify QUANT --seal FILE" needs neither the original nor the text: it gives a proven
-lower bound of the KL divergence, and an estimate of it from what was drawn.
+seal, "verify QUANT --seal FILE" needs neither the original nor the text: it gives a
+proven lower bound of the KL divergence, a higher one that the drawn tokens prove but for one
+chance in a million, and an estimate of it.
 
 A seal is the same, byte for byte, on every machine. docs/format-seal.md is the format.
 Windows, scored tokens and BOS are those of verify. Example:

@@ -64,10 +64,16 @@ func (t Likely) Bounds() (low, high float64) {
 }
 
 // TailBounds returns the range in which the probability of the tail lies.
-func (e *Entry) TailBounds() (low, high float64) {
-	high = math.Exp(min(0, -(float64(e.Tail)-half)*Step))
-	if e.Tail < maxCode {
-		low = math.Exp(-(float64(e.Tail) + half) * Step)
+func (e *Entry) TailBounds() (low, high float64) { return logBounds(e.Tail) }
+
+// Bounds returns the range in which the probability of the drawn token lies.
+func (d Drawn) Bounds() (low, high float64) { return logBounds(d.Code) }
+
+// logBounds returns the range of the probabilities that have a code of ln p.
+func logBounds(code uint16) (low, high float64) {
+	high = math.Exp(min(0, -(float64(code)-half)*Step))
+	if code < maxCode {
+		low = math.Exp(-(float64(code) + half) * Step)
 	}
 	return low, high
 }

@@ -19,7 +19,7 @@ func sealTables(s *verify.Seal) []*table {
 		kld.Rows = append(kld.Rows, append([]string{name}, numberCells(e)...))
 	}
 	add("mean, estimate, nats", s.KLD)
-	kld.Rows = append(kld.Rows, []string{"mean, at least, confidence 99.9 %, nats", verify.Digits(s.Least, s.KLD.SE), "", "", ""})
+	kld.Rows = append(kld.Rows, []string{"mean, at least, confidence 99.9999 %, nats", verify.Digits(s.Least, s.KLD.SE), "", "", ""})
 	add("mean, proven lower bound, nats", s.Bound)
 	if finite(s.Share.Value) {
 		add("share of the divergence in that bound, %", percent(s.Share))
