@@ -252,10 +252,13 @@ func layerChanges(old, now []LayerKLD) []LayerChange {
 	return list
 }
 
-// Outcome is that of thresholds and baseline together: fail if one fails, undecided if one is,
-// and empty without either.
+// Outcome is that of thresholds, baseline and weights together: fail if one fails, undecided if one is,
+// and empty without limits and baseline where no weights fail.
 func (r *Report) Outcome() Outcome {
 	var all Outcome
+	if w := r.Weights; w != nil && len(w.Unlike) > 0 {
+		return Fail
+	}
 	if v := r.Verdict; v != nil {
 		all = v.Outcome
 	}

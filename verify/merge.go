@@ -115,7 +115,7 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 	}
 
 	r := NewReport(all, first.Texts, worst)
-	r.Tool, r.Conventions, r.Compute, r.Base, r.Quant, r.Tokens = first.Tool, first.Conventions, first.Compute, first.Base, first.Quant, first.Tokens
+	r.Tool, r.Conventions, r.Compute, r.Base, r.Quant, r.Tokens, r.Weights = first.Tool, first.Conventions, first.Compute, first.Base, first.Quant, first.Tokens, first.Weights
 	for i := range r.Worst {
 		at := slices.IndexFunc(tokens, func(t Token) bool { return t.Position == r.Worst[i].Position })
 		if at < 0 {

@@ -39,6 +39,7 @@ type Report struct {
 	Verdict     *Verdict    `json:"verdict,omitempty"` // absent if no thresholds were given
 
 	Baseline *Baseline `json:"baseline,omitempty"` // absent without one
+	Weights  *Weights  `json:"weights,omitempty"`  // absent with a seal
 
 	Layers      []LayerKLD `json:"layers,omitempty"`       // absent if not measured
 	AllLayers   *LayerKLD  `json:"all_layers,omitempty"`   // the weights of all layers at once, on the same tokens
@@ -134,7 +135,7 @@ type section struct {
 func (r *Report) sections() []section {
 	list := []section{r.models(), r.Seal.section(), r.figures(), r.layers(), r.speed(), groupSection("By text", r.KLDName(), r.ByText), groupSection("By tokens before, in the window", r.KLDName(), r.ByContext),
 		r.worst()}
-	list = append(r.Baseline.sections(), list...)
+	list = append(append(r.Baseline.sections(), r.Weights.section()), list...)
 	if r.Verdict != nil {
 		list = append([]section{r.Verdict.section()}, list...)
 	}
@@ -469,6 +470,9 @@ func (r *Report) junit() junitSuite {
 		for _, c := range r.Verdict.Checks {
 			tests = append(tests, TestCase{"verify." + r.Quant.Name, c.Name, c.Outcome, c.Limit, c.Measured, c.Explain(r.Verdict.Tokens)})
 		}
+	}
+	if w := r.Weights; w != nil && len(w.Unlike) > 0 {
+		tests = append(tests, TestCase{Class: "verify." + r.Quant.Name, Name: "weights", Outcome: Fail, What: w.String()})
 	}
 	tests = append(tests, r.Baseline.cases("verify."+r.Quant.Name)...)
 	return suiteOf("verify "+r.headline(), properties, tests)

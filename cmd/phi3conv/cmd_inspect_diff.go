@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,7 @@ type diffJSON struct {
 	Tensors    []tensorDiffJSON `json:"tensors"`
 	Overall    metricsJSON      `json:"overall"`
 	Parameters int64            `json:"parameters_compared"`
+	Weights    verify.Weights   `json:"rows"`
 }
 
 type keyDiffJSON struct {
@@ -83,9 +85,9 @@ func inspectDiff(c *cli.Context, pathA, pathB string, threads int) error {
 	}
 	defer b.close()
 	d := &diffJSON{A: pathA, B: pathB, KeysA: []keyJSON{}, KeysB: []keyJSON{}, Keys: []keyDiffJSON{},
-		TensorsA: []string{}, TensorsB: []string{}, Unlike: []unlikeJSON{}, Tensors: []tensorDiffJSON{}}
+		TensorsA: []string{}, TensorsB: []string{}, Unlike: []unlikeJSON{}, Tensors: []tensorDiffJSON{}, Weights: verify.Weights{Unlike: []verify.UnlikeRow{}}}
 	d.keys(a, b)
-	if err := d.tensors(c, a, b, threads); err != nil {
+	if err := d.tensors(c.Context, c.App.ErrWriter, a, b, threads); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -223,7 +225,6 @@ func newKeyDiff(key string, a, b any) keyDiffJSON {
 	return d
 }
 
-// tensors compares all tensors that both models have.
 // apart replaces matrices by their parts where the other model has those.
 func (m *inspected) apart(names []string, list []*tensorfile.Tensor, other []string) ([]string, []*tensorfile.Tensor) {
 	if m.config == nil {
@@ -245,7 +246,8 @@ func (m *inspected) apart(names []string, list []*tensorfile.Tensor, other []str
 	return names, list
 }
 
-func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
+// tensors compares all tensors that both models have.
+func (d *diffJSON) tensors(ctx context.Context, progress io.Writer, a, b *inspected, threads int) error {
 	namesA, listA := a.tensors()
 	namesB, listB := b.tensors()
 	namesA, listA = a.apart(namesA, listA, namesB)
@@ -279,13 +281,17 @@ func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
 		}
 	}
 
-	bar := newProgress(c.App.ErrWriter, "comparing", total)
+	bar := newProgress(progress, "comparing", total)
 	defer bar.done()
 	var done atomic.Int64
 	diffs := make([]verify.Diff, len(pairs))
-	g, ctx := errgroup.WithContext(c.Context)
+	rows := make([]*verify.Rows, len(pairs)) // of matrices
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(threads)
 	for i, p := range pairs {
+		if n := len(p.a.Shape); n == 2 {
+			rows[i] = verify.NewRows(int(p.a.Shape[n-1]))
+		}
 		g.Go(func() error {
 			rb := p.b.Reader()
 			var err error
@@ -293,6 +299,9 @@ func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
 				y, data, e := rb.Next() // as many: the shapes are equal
 				if err = e; err == nil {
 					diffs[i].Add(x, y)
+					if rows[i] != nil {
+						rows[i].Add(x, y)
+					}
 				}
 				bar.set(done.Add(int64(len(data))))
 			})
@@ -306,6 +315,10 @@ func (d *diffJSON) tensors(c *cli.Context, a, b *inspected, threads int) error {
 	for i := range diffs {
 		d.Tensors[i].metricsJSON = metrics(&diffs[i])
 		overall.Merge(&diffs[i])
+		if rows[i] != nil {
+			d.Weights.Rows += int(pairs[i].a.Shape[0])
+			d.Weights.Unlike = append(d.Weights.Unlike, rows[i].Unlike(d.Tensors[i].Name)...)
+		}
 	}
 	d.Overall, d.Parameters = metrics(&overall), overall.Count
 	return nil
@@ -374,6 +387,17 @@ func printDiff(w io.Writer, d *diffJSON) error {
 	row("overall", "", "", d.Overall)
 	if err := t.flush(); err != nil {
 		return err
+	}
+	if len(d.Weights.Unlike) > 0 {
+		p.printf("\n")
+		t := newTable(w, "row unlike A's", "row", "cosine", "of most rows")
+		for _, u := range d.Weights.Unlike {
+			cells := u.Cells()
+			t.row(cells[0], cells[1], decimal(cells[2]), decimal(cells[3]))
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
 	}
 	p.printf("\n%s equal, %d different, %d only in A, %d only in B\n", plural(d.EqualKeys, "key"), len(d.Keys), len(d.KeysA), len(d.KeysB))
 	p.printf("%s compared (%d parameters), %d not comparable, %d only in A, %d only in B\n",

@@ -117,6 +117,9 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := v.weights(list); err != nil {
+		return err
+	}
 	if byLayer {
 		if err := v.byLayer(list); err != nil {
 			return err

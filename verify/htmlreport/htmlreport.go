@@ -198,9 +198,15 @@ func verdictOf(r *verify.Report) *banner {
 	if r.Baseline != nil {
 		lines = append(lines, baselineLines(r.Baseline)...)
 	}
+	unlike := r.Weights != nil && len(r.Weights.Unlike) > 0
+	if unlike {
+		lines = append([]string{"Weights: " + r.Weights.String() + "."}, lines...)
+	}
 	b := &banner{Tone: string(outcome), Badge: badge(outcome), Lines: append(lines, evidence)}
 	n := plural(len(checks), "limit")
 	switch {
+	case unlike:
+		b.Word = "✗ Not good enough: weights are damaged."
 	case outcome == verify.Fail && count[verify.Fail] == 0:
 		b.Word = "✗ Not good enough: worse than the baseline."
 	case outcome == verify.Fail && count[verify.Undecided] > 0:
