@@ -150,15 +150,12 @@ func (p *product) plan(threads int) (tasks int) {
 
 func (p *product) do(w *worker, i int) {
 	first, end := int(p.bounds[i]), int(p.bounds[i+1])
-	step, multiply := 1, p.encoded
-	switch p.in.kind {
-	case asF32:
-		step, multiply = floatPanels, p.float
-	case asBF16:
-		step = floatPanels
+	if p.in.kind != asF32 {
+		p.encoded(w, first, end)
+		return
 	}
-	for ; first < end; first += step {
-		multiply(w, first, min(step, end-first))
+	for ; first < end; first += floatPanels {
+		p.float(w, first, min(floatPanels, end-first))
 	}
 }
 
@@ -188,11 +185,13 @@ func (p *product) scatter(w *worker, i, n int) {
 	}
 }
 
-// encoded multiplies n panels from i on with encoded activations, n being 1 but for bfloat16.
-func (p *product) encoded(w *worker, i, n int) {
+// encoded multiplies the panels from first to end with encoded activations. What does not
+// change from panel to panel is set once: while one panel's last weights come from memory the
+// next one's are asked for, the sooner the fewer instructions there are in between.
+func (p *product) encoded(w *worker, first, end int) {
 	m, in, k := p.m, p.in, &w.call
-	*k = kern.Product{W: &m.panel(w, i, n)[0], A: &in.enc[0], T: int64(in.tokens), Panels: int64(n), PanelBytes: int64(m.size), Scratch: &w.scratch()[0]}
-	kernel := kern.Best().Products[m.format]
+	*k = kern.Product{A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: &w.scratch()[0]}
+	kernel, step := kern.Best().Products[m.format], 1
 	switch in.kind {
 	case as256:
 		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
@@ -201,11 +200,15 @@ func (p *product) encoded(w *worker, i, n int) {
 	case asBF16:
 		cols := int64(in.cols + in.cols&1)
 		k.Blocks, k.AStride = cols, 2*cols
-		kernel = kern.Best().ProductBF16
+		kernel, step = kern.Best().ProductBF16, floatPanels
 	}
-	p.results(w, k, i, n)
-	kernel(k)
-	p.scatter(w, i, n)
+	for i := first; i < end; i += step {
+		n := min(step, end-i)
+		k.W, k.Panels = &m.panel(w, i, n)[0], int64(n)
+		p.results(w, k, i, n)
+		kernel(k)
+		p.scatter(w, i, n)
+	}
 }
 
 // float multiplies n panels from i on with float32 activations.
