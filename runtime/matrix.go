@@ -185,13 +185,14 @@ func (p *product) scatter(w *worker, i, n int) {
 	}
 }
 
-// encoded multiplies the panels from first to end with encoded activations. What does not
-// change from panel to panel is set once: while one panel's last weights come from memory the
-// next one's are asked for, the sooner the fewer instructions there are in between.
+// encoded multiplies the panels from first to end with encoded activations.
 func (p *product) encoded(w *worker, first, end int) {
 	m, in, k := p.m, p.in, &w.call
 	*k = kern.Product{A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: &w.scratch()[0]}
 	kernel, step := kern.Best().Products[m.format], 1
+	if in.tokens == 1 {
+		step = singlePanels
+	}
 	switch in.kind {
 	case as256:
 		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
@@ -210,6 +211,11 @@ func (p *product) encoded(w *worker, first, end int) {
 		p.scatter(w, i, n)
 	}
 }
+
+// singlePanels is how many panels the kernels of quantized weights get at a time for a single
+// token: enough that what lies between two calls does not count, few enough that panels which are
+// made for a call stay in a core's second cache.
+const singlePanels = 16
 
 // float multiplies n panels from i on with float32 activations.
 func (p *product) float(w *worker, i, n int) {

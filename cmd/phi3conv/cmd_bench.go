@@ -28,7 +28,8 @@ Lists are separated by commas; 0 leaves a test out.
 
 Generation is limited by how fast weights can be read. Beside its speed stand the
 bytes of weights read a second and how large a part that is of what this machine
-reads with as many threads, measured before and after the test.
+reads with as many threads, the mean of measurements before, between and after the
+repetitions.
 
 --sustain decodes for a time instead and prints the speed of every five seconds, to
 show a machine that becomes hot and slow. Example:
@@ -169,7 +170,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 		r := base
 		r.Prompt, r.Time = n, now()
 		test := func() error { return b.evaluate(ctx, s, n) }
-		if err := b.repeat(&r, test, test); err != nil {
+		if err := b.repeat(&r, test, test, func() {}); err != nil {
 			return err
 		}
 		if err := b.print(&r); err != nil {
@@ -179,18 +180,20 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	for _, n := range b.gens {
 		r := base
 		r.Gen, r.Read, r.Time = n, perToken, now()
-		r.Bandwidth = b.bandwidth(threads)
 		if b.sustain > 0 {
+			r.Bandwidth = b.bandwidth(threads)
 			if err := b.sustained(ctx, s, &r); err != nil {
 				return err
 			}
 			continue
 		}
 		warm := func() error { return b.decode(ctx, s, 1) }
-		if err := b.repeat(&r, warm, func() error { return b.decode(ctx, s, n) }); err != nil {
+		var bandwidths []float64
+		measure := func() { bandwidths = append(bandwidths, b.bandwidth(threads)) }
+		if err := b.repeat(&r, warm, func() error { return b.decode(ctx, s, n) }, measure); err != nil {
 			return err
 		}
-		r.Bandwidth = max(r.Bandwidth, b.bandwidth(threads))
+		r.Bandwidth, _ = meanAndDeviation(bandwidths)
 		if err := b.print(&r); err != nil {
 			return err
 		}
@@ -229,11 +232,12 @@ func (b *bench) bandwidth(threads int) float64 {
 	return w
 }
 
-// repeat does a test as often as wanted, after warm.
-func (b *bench) repeat(r *measured, warm, test func() error) error {
+// repeat does a test as often as wanted, after warm. It calls between before the first repetition and after each.
+func (b *bench) repeat(r *measured, warm, test func() error, between func()) error {
 	if err := warm(); err != nil {
 		return err
 	}
+	between()
 	times := make([]time.Duration, b.repetitions)
 	for i := range times {
 		start := time.Now()
@@ -241,6 +245,7 @@ func (b *bench) repeat(r *measured, warm, test func() error) error {
 			return err
 		}
 		times[i] = time.Since(start)
+		between()
 	}
 	r.set(times)
 	return nil

@@ -71,7 +71,7 @@ func measureSpeed(c *cli.Context, base string, quants []string, opt runtime.Opti
 			}
 			m.runs = append(m.runs, verify.SpeedRun{PP: pp.Avg, TG: tg.Avg, Load: tg.Load, RSS: tg.Peak})
 			m.bytes = tg.Read
-			p.Bandwidth = max(p.Bandwidth, tg.Bandwidth)
+			p.Bandwidth += tg.Bandwidth / float64(repetitions*len(models))
 			bar.set(int64(i*len(models) + k + 1))
 		}
 	}

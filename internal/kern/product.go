@@ -81,7 +81,10 @@ var Layouts = [NumFormats]Layout{
 // with Add, from what Out holds: the same bits from every set. One call takes Panels
 // panels, PanelBytes apart, so that a single token has several chains under way and a
 // value of A is loaded once for several panels; 4 are enough for that. Panel p's results
-// begin 16·p floats after panel 0's. The other formats ignore these two fields.
+// begin 16·p floats after panel 0's.
+//
+// The other formats take several panels with a single token only, one behind the other: what lies
+// between the panels' weights would else keep the CPU from asking for the next panel's.
 //
 // K formats (blocks of 256). A holds for each block, for each token an [A256] record.
 // For each block b, in order:
@@ -131,7 +134,7 @@ type Product struct {
 	AStride   int64    // 56: bytes from a token to the next in A for float formats, from a block to the next for the others
 	Add       int64    // 64: 1 to add to what Out holds (float formats only), else 0
 
-	Panels     int64 // 72: panels, at least 1 (float formats only)
+	Panels     int64 // 72: panels, at least 1; 1 for several tokens and other than float formats
 	PanelBytes int64 // 80: bytes from a panel to the next (float formats only)
 }
 

@@ -50,6 +50,13 @@ func (p *Product) clear() {
 	}
 }
 
+// quantized returns the product of a format other than float, given that of one panel.
+func quantized(f Format, panel func(*Product)) func(*Product) {
+	return func(p *Product) {
+		p.eachPanel(Rows*Layouts[f].BlockBytes()*int(p.Blocks), panel)
+	}
+}
+
 // eachBlock calls use for every block of every row, block by block in each row. b
 // holds the block's bytes in the file's order.
 func (p *Product) eachBlock(f Format, use func(row, block int, b []byte)) {
@@ -79,12 +86,17 @@ func (l Layout) gather(b, panel []byte, row int) {
 // productFloat returns the product of a float format whose weights at reads.
 func productFloat(f Format, at func(panel []byte, col, row int) float32) func(*Product) {
 	return func(p *Product) {
-		for i := range int(p.Panels) {
-			one := *p
-			one.W = (*byte)(unsafe.Add(unsafe.Pointer(p.W), i*int(p.PanelBytes)))
-			one.Out = (*float32)(unsafe.Add(unsafe.Pointer(p.Out), i*4*Rows))
-			one.floatPanel(f, at)
-		}
+		p.eachPanel(int(p.PanelBytes), func(p *Product) { p.floatPanel(f, at) })
+	}
+}
+
+// eachPanel calls use with a Product of each panel; they lie size bytes apart.
+func (p *Product) eachPanel(size int, use func(*Product)) {
+	for i := range int(p.Panels) {
+		one := *p
+		one.W = (*byte)(unsafe.Add(unsafe.Pointer(p.W), i*size))
+		one.Out = (*float32)(unsafe.Add(unsafe.Pointer(p.Out), i*4*Rows))
+		use(&one)
 	}
 }
 
@@ -122,7 +134,7 @@ type block32 struct {
 
 // product32 returns the product of a format with blocks of 32.
 func product32(f Format, unpack func(w *block32, b []byte)) func(*Product) {
-	return func(p *Product) {
+	return quantized(f, func(p *Product) {
 		p.clear()
 		var w block32
 		p.eachBlock(f, func(row, block int, b []byte) {
@@ -138,7 +150,7 @@ func product32(f Format, unpack func(w *block32, b []byte)) func(*Product) {
 				*out = fma32(a.S, w.m, *out)
 			}
 		})
-	}
+	})
 }
 
 // block256 is an unpacked super-block: weight i of group g is
@@ -152,7 +164,7 @@ type block256 struct {
 // product256 returns the product of a format with super-blocks of 8 or 16 groups.
 func product256(f Format, groups int, unpack func(w *block256, b []byte)) func(*Product) {
 	size := 256 / groups
-	return func(p *Product) {
+	return quantized(f, func(p *Product) {
 		p.clear()
 		var w block256
 		p.eachBlock(f, func(row, block int, b []byte) {
@@ -178,7 +190,7 @@ func product256(f Format, groups int, unpack func(w *block256, b []byte)) func(*
 				*out = fma32(float32(msum), w.m*a.D, *out)
 			}
 		})
-	}
+	})
 }
 
 func getF16(b []byte) float32 {

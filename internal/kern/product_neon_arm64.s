@@ -4524,7 +4524,6 @@ TEXT rowQ4_0NEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -4636,7 +4635,6 @@ TEXT rowQ4_0DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -4889,14 +4887,26 @@ block:
 	BNE part
 	RET
 
-// productQ4_0NEON multiplies a panel with T tokens.
+// productQ4_0NEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_0NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_0NEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ4_0NEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -4907,7 +4917,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ4_0DotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -4925,22 +4934,29 @@ block:
 	BNE block
 	RET
 
-// productQ4_0DotProd multiplies a panel with T tokens.
+// productQ4_0DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_0DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ4_0DotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_0DotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ4_0DotProd<>(SB)
+	CALL manyQ4_0DotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ4_0I8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -4958,10 +4974,11 @@ block:
 	BNE block
 	RET
 
-// productQ4_0I8MM multiplies a panel with T tokens.
+// productQ4_0I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_0I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -5004,7 +5021,6 @@ TEXT rowQ4_1NEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -5115,7 +5131,6 @@ TEXT rowQ4_1DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -5368,14 +5383,26 @@ block:
 	BNE part
 	RET
 
-// productQ4_1NEON multiplies a panel with T tokens.
+// productQ4_1NEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_1NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_1NEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ4_1NEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -5386,7 +5413,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ4_1DotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -5404,22 +5430,29 @@ block:
 	BNE block
 	RET
 
-// productQ4_1DotProd multiplies a panel with T tokens.
+// productQ4_1DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_1DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ4_1DotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_1DotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ4_1DotProd<>(SB)
+	CALL manyQ4_1DotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ4_1I8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -5437,10 +5470,11 @@ block:
 	BNE block
 	RET
 
-// productQ4_1I8MM multiplies a panel with T tokens.
+// productQ4_1I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_1I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -5483,7 +5517,6 @@ TEXT rowQ5_0NEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -5662,7 +5695,6 @@ TEXT rowQ5_0DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -6220,14 +6252,26 @@ block:
 	BNE part
 	RET
 
-// productQ5_0NEON multiplies a panel with T tokens.
+// productQ5_0NEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_0NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_0NEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ5_0NEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -6238,7 +6282,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ5_0DotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -6257,22 +6300,29 @@ block:
 	BNE block
 	RET
 
-// productQ5_0DotProd multiplies a panel with T tokens.
+// productQ5_0DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_0DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ5_0DotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_0DotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ5_0DotProd<>(SB)
+	CALL manyQ5_0DotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ5_0I8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -6290,10 +6340,11 @@ block:
 	BNE block
 	RET
 
-// productQ5_0I8MM multiplies a panel with T tokens.
+// productQ5_0I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_0I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -6336,7 +6387,6 @@ TEXT rowQ5_1NEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -6514,7 +6564,6 @@ TEXT rowQ5_1DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -7072,14 +7121,26 @@ block:
 	BNE part
 	RET
 
-// productQ5_1NEON multiplies a panel with T tokens.
+// productQ5_1NEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_1NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_1NEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ5_1NEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -7090,7 +7151,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ5_1DotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -7109,22 +7169,29 @@ block:
 	BNE block
 	RET
 
-// productQ5_1DotProd multiplies a panel with T tokens.
+// productQ5_1DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_1DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ5_1DotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_1DotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ5_1DotProd<>(SB)
+	CALL manyQ5_1DotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ5_1I8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -7142,10 +7209,11 @@ block:
 	BNE block
 	RET
 
-// productQ5_1I8MM multiplies a panel with T tokens.
+// productQ5_1I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_1I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -7188,7 +7256,6 @@ TEXT rowQ8_0NEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -7308,7 +7375,6 @@ TEXT rowQ8_0DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -7527,14 +7593,26 @@ block:
 	BNE part
 	RET
 
-// productQ8_0NEON multiplies a panel with T tokens.
+// productQ8_0NEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ8_0NEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ8_0NEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ8_0NEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -7545,7 +7623,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ8_0DotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -7564,22 +7641,29 @@ block:
 	BNE block
 	RET
 
-// productQ8_0DotProd multiplies a panel with T tokens.
+// productQ8_0DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ8_0DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ8_0DotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ8_0DotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ8_0DotProd<>(SB)
+	CALL manyQ8_0DotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ8_0I8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -7597,10 +7681,11 @@ block:
 	BNE block
 	RET
 
-// productQ8_0I8MM multiplies a panel with T tokens.
+// productQ8_0I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ8_0I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -7643,7 +7728,6 @@ TEXT rowIQ4_NLNEON<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	FSTPQ (F0, F1), 0(R7)
 	FSTPQ (F0, F1), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -7794,7 +7878,6 @@ TEXT rowIQ4_NLDotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $0, V1.B16
 	VMOVI $0, V2.B16
 	VMOVI $0, V3.B16
-	MOVD 8(R0), R1
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
@@ -8162,14 +8245,26 @@ block:
 	BNE part
 	RET
 
-// productIQ4_NLNEON multiplies a panel with T tokens.
+// productIQ4_NLNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_NLNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowIQ4_NLNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowIQ4_NLNEON<>(SB)
 	ADD R9, R7
 	ADD $40, R2
@@ -8180,7 +8275,6 @@ token:
 // A panel times T tokens.
 TEXT manyIQ4_NLDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -8199,22 +8293,29 @@ block:
 	BNE block
 	RET
 
-// productIQ4_NLDotProd multiplies a panel with T tokens.
+// productIQ4_NLDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_NLDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowIQ4_NLDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowIQ4_NLDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyIQ4_NLDotProd<>(SB)
+	CALL manyIQ4_NLDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyIQ4_NLI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -8232,10 +8333,11 @@ block:
 	BNE block
 	RET
 
-// productIQ4_NLI8MM multiplies a panel with T tokens.
+// productIQ4_NLI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_NLI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -8361,7 +8463,6 @@ TEXT rowQ2_KNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -8669,7 +8770,6 @@ TEXT rowQ2_KDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -9107,14 +9207,26 @@ step:
 	BNE part
 	RET
 
-// productQ2_KNEON multiplies a panel with T tokens.
+// productQ2_KNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ2_KNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ2_KNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ2_KNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -9125,7 +9237,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ2_KDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -9141,22 +9252,29 @@ block:
 	BNE block
 	RET
 
-// productQ2_KDotProd multiplies a panel with T tokens.
+// productQ2_KDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ2_KDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ2_KDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ2_KDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ2_KDotProd<>(SB)
+	CALL manyQ2_KDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ2_KI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -9170,10 +9288,11 @@ block:
 	BNE block
 	RET
 
-// productQ2_KI8MM multiplies a panel with T tokens.
+// productQ2_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ2_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -9336,7 +9455,6 @@ TEXT rowQ3_KNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -9699,7 +9817,6 @@ TEXT rowQ3_KDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -10294,14 +10411,26 @@ step:
 	BNE part
 	RET
 
-// productQ3_KNEON multiplies a panel with T tokens.
+// productQ3_KNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ3_KNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ3_KNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ3_KNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -10312,7 +10441,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ3_KDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -10328,22 +10456,29 @@ block:
 	BNE block
 	RET
 
-// productQ3_KDotProd multiplies a panel with T tokens.
+// productQ3_KDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ3_KDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ3_KDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ3_KDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ3_KDotProd<>(SB)
+	CALL manyQ3_KDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ3_KI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -10357,10 +10492,11 @@ block:
 	BNE block
 	RET
 
-// productQ3_KI8MM multiplies a panel with T tokens.
+// productQ3_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ3_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -10460,7 +10596,6 @@ TEXT rowQ4_KNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -10713,7 +10848,6 @@ TEXT rowQ4_KDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -11070,14 +11204,26 @@ step:
 	BNE part
 	RET
 
-// productQ4_KNEON multiplies a panel with T tokens.
+// productQ4_KNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_KNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_KNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ4_KNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -11088,7 +11234,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ4_KDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -11104,22 +11249,29 @@ block:
 	BNE block
 	RET
 
-// productQ4_KDotProd multiplies a panel with T tokens.
+// productQ4_KDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_KDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ4_KDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ4_KDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ4_KDotProd<>(SB)
+	CALL manyQ4_KDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ4_KI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -11133,10 +11285,11 @@ block:
 	BNE block
 	RET
 
-// productQ4_KI8MM multiplies a panel with T tokens.
+// productQ4_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -11236,7 +11389,6 @@ TEXT rowQ5_KNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -11569,7 +11721,6 @@ TEXT rowQ5_KDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -12132,14 +12283,26 @@ step:
 	BNE part
 	RET
 
-// productQ5_KNEON multiplies a panel with T tokens.
+// productQ5_KNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_KNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_KNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ5_KNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -12150,7 +12313,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ5_KDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -12166,22 +12328,29 @@ block:
 	BNE block
 	RET
 
-// productQ5_KDotProd multiplies a panel with T tokens.
+// productQ5_KDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_KDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ5_KDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ5_KDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ5_KDotProd<>(SB)
+	CALL manyQ5_KDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ5_KI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -12195,10 +12364,11 @@ block:
 	BNE block
 	RET
 
-// productQ5_KI8MM multiplies a panel with T tokens.
+// productQ5_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ5_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -12329,7 +12499,6 @@ TEXT rowQ6_KNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -12700,7 +12869,6 @@ TEXT rowQ6_KDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -13306,14 +13474,26 @@ step:
 	BNE part
 	RET
 
-// productQ6_KNEON multiplies a panel with T tokens.
+// productQ6_KNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ6_KNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ6_KNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowQ6_KNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -13324,7 +13504,6 @@ token:
 // A panel times T tokens.
 TEXT manyQ6_KDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -13340,22 +13519,29 @@ block:
 	BNE block
 	RET
 
-// productQ6_KDotProd multiplies a panel with T tokens.
+// productQ6_KDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ6_KDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowQ6_KDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowQ6_KDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyQ6_KDotProd<>(SB)
+	CALL manyQ6_KDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyQ6_KI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -13369,10 +13555,11 @@ block:
 	BNE block
 	RET
 
-// productQ6_KI8MM multiplies a panel with T tokens.
+// productQ6_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ6_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5
@@ -13496,7 +13683,6 @@ TEXT rowIQ4_XSNEON<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -13712,7 +13898,6 @@ TEXT rowIQ4_XSDotProd<>(SB), NOSPLIT, $0-0
 	VMOVI $0, V0.B16
 	FSTPQ (F0, F0), 0(R7)
 	FSTPQ (F0, F0), 32(R7)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 	MOVD R2, R6
@@ -14054,14 +14239,26 @@ step:
 	BNE part
 	RET
 
-// productIQ4_XSNEON multiplies a panel with T tokens.
+// productIQ4_XSNEON multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_XSNEON(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
+	CMP $1, R5
+	BNE many
+	MOVD 72(R0), R5
+panel:
+	CALL rowIQ4_XSNEON<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
+many:
 	MOVD 48(R0), R9
 token:
+	MOVD 8(R0), R1
 	CALL rowIQ4_XSNEON<>(SB)
 	ADD R9, R7
 	ADD $320, R2
@@ -14072,7 +14269,6 @@ token:
 // A panel times T tokens.
 TEXT manyIQ4_XSDotProd<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -14088,22 +14284,29 @@ block:
 	BNE block
 	RET
 
-// productIQ4_XSDotProd multiplies a panel with T tokens.
+// productIQ4_XSDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_XSDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $1, R5
 	BNE many
-	B rowIQ4_XSDotProd<>(SB)
+	MOVD 72(R0), R5
+panel:
+	CALL rowIQ4_XSDotProd<>(SB)
+	ADD $64, R7
+	SUBS $1, R5, R5
+	BNE panel
+	RET
 many:
-	B manyIQ4_XSDotProd<>(SB)
+	CALL manyIQ4_XSDotProd<>(SB)
+	RET
 
 // A panel times T tokens.
 TEXT manyIQ4_XSI8MM<>(SB), NOSPLIT, $0-0
 	CALL clear<>(SB)
-	MOVD 8(R0), R1
 	MOVD 24(R0), R3
 	MOVD 40(R0), R4
 block:
@@ -14117,10 +14320,11 @@ block:
 	BNE block
 	RET
 
-// productIQ4_XSI8MM multiplies a panel with T tokens.
+// productIQ4_XSI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_XSI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
 	MOVD (R0), R7
+	MOVD 8(R0), R1
 	MOVD 16(R0), R2
 	MOVD 32(R0), R5
 	CMP $4, R5

@@ -43,7 +43,8 @@ import (
 // General registers: AX the Product, SI the panel's block, DI Scratch, R8 the block's
 // activations, R9 blocks left, R10 OutStride.
 //   - Unpacking and the direct way: CX the unpacked block, R11 and R12 the arrays of
-//     codes, BX counts, DX walks over activations, R13 prefetches.
+//     codes, BX counts, DX walks over activations, R13 prefetches. In the direct way R10
+//     is at the panel's results and R15 counts panels.
 //   - Tiles: R13 tokens left, R12 their records, R11 their results, R15 unpacked blocks
 //     of 32; CX walks over codes, BX over scales, DX over activations, R14 counts.
 //
@@ -479,11 +480,14 @@ func (a *avx2) endResult(s avx2Sums, i int) {
 // direct writes the product with one token.
 func (a *avx2) direct() {
 	s := avx2Sums{tokens: 1, run: 0, isum: 4, out: 8}
-	a.zero(s.out, 2)
+	a.p("MOVQ %d(AX), R10", pOut)
+	a.p("MOVQ %d(AX), R15", pPanels)
 	a.loadConstants()
 	if a.f.prefetch {
 		a.p("LEAQ %d(SI), R13", avx2Ahead)
 	}
+	a.place("directPanel")
+	a.zero(s.out, 2)
 	a.place("directBlock")
 	a.p("MOVQ DI, CX")
 	a.header()
@@ -504,8 +508,14 @@ func (a *avx2) direct() {
 	a.p("ADDQ %d(AX), R8", pAStride)
 	a.p("DECQ R9")
 	a.p("JNZ directBlock")
-	a.p("MOVQ %d(AX), R11", pOut)
-	a.eachResult(s, func(r int, addr string) { a.p("VMOVUPS Y%d, %s", r, addr) })
+	for half := range 2 {
+		a.p("VMOVUPS Y%d, %d(R10)", s.out+half, 32*half)
+	}
+	a.p("ADDQ $64, R10")
+	a.p("MOVQ %d(AX), R8", pA)
+	a.p("MOVQ %d(AX), R9", pBlocks)
+	a.p("DECQ R15")
+	a.p("JNZ directPanel")
 }
 
 // multiplyUnpacking adds quads to isum as they are unpacked, for one token.

@@ -28,6 +28,7 @@ import (
 //
 //	DI weights, at the block  CX blocks left  R8 Scratch  R9, R10 AStride, OutStride
 //	BX Out  DX tokens  SI activations, at the record  R13 activations, at the block's first record
+//	R12 panels left (the direct way)
 //	Z0…Z5 codes  Z6, Z7, Z27 free  Z8…Z15 more bits of codes  Z16…Z19 minima, then sums of groups
 //	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, then d and m  Z26 the result
 //	Z28…Z30 constants of the format  Z31 15 in every byte
@@ -79,7 +80,7 @@ type vnniFormat struct {
 // codes of 4 columns in each vector, the scales of a group, the minima of two groups
 // as int16, d, m; for 8 blocks of 32 the codes, each d, each m.
 const (
-	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride = 0, 8, 16, 24, 32, 40, 48, 56
+	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride, pPanels = 0, 8, 16, 24, 32, 40, 48, 56, 72
 
 	a256Sum16, a256Sum32, a256D, a256Bytes = 256, 288, 304, 320
 	a32D, a32S, a32Bytes                   = 32, 36, 40
@@ -253,7 +254,9 @@ func (a *vnni) product(f *vnniFormat) {
 	many := a.label()
 	a.p("CMPQ DX, $1")
 	a.p("JNE %s", many)
-	block := a.label()
+	panel, block := a.label(), a.label()
+	a.p("MOVQ %d(AX), R12", pPanels)
+	a.place(panel)
 	a.zero(26)
 	a.place(block)
 	switch {
@@ -269,6 +272,11 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("DECQ CX")
 	a.p("JNZ %s", block)
 	a.p("VMOVUPS Z26, (BX)")
+	a.p("ADDQ $64, BX")
+	a.p("MOVQ %d(AX), SI", pA)
+	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("DECQ R12")
+	a.p("JNZ %s", panel)
 	a.p("VZEROUPPER")
 	a.p("RET")
 

@@ -444,46 +444,53 @@ func (g *neonProduct) product(f *neonFormat) {
 		g.many(f)
 	}
 	name := "product" + f.name + g.tier
-	g.begin("·"+name, "NOSPLIT, $0-8", name+" multiplies a panel with T tokens.")
+	g.begin("·"+name, "NOSPLIT, $0-8", name+" multiplies a panel with T tokens, or panels with one.")
 	g.p("MOVD p+0(FP), R0")
 	g.p("MOVD (R0), R7")
+	g.p("MOVD 8(R0), R1")
 	g.p("MOVD 16(R0), R2")
 	g.p("MOVD 32(R0), R5")
-	switch g.tier {
-	case "NEON":
-		g.p("MOVD 48(R0), R9")
-		g.place("token")
-		g.p("CALL row%sNEON<>(SB)", f.name)
-		g.p("ADD R9, R7")
-		if f.super() {
-			g.p("ADD $320, R2")
-		} else {
-			g.p("ADD $40, R2")
-		}
-		g.down("R5", "token")
-		g.end()
-	case "DotProd":
-		g.p("CMP $1, R5")
-		g.p("BNE many")
-		g.p("B row%sDotProd<>(SB)", f.name)
-		g.place("many")
-		g.p("B many%sDotProd<>(SB)", f.name)
-		fmt.Fprintln(&g.buf)
-	case "I8MM": // whose pairs do not pay before there are two
+	if g.tier == "I8MM" { // whose pairs do not pay before there are two
 		g.p("CMP $4, R5")
 		g.p("BGE many")
 		g.p("B ·product%sDotProd(SB)", f.name)
 		g.place("many")
 		g.p("B many%sI8MM<>(SB)", f.name)
 		fmt.Fprintln(&g.buf)
+		return
 	}
+	g.p("CMP $1, R5")
+	g.p("BNE many")
+	g.p("MOVD 72(R0), R5")
+	g.place("panel")
+	g.p("CALL row%s%s<>(SB)", f.name, g.tier)
+	g.p("ADD $64, R7")
+	g.down("R5", "panel")
+	g.p("RET")
+	g.place("many")
+	if g.tier == "DotProd" {
+		g.p("CALL many%sDotProd<>(SB)", f.name)
+		g.end()
+		return
+	}
+	g.p("MOVD 48(R0), R9")
+	g.place("token")
+	g.p("MOVD 8(R0), R1")
+	g.p("CALL row%sNEON<>(SB)", f.name)
+	g.p("ADD R9, R7")
+	if f.super() {
+		g.p("ADD $320, R2")
+	} else {
+		g.p("ADD $40, R2")
+	}
+	g.down("R5", "token")
+	g.end()
 }
 
 // many writes the subroutine that takes the way through Scratch.
 func (g *neonProduct) many(f *neonFormat) {
 	g.begin("many"+f.name+g.tier+"<>", calling, "A panel times T tokens.")
 	g.p("CALL clear<>(SB)")
-	g.p("MOVD 8(R0), R1")
 	g.p("MOVD 24(R0), R3")
 	g.p("MOVD 40(R0), R4")
 	g.place("block")
@@ -594,7 +601,8 @@ func (g *neonProduct) minima(f *neonFormat, d, m []int, base string, at int) {
 	g.put(t)
 }
 
-// rows writes the subroutine of the direct way: the panel times the activations at R2, to R7.
+// rows writes the subroutine of the direct way: the panel times the activations at R2, to R7. R1 goes
+// to the next panel.
 func (g *neonProduct) rows(f *neonFormat) {
 	name := "row" + f.name + g.tier + "<>"
 	const doc = "A panel times one token, R2, to R7."
@@ -640,7 +648,6 @@ func (g *neonProduct) rows256(f *neonFormat) {
 	g.set(z, 0)
 	g.stores([]int{z, z, z, z}, "R7", 0)
 	g.put(z)
-	g.p("MOVD 8(R0), R1")
 	g.p("MOVD 24(R0), R3")
 	g.p("MOVD 40(R0), R4")
 	g.p("MOVD R2, R6")
@@ -892,7 +899,6 @@ func (g *neonProduct) rows32(f *neonFormat) {
 			g.stores(out, "R7", 16*i)
 		}
 	}
-	g.p("MOVD 8(R0), R1")
 	g.p("MOVD 40(R0), R4")
 	g.p("MOVD 56(R0), R8")
 	g.p("MOVD R2, R6")
