@@ -508,9 +508,26 @@ func NewScratch() *byte {
 	return &b[-uintptr(unsafe.Pointer(&b[0]))%64]
 }
 
-// One token's product with weights out of memory, and that of 256 tokens.
+// One token's products with panels out of memory, beside plain reading, and those of 256 tokens with one panel.
 func BenchmarkProduct(b *testing.B) {
-	const cols = 3072
+	const (
+		cols   = 3072
+		single = 16        // panels in a call for one token
+		memory = 128 << 20 // far more than caches hold
+	)
+	b.Run("read", func(b *testing.B) {
+		const piece = 1 << 20
+		w := make([]byte, memory)
+		for i := range w { // pages that were never written may all be one
+			w[i] = byte(i)
+		}
+		b.SetBytes(piece)
+		at := 0
+		for b.Loop() {
+			Best().Read(w[at : at+piece])
+			at = (at + piece) % memory
+		}
+	})
 	scratch := NewScratch()
 	for f := range NumFormats {
 		blocks := cols / Layouts[f].Cols
@@ -519,7 +536,7 @@ func BenchmarkProduct(b *testing.B) {
 			blocks, aBytes = cols, 4*cols
 		}
 		size := PanelBytes(f, cols)
-		panels := 64<<20/size + 1
+		panels := memory / size / single * single
 		var w []byte
 		a := make([]byte, 256*aBytes)
 		out := make([]float32, 256*Rows)
@@ -534,19 +551,20 @@ func BenchmarkProduct(b *testing.B) {
 							copy(w[n:], w[:n])
 						}
 					}
-					p := &Product{Out: &out[0], A: &a[0], Scratch: scratch, T: int64(tokens), Blocks: int64(blocks), OutStride: 4 * Rows, Panels: 1}
+					p := &Product{Out: &out[0], A: &a[0], Scratch: scratch, T: int64(tokens), Blocks: int64(blocks), OutStride: 4 * Rows, Panels: 1, PanelBytes: int64(size)}
 					p.AStride = int64(tokens * recordBytes(f))
 					if isFloat(f) {
 						p.AStride = int64(aBytes)
 					}
 					if tokens == 1 {
-						b.SetBytes(int64(size)) // of weights, from memory
+						p.Panels = single
+						b.SetBytes(int64(single * size))
 					}
 					panel := 0
 					for b.Loop() {
 						p.W = &w[panel*size]
 						k(p)
-						panel = (panel + 1) % panels
+						panel = (panel + int(p.Panels)) % panels
 					}
 					if tokens > 1 {
 						b.ReportMetric(float64(Rows*cols*tokens)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")

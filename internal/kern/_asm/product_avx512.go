@@ -653,7 +653,7 @@ var vnniFormats = []vnniFormat{
 				a.high(16+j, 16+j)
 			}
 		}},
-	{name: "Q3_K", quads: 27, tail: 1, groups: 16, codes: codesQ3_K, factors: offsetTail(-4),
+	{name: "Q3_K", quads: 27, tail: 1, groups: 16, codes: codesQ3_K, factors: offsetTail(-4), direct: directQ3_K,
 		scales: scalesQ3_K, scale: inOrder, bias: 32, constants: [][]byte{bytes4(3), bytes4(4)}},
 	{name: "Q4_K", head: 2, quads: 35, groups: 8, factors: minimumHead,
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
@@ -853,7 +853,7 @@ func codesQ3_K(a *vnni, f *vnniFormat, emit func(col, z int)) {
 // scalesQ3_K: the low four bits are the nibbles of two units, low ones first; the high
 // two are pairs of the third.
 func scalesQ3_K(a *vnni, f *vnniFormat) {
-	a.load(f.at(26), 6)
+	a.load(f.at(26), 18)
 	for j := range 4 {
 		a.load(f.at(24+j%2), 20+j)
 		if j < 2 {
@@ -861,7 +861,7 @@ func scalesQ3_K(a *vnni, f *vnniFormat) {
 		} else {
 			a.high(20+j, 20+j)
 		}
-		a.insert(20+j, 4-2*j, 6, 0x30, 7)
+		a.insert(20+j, 4-2*j, 18, 0x30, 19)
 	}
 }
 
@@ -912,6 +912,56 @@ func directQ6_K(a *vnni, f *vnniFormat) {
 			dot(u/8*128+32*j+u%8*4, z)
 		}
 	}
+	a.scaleSums(f)
+}
+
+// directQ3_K multiplies the third bits of all codes, then the lower two, where they stand in their
+// bytes: the sum of group g, Zg, of half h and pair j, is 2^(4h+j) times too large, then 4^j times.
+func directQ3_K(a *vnni, f *vnniFormat) {
+	for g := range 16 {
+		a.zero(g)
+	}
+	n := 0
+	dot := func(mask byte, from, col int) {
+		z := 20 + n%4
+		n++
+		a.and(mask, from, z)
+		a.p("VPDPBUSD.BCST %d(SI), Z%d, Z%d", col, z, col/16)
+	}
+	for u := range 8 {
+		from := 16 + u%4
+		a.load(f.at(u), from)
+		for i := range 8 {
+			dot(1<<i, from, 32*i+4*u)
+		}
+	}
+	for g := range 16 { // 4·4^j / 2^(4h+j)
+		h, j := g/8, g%8/2
+		switch n := 2 + j - 4*h; {
+		case n < 0:
+			a.p("VPSRAD $%d, Z%d, Z%d", -n, g, g)
+		case n > 0:
+			a.shift(n, g, g)
+		}
+	}
+	for u := range 16 {
+		from := 16 + u%4
+		a.load(f.at(8+u), from)
+		for j := range 4 {
+			dot(3<<(2*j), from, u/8*128+32*j+u%8*4)
+		}
+	}
+	for g := range 16 {
+		if j := g % 8 / 2; j > 0 {
+			a.p("VPSRAD $%d, Z%d, Z%d", 2*j, g, g)
+		}
+	}
+	a.scaleSums(f)
+}
+
+// scaleSums ends the direct way of a format whose scales come behind its codes: Z0…Z15 are the
+// sums of its groups.
+func (a *vnni) scaleSums(f *vnniFormat) {
 	f.scales(a, f)
 	a.zero(24)
 	a.zero(25)
