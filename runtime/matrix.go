@@ -214,7 +214,7 @@ func (p *product) encoded(w *worker, first, end int) {
 
 // singlePanels is how many panels the kernels of quantized weights get at a time for a single
 // token: enough that what lies between two calls does not count, few enough that panels which are
-// made for a call stay in a core's second cache.
+// made for a call (NoRepack) take little memory.
 const singlePanels = 16
 
 // float multiplies n panels from i on with float32 activations.

@@ -83,8 +83,8 @@ var Layouts = [NumFormats]Layout{
 // value of A is loaded once for several panels; 4 are enough for that. Panel p's results
 // begin 16·p floats after panel 0's.
 //
-// The other formats take several panels with a single token only, one behind the other: what lies
-// between the panels' weights would else keep the CPU from asking for the next panel's.
+// The other formats take several panels with a single token only, one right behind the other. That is faster than a
+// call for each, since the CPU asks for the next panel's weights while it waits for the last of this one's.
 //
 // K formats (blocks of 256). A holds for each block, for each token an [A256] record.
 // For each block b, in order:
