@@ -50,13 +50,6 @@ func (p *Product) clear() {
 	}
 }
 
-// quantized returns the product of a format other than float, given that of one panel.
-func quantized(f Format, panel func(*Product)) func(*Product) {
-	return func(p *Product) {
-		p.eachPanel(Rows*Layouts[f].BlockBytes()*int(p.Blocks), panel)
-	}
-}
-
 // eachBlock calls use for every block of every row, block by block in each row. b
 // holds the block's bytes in the file's order.
 func (p *Product) eachBlock(f Format, use func(row, block int, b []byte)) {
@@ -86,18 +79,19 @@ func (l Layout) gather(b, panel []byte, row int) {
 // productFloat returns the product of a float format whose weights at reads.
 func productFloat(f Format, at func(panel []byte, col, row int) float32) func(*Product) {
 	return func(p *Product) {
-		p.eachPanel(int(p.PanelBytes), func(p *Product) { p.floatPanel(f, at) })
+		for i := range int(p.Panels) {
+			one := p.panel(i, int(p.PanelBytes))
+			one.floatPanel(f, at)
+		}
 	}
 }
 
-// eachPanel calls use with a Product of each panel; they lie size bytes apart.
-func (p *Product) eachPanel(size int, use func(*Product)) {
-	for i := range int(p.Panels) {
-		one := *p
-		one.W = (*byte)(unsafe.Add(unsafe.Pointer(p.W), i*size))
-		one.Out = (*float32)(unsafe.Add(unsafe.Pointer(p.Out), i*4*Rows))
-		use(&one)
-	}
+// panel returns the product of panel i alone; the panels lie size bytes apart.
+func (p *Product) panel(i, size int) Product {
+	one := *p
+	one.W = (*byte)(unsafe.Add(unsafe.Pointer(p.W), i*size))
+	one.Out = (*float32)(unsafe.Add(unsafe.Pointer(p.Out), i*4*Rows))
+	return one
 }
 
 // floatPanel is productFloat for one panel.
@@ -134,22 +128,30 @@ type block32 struct {
 
 // product32 returns the product of a format with blocks of 32.
 func product32(f Format, unpack func(w *block32, b []byte)) func(*Product) {
-	return quantized(f, func(p *Product) {
-		p.clear()
-		var w block32
-		p.eachBlock(f, func(row, block int, b []byte) {
-			unpack(&w, b)
-			for t := range int(p.T) {
-				a := (*A32)(unsafe.Add(unsafe.Pointer(p.A), block*int(p.AStride)+t*A32Bytes))
-				var sum int32
-				for i, q := range a.Q {
-					sum += int32(w.code[i]) * int32(q)
-				}
-				out := &p.out(t)[row]
-				*out = fma32(float32(sum), w.d*a.D, *out)
-				*out = fma32(a.S, w.m, *out)
+	return func(p *Product) {
+		for i := range int(p.Panels) {
+			one := p.panel(i, PanelBytes(f, 32*int(p.Blocks)))
+			one.panel32(f, unpack)
+		}
+	}
+}
+
+// panel32 is product32 for one panel.
+func (p *Product) panel32(f Format, unpack func(w *block32, b []byte)) {
+	p.clear()
+	var w block32
+	p.eachBlock(f, func(row, block int, b []byte) {
+		unpack(&w, b)
+		for t := range int(p.T) {
+			a := (*A32)(unsafe.Add(unsafe.Pointer(p.A), block*int(p.AStride)+t*A32Bytes))
+			var sum int32
+			for i, q := range a.Q {
+				sum += int32(w.code[i]) * int32(q)
 			}
-		})
+			out := &p.out(t)[row]
+			*out = fma32(float32(sum), w.d*a.D, *out)
+			*out = fma32(a.S, w.m, *out)
+		}
 	})
 }
 
@@ -163,33 +165,41 @@ type block256 struct {
 
 // product256 returns the product of a format with super-blocks of 8 or 16 groups.
 func product256(f Format, groups int, unpack func(w *block256, b []byte)) func(*Product) {
+	return func(p *Product) {
+		for i := range int(p.Panels) {
+			one := p.panel(i, PanelBytes(f, 256*int(p.Blocks)))
+			one.panel256(f, groups, unpack)
+		}
+	}
+}
+
+// panel256 is product256 for one panel.
+func (p *Product) panel256(f Format, groups int, unpack func(w *block256, b []byte)) {
 	size := 256 / groups
-	return quantized(f, func(p *Product) {
-		p.clear()
-		var w block256
-		p.eachBlock(f, func(row, block int, b []byte) {
-			unpack(&w, b)
-			for t := range int(p.T) {
-				a := (*A256)(unsafe.Add(unsafe.Pointer(p.A), block*int(p.AStride)+t*A256Bytes))
-				sums := a.Sum16[:]
-				if groups == 8 {
-					sums = a.Sum32[:]
-				}
-				var isum, msum int32
-				for g := range groups {
-					codes := w.code[size*g : size*g+size]
-					var sum int32
-					for i, q := range a.Q[size*g : size*g+size] {
-						sum += int32(codes[i]) * int32(q)
-					}
-					isum += w.scale[g] * sum
-					msum += w.min[g] * int32(sums[g])
-				}
-				out := &p.out(t)[row]
-				*out = fma32(float32(isum), w.d*a.D, *out)
-				*out = fma32(float32(msum), w.m*a.D, *out)
+	p.clear()
+	var w block256
+	p.eachBlock(f, func(row, block int, b []byte) {
+		unpack(&w, b)
+		for t := range int(p.T) {
+			a := (*A256)(unsafe.Add(unsafe.Pointer(p.A), block*int(p.AStride)+t*A256Bytes))
+			sums := a.Sum16[:]
+			if groups == 8 {
+				sums = a.Sum32[:]
 			}
-		})
+			var isum, msum int32
+			for g := range groups {
+				codes := w.code[size*g : size*g+size]
+				var sum int32
+				for i, q := range a.Q[size*g : size*g+size] {
+					sum += int32(codes[i]) * int32(q)
+				}
+				isum += w.scale[g] * sum
+				msum += w.min[g] * int32(sums[g])
+			}
+			out := &p.out(t)[row]
+			*out = fma32(float32(isum), w.d*a.D, *out)
+			*out = fma32(float32(msum), w.m*a.D, *out)
+		}
 	})
 }
 
