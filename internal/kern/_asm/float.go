@@ -10,20 +10,6 @@ import "fmt"
 //
 // Tokens' rows are often a multiple of 4096 bytes apart, so that the same column of
 // each lies in the same set of an 8-way first level cache: no tile takes more than 8.
-//
-// Offsets mirror kern.Product.
-const (
-	prodOut       = 0
-	prodW         = 8
-	prodA         = 16
-	prodT         = 32
-	prodBlocks    = 40
-	prodOutStride = 48
-	prodAStride   = 56
-	prodAdd       = 64
-	prodPanels    = 72
-	prodPanelSize = 80
-)
 
 // A shape is the greatest tile for a number of panels taken together. It is used
 // where that many panels are left and the call has no more than maxT tokens.
@@ -86,17 +72,17 @@ func (g floatX86) function(shapes []shape) {
 	fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
 	fmt.Fprintf(&g.buf, "TEXT ·%s%s(SB), NOSPLIT, $32-8\n", g.w.name, g.name)
 	g.p("MOVQ p+0(FP), AX")
-	g.p("MOVQ %d(AX), R8", prodPanelSize)
+	g.p("MOVQ %d(AX), R8", pPanelBytes)
 	g.p("LEAQ (R8)(R8*2), R9")
-	g.p("MOVQ %d(AX), R11", prodAStride)
+	g.p("MOVQ %d(AX), R11", pAStride)
 	g.p("LEAQ (R11)(R11*2), R12")
 	g.p("LEAQ (R11)(R11*4), R13")
 	g.p("LEAQ (R12)(R11*4), R15")
-	g.p("MOVQ %d(AX), DX", prodW)
+	g.p("MOVQ %d(AX), DX", pW)
 	g.p("MOVQ DX, w-8(SP)")
-	g.p("MOVQ %d(AX), DX", prodOut)
+	g.p("MOVQ %d(AX), DX", pOut)
 	g.p("MOVQ DX, out-16(SP)")
-	g.p("MOVQ %d(AX), DX", prodPanels)
+	g.p("MOVQ %d(AX), DX", pPanels)
 	g.p("MOVQ DX, left-24(SP)")
 	if g.w == weightsBF16 && g.avx512() {
 		g.p("VPTERNLOGD $0xff, Z31, Z31, Z31")
@@ -108,11 +94,11 @@ func (g floatX86) function(shapes []shape) {
 		g.p("CMPQ left-24(SP), $%d", s.panels)
 		g.p("JLT %s", next)
 		if s.maxT != anyT {
-			g.p("CMPQ %d(AX), $%d", prodT, s.maxT)
+			g.p("CMPQ %d(AX), $%d", pT, s.maxT)
 			g.p("JGT %s", next)
 		}
-		g.p("MOVQ %d(AX), BX", prodT)
-		g.p("MOVQ %d(AX), DX", prodA)
+		g.p("MOVQ %d(AX), BX", pT)
+		g.p("MOVQ %d(AX), DX", pA)
 		g.p("MOVQ DX, a-32(SP)")
 		g.p("MOVQ out-16(SP), DI")
 		for n := s.tokens; n > 0; n-- {
@@ -150,7 +136,7 @@ func (g floatX86) tile(s shape, n int) {
 	g.p("JLT %s", other)
 	g.p("MOVQ w-8(SP), SI")
 	g.p("MOVQ a-32(SP), R10")
-	g.p("CMPQ %d(AX), $0", prodAdd)
+	g.p("CMPQ %d(AX), $0", pAdd)
 	g.p("JEQ %szero", label)
 	g.p("MOVQ DI, DX")
 	for t := range n {
@@ -158,7 +144,7 @@ func (g floatX86) tile(s shape, n int) {
 			g.p("VMOVUPS %d(DX), %s", width*v, g.v(v*n+t))
 		}
 		if t < n-1 {
-			g.p("ADDQ %d(AX), DX", prodOutStride)
+			g.p("ADDQ %d(AX), DX", pOutStride)
 		}
 	}
 	g.p("JMP %sstart", label)
@@ -169,7 +155,7 @@ func (g floatX86) tile(s shape, n int) {
 		}
 	}
 	g.place(label + "start")
-	g.p("MOVQ %d(AX), CX", prodBlocks)
+	g.p("MOVQ %d(AX), CX", pBlocks)
 	if g.w == weightsBF16 || g.w == weightsDot {
 		g.p("SHRQ $1, CX")
 	}
@@ -183,7 +169,7 @@ func (g floatX86) tile(s shape, n int) {
 		for v := range vectors {
 			g.p("VMOVUPS %s, %d(DI)", g.v(v*n+t), width*v)
 		}
-		g.p("ADDQ %d(AX), DI", prodOutStride)
+		g.p("ADDQ %d(AX), DI", pOutStride)
 	}
 	g.p("IMUL3Q $%d, R11, DX", n)
 	g.p("ADDQ DX, a-32(SP)")
@@ -272,13 +258,13 @@ func floatsNEON() []byte {
 		g := floatNEON{a, w}
 		g.text(w.doc, w.name, 8)
 		g.p("MOVD p+0(FP), R0")
-		g.p("MOVD %d(R0), R1", prodW)
-		g.p("MOVD %d(R0), R2", prodOut)
-		g.p("MOVD %d(R0), R3", prodPanels)
-		g.p("MOVD %d(R0), R4", prodPanelSize)
-		g.p("MOVD %d(R0), R7", prodAStride)
-		g.p("MOVD %d(R0), R8", prodOutStride)
-		g.p("MOVD %d(R0), R9", prodBlocks)
+		g.p("MOVD %d(R0), R1", pW)
+		g.p("MOVD %d(R0), R2", pOut)
+		g.p("MOVD %d(R0), R3", pPanels)
+		g.p("MOVD %d(R0), R4", pPanelBytes)
+		g.p("MOVD %d(R0), R7", pAStride)
+		g.p("MOVD %d(R0), R8", pOutStride)
+		g.p("MOVD %d(R0), R9", pBlocks)
 		if g.w == weightsBF16 {
 			g.p("VMOVI $255, V31.B16")
 			g.p("VSHL $16, V31.S4, V31.S4")
@@ -288,12 +274,12 @@ func floatsNEON() []byte {
 			g.place(fmt.Sprintf("panels%d", s.panels))
 			g.p("CMP $%d, R3", s.panels)
 			g.p("BLT %s", next)
-			g.p("MOVD %d(R0), R5", prodT)
+			g.p("MOVD %d(R0), R5", pT)
 			if s.maxT != anyT {
 				g.p("CMP $%d, R5", s.maxT)
 				g.p("BGT %s", next)
 			}
-			g.p("MOVD %d(R0), R6", prodA)
+			g.p("MOVD %d(R0), R6", pA)
 			g.p("MOVD R2, R10")
 			for n := s.tokens; n > 0; n-- {
 				g.tile(s, n)
@@ -345,7 +331,7 @@ func (g floatNEON) tile(s shape, n int) {
 	for r := range acc(s.panels, 0) {
 		g.p("VEOR V%d.B16, V%d.B16, V%d.B16", r, r, r)
 	}
-	g.p("MOVD %d(R0), R11", prodAdd)
+	g.p("MOVD %d(R0), R11", pAdd)
 	g.p("CBZ R11, %sstart", label)
 	g.p("MOVD R10, R25")
 	for t := range n {

@@ -80,7 +80,7 @@ type vnniFormat struct {
 // codes of 4 columns in each vector, the scales of a group, the minima of two groups
 // as int16, d, m; for 8 blocks of 32 the codes, each d, each m.
 const (
-	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride, pPanels = 0, 8, 16, 24, 32, 40, 48, 56, 72
+	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride, pAdd, pPanels, pPanelBytes = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
 
 	a256Sum16, a256Sum32, a256D, a256Bytes = 256, 288, 304, 320
 	a32D, a32S, a32Bytes                   = 32, 36, 40
