@@ -42,6 +42,11 @@ func Errorf(off int64, format string, args ...any) error {
 	return &Error{Off: off, What: fmt.Sprintf(format, args...)}
 }
 
+// FileErrorf makes an Error of the file path. off is -1 when no offset applies.
+func FileErrorf(path string, off int64, format string, args ...any) error {
+	return &Error{Path: path, Off: off, What: fmt.Sprintf(format, args...)}
+}
+
 // WithPath fills in the path of an Error in err's chain that has none, and
 // returns err.
 func WithPath(err error, path string) error {

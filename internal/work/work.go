@@ -1,0 +1,43 @@
+// Package work holds what long jobs share: hashes of files, buffers that are used again.
+package work
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"os"
+)
+
+// HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled.
+func HashFile(ctx context.Context, path string) (sum string, size int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	h := sha256.New()
+	size, err = io.Copy(h, reader{ctx, f})
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// reader reads until its context is cancelled.
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r reader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(b)
+}
+
+// Resize returns a slice of length n, in b's memory where that suffices. Its content is not defined.
+func Resize[T any](b []T, n int) []T {
+	if cap(b) < n {
+		return make([]T, n)
+	}
+	return b[:n]
+}
