@@ -48,6 +48,7 @@ var level = map[string]int{
 	"internal/kern":       10,
 	"internal/mmap":       10,
 	"internal/rss":        10,
+	"internal/usage":      10,
 	"internal/work":       10,
 	"internal/floats":     5,
 	"testdata":            0,

@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
 )
@@ -55,7 +56,7 @@ The rules of the mixed types are llama.cpp's. Examples:
 		}
 		ft, err := quant.FileTypeByName(c.String("type"))
 		if err != nil {
-			return usageError{err}
+			return &usage.Error{Err: err}
 		}
 		if (c.IsSet("recipe") || budgeted(c)) && (c.IsSet("type") || out == "") {
 			return usagef("--recipe, --size, --bpw and --max-kld go with --output and without --type")

@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
 )
@@ -41,7 +42,7 @@ IN may also be a checkpoint directory. In place of TYPE there may be a recipe or
 		} else if len(args) > 2 {
 			var err error
 			if ft, err = quant.FileTypeByName(args[2]); err != nil {
-				return usageError{err}
+				return &usage.Error{Err: err}
 			}
 			args = slices.Delete(args, 2, 3)
 		} else {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/pack"
+	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
 // Exit codes.
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app.Writer, app.ErrWriter = stdout, stderr
 	err := kern.SelectFromEnv()
 	if err != nil {
-		err = usageError{err}
+		err = &usage.Error{Err: err}
 	} else {
 		err = app.RunContext(ctx, flagsFirst(args, app.Commands))
 	}
@@ -49,15 +50,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // errCheckFailed ends a command whose check failed. The command has printed why.
 var errCheckFailed = errors.New("check failed")
 
-// usageError is a mistake in the command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+// usagef makes the error of a mistake in the command line.
+func usagef(format string, args ...any) error { return usage.Errorf(format, args...) }
 
 func exitCode(err error) int {
-	var usage usageError
+	var mistake *usage.Error
 	var path *fs.PathError
 	var link *os.LinkError
 	var errno syscall.Errno
@@ -66,7 +63,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, errCheckFailed):
 		return exitFailed
-	case errors.As(err, &usage):
+	case errors.As(err, &mistake):
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist):
 		return exitBadInput
