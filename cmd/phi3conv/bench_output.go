@@ -4,93 +4,18 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// measured is the result of a test. Names are llama-bench's as far as it has them.
-type measured struct {
-	Build    string  `json:"build_commit"` // the program's version
-	CPU      string  `json:"cpu_info"`
-	Path     string  `json:"model_filename"`
-	Size     int64   `json:"model_size"` // bytes of weights
-	Params   int64   `json:"model_n_params"`
-	Backend  string  `json:"backends"`
-	Batch    int     `json:"n_batch"`
-	Threads  int     `json:"n_threads"`
-	Cache    string  `json:"type_k"`
-	CacheV   string  `json:"type_v"`
-	Float32  bool    `json:"float32"`
-	NoRepack bool    `json:"no_repack"`
-	Prompt   int     `json:"n_prompt"`
-	Gen      int     `json:"n_gen"`
-	Time     string  `json:"test_time"` // of the start, RFC 3339
-	Elapsed  float64 `json:"elapsed_s"` // with --sustain, at the end of the window
-	AvgNS    int64   `json:"avg_ns"`
-	StdNS    int64   `json:"stddev_ns"`
-	Avg      float64 `json:"avg_ts"`
-	Std      float64 `json:"stddev_ts"`
-
-	Read      int64   `json:"read_bytes_per_token"` // weights; 0 for prompts
-	Rate      float64 `json:"read_bytes_per_s"`
-	Bandwidth float64 `json:"bandwidth_bytes_per_s"` // of this machine
-	Share     float64 `json:"bandwidth_share"`
-
-	Load  float64 `json:"load_s"`        // until the weights are in memory
-	First float64 `json:"first_token_s"` // until the first token, with a prompt of one
-	Peak  int64   `json:"peak_rss"`      // 0 where the system counts earlier models too
-
-	SamplesNS []int64   `json:"samples_ns"`
-	Samples   []float64 `json:"samples_ts"`
-}
-
-func (m *measured) test() string {
-	switch {
-	case m.Prompt > 0:
-		return fmt.Sprintf("pp%d", m.Prompt)
-	case m.Elapsed > 0:
-		return fmt.Sprintf("tg%d @ %.0f s", m.Gen, m.Elapsed)
-	}
-	return fmt.Sprintf("tg%d", m.Gen)
-}
-
-// set takes the times that repetitions of the test took.
-func (m *measured) set(times []time.Duration) {
-	tokens := float64(m.Prompt + m.Gen)
-	ns := make([]float64, len(times))
-	m.SamplesNS, m.Samples = make([]int64, len(times)), make([]float64, len(times))
-	for i, t := range times {
-		ns[i], m.SamplesNS[i], m.Samples[i] = float64(t.Nanoseconds()), t.Nanoseconds(), tokens/t.Seconds()
-	}
-	mean, deviation := meanAndDeviation(ns)
-	m.AvgNS, m.StdNS = int64(mean), int64(deviation)
-	m.Avg, m.Std = meanAndDeviation(m.Samples)
-	m.Rate = m.Avg * float64(m.Read)
-}
-
-// meanAndDeviation returns the mean and the sample standard deviation.
-func meanAndDeviation(x []float64) (mean, deviation float64) {
-	for _, v := range x {
-		mean += v / float64(len(x))
-	}
-	if len(x) < 2 {
-		return mean, 0
-	}
-	for _, v := range x {
-		deviation += (v - mean) * (v - mean)
-	}
-	return mean, math.Sqrt(deviation / float64(len(x)-1))
-}
-
-// options says what differs from the default.
-func (m *measured) options() string {
+// resultOptions says what differs from the default.
+func resultOptions(m *bench.Result) string {
 	var o []string
 	if m.Float32 {
 		o = append(o, "f32")
@@ -109,17 +34,17 @@ func (m *measured) options() string {
 
 // benchOutput prints results, each when it is there if its form allows.
 type benchOutput interface {
-	print(*measured) error
+	print(*bench.Result) error
 	end() error
 }
 
 // benchJSON is an array.
 type benchJSON struct {
 	w   io.Writer
-	all []measured
+	all []bench.Result
 }
 
-func (o *benchJSON) print(m *measured) error {
+func (o *benchJSON) print(m *bench.Result) error {
 	o.all = append(o.all, *m)
 	return nil
 }
@@ -132,7 +57,7 @@ type benchCSV struct {
 	begun bool
 }
 
-func (o *benchCSV) print(m *measured) error {
+func (o *benchCSV) print(m *bench.Result) error {
 	v := reflect.ValueOf(*m)
 	var names, cells []string
 	for i := range v.NumField() {
@@ -156,7 +81,7 @@ func (o *benchCSV) print(m *measured) error {
 
 func (o *benchCSV) end() error { return nil }
 
-// benchTable is a Markdown table, with notes on each model behind it.
+// benchTable is a Markdown table, with notes on each model after it.
 type benchTable struct {
 	w       io.Writer
 	columns []benchColumn
@@ -167,27 +92,28 @@ type benchTable struct {
 type benchColumn struct {
 	name  string
 	width int
-	cell  func(m *measured) string
+	cell  func(m *bench.Result) string
 }
 
 var benchColumns = []benchColumn{
-	{"model", -30, (*measured).name},
-	{"size", 10, func(m *measured) string { return inUnits(m.Size, 1<<30, "GiB", 1<<20, "MiB") }},
-	{"params", 10, func(m *measured) string { return inUnits(m.Params, 1e9, "B", 1e6, "M") }},
-	{"backend", -14, func(m *measured) string { return m.Backend }},
-	{"threads", 7, func(m *measured) string { return strconv.Itoa(m.Threads) }},
-	{"options", -10, (*measured).options},
-	{"test", 15, (*measured).test},
-	{"t/s", 20, func(m *measured) string { return fmt.Sprintf("%.2f ± %.2f", m.Avg, m.Std) }},
-	{"GB/s", 6, func(m *measured) string { return m.ifDecoded("%.2f", m.Rate/1e9) }},
-	{"of bandwidth", 12, func(m *measured) string { return m.ifDecoded("%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9) }},
+	{"model", -30, resultName},
+	{"size", 10, func(m *bench.Result) string { return inUnits(m.Size, 1<<30, "GiB", 1<<20, "MiB") }},
+	{"params", 10, func(m *bench.Result) string { return inUnits(m.Params, 1e9, "B", 1e6, "M") }},
+	{"backend", -14, func(m *bench.Result) string { return m.Backend }},
+	{"threads", 7, func(m *bench.Result) string { return strconv.Itoa(m.Threads) }},
+	{"options", -10, resultOptions},
+	{"test", 15, (*bench.Result).Test},
+	{"t/s", 20, func(m *bench.Result) string { return fmt.Sprintf("%.2f ± %.2f", m.Avg, m.Std) }},
+	{"GB/s", 6, func(m *bench.Result) string { return ifDecoded(m, "%.2f", m.Rate/1e9) }},
+	{"of bandwidth", 12, func(m *bench.Result) string { return ifDecoded(m, "%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9) }},
 }
 
-func (m *measured) name() string {
+func resultName(m *bench.Result) string {
 	return printable(strings.TrimSuffix(filepath.Base(filepath.Clean(m.Path)), ".gguf"))
 }
 
-func (m *measured) ifDecoded(format string, args ...any) string {
+// ifDecoded is the text of what only tests tgN have.
+func ifDecoded(m *bench.Result, format string, args ...any) string {
 	if m.Gen == 0 {
 		return ""
 	}
@@ -202,7 +128,7 @@ func inUnits(n, great int64, greatName string, small int64, smallName string) st
 	return fmt.Sprintf("%.2f %s", float64(n)/float64(great), greatName)
 }
 
-func (o *benchTable) print(m *measured) error {
+func (o *benchTable) print(m *bench.Result) error {
 	p := &printer{w: o.w}
 	line := func(cell func(c benchColumn) string) {
 		for _, c := range o.columns {
@@ -218,7 +144,7 @@ func (o *benchTable) print(m *measured) error {
 	}
 	if o.columns == nil {
 		for _, c := range benchColumns {
-			if c.name != "options" || m.options() != "" { // the same for all
+			if c.name != "options" || resultOptions(m) != "" { // the same for all
 				o.columns = append(o.columns, c)
 			}
 		}

@@ -3,27 +3,30 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
-	"math"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/phi3conv/phi3conv/internal/job/bench"
 )
 
 func TestBench(t *testing.T) {
-	stdout, stderr, code := phi3conv(t, "bench", tinyGGUF(t, "Q4_K_M"), "-p", "8,0", "-n", "4", "-t", "2", "-r", "2")
+	model := tinyGGUF(t, "Q4_K_M")
+	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8,0", "-n", "4", "-t", "2", "-r", "2")
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
 	lines := strings.Split(stdout, "\n")
+	const row = `^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 `
 	for i, want := range []string{
 		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s \| +GB/s \| of bandwidth \|$`,
 		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \|$`,
-		`^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 \| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
-		`^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 \| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
+		row + `\| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
+		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
 		`^$`,
-		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
+		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, ` +
+			`peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
 		`^$`,
 	} {
 		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {
@@ -35,38 +38,21 @@ func TestBench(t *testing.T) {
 	}
 }
 
-func TestBenchJSON(t *testing.T) {
+func TestBenchFlags(t *testing.T) {
 	model := tinyModel(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "4", "-t", "1", "-r", "3", "--json", "--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
-	if code != exitOK {
-		t.Fatalf("exit %d\n%s", code, stderr)
-	}
-	var got []measured
+	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--json",
+		"--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
+	var got []bench.Result
 	dec := json.NewDecoder(strings.NewReader(stdout))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&got); err != nil || len(got) != 2 {
-		t.Fatalf("%v\n%s", err, stdout)
+	if err := dec.Decode(&got); code != exitOK || err != nil || len(got) != 1 {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
 	}
-	for i, m := range got {
-		if m.Path != model || m.Size != 5313024 || m.Params != 2656512 || m.Threads != 1 || m.Batch != 4 || m.Cache != "q8_0" || m.CacheV != "q8_0" || !m.Float32 || !m.NoRepack {
-			t.Errorf("%+v", m)
-		}
-		if _, err := time.Parse(time.RFC3339, m.Time); err != nil || m.Build == "" || len(m.SamplesNS) != 3 || m.SamplesNS[0] <= 0 {
-			t.Errorf("%+v", m)
-		}
-		if len(m.Samples) != 3 || !(m.Avg > 0) || !(m.Std >= 0) || m.AvgNS <= 0 || !(m.Load > 0) || !(m.First > m.Load) || m.Peak < 1<<20 || m.Elapsed != 0 {
-			t.Errorf("%+v", m)
-		}
-		tokens := m.Prompt + m.Gen
-		if want := []int{8, 4}[i]; tokens != want || m.test() != []string{"pp8", "tg4"}[i] {
-			t.Errorf("test %s of %d tokens", m.test(), tokens)
-		}
-		if m.Gen > 0 && (m.Read != 5313024-575*256*2 || math.Abs(m.Rate-m.Avg*float64(m.Read)) > 1 || m.Bandwidth < 1e8 || math.Abs(m.Share-m.Rate/m.Bandwidth) > 1e-9) {
-			t.Errorf("%+v", m)
-		}
+	if got[0].Path != model || got[0].Threads != 1 || got[0].Test() != "pp8" || got[0].Build == "" {
+		t.Errorf("%+v", got[0])
 	}
-	if want := "f32, no-repack, cache q8_0, batch 4"; got[0].options() != want {
-		t.Errorf("options %q, expected %q", got[0].options(), want)
+	if want := "f32, no-repack, cache q8_0, batch 4"; resultOptions(&got[0]) != want {
+		t.Errorf("options %q, expected %q", resultOptions(&got[0]), want)
 	}
 }
 
@@ -88,17 +74,6 @@ func TestBenchCSV(t *testing.T) {
 		if v, err := strconv.ParseFloat(row[column["avg_ts"]], 64); err != nil || v <= 0 {
 			t.Errorf("row %d: %q", i, row)
 		}
-	}
-}
-
-func TestBenchSustain(t *testing.T) {
-	stdout, stderr, code := phi3conv(t, "bench", tinyModel(t), "-n", "4", "-t", "1", "--sustain", "60ms", "--json")
-	var got []measured
-	if err := json.Unmarshal([]byte(stdout), &got); code != exitOK || err != nil || len(got) != 1 {
-		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
-	}
-	if m := got[0]; m.Elapsed < 0.06 || m.Elapsed > 4 || m.Avg <= 0 || m.Gen != 4 || !strings.HasPrefix(m.test(), "tg4 @ ") {
-		t.Errorf("%+v", m)
 	}
 }
 
@@ -129,13 +104,7 @@ func TestBenchErrors(t *testing.T) {
 	}
 }
 
-// The mean and the sample standard deviation of speeds, not of times.
-func TestMeasured(t *testing.T) {
-	m := measured{Gen: 10, Read: 1000}
-	m.set([]time.Duration{time.Second, 2 * time.Second, 5 * time.Second}) // 10, 5, 2 tokens a second
-	if math.Abs(m.Avg-17./3) > 1e-9 || math.Abs(m.Std-4.041451884) > 1e-9 || m.AvgNS != 2666666666 && m.AvgNS != 2666666667 || m.StdNS != 2081665999 || math.Abs(m.Rate-1000*m.Avg) > 1e-9 {
-		t.Errorf("%+v", m)
-	}
+func TestInUnits(t *testing.T) {
 	for n, want := range map[int64]string{2656512: "2.66 M", 3821079552: "3.82 B"} {
 		if got := inUnits(n, 1e9, "B", 1e6, "M"); got != want {
 			t.Errorf("%d: %s, expected %s", n, got, want)

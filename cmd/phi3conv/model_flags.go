@@ -1,8 +1,7 @@
 package main
 
 import (
-	"sync"
-
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -73,13 +72,8 @@ const (
 
 // open opens a model with a progress bar.
 func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, error) {
-	var start sync.Once
-	var bar progress
-	opt.Progress = func(done, total int64) {
-		start.Do(func() { bar = newProgress(c.App.ErrWriter, "loading", total) })
-		bar.set(done)
-	}
-	m, err := runtime.Open(c.Context, path, opt)
-	bar.done()
-	return m, err
+	var loaded func()
+	opt.Progress, loaded = work.Progress(monitor{c.App.ErrWriter}, "loading", work.Bytes)
+	defer loaded()
+	return runtime.Open(c.Context, path, opt)
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/urfave/cli/v2"
@@ -90,7 +91,7 @@ func measureSpeed(c *cli.Context, base string, quants []string, opt runtime.Opti
 
 // benchOnce runs this program's bench command and returns its measurements of a prompt and of
 // decoding.
-func benchOnce(ctx context.Context, path string, threads int, opt runtime.Options) (pp, tg measured, err error) {
+func benchOnce(ctx context.Context, path string, threads int, opt runtime.Options) (pp, tg bench.Result, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return pp, tg, err
@@ -113,7 +114,7 @@ func benchOnce(ctx context.Context, path string, threads int, opt runtime.Option
 	if err != nil {
 		return pp, tg, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	var list []measured
+	var list []bench.Result
 	if err := json.Unmarshal(out, &list); err != nil {
 		return pp, tg, err
 	}
