@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Change is what happened to a figure since a baseline.
@@ -269,31 +271,30 @@ func (r *Report) Outcome() Outcome {
 }
 
 // sections are the tables of the comparison, none without one.
-func (b *Baseline) sections() []section {
+func (b *Baseline) tables() []report.Table {
 	if b == nil {
 		return nil
 	}
-	s := section{fmt.Sprintf("Against the baseline %s %s: %s", printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), 2,
-		[][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
+	s := report.Table{Title: fmt.Sprintf("Against the baseline %s %s: %s", report.Printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), Left: 2, Rows: [][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Checks {
 		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE), Digits(c.Now, c.Difference.SE)}
-		s.rows = append(s.rows, append(row, cells(c.Difference)...))
+		s.Rows = append(s.Rows, append(row, c.Difference.Cells()...))
 	}
-	t := section{"Size and speed against the baseline (not judged)", 1, [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
+	t := report.Table{Title: "Size and speed against the baseline (not judged)", Left: 1, Rows: [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Costs {
 		row := []string{c.Name}
 		if c.Difference.SE == 0 {
 			exact := func(x float64) string { return strconv.FormatFloat(math.Round(1000*x)/1000, 'f', -1, 64) }
-			t.rows = append(t.rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", ""))
+			t.Rows = append(t.Rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", ""))
 			continue
 		}
-		t.rows = append(t.rows, slices.Concat(row, cells(c.Baseline)[:2], cells(c.Now)[:2], cells(c.Difference)))
+		t.Rows = append(t.Rows, slices.Concat(row, c.Baseline.Cells()[:2], c.Now.Cells()[:2], c.Difference.Cells()))
 	}
-	l := section{"KLD of layers that have changed since the baseline", 1, [][]string{{"", "baseline", "now"}}}
+	l := report.Table{Title: "KLD of layers that have changed since the baseline", Left: 1, Rows: [][]string{{"", "baseline", "now"}}}
 	for _, c := range b.Layers {
-		l.rows = append(l.rows, []string{printable(c.Name), Digits(c.Baseline, c.Baseline), Digits(c.Now, c.Now)})
+		l.Rows = append(l.Rows, []string{report.Printable(c.Name), Digits(c.Baseline, c.Baseline), Digits(c.Now, c.Now)})
 	}
-	return []section{s, l, t}
+	return []report.Table{s, l, t}
 }
 
 // Explain says the outcome in words; tokens is how many were compared.
@@ -309,16 +310,17 @@ func (c *Regression) Explain(tokens int) string {
 
 // cases are test cases, one for each figure: undecided ones have failed, as nothing shows that
 // they are not worse.
-func (b *Baseline) cases(class string) []TestCase {
+func (b *Baseline) cases(class string) []report.Case {
 	if b == nil {
 		return nil
 	}
 	outcomes := map[Change]Outcome{Worse: Fail, Unknown: Undecided, Same: Pass, Better: Pass}
-	var list []TestCase
+	var list []report.Case
 	for _, c := range b.Checks {
 		se := c.Difference.SE
-		list = append(list, TestCase{class, "baseline-" + c.Name, outcomes[c.Change], c.Allowed, c.Difference,
-			fmt.Sprintf("the change from %s to %s: %s", Digits(c.Baseline, se), Digits(c.Now, se), c.Explain(b.Tokens))})
+		words := fmt.Sprintf("the change from %s to %s: %s", Digits(c.Baseline, se), Digits(c.Now, se), c.Explain(b.Tokens))
+		check := Check{Threshold: Threshold{"baseline-" + c.Name, c.Allowed}, Measured: c.Difference, Outcome: outcomes[c.Change]}
+		list = append(list, report.Case{Class: class, Name: check.Name, Failure: check.failure(words)})
 	}
 	return list
 }

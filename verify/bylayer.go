@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // LayerKLD is what the quantized weights of a layer, or of a tensor, do alone in the original.
@@ -43,20 +45,19 @@ func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKL
 	return nil
 }
 
-// layers is the section of Layers, empty if they were not measured.
-func (r *Report) layers() section {
-	s := section{fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens", r.LayerTokens), 2,
-		[][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
+// layers is the table of Layers, empty if they were not measured.
+func (r *Report) layers() report.Table {
+	s := report.Table{Title: fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens", r.LayerTokens), Left: 2, Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
 	if len(r.Layers) == 0 {
-		return section{}
+		return report.Table{}
 	}
 	sum := 0.0
 	for _, l := range r.Layers {
 		sum += l.KLD.Value
 	}
 	add := func(l LayerKLD, part float64) {
-		s.rows = append(s.rows, slices.Concat([]string{printable(l.Name), printable(l.Type), bytesOf(l.Bytes), fmt.Sprintf("%.2f", l.BitsPerWeight)},
-			cells(l.KLD)[:2], []string{fmt.Sprintf("%.1f", part)}))
+		s.Rows = append(s.Rows, slices.Concat([]string{report.Printable(l.Name), report.Printable(l.Type), bytesOf(l.Bytes), fmt.Sprintf("%.2f", l.BitsPerWeight)},
+			l.KLD.Cells()[:2], []string{fmt.Sprintf("%.1f", part)}))
 	}
 	percent := func(x float64) float64 {
 		if sum == 0 {
@@ -71,7 +72,7 @@ func (r *Report) layers() section {
 	if r.AllLayers != nil {
 		scale = r.AllLayers.KLD.SE
 	}
-	s.rows = append(s.rows, []string{"sum", "", "", "", Digits(sum, scale), "", fmt.Sprintf("%.1f", percent(sum))})
+	s.Rows = append(s.Rows, []string{"sum", "", "", "", Digits(sum, scale), "", fmt.Sprintf("%.1f", percent(sum))})
 	if r.AllLayers != nil {
 		add(*r.AllLayers, percent(r.AllLayers.KLD.Value))
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // HashWindows returns the SHA-256, hexadecimal, of what the models see and which of it is
@@ -35,7 +37,7 @@ func (r *Report) SameRun(o *Report) error {
 	differ := func(what string, a, b any) error { return fmt.Errorf("%s: %v and %v", what, a, b) }
 	switch {
 	case r.Tool != o.Tool:
-		return differ("another program", printable(r.Tool), printable(o.Tool))
+		return differ("another program", report.Printable(r.Tool), report.Printable(o.Tool))
 	case r.Base.SHA256 != o.Base.SHA256:
 		return differ("another original", r.Base.pinned(), o.Base.pinned())
 	case r.Quant.SHA256 != o.Quant.SHA256:
@@ -50,9 +52,9 @@ func (r *Report) SameRun(o *Report) error {
 	for i, t := range r.Texts {
 		switch u := o.Texts[i]; {
 		case t.SHA256 != u.SHA256:
-			return differ("another text", printable(t.Name)+" "+short(t.SHA256), printable(u.Name)+" "+short(u.SHA256))
+			return differ("another text", report.Printable(t.Name)+" "+short(t.SHA256), report.Printable(u.Name)+" "+short(u.SHA256))
 		case t.Windows != u.Windows:
-			return differ("another number of windows of "+printable(t.Name), t.Windows, u.Windows)
+			return differ("another number of windows of "+report.Printable(t.Name), t.Windows, u.Windows)
 		}
 	}
 	if r.Tokens != o.Tokens {
@@ -62,7 +64,7 @@ func (r *Report) SameRun(o *Report) error {
 }
 
 // pinned names the model in an error.
-func (m *Model) pinned() string { return printable(m.Name) + " " + short(m.SHA256) }
+func (m *Model) pinned() string { return report.Printable(m.Name) + " " + short(m.SHA256) }
 
 // Merge puts the reports of all shards of a verification together, whatever their order: the result is
 // that of a verification in one run, with the performance that the first shard measured, if
@@ -73,7 +75,7 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 	}
 	for _, p := range parts {
 		if p.Shard == nil {
-			return nil, fmt.Errorf("the report on %s is no part of a verification", printable(p.Quant.Name))
+			return nil, fmt.Errorf("the report on %s is no part of a verification", report.Printable(p.Quant.Name))
 		}
 		if p.Positions == nil {
 			return nil, fmt.Errorf("part %d has no positions", p.Shard.I)

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // testReport is of 600 positions in two texts, with names that try to be markup.
@@ -118,9 +120,22 @@ func TestReportMarkdown(t *testing.T) {
 	}
 }
 
+// junit is JUnit's format, as far as the tests look at it.
+type junit struct {
+	Suites []struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Cases    []struct {
+			Class   string          `xml:"classname,attr"`
+			Name    string          `xml:"name,attr"`
+			Failure *report.Failure `xml:"failure"`
+		} `xml:"testcase"`
+	} `xml:"testsuite"`
+}
+
 func TestReportJUnit(t *testing.T) {
 	text := written(t, testReport(t, threeOutcomes...).WriteJUnit)
-	var got junitSuites
+	var got junit
 	if err := xml.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Reports are those of several quantized models that were measured against the same
@@ -46,8 +48,8 @@ func (list Reports) Pareto() []bool {
 }
 
 // comparison is a table with a line for each model.
-func (list Reports) comparison() section {
-	title := fmt.Sprintf("%d models against %s", len(list), printable(list[0].Base.Name))
+func (list Reports) comparison() report.Table {
+	title := fmt.Sprintf("%d models against %s", len(list), report.Printable(list[0].Base.Name))
 	verdict, speed := false, false
 	for _, r := range list {
 		verdict = verdict || r.Outcome() != ""
@@ -63,21 +65,21 @@ func (list Reports) comparison() section {
 		header = append([]string{"", "verdict"}, header[1:]...)
 		left = 2
 	}
-	s := section{title, left, [][]string{header}}
+	s := report.Table{Title: title, Left: left, Rows: [][]string{header}}
 	front := list.Pareto()
 	for i, r := range list {
-		row := []string{printable(r.Quant.Name)}
+		row := []string{report.Printable(r.Quant.Name)}
 		if verdict {
 			row = append(row, string(r.Outcome()))
 		}
 		row = append(row, bytesOf(r.Quant.FileBytes), fmt.Sprintf("%.2f", r.Quant.BitsPerWeight))
-		for _, e := range []Estimate{r.Summary.KLD, r.Summary.SameTop.times(100), r.Summary.PPLRatio} {
-			row = append(row, cells(e)[:2]...)
+		for _, e := range []Estimate{r.Summary.KLD, r.Summary.SameTop.Times(100), r.Summary.PPLRatio} {
+			row = append(row, e.Cells()[:2]...)
 		}
 		if speed {
 			tg := []string{"", ""}
 			if p := r.Performance; p != nil {
-				tg = cells(p.Quant.TG)[:2]
+				tg = p.Quant.TG.Cells()[:2]
 			}
 			row = append(row, tg...)
 		}
@@ -85,7 +87,7 @@ func (list Reports) comparison() section {
 		if front[i] {
 			best = "Pareto front"
 		}
-		s.rows = append(s.rows, append(row, best))
+		s.Rows = append(s.Rows, append(row, best))
 	}
 	return s
 }
@@ -94,7 +96,7 @@ func (list Reports) comparison() section {
 func (list Reports) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	if len(list) > 1 {
-		list.comparison().text(&b)
+		list.comparison().Text(&b)
 		fmt.Fprintln(&b)
 	}
 	for _, r := range list {
@@ -117,8 +119,8 @@ func (list Reports) WriteMarkdown(w io.Writer) error {
 	var b bytes.Buffer
 	if len(list) > 1 {
 		s := list.comparison()
-		fmt.Fprintf(&b, "## %s\n\n", escape(s.title))
-		s.markdown(&b)
+		fmt.Fprintf(&b, "## %s\n\n", report.Escape(s.Title))
+		s.Markdown(&b)
 	}
 	for _, r := range list {
 		if err := r.WriteMarkdown(&b); err != nil {
@@ -132,11 +134,11 @@ func (list Reports) WriteMarkdown(w io.Writer) error {
 // WriteJUnit writes the verdicts as JUnit's XML: a test suite for each model, and in it a test case
 // for each threshold and each figure that was compared with a baseline. One that is undecided has failed too, as nothing shows that it holds.
 func (list Reports) WriteJUnit(w io.Writer) error {
-	var suites []junitSuite
+	var suites []report.Suite
 	for _, r := range list {
-		suites = append(suites, r.junit())
+		suites = append(suites, r.suite())
 	}
-	return writeSuites(w, suites...)
+	return report.WriteJUnit(w, suites...)
 }
 
 // WriteJSON writes indented JSON, without the positions. Several reports are the field
@@ -149,10 +151,7 @@ func (list Reports) WriteJSON(w io.Writer) error {
 	for i, r := range list {
 		short[i] = r.withoutPositions()
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(jsonReports{Schema, short})
+	return report.WriteJSON(w, jsonReports{Schema, short})
 }
 
 // WriteReport writes JSON with all positions, for [ReadReports].

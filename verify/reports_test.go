@@ -28,7 +28,7 @@ func TestReports(t *testing.T) {
 	if !strings.HasPrefix(md, "## 3 models against tiny&#95;phi3\n\n|  | verdict | size |") || strings.Count(md, "\n### ") != 3 {
 		t.Error(md)
 	}
-	var suites junitSuites
+	var suites junit
 	if err := xml.Unmarshal([]byte(written(t, list.WriteJUnit)), &suites); err != nil || len(suites.Suites) != 3 || suites.Suites[1].Failures != 2 {
 		t.Errorf("%v, %+v", err, suites)
 	}

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strconv"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Rows compares the rows of a matrix b with those of a reference a, and finds the few that are unlike the
@@ -55,13 +57,13 @@ type Weights struct {
 // maxUnlike is how many rows texts name.
 const maxUnlike = 10
 
-func (w *Weights) section() section {
+func (w *Weights) table() report.Table {
 	if w == nil || len(w.Unlike) == 0 {
-		return section{}
+		return report.Table{}
 	}
-	s := section{fmt.Sprintf("Weights: fail, %s", w), 1, [][]string{{"tensor", "row", "cosine", "of most rows"}}}
+	s := report.Table{Title: fmt.Sprintf("Weights: fail, %s", w), Left: 1, Rows: [][]string{{"tensor", "row", "cosine", "of most rows"}}}
 	for _, u := range w.Unlike[:min(len(w.Unlike), maxUnlike)] {
-		s.rows = append(s.rows, u.Cells())
+		s.Rows = append(s.Rows, u.Cells())
 	}
 	return s
 }
@@ -72,12 +74,12 @@ func (w *Weights) String() string {
 		return fmt.Sprintf("all %d rows are like the original's", w.Rows)
 	}
 	first := w.Unlike[0]
-	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike), w.Rows, printable(first.Tensor), first.Row)
+	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike), w.Rows, report.Printable(first.Tensor), first.Row)
 }
 
 // Cells are the tensor, the row and the cosines.
 func (u *UnlikeRow) Cells() []string {
-	return []string{printable(u.Tensor), strconv.Itoa(u.Row), fmt.Sprintf("%.4f", u.Cosine), fmt.Sprintf("%.4f", u.Median)}
+	return []string{report.Printable(u.Tensor), strconv.Itoa(u.Row), fmt.Sprintf("%.4f", u.Cosine), fmt.Sprintf("%.4f", u.Median)}
 }
 
 // UnlikeRow is a row that is unlike the reference's.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Seal is what a report says of the seal that stood for the original.
@@ -52,20 +52,20 @@ func positionsOf(p []Bounded) []Position {
 	return positions
 }
 
-// section is the table of the seal, empty without one.
-func (s *Seal) section() section {
+// table is the table of the seal, empty without one.
+func (s *Seal) table() report.Table {
 	if s == nil {
-		return section{}
+		return report.Table{}
 	}
-	t := section{fmt.Sprintf("Seal %s, %s, SHA-256 %s: %d of %d positions have the whole vocabulary",
-		printable(s.Name), humanize.IBytes(uint64(max(0, s.Bytes))), short(s.SHA256), s.Full, s.Positions),
-		1, [][]string{{"", "value", "± SE", "95 % from", "to"}}}
-	t.rows = append(t.rows,
-		append([]string{"KLD mean, estimate"}, cells(s.KLD)...),
+	title := fmt.Sprintf("Seal %s, %s, SHA-256 %s: %d of %d positions have the whole vocabulary",
+		report.Printable(s.Name), bytesOf(s.Bytes), short(s.SHA256), s.Full, s.Positions)
+	t := report.Table{Title: title, Left: 1, Rows: [][]string{{"", "value", "± SE", "95 % from", "to"}}}
+	t.Rows = append(t.Rows,
+		append([]string{"KLD mean, estimate"}, s.KLD.Cells()...),
 		[]string{"KLD mean, at least, confidence 99.9999 %", Digits(s.Least, s.KLD.SE)},
-		append([]string{"KLD mean, proven lower bound"}, cells(s.Bound)...))
+		append([]string{"KLD mean, proven lower bound"}, s.Bound.Cells()...))
 	if !math.IsNaN(s.Share.Value) {
-		t.rows = append(t.rows, append([]string{"share of the KLD in that bound, %"}, cells(s.Share.times(100))...))
+		t.Rows = append(t.Rows, append([]string{"share of the KLD in that bound, %"}, s.Share.Times(100).Cells()...))
 	}
 	return t
 }

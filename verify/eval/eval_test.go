@@ -78,8 +78,8 @@ func answers(cells [4]int) (base, model []Answer) {
 	return base, model
 }
 
-// report makes one of answers.
-func report(base, model []Answer) *Report {
+// reportOf makes one of answers.
+func reportOf(base, model []Answer) *Report {
 	task := &Task{Options: Options{Kind: Choice}}
 	for i := range base {
 		base[i].Path, base[i].Line, model[i].Path, model[i].Line = "q.jsonl", i+1, "q.jsonl", i+1
@@ -100,7 +100,7 @@ func TestStatistics(t *testing.T) {
 		return true
 	}
 	for _, c := range readGolden(t).Statistics {
-		r := report(answers(c.Cells))
+		r := reportOf(answers(c.Cells))
 		m := r.Models[0]
 		if !near(m.Metrics[0], c.Acc) || !near(m.Paired.Differences[0], c.Difference) || !near(m.Paired.Flips, c.Flips) || math.Abs(m.Paired.McNemar/c.McNemar-1) > 1e-9 {
 			t.Errorf("%v: %+v %+v, expected %+v", c.Cells, m.Metrics, m.Paired, c)
@@ -164,7 +164,7 @@ func TestJudge(t *testing.T) {
 		{[4]int{70, 2, 0, 28}, verify.Undecided, verify.Undecided, verify.Undecided},
 		{[4]int{10, 0, 0, 2}, verify.Undecided, verify.Undecided, verify.Undecided},
 	} {
-		r := report(answers(c.cells))
+		r := reportOf(answers(c.cells))
 		if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.02}, {Name: "max-flips", Limit: 0.05}}); err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func TestJudge(t *testing.T) {
 			}
 		}
 	}
-	r := report(answers([4]int{10, 1, 1, 3}))
+	r := reportOf(answers([4]int{10, 1, 1, 3}))
 	for _, bad := range []verify.Threshold{{Name: "max-kld", Limit: 0.1}, {Name: "max-flips", Limit: 1}, {Name: "max-acc-drop", Limit: math.NaN()}} {
 		if r.Judge([]verify.Threshold{bad}) == nil {
 			t.Errorf("%v is accepted", bad)
@@ -193,7 +193,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	r := report(answers([4]int{60, 6, 2, 32}))
+	r := reportOf(answers([4]int{60, 6, 2, 32}))
 	if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.5}, {Name: "max-flips", Limit: 0.01}}); err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,13 @@ package eval
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -162,8 +162,8 @@ func (m *Result) summarize(t *Task) {
 	}
 }
 
-func (r *Report) tables() []verify.Table {
-	var list []verify.Table
+func (r *Report) tables() []report.Table {
+	var list []report.Table
 	if r.Verdict != nil {
 		list = append(list, r.Verdict.table())
 	}
@@ -188,29 +188,29 @@ func (r *Report) all() []Result {
 	return append([]Result{*r.Base}, r.Models...)
 }
 
-func (r *Report) results() verify.Table {
-	t := verify.Table{Title: fmt.Sprintf("%d questions", r.Task.Questions), Left: 3,
+func (r *Report) results() report.Table {
+	t := report.Table{Title: fmt.Sprintf("%d questions", r.Task.Questions), Left: 3,
 		Rows: [][]string{{"model", "weights", "metric", "value, %", "± SE", "95 % from", "to"}}}
 	for _, m := range r.all() {
 		for j, e := range m.Metrics {
-			t.Rows = append(t.Rows, append([]string{verify.Printable(m.Name), verify.Printable(m.Format), r.Task.Metrics[j]}, e.Cells(100)...))
+			t.Rows = append(t.Rows, append([]string{report.Printable(m.Name), report.Printable(m.Format), r.Task.Metrics[j]}, e.Times(100).Cells()...))
 		}
 	}
 	return t
 }
 
-func (r *Report) paired() verify.Table {
-	t := verify.Table{Title: "Against " + verify.Printable(r.Base.Name), Left: 2,
+func (r *Report) paired() report.Table {
+	t := report.Table{Title: "Against " + report.Printable(r.Base.Name), Left: 2,
 		Rows: [][]string{{"model", "", "value", "± SE", "95 % from", "to"}}}
 	for _, m := range r.Models {
 		add := func(what string, cells ...string) {
-			t.Rows = append(t.Rows, append([]string{verify.Printable(m.Name), what}, append(cells, "", "", "")[:4]...))
+			t.Rows = append(t.Rows, append([]string{report.Printable(m.Name), what}, append(cells, "", "", "")[:4]...))
 		}
 		p := m.Paired
 		for j, e := range p.Differences {
-			add(r.Task.Metrics[j]+" difference, points", e.Cells(100)...)
+			add(r.Task.Metrics[j]+" difference, points", e.Times(100).Cells()...)
 		}
-		add("flipped, %", p.Flips.Cells(100)...)
+		add("flipped, %", p.Flips.Times(100).Cells()...)
 		add("right → wrong", strconv.Itoa(p.RightWrong))
 		add("wrong → right", strconv.Itoa(p.WrongRight))
 		add("changed at all", strconv.Itoa(p.Changed))
@@ -219,15 +219,15 @@ func (r *Report) paired() verify.Table {
 	return t
 }
 
-func (r *Report) subjects() verify.Table {
-	t := verify.Table{Title: "By subject, " + r.Task.Metrics[0] + ", %", Left: 1, Rows: [][]string{{"subject", "questions"}}}
+func (r *Report) subjects() report.Table {
+	t := report.Table{Title: "By subject, " + r.Task.Metrics[0] + ", %", Left: 1, Rows: [][]string{{"subject", "questions"}}}
 	for _, m := range r.all() {
-		t.Rows[0] = append(t.Rows[0], verify.Printable(m.Name), "± SE")
+		t.Rows[0] = append(t.Rows[0], report.Printable(m.Name), "± SE")
 	}
 	for i, g := range r.all()[0].BySubject {
-		row := []string{verify.Printable(g.Name), strconv.Itoa(g.Count)}
+		row := []string{report.Printable(g.Name), strconv.Itoa(g.Count)}
 		for _, m := range r.all() {
-			row = append(row, m.BySubject[i].Metric.Cells(100)[:2]...)
+			row = append(row, m.BySubject[i].Metric.Times(100).Cells()[:2]...)
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -237,8 +237,8 @@ func (r *Report) subjects() verify.Table {
 // shownFlips is the number of flipped answers that tables show; the JSON has all answers.
 const shownFlips = 20
 
-func (r *Report) flipped() verify.Table {
-	t := verify.Table{Title: "Flipped answers", Left: 5, Rows: [][]string{{"model", "record", "question", "right", "original → quantized"}}}
+func (r *Report) flipped() report.Table {
+	t := report.Table{Title: "Flipped answers", Left: 5, Rows: [][]string{{"model", "record", "question", "right", "original → quantized"}}}
 	if r.Base == nil {
 		return t
 	}
@@ -253,7 +253,7 @@ func (r *Report) flipped() verify.Table {
 			if q.Kind == ShortAnswer {
 				right = q.Answers[0]
 			}
-			t.Rows = append(t.Rows, []string{verify.Printable(m.Name), fmt.Sprintf("%s:%d", verify.Printable(a.Path), a.Line),
+			t.Rows = append(t.Rows, []string{report.Printable(m.Name), fmt.Sprintf("%s:%d", report.Printable(a.Path), a.Line),
 				beginning(q.Question), beginning(right), beginning(b.Text) + " → " + beginning(a.Text)})
 		}
 	}
@@ -265,13 +265,13 @@ func beginning(s string) string {
 	if r := []rune(s); len(r) > 50 {
 		s = string(r[:49]) + "…"
 	}
-	return verify.Printable(s)
+	return report.Printable(s)
 }
 
-func (r *Report) files() verify.Table {
-	t := verify.Table{Title: "Evaluated", Left: 3, Rows: [][]string{{"", "name", "SHA-256", "size"}}}
+func (r *Report) files() report.Table {
+	t := report.Table{Title: "Evaluated", Left: 3, Rows: [][]string{{"", "name", "SHA-256", "size"}}}
 	add := func(what, name, hash, size string) {
-		t.Rows = append(t.Rows, []string{what, verify.Printable(name), hash[:min(12, len(hash))], size})
+		t.Rows = append(t.Rows, []string{what, report.Printable(name), hash[:min(12, len(hash))], size})
 	}
 	for i, m := range r.all() {
 		what := "model"
@@ -289,10 +289,10 @@ func (r *Report) files() verify.Table {
 	return t
 }
 
-func (v *Verdict) table() verify.Table {
-	t := verify.Table{Title: "Verdict: " + string(v.Outcome), Left: 3, Rows: [][]string{{"model", "", "", "limit", "value", "± SE", "95 % from", "to"}}}
+func (v *Verdict) table() report.Table {
+	t := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 3, Rows: [][]string{{"model", "", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
-		t.Rows = append(t.Rows, append([]string{verify.Printable(c.Model), c.Name, c.what(v.Questions), fmt.Sprint(c.Limit)}, c.Measured.Cells(1)...))
+		t.Rows = append(t.Rows, append([]string{report.Printable(c.Model), c.Name, c.what(v.Questions), fmt.Sprint(c.Limit)}, c.Measured.Cells()...))
 	}
 	return t
 }
@@ -306,6 +306,15 @@ func (c *Check) what(questions int) string {
 		return fmt.Sprintf("not enough questions to tell: about %d would be, here are %d", c.Enough, questions)
 	}
 	return fmt.Sprintf("too close to the limit to tell, however many questions; here are %d", questions)
+}
+
+// failure is what JUnit shows of the check, nil if it passed.
+func (c *Check) failure(questions int) *report.Failure {
+	if c.Outcome == verify.Pass {
+		return nil
+	}
+	limit, measured := (&verify.Check{Threshold: c.Threshold, Measured: c.Measured}).Cells()
+	return report.NotKept(string(c.Outcome), c.what(questions), limit, measured[0], measured[1])
 }
 
 // about describes what was asked, in sentences.
@@ -327,17 +336,17 @@ func (r *Report) about() []string {
 		list = append(list, fmt.Sprintf("%d questions have fewer examples, %d less together, as the context is too short.", r.Task.Shortened, r.Task.Dropped))
 	}
 	return append(list, "Standard errors (SE) and intervals take questions as independent; differences and flips compare answers to the same question.",
-		"Measured by "+verify.Printable(r.Tool)+".")
+		"Measured by "+report.Printable(r.Tool)+".")
 }
 
 func (r *Report) headline() string {
 	var names []string
 	for _, m := range r.Models {
-		names = append(names, verify.Printable(m.Name))
+		names = append(names, report.Printable(m.Name))
 	}
 	s := strings.Join(names, ", ")
 	if r.Base != nil {
-		s += " against " + verify.Printable(r.Base.Name)
+		s += " against " + report.Printable(r.Base.Name)
 	}
 	return s
 }
@@ -358,7 +367,7 @@ func (r *Report) WriteText(w io.Writer) error {
 // request: the first table is open, the rest folded.
 func (r *Report) WriteMarkdown(w io.Writer) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "### %s", verify.Escape(r.headline()))
+	fmt.Fprintf(&b, "### %s", report.Escape(r.headline()))
 	if r.Verdict != nil {
 		fmt.Fprintf(&b, ": %s", r.Verdict.Outcome)
 	}
@@ -368,21 +377,16 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 			t.Markdown(&b)
 			continue
 		}
-		fmt.Fprintf(&b, "<details><summary>%s</summary>\n\n", verify.Escape(t.Title))
-		t.Markdown(&b)
-		fmt.Fprint(&b, "</details>\n\n")
+		t.MarkdownFolded(&b)
 	}
-	fmt.Fprintln(&b, verify.Escape(strings.Join(r.about(), " ")))
+	fmt.Fprintln(&b, report.Escape(strings.Join(r.about(), " ")))
 	_, err := w.Write(b.Bytes())
 	return err
 }
 
 // WriteJSON writes the report as indented JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	return report.WriteJSON(w, r)
 }
 
 // WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold and model.
@@ -392,12 +396,12 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	for _, m := range r.all() {
 		properties = append(properties, [2]string{"sha256." + m.Name, m.SHA256})
 	}
-	var tests []verify.TestCase
-	if r.Verdict != nil {
-		for _, c := range r.Verdict.Checks {
-			tests = append(tests, verify.TestCase{Class: "eval." + c.Model, Name: c.Name, Outcome: c.Outcome,
-				Limit: c.Limit, Measured: c.Measured, What: c.what(r.Verdict.Questions)})
+	s := report.Suite{Name: "eval " + r.headline(), Properties: properties}
+	if v := r.Verdict; v != nil {
+		for i := range v.Checks {
+			c := &v.Checks[i]
+			s.Cases = append(s.Cases, report.Case{Class: "eval." + c.Model, Name: c.Name, Failure: c.failure(v.Questions)})
 		}
 	}
-	return verify.WriteTestCases(w, "eval "+r.headline(), properties, tests)
+	return report.WriteJUnit(w, s)
 }

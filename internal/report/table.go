@@ -1,0 +1,72 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is a table with a title. The first row is the header; all rows have as many cells.
+type Table struct {
+	Title string
+	Left  int // columns that hold text, before those of numbers
+	Rows  [][]string
+}
+
+// Text writes the table for a terminal: columns of text to the left, those of numbers to the right.
+func (t Table) Text(b *bytes.Buffer) {
+	width := make([]int, len(t.Rows[0]))
+	for _, row := range t.Rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	fmt.Fprintf(b, "%s\n", t.Title)
+	for _, row := range t.Rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			if i < t.Left {
+				line.WriteString("  " + cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// Markdown writes the rows in GitHub's Markdown. What the cells hold is text there.
+func (t Table) Markdown(b *bytes.Buffer) {
+	for i, row := range t.Rows {
+		for _, cell := range row {
+			fmt.Fprintf(b, "| %s ", Escape(cell))
+		}
+		fmt.Fprint(b, "|\n")
+		if i == 0 {
+			fmt.Fprintf(b, "%s%s|\n", strings.Repeat("|---", t.Left), strings.Repeat("|--:", len(row)-t.Left))
+		}
+	}
+	fmt.Fprintln(b)
+}
+
+// MarkdownFolded writes the table in Markdown, with the title to click on to see the rows.
+func (t Table) MarkdownFolded(b *bytes.Buffer) {
+	fmt.Fprintf(b, "<details><summary>%s</summary>\n\n", Escape(t.Title))
+	t.Markdown(b)
+	fmt.Fprint(b, "</details>\n\n")
+}
+
+// Escape returns text so that Markdown, HTML, links and mentions in it do nothing.
+func Escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strings.ContainsRune("\\`*_{}[]<>|~&#@\":/", r) {
+			fmt.Fprintf(&b, "&#%d;", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
