@@ -42,6 +42,7 @@ var level = map[string]int{
 	"internal/modelcard":  30,
 	"internal/vocab":      30,
 	"quant":               30,
+	"quant/policy":        32,
 	"internal/report":     20,
 	"formats":             10, // the error type
 	"internal/atomicfile": 10,

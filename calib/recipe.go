@@ -8,6 +8,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -15,7 +16,7 @@ import (
 // model and the statistics it determines the output. docs/recipes.md describes its YAML form.
 type Recipe struct {
 	// FileType is what general.file_type says. Matrices that are not in Tensors get the types that it gives them.
-	FileType quant.FileType
+	FileType policy.FileType
 	Method   *Method
 	// Solve, Split and AWQ are for methods that solve layers. Threads and Encoder are no part of a recipe.
 	Solve   SolveOptions
@@ -106,7 +107,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	}
 	r := &Recipe{Solve: DefaultSolveOptions()}
 	var err error
-	if r.FileType, err = quant.FileTypeByName(y.FileType); err != nil {
+	if r.FileType, err = policy.FileTypeByName(y.FileType); err != nil {
 		return nil, &formats.Error{Off: -1, What: "file-type", Err: err}
 	}
 	if r.Method, err = MethodByName(y.Method); err != nil {

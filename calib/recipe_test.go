@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 func testRecipe() *Recipe {
 	m, _ := MethodByName("gptq")
-	return &Recipe{FileType: quant.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
+	return &Recipe{FileType: policy.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
 		Solve:   SolveOptions{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
 		Tensors: []Target{{"token_embd.weight", quant.F16}, {"blk.0.ffn_up.weight", quant.IQ4_NL}, {"a: #b", quant.Q2_K}}}
 }
@@ -18,7 +19,7 @@ func testRecipe() *Recipe {
 // Both forms are read back as what was written.
 func TestRecipeRoundTrip(t *testing.T) {
 	gptq := testRecipe()
-	rtn := &Recipe{FileType: quant.MostlyQ8_0, Solve: DefaultSolveOptions()}
+	rtn := &Recipe{FileType: policy.MostlyQ8_0, Solve: DefaultSolveOptions()}
 	rtn.Method, _ = MethodByName("rtn")
 	for _, want := range []*Recipe{gptq, rtn} {
 		long, err := want.YAML("Made by a test\nin two lines")

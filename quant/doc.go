@@ -10,5 +10,5 @@
 // The encoders follow the search rules of ggml's reference encoders, with and
 // without importance weights, so that files are as good as llama.cpp's own; they
 // are computed by the kernels of internal/kern, whose results do not depend on
-// the CPU. [FileType] holds llama.cpp's rules for which tensor gets which type.
+// the CPU. Package quant/policy holds llama.cpp's rules for which tensor gets which type.
 package quant

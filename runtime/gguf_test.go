@@ -21,20 +21,21 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
 // convertTo writes model as a GGUF file of one type, without a tokenizer, and returns its path. Given types of
 // parts, it writes q, k and v apart.
-func convertTo(t testing.TB, model string, ft quant.FileType, parts ...quant.Type) string {
+func convertTo(t testing.TB, model string, ft policy.FileType, parts ...quant.Type) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "model.gguf")
 	convertFile(t, model, ft, out, gguf.Options{}, parts...)
 	return out
 }
 
-func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt gguf.Options, parts ...quant.Type) {
+func convertFile(t testing.TB, model string, ft policy.FileType, out string, opt gguf.Options, parts ...quant.Type) {
 	t.Helper()
 	m, err := source.Open(model)
 	if err != nil {
@@ -46,7 +47,7 @@ func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt 
 	for _, kv := range m.Config.Metadata() {
 		md.Set(kv.Key, kv.Value)
 	}
-	policy := quant.Policy{FileType: ft, Pure: true}
+	types := policy.Policy{FileType: ft, Pure: true}
 	var infos []gguf.TensorInfo
 	var tensors []source.Tensor
 	add := func(st source.Tensor, typ quant.Type) {
@@ -61,7 +62,7 @@ func convertFile(t testing.TB, model string, ft quant.FileType, out string, opt 
 			}
 			continue
 		}
-		add(st, policy.Type(quant.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2}))
+		add(st, types.Type(policy.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2}))
 	}
 	w, err := gguf.Create(out, md, infos, opt)
 	if err != nil {
@@ -142,15 +143,15 @@ func TestTypes(t *testing.T) {
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
 	mixed := []quant.Type{quant.Q6_K, quant.Q4_0, quant.F16} // inputs are encoded in three ways
-	types := []quant.FileType{
-		quant.AllF32, quant.MostlyF16, quant.MostlyBF16, quant.MostlyQ4_0, quant.MostlyQ4_1, quant.MostlyQ5_0, quant.MostlyQ5_1, quant.MostlyQ8_0,
-		quant.MostlyQ2_K, quant.MostlyQ3_K_S, quant.MostlyQ4_K_S, quant.MostlyQ5_K_S, quant.MostlyQ6_K, quant.MostlyIQ4_NL, quant.MostlyIQ4_XS,
+	types := []policy.FileType{
+		policy.AllF32, policy.MostlyF16, policy.MostlyBF16, policy.MostlyQ4_0, policy.MostlyQ4_1, policy.MostlyQ5_0, policy.MostlyQ5_1, policy.MostlyQ8_0,
+		policy.MostlyQ2_K, policy.MostlyQ3_K_S, policy.MostlyQ4_K_S, policy.MostlyQ5_K_S, policy.MostlyQ6_K, policy.MostlyIQ4_NL, policy.MostlyIQ4_XS,
 	}
 	if testing.Short() {
-		types, tokens = []quant.FileType{quant.MostlyF16, quant.MostlyQ5_0, quant.MostlyQ8_0, quant.MostlyQ4_K_S, quant.MostlyQ6_K}, tokens[:16]
+		types, tokens = []policy.FileType{policy.MostlyF16, policy.MostlyQ5_0, policy.MostlyQ8_0, policy.MostlyQ4_K_S, policy.MostlyQ6_K}, tokens[:16]
 	}
 	for i := range len(types) + 1 {
-		ft, name, parts := quant.MostlyQ4_K_S, "parts", mixed
+		ft, name, parts := policy.MostlyQ4_K_S, "parts", mixed
 		if i < len(types) {
 			ft, name, parts = types[i], types[i].String(), nil
 		}
@@ -160,7 +161,7 @@ func TestTypes(t *testing.T) {
 				t.Fatal(err)
 			}
 			exact := Options{Float32: true, Cache: CacheF32}
-			want := allLogits(t, sequence(t, open(t, convertTo(t, path, quant.AllF32), exact)), tokens)
+			want := allLogits(t, sequence(t, open(t, convertTo(t, path, policy.AllF32), exact)), tokens)
 			got := allLogits(t, sequence(t, open(t, path, exact)), tokens)
 			for i := range want {
 				if !slices.Equal(got[i], want[i]) {
@@ -189,7 +190,7 @@ func TestTypes(t *testing.T) {
 					if mean > 0.004 {
 						t.Errorf("%s: mean NMSE %.2g from rounded activations", set.Name, mean)
 					}
-					if ft == quant.MostlyBF16 {
+					if ft == policy.MostlyBF16 {
 						continue // where the CPU multiplies bfloat16, its own rounding counts
 					}
 					if first == nil {
@@ -219,10 +220,10 @@ func TestParts(t *testing.T) {
 		}
 	}
 	for _, dir := range dirs {
-		for _, ft := range []quant.FileType{quant.AllF32, quant.MostlyQ8_0} {
+		for _, ft := range []policy.FileType{policy.AllF32, policy.MostlyQ8_0} {
 			typ := ft.Type()
 			if len(dirs) > 1 && dir == dirs[1] {
-				ft, typ = quant.MostlyF16, quant.F16 // no block divides its rows
+				ft, typ = policy.MostlyF16, quant.F16 // no block divides its rows
 			}
 			whole, apart := convertTo(t, dir, ft), convertTo(t, dir, ft, typ, typ, typ)
 			for _, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 5}, {Threads: 2, NoRepack: true}, {Float32: true, Cache: CacheF32}} {
@@ -241,7 +242,7 @@ func TestParts(t *testing.T) {
 		}
 	}
 	// One of them alone, or beside the whole, is no model.
-	path := convertTo(t, dirs[0], quant.AllF32, quant.F32, quant.F32, quant.F32)
+	path := convertTo(t, dirs[0], policy.AllF32, quant.F32, quant.F32, quant.F32)
 	if _, err := Open(t.Context(), edit(t, path, nil, func(name string, _ []byte) bool { return name == "blk.2.attn_k.weight" }), Options{}); err == nil || !strings.Contains(err.Error(), "missing: blk.2.attn_k.weight") {
 		t.Errorf("without k: %v", err)
 	}
@@ -289,7 +290,7 @@ func edit(t *testing.T, path string, metadata func(*gguf.Metadata), tensor func(
 
 // Files of valid structure with hostile contents are refused, when opened or at the first evaluation.
 func TestHostileFiles(t *testing.T) {
-	path := convertTo(t, tinyPhi3(t), quant.MostlyQ4_K_S)
+	path := convertTo(t, tinyPhi3(t), policy.MostlyQ4_K_S)
 	set := func(key string, v any) func(*gguf.Metadata) {
 		return func(md *gguf.Metadata) { md.Set("phi3."+key, v) }
 	}
@@ -336,7 +337,7 @@ func TestHostileFiles(t *testing.T) {
 
 // A context that memory cannot hold is refused before anything is allocated.
 func TestHugeCache(t *testing.T) {
-	path := edit(t, convertTo(t, tinyPhi3(t), quant.MostlyQ8_0), func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil)
+	path := edit(t, convertTo(t, tinyPhi3(t), policy.MostlyQ8_0), func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil)
 	m := open(t, path, Options{})
 	if _, err := m.NewSequence(1 << 30); err == nil || !strings.Contains(err.Error(), "available") {
 		t.Errorf("error %v, expected one that says how much is available", err)
@@ -351,7 +352,7 @@ func TestTruncatedWhileMapped(t *testing.T) {
 	if goruntime.GOOS == "windows" {
 		t.Skip("a mapped file cannot be truncated there")
 	}
-	path := convertTo(t, tinyPhi3(t), quant.MostlyQ8_0)
+	path := convertTo(t, tinyPhi3(t), policy.MostlyQ8_0)
 	for threads, path := range []string{path, path, pmapOf(t, path)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -481,12 +482,12 @@ func TestFiles(t *testing.T) {
 	}
 
 	out := t.TempDir()
-	convertFile(t, tiny, quant.MostlyQ4_K_S, filepath.Join(out, "split.gguf"), gguf.Options{SplitMaxSize: 1 << 18})
+	convertFile(t, tiny, policy.MostlyQ4_K_S, filepath.Join(out, "split.gguf"), gguf.Options{SplitMaxSize: 1 << 18})
 	parts, err := filepath.Glob(filepath.Join(out, "*.gguf"))
 	if err != nil || len(parts) < 3 {
 		t.Fatalf("%q, %v", parts, err)
 	}
-	whole := convertTo(t, tiny, quant.MostlyQ4_K_S)
+	whole := convertTo(t, tiny, policy.MostlyQ4_K_S)
 	tokens := counting(20, 576)
 	for _, mapped := range []bool{false, true} {
 		want := allLogits(t, sequence(t, open(t, whole, Options{NoRepack: mapped})), tokens)
@@ -501,7 +502,7 @@ func TestFiles(t *testing.T) {
 
 // Panels hold what the file holds.
 func TestRepack(t *testing.T) {
-	path := convertTo(t, tinyPhi3(t), quant.MostlyQ6_K)
+	path := convertTo(t, tinyPhi3(t), policy.MostlyQ6_K)
 	m := open(t, path, Options{Threads: 2})
 	mapped := open(t, path, Options{Threads: 1, NoRepack: true})
 	w := &worker{}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -47,8 +47,8 @@ func TestHybrid(t *testing.T) {
 		name, base, quant string
 		batch             int
 	}{
-		{"tiny", tinyPhi3(t), convertTo(t, tinyPhi3(t), quant.MostlyQ4_K_S), 0},
-		{"tiny in batches", tinyPhi3(t), convertTo(t, tinyPhi3(t), quant.MostlyQ8_0), 7},
+		{"tiny", tinyPhi3(t), convertTo(t, tinyPhi3(t), policy.MostlyQ4_K_S), 0},
+		{"tiny in batches", tinyPhi3(t), convertTo(t, tinyPhi3(t), policy.MostlyQ8_0), 7},
 		{"tied", writeVariant(t, tied), writeVariant(t, rounded), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

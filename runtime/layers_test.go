@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -42,7 +42,7 @@ func TestLayersSameBits(t *testing.T) {
 			models = append(models, writeVariant(t, v))
 		}
 	}
-	models = append(models, convertTo(t, models[0], quant.MostlyQ4_0))
+	models = append(models, convertTo(t, models[0], policy.MostlyQ4_0))
 	models = append(models, pmapOf(t, models[len(models)-1]))
 	for _, path := range models {
 		var tapped map[string][]float32

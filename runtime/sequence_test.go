@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -139,7 +139,7 @@ func TestLongRopeCrossing(t *testing.T) {
 // After an error a sequence goes on as if the evaluation had not been.
 func TestEvalRollback(t *testing.T) {
 	const bad = 7 // a token whose embedding is not a number
-	nan := edit(t, convertTo(t, tinyPhi3(t), quant.AllF32), nil, func(name string, data []byte) bool {
+	nan := edit(t, convertTo(t, tinyPhi3(t), policy.AllF32), nil, func(name string, data []byte) bool {
 		if name == "token_embd.weight" {
 			copy(data[bad*256*4:], []byte{0, 0, 0xc0, 0x7f})
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/urfave/cli/v2"
 )
 
@@ -29,7 +29,7 @@ written once, with no 16-bit file in between, and appears under its name when it
 is complete. The name decides the format: .pmap is phi3conv's own, which is mapped and used
 in place, anything else is GGUF.
 
-File types: ` + quant.FileTypeNames() + `
+File types: ` + policy.FileTypeNames() + `
 or COPY, which keeps all tensors and metadata of a GGUF or .pmap file as they are: it is the
 default between these two formats.
 
@@ -54,7 +54,7 @@ The rules of the mixed types are llama.cpp's. Examples:
 		if copies(c, in, out) {
 			return repack(c, in, out)
 		}
-		ft, err := quant.FileTypeByName(c.String("type"))
+		ft, err := policy.FileTypeByName(c.String("type"))
 		if err != nil {
 			return &usage.Error{Err: err}
 		}

@@ -23,7 +23,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
@@ -304,7 +304,7 @@ func printOverview(w io.Writer, m *inspected) error {
 	if o.Version > 0 {
 		recipe := ""
 		if n, ok := m.file.GGUF.Metadata.Uint("general.file_type"); ok {
-			if ft, ok := quant.FileTypeByGGUF(n); ok {
+			if ft, ok := policy.FileTypeByGGUF(n); ok {
 				recipe = ", " + ft.String()
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/urfave/cli/v2"
 )
 
@@ -25,7 +26,7 @@ var quantizeCommand = &cli.Command{
 	Name:      "quantize",
 	Usage:     "quantize a GGUF file, with llama-quantize's arguments",
 	ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
-	Description: `File types: ` + quant.FileTypeNames() + `
+	Description: `File types: ` + policy.FileTypeNames() + `
 
 IN may also be a checkpoint directory. In place of TYPE there may be a recipe or a budget: --size,
 --bpw or --max-kld, for which each tensor gets the type that pays most. Examples:
@@ -36,12 +37,12 @@ IN may also be a checkpoint directory. In place of TYPE there may be a recipe or
 	Flags: quantizeFlags,
 	Action: func(c *cli.Context) error {
 		args, want := c.Args().Slice(), "IN OUT TYPE [THREADS]"
-		var ft quant.FileType
+		var ft policy.FileType
 		if c.IsSet("recipe") || budgeted(c) {
 			want = "IN OUT [THREADS] with --recipe, --size, --bpw or --max-kld"
 		} else if len(args) > 2 {
 			var err error
-			if ft, err = quant.FileTypeByName(args[2]); err != nil {
+			if ft, err = policy.FileTypeByName(args[2]); err != nil {
 				return &usage.Error{Err: err}
 			}
 			args = slices.Delete(args, 2, 3)
@@ -96,7 +97,7 @@ const overhead = 256 << 20
 const sequentialRAM = 6 << 30
 
 // quantize makes out from in: what convert and quantize do.
-func quantize(c *cli.Context, in, out string, ft quant.FileType, threads int) error {
+func quantize(c *cli.Context, in, out string, ft policy.FileType, threads int) error {
 	recipe, err := readRecipe(c)
 	if err != nil {
 		return err
@@ -200,9 +201,9 @@ func (m *method) build(c *cli.Context, plan *convert.Plan, out string, threads i
 	return encoded.Remove()
 }
 
-func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {
+func planOptions(c *cli.Context, ft policy.FileType) (convert.Options, error) {
 	opt := convert.Options{AllowRequantize: c.Bool("allow-requantize"), Name: c.String("model-name"), Split: c.Bool("split-qkv")}
-	opt.Policy = quant.Policy{FileType: ft, Pure: c.Bool("pure"), KeepOutput: c.Bool("leave-output-tensor")}
+	opt.Policy = policy.Policy{FileType: ft, Pure: c.Bool("pure"), KeepOutput: c.Bool("leave-output-tensor")}
 	for _, f := range []struct {
 		flag string
 		dst  **quant.Type
@@ -228,7 +229,7 @@ func planOptions(c *cli.Context, ft quant.FileType) (convert.Options, error) {
 		if err != nil {
 			return opt, usagef("--tensor-type: %w", err)
 		}
-		opt.Policy.Overrides = append(opt.Policy.Overrides, quant.Override{Pattern: pattern, Type: t})
+		opt.Policy.Overrides = append(opt.Policy.Overrides, policy.Override{Pattern: pattern, Type: t})
 	}
 	var err error
 	if c.String("split-max-size") != "" {
@@ -319,7 +320,7 @@ func describePlan(p *convert.Plan, out string) (*planJSON, error) {
 		return nil, err
 	}
 	ft, _ := p.Metadata.Uint("general.file_type")
-	f, _ := quant.FileTypeByGGUF(ft)
+	f, _ := policy.FileTypeByGGUF(ft)
 	d := &planJSON{Output: out, FileType: f.String(), Params: p.Params(), Bytes: p.Size()}
 	d.BitsPerWeight = 8 * float64(d.Bytes) / float64(d.Params)
 	for _, s := range shards {

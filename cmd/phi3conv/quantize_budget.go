@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -207,7 +208,7 @@ func budgetTypes(c *cli.Context) ([]quant.Type, error) {
 func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, types []quant.Type, threads int) (*calib.Estimation, map[string]bool, error) {
 	pinned := map[string]bool{}
 	fixed := *opt
-	fixed.Policy.FileType = quant.MostlyQ6_K
+	fixed.Policy.FileType = policy.MostlyQ6_K
 	fixed.AllowRequantize = true // refused later, if it is not permitted
 	plan, err := convert.NewPlan(m, fixed)
 	if err != nil {
@@ -277,7 +278,7 @@ func linearBits(a *calib.Allocation, costs []calib.TensorCost) float64 {
 }
 
 // fileTypeOf returns the file type that is named after the type of most weights of linear layers.
-func fileTypeOf(types []calib.Target, costs []calib.TensorCost) quant.FileType {
+func fileTypeOf(types []calib.Target, costs []calib.TensorCost) policy.FileType {
 	elems := map[quant.Type]int64{}
 	best := quant.F32
 	for i, t := range types {
@@ -287,7 +288,7 @@ func fileTypeOf(types []calib.Target, costs []calib.TensorCost) quant.FileType {
 			}
 		}
 	}
-	ft, _ := quant.FileTypeByName(best.String()) // every type has one
+	ft, _ := policy.FileTypeByName(best.String()) // every type has one
 	return ft
 }
 

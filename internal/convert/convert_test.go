@@ -21,6 +21,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 const tiny = "../../testdata/tiny-phi3"
@@ -50,7 +51,7 @@ func runTo(t *testing.T, model, name string, opt Options, threads int) string {
 	return out
 }
 
-func policy(ft quant.FileType) Options { return Options{Policy: quant.Policy{FileType: ft}} }
+func withType(ft policy.FileType) Options { return Options{Policy: policy.Policy{FileType: ft}} }
 
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
@@ -73,7 +74,7 @@ func TestSameFile(t *testing.T) {
 			want[name] = sum
 		}
 	}
-	for _, ft := range quant.FileTypes() {
+	for _, ft := range policy.FileTypes() {
 		sets := kern.Sets()
 		if testing.Short() {
 			sets = sets[len(sets)-1:] // for emulators: the fastest only
@@ -82,7 +83,7 @@ func TestSameFile(t *testing.T) {
 			if err := kern.Select(s.Name); err != nil {
 				t.Fatal(err)
 			}
-			got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, run(t, tiny, policy(ft), 1+i))))
+			got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, run(t, tiny, withType(ft), 1+i))))
 			if got != want[ft.String()] {
 				t.Errorf("%s kernels, %d threads: testdata/sha256.txt has %q for\n%s %s", s.Name, 1+i, want[ft.String()], ft, got)
 				break
@@ -94,9 +95,9 @@ func TestSameFile(t *testing.T) {
 // The same tensors, whichever way they take: from the checkpoint at once, or
 // through a GGUF of another type that holds them exactly.
 func TestThroughGGUF(t *testing.T) {
-	direct := readFile(t, run(t, tiny, policy(quant.MostlyQ4_K_M), 2))
-	for _, between := range []quant.FileType{quant.AllF32, quant.MostlyBF16} {
-		via := run(t, run(t, tiny, policy(between), 1), policy(quant.MostlyQ4_K_M), 2)
+	direct := readFile(t, run(t, tiny, withType(policy.MostlyQ4_K_M), 2))
+	for _, between := range []policy.FileType{policy.AllF32, policy.MostlyBF16} {
+		via := run(t, run(t, tiny, withType(between), 1), withType(policy.MostlyQ4_K_M), 2)
 		if !bytes.Equal(readFile(t, via), direct) {
 			t.Errorf("through %s: another file", between)
 		}
@@ -119,20 +120,20 @@ func TestPMAP(t *testing.T) {
 		}
 		return out
 	}
-	types := quant.FileTypes()
+	types := policy.FileTypes()
 	if testing.Short() {
-		types = []quant.FileType{quant.MostlyBF16, quant.MostlyQ4_K_M}
+		types = []policy.FileType{policy.MostlyBF16, policy.MostlyQ4_K_M}
 	}
 	for _, ft := range types {
-		direct := run(t, tiny, policy(ft), 2)
+		direct := run(t, tiny, withType(ft), 2)
 		through := repack(direct, "t.pmap")
 		if !bytes.Equal(readFile(t, repack(through, "t.gguf")), readFile(t, direct)) {
 			t.Errorf("%s: another GGUF file after a .pmap file", ft)
 		}
-		if !bytes.Equal(readFile(t, runTo(t, tiny, "direct.pmap", policy(ft), 2)), readFile(t, through)) {
+		if !bytes.Equal(readFile(t, runTo(t, tiny, "direct.pmap", withType(ft), 2)), readFile(t, through)) {
 			t.Errorf("%s: another .pmap file without a GGUF file", ft)
 		}
-		if ft == quant.MostlyQ4_K_M {
+		if ft == policy.MostlyQ4_K_M {
 			const want = "4238fc37de3102a26809f32064f98acc36097c31925cbb694b0281d33740e9d4"
 			if got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, through))); got != want {
 				t.Errorf("the .pmap file has SHA-256 %s, expected %s", got, want)
@@ -158,7 +159,7 @@ func TestMetadataGolden(t *testing.T) {
 	if len(golden.Metadata) < 20 {
 		t.Fatalf("%d keys in the golden file", len(golden.Metadata))
 	}
-	f, err := gguf.Open(run(t, tiny, policy(quant.AllF32), 1))
+	f, err := gguf.Open(run(t, tiny, withType(policy.AllF32), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,11 +210,11 @@ func TestTensorsGolden(t *testing.T) {
 		t.Fatalf("%d files", len(golden.Files))
 	}
 	for _, file := range golden.Files {
-		ft, err := quant.FileTypeByName(file.Outtype)
+		ft, err := policy.FileTypeByName(file.Outtype)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := gguf.Open(run(t, tiny, policy(ft), 2))
+		f, err := gguf.Open(run(t, tiny, withType(ft), 2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,12 +240,12 @@ func TestTensorsGolden(t *testing.T) {
 }
 
 func TestSplit(t *testing.T) {
-	whole, err := gguf.Open(run(t, tiny, policy(quant.MostlyQ8_0), 1))
+	whole, err := gguf.Open(run(t, tiny, withType(policy.MostlyQ8_0), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = whole.Close() }()
-	opt := policy(quant.MostlyQ8_0)
+	opt := withType(policy.MostlyQ8_0)
 	opt.SplitMaxSize = 700_000
 	out := run(t, tiny, opt, 2)
 	if _, err := os.Stat(out); err == nil {
@@ -273,7 +274,7 @@ func TestSplit(t *testing.T) {
 		}
 	}
 	// A split file is a source like any other.
-	again := run(t, parts[1], policy(quant.MostlyQ8_0), 1)
+	again := run(t, parts[1], withType(policy.MostlyQ8_0), 1)
 	if !bytes.Equal(readFile(t, again), readFile(t, whole.Shards[0].Path)) {
 		t.Error("joining the parts gave another file")
 	}
@@ -281,8 +282,8 @@ func TestSplit(t *testing.T) {
 
 func TestOverrides(t *testing.T) {
 	q8 := quant.Q8_0
-	opt := Options{Policy: quant.Policy{FileType: quant.MostlyQ4_0, Embedding: &q8, KeepOutput: true,
-		Overrides: []quant.Override{{Pattern: regexp.MustCompile(`blk\.[01]\.ffn_down`), Type: quant.Q6_K}}}}
+	opt := Options{Policy: policy.Policy{FileType: policy.MostlyQ4_0, Embedding: &q8, KeepOutput: true,
+		Overrides: []policy.Override{{Pattern: regexp.MustCompile(`blk\.[01]\.ffn_down`), Type: quant.Q6_K}}}}
 	f, err := gguf.Open(run(t, tiny, opt, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -299,15 +300,15 @@ func TestOverrides(t *testing.T) {
 }
 
 func TestRefusesRequantizing(t *testing.T) {
-	m, err := source.Open(run(t, tiny, policy(quant.MostlyQ8_0), 1))
+	m, err := source.Open(run(t, tiny, withType(policy.MostlyQ8_0), 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = m.Close() }()
-	if _, err := NewPlan(m, policy(quant.MostlyQ4_0)); err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
+	if _, err := NewPlan(m, withType(policy.MostlyQ4_0)); err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
 		t.Errorf("error %v", err)
 	}
-	opt := policy(quant.MostlyQ4_0)
+	opt := withType(policy.MostlyQ4_0)
 	opt.AllowRequantize = true
 	if _, err := NewPlan(m, opt); err != nil {
 		t.Error(err)
@@ -370,11 +371,11 @@ func rewrite(t *testing.T, dir string, dtype safetensors.DType, change func(name
 
 // The type of the checkpoint does not matter as long as it holds the values.
 func TestSourceTypes(t *testing.T) {
-	want := readFile(t, run(t, copyModel(t, func(map[string]any) {}), policy(quant.MostlyQ4_K_M), 1))
+	want := readFile(t, run(t, copyModel(t, func(map[string]any) {}), withType(policy.MostlyQ4_K_M), 1))
 	for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.F64} {
 		dir := copyModel(t, func(map[string]any) {})
 		rewrite(t, dir, dtype, func(string, []float32) {})
-		got := readFile(t, run(t, dir, Options{Policy: quant.Policy{FileType: quant.MostlyQ4_K_M}}, 1))
+		got := readFile(t, run(t, dir, Options{Policy: policy.Policy{FileType: policy.MostlyQ4_K_M}}, 1))
 		// The names of the temporary directories are in the metadata: compare the weights.
 		if n := len(got) - len(want)/2; !bytes.Equal(got[n:], want[len(want)-len(want)/2:]) {
 			t.Errorf("%s: other weights", dtype)
@@ -394,7 +395,7 @@ func TestRefusesWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := NewPlan(m, policy(quant.MostlyQ4_K_M))
+		p, err := NewPlan(m, withType(policy.MostlyQ4_K_M))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +417,7 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = m.Close() }()
-	p, err := NewPlan(m, policy(quant.MostlyQ4_K_M))
+	p, err := NewPlan(m, withType(policy.MostlyQ4_K_M))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,12 @@ import (
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // Options say what to make of a model.
 type Options struct {
-	Policy quant.Policy
+	Policy policy.Policy
 	// Types are those of matrices by name; the policy decides about the others.
 	Types []calib.Target
 	// Split stores the parts of matrices apart, which get types of their own: see [arch.Tensor.Parts]. Without it, those
@@ -189,7 +190,7 @@ func planTensor(m *source.Model, t *source.Tensor, types map[string]quant.Type, 
 	case given && t.Cols()%typ.BlockLen() != 0:
 		return nil, &formats.Error{Path: m.Path, Off: -1, What: fmt.Sprintf("the recipe gives the tensor %s the type %s: its rows of %d are no multiple of %d", t.GGUF, typ, t.Cols(), typ.BlockLen())}
 	case !given:
-		typ = opt.Policy.Type(quant.Tensor{
+		typ = opt.Policy.Type(policy.Tensor{
 			Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) == 2,
 			Layer: layer, Layers: m.Config.Layers, GQA: m.Config.Heads / m.Config.KVHeads, Tied: m.Config.Tied,
 		})

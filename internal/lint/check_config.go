@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // unsupported returns the names of the architecture, and their key, if it is one
@@ -85,11 +86,11 @@ func fileType(m *model, report reportFunc) {
 	if !ok {
 		return
 	}
-	ft, ok := quant.FileTypeByGGUF(n)
+	ft, ok := policy.FileTypeByGGUF(n)
 	if !ok {
 		return // a recipe of types that are not read here, or 1024: guessed
 	}
-	policy := quant.Policy{FileType: ft}
+	types := policy.Policy{FileType: ft}
 	var total, fit int64
 	byType := make(map[quant.Type]int64)
 	for _, t := range m.file.GGUF.Tensors {
@@ -98,7 +99,7 @@ func fileType(m *model, report reportFunc) {
 		}
 		layer := 0
 		_, _ = fmt.Sscanf(t.Name, "blk.%d.", &layer) // others are in no layer
-		want := policy.Type(quant.Tensor{Name: t.Name, Source: t.Type, Cols: int(t.Cols()), Matrix: true, Layer: layer,
+		want := types.Type(policy.Tensor{Name: t.Name, Source: t.Type, Cols: int(t.Cols()), Matrix: true, Layer: layer,
 			Layers: m.config.Layers, GQA: m.config.Heads / m.config.KVHeads, Tied: m.config.Tied})
 		total += t.Elems()
 		byType[t.Type] += t.Elems()

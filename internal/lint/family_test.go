@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // published is a model of the family as llama.cpp's converter describes it, with
@@ -144,7 +145,7 @@ func (p *published) build(t *testing.T) *file {
 		{"phi3.rope.dimension_count", p.rotary},
 		{"phi3.rope.freq_base", p.freqBase},
 		{"phi3.attention.sliding_window", p.window},
-		{"general.file_type", quant.MostlyF16.GGUF()},
+		{"general.file_type", policy.MostlyF16.GGUF()},
 		{"general.quantization_version", uint32(2)},
 	} {
 		f.md.Set(kv.key, kv.value)

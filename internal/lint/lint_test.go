@@ -21,6 +21,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -71,7 +72,7 @@ var buildTiny = sync.OnceValues(func() (*file, error) {
 	f := &file{md: new(gguf.Metadata)}
 	f.md.Set("general.architecture", "phi3")
 	f.md.Set("general.name", "Tiny Phi-3")
-	f.md.Set("general.file_type", quant.MostlyQ8_0.GGUF())
+	f.md.Set("general.file_type", policy.MostlyQ8_0.GGUF())
 	f.md.Set("general.quantization_version", uint32(2))
 	for _, kv := range m.Config.Metadata() {
 		f.md.Set(kv.Key, kv.Value)

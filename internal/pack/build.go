@@ -21,7 +21,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -311,7 +311,7 @@ func (a *about) fromGGUF(f *tensorfile.File) {
 		a.context = uint32(n)
 	}
 	if n, ok := md.Uint("general.file_type"); ok {
-		if ft, ok := quant.FileTypeByGGUF(n); ok {
+		if ft, ok := policy.FileTypeByGGUF(n); ok {
 			a.setType(ft.String())
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -233,7 +234,7 @@ func TestDocker(t *testing.T) {
 	path, license := filepath.Join(dir, "m.gguf"), filepath.Join(dir, "LICENSE")
 	var md gguf.Metadata
 	md.Set("general.architecture", "phi3")
-	md.Set("general.file_type", quant.MostlyQ8_0.GGUF())
+	md.Set("general.file_type", policy.MostlyQ8_0.GGUF())
 	md.Set("phi3.context_length", uint32(4096))
 	w, err := gguf.Create(path, &md, []gguf.TensorInfo{{Name: "x", Type: quant.F32, Dims: []uint64{4}}}, gguf.Options{})
 	if err != nil {

@@ -1,10 +1,13 @@
-package quant
+// Package policy says which tensor of a model gets which type: file types, under llama.cpp's names, and their mixtures.
+package policy
 
 import (
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // FileType is a recipe that gives each tensor of a model its type, under
@@ -39,27 +42,27 @@ const (
 var fileTypes = [...]struct {
 	name string
 	gguf uint32 // general.file_type
-	base Type
+	base quant.Type
 }{
-	AllF32:       {"F32", 0, F32},
-	MostlyF16:    {"F16", 1, F16},
-	MostlyBF16:   {"BF16", 32, BF16},
-	MostlyQ4_0:   {"Q4_0", 2, Q4_0},
-	MostlyQ4_1:   {"Q4_1", 3, Q4_1},
-	MostlyQ5_0:   {"Q5_0", 8, Q5_0},
-	MostlyQ5_1:   {"Q5_1", 9, Q5_1},
-	MostlyQ8_0:   {"Q8_0", 7, Q8_0},
-	MostlyQ2_K:   {"Q2_K", 10, Q2_K},
-	MostlyQ3_K_S: {"Q3_K_S", 11, Q3_K},
-	MostlyQ3_K_M: {"Q3_K_M", 12, Q3_K},
-	MostlyQ3_K_L: {"Q3_K_L", 13, Q3_K},
-	MostlyQ4_K_S: {"Q4_K_S", 14, Q4_K},
-	MostlyQ4_K_M: {"Q4_K_M", 15, Q4_K},
-	MostlyQ5_K_S: {"Q5_K_S", 16, Q5_K},
-	MostlyQ5_K_M: {"Q5_K_M", 17, Q5_K},
-	MostlyQ6_K:   {"Q6_K", 18, Q6_K},
-	MostlyIQ4_NL: {"IQ4_NL", 25, IQ4_NL},
-	MostlyIQ4_XS: {"IQ4_XS", 30, IQ4_XS},
+	AllF32:       {"F32", 0, quant.F32},
+	MostlyF16:    {"F16", 1, quant.F16},
+	MostlyBF16:   {"BF16", 32, quant.BF16},
+	MostlyQ4_0:   {"Q4_0", 2, quant.Q4_0},
+	MostlyQ4_1:   {"Q4_1", 3, quant.Q4_1},
+	MostlyQ5_0:   {"Q5_0", 8, quant.Q5_0},
+	MostlyQ5_1:   {"Q5_1", 9, quant.Q5_1},
+	MostlyQ8_0:   {"Q8_0", 7, quant.Q8_0},
+	MostlyQ2_K:   {"Q2_K", 10, quant.Q2_K},
+	MostlyQ3_K_S: {"Q3_K_S", 11, quant.Q3_K},
+	MostlyQ3_K_M: {"Q3_K_M", 12, quant.Q3_K},
+	MostlyQ3_K_L: {"Q3_K_L", 13, quant.Q3_K},
+	MostlyQ4_K_S: {"Q4_K_S", 14, quant.Q4_K},
+	MostlyQ4_K_M: {"Q4_K_M", 15, quant.Q4_K},
+	MostlyQ5_K_S: {"Q5_K_S", 16, quant.Q5_K},
+	MostlyQ5_K_M: {"Q5_K_M", 17, quant.Q5_K},
+	MostlyQ6_K:   {"Q6_K", 18, quant.Q6_K},
+	MostlyIQ4_NL: {"IQ4_NL", 25, quant.IQ4_NL},
+	MostlyIQ4_XS: {"IQ4_XS", 30, quant.IQ4_XS},
 }
 
 // fileTypeAliases are llama-quantize's short names.
@@ -83,7 +86,7 @@ func (f FileType) String() string { return fileTypes[f].name }
 func (f FileType) GGUF() uint32 { return fileTypes[f].gguf }
 
 // Type returns the type of most tensors.
-func (f FileType) Type() Type { return fileTypes[f].base }
+func (f FileType) Type() quant.Type { return fileTypes[f].base }
 
 // FileTypeNames lists the names, separated by spaces.
 func FileTypeNames() string {
@@ -125,7 +128,7 @@ type Policy struct {
 	Pure bool
 	// Embedding and Output override the type of token_embd.weight and output.weight;
 	// where the embedding is the output too, Output overrides it.
-	Embedding, Output *Type
+	Embedding, Output *quant.Type
 	// KeepOutput leaves output.weight as it is.
 	KeepOutput bool
 	// Overrides replace the mixture's choice for tensors whose name they match; the first wins.
@@ -137,29 +140,29 @@ type Policy struct {
 // Override gives tensors whose GGUF name matches Pattern a type.
 type Override struct {
 	Pattern *regexp.Regexp
-	Type    Type
+	Type    quant.Type
 }
 
 // Tensor is what a Policy looks at.
 type Tensor struct {
-	Name   string // in GGUF
-	Source Type   // the type that it has now
-	Cols   int    // length of a row
-	Matrix bool   // has two dimensions
-	Layer  int    // index of its layer, 0 outside the layers
-	Layers int    // number of layers in the model
-	GQA    int    // query heads for each key-value head
-	Tied   bool   // the model's output projection is the embedding
+	Name   string     // in GGUF
+	Source quant.Type // the type that it has now
+	Cols   int        // length of a row
+	Matrix bool       // has two dimensions
+	Layer  int        // index of its layer, 0 outside the layers
+	Layers int        // number of layers in the model
+	GQA    int        // query heads for each key-value head
+	Tied   bool       // the model's output projection is the embedding
 }
 
 // Type returns the type that t gets. Vectors and norms become F32, as in
 // llama.cpp's converter. A block type that does not divide the row gives way to
 // a similar one with smaller blocks, and in the end to F16.
-func (p *Policy) Type(t Tensor) Type {
+func (p *Policy) Type(t Tensor) quant.Type {
 	base := p.FileType.Type()
 	switch {
 	case !t.Matrix || strings.HasSuffix(t.Name, "_norm.weight"):
-		return F32
+		return quant.F32
 	case t.Name == outputName && p.KeepOutput:
 		return t.Source
 	case t.Name == embeddingName && p.Embedding != nil:
@@ -192,22 +195,25 @@ const (
 )
 
 // fallbacks are the types that take over where a row is no multiple of 256.
-var fallbacks = map[Type]Type{Q2_K: Q4_0, Q3_K: Q4_0, Q4_K: Q5_0, Q5_K: Q5_1, Q6_K: Q8_0, IQ4_XS: IQ4_NL}
+var fallbacks = map[quant.Type]quant.Type{
+	quant.Q2_K: quant.Q4_0, quant.Q3_K: quant.Q4_0, quant.Q4_K: quant.Q5_0,
+	quant.Q5_K: quant.Q5_1, quant.Q6_K: quant.Q8_0, quant.IQ4_XS: quant.IQ4_NL,
+}
 
-func fallback(t Type, cols int) Type {
+func fallback(t quant.Type, cols int) quant.Type {
 	if cols%t.BlockLen() == 0 {
 		return t
 	}
 	if f, ok := fallbacks[t]; ok && cols%f.BlockLen() == 0 {
 		return f
 	}
-	return F16
+	return quant.F16
 }
 
 // mixture applies llama.cpp's rules for models with fused attn_qkv and ffn_up:
 // tensors whose error costs most get more bits, in the first and last eighth of
 // the layers and in every third between.
-func (p *Policy) mixture(base Type, t Tensor) Type {
+func (p *Policy) mixture(base quant.Type, t Tensor) quant.Type {
 	more := t.Layer < t.Layers/8 || t.Layer >= 7*t.Layers/8 || (t.Layer-t.Layers/8)%3 == 2
 	_, role, _ := strings.Cut(strings.TrimPrefix(t.Name, "blk."), ".")
 	switch {
@@ -215,78 +221,78 @@ func (p *Policy) mixture(base Type, t Tensor) Type {
 		if p.Output != nil {
 			return *p.Output
 		}
-		if base == Q8_0 || t.Cols%base.BlockLen() != 0 {
-			return Q8_0
+		if base == quant.Q8_0 || t.Cols%base.BlockLen() != 0 {
+			return quant.Q8_0
 		}
-		return Q6_K
+		return quant.Q6_K
 	case role == "attn_qkv.weight" || role == "attn_v.weight":
 		switch p.FileType {
 		case MostlyQ2_K:
 			if t.GQA >= 4 {
-				return Q4_K
+				return quant.Q4_K
 			}
-			return Q3_K
+			return quant.Q3_K
 		case MostlyQ3_K_M:
 			if t.Layer < 2 {
-				return Q5_K
+				return quant.Q5_K
 			}
-			return Q4_K
+			return quant.Q4_K
 		case MostlyQ3_K_L:
-			return Q5_K
+			return quant.Q5_K
 		case MostlyQ4_K_S:
 			if t.Layer < 4 {
-				return Q5_K
+				return quant.Q5_K
 			}
 		case MostlyQ4_K_M, MostlyQ5_K_M:
 			if more {
-				return Q6_K
+				return quant.Q6_K
 			}
 		case MostlyIQ4_NL, MostlyIQ4_XS:
 			if t.GQA >= 4 {
-				return Q5_K
+				return quant.Q5_K
 			}
 		}
 	case role == "ffn_down.weight":
 		early := t.Layer < t.Layers/8
 		switch p.FileType {
 		case MostlyQ2_K:
-			return Q3_K
+			return quant.Q3_K
 		case MostlyQ3_K_M:
 			if t.Layer < t.Layers/16 {
-				return Q5_K
+				return quant.Q5_K
 			}
-			return Q4_K
+			return quant.Q4_K
 		case MostlyQ3_K_L:
-			return Q5_K
+			return quant.Q5_K
 		case MostlyQ4_K_S:
 			if early {
-				return Q5_K
+				return quant.Q5_K
 			}
 		case MostlyQ4_K_M, MostlyQ5_K_M:
 			if more {
-				return Q6_K
+				return quant.Q6_K
 			}
 		case MostlyIQ4_NL, MostlyIQ4_XS:
 			if early && !p.Imatrix {
-				return Q5_K
+				return quant.Q5_K
 			}
 		case MostlyQ4_0:
 			if early && p.Imatrix {
-				return Q4_1
+				return quant.Q4_1
 			}
 		case MostlyQ5_0:
 			if early && p.Imatrix {
-				return Q5_1
+				return quant.Q5_1
 			}
 		}
 	case role == "attn_output.weight":
 		switch p.FileType {
 		case MostlyQ2_K:
-			return Q3_K
+			return quant.Q3_K
 		case MostlyQ3_K_M:
-			return Q4_K
+			return quant.Q4_K
 		case MostlyQ3_K_L:
-			return Q5_K
+			return quant.Q5_K
 		}
 	}
 	return base
