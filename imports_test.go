@@ -34,6 +34,7 @@ var level = map[string]int{
 	"internal/tensorfile": 60,
 	"verify/htmlreport":   50,
 	"verify":              45,
+	"verify/tensorstats":  40,
 	"formats/pmap":        42,
 	"formats/gguf":        40,
 	"formats/safetensors": 40,

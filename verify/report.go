@@ -1,3 +1,5 @@
+// Package verify compares the predictions of a quantized model with those of its original: the metrics
+// of each token, their statistics with confidence intervals, and the verdict by thresholds.
 package verify
 
 // Schema is the version of the JSON form of a [Report]. It changes when a field

@@ -24,7 +24,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/quant/policy"
-	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 )
@@ -540,11 +540,11 @@ func inspectTensors(c *cli.Context, m *inspected, names []string, threads int) e
 
 // statistics reads the tensor twice.
 func statistics(ctx context.Context, t *tensorfile.Tensor) (*statsJSON, error) {
-	var s verify.Stats
+	var s tensorstats.Stats
 	if err := eachValue(ctx, t, s.Add); err != nil {
 		return nil, err
 	}
-	d := verify.NewDistribution(&s)
+	d := tensorstats.NewDistribution(&s)
 	if err := eachValue(ctx, t, d.Add); err != nil {
 		return nil, err
 	}
@@ -555,7 +555,7 @@ func statistics(ctx context.Context, t *tensorfile.Tensor) (*statsJSON, error) {
 		row, col := t.Place(e.Index)
 		j.Farthest = append(j.Farthest, extremeJSON{row, col, e.Value, number(d.Sigma(e.Value))})
 	}
-	for i := range verify.Bins + 1 {
+	for i := range tensorstats.Bins + 1 {
 		j.Edges = append(j.Edges, number(d.Edge(i)))
 	}
 	return j, nil
@@ -584,7 +584,7 @@ func printStatistics(p *printer, s *statsJSON) {
 	p.printf("%s\n", printable(s.Name))
 	p.printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
 	p.printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)
-	p.printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n", s.Zeros, s.NaN, s.Inf, verify.Sigmas, s.Outliers)
+	p.printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n", s.Zeros, s.NaN, s.Inf, tensorstats.Sigmas, s.Outliers)
 	if s.Elems == s.NaN+s.Inf || s.Std == 0 {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sync/errgroup"
 )
@@ -69,7 +70,7 @@ type metricsJSON struct {
 	SQNR   number `json:"sqnr_db"`
 }
 
-func metrics(d *verify.Diff) metricsJSON {
+func metrics(d *tensorstats.Diff) metricsJSON {
 	return metricsJSON{number(d.RMSE()), number(d.MaxAbs()), number(d.Cosine()), number(d.SQNR())}
 }
 
@@ -85,7 +86,7 @@ func inspectDiff(c *cli.Context, pathA, pathB string, threads int) error {
 	}
 	defer b.close()
 	d := &diffJSON{A: pathA, B: pathB, KeysA: []keyJSON{}, KeysB: []keyJSON{}, Keys: []keyDiffJSON{},
-		TensorsA: []string{}, TensorsB: []string{}, Unlike: []unlikeJSON{}, Tensors: []tensorDiffJSON{}, Weights: verify.Weights{Unlike: []verify.UnlikeRow{}}}
+		TensorsA: []string{}, TensorsB: []string{}, Unlike: []unlikeJSON{}, Tensors: []tensorDiffJSON{}, Weights: verify.Weights{Unlike: []tensorstats.UnlikeRow{}}}
 	d.keys(a, b)
 	if err := d.tensors(c.Context, c.App.ErrWriter, a, b, threads); err != nil {
 		return err
@@ -284,13 +285,13 @@ func (d *diffJSON) tensors(ctx context.Context, progress io.Writer, a, b *inspec
 	bar := newProgress(progress, "comparing", total)
 	defer bar.done()
 	var done atomic.Int64
-	diffs := make([]verify.Diff, len(pairs))
-	rows := make([]*verify.Rows, len(pairs)) // of matrices
+	diffs := make([]tensorstats.Diff, len(pairs))
+	rows := make([]*tensorstats.Rows, len(pairs)) // of matrices
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(threads)
 	for i, p := range pairs {
 		if n := len(p.a.Shape); n == 2 {
-			rows[i] = verify.NewRows(int(p.a.Shape[n-1]))
+			rows[i] = tensorstats.NewRows(int(p.a.Shape[n-1]))
 		}
 		g.Go(func() error {
 			rb := p.b.Reader()
@@ -311,7 +312,7 @@ func (d *diffJSON) tensors(ctx context.Context, progress io.Writer, a, b *inspec
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	var overall verify.Diff
+	var overall tensorstats.Diff
 	for i := range diffs {
 		d.Tensors[i].metricsJSON = metrics(&diffs[i])
 		overall.Merge(&diffs[i])

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
 // weights compares the rows of each quantized model's matrices with the original's: a few that are damaged or swapped may
@@ -17,7 +18,7 @@ func (v *verification) weights(list verify.Reports) error {
 		if err != nil {
 			return err
 		}
-		d := diffJSON{Weights: verify.Weights{Unlike: []verify.UnlikeRow{}}}
+		d := diffJSON{Weights: verify.Weights{Unlike: []tensorstats.UnlikeRow{}}}
 		err = d.tensors(v.c.Context, v.c.App.ErrWriter, a, b, max(1, v.opt.Threads))
 		b.close()
 		if err != nil {

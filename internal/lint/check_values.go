@@ -13,12 +13,12 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/quant"
-	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
 // summary is what a pass over a tensor's data found.
 type summary struct {
-	verify.Stats
+	tensorstats.Stats
 	scales scaleCount
 }
 

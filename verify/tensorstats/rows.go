@@ -1,4 +1,4 @@
-package verify
+package tensorstats
 
 import (
 	"cmp"
@@ -46,35 +46,6 @@ func (r *Rows) Add(a, b []float32) {
 		r.tan2, r.norm2 = append(r.tan2, tan2), append(r.norm2, aa)
 		r.at, r.dot, r.aa, r.bb = 0, 0, 0, 0
 	}
-}
-
-// Weights says how the rows of a model's matrices compare with the original's.
-type Weights struct {
-	Rows   int         `json:"rows"`   // compared
-	Unlike []UnlikeRow `json:"unlike"` // the worst first of each tensor, the tensors in the order of the file
-}
-
-// maxUnlike is how many rows texts name.
-const maxUnlike = 10
-
-func (w *Weights) table() report.Table {
-	if w == nil || len(w.Unlike) == 0 {
-		return report.Table{}
-	}
-	s := report.Table{Title: fmt.Sprintf("Weights: fail, %s", w), Left: 1, Rows: [][]string{{"tensor", "row", "cosine", "of most rows"}}}
-	for _, u := range w.Unlike[:min(len(w.Unlike), maxUnlike)] {
-		s.Rows = append(s.Rows, u.Cells())
-	}
-	return s
-}
-
-// String counts the rows, and names the first.
-func (w *Weights) String() string {
-	if len(w.Unlike) == 0 {
-		return fmt.Sprintf("all %d rows are like the original's", w.Rows)
-	}
-	first := w.Unlike[0]
-	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike), w.Rows, report.Printable(first.Tensor), first.Row)
 }
 
 // Cells are the tensor, the row and the cosines.
