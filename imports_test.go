@@ -48,7 +48,9 @@ var level = map[string]int{
 	"formats":             10, // the error type
 	"internal/atomicfile": 10,
 	"internal/kern":       10,
+	"internal/machine":    20,
 	"internal/mmap":       10,
+	"internal/npy":        10,
 	"internal/rss":        10,
 	"internal/usage":      10,
 	"internal/work":       10,

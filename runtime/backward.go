@@ -8,6 +8,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -181,7 +182,7 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 		tokens += len(s)
 		most = max(most, p.count)
 	}
-	if need, free := l.GradientBytes(tokens, longest), availableMemory(); uint64(need) > free {
+	if need, free := l.GradientBytes(tokens, longest), machine.FreeMemory(); uint64(need) > free {
 		return nil, fmt.Errorf("%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path, tokens, need, free)
 	}
 	b := &batch{model: m, logits: newRows(headRows(c, most), c.VocabSize)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
 // Request is a part of a batch: tokens to append to a sequence.
@@ -191,7 +192,7 @@ func (m *Model) batch() (*batch, error) {
 		a.rows.width, a.rows.stride = padded(a.cols), stride
 		total += 4 * a.tokens * stride
 	}
-	if free := availableMemory(); uint64(total) > free {
+	if free := machine.FreeMemory(); uint64(total) > free {
 		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch", m.path, n, total, free)
 	}
 	for _, a := range all {

@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
@@ -304,7 +305,7 @@ func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Ten
 			job.pieces = append(job.pieces, repackPiece{mat, tensors[i], at, p, min(step, mat.panels-p)})
 		}
 	}
-	if free := availableMemory(); uint64(total) > free {
+	if free := machine.FreeMemory(); uint64(total) > free {
 		return nil, fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place", m.path, total, free)
 	}
 	mem, err := mmap.Memory(total)
@@ -402,7 +403,7 @@ func (w *worker) decode(t *source.Tensor, raw []byte) []byte {
 // DefaultThreads returns the number of physical cores that the process may use.
 func DefaultThreads() int {
 	n := goruntime.GOMAXPROCS(0) // what the scheduler and the control group allow
-	if cores := physicalCores(); cores > 0 {
+	if cores := machine.Cores(); cores > 0 {
 		n = min(n, cores)
 	}
 	return max(1, n)

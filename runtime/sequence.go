@@ -4,6 +4,8 @@ import (
 	"fmt"
 	goruntime "runtime"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
 // Sequence is a text under evaluation: its tokens and their keys and values. It is
@@ -30,7 +32,7 @@ func (m *Model) NewSequence(context int) (*Sequence, error) {
 	if context < 1 || context > m.cfg.Context {
 		return nil, fmt.Errorf("a context of %d tokens; the model was made for 1 to %d", context, m.cfg.Context)
 	}
-	if need, free := m.CacheBytes(context), availableMemory(); uint64(need) > free {
+	if need, free := m.CacheBytes(context), machine.FreeMemory(); uint64(need) > free {
 		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are available: use a smaller context or a smaller cache type",
 			context, need, m.opt.Cache, free)
 	}

@@ -3,19 +3,17 @@ package main
 import (
 	"bufio"
 	"cmp"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/kshedden/gonpy"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/npy"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/urfave/cli/v2"
@@ -145,22 +143,12 @@ func writeLogits(c *cli.Context, m *runtime.Model, s *runtime.Sequence, tokens [
 	}
 	defer f.Abort()
 	w := bufio.NewWriterSize(f, 1<<20)
-	npy, err := gonpy.NewWriter(nopCloser{w})
+	rows, err := npy.NewWriter(w, len(tokens), m.VocabSize())
 	if err != nil {
 		return err
 	}
-	npy.Shape = []int{len(tokens), m.VocabSize()}
-	if err := npy.WriteFloat32(nil); err != nil { // the header; rows follow
-		return err
-	}
-	row := make([]byte, 4*m.VocabSize())
-	err = m.Eval(c.Context, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: func(_ int, logits []float32) error {
-		for i, v := range logits {
-			binary.LittleEndian.PutUint32(row[4*i:], math.Float32bits(v))
-		}
-		_, err := w.Write(row)
-		return err
-	}})
+	write := func(_ int, logits []float32) error { return rows.Write(logits) }
+	err = m.Eval(c.Context, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: write})
 	if err != nil {
 		return err
 	}
@@ -169,10 +157,6 @@ func writeLogits(c *cli.Context, m *runtime.Model, s *runtime.Sequence, tokens [
 	}
 	return f.Commit()
 }
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
 
 // likely is a token that may come next.
 type likely struct {

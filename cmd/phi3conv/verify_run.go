@@ -13,11 +13,11 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
-	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/urfave/cli/v2"
 )
 
@@ -258,14 +258,14 @@ type scratch struct {
 // scratchFile makes a temporary file for so many bytes, and says so.
 func scratchFile(w io.Writer, size int64) (*scratch, error) {
 	dir := os.TempDir()
-	usage, err := disk.Usage(dir)
+	free, err := machine.FreeDisk(dir)
 	if err != nil {
 		return nil, &fs.PathError{Op: "free space", Path: dir, Err: err}
 	}
 	need := humanize.IBytes(uint64(size))
-	if usage.Free < uint64(size) {
+	if free < uint64(size) {
 		return nil, &fs.PathError{Op: "write", Path: dir, Err: fmt.Errorf(
-			"the original's logits take %s, but only %s are free; set TMPDIR to another directory, or use --shard", need, humanize.IBytes(usage.Free))}
+			"the original's logits take %s, but only %s are free; set TMPDIR to another directory, or use --shard", need, humanize.IBytes(free))}
 	}
 	_, _ = fmt.Fprintf(w, "phi3conv: note: the original's logits take %s in %s for now\n", need, dir)
 	f, err := os.CreateTemp(dir, "phi3conv-logits-")

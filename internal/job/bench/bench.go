@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
-	"github.com/shirou/gopsutil/v4/cpu"
 )
 
 // Options say what is measured.
@@ -88,7 +88,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 
 	size, perToken := m.WeightBytes()
 	base := Result{
-		Build: b.Build, CPU: cpuName(), Path: path, Size: size, Params: m.Params(), Backend: "CPU " + kern.Best().Name,
+		Build: b.Build, CPU: machine.CPU(), Path: path, Size: size, Params: m.Params(), Backend: "CPU " + kern.Best().Name,
 		Batch: opt.Batch, Threads: threads, Cache: opt.Cache.String(), CacheV: opt.Cache.String(),
 		Float32: opt.Float32, NoRepack: opt.NoRepack, Load: load.Seconds(), First: first.Seconds(),
 	}
@@ -197,14 +197,6 @@ func (b *bench) bandwidth(threads int) (w float64) {
 }
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }
-
-// cpuName returns what the CPU calls itself, if it does.
-func cpuName() string {
-	if info, err := cpu.Info(); err == nil && len(info) > 0 {
-		return info[0].ModelName
-	}
-	return ""
-}
 
 // randomText gives a sequence random tokens, the same in every run.
 type randomText struct {
