@@ -26,14 +26,19 @@ type Block struct {
 }
 
 // codes is the column of the table of types that knows where a block keeps what.
-// It is empty for types without blocks.
+// It is empty for types without a geometry, see [Type.HasGeometry].
 type codes struct {
 	Geometry
 	unpack func(b *Block, src []byte)
 	pack   func(dst []byte, b *Block)
 }
 
-// Geometry returns what the type's blocks can hold. The type must be quantized.
+// HasGeometry reports whether the type's blocks can be taken apart: whether [Type.Geometry], [Type.Unpack] and
+// [Type.Pack] are there for it. Methods that choose scales and codes themselves need that. Float types have no
+// blocks; a type whose codes stand for several weights at once, or that is only read, has blocks but no geometry.
+func (t Type) HasGeometry() bool { return types[t].codes.Group > 0 }
+
+// Geometry returns what the type's blocks can hold, where [Type.HasGeometry].
 func (t Type) Geometry() Geometry { return types[t].codes.Geometry }
 
 // Unpack takes one block apart. The slices of b must have the lengths of the type.

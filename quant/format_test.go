@@ -8,17 +8,15 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 )
 
-// The kernels cut blocks as the files have them.
+// Each type has kernels, which cut its blocks as the files have them.
 func TestFormats(t *testing.T) {
-	seen := map[kern.Format]Type{}
+	seen := map[kern.Format]bool{}
 	for _, typ := range Types() {
-		if other, ok := seen[typ.Format()]; ok {
-			t.Errorf("%s and %s have one format", other, typ)
-		}
-		seen[typ.Format()] = typ
-		l := kern.Layouts[typ.Format()]
-		if got, want := int64(l.BlockBytes()), typ.Size(int64(l.Cols)); got != want {
-			t.Errorf("%s: %d bytes for %d columns, expected %d", typ, got, l.Cols, want)
+		f := kern.FormatOf(typ.GGML())
+		seen[f] = true
+		l := kern.Layouts[f]
+		if got, want := int64(l.BlockBytes()), typ.Size(int64(l.Cols)); got != want || f.String() != typ.String() {
+			t.Errorf("%s: %s has %d bytes for %d columns, expected %d", typ, f, got, l.Cols, want)
 		}
 	}
 	if len(seen) != int(kern.NumFormats) {

@@ -38,8 +38,6 @@ type spec struct {
 	ggml  uint32 // ggml's enum ggml_type, the number in a GGUF file
 	elems int    // elements in a block
 	bytes int    // bytes in a block
-	// format is the same type's name where products are computed.
-	format kern.Format
 	// scales are the offsets of the float16 scales and minima of a block.
 	scales []int
 
@@ -54,21 +52,21 @@ type spec struct {
 
 // types is the table of types: a new block type is its own file and one line here.
 var types = [...]spec{
-	F32:    {"F32", 0, 1, 4, kern.F32, nil, dequantizeF32, quantizeF32, codes{}},
-	F16:    {"F16", 1, 1, 2, kern.F16, nil, dequantizeF16, quantizeF16, codes{}},
-	BF16:   {"BF16", 30, 1, 2, kern.BF16, nil, dequantizeBF16, quantizeBF16, codes{}},
-	Q4_0:   {"Q4_0", 2, 32, 18, kern.Q4_0, []int{0}, dequantizeQ4_0, quantizeQ4_0, codesQ4_0},
-	Q4_1:   {"Q4_1", 3, 32, 20, kern.Q4_1, []int{0, 2}, dequantizeQ4_1, quantizeQ4_1, codesQ4_1},
-	Q5_0:   {"Q5_0", 6, 32, 22, kern.Q5_0, []int{0}, dequantizeQ5_0, quantizeQ5_0, codesQ5_0},
-	Q5_1:   {"Q5_1", 7, 32, 24, kern.Q5_1, []int{0, 2}, dequantizeQ5_1, quantizeQ5_1, codesQ5_1},
-	Q8_0:   {"Q8_0", 8, 32, 34, kern.Q8_0, []int{0}, dequantizeQ8_0, quantizeQ8_0, codesQ8_0},
-	Q2_K:   {"Q2_K", 10, 256, 84, kern.Q2_K, []int{80, 82}, dequantizeQ2_K, quantizeQ2_K, codesQ2_K},
-	Q3_K:   {"Q3_K", 11, 256, 110, kern.Q3_K, []int{108}, dequantizeQ3_K, quantizeQ3_K, codesQ3_K},
-	Q4_K:   {"Q4_K", 12, 256, 144, kern.Q4_K, []int{0, 2}, dequantizeQ4_K, quantizeQ4_K, codesQ4_K},
-	Q5_K:   {"Q5_K", 13, 256, 176, kern.Q5_K, []int{0, 2}, dequantizeQ5_K, quantizeQ5_K, codesQ5_K},
-	Q6_K:   {"Q6_K", 14, 256, 210, kern.Q6_K, []int{208}, dequantizeQ6_K, quantizeQ6_K, codesQ6_K},
-	IQ4_NL: {"IQ4_NL", 20, 32, 18, kern.IQ4_NL, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL},
-	IQ4_XS: {"IQ4_XS", 23, 256, 136, kern.IQ4_XS, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS},
+	F32:    {"F32", 0, 1, 4, nil, dequantizeF32, quantizeF32, codes{}},
+	F16:    {"F16", 1, 1, 2, nil, dequantizeF16, quantizeF16, codes{}},
+	BF16:   {"BF16", 30, 1, 2, nil, dequantizeBF16, quantizeBF16, codes{}},
+	Q4_0:   {"Q4_0", 2, 32, 18, []int{0}, dequantizeQ4_0, quantizeQ4_0, codesQ4_0},
+	Q4_1:   {"Q4_1", 3, 32, 20, []int{0, 2}, dequantizeQ4_1, quantizeQ4_1, codesQ4_1},
+	Q5_0:   {"Q5_0", 6, 32, 22, []int{0}, dequantizeQ5_0, quantizeQ5_0, codesQ5_0},
+	Q5_1:   {"Q5_1", 7, 32, 24, []int{0, 2}, dequantizeQ5_1, quantizeQ5_1, codesQ5_1},
+	Q8_0:   {"Q8_0", 8, 32, 34, []int{0}, dequantizeQ8_0, quantizeQ8_0, codesQ8_0},
+	Q2_K:   {"Q2_K", 10, 256, 84, []int{80, 82}, dequantizeQ2_K, quantizeQ2_K, codesQ2_K},
+	Q3_K:   {"Q3_K", 11, 256, 110, []int{108}, dequantizeQ3_K, quantizeQ3_K, codesQ3_K},
+	Q4_K:   {"Q4_K", 12, 256, 144, []int{0, 2}, dequantizeQ4_K, quantizeQ4_K, codesQ4_K},
+	Q5_K:   {"Q5_K", 13, 256, 176, []int{0, 2}, dequantizeQ5_K, quantizeQ5_K, codesQ5_K},
+	Q6_K:   {"Q6_K", 14, 256, 210, []int{208}, dequantizeQ6_K, quantizeQ6_K, codesQ6_K},
+	IQ4_NL: {"IQ4_NL", 20, 32, 18, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL},
+	IQ4_XS: {"IQ4_XS", 23, 256, 136, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS},
 }
 
 // Types lists every type, in the order of the constants.
@@ -103,8 +101,9 @@ func (t Type) BitsPerWeight() float64 {
 	return 8 * float64(types[t].bytes) / float64(types[t].elems)
 }
 
-// Format returns the type's name in package kern.
-func (t Type) Format() kern.Format { return types[t].format }
+// ScaleOffsets returns the offsets in a block of its float16 scales and minima, none for float types. The first
+// is that of the scale that multiplies all codes.
+func (t Type) ScaleOffsets() []int { return slices.Clone(types[t].scales) }
 
 // BadScale returns the offset in blocks of the first scale or minimum that is infinite or
 // not a number, or -1. Only float16 ones are looked at: others are integers.

@@ -35,7 +35,7 @@ func newMatrix(t *source.Tensor) *matrix {
 
 // setType says what the panels hold.
 func (m *matrix) setType(t quant.Type) {
-	m.typ, m.format = t, t.Format()
+	m.typ, m.format = t, kern.FormatOf(t.GGML())
 	m.size = kern.PanelBytes(m.format, m.cols)
 }
 

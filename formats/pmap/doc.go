@@ -64,7 +64,7 @@ func (l Layout) size(t quant.Type, rows, cols int64) int64 {
 	if l == Rows {
 		return t.Size(rows * cols)
 	}
-	return (rows + kern.Rows - 1) / kern.Rows * int64(kern.PanelBytes(t.Format(), int(cols)))
+	return (rows + kern.Rows - 1) / kern.Rows * int64(kern.PanelBytes(kern.FormatOf(t.GGML()), int(cols)))
 }
 
 var (

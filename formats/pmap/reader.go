@@ -406,7 +406,7 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	}
 	const most = 1 << 20 // bytes of panels at a time, or one
 	rowBytes := t.Type.Size(t.Cols())
-	size := kern.PanelBytes(t.Type.Format(), int(t.Cols()))
+	size := kern.PanelBytes(kern.FormatOf(t.Type.GGML()), int(t.Cols()))
 	first := off / (rowBytes * kern.Rows) // panel
 	skip := int(off - first*rowBytes*kern.Rows)
 	last := (off + int64(len(b)) - 1) / (rowBytes * kern.Rows)
@@ -433,12 +433,12 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 		whole := rows * int(rowBytes)
 		panel := panels[p*size : (p+1)*size]
 		if skip == 0 && len(b)-done >= whole {
-			kern.Deinterleave(t.Type.Format(), b[done:done+whole], panel, rows)
+			kern.Deinterleave(kern.FormatOf(t.Type.GGML()), b[done:done+whole], panel, rows)
 			done += whole
 			continue
 		}
 		tmp := row[:whole]
-		kern.Deinterleave(t.Type.Format(), tmp, panel, rows)
+		kern.Deinterleave(kern.FormatOf(t.Type.GGML()), tmp, panel, rows)
 		done += copy(b[done:], tmp[skip:])
 		skip = 0
 	}

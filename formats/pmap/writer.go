@@ -131,11 +131,11 @@ func (w *Writer) WriteRows(i, first int, rows []byte) error {
 	if first%kern.Rows != 0 || n%kern.Rows != 0 && int64(first+n) < t.Rows() {
 		return fmt.Errorf("tensor %q: rows %d to %d are no whole panels", t.Name, first, first+n)
 	}
-	size := kern.PanelBytes(t.Type.Format(), int(t.Cols()))
+	size := kern.PanelBytes(kern.FormatOf(t.Type.GGML()), int(t.Cols()))
 	panels := make([]byte, (n+kern.Rows-1)/kern.Rows*size)
 	for p := 0; len(rows) > 0; p++ {
 		k := min(kern.Rows, len(rows)/rowBytes)
-		kern.Interleave(t.Type.Format(), panels[p*size:(p+1)*size], rows[:k*rowBytes], k)
+		kern.Interleave(kern.FormatOf(t.Type.GGML()), panels[p*size:(p+1)*size], rows[:k*rowBytes], k)
 		rows = rows[k*rowBytes:]
 	}
 	return w.writeAt(panels, t.Position+int64(first/kern.Rows)*int64(size))

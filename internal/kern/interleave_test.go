@@ -64,7 +64,7 @@ func TestInterleave(t *testing.T) {
 				}
 				want := panelOf(f, src, rows)
 				if got := PanelBytes(f, count*blockCols); got != len(want) {
-					t.Fatalf("%s: PanelBytes of %d blocks is %d, want %d", formatNames[f], count, got, len(want))
+					t.Fatalf("%s: PanelBytes of %d blocks is %d, want %d", f, count, got, len(want))
 				}
 				before, dst := to[:len(to)-len(want)], to[len(to)-len(want):]
 				for _, s := range Sets() {
@@ -73,16 +73,16 @@ func TestInterleave(t *testing.T) {
 					}
 					s.interleave(f, dst, src, rows)
 					if !bytes.Equal(dst, want) {
-						t.Fatalf("%s/%s: %d blocks, %d rows: wrong panel", formatNames[f], s.Name, count, rows)
+						t.Fatalf("%s/%s: %d blocks, %d rows: wrong panel", f, s.Name, count, rows)
 					}
 					if bytes.Count(before, []byte{0xa5}) != len(before) {
-						t.Fatalf("%s/%s: %d blocks, %d rows: wrote before the panel", formatNames[f], s.Name, count, rows)
+						t.Fatalf("%s/%s: %d blocks, %d rows: wrote before the panel", f, s.Name, count, rows)
 					}
 				}
 				back := make([]byte, n)
 				Deinterleave(f, back, want, rows)
 				if !bytes.Equal(back, src) {
-					t.Fatalf("%s: %d blocks, %d rows: the rows did not come back", formatNames[f], count, rows)
+					t.Fatalf("%s: %d blocks, %d rows: the rows did not come back", f, count, rows)
 				}
 			}
 		}
@@ -102,7 +102,7 @@ func BenchmarkInterleave(b *testing.B) {
 	for _, s := range Sets() {
 		for f := range NumFormats {
 			for _, cols := range []int{3072, 8192} {
-				b.Run(fmt.Sprintf("%s/%s/%d", s.Name, formatNames[f], cols), func(b *testing.B) {
+				b.Run(fmt.Sprintf("%s/%s/%d", s.Name, f, cols), func(b *testing.B) {
 					size := PanelBytes(f, cols)
 					n := 48<<20/size + 1 // more than caches hold
 					src, dst := make([]byte, n*size), make([]byte, n*size)

@@ -26,7 +26,7 @@ func TestProductsAgainstQuant(t *testing.T) {
 			t.Run(typ.String()+"/"+s.Name, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(11, 12))
 				for range 10 {
-					compareWithQuant(t, r, s, typ.Format(), typ)
+					compareWithQuant(t, r, s, kern.FormatOf(typ.GGML()), typ)
 				}
 			})
 		}

@@ -64,13 +64,6 @@ func (m *model) readValues(ctx context.Context, threads int, progress func(done,
 	return g.Wait()
 }
 
-// scaleFields gives the offset in a block of its float16 scale, the one that
-// multiplies all codes.
-var scaleFields = map[quant.Type]int{
-	quant.Q4_0: 0, quant.Q4_1: 0, quant.Q5_0: 0, quant.Q5_1: 0, quant.Q8_0: 0, quant.IQ4_NL: 0,
-	quant.Q2_K: 80, quant.Q3_K: 108, quant.Q4_K: 0, quant.Q5_K: 0, quant.Q6_K: 208, quant.IQ4_XS: 0,
-}
-
 // scaleCount counts the blocks of a matrix by their scale.
 type scaleCount struct {
 	blocks int64
@@ -91,15 +84,15 @@ const tinyScale = 4
 const maxColumns = 1 << 16
 
 func newScaleCount(t *tensorfile.Tensor) scaleCount {
-	at, ok := scaleFields[t.Block]
-	if !ok || t.IsF64 || t.Unusable != nil {
+	scales := t.Block.ScaleOffsets()
+	if len(scales) == 0 || t.IsF64 || t.Unusable != nil {
 		return scaleCount{}
 	}
 	columns := t.Shape[len(t.Shape)-1] / uint64(t.Block.BlockLen())
 	if columns > maxColumns {
 		return scaleCount{}
 	}
-	return scaleCount{at: at, size: t.Block.BlockBytes(), columns: make([]int64, columns)}
+	return scaleCount{at: scales[0], size: t.Block.BlockBytes(), columns: make([]int64, columns)}
 }
 
 // add takes the next whole blocks.
