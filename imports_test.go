@@ -27,7 +27,7 @@ var level = map[string]int{
 	"calib/stats":         72,
 	"calib/text":          70,
 	"verify/eval":         70,
-	"internal/convert":    80,
+	"internal/convert":    62,
 	"runtime":             65,
 	"runtime/tokenizer":   60,
 	"internal/source":     60,
@@ -53,7 +53,7 @@ var level = map[string]int{
 	"internal/npy":        10,
 	"internal/rss":        10,
 	"internal/usage":      10,
-	"internal/work":       10,
+	"internal/work":       15,
 	"internal/floats":     5,
 	"testdata":            0,
 }

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
+	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
@@ -17,7 +19,7 @@ import (
 type Options struct {
 	Hessian bool // gather Σ x·xᵀ of each linear layer too
 	// Fisher gathers the squared gradients of the model's own loss at the outputs of each linear layer first,
-	// and weighs each token by them in everything else: see [FisherWeights]. Labels are drawn
+	// and weighs each token by them in everything else: see [stats.TokenWeights]. Labels are drawn
 	// with the origin's seed. It takes up to GradientMemory bytes, the weights included.
 	Fisher         bool
 	GradientMemory int64
@@ -44,13 +46,10 @@ const (
 	saveInterval = 30 * time.Second
 )
 
-// OutputEntry is the name of the statistics of the output matrix, even where that is the embedding.
-const OutputEntry = "output.weight"
-
 // Calibrate runs a model block by block over sequences of tokens and gathers the statistics of
 // each linear layer's inputs. s says which sequences (its Origin) and gets the entries; the
-// file is written to path, in the form that [IsDat] tells. l must have been opened with batches of [BatchTokens].
-func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, opt Options) error {
+// file is written to path, in the form that [stats.IsDat] tells. l must have been opened with batches of [BatchTokens].
+func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path string, opt Options) error {
 	if l.Batch() != min(BatchTokens, l.Config().Context) {
 		return fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
 	}
@@ -60,7 +59,7 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 		if grad, err = opt.gradients(ctx, l, s.Origin); err != nil {
 			return err
 		}
-		defer func() { _ = grad.file.Close() }()
+		defer func() { _ = grad.work.Close() }()
 	}
 	r, err := newRun(l, s.Origin, grad, opt)
 	if err != nil {
@@ -77,11 +76,11 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 		for i := range step {
 			p := &step[i]
 			places[p.name] = p
-			e := Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols), HasHessian: opt.Hessian}
-			if err := r.read(e.Counts, p.at); err != nil {
+			e := stats.Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols), HasHessian: opt.Hessian}
+			if err := r.work.ReadFloats(e.Counts, p.at); err != nil {
 				return err
 			}
-			if err := r.read(e.Sums, p.at+4); err != nil {
+			if err := r.work.ReadFloats(e.Sums, p.at+4); err != nil {
 				return err
 			}
 			if grad != nil {
@@ -91,44 +90,35 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *Stats, path string, op
 			s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
 		}
 	}
-	if err := s.check(); err != nil {
-		return formats.WithPath(err, path)
-	}
-	if IsDat(path) {
-		err = s.WriteDat(path)
-	} else {
-		err = s.Write(path, func(e *Entry) (lower []float32, parts [][]float32, err error) {
-			p := places[e.Name]
-			if grad != nil {
-				if parts, err = grad.parts(p.tensor); err != nil {
-					return nil, nil, err
-				}
+	err = s.Write(path, func(e *stats.Entry) (lower []float32, parts [][]float32, err error) {
+		p := places[e.Name]
+		if grad != nil {
+			if parts, err = grad.parts(p.tensor); err != nil {
+				return nil, nil, err
 			}
-			if opt.Hessian {
-				lower = make([]float32, triangle(p.cols))
-				err = r.read(lower, p.at+4+4*int64(p.cols))
-			}
-			return lower, parts, err
-		})
-	}
+		}
+		if opt.Hessian {
+			lower = make([]float32, triangle(p.cols))
+			err = r.work.ReadFloats(lower, p.at+4+4*int64(p.cols))
+		}
+		return lower, parts, err
+	})
 	if err != nil {
 		return err
 	}
-	_ = r.work.Close()
 	if grad != nil {
-		_ = grad.file.Close()
-		if err := os.Remove(grad.file.Name()); err != nil {
+		if err := grad.work.Remove(); err != nil {
 			return err
 		}
 	}
-	return os.Remove(opt.Work)
+	return r.work.Remove()
 }
 
 // gradientPasses is about how long the squared gradients take, in passes through the model.
 const gradientPasses = 3
 
 // gradients gathers them. It counts as gradientPasses passes for Progress.
-func (opt *Options) gradients(ctx context.Context, l *runtime.Layers, o *Origin) (*gradients, error) {
+func (opt *Options) gradients(ctx context.Context, l *runtime.Layers, o *stats.Origin) (*gradients, error) {
 	report := opt.Progress
 	if report == nil {
 		report = func(int64, int64) {}
@@ -151,7 +141,7 @@ func Need(l *runtime.Layers, hessian bool) int64 {
 		}
 		block += 4 * int64(rows) * int64(cols)
 		if hessian {
-			moments = moments + 8*triangle(cols) + 8*momentRows*int64(cols)
+			moments = moments + 8*triangle(cols) + 8*256*int64(cols)
 		}
 	}
 	if hessian { // one triangle is written at a time
@@ -166,18 +156,15 @@ func triangle(n int) int64 { return int64(n) * int64(n+1) / 2 }
 
 // run is a run of Calibrate. A step is a block, and after the last one the output matrix.
 //
-// The work file:
+// From work.DataAt on, the work file holds
 //
-//	workMagic
-//	2 records: key of the run, number of steps done, CRC-32 (the latest counts)
 //	for each linear layer: count, sums, lower triangle if gathered
 //	2 residual streams: that after an even number of steps, that after an odd one
 type run struct {
 	l    *runtime.Layers
 	grad *gradients // nil if tokens count alike
 	opt  Options
-	key  [sha256.Size]byte // of what the result depends on
-	work *os.File
+	work *work.File
 
 	steps   [][]place
 	lengths []int
@@ -198,19 +185,19 @@ type place struct {
 
 const workMagic = "phi3conv calibration 1\n"
 
-func newRun(l *runtime.Layers, o *Origin, grad *gradients, opt Options) (*run, error) {
+func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*run, error) {
 	id, err := json.Marshal(struct {
-		*Origin
+		*stats.Origin
 		Hessian, Fisher bool
 	}{o, opt.Hessian, opt.Fisher})
 	if err != nil {
 		return nil, err
 	}
-	r := &run{l: l, grad: grad, opt: opt, key: sha256.Sum256(id), tokens: len(o.Tokens), saved: time.Now()}
+	r := &run{l: l, grad: grad, opt: opt, tokens: len(o.Tokens), saved: time.Now()}
 	for _, n := range o.Lengths {
 		r.lengths = append(r.lengths, int(n))
 	}
-	at := int64(dataAt)
+	at := int64(work.DataAt)
 	for i := range l.Count() + 1 {
 		names := []string{l.Output()}
 		if i < l.Count() {
@@ -224,7 +211,7 @@ func newRun(l *runtime.Layers, o *Origin, grad *gradients, opt Options) (*run, e
 			}
 			p := place{name, name, cols, at}
 			if i == l.Count() {
-				p.name = OutputEntry
+				p.name = stats.OutputEntry
 			}
 			step = append(step, p)
 			at += 4 + 4*int64(cols)
@@ -239,9 +226,10 @@ func newRun(l *runtime.Layers, o *Origin, grad *gradients, opt Options) (*run, e
 	if size <= opt.Memory {
 		r.memory = make([]float32, r.tokens*l.Hidden())
 	}
-	if r.work, err = os.OpenFile(opt.Work, os.O_RDWR|os.O_CREATE, 0o666); err != nil {
+	if r.work, err = work.OpenFile(opt.Work, workMagic, "calibrate", sha256.Sum256(id), len(r.steps)); err != nil {
 		return nil, err
 	}
+	r.done = r.work.Done
 	if err := r.start(o.Tokens); err != nil {
 		_ = r.work.Close()
 		return nil, err
@@ -251,33 +239,14 @@ func newRun(l *runtime.Layers, o *Origin, grad *gradients, opt Options) (*run, e
 
 // start reads what an earlier run has left, or begins with the embeddings.
 func (r *run) start(tokens []int32) error {
-	info, err := r.work.Stat()
-	if err != nil {
-		return err
-	}
-	if info.Size() > 0 {
-		magic := make([]byte, len(workMagic))
-		if _, err := r.work.ReadAt(magic, 0); err != nil || string(magic) != workMagic {
-			return &formats.Error{Path: r.opt.Work, Off: 0, What: "not a work file of calibrate: rename it, or choose another output"}
-		}
-	}
-	if n := readRecord(r.work, r.key); n <= len(r.steps) {
-		r.done = n
-	}
 	if r.done > 0 {
 		if r.opt.Resumed != nil {
 			r.opt.Resumed(min(r.done, r.l.Count()))
 		}
 		if r.memory != nil {
-			return r.read(r.memory, r.stream[r.done%2])
+			return r.work.ReadFloats(r.memory, r.stream[r.done%2])
 		}
 		return nil
-	}
-	if err := r.work.Truncate(0); err != nil {
-		return err
-	}
-	if _, err := r.work.WriteAt([]byte(workMagic), 0); err != nil {
-		return err
 	}
 	return r.groups(func(first, count int, _ []int) error {
 		x := r.rows(count)
@@ -320,7 +289,7 @@ func (r *run) get(first, count int) ([]float32, error) {
 		return r.memory[first*r.l.Hidden():][:count*r.l.Hidden()], nil
 	}
 	x := r.rows(count)
-	return x, r.read(x, r.stream[r.done%2]+4*int64(first)*int64(r.l.Hidden()))
+	return x, r.work.ReadFloats(x, r.stream[r.done%2]+4*int64(first)*int64(r.l.Hidden()))
 }
 
 // put stores a group's residual stream as it is after a number of steps.
@@ -328,7 +297,7 @@ func (r *run) put(x []float32, first, steps int) error {
 	if r.memory != nil {
 		return nil // x is a part of it
 	}
-	return r.write(x, r.stream[steps%2]+4*int64(first)*int64(r.l.Hidden()))
+	return r.work.WriteFloats(x, r.stream[steps%2]+4*int64(first)*int64(r.l.Hidden()))
 }
 
 // step gathers the statistics of the next block, or of the output matrix.
@@ -340,15 +309,15 @@ func (r *run) step(ctx context.Context) error {
 		}
 	}
 	places := r.steps[r.done]
-	moments, weights := map[string]*Moments{}, map[string][]float32{}
+	moments, weights := map[string]*stats.Moments{}, map[string][]float32{}
 	for _, p := range places {
-		moments[p.tensor] = NewMoments(p.cols, r.opt.Hessian)
+		moments[p.tensor] = stats.NewMoments(p.cols, r.opt.Hessian)
 		if r.grad != nil {
 			parts, err := r.grad.parts(p.tensor)
 			if err != nil {
 				return err
 			}
-			weights[p.tensor] = FisherWeights(parts...)
+			weights[p.tensor] = stats.TokenWeights(parts...)
 		}
 	}
 	threads := r.l.Threads()
@@ -388,19 +357,19 @@ func (r *run) step(ctx context.Context) error {
 		m := moments[p.tensor]
 		sums := m.Sums()
 		for c, v := range sums {
-			if !finite(v) {
+			if !floats.Finite(v) {
 				return &formats.Error{Path: r.l.Source().Path, Off: -1, What: fmt.Sprintf(
 					"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)}
 			}
 		}
-		if err := r.write([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
+		if err := r.work.WriteFloats([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
 			return err
 		}
-		if err := r.write(sums, p.at+4); err != nil {
+		if err := r.work.WriteFloats(sums, p.at+4); err != nil {
 			return err
 		}
 		if r.opt.Hessian {
-			if err := r.write(m.Lower(), p.at+4+4*int64(p.cols)); err != nil {
+			if err := r.work.WriteFloats(m.Lower(), p.at+4+4*int64(p.cols)); err != nil {
 				return err
 			}
 		}
@@ -414,14 +383,10 @@ func (r *run) step(ctx context.Context) error {
 // save makes the work file one to continue from.
 func (r *run) save(steps int) error {
 	if r.memory != nil {
-		if err := r.write(r.memory, r.stream[steps%2]); err != nil {
+		if err := r.work.WriteFloats(r.memory, r.stream[steps%2]); err != nil {
 			return err
 		}
 	}
 	r.saved = time.Now()
-	return writeRecord(r.work, r.key, steps)
+	return r.work.Save(steps)
 }
-
-func (r *run) read(dst []float32, at int64) error { return readFloatsAt(r.work, dst, at) }
-
-func (r *run) write(src []float32, at int64) error { return writeFloats(r.work, src, at) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -19,35 +20,10 @@ type Recipe struct {
 	FileType policy.FileType
 	Method   *Method
 	// Solve, Split and AWQ are for methods that solve layers. Threads and Encoder are no part of a recipe.
-	Solve   SolveOptions
+	Solve   solve.Options
 	Split   bool
 	AWQ     bool // scales channels before a method that is not Scaled by itself
-	Tensors []Target
-}
-
-// DefaultSolveOptions are what methods that solve layers use unless told otherwise.
-func DefaultSolveOptions() SolveOptions {
-	return SolveOptions{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4}
-}
-
-// Check refuses options out of range.
-func (o *SolveOptions) Check() error {
-	for _, v := range o.Damp {
-		if !(v >= 0 && v <= 100) {
-			return fmt.Errorf("damp is %g, expected 0 to 100", v)
-		}
-	}
-	switch {
-	case len(o.Damp) == 0:
-		return fmt.Errorf("damp has no value, expected numbers from 0 to 100")
-	case !(o.Shrink >= 0 && o.Shrink < 1):
-		return fmt.Errorf("shrink is %g, expected 0 to less than 1", o.Shrink)
-	case !(o.Asymmetric >= 0 && o.Asymmetric <= 1):
-		return fmt.Errorf("asymmetric is %g, expected 0 to 1", o.Asymmetric)
-	case o.Sweeps < 0 || o.Sweeps > 100:
-		return fmt.Errorf("refine is %d, expected 0 to 100", o.Sweeps)
-	}
-	return nil
+	Tensors []quant.Target
 }
 
 // recipeVersion is that of the YAML form.
@@ -105,7 +81,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	if y.Recipe != recipeVersion {
 		return nil, formats.Errorf(-1, "\"recipe\" is %d, expected %d, the version of the form", y.Recipe, recipeVersion)
 	}
-	r := &Recipe{Solve: DefaultSolveOptions()}
+	r := &Recipe{Solve: solve.DefaultOptions()}
 	var err error
 	if r.FileType, err = policy.FileTypeByName(y.FileType); err != nil {
 		return nil, &formats.Error{Off: -1, What: "file-type", Err: err}
@@ -160,7 +136,7 @@ func (r *Recipe) readTensors(n *yaml.Node) error {
 			return formats.Errorf(-1, "line %d: tensor %s is there twice", name.Line, name.Value)
 		}
 		seen[name.Value] = true
-		r.Tensors = append(r.Tensors, Target{name.Value, t})
+		r.Tensors = append(r.Tensors, quant.Target{Tensor: name.Value, Type: t})
 	}
 	return nil
 }

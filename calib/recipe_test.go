@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -12,14 +13,15 @@ import (
 func testRecipe() *Recipe {
 	m, _ := MethodByName("gptq")
 	return &Recipe{FileType: policy.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
-		Solve:   SolveOptions{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
-		Tensors: []Target{{"token_embd.weight", quant.F16}, {"blk.0.ffn_up.weight", quant.IQ4_NL}, {"a: #b", quant.Q2_K}}}
+		Solve: solve.Options{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
+		Tensors: []quant.Target{{Tensor: "token_embd.weight", Type: quant.F16}, {Tensor: "blk.0.ffn_up.weight", Type: quant.IQ4_NL},
+			{Tensor: "a: #b", Type: quant.Q2_K}}}
 }
 
 // Both forms are read back as what was written.
 func TestRecipeRoundTrip(t *testing.T) {
 	gptq := testRecipe()
-	rtn := &Recipe{FileType: policy.MostlyQ8_0, Solve: DefaultSolveOptions()}
+	rtn := &Recipe{FileType: policy.MostlyQ8_0, Solve: solve.DefaultOptions()}
 	rtn.Method, _ = MethodByName("rtn")
 	for _, want := range []*Recipe{gptq, rtn} {
 		long, err := want.YAML("Made by a test\nin two lines")

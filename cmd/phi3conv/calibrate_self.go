@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -34,21 +34,21 @@ type selfText struct {
 }
 
 // add lets the model write about that many tokens.
-func (s *selfSource) add(c *cli.Context, corpus *calib.Corpus, tok *tokenizer.Tokenizer, tokens int) error {
+func (s *selfSource) add(c *cli.Context, corpus *text.Corpus, tok *tokenizer.Tokenizer, tokens int) error {
 	t := c.Float64("temperature")
 	if !(t > 0 && t <= 100) {
 		return usagef("--temperature is %g, expected a number above 0, up to 100", t)
 	}
-	opt := calib.SelfOptions{Tokens: tokens, Length: c.Int("ctx-size"), Temperature: float32(t), Seed: c.Uint64("seed")}
-	key := fmt.Sprintf("1 %s %s %d %d %g %d", s.weights, calib.TokenizerHash(tok), opt.Tokens, opt.Length, t, opt.Seed)
-	var text selfText
-	if data, err := os.ReadFile(s.work); err != nil || json.Unmarshal(data, &text) != nil || text.Key != key {
+	opt := text.GenerateOptions{Tokens: tokens, Length: c.Int("ctx-size"), Temperature: float32(t), Seed: c.Uint64("seed")}
+	key := fmt.Sprintf("1 %s %s %d %d %g %d", s.weights, text.TokenizerHash(tok), opt.Tokens, opt.Length, t, opt.Seed)
+	var written selfText
+	if data, err := os.ReadFile(s.work); err != nil || json.Unmarshal(data, &written) != nil || written.Key != key {
 		sequences, err := s.write(c, tok, opt)
 		if err != nil {
 			return err
 		}
-		text = selfText{key, sequences}
-		data, err := json.Marshal(text)
+		written = selfText{key, sequences}
+		data, err := json.Marshal(written)
 		if err != nil {
 			return err
 		}
@@ -57,17 +57,17 @@ func (s *selfSource) add(c *cli.Context, corpus *calib.Corpus, tok *tokenizer.To
 		}
 	}
 	hash, count := sha256.New(), 0
-	for _, ids := range text.Sequences {
+	for _, ids := range written.Sequences {
 		count += len(ids)
 		_, _ = fmt.Fprintln(hash, ids)
 	}
-	corpus.Sequences = append(corpus.Sequences, text.Sequences...)
-	corpus.Files = append(corpus.Files, calib.CorpusFile{Name: fmt.Sprintf("written by the model at temperature %g", t), SHA256: hex.EncodeToString(hash.Sum(nil)), Tokens: count})
+	corpus.Sequences = append(corpus.Sequences, written.Sequences...)
+	corpus.Files = append(corpus.Files, text.File{Name: fmt.Sprintf("written by the model at temperature %g", t), SHA256: hex.EncodeToString(hash.Sum(nil)), Tokens: count})
 	return nil
 }
 
 // write opens the model for it: in memory if that is allowed, otherwise in the file's own pages.
-func (s *selfSource) write(c *cli.Context, tok *tokenizer.Tokenizer, opt calib.SelfOptions) ([][]int32, error) {
+func (s *selfSource) write(c *cli.Context, tok *tokenizer.Tokenizer, opt text.GenerateOptions) ([][]int32, error) {
 	const batch = 64 // tokens: at most as many sequences are written side by side
 	opt.Memory = s.memory - s.size
 	noRepack := opt.Memory < s.memory/4
@@ -82,5 +82,5 @@ func (s *selfSource) write(c *cli.Context, tok *tokenizer.Tokenizer, opt calib.S
 	bar := newCounter(c.App.ErrWriter, "writing text", int64(opt.Tokens))
 	defer bar.done()
 	opt.Progress = func(tokens int) { bar.set(int64(tokens)) }
-	return calib.SelfText(c.Context, m, tok, opt)
+	return text.Generate(c.Context, m, tok, opt)
 }

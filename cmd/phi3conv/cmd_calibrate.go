@@ -12,6 +12,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -76,7 +78,7 @@ func calibrate(c *cli.Context, model string) error {
 	if out == "" {
 		return usagef("calibrate needs --output")
 	}
-	if calib.IsDat(out) && c.Bool("hessian") {
+	if stats.IsDat(out) && c.Bool("hessian") {
 		return usagef("the .dat form holds no Hessians: give --output another name")
 	}
 	ram, err := size(c, "max-ram")
@@ -107,7 +109,7 @@ func calibrate(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
-	stats, err := calibrationText(c, tok, selfSource{model, l.Source().Bytes(), weights, out + ".work.text", threads, ram - overhead}, l.Config().Context)
+	st, err := calibrationText(c, tok, selfSource{model, l.Source().Bytes(), weights, out + ".work.text", threads, ram - overhead}, l.Config().Context)
 	if err != nil {
 		return err
 	}
@@ -117,7 +119,7 @@ func calibrate(c *cli.Context, model string) error {
 	}
 	if opt.Fisher = c.Bool("fisher") || !c.IsSet("fisher") && !c.IsSet("text"); opt.Fisher {
 		opt.GradientMemory = ram - overhead
-		longest := int(slices.Max(stats.Origin.Lengths))
+		longest := int(slices.Max(st.Origin.Lengths))
 		if need := l.GradientBytes(longest, longest); need > opt.GradientMemory {
 			return usagef("--max-ram is %s, expected at least %s for the gradients of this model, or --fisher=false", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(need+overhead)))
 		}
@@ -126,11 +128,11 @@ func calibrate(c *cli.Context, model string) error {
 	opt.Resumed = func(blocks int) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "continuing behind block %d of %d, from %s\n", blocks, l.Count(), opt.Work)
 	}
-	tokens := int64(len(stats.Origin.Tokens))
+	tokens := int64(len(st.Origin.Tokens))
 	bar := newCounter(c.App.ErrWriter, "calibrating", tokens)
 	opt.Progress = func(done, total int64) { bar.set(tokens * done / total) }
 	start := time.Now()
-	err = calib.Calibrate(c.Context, l, stats, out, opt)
+	err = calib.Calibrate(c.Context, l, st, out, opt)
 	bar.done()
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("interrupted, %s was not written; the same command continues: %w", out, err)
@@ -140,8 +142,8 @@ func calibrate(c *cli.Context, model string) error {
 	}
 	_ = os.Remove(out + ".work.text") // if the model wrote any
 	took := time.Since(start)
-	sum := stats.Summarize()
-	if err := against(c, sum, stats.Origin, tok); err != nil {
+	sum := st.Summarize()
+	if err := against(c, sum, st.Origin, tok); err != nil {
 		return err
 	}
 	for _, w := range sum.Warnings {
@@ -151,16 +153,16 @@ func calibrate(c *cli.Context, model string) error {
 		return printJSON(c.App.Writer, struct {
 			Output  string  `json:"output"`
 			Seconds float64 `json:"seconds"`
-			*calib.Summary
+			*stats.Summary
 		}{out, took.Seconds(), sum})
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", out, len(stats.Entries),
-		plural(len(stats.Origin.Tokens), "token"), plural(len(stats.Origin.Lengths), "sequence"), took.Seconds(), float64(tokens)/took.Seconds())
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", out, len(st.Entries),
+		plural(len(st.Origin.Tokens), "token"), plural(len(st.Origin.Lengths), "sequence"), took.Seconds(), float64(tokens)/took.Seconds())
 	return err
 }
 
 // calibrationText reads the texts, chooses sequences, and lets the model write its share.
-func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, longest int) (*calib.Stats, error) {
+func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, longest int) (*stats.File, error) {
 	n := c.Int("ctx-size")
 	if n < 2 || n > longest {
 		return nil, usagef("--ctx-size is %d, expected 2 to %d", n, longest)
@@ -184,7 +186,7 @@ func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, 
 	case !c.Bool("self"):
 		share = 0
 	}
-	var corpus calib.Corpus
+	var corpus text.Corpus
 	for _, path := range c.StringSlice("text") {
 		if err := corpus.AddFile(path, tok, n); err != nil {
 			return nil, err
@@ -205,7 +207,7 @@ func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, 
 			return nil, err
 		}
 	}
-	s := &calib.Stats{ChunkSize: n, Origin: &calib.Origin{Weights: self.weights, Tokenizer: calib.TokenizerHash(tok), Seed: c.Uint64("seed")}}
+	s := &stats.File{ChunkSize: n, Origin: &stats.Origin{Weights: self.weights, Tokenizer: text.TokenizerHash(tok), Seed: c.Uint64("seed")}}
 	for _, f := range corpus.Files {
 		s.Datasets = append(s.Datasets, f.Name)
 		s.Origin.Texts = append(s.Origin.Texts, f.SHA256)
@@ -215,7 +217,7 @@ func calibrationText(c *cli.Context, tok *tokenizer.Tokenizer, self selfSource, 
 }
 
 // against adds to a summary how much of --against is in the calibration text.
-func against(c *cli.Context, sum *calib.Summary, o *calib.Origin, tok *tokenizer.Tokenizer) error {
+func against(c *cli.Context, sum *stats.Summary, o *stats.Origin, tok *tokenizer.Tokenizer) error {
 	path := c.String("against")
 	if path == "" {
 		return nil
@@ -235,7 +237,7 @@ func showStats(c *cli.Context, path string) error {
 	if c.NArg() > 1 {
 		return usagef("calibrate --show takes at most one MODEL, got %d arguments", c.NArg())
 	}
-	s, err := calib.Open(path)
+	s, err := stats.Open(path)
 	if err != nil {
 		return err
 	}
@@ -252,7 +254,7 @@ func showStats(c *cli.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		if calib.TokenizerHash(tok) != s.Origin.Tokenizer {
+		if text.TokenizerHash(tok) != s.Origin.Tokenizer {
 			return &formats.Error{Path: path, Off: -1, What: "it was made with another tokenizer than that of " + c.Args().First()}
 		}
 		if err := against(c, sum, s.Origin, tok); err != nil {

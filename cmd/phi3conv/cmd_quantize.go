@@ -125,7 +125,7 @@ func quantize(c *cli.Context, in, out string, ft policy.FileType, threads int) e
 	}
 	defer func() { _ = m.Close() }()
 	if meth.Method.Importance {
-		opt.Imatrix, opt.Policy.Imatrix = meth.stats, true
+		opt.Imatrix, opt.Policy.Imatrix = importance(meth.stats), true
 	}
 	if recipe != nil {
 		opt.Policy.FileType, opt.Types = recipe.FileType, recipe.Tensors

@@ -122,7 +122,7 @@ func rebuild(c *cli.Context, meth *method, f *gguf.File, r *reproduction) error 
 	opt.Policy.FileType = meth.FileType
 	opt.Name, _ = f.Metadata.Str("general.name")
 	if meth.Method.Importance {
-		opt.Imatrix = meth.stats
+		opt.Imatrix = importance(meth.stats)
 	}
 	plan, err := meth.plan(c, m, opt)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/alloc"
+	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
@@ -33,7 +35,7 @@ type budget struct {
 	Unit    string         `json:"cost_unit"`
 	Cost    float64        `json:"cost"`
 	BPW     float64        `json:"linear_bits_per_weight"`
-	Factors []calib.Factor `json:"factors,omitempty"`
+	Factors []alloc.Factor `json:"factors,omitempty"`
 	Tensors []budgetTensor `json:"tensors"`
 	Curve   []curvePoint   `json:"curve"`
 }
@@ -106,9 +108,9 @@ func spend(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, 
 	}
 	opt.Split = false // but where types differ
 	costs := found.Tensors
-	f := calib.NewFrontier(costs)
+	f := alloc.NewFrontier(costs)
 	// What the file has beside the tensors' data depends a little on the types, whose names it tells.
-	planned := func(a *calib.Allocation) (int64, error) {
+	planned := func(a *alloc.Allocation) (int64, error) {
 		opt.Types, opt.Policy.FileType = joined(m, a.Types), fileTypeOf(a.Types, costs)
 		p, err := meth.plan(c, m, *opt)
 		if err != nil {
@@ -127,7 +129,7 @@ func spend(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, 
 		return nil, err
 	}
 	around := least - smallest.Bytes
-	var a *calib.Allocation
+	var a *alloc.Allocation
 	switch {
 	case c.IsSet("size"):
 		limit, err := size(c, "size")
@@ -205,7 +207,7 @@ func budgetTypes(c *cli.Context) ([]quant.Type, error) {
 }
 
 // estimate computes the costs of all matrices: for the types, nil for the default ones, or for the one that a flag gives a tensor.
-func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, types []quant.Type, threads int) (*calib.Estimation, map[string]bool, error) {
+func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Options, types []quant.Type, threads int) (*alloc.Estimation, map[string]bool, error) {
 	pinned := map[string]bool{}
 	fixed := *opt
 	fixed.Policy.FileType = policy.MostlyQ6_K
@@ -218,11 +220,11 @@ func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Option
 	for _, t := range plan.Types() {
 		given[t.Tensor] = t.Type
 	}
-	candidates := func(t *source.Tensor) []quant.Type {
-		edge := t.GGUF == calib.EmbeddingEntry || t.GGUF == calib.OutputEntry
-		pinned[t.GGUF] = opt.Policy.Pinned(t.GGUF, m.Config.Tied)
-		if pinned[t.GGUF] || edge && c.IsSet("bpw") {
-			return []quant.Type{given[t.GGUF]} // for --bpw what mixtures of llama.cpp give them, Q6_K
+	candidates := func(tensor string, cols int) []quant.Type {
+		edge := tensor == alloc.EmbeddingEntry || tensor == stats.OutputEntry
+		pinned[tensor] = opt.Policy.Pinned(tensor, m.Config.Tied)
+		if pinned[tensor] || edge && c.IsSet("bpw") {
+			return []quant.Type{given[tensor]} // for --bpw what mixtures of llama.cpp give them, Q6_K
 		}
 		all := types
 		if all == nil {
@@ -232,7 +234,7 @@ func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Option
 				}
 			}
 		}
-		if fit := calib.TypesFor(t.Cols(), all); len(fit) > 0 {
+		if fit := alloc.TypesFor(cols, all); len(fit) > 0 {
 			return fit
 		}
 		return []quant.Type{quant.F16}
@@ -244,29 +246,29 @@ func estimate(c *cli.Context, m *source.Model, meth *method, opt *convert.Option
 	defer func() { _ = l.Close() }()
 	const shares = 1000
 	bar := newCounter(c.App.ErrWriter, "estimating", shares)
-	found, err := calib.Estimate(c.Context, l, meth.stats, candidates, opt.Split, func(done, total int) { bar.set(int64(shares * done / total)) })
+	found, err := alloc.Estimate(c.Context, l, meth.stats, candidates, opt.Split, func(done, total int) { bar.set(int64(shares * done / total)) })
 	bar.done()
 	return found, pinned, err
 }
 
 // joined replaces the parts of a matrix that have the same type by the matrix.
-func joined(m *source.Model, types []calib.Target) []calib.Target {
+func joined(m *source.Model, types []quant.Target) []quant.Target {
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
-		at := slices.IndexFunc(types, func(p calib.Target) bool { return len(t.Parts) > 0 && p.Tensor == t.Parts[0].GGUF })
+		at := slices.IndexFunc(types, func(p quant.Target) bool { return len(t.Parts) > 0 && p.Tensor == t.Parts[0].GGUF })
 		if at < 0 {
 			continue
 		}
 		parts := types[at : at+len(t.Parts)]
-		if !slices.ContainsFunc(parts, func(p calib.Target) bool { return p.Type != parts[0].Type }) {
-			types = slices.Concat(types[:at], []calib.Target{{Tensor: t.GGUF, Type: parts[0].Type}}, types[at+len(parts):])
+		if !slices.ContainsFunc(parts, func(p quant.Target) bool { return p.Type != parts[0].Type }) {
+			types = slices.Concat(types[:at], []quant.Target{{Tensor: t.GGUF, Type: parts[0].Type}}, types[at+len(parts):])
 		}
 	}
 	return types
 }
 
 // linearBits returns the bits per weight of the linear layers.
-func linearBits(a *calib.Allocation, costs []calib.TensorCost) float64 {
+func linearBits(a *alloc.Allocation, costs []alloc.TensorCost) float64 {
 	bytes, elems := int64(0), int64(0)
 	for i := range costs {
 		if costs[i].Linear {
@@ -278,7 +280,7 @@ func linearBits(a *calib.Allocation, costs []calib.TensorCost) float64 {
 }
 
 // fileTypeOf returns the file type that is named after the type of most weights of linear layers.
-func fileTypeOf(types []calib.Target, costs []calib.TensorCost) policy.FileType {
+func fileTypeOf(types []quant.Target, costs []alloc.TensorCost) policy.FileType {
 	elems := map[quant.Type]int64{}
 	best := quant.F32
 	for i, t := range types {

@@ -12,8 +12,11 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -22,12 +25,12 @@ import (
 var methodFlags = []cli.Flag{
 	&cli.StringFlag{Name: "method", Usage: "how codes and scales are chosen: " + methodNames() + " (default: rtn; with --stats imatrix; with a budget and statistics of calibrate gptq)"},
 	statsFlag(),
-	&cli.StringFlag{Name: "damp", Value: fmt.Sprint(calib.DefaultSolveOptions().Damp[0]), Usage: "gptq: added to the diagonal of the second moments, as a share of its mean; of several, with commas between, each layer takes the best"},
-	&cli.Float64Flag{Name: "shrink", Value: calib.DefaultSolveOptions().Shrink, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
+	&cli.StringFlag{Name: "damp", Value: fmt.Sprint(solve.DefaultOptions().Damp[0]), Usage: "gptq: added to the diagonal of the second moments, as a share of its mean; of several, with commas between, each layer takes the best"},
+	&cli.Float64Flag{Name: "shrink", Value: solve.DefaultOptions().Shrink, Usage: "gptq: share by which second moments off the diagonal are made smaller, 0 to 1"},
 	&cli.Float64Flag{Name: "asymmetric", Usage: "gptq: share of the correction that aims at the original's activations, 0 to 1 (default: 0)"},
 	&cli.BoolFlag{Name: "split", Usage: "gptq: weigh tokens for q, k and v, gate and up each by its own gradients; for statistics of calibrate --fisher"},
 	&cli.BoolFlag{Name: "awq", Value: true, Usage: "gptq: scale channels first, as method awq does; --awq=false for not"},
-	&cli.IntFlag{Name: "refine", Value: calib.DefaultSolveOptions().Sweeps, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
+	&cli.IntFlag{Name: "refine", Value: solve.DefaultOptions().Sweeps, Usage: "gptq: `PASSES` of refinement at most; 0 for none"},
 }
 
 func statsFlag() cli.Flag {
@@ -45,7 +48,7 @@ func methodNames() string {
 // method is a recipe's way to choose blocks and what it works with.
 type method struct {
 	calib.Recipe
-	stats *calib.Stats
+	stats *stats.File
 	// recorded says that the output's metadata tells how it was made.
 	recorded bool
 	// SHA-256 of the statistics file and of the model's weights, in hexadecimal.
@@ -88,7 +91,7 @@ func (m *method) open(c *cli.Context) (err error) {
 	if m.hash, err = hashFile(c.String("stats")); err != nil {
 		return err
 	}
-	m.stats, err = calib.Open(c.String("stats"))
+	m.stats, err = stats.Open(c.String("stats"))
 	return err
 }
 
@@ -109,7 +112,7 @@ func (m *method) readFlags(c *cli.Context) error {
 		return usagef("--method: %w", err)
 	}
 	m.Method = found
-	m.Solve = calib.SolveOptions{Shrink: c.Float64("shrink"), Asymmetric: c.Float64("asymmetric"), Sweeps: c.Int("refine")}
+	m.Solve = solve.Options{Shrink: c.Float64("shrink"), Asymmetric: c.Float64("asymmetric"), Sweeps: c.Int("refine")}
 	m.Split, m.AWQ = c.Bool("split"), c.Bool("awq") && found.Solves()
 	if c.IsSet("awq") && !found.Solves() {
 		return usagef("--awq goes with --method gptq; --method awq is imatrix with it")
@@ -136,6 +139,15 @@ func hashFile(path string) (string, error) {
 	h := sha256.New()
 	_, err = io.Copy(h, f)
 	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// importance is what conversion takes of statistics.
+func importance(s *stats.File) *convert.Imatrix {
+	m := &convert.Imatrix{Path: s.Path, Datasets: s.Datasets, Chunks: s.ChunkCount}
+	for i := range s.Entries {
+		m.Tensors = append(m.Tensors, convert.Importance{Tensor: s.Entries[i].Name, Columns: s.Entries[i].Importance()})
+	}
+	return m
 }
 
 // describe puts into the plan's metadata how its tensors come about.
@@ -193,10 +205,10 @@ func (m *method) run(c *cli.Context, p *convert.Plan, out string, threads int) (
 	if m.stats.Origin == nil {
 		return nil, &formats.Error{Path: m.stats.Path, Off: -1, What: "it does not hold the tokens that it was made from, as files of llama-imatrix do not: --method " + m.Method.Name + " runs the model on them; make it with phi3conv calibrate"}
 	}
-	var targets []calib.Target
+	var targets []quant.Target
 	for i := range p.Tensors {
 		if t := &p.Tensors[i]; t.Original() {
-			targets = append(targets, calib.Target{Tensor: t.Name, Type: t.Type})
+			targets = append(targets, quant.Target{Tensor: t.Name, Type: t.Type})
 		}
 	}
 	l, err := runtime.OpenLayers(p.Source.Path, runtime.Options{Threads: threads, Batch: calib.BatchTokens})
@@ -204,7 +216,7 @@ func (m *method) run(c *cli.Context, p *convert.Plan, out string, threads int) (
 		return nil, err
 	}
 	defer func() { _ = l.Close() }()
-	opt := calib.QuantizeOptions{SolveOptions: m.Solve, Split: m.Split, AWQ: m.AWQ || m.Method.Scaled, Identity: m.weights + m.hash, Work: out + ".work"}
+	opt := calib.QuantizeOptions{Options: m.Solve, Split: m.Split, AWQ: m.AWQ || m.Method.Scaled, Identity: m.weights + m.hash, Work: out + ".work"}
 	opt.Encoder = m.Method.Scaled
 	opt.Resumed = func(blocks int) {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "continuing behind block %d of %d, from %s\n", blocks, l.Count(), opt.Work)

@@ -58,11 +58,11 @@ func createPMAP(path string, md *gguf.Metadata, infos []gguf.TensorInfo, section
 // panels lays matrices that are multiplied in panels. Of the embedding single rows are read,
 // unless it is the output matrix too.
 func panels(infos []gguf.TensorInfo) []pmap.TensorInfo {
-	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == "output.weight" })
+	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == outputName })
 	all := make([]pmap.TensorInfo, len(infos))
 	for i, t := range infos {
 		all[i].TensorInfo = t
-		if len(t.Dims) > 1 && (tied || t.Name != "token_embd.weight") {
+		if len(t.Dims) > 1 && (tied || t.Name != embedName) {
 			all[i].Layout = pmap.Panels
 		}
 	}

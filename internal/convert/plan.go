@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
@@ -25,7 +24,7 @@ import (
 type Options struct {
 	Policy policy.Policy
 	// Types are those of matrices by name; the policy decides about the others.
-	Types []calib.Target
+	Types []quant.Target
 	// Split stores the parts of matrices apart, which get types of their own: see [arch.Tensor.Parts]. Without it, those
 	// of which Types names a part.
 	Split bool
@@ -39,7 +38,32 @@ type Options struct {
 	// Sections go into a .pmap file beside the model.
 	Sections []pmap.Extra
 	// Imatrix is the importance of columns, nil for none.
-	Imatrix *calib.Stats
+	Imatrix *Imatrix
+}
+
+// Imatrix is an importance matrix: what errors in the columns of matrices count.
+type Imatrix struct {
+	Path     string
+	Datasets []string // that it was gathered from
+	Chunks   int      // of text, 0 if unknown
+	Tensors  []Importance
+}
+
+// Importance is that of one matrix's columns.
+type Importance struct {
+	// Tensor is the matrix's name in a GGUF file; of an embedding that is the output matrix too, "output.weight".
+	Tensor  string
+	Columns []float32 // mean squares
+}
+
+// tensor returns the importance of a matrix's columns, nil if there is none.
+func (m *Imatrix) tensor(name string) []float32 {
+	for i := range m.Tensors {
+		if m.Tensors[i].Tensor == name {
+			return m.Tensors[i].Columns
+		}
+	}
+	return nil
 }
 
 // Plan is everything about an output file but its tensor data.
@@ -149,36 +173,41 @@ func (t *Tensor) role() string {
 
 // addImportance gives each tensor its own, as llama-quantize does; the embedding gets the output
 // matrix's where they are one.
-func (p *Plan) addImportance(s *calib.Stats) error {
+func (p *Plan) addImportance(m *Imatrix) error {
 	used := 0
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
-		e := s.Entry(t.role())
-		if e == nil && t.Name == embedName && p.Source.Config.Tied {
-			e = s.Entry(calib.OutputEntry)
+		columns := m.tensor(t.role())
+		if columns == nil && t.Name == embedName && p.Source.Config.Tied {
+			columns = m.tensor(outputName)
 		}
-		if e == nil {
+		if columns == nil {
 			continue
 		}
-		if cols := int(t.Dims[0]); len(e.Sums) != cols {
-			return &formats.Error{Path: s.Path, Off: -1, What: fmt.Sprintf("the statistics of %s are for %d columns, and the model has %d: they are another model's", t.Name, len(e.Sums), cols)}
+		if cols := int(t.Dims[0]); len(columns) != cols {
+			return formats.FileErrorf(m.Path, -1,
+				"the statistics of %s are for %d columns, and the model has %d: they are another model's", t.Name, len(columns), cols)
 		}
-		t.importance = quant.Relative(e.Importance())
+		t.importance = quant.Relative(columns)
 		used++
 	}
-	for i := range s.Entries {
-		name := s.Entries[i].Name
+	for i := range m.Tensors {
+		name := m.Tensors[i].Tensor
 		if strings.HasPrefix(name, "blk.") && !slices.ContainsFunc(p.Tensors, func(t Tensor) bool { return t.role() == name }) {
-			return &formats.Error{Path: s.Path, Off: -1, What: fmt.Sprintf("it has statistics of %s, which the model does not have: they are another model's", name)}
+			return formats.FileErrorf(m.Path, -1,
+				"it has statistics of %s, which the model does not have: they are another model's", name)
 		}
 	}
 	if used == 0 {
-		return &formats.Error{Path: s.Path, Off: -1, What: "it has statistics of no tensor of the model"}
+		return formats.FileErrorf(m.Path, -1, "it has statistics of no tensor of the model")
 	}
 	return nil
 }
 
-const embedName = "token_embd.weight"
+const (
+	embedName  = "token_embd.weight"
+	outputName = "output.weight"
+)
 
 func planTensor(m *source.Model, t *source.Tensor, types map[string]quant.Type, opt *Options) (*Tensor, error) {
 	layer := 0
@@ -207,11 +236,11 @@ func planTensor(m *source.Model, t *source.Tensor, types map[string]quant.Type, 
 }
 
 // Types lists the types of all matrices.
-func (p *Plan) Types() []calib.Target {
-	var types []calib.Target
+func (p *Plan) Types() []quant.Target {
+	var types []quant.Target
 	for i := range p.Tensors {
 		if t := &p.Tensors[i]; len(t.Dims) == 2 {
-			types = append(types, calib.Target{Tensor: t.Name, Type: t.Type})
+			types = append(types, quant.Target{Tensor: t.Name, Type: t.Type})
 		}
 	}
 	return types
@@ -310,9 +339,9 @@ func (p *Plan) metadata() (*gguf.Metadata, error) {
 		if len(s.Datasets) > 0 {
 			md.Set("quantize.imatrix.dataset", s.Datasets[0])
 		}
-		md.Set("quantize.imatrix.entries_count", uint32(len(s.Entries)))
-		if s.ChunkCount > 0 {
-			md.Set("quantize.imatrix.chunks_count", uint32(s.ChunkCount))
+		md.Set("quantize.imatrix.entries_count", uint32(len(s.Tensors)))
+		if s.Chunks > 0 {
+			md.Set("quantize.imatrix.chunks_count", uint32(s.Chunks))
 		}
 	}
 	return md, nil

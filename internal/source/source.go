@@ -133,6 +133,12 @@ func (t *Tensor) Pieces() []Tensor {
 	return parts
 }
 
+// Stored returns the tensors that a file may hold for one of the model's: its parts, and the tensor itself.
+func (m *Model) Stored(name string) []Tensor {
+	t := &m.Tensors[slices.IndexFunc(m.Tensors, func(t Tensor) bool { return t.GGUF == name })]
+	return append(t.Pieces(), *t)
+}
+
 // Decode converts whole rows, as they are in the file, to float32.
 func (t *Tensor) Decode(dst []float32, src []byte) {
 	if !t.IsF64 {

@@ -1,0 +1,319 @@
+package alloc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// What it costs to quantize a tensor. To second order, errors δ = (W-Q)·x at the outputs of a layer raise the mean KL
+// divergence by ½·mean over tokens of E[(g·δ)²], g being the gradient of the model's own loss there. The
+// estimate takes three assumptions: that costs of tensors add up; that g and δ point in unrelated directions, so that
+// E[(g·δ)²] = |g|²·|δ|²/rows; and that errors of different columns are unrelated, so that |δ|² is a sum over
+// columns of squared errors times mean squares, which the statistics hold weighted by |g|².
+// Q is what the type's own encoder makes under these weights.
+
+// Candidate is a type that a tensor may get.
+type Candidate struct {
+	Type  quant.Type
+	Bytes int64
+	// Cost is the estimated mean KL divergence in nats, of statistics with gradients; otherwise the
+	// share of the outputs' energy that is error.
+	Cost float64
+	// output is the part of it that an embedding has as output matrix.
+	output float64
+}
+
+// TensorCost is a tensor and its candidates.
+type TensorCost struct {
+	Tensor     string
+	Elems      int64
+	Linear     bool // a linear layer of a block, not the embedding nor the output matrix
+	Candidates []Candidate
+}
+
+// EmbeddingEntry is the name of the embedding.
+const EmbeddingEntry = "token_embd.weight"
+
+const (
+	// sampledRows of a part of a layer's outputs, spread evenly, are encoded for the estimate.
+	sampledRows = 512
+	// sampledTokens, spread evenly over the statistics' tokens, say which rows of an embedding or an
+	// output matrix are encoded: how often a token occurs is how much its row counts.
+	sampledTokens = 1536
+)
+
+// Estimation is what [Estimate] finds out.
+type Estimation struct {
+	Tensors []TensorCost
+	// Divergences says that costs are KL divergences, not shares of energy; then Factors, one for each kind of tensor,
+	// are in them.
+	Divergences bool
+	Factors     []Factor
+}
+
+// Estimate computes the costs of a model's matrices for the types that candidates names for each, a tensor with rows of cols values. Where the statistics
+// hold gradients, the divergence with the linear layers quantized, and with the embedding, is measured on some of their tokens, and estimates
+// are scaled to agree. With split, a matrix that may be stored in parts (q, k and v) has costs for each of them instead. The
+// result does not depend on the number of threads, the model's.
+func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, candidates func(tensor string, cols int) []quant.Type, split bool, progress func(done, total int)) (*Estimation, error) {
+	e := &estimator{l: l, s: s, threads: l.Threads()}
+	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
+		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
+	}
+	tensors, done := l.Source().Tensors, 0
+	step := func() {
+		if done++; progress != nil {
+			progress(done, len(tensors)+l.Count()*measureSteps)
+		}
+	}
+	found := &Estimation{Divergences: true}
+	for i := range tensors {
+		t := &tensors[i]
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		list := t.Pieces()
+		if !split || list == nil {
+			list = []source.Tensor{*t}
+		}
+		for k := range list {
+			if t := &list[k]; len(t.Shape) == 2 {
+				c, weighted, err := e.tensor(t, candidates(t.GGUF, t.Cols()))
+				if err != nil {
+					return nil, err
+				}
+				found.Tensors = append(found.Tensors, *c)
+				found.Divergences = found.Divergences && weighted
+			}
+		}
+		step()
+	}
+	if !found.Divergences {
+		return found, nil
+	}
+	var err error
+	found.Factors, err = e.measure(ctx, found.Tensors, func() {
+		for range measureSteps {
+			step()
+		}
+	})
+	return found, err
+}
+
+// measureSteps is how many tensors take about as long as measuring a block.
+const measureSteps = 4
+
+type estimator struct {
+	l       *runtime.Layers
+	s       *stats.File
+	threads int
+}
+
+// sample is rows of a tensor that are encoded for the estimate.
+type sample struct {
+	rows []int
+	// weight is what the squared error of each of them counts.
+	weight float64
+	// columns are the mean squares of the inputs, nil for 1.
+	columns []float32
+}
+
+func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, bool, error) {
+	samples, importance, weighted, err := e.samples(t)
+	if err != nil {
+		return nil, false, err
+	}
+	energy, costs, output := 0.0, make([]float64, len(types)), make([]float64, len(types))
+	for i := range samples {
+		sums, err := e.encode(t, types, &samples[i], importance)
+		if err != nil {
+			return nil, false, err
+		}
+		energy += sums[0]
+		for k := range costs {
+			costs[k] += sums[k+1]
+			if len(samples) == 2 && i == 0 && t.GGUF == EmbeddingEntry { // the first as output matrix, the second as embedding
+				output[k] = sums[k+1]
+			}
+		}
+	}
+	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != EmbeddingEntry && t.GGUF != stats.OutputEntry}
+	for i, typ := range types {
+		if !weighted && energy > 0 {
+			costs[i] /= energy
+		}
+		c.Candidates = append(c.Candidates, Candidate{typ, typ.Size(t.Elems()), costs[i], output[i]})
+	}
+	return c, weighted, nil
+}
+
+// encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.
+func (e *estimator) encode(t *source.Tensor, types []quant.Type, s *sample, importance []float32) ([]float64, error) {
+	const perTask = 16
+	tasks := (len(s.rows) + perTask - 1) / perTask
+	sums, errs := make([][]float64, tasks), make([]error, tasks)
+	work.Each(e.threads, tasks, func(task int) {
+		sums[task] = make([]float64, 1+len(types))
+		raw, row, decoded := make([]byte, t.RowBytes()), make([]float32, t.Cols()), make([]float32, t.Cols())
+		for _, r := range s.rows[task*perTask : min(len(s.rows), (task+1)*perTask)] {
+			if err := t.ReadRows(raw, r); err != nil {
+				errs[task] = err
+				return
+			}
+			t.Decode(row, raw)
+			if c := quant.CheckRange(row); c >= 0 {
+				errs[task] = &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)}
+				return
+			}
+			sums[task][0] += s.squares(row)
+			for k, typ := range types {
+				blocks := make([]byte, typ.Size(int64(len(row))))
+				typ.Quantize(blocks, row, len(row), importance)
+				typ.Dequantize(decoded, blocks)
+				for i, v := range row {
+					decoded[i] = v - decoded[i]
+				}
+				sums[task][1+k] += s.squares(decoded)
+			}
+		}
+	})
+	total := make([]float64, 1+len(types))
+	for task := range sums {
+		if errs[task] != nil {
+			return nil, errs[task]
+		}
+		for i, v := range sums[task] {
+			total[i] += v
+		}
+	}
+	return total, nil
+}
+
+// squares returns a row's weighted sum of squares.
+func (s *sample) squares(row []float32) (sum float64) {
+	for i, v := range row {
+		square := float64(float64(v) * float64(v))
+		if s.columns != nil {
+			square = float64(square * float64(s.columns[i]))
+		}
+		sum += square
+	}
+	return float64(sum * s.weight)
+}
+
+// samples says which rows of a tensor to encode, the importance of columns for the encoders, and whether costs
+// are divergences.
+func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float32, weighted bool, err error) {
+	tied := e.l.Output() == t.GGUF && t.GGUF == EmbeddingEntry
+	name := t.Role()
+	if tied {
+		name = stats.OutputEntry
+	}
+	entry := e.s.Entry(name)
+	if name == EmbeddingEntry {
+		s, weighted, err := e.embedding(t)
+		return []sample{s}, nil, weighted, err
+	}
+	if entry == nil {
+		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: "no statistics of " + name}
+	}
+	if len(entry.Sums) != t.Cols() {
+		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("the statistics of %s are for %d columns, and the model has %d: they are another model's", name, len(entry.Sums), t.Cols())}
+	}
+	importance, weighted = entry.Importance(), entry.Parts > 0
+	if name != stats.OutputEntry {
+		all, err = e.linear(t, entry, importance)
+		return all, importance, weighted, err
+	}
+	norm, err := e.norms(name, 1)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	// The gradient of the loss at the outputs is p - label: the error of token v's row counts by the mean of
+	// p_v·(1-p_v), whose sum over v is the mean |g|², and which goes with how often v occurs.
+	rows := e.tokens(t.Rows())
+	all = []sample{{rows, norm[0] / 2 / float64(len(rows)), importance}}
+	if tied && weighted {
+		s, _, err := e.embedding(t)
+		return append(all, s), importance, true, err
+	}
+	return all, importance, weighted, nil
+}
+
+// linear samples each part of a layer's outputs that t has.
+func (e *estimator) linear(t *source.Tensor, entry *stats.Entry, columns []float32) ([]sample, error) {
+	var groups []runtime.OutputGroup
+	for _, g := range e.l.OutputGroups() {
+		if g.Tensor == t.Role() {
+			groups = append(groups, g)
+		}
+	}
+	norms, err := e.norms(entry.Name, len(groups))
+	if err != nil {
+		return nil, err
+	}
+	var all []sample
+	for i, g := range groups {
+		first := g.First - t.First
+		if first < 0 || first+g.Rows > t.Rows() {
+			continue
+		}
+		n := min(g.Rows, sampledRows)
+		s := sample{weight: norms[i] / 2 / float64(n), columns: columns} // ½·|g|²/rows, for rows/n each
+		for k := range n {
+			s.rows = append(s.rows, first+k*g.Rows/n)
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// embedding samples an embedding's rows as the first residual stream has them. The gradient is the one behind the
+// first attention.
+func (e *estimator) embedding(t *source.Tensor) (_ sample, weighted bool, err error) {
+	name := e.l.Linear(0)[1]
+	norms, err := e.norms(name, 1)
+	if err != nil {
+		return sample{}, false, err
+	}
+	rows := e.tokens(t.Rows())
+	entry := e.s.Entry(name)
+	return sample{rows: rows, weight: norms[0] / 2 / float64(len(rows)*t.Cols())}, entry != nil && entry.Parts > 0, nil
+}
+
+// norms returns [stats.MeanNorms] of a layer's n parts of outputs; 1 without gradients.
+func (e *estimator) norms(name string, n int) ([]float64, error) {
+	if entry := e.s.Entry(name); entry == nil || entry.Parts == 0 {
+		return slices.Repeat([]float64{1}, n), nil
+	}
+	parts, err := e.s.Gradients(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) != n {
+		return nil, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("gradients of %d parts of %s, expected %d", len(parts), name, n)}
+	}
+	return stats.MeanNorms(parts), nil
+}
+
+// tokens returns tokens of the statistics, spread evenly; of those of other programs some of the whole
+// vocabulary.
+func (e *estimator) tokens(vocabulary int) []int {
+	all, id := vocabulary, func(i int) int { return i }
+	if o := e.s.Origin; o != nil && len(o.Tokens) > 0 {
+		all, id = len(o.Tokens), func(i int) int { return int(o.Tokens[i]) }
+	}
+	rows := make([]int, min(all, sampledTokens))
+	for k := range rows {
+		rows[k] = id(k * all / len(rows))
+	}
+	return rows
+}

@@ -1,0 +1,260 @@
+package alloc
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// Factor is what was measured over what was estimated for all tensors of a kind together.
+type Factor struct {
+	Kind     string  `json:"kind"`     // such as "attn_qkv.weight"
+	Measured float64 `json:"measured"` // mean KL divergence in nats
+	Estimate float64 `json:"estimate"` // the same, as estimated
+	Factor   float64 `json:"factor"`   // their ratio, with two digits
+}
+
+const (
+	probeTokens   = 1024 // that measured divergences are means over
+	probeSequence = 256  // tokens of a sequence at most
+	leastMeasured = 1e-9 // below it there is rounding only
+	probeBits     = 4.5  // bits per weight of the types that are measured, or near that
+)
+
+// probe is the model with one kind of tensors quantized.
+type probe struct {
+	kind     string
+	types    map[string]quant.Type // of its tensors
+	estimate float64
+	x        []float32 // the residual stream
+	sum      float64   // of divergences
+}
+
+const kindLinear = "linear layers"
+
+// kind returns what is measured together with a tensor.
+func (t *TensorCost) kind() string {
+	if t.Linear {
+		return kindLinear
+	}
+	return t.Tensor
+}
+
+// probes makes one for each kind of which a tensor has a choice: with estimates of the types nearest to probeBits.
+func probes(all []TensorCost) []*probe {
+	var list []*probe
+	byKind := map[string]*probe{}
+	for i := range all {
+		t := &all[i]
+		if len(t.Candidates) < 2 || t.Tensor == stats.OutputEntry {
+			continue
+		}
+		best := &t.Candidates[0]
+		for k := range t.Candidates {
+			c := &t.Candidates[k]
+			far, nearest := math.Abs(c.Type.BitsPerWeight()-probeBits), math.Abs(best.Type.BitsPerWeight()-probeBits)
+			if far < nearest || far == nearest && c.Cost < best.Cost {
+				best = c
+			}
+		}
+		p := byKind[t.kind()]
+		if p == nil {
+			p = &probe{kind: t.kind(), types: map[string]quant.Type{}}
+			byKind[p.kind] = p
+			list = append(list, p)
+		}
+		p.types[t.Tensor] = best.Type
+		p.estimate += best.own()
+	}
+	return list
+}
+
+// own returns the part of the cost that a probe measures: of an embedding that is the output matrix too, what
+// it costs as embedding.
+func (c *Candidate) own() float64 { return c.Cost - c.output }
+
+// measure runs the model, and beside it the model with one kind of tensors quantized after the other, over some of the statistics'
+// tokens, and scales costs by what comes out.
+func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) ([]Factor, error) {
+	list := probes(all)
+	var tokens []int32
+	var lengths []int
+	o := e.s.Origin
+	every := max(1, len(o.Lengths)*probeSequence/probeTokens/2)
+	first := 0
+	for i, n := range o.Lengths {
+		if k := min(int(n), probeSequence, probeTokens-len(tokens)); i%every == 0 && k > 0 {
+			tokens = append(tokens, o.Tokens[first:first+k]...)
+			lengths = append(lengths, k)
+		}
+		first += int(n)
+	}
+	hidden := e.l.Hidden()
+	x := make([]float32, len(tokens)*hidden)
+	if err := e.l.Embed(x, tokens); err != nil {
+		return nil, err
+	}
+	for _, p := range list {
+		p.x = append([]float32(nil), x...)
+		if typ, ok := p.types[EmbeddingEntry]; ok {
+			e.roundTrip(p.x, hidden, typ, e.importance(EmbeddingEntry))
+		}
+	}
+	for i := range e.l.Count() {
+		if err := e.l.Load(ctx, i); err != nil {
+			return nil, err
+		}
+		if err := e.l.Forward(ctx, x, lengths, runtime.Pass{}); err != nil {
+			return nil, err
+		}
+		changed := false
+		for _, p := range list {
+			if changed { // back to the original
+				if err := e.l.Load(ctx, i); err != nil {
+					return nil, err
+				}
+			}
+			changed = false
+			for _, name := range e.l.Linear(i) {
+				var w []float32
+				for _, t := range e.l.Source().Stored(name) {
+					typ, ok := p.types[t.GGUF]
+					if !ok {
+						continue
+					}
+					if w == nil {
+						var err error
+						if w, err = e.l.Weights(name); err != nil {
+							return nil, err
+						}
+					}
+					cols := t.Cols()
+					e.roundTrip(w[t.First*cols:][:t.Rows()*cols], cols, typ, e.importance(name))
+				}
+				if w == nil {
+					continue
+				}
+				if err := e.l.SetWeights(name, w); err != nil {
+					return nil, err
+				}
+				changed = true
+			}
+			if err := e.l.Forward(ctx, p.x, lengths, runtime.Pass{}); err != nil {
+				return nil, err
+			}
+		}
+		step()
+	}
+	if err := e.divergences(ctx, x, lengths, list); err != nil {
+		return nil, err
+	}
+	var factors []Factor
+	for _, p := range list {
+		f := Factor{Kind: p.kind, Measured: p.sum / float64(len(tokens)), Estimate: p.estimate}
+		// Two digits: the last bits of exponentials are not the same on every machine.
+		f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
+		if !(f.Measured > leastMeasured && f.Estimate > 0) {
+			f.Factor = 1
+		}
+		factors = append(factors, f)
+		for i := range all {
+			if all[i].kind() != p.kind {
+				continue
+			}
+			for k := range all[i].Candidates {
+				c := &all[i].Candidates[k]
+				c.Cost = c.output + float64(c.own()*f.Factor)
+			}
+		}
+	}
+	return factors, nil
+}
+
+// divergences adds up the KL divergences of the probes' predictions, a sequence after the other.
+func (e *estimator) divergences(ctx context.Context, x []float32, lengths []int, list []*probe) error {
+	hidden, first := e.l.Hidden(), 0
+	for _, n := range lengths {
+		from, to := first*hidden, (first+n)*hidden
+		base := make([][]float64, n)
+		err := e.l.Finish(ctx, x[from:to], []int{n}, nil, func(row int, logits []float32) error {
+			base[row] = logSoftmax(make([]float64, len(logits)), logits)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		var q []float64
+		for _, p := range list {
+			err := e.l.Finish(ctx, p.x[from:to], []int{n}, nil, func(row int, logits []float32) error {
+				if q == nil {
+					q = make([]float64, len(logits))
+				}
+				logSoftmax(q, logits)
+				for i, lp := range base[row] {
+					if lp > -40 {
+						p.sum += float64(math.Exp(lp) * (lp - q[i]))
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		first += n
+	}
+	for _, p := range list {
+		if math.IsNaN(p.sum) || math.IsInf(p.sum, 0) {
+			return fmt.Errorf("the divergence with %s quantized is %g", p.kind, p.sum)
+		}
+	}
+	return nil
+}
+
+// logSoftmax sets dst to the logarithms of probabilities.
+func logSoftmax(dst []float64, logits []float32) []float64 {
+	top := logits[0]
+	for _, v := range logits {
+		top = max(top, v)
+	}
+	sum := 0.0
+	for i, v := range logits {
+		dst[i] = float64(v) - float64(top)
+		if dst[i] > -40 {
+			sum += math.Exp(dst[i])
+		}
+	}
+	sum = math.Log(sum)
+	for i := range dst {
+		dst[i] -= sum
+	}
+	return dst
+}
+
+// importance returns a tensor's, nil if there is none.
+func (e *estimator) importance(tensor string) []float32 {
+	if tensor == EmbeddingEntry && e.l.Output() == EmbeddingEntry {
+		tensor = stats.OutputEntry
+	}
+	if entry := e.s.Entry(tensor); entry != nil {
+		return entry.Importance()
+	}
+	return nil
+}
+
+// roundTrip replaces rows by what their blocks stand for.
+func (e *estimator) roundTrip(w []float32, cols int, typ quant.Type, importance []float32) {
+	const perTask = 64
+	work.Each(e.threads, (len(w)/cols+perTask-1)/perTask, func(task int) {
+		rows := w[task*perTask*cols : min(len(w), (task+1)*perTask*cols)]
+		blocks := make([]byte, typ.Size(int64(len(rows))))
+		typ.Quantize(blocks, rows, cols, importance)
+		typ.Dequantize(rows, blocks)
+	})
+}

@@ -1,0 +1,180 @@
+package calib
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// folds returns the places in block i, each before the ones that depend on it. Between a
+// norm and a matrix there is nothing else. Attention takes weighted sums of values, each dimension by
+// itself, and a head of values is read by all query heads of its group. SwiGLU is linear in what up gives.
+func folds(l *runtime.Layers, i int) []solve.Fold {
+	c := l.Config()
+	linear := l.Linear(i)
+	qkv, o, up, down := linear[0], linear[1], linear[2], linear[3]
+	norm := func(name, cols string) solve.Fold {
+		return newFold(fmt.Sprintf("blk.%d.%s.weight", i, name), 0, 1, cols, c.Hidden, c.Hidden, func(c int) int { return c })
+	}
+	value := func(col int) int {
+		head, dim := col/c.HeadDim, col%c.HeadDim
+		return head/(c.Heads/c.KVHeads)*c.HeadDim + dim
+	}
+	return []solve.Fold{
+		norm("attn_norm", qkv),
+		newFold(qkv, (c.Heads+c.KVHeads)*c.HeadDim, c.Hidden, o, c.KVHeads*c.HeadDim, c.Heads*c.HeadDim, value),
+		norm("ffn_norm", up),
+		newFold(up, c.Intermediate, c.Hidden, down, c.Intermediate, c.Intermediate, func(c int) int { return c }),
+	}
+}
+
+func newFold(by string, first, width int, cols string, channels, columns int, channel func(int) int) solve.Fold {
+	f := solve.Fold{By: by, First: first, Width: width, Cols: cols, Channel: make([]int, columns), Channels: channels}
+	for c := range f.Channel {
+		f.Channel[c] = channel(c)
+	}
+	return f
+}
+
+// scale scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there; the
+// matrices are as they have been quantized then.
+func (q *quantizer) scale(ctx context.Context, i int) error {
+	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
+	places := slices.DeleteFunc(folds(q.l, i), func(f solve.Fold) bool { return !q.covers(f.By) || !q.covers(f.Cols) })
+	if i >= q.done {
+		if err := q.search(ctx, places); err != nil {
+			return err
+		}
+	}
+	for _, f := range places {
+		if f.Width != 1 {
+			continue
+		}
+		norm, p := q.scaled[f.By], q.placesOf(f.By)[0]
+		if norm == nil {
+			norm = make([]float32, f.Channels)
+			if err := q.work.ReadFloats(norm, p.at); err != nil {
+				return err
+			}
+		} else if err := q.work.WriteFloats(norm, p.at); err != nil {
+			return err
+		}
+		if err := q.l.SetWeights(f.By, norm); err != nil {
+			return err
+		}
+	}
+	for tensor, w := range q.scaled {
+		if q.inverse[tensor] == nil {
+			continue // a norm
+		}
+		if err := q.l.SetWeights(tensor, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// placesOf returns those of a linear layer, or of a norm.
+func (q *quantizer) placesOf(layer string) []encodedPlace {
+	var places []encodedPlace
+	for _, p := range q.places {
+		if p.layer == layer {
+			places = append(places, p)
+		}
+	}
+	return places
+}
+
+// covers reports whether all rows of a layer have places.
+func (q *quantizer) covers(layer string) bool {
+	rows, _, err := q.l.Shape(layer)
+	return err == nil && covers(q.placesOf(layer), rows)
+}
+
+func covers(places []encodedPlace, rows int) bool {
+	for _, p := range places {
+		rows -= p.rows
+	}
+	return rows == 0
+}
+
+// search finds the factors of some places in a block and keeps what they make of the weights. The inputs that judge
+// them are those of the block as the original has it, behind the quantized ones; one place's factors change
+// nothing for another's.
+func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
+	type inputs struct {
+		*stats.Moments
+		weights []float32 // of the tokens
+	}
+	all := map[string]inputs{}
+	for _, f := range places {
+		weights, err := q.tokenWeights(f.Cols)
+		if err != nil {
+			return err
+		}
+		all[f.Cols] = inputs{stats.NewMoments(len(f.Channel), true), weights}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	err := q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: places[len(places)-1].Cols, Tap: func(in runtime.Inputs) error {
+		if m, ok := all[in.Tensor]; ok {
+			w := m.weights
+			if w != nil {
+				w = w[in.First:][:in.Rows]
+			}
+			m.Add(in, w, q.opt.Threads)
+		}
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	for _, f := range places {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		by, err := q.weights(f.By)
+		if err != nil {
+			return err
+		}
+		w, err := q.weights(f.Cols)
+		if err != nil {
+			return err
+		}
+		n := len(f.Channel)
+		into := q.placesOf(f.Cols)
+		l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: stats.Square(all[f.Cols].Lower(), n)}
+		if err := l.Check(); err != nil {
+			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s: %v", f.Cols, err)}
+		}
+		typ := func(row int) quant.Type {
+			return into[slices.IndexFunc(into, func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows })].Type
+		}
+		factors, share := f.Search(w, l.H, typ, q.opt.Threads)
+		if q.opt.Scaled != nil {
+			q.opt.Scaled(f.Cols, share)
+		}
+		f.Apply(by, w, factors)
+		inverse := make([]float32, n)
+		for c, k := range f.Channel {
+			inverse[c] = 1 / factors[k]
+		}
+		q.scaled[f.By], q.scaled[f.Cols], q.inverse[f.Cols] = by, w, inverse
+	}
+	return nil
+}
+
+// weights returns a tensor's weights, scaled where the block's channels are.
+func (q *quantizer) weights(tensor string) ([]float32, error) {
+	if w := q.scaled[tensor]; w != nil {
+		return w, nil
+	}
+	return q.l.Weights(tensor)
+}

@@ -1,0 +1,119 @@
+package solve
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// always is the type of every row.
+func always(t quant.Type) func(int) quant.Type { return func(int) quant.Type { return t } }
+
+// identity is a fold in which each column reads a channel of its own.
+func identity(cols int) *Fold {
+	f := Fold{Width: 1, Channel: make([]int, cols), Channels: cols}
+	for c := range f.Channel {
+		f.Channel[c] = c
+	}
+	return &f
+}
+
+// The loss is the error of the scaled weights under the scaled inputs' second moments, but for the sampling of rows.
+func TestScalingLoss(t *testing.T) {
+	for _, typ := range []quant.Type{quant.Q4_K, quant.Q4_0, quant.Q3_K} {
+		l := randomLayer(typ, 40, 256, 500)
+		s := newScaling(identity(256), always(typ), l.W, l.H, 2)
+		factors := s.factors(2, 8)
+		for i, f := range factors { // to powers of two, with which scaling is exact: else rounding decides between equally good scales
+			factors[i] = float32(math.Exp2(math.Round(math.Log2(float64(f)))))
+		}
+		unit := float64(s.imp[0] / l.H[0])
+		ones := make([]float32, 256)
+		for i := range ones {
+			ones[i] = 1
+		}
+		s.Apply(ones, l.W, factors)
+		for i := range 256 {
+			for j := range 256 {
+				l.H[i*256+j] /= factors[i] * factors[j]
+			}
+		}
+		got, want := s.loss(factors)/unit, mustSolve(t, l, Options{Encoder: true, Threads: 2}).Error
+		if math.Abs(got-want) > 1e-5*want {
+			t.Errorf("%s: loss %g, want %g", typ, got, want)
+		}
+		for i, f := range factors {
+			if dead := i%61 == 60; dead && f != 1 || math.Abs(float64(ones[i]*f)-1) > 1e-6 {
+				t.Errorf("factor %d is %g, the other side's %g", i, f, ones[i])
+			}
+		}
+	}
+}
+
+// Channels of which some matter much more are rounded in finer steps.
+func TestScalingGains(t *testing.T) {
+	l := randomLayer(quant.Q4_0, 40, 256, 500)
+	for r := range l.Rows {
+		for c := range l.Cols {
+			if c%9 == 0 {
+				l.W[r*l.Cols+c] *= 0.2
+			}
+		}
+	}
+	for i := range l.Cols {
+		for j := range l.Cols {
+			for _, k := range []int{i, j} {
+				if k%9 == 0 {
+					l.H[i*l.Cols+j] *= 10
+				}
+			}
+		}
+	}
+	factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
+	if share > 0.7 || !(factors[9] > 2*factors[10]) {
+		t.Errorf("share %g, factors %g and %g", share, factors[9], factors[10])
+	}
+	for _, h := range []float32{0, 1e-38, 1e35} {
+		for i := range l.H {
+			l.H[i] = h
+		}
+		factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
+		if math.IsNaN(share) || share > 1 || !kern.Best().Below(factors, 2*maxFactor) {
+			t.Errorf("moments of %g: share %g", h, share)
+		}
+	}
+}
+
+// The same factors from every kernel set and on every architecture: those of testdata/scaled.txt.
+func TestScalingSameBytes(t *testing.T) {
+	defer func() { _ = kern.SelectFromEnv() }()
+	b, err := os.ReadFile("testdata/scaled.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, typ := range []quant.Type{quant.Q4_K, quant.Q4_0, quant.IQ4_NL} {
+		l := fixedLayer(typ, 36, 256)
+		for i, set := range kern.Sets() {
+			if i == 0 && typ != quant.Q4_0 {
+				continue // the portable one is slow
+			}
+			if err := kern.Select(set.Name); err != nil {
+				t.Fatal(err)
+			}
+			factors, share := newScaling(identity(256), always(typ), l.W, l.H, 1+i).search()
+			hash := sha256.New()
+			_ = binary.Write(hash, binary.LittleEndian, factors) // a hash takes everything
+			line := fmt.Sprintf("%s %.12g %x\n", typ, share, hash.Sum(nil))
+			if !strings.Contains(string(b), line) {
+				t.Errorf("%s kernels: testdata/scaled.txt lacks\n%s", set.Name, line)
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package stats
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/floats"
+)
+
+// File is what a statistics file holds: llama.cpp's importance matrix, in GGUF or in the
+// older .dat form, and in files of this program what else was gathered.
+type File struct {
+	Path    string
+	Entries []Entry // in the order of their names
+	// Datasets names the texts. A chunk is ChunkSize tokens, 0 if unknown, and
+	// ChunkCount the number of chunks.
+	Datasets              []string
+	ChunkCount, ChunkSize int
+	// Origin says how this program made the statistics; nil for those of llama.cpp.
+	Origin *Origin
+
+	file *gguf.File // that holds the Hessians, if any
+}
+
+// Entry is the statistics of a linear layer's inputs.
+type Entry struct {
+	Name string // of the weights in a GGUF file
+	// Sums holds Σx² of each column, for one matrix or for several in one tensor.
+	Sums []float32
+	// Counts holds the number of tokens, for each of the matrices.
+	Counts []float32
+	// HasHessian says that the whole matrix Σ x·xᵀ is in the file: see [File.Hessian].
+	HasHessian bool
+	// Parts is the number of parts of the layer's outputs whose squared gradients are in the file, by
+	// which tokens are weighted in Sums: see [File.Gradients]. 0 if tokens count alike.
+	Parts int
+}
+
+// Origin identifies model and text of statistics. Hashes are SHA-256 in hexadecimal.
+type Origin struct {
+	Weights   string // hash of the weights, see source.Model.SHA256
+	Tokenizer string // hash of the tokens' texts
+	Texts     []string
+	Seed      uint64
+	// Tokens of all sequences, one after the other, and how many each has.
+	Tokens  []int32
+	Lengths []int32
+}
+
+// OutputEntry is the name of the statistics of the output matrix, even where that is the embedding.
+const OutputEntry = "output.weight"
+
+// Entry returns the statistics of a tensor, nil if there are none.
+func (s *File) Entry(name string) *Entry {
+	at, ok := slices.BinarySearchFunc(s.Entries, name, func(e Entry, name string) int { return strings.Compare(e.Name, name) })
+	if !ok {
+		return nil
+	}
+	return &s.Entries[at]
+}
+
+// Importance returns the mean square of each column, the weights that encoders take; 1 for
+// a matrix that met no token.
+func (e *Entry) Importance() []float32 {
+	imp := make([]float32, len(e.Sums))
+	cols := len(e.Sums) / len(e.Counts)
+	for i, v := range e.Sums {
+		if n := e.Counts[i/cols]; n > 0 {
+			imp[i] = v / n
+		} else {
+			imp[i] = 1
+		}
+	}
+	return imp
+}
+
+// Hessian returns the matrix Σ x·xᵀ of a layer's inputs x, of cols rows and columns.
+func (s *File) Hessian(name string) (matrix []float32, cols int, err error) {
+	e := s.Entry(name)
+	if e == nil || !e.HasHessian {
+		return nil, 0, &formats.Error{Path: s.Path, Off: -1, What: "no Hessian of " + name + ": calibrate with --hessian"}
+	}
+	lower, err := readFloats(s.file.Tensor(name + suffixHessian))
+	if err != nil {
+		return nil, 0, err
+	}
+	for i, v := range lower {
+		if !floats.Finite(v) {
+			return nil, 0, &formats.Error{Path: s.Path, Off: s.file.Tensor(name+suffixHessian).Offset + int64(4*i), What: fmt.Sprintf("the Hessian of %s has the value %g", name, v)}
+		}
+	}
+	return Square(lower, len(e.Sums)), len(e.Sums), nil
+}
+
+// Close closes the file, after which there are no Hessians.
+func (s *File) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	return s.file.Close()
+}
+
+// Open reads a statistics file of either form. Sums and counts are in memory then.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &formats.Error{Path: path, Off: -1, What: "not a regular file, expected an importance matrix"}
+	}
+	magic := make([]byte, 4)
+	if _, err := f.ReadAt(magic, 0); err == nil && string(magic) == "GGUF" {
+		return openGGUF(path)
+	}
+	data, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	s, err := parseDat(data)
+	if err == nil {
+		s.Path = path
+		err = s.check()
+	}
+	if err != nil {
+		return nil, formats.WithPath(err, path)
+	}
+	return s, nil
+}
+
+// check refuses values that no text gives, and puts the entries in order.
+func (s *File) check() error {
+	if len(s.Entries) == 0 {
+		return formats.Errorf(-1, "no entries, expected the statistics of at least one tensor")
+	}
+	slices.SortFunc(s.Entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		if i > 0 && e.Name == s.Entries[i-1].Name {
+			return formats.Errorf(-1, "two entries of the name %q", e.Name)
+		}
+		if len(e.Counts) == 0 || len(e.Sums) == 0 || len(e.Sums)%len(e.Counts) != 0 {
+			return formats.Errorf(-1, "entry %s has %d columns and %d counts", e.Name, len(e.Sums), len(e.Counts))
+		}
+		for j, v := range e.Sums {
+			if !(v >= 0) || !floats.Finite(v) {
+				return formats.Errorf(-1, "entry %s: column %d has the sum of squares %g, expected a finite number of at least 0", e.Name, j, v)
+			}
+		}
+		for j, v := range e.Counts {
+			if !(v >= 0) || !floats.Finite(v) {
+				return formats.Errorf(-1, "entry %s: count %d is %g, expected a finite number of at least 0", e.Name, j, v)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package stats
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/calib/text"
+)
+
+// Summary says what statistics cover and what stands out in them.
+type Summary struct {
+	Tokens     int64          `json:"tokens"` // of the entry that has most
+	Chunks     int            `json:"chunks"`
+	ChunkSize  int            `json:"chunk_size"`
+	Datasets   []string       `json:"datasets"`
+	Sequences  int            `json:"sequences,omitempty"`
+	Vocabulary int            `json:"distinct_tokens,omitempty"`
+	Entries    []EntrySummary `json:"entries"`
+	Warnings   []string       `json:"warnings"`
+}
+
+// EntrySummary describes the inputs of a linear layer.
+type EntrySummary struct {
+	Name    string  `json:"tensor"`
+	Tokens  int64   `json:"tokens"`
+	Columns int     `json:"columns"`
+	Energy  float64 `json:"mean_square"`
+	// Outliers are the columns whose root mean square is more than outlierRatio times the
+	// median column's, the greatest first. Ratio is the greatest's.
+	Outliers []int   `json:"outlier_columns"`
+	Ratio    float64 `json:"greatest_over_median"`
+	// Share is the part of the energy that the greatest hundredth of the columns has.
+	Share   float64 `json:"top_percent_share"`
+	Dead    int     `json:"dead_columns"` // always 0
+	Hessian bool    `json:"hessian"`
+	// Weighted says that tokens are weighted by squared gradients, which are in the file.
+	Weighted bool `json:"fisher"`
+}
+
+const (
+	outlierRatio = 10
+	// enoughTokens is what llama.cpp's users take at least; below it a column's mean square is
+	// uncertain by several per cent.
+	enoughTokens = 10000
+)
+
+// Summarize describes the statistics.
+func (s *File) Summarize() *Summary {
+	sum := &Summary{Chunks: s.ChunkCount, ChunkSize: s.ChunkSize, Datasets: append([]string{}, s.Datasets...), Entries: []EntrySummary{}, Warnings: []string{}}
+	dead, short := 0, 0
+	for i := range s.Entries {
+		e := s.Entries[i].summarize()
+		if s.ChunkSize == 0 {
+			e.Tokens = 0 // the older form counts chunks
+		}
+		sum.Tokens = max(sum.Tokens, e.Tokens)
+		if e.Dead > 0 {
+			dead++
+		}
+		if e.Hessian && e.Tokens < int64(e.Columns) {
+			short++
+		}
+		sum.Entries = append(sum.Entries, e)
+	}
+	if s.ChunkSize > 0 && sum.Tokens < enoughTokens {
+		sum.warn("%d tokens are few: 10,000 or more give steady figures", sum.Tokens)
+	}
+	if short > 0 {
+		sum.warn("%d layers have more columns than there were tokens: their Hessians are singular", short)
+	}
+	if dead > 0 {
+		sum.warn("%d layers have columns that are always 0", dead)
+	}
+	if o := s.Origin; o != nil {
+		sum.Sequences = len(o.Lengths)
+		distinct := map[int32]bool{}
+		for _, id := range o.Tokens {
+			distinct[id] = true
+		}
+		sum.Vocabulary = len(distinct)
+	}
+	return sum
+}
+
+func (s *Summary) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
+}
+
+// overlapLimit is the overlap from which a text counts as seen.
+const overlapLimit = 0.01
+
+// Against adds a warning if the calibration text and another one, of those tokens, overlap.
+func (s *Summary) Against(o *Origin, name string, tokens []int32) {
+	if share := text.Overlap(o.Tokens, o.Lengths, tokens); share > overlapLimit {
+		s.warn("%.1f %% of the calibration text or of %s, whichever is shorter, is in the other: %s cannot judge what is calibrated with it", 100*share, name, name)
+	}
+}
+
+func (e *Entry) summarize() EntrySummary {
+	mean := e.Importance()
+	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Hessian: e.HasHessian, Weighted: e.Parts > 0}
+	order := make([]int, len(mean))
+	total := 0.0
+	for i, v := range mean {
+		order[i] = i
+		total += float64(v)
+		if v == 0 {
+			sum.Dead++
+		}
+	}
+	sum.Energy = total / float64(len(mean))
+	slices.SortStableFunc(order, func(a, b int) int {
+		switch {
+		case mean[a] > mean[b]:
+			return -1
+		case mean[a] < mean[b]:
+			return 1
+		}
+		return 0
+	})
+	top := 0.0
+	for _, i := range order[:(len(order)+99)/100] {
+		top += float64(mean[i])
+	}
+	if total > 0 {
+		sum.Share = top / total
+	}
+	if median := float64(mean[order[len(order)/2]]); median > 0 {
+		sum.Ratio = math.Sqrt(float64(mean[order[0]]) / median)
+		for _, i := range order {
+			if math.Sqrt(float64(mean[i])/median) <= outlierRatio {
+				break
+			}
+			sum.Outliers = append(sum.Outliers, i)
+		}
+	}
+	return sum
+}

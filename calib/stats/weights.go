@@ -1,0 +1,94 @@
+package stats
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/floats"
+)
+
+// Loss-weighted statistics. What an error e at a layer's output costs is, to second order, eᵀFe/2
+// with the Fisher information F = E[g·gᵀ], g being the gradient of -log p(y) at that output and y a
+// token drawn from the model's own distribution p. Taking |g|² of each token in place of
+// g·gᵀ, one number for each token and layer, keeps the second moments of inputs a matrix of
+// columns: Σ |g|²·x·xᵀ.
+
+// fisherClip bounds a token's squared gradient by a multiple of the mean: a few tokens, such as the
+// first of a text, would count for all others otherwise.
+const fisherClip = 20
+
+// TokenWeights returns the weights of tokens in a layer's second moments: the sums of squared gradients
+// over parts of its outputs, at most 20 times their mean, then scaled to mean 1. Where there is no
+// gradient at all, all weights are 1.
+func TokenWeights(parts ...[]float32) []float32 {
+	n := len(parts[0])
+	sums, total := make([]float64, n), 0.0
+	for _, part := range parts {
+		for t, v := range part {
+			sums[t] += float64(v)
+		}
+	}
+	for _, v := range sums {
+		total += v
+	}
+	limit, clipped := fisherClip*total/float64(n), 0.0
+	for t, v := range sums {
+		sums[t] = min(v, limit)
+		clipped += sums[t]
+	}
+	weights := make([]float32, n)
+	for t, v := range sums {
+		if weights[t] = 1; clipped > 0 {
+			weights[t] = float32(v / clipped * float64(n))
+		}
+	}
+	return weights
+}
+
+// MeanNorms returns the mean |g|² at each of the parts of a layer's outputs, where tokens with more than
+// 20 times the mean of all parts together count as if they had so much.
+func MeanNorms(parts [][]float32) []float64 {
+	means := make([]float64, len(parts))
+	tokens, total := len(parts[0]), 0.0
+	sums := make([]float64, tokens)
+	for _, p := range parts {
+		for t, v := range p {
+			sums[t] += float64(v)
+			total += float64(v)
+		}
+	}
+	limit := fisherClip * total / float64(tokens)
+	for i, p := range parts {
+		for t, v := range p {
+			if sums[t] > limit {
+				means[i] += float64(float64(v) * (limit / sums[t]))
+			} else {
+				means[i] += float64(v)
+			}
+		}
+		means[i] /= float64(tokens)
+	}
+	return means
+}
+
+// Gradients returns what calibration with Fisher gathered at the outputs of a layer: for each token, in the
+// order of Origin, the squared norm of the loss's gradient, for each part of the outputs: q, k, v;
+// or gate, up; or all of them.
+func (s *File) Gradients(name string) ([][]float32, error) {
+	e := s.Entry(name)
+	if e == nil || e.Parts == 0 {
+		return nil, &formats.Error{Path: s.Path, Off: -1, What: "no gradients of " + name + ": calibrate with --fisher"}
+	}
+	t := s.file.Tensor(name + suffixGradients)
+	values, err := readFloats(t)
+	if err != nil {
+		return nil, formats.WithPath(err, s.Path)
+	}
+	for i, v := range values {
+		if !(v >= 0) || !floats.Finite(v) {
+			return nil, &formats.Error{Path: s.Path, Off: t.Offset + int64(4*i), What: fmt.Sprintf("the squared gradients of %s have the value %g", name, v)}
+		}
+	}
+	return slices.Collect(slices.Chunk(values, len(values)/e.Parts)), nil
+}
