@@ -18,7 +18,8 @@ var level = map[string]int{
 	"cmd":                 100,
 	"docs":                100, // programs that make pages
 	"internal/job":        90,
-	"internal/job/bench":  85, // speed, which other jobs measure too
+	"internal/job/bench":  85, // what other jobs use
+	"internal/job/diff":   85,
 	"internal/lint":       80,
 	"internal/pack":       80,
 	"calib":               78,
@@ -56,6 +57,8 @@ var level = map[string]int{
 	"internal/work":       15,
 	"internal/floats":     5,
 	"testdata":            0,
+
+	"internal/job/inspect": 82,
 }
 
 func levelOf(dir string) int {

@@ -1,0 +1,131 @@
+package diff
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/tensorfile"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/verify"
+	"golang.org/x/sync/errgroup"
+)
+
+// pair is a tensor that both models have.
+type pair struct {
+	a, b *tensorfile.Tensor
+	diff verify.Diff
+	rows *verify.Rows // nil if it is no matrix
+}
+
+// compareTensors compares all tensors that both models have.
+func (d *Diff) compareTensors(ctx context.Context, a, b *inspect.Model, opt Options) error {
+	pairs := d.match(a, b)
+	if err := comparePairs(ctx, pairs, opt); err != nil {
+		return err
+	}
+	var overall verify.Diff
+	for i, p := range pairs {
+		d.Tensors[i].Metrics = metrics(&p.diff)
+		overall.Merge(&p.diff)
+		if p.rows != nil {
+			d.Weights.Rows += int(p.a.Shape[0])
+			d.Weights.Unlike = append(d.Weights.Unlike, p.rows.Unlike(d.Tensors[i].Name)...)
+		}
+	}
+	d.Overall, d.Parameters = metrics(&overall), overall.Count
+	return nil
+}
+
+// match pairs the tensors by name, in A's order: pair i is d.Tensors[i]. It notes which have no pair.
+func (d *Diff) match(a, b *inspect.Model) (pairs []*pair) {
+	listA, listB := a.Tensors(), b.Tensors()
+	listA = split(a, listA, listB)
+	listB = split(b, listB, listA)
+	byName := make(map[string]*tensorfile.Tensor)
+	for _, t := range listB {
+		byName[t.GGUF] = t.Tensor
+	}
+	for _, t := range listA {
+		u := byName[t.GGUF]
+		delete(byName, t.GGUF)
+		switch {
+		case u == nil:
+			d.TensorsA = append(d.TensorsA, t.GGUF)
+		case !slices.Equal(t.Shape, u.Shape):
+			d.Unlike = append(d.Unlike, Incomparable{t.GGUF, fmt.Sprintf("shapes %d and %d", t.Shape, u.Shape)})
+		case t.Unusable != nil || u.Unusable != nil:
+			d.Unlike = append(d.Unlike, Incomparable{t.GGUF, fmt.Sprintf("types %s and %s", t.Type, u.Type)})
+		default:
+			d.Tensors = append(d.Tensors, TensorDiff{Name: t.GGUF, TypeA: t.Type, TypeB: u.Type, Shape: t.Shape})
+			p := &pair{a: t.Tensor, b: u}
+			if len(t.Shape) == 2 {
+				p.rows = verify.NewRows(int(t.Shape[1]))
+			}
+			pairs = append(pairs, p)
+		}
+	}
+	for _, t := range listB {
+		if byName[t.GGUF] != nil {
+			d.TensorsB = append(d.TensorsB, t.GGUF)
+		}
+	}
+	return pairs
+}
+
+// split replaces fused matrices of m by their parts (q, k, v; gate, up) where the other model has those.
+func split(m *inspect.Model, list, other []inspect.Tensor) []inspect.Tensor {
+	if m.Config == nil {
+		return list
+	}
+	index := func(list []inspect.Tensor, name string) int {
+		return slices.IndexFunc(list, func(t inspect.Tensor) bool { return t.GGUF == name })
+	}
+	inOther := func(part arch.Tensor) bool { return index(other, part.GGUF) >= 0 }
+	for _, t := range m.Config.Tensors() {
+		at := index(list, t.GGUF)
+		if at < 0 || !slices.Equal(list[at].Shape, t.Shape) || !slices.ContainsFunc(t.Parts, inOther) {
+			continue
+		}
+		var parts []inspect.Tensor
+		for _, p := range t.Parts {
+			parts = append(parts, inspect.Tensor{GGUF: p.GGUF, Tensor: list[at].Rows(p.GGUF, int64(p.First), int64(p.Shape[0]))})
+		}
+		list = slices.Replace(list, at, at+1, parts...)
+	}
+	return list
+}
+
+// comparePairs reads the values of all pairs.
+func comparePairs(ctx context.Context, pairs []*pair, opt Options) error {
+	var total int64
+	for _, p := range pairs {
+		total += p.a.Bytes + p.b.Bytes
+	}
+	step := work.Quiet(opt.Monitor).Begin("comparing", total, work.Bytes)
+	defer step.End()
+	var done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, opt.Threads))
+	for _, p := range pairs {
+		g.Go(func() error {
+			b := p.b.Reader()
+			return p.a.Values(ctx, func(x []float32, dataA []byte) error {
+				y, dataB, err := b.Next() // as many: the shapes are equal
+				if err != nil {
+					return err
+				}
+				p.diff.Add(x, y)
+				if p.rows != nil {
+					p.rows.Add(x, y)
+				}
+				step.Set(done.Add(int64(len(dataA) + len(dataB))))
+				return nil
+			})
+		})
+	}
+	return g.Wait()
+}

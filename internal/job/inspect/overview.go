@@ -1,0 +1,141 @@
+package inspect
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/report"
+)
+
+// Overview lists what a model has.
+type Overview struct {
+	Path      string                     `json:"path"`
+	Format    string                     `json:"format"`              // of tensorfile.File
+	Version   uint32                     `json:"version,omitempty"`   // of GGUF
+	Alignment int64                      `json:"alignment,omitempty"` // of GGUF, bytes
+	Files     []File                     `json:"files"`
+	Model     string                     `json:"model,omitempty"` // the configuration in words
+	Metadata  []Key                      `json:"metadata"`
+	Config    map[string]json.RawMessage `json:"config,omitempty"` // config.json of a directory
+	Tensors   []StoredTensor             `json:"tensors"`
+	Total     Total                      `json:"total"`
+}
+
+// File is a file with tensors.
+type File struct {
+	Path  string `json:"path"`
+	Bytes int64  `json:"bytes"`
+}
+
+// StoredTensor is a tensor as it is stored.
+type StoredTensor struct {
+	Name  string        `json:"name"`
+	Type  string        `json:"type"`
+	Shape []uint64      `json:"shape"` // rows, columns
+	Elems int64         `json:"parameters"`
+	Bytes int64         `json:"bytes"`
+	Bits  report.Number `json:"bits_per_weight"`
+}
+
+// Total sums the tensors.
+type Total struct {
+	Tensors int           `json:"tensors"`
+	Elems   int64         `json:"parameters"`
+	Bytes   int64         `json:"bytes"`
+	Bits    report.Number `json:"bits_per_weight"`
+	Types   []TypeTotal   `json:"types"` // by bytes, the most first
+}
+
+// TypeTotal sums the tensors of a type.
+type TypeTotal struct {
+	Type    string `json:"type"`
+	Tensors int    `json:"tensors"`
+	Elems   int64  `json:"parameters"`
+	Bytes   int64  `json:"bytes"`
+}
+
+// BitsPerWeight is NaN without weights.
+func BitsPerWeight(bytes, elems int64) report.Number {
+	return report.Number(8 * float64(bytes) / float64(elems))
+}
+
+// Overview lists what the model has.
+func (m *Model) Overview() *Overview {
+	o := &Overview{Path: m.Path, Format: m.File.Format, Config: m.fields, Metadata: []Key{}, Tensors: []StoredTensor{}}
+	if g := m.File.GGUF; g != nil {
+		o.Version, o.Alignment = g.Version, g.Alignment
+		for _, s := range g.Shards {
+			o.Files = append(o.Files, File{s.Path, s.Size})
+		}
+		for key, v := range g.Metadata.All() {
+			o.Metadata = append(o.Metadata, NewKey(key, v))
+		}
+	} else {
+		for _, s := range m.File.Safetensors.Shards {
+			o.Files = append(o.Files, File{s.Path, s.Size})
+		}
+		md := m.File.Safetensors.Metadata
+		for _, key := range slices.Sorted(maps.Keys(md)) {
+			o.Metadata = append(o.Metadata, NewKey(key, md[key]))
+		}
+	}
+	if m.Config != nil {
+		o.Model = describe(m.Config)
+	}
+	for _, t := range m.File.Tensors {
+		shape := t.Shape
+		if shape == nil {
+			shape = []uint64{} // a scalar; not null
+		}
+		o.Tensors = append(o.Tensors, StoredTensor{t.Name, t.Type, shape, t.Elems, t.Bytes, BitsPerWeight(t.Bytes, t.Elems)})
+	}
+	o.Total = total(o.Tensors)
+	return o
+}
+
+func total(tensors []StoredTensor) Total {
+	sum := Total{Types: []TypeTotal{}}
+	byType := make(map[string]TypeTotal)
+	for _, t := range tensors {
+		s := byType[t.Type]
+		byType[t.Type] = TypeTotal{t.Type, s.Tensors + 1, s.Elems + t.Elems, s.Bytes + t.Bytes}
+		sum.Tensors++
+		sum.Elems += t.Elems
+		sum.Bytes += t.Bytes
+	}
+	sum.Bits = BitsPerWeight(sum.Bytes, sum.Elems)
+	for _, name := range slices.Sorted(maps.Keys(byType)) {
+		sum.Types = append(sum.Types, byType[name])
+	}
+	slices.SortStableFunc(sum.Types, func(a, b TypeTotal) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return sum
+}
+
+// describe writes a configuration on one line.
+func describe(c *arch.Config) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s of width %d, %s of %d",
+		c.Arch.Name, report.Plural(c.Layers, "layer"), c.Hidden, report.Plural(c.Heads, "head"), c.HeadDim)
+	if c.KVHeads != c.Heads {
+		fmt.Fprintf(&b, " (%d for keys and values)", c.KVHeads)
+	}
+	fmt.Fprintf(&b, ", feed-forward %d, %d tokens, context %d", c.Intermediate, c.VocabSize, c.Context)
+	if c.RotaryDims != c.HeadDim {
+		fmt.Fprintf(&b, ", %d rotary dimensions", c.RotaryDims)
+	}
+	if c.LongRope != nil {
+		fmt.Fprintf(&b, ", LongRoPE from %d (attention factor %.6f)", c.OriginalContext, c.LongRope.AttnFactor)
+	}
+	if c.SlidingWindow > 0 && c.SlidingWindow < c.Context {
+		fmt.Fprintf(&b, ", sliding window %d", c.SlidingWindow)
+	}
+	if c.Tied {
+		b.WriteString(", tied embedding")
+	}
+	return b.String()
+}
