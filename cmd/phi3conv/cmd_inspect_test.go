@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/job/diff"
+	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -78,7 +79,7 @@ func TestInspect(t *testing.T) {
 key                   type        value
 general.architecture  string      "other"
 general.file_type     uint32      0
-other.text            string      "ä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\nä\n"… (120 bytes)
+other.text            string      "`+strings.Repeat(`ä\n`, 30)+`"… (120 bytes)
 other.tokens          string[20]  ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", …]
 other.numbers         float32[2]  [0.5, not finite]
 other.nested          array[2]    [[1], [-2, 3]]
@@ -99,7 +100,8 @@ func TestInspectCheckpoint(t *testing.T) {
 	stdout, _, code := phi3conv(t, "inspect", model)
 	for _, want := range []string{
 		"tiny-phi3: safetensors, 5315928 bytes (5.1 MiB)\n",
-		"\nphi3: 4 layers of width 256, 4 heads of 64 (2 for keys and values), feed-forward 512, 576 tokens, context 512, sliding window 127\n",
+		"\nphi3: 4 layers of width 256, 4 heads of 64 (2 for keys and values), feed-forward 512, " +
+			"576 tokens, context 512, sliding window 127\n",
 		"\narchitectures                     [\"Phi3ForCausalLM\"]\n",
 		"\nformat  string  \"pt\"\n",
 		"\nmodel.layers.3.mlp.down_proj.weight             BF16  [256 512]   262144        16.00\n",
@@ -111,43 +113,6 @@ func TestInspectCheckpoint(t *testing.T) {
 	}
 }
 
-func TestInspectJSON(t *testing.T) {
-	var o overviewJSON
-	for _, tc := range []struct {
-		path            string
-		format          string
-		files, tensors  int
-		parameters      int64
-		metadata, types int
-	}{
-		{"../../formats/gguf/testdata/all.gguf", "GGUF", 1, 8, 934, 27, 6},
-		{"../../formats/gguf/testdata/split-00002-of-00003.gguf", "GGUF", 3, 6, 112, 2, 1},
-		{"../../formats/safetensors/testdata/all.safetensors", "safetensors", 1, 27, 164, 1, 20},
-		{"../../formats/safetensors/testdata/sharded", "safetensors", 2, 3, 48, 1, 1},
-		{tinyModel(t), "safetensors", 1, 27, 2656512, 1, 1},
-	} {
-		stdout, stderr, code := phi3conv(t, "inspect", tc.path, "--json")
-		if code != exitOK {
-			t.Fatalf("%s: %s", tc.path, stderr)
-		}
-		o = overviewJSON{}
-		if err := json.Unmarshal([]byte(stdout), &o); err != nil {
-			t.Fatalf("%s: %v", tc.path, err)
-		}
-		var sum int64
-		for _, x := range o.Tensors {
-			sum += x.Elems
-		}
-		if o.Format != tc.format || len(o.Files) != tc.files || len(o.Tensors) != tc.tensors || len(o.Metadata) != tc.metadata ||
-			len(o.Total.Types) != tc.types || o.Total.Elems != tc.parameters || sum != tc.parameters {
-			t.Errorf("%s: got %s", tc.path, stdout)
-		}
-	}
-	if string(o.Config["hidden_size"]) != "256" || !strings.HasPrefix(o.Model, "phi3: 4 layers") {
-		t.Errorf("tiny-phi3: config %s, model %q", o.Config, o.Model)
-	}
-}
-
 func TestInspectTensor(t *testing.T) {
 	t.Chdir(t.TempDir())
 	x := make([]float32, 400)
@@ -155,7 +120,8 @@ func TestInspectTensor(t *testing.T) {
 		x[i] = float32(i%5 - 2)
 	}
 	x[7], x[399], x[100], x[101] = 30, -40, float32(math.NaN()), float32(math.Inf(1))
-	makeGGUF(t, "x.gguf", keys("general.architecture", "other"), map[string][]float32{"x": x, "ones": {1, 1, 1, 1}}, "x", "ones")
+	tensors := map[string][]float32{"x": x, "ones": {1, 1, 1, 1}}
+	makeGGUF(t, "x.gguf", keys("general.architecture", "other"), tensors, "x", "ones")
 	stdout, stderr, code := phi3conv(t, "inspect", "x.gguf", "--tensor", "x", "--tensor", "ones")
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d: %s", code, stderr)
@@ -195,28 +161,23 @@ ones
   min 1  max 1  abs max 1  mean 1  std 0
   zeros 0  NaN 0  infinite 0  beyond 6 std 0
 `)
+}
 
-	// By either name, in either file; as JSON.
+func TestInspectJSON(t *testing.T) {
 	model := tinyModel(t)
-	if _, stderr, code := phi3conv(t, "convert", model, "-o", "f32.gguf", "--type", "F32"); code != exitOK {
-		t.Fatal(stderr)
+	var o inspect.Overview
+	stdout, _, code := phi3conv(t, "inspect", "--json", model)
+	if err := json.Unmarshal([]byte(stdout), &o); code != exitOK || err != nil || len(o.Tensors) != 27 {
+		t.Errorf("exit %d, %v\n%s", code, err, stdout)
 	}
-	var first string
-	for _, args := range [][]string{
-		{model, "model.layers.2.mlp.down_proj.weight"}, {model, "blk.2.ffn_down.weight"},
-		{"f32.gguf", "model.layers.2.mlp.down_proj.weight"}, {"f32.gguf", "blk.2.ffn_down.weight"},
-	} {
-		stdout, stderr, code := phi3conv(t, "inspect", "--json", args[0], "--tensor", args[1])
-		if code != exitOK {
-			t.Fatal(stderr)
-		}
-		_, numbers, _ := strings.Cut(stdout, `"min"`)
-		if first == "" {
-			first = numbers
-		}
-		if numbers != first || !strings.Contains(numbers, `"nan": 0`) || strings.Count(numbers, `"row"`) != 5 {
-			t.Errorf("%s: got %s\nexpected %s", args, numbers, first)
-		}
+	var s struct {
+		Path    string
+		Tensors []inspect.Statistics
+	}
+	stdout, _, code = phi3conv(t, "inspect", "--json", model,
+		"--tensor", "blk.2.ffn_down.weight", "--tensor", "output_norm.weight")
+	if err := json.Unmarshal([]byte(stdout), &s); code != exitOK || err != nil || len(s.Tensors) != 2 {
+		t.Errorf("exit %d, %v\n%s", code, err, stdout)
 	}
 }
 
@@ -229,7 +190,9 @@ func TestInspectDiff(t *testing.T) {
 		"list", []string{"x", "y", "z"},
 		"short", []int32{1, 2},
 		"only.a", true,
-	), map[string][]float32{"equal": {1, 2, 3, 4}, "worse": {3, 4, 0, 0}, "other": {1, 2, 3, 4}, "gone": {1, 2, 3, 4}}, "equal", "worse", "other", "gone")
+	), map[string][]float32{
+		"equal": {1, 2, 3, 4}, "worse": {3, 4, 0, 0}, "other": {1, 2, 3, 4}, "gone": {1, 2, 3, 4},
+	}, "equal", "worse", "other", "gone")
 	makeGGUF(t, "b.gguf", keys(
 		"general.architecture", "other",
 		"n", uint32(8),
@@ -237,7 +200,9 @@ func TestInspectDiff(t *testing.T) {
 		"list", []string{"x", "w", "z"},
 		"short", []int32{1},
 		"only.b", "text",
-	), map[string][]float32{"new": {1, 2, 3, 4}, "other": make([]float32, 8), "worse": {3, 3, 0, 0}, "equal": {1, 2, 3, 4}}, "new", "other", "worse", "equal")
+	), map[string][]float32{
+		"new": {1, 2, 3, 4}, "other": make([]float32, 8), "worse": {3, 3, 0, 0}, "equal": {1, 2, 3, 4},
+	}, "new", "other", "worse", "equal")
 	const want = `A: a.gguf
 B: b.gguf
 
@@ -278,108 +243,20 @@ overall            3.536e-01  1.000e+00  0.99258615    17.40
 	}
 
 	stdout, _, code := phi3conv(t, "inspect", "--diff", "--json", "a.gguf", "b.gguf")
-	var d diffJSON
+	var d diff.Diff
 	if err := json.Unmarshal([]byte(stdout), &d); err != nil || code != exitOK {
 		t.Fatalf("exit %d: %v", code, err)
 	}
-	if len(d.Keys) != 3 || d.Keys[1].First == nil || *d.Keys[1].First != 1 || len(d.Tensors) != 2 || d.Tensors[1].RMSE != 0.5 || d.Parameters != 8 ||
-		!strings.Contains(stdout, `"sqnr_db": null`) {
+	if len(d.Keys) != 3 || d.Keys[1].First == nil || *d.Keys[1].First != 1 || len(d.Tensors) != 2 ||
+		d.Tensors[1].RMSE != 0.5 || d.Parameters != 8 || !strings.Contains(stdout, `"sqnr_db": null`) {
 		t.Errorf("got %s", stdout)
-	}
-}
-
-// A checkpoint and its conversions, in both schemas of LongRoPE.
-func TestInspectDiffFormats(t *testing.T) {
-	model := tinyModel(t)
-	config := filepath.Join(model, "config.json")
-	factors := `{"rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 512, "short_factor": [1` +
-		strings.Repeat(", 1", 31) + `], "long_factor": [1.5` + strings.Repeat(", 2.25", 31) + `]}`
-	text := strings.NewReplacer(`"rope_scaling": null`, `"rope_parameters": `+factors, `"max_position_embeddings": 512`, `"max_position_embeddings": 4096`).Replace(string(read(t, config)))
-	write(t, config, []byte(text))
-	dir := t.TempDir()
-	for _, tc := range []struct {
-		typ, overall string
-		low, high    float64 // SQNR in dB
-	}{{"F32", "equal", 0, 0}, {"Q8_0", "", 40, 50}, {"Q4_K_M", "", 20, 30}} {
-		out := filepath.Join(dir, tc.typ+".gguf")
-		if _, stderr, code := phi3conv(t, "convert", model, "-o", out, "--type", tc.typ); code != exitOK {
-			t.Fatal(stderr)
-		}
-		stdout, stderr, code := phi3conv(t, "inspect", "--diff", model, out)
-		if code != exitOK || stderr != "" {
-			t.Fatalf("exit %d: %s", code, stderr)
-		}
-		for _, want := range []string{
-			"\nrope_factors_long.weight   F32   F32 ",
-			" 0 different, 0 only in A, ",
-			"\n29 tensors compared (2656576 parameters), 0 not comparable, 0 only in A, 0 only in B\n",
-		} {
-			if !strings.Contains(stdout, want) {
-				t.Errorf("%s: expected %q in\n%s", tc.typ, want, stdout)
-			}
-		}
-		var d diffJSON
-		stdout, _, _ = phi3conv(t, "inspect", "--diff", "--json", model, out)
-		if err := json.Unmarshal([]byte(stdout), &d); err != nil {
-			t.Fatal(err)
-		}
-		if len(d.KeysB) != 2 || d.KeysB[0].Key != "general.file_type" || d.KeysB[1].Key != "general.quantization_version" {
-			t.Errorf("%s: keys that only the conversion has: %+v", tc.typ, d.KeysB)
-		}
-		if s := float64(d.Overall.SQNR); s < tc.low || s > tc.high {
-			t.Errorf("%s: overall SQNR %g, expected %g to %g", tc.typ, s, tc.low, tc.high)
-		}
-	}
-	// A tokenizer that cannot be read does not stop the comparison of weights.
-	if err := os.Remove(filepath.Join(model, "tokenizer.json")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(model, "tokenizer.model")); err != nil {
-		t.Fatal(err)
-	}
-	stdout, _, code := phi3conv(t, "inspect", "--diff", model, filepath.Join(dir, "F32.gguf"))
-	if code != exitOK || !strings.Contains(stdout, "keys of the tokenizer are left out: ") {
-		t.Errorf("exit %d\n%s", code, stdout)
-	}
-}
-
-func TestSameValue(t *testing.T) {
-	nan := math.NaN()
-	for _, tc := range []struct {
-		a, b any
-		same bool
-	}{
-		{uint32(5), int64(5), true},
-		{uint32(5), int64(6), false},
-		{float32(0.1), 0.1, true},
-		{0.1, float32(0.1), true},
-		{float32(0.1), 0.1001, false},
-		{0.1, 0.1 + 1e-12, false},
-		{float32(nan), nan, true},
-		{nan, nan, true},
-		{nan, 1.0, false},
-		{float32(1), "1", false},
-	} {
-		if got := sameValue(keys("k", tc.a), keys("k", tc.b), "k"); got != tc.same {
-			t.Errorf("%T %v and %T %v: got %t", tc.a, tc.a, tc.b, tc.b, got)
-		}
-	}
-}
-
-func TestFirstRunes(t *testing.T) {
-	for _, s := range []string{strings.Repeat("a", maxText), strings.Repeat("😀", maxText)} {
-		if got := len(firstRunes(s)); got != maxText {
-			t.Errorf("%q: %d", s, got)
-		}
-		if got := len(firstRunes(strings.Repeat(s, 50))); got <= maxText || got > 4*(maxText+1) {
-			t.Errorf("%q…: %d", s, got)
-		}
 	}
 }
 
 func TestInspectMistakes(t *testing.T) {
 	model := tinyModel(t)
 	junk := filepath.Join(t.TempDir(), "junk.gguf")
+	const integers = "../../formats/safetensors/testdata/all.safetensors"
 	write(t, junk, []byte("GGUF\x03\x00\x00\x00"))
 	for _, tc := range []struct {
 		name string
@@ -388,14 +265,16 @@ func TestInspectMistakes(t *testing.T) {
 		want string
 	}{
 		{"nothing", []string{}, exitUsage, "inspect takes one FILE or DIR, got 0 arguments"},
-		{"diff of one", []string{"--diff", model}, exitUsage, "inspect --diff takes two models and no --tensor, got 1"},
+		{"diff of one", []string{"--diff", model}, exitUsage,
+			"inspect --diff takes two models and no --tensor, got 1"},
 		{"diff of a tensor", []string{"--diff", model, model, "--tensor", "x"}, exitUsage, "no --tensor"},
 		{"too many threads", []string{model, "--threads", "5000"}, exitUsage, "5000 threads"},
 		{"not there", []string{filepath.Join(model, "x")}, exitBadInput, filepath.Join(model, "x")},
 		{"junk", []string{junk}, exitBadInput, "junk.gguf: offset 8"},
 		{"a text file", []string{filepath.Join(model, "config.json")}, exitBadInput, "neither a GGUF file"},
-		{"unknown tensor", []string{model, "--tensor", "blk.9.ffn_up.weight"}, exitBadInput, `no tensor "blk.9.ffn_up.weight"`},
-		{"integers", []string{"../../formats/safetensors/testdata/all.safetensors", "--tensor", "t.int64"}, exitBadInput, "tensor t.int64: type I64"},
+		{"unknown tensor", []string{model, "--tensor", "blk.9.ffn_up.weight"}, exitBadInput,
+			`no tensor "blk.9.ffn_up.weight"`},
+		{"integers", []string{integers, "--tensor", "t.int64"}, exitBadInput, "tensor t.int64: type I64"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			stdout, stderr, code := phi3conv(t, append([]string{"inspect"}, tc.args...)...)

@@ -38,3 +38,11 @@ func (p *printer) printf(format string, args ...any) {
 		_, p.err = fmt.Fprintf(p.w, format, args...)
 	}
 }
+
+// table prints a table after an empty line.
+func (p *printer) table(t table) {
+	p.printf("\n")
+	if p.err == nil {
+		p.err = t.flush()
+	}
+}

@@ -1,30 +1,29 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/job/diff"
+	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/verify"
-	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
 // weights compares the rows of each quantized model's matrices with the original's: a few that are damaged or swapped may
 // move no prediction of the text enough to tell.
 func (v *verification) weights(list verify.Reports) error {
-	a, err := openInspected(v.base)
+	a, err := inspect.Open(v.base)
 	if err != nil {
 		return err
 	}
-	defer a.close()
+	defer func() { _ = a.Close() }() // only read from
 	for k, path := range v.quants {
-		b, err := openInspected(path)
+		b, err := inspect.Open(path)
 		if err != nil {
 			return err
 		}
-		d := diffJSON{Weights: verify.Weights{Unlike: []tensorstats.UnlikeRow{}}}
-		err = d.tensors(v.c.Context, v.c.App.ErrWriter, a, b, max(1, v.opt.Threads))
-		b.close()
+		list[k].Weights, err = diff.Weights(v.c.Context, a, b, diff.Options{Threads: v.opt.Threads, Monitor: monitor{v.c.App.ErrWriter}})
+		_ = b.Close() // only read from
 		if err != nil {
 			return err
 		}
-		list[k].Weights = &d.Weights
 	}
 	return nil
 }

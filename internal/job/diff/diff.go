@@ -10,6 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
 // Diff is how model B differs from model A, the reference.
@@ -45,7 +46,7 @@ type TensorDiff struct {
 	Metrics
 }
 
-// Metrics are those of verify.Diff. In JSON they are null where a value is NaN, and for an SQNR that is infinite:
+// Metrics are those of tensorstats.Diff. In JSON they are null where a value is NaN, and for an SQNR that is infinite:
 // +Inf of equal tensors, -Inf where only the reference is zero. Tensors are equal if the RMSE is 0.
 type Metrics struct {
 	RMSE   report.Number `json:"rmse"`
@@ -54,7 +55,7 @@ type Metrics struct {
 	SQNR   report.Number `json:"sqnr_db"`
 }
 
-func metrics(d *verify.Diff) Metrics {
+func metrics(d *tensorstats.Diff) Metrics {
 	return Metrics{
 		report.Number(d.RMSE()), report.Number(d.MaxAbs()), report.Number(d.Cosine()), report.Number(d.SQNR()),
 	}
@@ -90,6 +91,6 @@ func newDiff(a, b *inspect.Model) *Diff {
 		A: a.Path, B: b.Path,
 		KeysA: []inspect.Key{}, KeysB: []inspect.Key{}, Keys: []KeyDiff{},
 		TensorsA: []string{}, TensorsB: []string{}, Unlike: []Incomparable{}, Tensors: []TensorDiff{},
-		Weights: verify.Weights{Unlike: []verify.UnlikeRow{}},
+		Weights: verify.Weights{Unlike: []tensorstats.UnlikeRow{}},
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/work"
-	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 	"golang.org/x/sync/errgroup"
 )
 
 // pair is a tensor that both models have.
 type pair struct {
 	a, b *tensorfile.Tensor
-	diff verify.Diff
-	rows *verify.Rows // nil if it is no matrix
+	diff tensorstats.Diff
+	rows *tensorstats.Rows // nil if it is no matrix
 }
 
 // compareTensors compares all tensors that both models have.
@@ -27,7 +27,7 @@ func (d *Diff) compareTensors(ctx context.Context, a, b *inspect.Model, opt Opti
 	if err := comparePairs(ctx, pairs, opt); err != nil {
 		return err
 	}
-	var overall verify.Diff
+	var overall tensorstats.Diff
 	for i, p := range pairs {
 		d.Tensors[i].Metrics = metrics(&p.diff)
 		overall.Merge(&p.diff)
@@ -63,7 +63,7 @@ func (d *Diff) match(a, b *inspect.Model) (pairs []*pair) {
 			d.Tensors = append(d.Tensors, TensorDiff{Name: t.GGUF, TypeA: t.Type, TypeB: u.Type, Shape: t.Shape})
 			p := &pair{a: t.Tensor, b: u}
 			if len(t.Shape) == 2 {
-				p.rows = verify.NewRows(int(t.Shape[1]))
+				p.rows = tensorstats.NewRows(int(t.Shape[1]))
 			}
 			pairs = append(pairs, p)
 		}
@@ -92,7 +92,8 @@ func split(m *inspect.Model, list, other []inspect.Tensor) []inspect.Tensor {
 		}
 		var parts []inspect.Tensor
 		for _, p := range t.Parts {
-			parts = append(parts, inspect.Tensor{GGUF: p.GGUF, Tensor: list[at].Rows(p.GGUF, int64(p.First), int64(p.Shape[0]))})
+			rows := list[at].Rows(p.GGUF, int64(p.First), int64(p.Shape[0]))
+			parts = append(parts, inspect.Tensor{GGUF: p.GGUF, Tensor: rows})
 		}
 		list = slices.Replace(list, at, at+1, parts...)
 	}

@@ -104,7 +104,8 @@ func (m *Model) Tensor(name string) (*tensorfile.Tensor, error) {
 			return t.Tensor, nil
 		}
 	}
-	return nil, formats.FileErrorf(m.Path, -1, "no tensor %q; phi3conv inspect %s lists those that are there", inGGUF, m.Path)
+	return nil, formats.FileErrorf(m.Path, -1,
+		"no tensor %q; phi3conv inspect %s lists those that are there", inGGUF, m.Path)
 }
 
 // Metadata returns the keys and values; of a checkpoint directory those that a conversion to GGUF gives, but the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // Overview lists what a model has.
@@ -18,6 +19,7 @@ type Overview struct {
 	Format    string                     `json:"format"`              // of tensorfile.File
 	Version   uint32                     `json:"version,omitempty"`   // of GGUF
 	Alignment int64                      `json:"alignment,omitempty"` // of GGUF, bytes
+	FileType  string                     `json:"-"`                   // of GGUF, such as Q4_K_M; "" is unknown
 	Files     []File                     `json:"files"`
 	Model     string                     `json:"model,omitempty"` // the configuration in words
 	Metadata  []Key                      `json:"metadata"`
@@ -72,6 +74,11 @@ func (m *Model) Overview() *Overview {
 		for _, s := range g.Shards {
 			o.Files = append(o.Files, File{s.Path, s.Size})
 		}
+		if n, ok := g.Metadata.Uint("general.file_type"); ok {
+			if ft, ok := policy.FileTypeByGGUF(n); ok {
+				o.FileType = ft.String()
+			}
+		}
 		for key, v := range g.Metadata.All() {
 			o.Metadata = append(o.Metadata, NewKey(key, v))
 		}
@@ -92,7 +99,8 @@ func (m *Model) Overview() *Overview {
 		if shape == nil {
 			shape = []uint64{} // a scalar; not null
 		}
-		o.Tensors = append(o.Tensors, StoredTensor{t.Name, t.Type, shape, t.Elems, t.Bytes, BitsPerWeight(t.Bytes, t.Elems)})
+		bits := BitsPerWeight(t.Bytes, t.Elems)
+		o.Tensors = append(o.Tensors, StoredTensor{t.Name, t.Type, shape, t.Elems, t.Bytes, bits})
 	}
 	o.Total = total(o.Tensors)
 	return o

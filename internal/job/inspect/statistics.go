@@ -5,7 +5,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
-	"github.com/phi3conv/phi3conv/verify"
+	"github.com/phi3conv/phi3conv/verify/tensorstats"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -20,7 +20,7 @@ type Statistics struct {
 	Zeros    int64           `json:"zeros"`
 	NaN      int64           `json:"nan"`
 	Inf      int64           `json:"infinite"`
-	Outliers int64           `json:"outliers"`         // beyond verify.Sigmas standard deviations
+	Outliers int64           `json:"outliers"`         // beyond tensorstats.Sigmas standard deviations
 	Farthest []Extreme       `json:"farthest"`         // from the mean
 	Edges    []report.Number `json:"histogram_edges"`  // first and last bin are open
 	Counts   []int64         `json:"histogram_counts"` // one fewer
@@ -63,11 +63,11 @@ func statistics(ctx context.Context, t *tensorfile.Tensor) (*Statistics, error) 
 			return nil
 		})
 	}
-	var s verify.Stats
+	var s tensorstats.Stats
 	if err := read(s.Add); err != nil {
 		return nil, err
 	}
-	d := verify.NewDistribution(&s)
+	d := tensorstats.NewDistribution(&s)
 	if err := read(d.Add); err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func statistics(ctx context.Context, t *tensorfile.Tensor) (*Statistics, error) 
 		row, col := t.Place(e.Index)
 		j.Farthest = append(j.Farthest, Extreme{row, col, e.Value, report.Number(d.Sigma(e.Value))})
 	}
-	for i := range verify.Bins + 1 {
+	for i := range tensorstats.Bins + 1 {
 		j.Edges = append(j.Edges, report.Number(d.Edge(i)))
 	}
 	return j, nil
