@@ -1,0 +1,120 @@
+// Package policy says which tensor of a model gets which type.
+//
+// A [FileType] is a named mixture, such as llama.cpp's Q4_K_M: a row of a table with a type for most matrices, one for
+// the output matrix, and rules for the roles that get another. A [Policy] is a file type and what the user asks for
+// beside it.
+package policy
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Policy says which type each tensor gets.
+type Policy struct {
+	FileType FileType
+	// Pure gives every matrix the file type's base type: no mixture.
+	Pure bool
+	// Embedding and Output override the type of token_embd.weight and output.weight;
+	// where the embedding is the output too, Output overrides it.
+	Embedding, Output *quant.Type
+	// KeepOutput leaves output.weight as it is.
+	KeepOutput bool
+	// Overrides replace the mixture's choice for tensors whose name they match; the first wins.
+	Overrides []Override
+	// Imatrix says that importance is at hand, on which two rules depend.
+	Imatrix bool
+}
+
+// Override gives tensors whose GGUF name matches Pattern a type.
+type Override struct {
+	Pattern *regexp.Regexp
+	Type    quant.Type
+}
+
+// Tensor is what a Policy looks at.
+type Tensor struct {
+	Name   string     // in GGUF
+	Source quant.Type // the type that it has now
+	Cols   int        // length of a row
+	Matrix bool       // has two dimensions
+	Layer  int        // index of its layer, 0 outside the layers
+	Layers int        // number of layers in the model
+	GQA    int        // query heads for each key-value head
+	Tied   bool       // the model's output projection is the embedding
+}
+
+// Type returns the type that t gets. Vectors and norms become F32, as in
+// llama.cpp's converter. A block type that does not divide the row gives way to
+// a similar one with smaller blocks, and in the end to F16.
+func (p *Policy) Type(t Tensor) quant.Type {
+	switch {
+	case !t.Matrix || strings.HasSuffix(t.Name, "_norm.weight"):
+		return quant.F32
+	case t.Name == outputName && p.KeepOutput:
+		return t.Source
+	case t.Name == embeddingName && p.Embedding != nil:
+		return fallback(*p.Embedding, t.Cols)
+	case t.Name == outputName && p.Output != nil:
+		return fallback(*p.Output, t.Cols)
+	}
+	for _, o := range p.Overrides {
+		if o.Pattern.MatchString(t.Name) {
+			return fallback(o.Type, t.Cols)
+		}
+	}
+	if p.Pure || !p.FileType.Type().IsQuantized() {
+		return fallback(p.FileType.Type(), t.Cols)
+	}
+	return fallback(p.mixture(t), t.Cols)
+}
+
+// mixture returns the type of a matrix by the rules of the file type.
+func (p *Policy) mixture(t Tensor) quant.Type {
+	f := &fileTypes[p.FileType]
+	if t.Name == outputName || t.Name == embeddingName && t.Tied {
+		if p.Output != nil {
+			return *p.Output
+		}
+		return f.output
+	}
+	for _, r := range f.rules[roleOf(t.Name)] {
+		if r.when(t, p.Imatrix) {
+			return r.typ
+		}
+	}
+	return f.base
+}
+
+// Pinned reports whether the type of a matrix is given by name, not by the file type. tied says that
+// the embedding is the output matrix too.
+func (p *Policy) Pinned(name string, tied bool) bool {
+	return name == outputName && (p.KeepOutput || p.Output != nil) ||
+		name == embeddingName && (p.Embedding != nil || tied && p.Output != nil) ||
+		slices.ContainsFunc(p.Overrides, func(o Override) bool { return o.Pattern.MatchString(name) })
+}
+
+const (
+	embeddingName = "token_embd.weight"
+	outputName    = "output.weight"
+)
+
+// fallbacks are the types that take over from those with blocks of 256 where these do not divide a row.
+var fallbacks = map[quant.Type]quant.Type{
+	quant.Q2_K: quant.Q4_0, quant.Q3_K: quant.Q4_0, quant.Q4_K: quant.Q5_0,
+	quant.Q5_K: quant.Q5_1, quant.Q6_K: quant.Q8_0, quant.IQ4_XS: quant.IQ4_NL,
+}
+
+// fallback returns t, or what takes its place in rows of cols weights.
+func fallback(t quant.Type, cols int) quant.Type {
+	if cols%t.BlockLen() == 0 {
+		return t
+	}
+	if f, ok := fallbacks[t]; ok && cols%f.BlockLen() == 0 {
+		return f
+	}
+	return quant.F16
+}

@@ -1,0 +1,65 @@
+package policy
+
+import (
+	"strings"
+
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// rules are the rules for each role, of which the first that holds decides. Where none does, the tensor gets the
+// file type's base type.
+type rules map[role][]rule
+
+// rule gives a type to the tensors for which when holds. importance says that importance is at hand.
+type rule struct {
+	typ  quant.Type
+	when func(t Tensor, importance bool) bool
+}
+
+// role is what a matrix is for.
+type role string
+
+// The roles that have rules.
+const (
+	attnV      role = "attn_v" // alone or fused, in attn_qkv
+	attnOutput role = "attn_output"
+	ffnDown    role = "ffn_down"
+)
+
+// roleOf returns the role of a tensor: its name without layer and ".weight".
+func roleOf(name string) role {
+	if inLayer, ok := strings.CutPrefix(name, "blk."); ok {
+		_, name, _ = strings.Cut(inLayer, ".")
+	}
+	r := role(strings.TrimSuffix(name, ".weight"))
+	if r == "attn_qkv" {
+		return attnV
+	}
+	return r
+}
+
+func always(Tensor, bool) bool { return true }
+
+func firstEighth(t Tensor, _ bool) bool { return t.Layer < t.Layers/8 }
+
+func firstSixteenth(t Tensor, _ bool) bool { return t.Layer < t.Layers/16 }
+
+func firstLayers(n int) func(Tensor, bool) bool {
+	return func(t Tensor, _ bool) bool { return t.Layer < n }
+}
+
+// endsAndThirds holds in the first and the last eighth of the layers and in every third between.
+func endsAndThirds(t Tensor, _ bool) bool {
+	return t.Layer < t.Layers/8 || t.Layer >= 7*t.Layers/8 || (t.Layer-t.Layers/8)%3 == 2
+}
+
+func firstEighthWithImportance(t Tensor, importance bool) bool {
+	return importance && firstEighth(t, importance)
+}
+
+func firstEighthWithoutImportance(t Tensor, importance bool) bool {
+	return !importance && firstEighth(t, importance)
+}
+
+// fourHeadsAKey holds where keys and values are small: at least four query heads share one.
+func fourHeadsAKey(t Tensor, _ bool) bool { return t.GQA >= 4 }
