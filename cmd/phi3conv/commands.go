@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/urfave/cli/v2"
 )
 
@@ -103,7 +105,9 @@ func newApp() *cli.App {
 		},
 		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O.
 
-PHI3CONV_CPU=generic, avx2, avx512, avx512vnni, neon, dotprod or i8mm selects the
-kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`, exitOK, exitFailed, exitUsage, exitBadInput, exitIO),
+PHI3CONV_CPU=%s or %s selects the
+kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`,
+			exitOK, exitFailed, exitUsage, exitBadInput, exitIO,
+			strings.Join(kern.Names[:len(kern.Names)-1], ", "), kern.Names[len(kern.Names)-1]),
 	}
 }

@@ -163,10 +163,15 @@ type Vector struct {
 	ScaleRows func(dst []float32, q []int8, scale []float32)
 }
 
+// Names are the names of the implementations for all instruction sets.
+var Names = []string{"generic", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"}
+
 // Sets lists the implementations that this CPU can run, the portable one first
 // and the fastest last.
 func Sets() []*Set { return sets }
 
+// best is one for the whole process, since all sets give the same bits: which one is in use is a matter of the CPU, not
+// of a model or a call. Only [Select] changes it, before kernels run.
 var (
 	sets = append([]*Set{&generic}, native()...)
 	best = sets[len(sets)-1]

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -16,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) {
 	var missing []string
-	for _, name := range []string{"avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"} {
+	for _, name := range Names {
 		if find(name) == nil {
 			missing = append(missing, name)
 		}
@@ -25,6 +26,35 @@ func TestMain(m *testing.M) {
 		fmt.Printf("kern: not tested here, absent from this CPU or build: %s\n", strings.Join(missing, " "))
 	}
 	os.Exit(m.Run())
+}
+
+// The environment variable PHI3CONV_REQUIRE names kernel sets, separated by commas, that must be tested: where the CPU
+// or the build does not have one of them, this fails.
+func TestRequired(t *testing.T) {
+	if err := required(os.Getenv("PHI3CONV_REQUIRE")); err != nil {
+		t.Errorf("PHI3CONV_REQUIRE: %v", err)
+	}
+	if err := required("generic, sse9"); err == nil || !strings.Contains(err.Error(), "sse9") {
+		t.Errorf("an unknown set is not missed: %v", err)
+	}
+}
+
+func required(names string) error {
+	for name := range strings.SplitSeq(names, ",") {
+		if name = strings.TrimSpace(name); name != "" && find(name) == nil {
+			return fmt.Errorf("this CPU or build has no kernels %q, of %s", name, strings.Join(Names, " "))
+		}
+	}
+	return nil
+}
+
+// Every set is in the list of names.
+func TestNames(t *testing.T) {
+	for _, s := range Sets() {
+		if !slices.Contains(Names, s.Name) {
+			t.Errorf("%s is not in Names", s.Name)
+		}
+	}
 }
 
 // The assembly addresses a Tile by numbers.
