@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
@@ -17,7 +18,6 @@ import (
 
 // Options say how [Calibrate] gathers statistics.
 type Options struct {
-	Hessian bool // gather Σ x·xᵀ of each linear layer too
 	// Fisher gathers the squared gradients of the model's own loss at the outputs of each linear layer first,
 	// and weighs each token by them in everything else: see [stats.TokenWeights]. Labels are drawn
 	// with the origin's seed. It takes up to GradientMemory bytes, the weights included.
@@ -26,8 +26,8 @@ type Options struct {
 	// Memory bounds the residual stream in memory, in bytes. A larger one goes
 	// through the work file. It does not change the result.
 	Memory int64
-	// Work is a file of intermediate results, from which a run that was interrupted is
-	// continued; with Fisher there is another one, with ".gradients" behind its name. They are removed at the end.
+	// Work is a file of intermediate results, from which a run that was interrupted is continued; with Fisher
+	// there is another one, whose name ends in ".gradients". They are removed at the end.
 	Work string
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
@@ -50,8 +50,8 @@ const (
 // each linear layer's inputs. s says which sequences (its Origin) and gets the entries; the
 // file is written to path, in the form that [stats.IsDat] tells. l must have been opened with batches of [BatchTokens].
 func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path string, opt Options) error {
-	if l.Batch() != min(BatchTokens, l.Config().Context) {
-		return fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
+	if err := checkBatch(l); err != nil {
+		return err
 	}
 	var grad *gradients
 	if opt.Fisher {
@@ -71,37 +71,14 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 			return err
 		}
 	}
-	places := map[string]*place{}
-	for _, step := range r.steps {
-		for i := range step {
-			p := &step[i]
-			places[p.name] = p
-			e := stats.Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols), HasHessian: opt.Hessian}
-			if err := r.work.ReadFloats(e.Counts, p.at); err != nil {
-				return err
-			}
-			if err := r.work.ReadFloats(e.Sums, p.at+4); err != nil {
-				return err
-			}
-			if grad != nil {
-				e.Parts = grad.count(p.tensor)
-			}
-			s.Entries = append(s.Entries, e)
-			s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
-		}
+	if err := r.fill(s); err != nil {
+		return err
 	}
-	err = s.Write(path, func(e *stats.Entry) (lower []float32, parts [][]float32, err error) {
-		p := places[e.Name]
-		if grad != nil {
-			if parts, err = grad.parts(p.tensor); err != nil {
-				return nil, nil, err
-			}
+	err = s.Write(path, func(name string) ([][]float32, error) {
+		if name == stats.OutputEntry {
+			name = l.Output()
 		}
-		if opt.Hessian {
-			lower = make([]float32, triangle(p.cols))
-			err = r.work.ReadFloats(lower, p.at+4+4*int64(p.cols))
-		}
-		return lower, parts, err
+		return grad.parts(name)
 	})
 	if err != nil {
 		return err
@@ -112,6 +89,13 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 		}
 	}
 	return r.work.Remove()
+}
+
+func checkBatch(l *runtime.Layers) error {
+	if want := min(BatchTokens, l.Config().Context); l.Batch() != want {
+		return fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), want)
+	}
+	return nil
 }
 
 // gradientPasses is about how long the squared gradients take, in passes through the model.
@@ -130,35 +114,26 @@ func (opt *Options) gradients(ctx context.Context, l *runtime.Layers, o *stats.O
 	})
 }
 
-// Need returns how much memory [Calibrate] takes beside the residual stream and the program itself.
-func Need(l *runtime.Layers, hessian bool) int64 {
+// Need returns how much memory, in bytes, [Calibrate] takes beside the residual stream and the program itself.
+func Need(l *runtime.Layers) int64 {
 	c := l.Config()
-	block, moments := int64(0), int64(0)
+	block := int64(0)
 	for _, name := range l.Linear(0) {
 		rows, cols, err := l.Shape(name)
 		if err != nil {
 			continue // every model has these
 		}
 		block += 4 * int64(rows) * int64(cols)
-		if hessian {
-			moments = moments + 8*triangle(cols) + 8*256*int64(cols)
-		}
-	}
-	if hessian { // one triangle is written at a time
-		moments += 8 * triangle(c.Intermediate)
 	}
 	row := 4*c.Hidden + 2*(c.Heads+c.KVHeads)*c.HeadDim + 3*c.Intermediate
-	return block + moments + 4*BatchTokens*int64(row) + 4*groupTokens*int64(c.Hidden)
+	return block + 4*BatchTokens*int64(row) + 4*groupTokens*int64(c.Hidden)
 }
-
-// triangle returns the number of elements of the lower triangle of an n×n matrix.
-func triangle(n int) int64 { return int64(n) * int64(n+1) / 2 }
 
 // run is a run of Calibrate. A step is a block, and after the last one the output matrix.
 //
 // From work.DataAt on, the work file holds
 //
-//	for each linear layer: count, sums, lower triangle if gathered
+//	for each linear layer: count, sums
 //	2 residual streams: that after an even number of steps, that after an odd one
 type run struct {
 	l    *runtime.Layers
@@ -188,8 +163,8 @@ const workMagic = "phi3conv calibration 1\n"
 func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*run, error) {
 	id, err := json.Marshal(struct {
 		*stats.Origin
-		Hessian, Fisher bool
-	}{o, opt.Hessian, opt.Fisher})
+		Fisher bool
+	}{o, opt.Fisher})
 	if err != nil {
 		return nil, err
 	}
@@ -197,29 +172,9 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 	for _, n := range o.Lengths {
 		r.lengths = append(r.lengths, int(n))
 	}
-	at := int64(work.DataAt)
-	for i := range l.Count() + 1 {
-		names := []string{l.Output()}
-		if i < l.Count() {
-			names = l.Linear(i)
-		}
-		var step []place
-		for _, name := range names {
-			_, cols, err := l.Shape(name)
-			if err != nil {
-				return nil, err
-			}
-			p := place{name, name, cols, at}
-			if i == l.Count() {
-				p.name = stats.OutputEntry
-			}
-			step = append(step, p)
-			at += 4 + 4*int64(cols)
-			if opt.Hessian {
-				at += 4 * triangle(cols)
-			}
-		}
-		r.steps = append(r.steps, step)
+	at, err := r.lay()
+	if err != nil {
+		return nil, err
 	}
 	size := 4 * int64(r.tokens) * int64(l.Hidden())
 	r.stream = [2]int64{at, at + size}
@@ -235,6 +190,32 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 		return nil, err
 	}
 	return r, nil
+}
+
+// lay sets steps, and returns the first place in the work file after the layers' statistics.
+func (r *run) lay() (end int64, err error) {
+	end = work.DataAt
+	for i := range r.l.Count() + 1 {
+		names := []string{r.l.Output()}
+		if i < r.l.Count() {
+			names = r.l.Linear(i)
+		}
+		var step []place
+		for _, name := range names {
+			_, cols, err := r.l.Shape(name)
+			if err != nil {
+				return 0, err
+			}
+			p := place{name, name, cols, end}
+			if i == r.l.Count() {
+				p.name = stats.OutputEntry
+			}
+			step = append(step, p)
+			end += 4 + 4*int64(cols)
+		}
+		r.steps = append(r.steps, step)
+	}
+	return end, nil
 }
 
 // start reads what an earlier run has left, or begins with the embeddings.
@@ -277,10 +258,8 @@ func (r *run) groups(f func(first, count int, lengths []int) error) error {
 
 // rows returns a buffer for a number of tokens.
 func (r *run) rows(tokens int) []float32 {
-	if n := tokens * r.l.Hidden(); cap(r.buf) < n {
-		r.buf = make([]float32, n)
-	}
-	return r.buf[:tokens*r.l.Hidden()]
+	r.buf = work.Resize(r.buf, tokens*r.l.Hidden())
+	return r.buf
 }
 
 // get returns the residual stream of tokens.
@@ -308,10 +287,9 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 	}
-	places := r.steps[r.done]
 	moments, weights := map[string]*stats.Moments{}, map[string][]float32{}
-	for _, p := range places {
-		moments[p.tensor] = stats.NewMoments(p.cols, r.opt.Hessian)
+	for _, p := range r.steps[r.done] {
+		moments[p.tensor] = stats.NewMoments(p.cols, false)
 		if r.grad != nil {
 			parts, err := r.grad.parts(p.tensor)
 			if err != nil {
@@ -320,18 +298,13 @@ func (r *run) step(ctx context.Context) error {
 			weights[p.tensor] = stats.TokenWeights(parts...)
 		}
 	}
-	threads := r.l.Threads()
 	err := r.groups(func(first, count int, lengths []int) error {
 		x, err := r.get(first, count)
 		if err != nil {
 			return err
 		}
 		add := func(in runtime.Inputs) error {
-			w := weights[in.Tensor]
-			if w != nil {
-				w = w[first+in.First:][:in.Rows]
-			}
-			moments[in.Tensor].Add(in, w, threads)
+			moments[in.Tensor].Add(in, of(weights[in.Tensor], first+in.First, in.Rows), r.l.Threads())
 			return nil
 		}
 		if last {
@@ -353,31 +326,57 @@ func (r *run) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range places {
-		m := moments[p.tensor]
-		sums := m.Sums()
-		for c, v := range sums {
-			if !floats.Finite(v) {
-				return &formats.Error{Path: r.l.Source().Path, Off: -1, What: fmt.Sprintf(
-					"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)}
-			}
-		}
-		if err := r.work.WriteFloats([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
+	for _, p := range r.steps[r.done] {
+		if err := r.keep(p, moments[p.tensor]); err != nil {
 			return err
-		}
-		if err := r.work.WriteFloats(sums, p.at+4); err != nil {
-			return err
-		}
-		if r.opt.Hessian {
-			if err := r.work.WriteFloats(m.Lower(), p.at+4+4*int64(p.cols)); err != nil {
-				return err
-			}
 		}
 	}
 	if last || r.memory != nil && time.Since(r.saved) < saveInterval {
 		return nil
 	}
 	return r.save(r.done + 1)
+}
+
+// of returns the weights of some tokens; nil, for 1 each, of nil.
+func of(weights []float32, first, n int) []float32 {
+	if weights == nil {
+		return nil
+	}
+	return weights[first : first+n]
+}
+
+// keep writes a layer's statistics to the work file.
+func (r *run) keep(p place, m *stats.Moments) error {
+	sums := m.Sums()
+	for c, v := range sums {
+		if !floats.Finite(v) {
+			return formats.FileErrorf(r.l.Source().Path, -1,
+				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)
+		}
+	}
+	if err := r.work.WriteFloats([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
+		return err
+	}
+	return r.work.WriteFloats(sums, p.at+4)
+}
+
+// fill adds all layers' statistics to s.
+func (r *run) fill(s *stats.File) error {
+	for _, p := range slices.Concat(r.steps...) {
+		e := stats.Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols)}
+		if err := r.work.ReadFloats(e.Counts, p.at); err != nil {
+			return err
+		}
+		if err := r.work.ReadFloats(e.Sums, p.at+4); err != nil {
+			return err
+		}
+		if r.grad != nil {
+			e.Parts = r.grad.count(p.tensor)
+		}
+		s.Entries = append(s.Entries, e)
+		s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
+	}
+	return nil
 }
 
 // save makes the work file one to continue from.

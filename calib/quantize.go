@@ -81,8 +81,8 @@ func (e *Encoded) Close() error { return e.work.Close() }
 // The blocks go to a work file; what an interrupted run has done is taken from there. Layers are quantized
 // the same whether a run was interrupted or not.
 func Quantize(ctx context.Context, l *runtime.Layers, s *stats.File, targets []quant.Target, opt QuantizeOptions) (*Encoded, error) {
-	if l.Batch() != min(BatchTokens, l.Config().Context) {
-		return nil, fmt.Errorf("batches of %d tokens, expected %d", l.Batch(), BatchTokens)
+	if err := checkBatch(l); err != nil {
+		return nil, err
 	}
 	opt.Threads = l.Threads()
 	q := &quantizer{l: l, stats: s, o: s.Origin, opt: opt}
@@ -418,7 +418,7 @@ func (q *quantizer) solve(ctx context.Context, name string, parts []part, places
 	for i := range parts {
 		m, cross := parts[i].moments, parts[i].cross
 		parts[i].moments, parts[i].cross = nil, nil // makes room
-		layer := &solve.Layer{Cols: m.Cols, H: stats.Square(m.Lower(), m.Cols)}
+		layer := &solve.Layer{Cols: m.Cols, H: m.Matrix()}
 		if cross != nil {
 			layer.Cross = cross.Matrix()
 		}

@@ -150,7 +150,7 @@ func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 		}
 		n := len(f.Channel)
 		into := q.placesOf(f.Cols)
-		l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: stats.Square(all[f.Cols].Lower(), n)}
+		l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: all[f.Cols].Matrix()}
 		if err := l.Check(); err != nil {
 			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s: %v", f.Cols, err)}
 		}

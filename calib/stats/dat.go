@@ -92,7 +92,7 @@ func (d *datReader) int(what string, least, most int) int {
 	return n
 }
 
-// writeDat writes the older form: without Hessians and origin, counts in chunks.
+// writeDat writes the older form: without gradients and origin, counts in chunks.
 func (s *File) writeDat(path string) error {
 	if s.ChunkSize < 1 {
 		return fmt.Errorf("write %s: the statistics do not say how many tokens a chunk has", path)

@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -24,7 +23,7 @@ type File struct {
 	// Origin says how this program made the statistics; nil for those of llama.cpp.
 	Origin *Origin
 
-	file *gguf.File // that holds the Hessians, if any
+	file *gguf.File // that holds the gradients, if any
 }
 
 // Entry is the statistics of a linear layer's inputs.
@@ -34,8 +33,6 @@ type Entry struct {
 	Sums []float32
 	// Counts holds the number of tokens, for each of the matrices.
 	Counts []float32
-	// HasHessian says that the whole matrix Σ x·xᵀ is in the file: see [File.Hessian].
-	HasHessian bool
 	// Parts is the number of parts of the layer's outputs whose squared gradients are in the file, by
 	// which tokens are weighted in Sums: see [File.Gradients]. 0 if tokens count alike.
 	Parts int
@@ -79,25 +76,7 @@ func (e *Entry) Importance() []float32 {
 	return imp
 }
 
-// Hessian returns the matrix Σ x·xᵀ of a layer's inputs x, of cols rows and columns.
-func (s *File) Hessian(name string) (matrix []float32, cols int, err error) {
-	e := s.Entry(name)
-	if e == nil || !e.HasHessian {
-		return nil, 0, &formats.Error{Path: s.Path, Off: -1, What: "no Hessian of " + name + ": calibrate with --hessian"}
-	}
-	lower, err := readFloats(s.file.Tensor(name + suffixHessian))
-	if err != nil {
-		return nil, 0, err
-	}
-	for i, v := range lower {
-		if !floats.Finite(v) {
-			return nil, 0, &formats.Error{Path: s.Path, Off: s.file.Tensor(name+suffixHessian).Offset + int64(4*i), What: fmt.Sprintf("the Hessian of %s has the value %g", name, v)}
-		}
-	}
-	return Square(lower, len(e.Sums)), len(e.Sums), nil
-}
-
-// Close closes the file, after which there are no Hessians.
+// Close closes the file, after which there are no gradients.
 func (s *File) Close() error {
 	if s.file == nil {
 		return nil

@@ -68,9 +68,6 @@ func TestLlamaFiles(t *testing.T) {
 	if err := dat.Write(filepath.Join(dir, "b.dat"), nil); err == nil {
 		t.Error("counts in chunks are written as tokens")
 	}
-	if _, _, err := s.Hessian(s.Entries[0].Name); err == nil || !strings.Contains(err.Error(), "--hessian") {
-		t.Errorf("error %v", err)
-	}
 }
 
 func dat(name string, calls, cols int32, values ...float32) []byte {
@@ -125,7 +122,6 @@ func TestHostileFiles(t *testing.T) {
 		}},
 		{"shape", "3 columns and 2 counts", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.counts"] = []float32{1, 1} }},
 		{"NaN count", "count 0 is NaN", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.counts"][0] = nan }},
-		{"Hessian", "t.hessian has 5 values of type F32, expected 6", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.hessian"] = make([]float32, 5) }},
 		{"gradients", "t.out_grad2 has the shape [2] and the type F32", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.out_grad2"] = []float32{1, 1} }},
 		{"lengths", "has 1 tokens, phi3conv.calibration.lengths says 2", func(md *gguf.Metadata, _ map[string][]float32) {
 			md.Set(keyWeights, "x")

@@ -27,10 +27,8 @@ const (
 	keyTokens    = "phi3conv.calibration.tokens"
 	keyLengths   = "phi3conv.calibration.lengths"
 
-	suffixSums    = ".in_sum2"
-	suffixCounts  = ".counts"
-	suffixHessian = ".hessian" // lower triangle of Σ x·xᵀ, row by row
-
+	suffixSums      = ".in_sum2"
+	suffixCounts    = ".counts"
 	suffixGradients = ".out_grad2" // squared gradients: for each part of the outputs, for each token
 )
 
@@ -88,12 +86,6 @@ func readGGUF(path string, f *gguf.File) (*File, error) {
 		}
 		if e.Counts, err = readFloats(counts); err != nil {
 			return nil, err
-		}
-		if h := f.Tensor(name + suffixHessian); h != nil {
-			if n := int64(len(e.Sums)); h.Type != quant.F32 || h.Elems() != n*(n+1)/2 {
-				return nil, formats.Errorf(h.Offset, "tensor %s has %d values of type %s, expected %d of type F32", h.Name, h.Elems(), h.Type, n*(n+1)/2)
-			}
-			e.HasHessian = true
 		}
 		if g := f.Tensor(name + suffixGradients); g != nil {
 			if s.Origin == nil || g.Type != quant.F32 || len(g.Dims) > 2 || g.Cols() != int64(len(s.Origin.Tokens)) {
@@ -153,9 +145,9 @@ func toFloats(raw []byte) []float32 {
 	return values
 }
 
-// Write writes a file, in the form that [IsDat] tells. The GGUF form has Hessians and gradients included. more gives the lower triangle of an entry's Hessian, and
-// the squared gradients for each part of the outputs; it is called for entries that have either.
-func (s *File) Write(path string, more func(e *Entry) (lower []float32, parts [][]float32, err error)) error {
+// Write writes a file, in the form that [IsDat] tells. gradients gives the squared gradients of an entry that has
+// them, for each part of the layer's outputs; the .dat form has none.
+func (s *File) Write(path string, gradients func(name string) ([][]float32, error)) error {
 	if err := s.check(); err != nil {
 		return formats.WithPath(err, path)
 	}
@@ -184,9 +176,6 @@ func (s *File) Write(path string, more func(e *Entry) (lower []float32, parts []
 			sums, counts = append(sums, n), append(counts, n)
 		}
 		infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums}, gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
-		if e.HasHessian {
-			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixHessian, Dims: []uint64{cols * (cols + 1) / 2}})
-		}
 		if e.Parts > 0 {
 			dims := []uint64{uint64(len(s.Origin.Tokens))}
 			if e.Parts > 1 {
@@ -217,22 +206,15 @@ func (s *File) Write(path string, more func(e *Entry) (lower []float32, parts []
 		if err := put(e.Counts); err != nil {
 			return err
 		}
-		if !e.HasHessian && e.Parts == 0 {
+		if e.Parts == 0 {
 			continue
 		}
-		lower, parts, err := more(e)
+		parts, err := gradients(e.Name)
 		if err != nil {
 			return err
 		}
-		if e.HasHessian {
-			if err := put(lower); err != nil {
-				return err
-			}
-		}
-		if e.Parts > 0 {
-			if err := put(slices.Concat(parts...)); err != nil {
-				return err
-			}
+		if err := put(slices.Concat(parts...)); err != nil {
+			return err
 		}
 	}
 	return w.Close()

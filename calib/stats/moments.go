@@ -170,26 +170,17 @@ func (m *Moments) Sums() []float32 {
 	return s
 }
 
-// Lower returns the lower triangle of Σ x·xᵀ, row by row: 1 value, 2 values, …
-func (m *Moments) Lower() []float32 {
-	all := make([]float32, 0, m.Cols*(m.Cols+1)/2)
-	for r := range m.Cols {
-		for c := 0; c <= r; c++ {
-			s := c / stripeCols
-			all = append(all, float32(m.matrix[s][(r-s*stripeCols)*stripeCols+c%stripeCols]))
-		}
-	}
-	return all
-}
-
-// Square makes the symmetric matrix of a lower triangle, row by row.
-func Square(lower []float32, n int) []float32 {
+// Matrix returns Σ x·xᵀ, Cols × Cols values row by row.
+func (m *Moments) Matrix() []float32 {
+	n := m.Cols
 	all := make([]float32, n*n)
-	at := 0
-	for r := range n {
-		for c := 0; c <= r; c++ {
-			all[r*n+c], all[c*n+r] = lower[at], lower[at]
-			at++
+	for s, stripe := range m.matrix {
+		from := s * stripeCols
+		for r := from; r < n; r++ {
+			for c := from; c < min(from+stripeCols, r+1); c++ {
+				v := float32(stripe[(r-from)*stripeCols+c-from])
+				all[r*n+c], all[c*n+r] = v, v
+			}
 		}
 	}
 	return all

@@ -31,9 +31,8 @@ type EntrySummary struct {
 	Outliers []int   `json:"outlier_columns"`
 	Ratio    float64 `json:"greatest_over_median"`
 	// Share is the part of the energy that the greatest hundredth of the columns has.
-	Share   float64 `json:"top_percent_share"`
-	Dead    int     `json:"dead_columns"` // always 0
-	Hessian bool    `json:"hessian"`
+	Share float64 `json:"top_percent_share"`
+	Dead  int     `json:"dead_columns"` // always 0
 	// Weighted says that tokens are weighted by squared gradients, which are in the file.
 	Weighted bool `json:"fisher"`
 }
@@ -48,7 +47,7 @@ const (
 // Summarize describes the statistics.
 func (s *File) Summarize() *Summary {
 	sum := &Summary{Chunks: s.ChunkCount, ChunkSize: s.ChunkSize, Datasets: append([]string{}, s.Datasets...), Entries: []EntrySummary{}, Warnings: []string{}}
-	dead, short := 0, 0
+	dead := 0
 	for i := range s.Entries {
 		e := s.Entries[i].summarize()
 		if s.ChunkSize == 0 {
@@ -58,16 +57,10 @@ func (s *File) Summarize() *Summary {
 		if e.Dead > 0 {
 			dead++
 		}
-		if e.Hessian && e.Tokens < int64(e.Columns) {
-			short++
-		}
 		sum.Entries = append(sum.Entries, e)
 	}
 	if s.ChunkSize > 0 && sum.Tokens < enoughTokens {
 		sum.warn("%d tokens are few: 10,000 or more give steady figures", sum.Tokens)
-	}
-	if short > 0 {
-		sum.warn("%d layers have more columns than there were tokens: their Hessians are singular", short)
 	}
 	if dead > 0 {
 		sum.warn("%d layers have columns that are always 0", dead)
@@ -99,7 +92,7 @@ func (s *Summary) Against(o *Origin, name string, tokens []int32) {
 
 func (e *Entry) summarize() EntrySummary {
 	mean := e.Importance()
-	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Hessian: e.HasHessian, Weighted: e.Parts > 0}
+	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Weighted: e.Parts > 0}
 	order := make([]int, len(mean))
 	total := 0.0
 	for i, v := range mean {

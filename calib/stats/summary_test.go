@@ -7,7 +7,7 @@ import (
 )
 
 func TestSummary(t *testing.T) {
-	s := &File{ChunkSize: 512, ChunkCount: 2, Entries: []Entry{{Name: "t", Sums: slices.Repeat([]float32{1024}, 99), Counts: []float32{1024}, HasHessian: true}}}
+	s := &File{ChunkSize: 512, ChunkCount: 2, Entries: []Entry{{Name: "t", Sums: slices.Repeat([]float32{1024}, 99), Counts: []float32{1024}}}}
 	e := &s.Entries[0]
 	e.Sums = append(e.Sums, 1024*400)
 	e.Sums[5] = 0

@@ -54,7 +54,6 @@ and holds the squared gradients besides. Examples:
 		&cli.Float64Flag{Name: "self-share", Value: 0.5, Usage: "share of the tokens that the model writes, with --self and --text"},
 		&cli.Float64Flag{Name: "temperature", Value: 1, Usage: "of the model's own text; 1 samples as the model predicts"},
 		&cli.Uint64Flag{Name: "seed", Value: 1, Usage: "of the model's own text, and of the choice of sequences when not all are used"},
-		&cli.BoolFlag{Name: "hessian", Usage: "gather the matrix XᵀX of each linear layer's input too, for methods with error feedback"},
 		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, up to 20 times the mean; takes about 4 times as long (default: without --text; --fisher=false for not)"},
 		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; activations beyond it go through OUT.work; does not change the result"},
 		&cli.StringFlag{Name: "show", Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
@@ -77,9 +76,6 @@ func calibrate(c *cli.Context, model string) error {
 	out := c.String("output")
 	if out == "" {
 		return usagef("calibrate needs --output")
-	}
-	if stats.IsDat(out) && c.Bool("hessian") {
-		return usagef("the .dat form holds no Hessians: give --output another name")
 	}
 	ram, err := size(c, "max-ram")
 	if err != nil {
@@ -113,7 +109,7 @@ func calibrate(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
-	opt := calib.Options{Hessian: c.Bool("hessian"), Work: out + ".work", Memory: ram - overhead - calib.Need(l, c.Bool("hessian"))}
+	opt := calib.Options{Work: out + ".work", Memory: ram - overhead - calib.Need(l)}
 	if opt.Memory < 0 {
 		return usagef("--max-ram is %s, expected at least %s for this model", humanize.IBytes(uint64(ram)), humanize.IBytes(uint64(ram-opt.Memory)))
 	}
@@ -264,14 +260,14 @@ func showStats(c *cli.Context, path string) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, sum)
 	}
-	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %", "always 0", "Hessian", "Fisher")
+	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %", "always 0", "Fisher")
 	for _, e := range sum.Entries {
 		tokens := "unknown"
 		if sum.ChunkSize > 0 {
 			tokens = fmt.Sprint(e.Tokens)
 		}
 		t.row(e.Name, decimal(tokens), e.Columns, decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, yesNo[e.Hessian], yesNo[e.Weighted])
+			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, yesNo[e.Weighted])
 	}
 	if err := t.flush(); err != nil {
 		return err

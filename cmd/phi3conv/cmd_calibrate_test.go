@@ -122,7 +122,7 @@ func TestCalibrateMistakes(t *testing.T) {
 		{exitUsage, "not both", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "1", "--tokens", "1"}},
 		{exitUsage, "at least 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "0"}},
 		{exitUsage, "--max-ram is 1.0 MiB, expected at least", []string{"calibrate", model, "--text", calibText, "-o", out, "--max-ram", "1MiB"}},
-		{exitUsage, "holds no Hessians", []string{"calibrate", model, "--text", calibText, "-o", filepath.Join(dir, "a.dat"), "--hessian"}},
+		{exitUsage, "flag provided but not defined: -hessian", []string{"calibrate", model, "--text", calibText, "-o", filepath.Join(dir, "a.gguf"), "--hessian"}},
 		{exitUsage, "is an input", []string{"calibrate", model, "--text", short, "-o", short}},
 		{exitBadInput, "too few for a sequence of 512", []string{"calibrate", model, "--text", short, "-o", out}},
 		{exitBadInput, "none.txt", []string{"calibrate", model, "--text", filepath.Join(dir, "none.txt"), "-o", out}},
