@@ -31,7 +31,8 @@ func flagsFirst(args []string, commands []*cli.Command) []string {
 	if command == nil {
 		return args
 	}
-	if len(args) > 2 && slices.ContainsFunc(command.Subcommands, func(s *cli.Command) bool { return s.HasName(args[2]) }) {
+	isNext := func(s *cli.Command) bool { return len(args) > 2 && s.HasName(args[2]) }
+	if slices.ContainsFunc(command.Subcommands, isNext) {
 		return append([]string{args[0]}, flagsFirst(args[1:], command.Subcommands)...)
 	}
 	flags := append([]string(nil), args[:2]...)

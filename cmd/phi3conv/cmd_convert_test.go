@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -199,47 +198,6 @@ func TestRefusesItself(t *testing.T) {
 	}
 }
 
-func TestFlagsFirst(t *testing.T) {
-	for _, c := range []struct{ in, want string }{
-		{"phi3conv convert DIR -o F --type Q4_0", "phi3conv convert -o F --type Q4_0 DIR"},
-		{"phi3conv convert DIR --pure X --type=Q4_0", "phi3conv convert --pure --type=Q4_0 DIR X"},
-		{"phi3conv quantize A B Q4_0 2", "phi3conv quantize A B Q4_0 2"},
-		{"phi3conv convert -- DIR -o", "phi3conv convert -- DIR -o"},
-		{"phi3conv nonsense A -b", "phi3conv nonsense A -b"},
-		{"phi3conv", "phi3conv"},
-	} {
-		if got := flagsFirst(strings.Fields(c.in), commands()); !reflect.DeepEqual(got, strings.Fields(c.want)) {
-			t.Errorf("%s: %v", c.in, got)
-		}
-	}
-}
-
-func TestProgram(t *testing.T) {
-	if stdout, _, code := phi3conv(t, "--help"); code != exitOK || !strings.Contains(stdout, "convert") {
-		t.Errorf("--help: exit %d\n%s", code, stdout)
-	}
-	if stdout, _, code := phi3conv(t, "--version"); code != exitOK || !strings.Contains(stdout, "phi3conv version ") {
-		t.Errorf("--version: exit %d\n%s", code, stdout)
-	}
-	if _, stderr, code := phi3conv(t, "frobnicate"); code != exitUsage || !strings.Contains(stderr, `no command "frobnicate"`) {
-		t.Errorf("unknown command: exit %d, %s", code, stderr)
-	}
-	t.Setenv("PHI3CONV_CPU", "mmx")
-	if _, stderr, code := phi3conv(t, "--help"); code != exitUsage || !strings.Contains(stderr, "mmx") {
-		t.Errorf("PHI3CONV_CPU=mmx: exit %d, %s", code, stderr)
-	}
-}
-
-// Every command explains itself, and its flags say what they default to.
-func TestHelp(t *testing.T) {
-	for _, c := range commands() {
-		stdout, stderr, code := phi3conv(t, c.Name, "--help")
-		if code != exitOK || !strings.Contains(stdout, c.Usage) || c.Usage == "" || c.Description == "" {
-			t.Errorf("%s --help: exit %d\n%s%s", c.Name, code, stdout, stderr)
-		}
-	}
-}
-
 func TestOverwritingSources(t *testing.T) {
 	model := tinyModel(t)
 	if _, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(model, "config.json")); code != exitUsage {
@@ -263,57 +221,5 @@ func TestTensorType(t *testing.T) {
 	stdout, stderr, code := phi3conv(t, "convert", model, "--dry-run", "--tensor-type", `blk\.[0-9]{1,2}\.ffn_up=Q8_0`, "--tensor-type", "nothing=Q8_0")
 	if code != exitOK || strings.Count(stdout, "Q8_0") != 4 || !strings.Contains(stderr, `"nothing" matches no tensor`) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
-	}
-}
-
-// What a shell asks with the completion scripts: words come back, nothing runs.
-func TestCompletionWords(t *testing.T) {
-	t.Chdir(t.TempDir())
-	model := tinyModel(t)
-	defer func(args []string) { os.Args = args }(os.Args)
-	for _, c := range []struct{ line, want string }{
-		{"", "convert"},
-		{"convert --ty", "--type"},
-		{"convert " + model + " --pu", "--pure"},
-		{"inspect --js", "--json"},
-		{"convert " + model + " -o ", ""},
-		{"completion", "zsh"},
-	} {
-		args := append(strings.Fields(c.line), completionFlag)
-		os.Args = append([]string{"phi3conv"}, args...) // the cli package looks there too
-		stdout, stderr, code := phi3conv(t, args...)
-		if code != exitOK || !strings.Contains(stdout, c.want) {
-			t.Errorf("%q: exit %d\n%s%s", c.line, code, stdout, stderr)
-		}
-	}
-	if left, _ := os.ReadDir("."); len(left) > 0 {
-		t.Errorf("completion wrote %s", left[0].Name())
-	}
-}
-
-func TestDemo(t *testing.T) {
-	dir := t.TempDir()
-	stdout, stderr, code := phi3conv(t, "demo", "--dir", dir)
-	if code != exitOK {
-		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
-	}
-	for _, want := range []string{"no problems found", "Q4_K_M: 27 tensors", "attn_qkv"} {
-		if !strings.Contains(stdout, want) {
-			t.Errorf("%q is missing in\n%s", want, stdout)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "tiny-phi3-Q4_K_M.gguf")); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestCompletion(t *testing.T) {
-	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if stdout, stderr, code := phi3conv(t, "completion", shell); code != exitOK || !strings.Contains(stdout, "phi3conv") {
-			t.Errorf("%s: exit %d\n%s%s", shell, code, stdout, stderr)
-		}
-	}
-	if _, _, code := phi3conv(t, "completion", "tcsh"); code != exitUsage {
-		t.Errorf("tcsh: exit %d", code)
 	}
 }

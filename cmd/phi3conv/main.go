@@ -18,11 +18,12 @@ import (
 
 // Exit codes.
 const (
-	exitOK       = 0
-	exitFailed   = 1 // a check failed
-	exitUsage    = 2
-	exitBadInput = 3
-	exitIO       = 4
+	exitOK          = 0
+	exitFailed      = 1 // a check failed
+	exitUsage       = 2
+	exitBadInput    = 3
+	exitIO          = 4
+	exitInterrupted = 130 // 128 + SIGINT, as shells have it
 )
 
 func main() {
@@ -61,13 +62,15 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	case errors.Is(err, errCheckFailed):
 		return exitFailed
 	case errors.As(err, &mistake):
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist):
 		return exitBadInput
-	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, context.Canceled), errors.Is(err, pack.ErrRegistry):
+	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, pack.ErrRegistry):
 		return exitIO
 	}
 	return exitBadInput

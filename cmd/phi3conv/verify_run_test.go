@@ -149,7 +149,7 @@ func TestVerifyResumes(t *testing.T) {
 		whenKept = func() { cancel() }
 		defer func() { whenKept = func() {} }()
 		var out, stderr bytes.Buffer
-		if code := run(ctx, append([]string{"phi3conv"}, args...), &out, &stderr); code != exitIO || !strings.Contains(stderr.String(), "the same command goes on after ") {
+		if code := run(ctx, append([]string{"phi3conv"}, args...), &out, &stderr); code != exitInterrupted || !strings.Contains(stderr.String(), "the same command goes on after ") {
 			t.Fatalf("exit %d\n%s", code, stderr.String())
 		}
 		if _, err := os.Stat(report); !os.IsNotExist(err) {

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/pack"
+)
+
+func TestExitCode(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+	}{
+		{nil, exitOK},
+		{errCheckFailed, exitFailed},
+		{usagef("no such flag"), exitUsage},
+		{fmt.Errorf("reading: %w", usagef("no such type")), exitUsage},
+		{formats.Errorf(8, "no magic"), exitBadInput},
+		{errors.New("anything else"), exitBadInput},
+		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, exitBadInput},
+		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, exitIO},
+		{&os.LinkError{Op: "rename", Err: syscall.EACCES}, exitIO},
+		{fmt.Errorf("%w: refused", pack.ErrRegistry), exitIO},
+		{context.Canceled, exitInterrupted},
+		{fmt.Errorf("%w: %w", pack.ErrRegistry, context.Canceled), exitInterrupted},
+	} {
+		if got := exitCode(c.err); got != c.code {
+			t.Errorf("%v: %d, expected %d", c.err, got, c.code)
+		}
+	}
+}
+
+// Commands end soon when they are interrupted, with the code for it, and leave no output.
+func TestInterrupted(t *testing.T) {
+	model := tinyModel(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	out := filepath.Join(t.TempDir(), "out")
+	for _, line := range []string{
+		"convert MODEL -o OUT.gguf",
+		"quantize MODEL OUT.gguf Q4_0",
+		"calibrate MODEL -o OUT.gguf --tokens 512",
+		"inspect --diff MODEL MODEL",
+		"inspect MODEL --tensor output.weight",
+		"logits MODEL --tokens 1,2 -o OUT.npy",
+		"lint MODEL",
+		"run MODEL -p Hello",
+		"bench MODEL -p 4 -n 0",
+		"pack MODEL -o OUT.tar",
+	} {
+		args := strings.Fields(strings.NewReplacer("MODEL", model, "OUT", out).Replace(line))
+		var stdout, stderr bytes.Buffer
+		code := run(ctx, append([]string{"phi3conv"}, args...), &stdout, &stderr)
+		if code != exitInterrupted || !strings.Contains(stderr.String(), "context canceled") {
+			t.Errorf("%s: exit %d\n%s%s", line, code, &stdout, &stderr)
+		}
+	}
+	if left, _ := filepath.Glob(out + ".*"); len(left) > 0 {
+		t.Errorf("left %q", left)
+	}
+}
