@@ -46,6 +46,7 @@ var level = map[string]int{
 	"quant":               30,
 	"quant/policy":        32,
 	"internal/report":     20,
+	"internal/sample":     20,
 	"formats":             10, // the error type
 	"internal/atomicfile": 10,
 	"internal/kern":       10,

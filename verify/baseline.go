@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // Change is what happened to a figure since a baseline.
@@ -72,7 +73,7 @@ type Figure struct {
 
 	higher bool // is better
 	value  func(p []Position) float64
-	change func(old, now []Position) statistic
+	change func(old, now []Position) sample.Statistic
 }
 
 // Figures returns all figures that are compared with a baseline.
@@ -80,18 +81,22 @@ func Figures() []Figure { return slices.Clone(figures) }
 
 var figures = []Figure{
 	{Name: "kld", Usage: "mean KL divergence, in nats",
-		value:  func(p []Position) float64 { return meanOf(p, kld).m },
-		change: func(old, now []Position) statistic { return meanChange(old, now, kld) }},
+		value:  func(p []Position) float64 { return meanOf(p, kld).Value() },
+		change: func(old, now []Position) sample.Statistic { return sample.MeanOf(len(now), changeOf(old, now, kld)) }},
 	{Name: "kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed, in nats",
-		value:  func(p []Position) float64 { return quantile{sorted(p, kld), 0.99}.value() },
-		change: func(old, now []Position) statistic { return quantileChangeOf(old, now, kld, 0.99) }},
+		value: func(p []Position) float64 { return sample.QuantileOf(sorted(p, kld), 0.99).Value() },
+		change: func(old, now []Position) sample.Statistic {
+			return sample.QuantileChangeOf(len(now), of(old, kld), of(now, kld), 0.99)
+		}},
 	{Name: "ln-ppl", Usage: "logarithm of the perplexity: 0.01 is 1 % of perplexity",
-		value:  func(p []Position) float64 { return meanOf(p, quantNLL).m },
-		change: func(old, now []Position) statistic { return meanChange(old, now, quantNLL) }},
+		value: func(p []Position) float64 { return meanOf(p, quantNLL).Value() },
+		change: func(old, now []Position) sample.Statistic {
+			return sample.MeanOf(len(now), changeOf(old, now, quantNLL))
+		}},
 	{Name: "top1", Usage: "share of the tokens for which the likeliest token is the original's, from 0 to 1", higher: true,
-		value: func(p []Position) float64 { return meanOf(p, sameTop).m },
-		change: func(old, now []Position) statistic {
-			return shareChangeOf(old, now, func(p *Position) bool { return p.SameTop })
+		value: func(p []Position) float64 { return meanOf(p, sameTop).Value() },
+		change: func(old, now []Position) sample.Statistic {
+			return sample.ShareChange{Difference: sample.DifferenceOf(len(now), changeOf(old, now, sameTop))}
 		}},
 }
 
@@ -154,15 +159,15 @@ func (r *Report) Compare(baseline *Report, allowed []Threshold) error {
 			}
 		}
 		change := func(n int) Change {
-			low, high := s.interval(z975, n)
+			low, high := s.Interval(sample.Z975, n)
 			if f.higher { // turn the axis round
 				low, high = -high, -low
 			}
 			return changed(low, high, c.Allowed, n)
 		}
-		c.Change = change(s.count())
+		c.Change = change(s.Count())
 		if c.Change == Unknown {
-			c.Enough = leastNumber(max(leastTokens, s.count()), func(n int) bool { return change(n) != Unknown })
+			c.Enough = sample.LeastNumber(max(leastTokens, s.Count()), most, func(n int) bool { return change(n) != Unknown })
 		}
 		b.Checks = append(b.Checks, c)
 		switch {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // LayerKLD is what the quantized weights of a layer, or of a tensor, do alone in the original.
@@ -33,7 +34,7 @@ func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKL
 		return err
 	}
 	measure := func(l LayerKLD, p []Position) LayerKLD {
-		l.KLD = estimate(positive{meanOf(p, kld)})
+		l.KLD = estimate(sample.Positive{Mean: meanOf(p, kld)})
 		return l
 	}
 	whole = measure(whole, klds[0])

@@ -5,7 +5,10 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // Every change is that of numpy and scipy.
@@ -97,7 +100,7 @@ func TestChangeCoverage(t *testing.T) {
 					held[f.Name]++
 				}
 			}
-			if e := estimate(quantile{sorted(old, deltaP), 0.01}); e.Low <= -0.03*z99 && -0.03*z99 <= e.High {
+			if e := estimate(sample.QuantileOf(sorted(old, deltaP), 0.01)); e.Low <= -0.03*z99 && -0.03*z99 <= e.High {
 				percentile++
 			}
 		}
@@ -127,10 +130,11 @@ func TestNoChange(t *testing.T) {
 		}
 	}
 	q := population{rand.New(rand.NewPCG(13, 14))}.draw(2500)
-	if e := estimate(quantileChangeOf(p[:999], q[:999], kld, 0.99)); !math.IsInf(e.High, 1) || !math.IsInf(e.Low, -1) || !math.IsNaN(e.SE) {
+	p99 := figures[slices.IndexFunc(figures, func(f Figure) bool { return f.Name == "kld-p99" })]
+	if e := estimate(p99.change(p[:999], q[:999])); !math.IsInf(e.High, 1) || !math.IsInf(e.Low, -1) || !math.IsNaN(e.SE) {
 		t.Errorf("the 99 %% quantile of 999 tokens changes by %+v", e)
 	}
-	if e := estimate(quantileChangeOf(p[:1000], q[:1000], kld, 0.99)); math.IsInf(e.High, 1) {
+	if e := estimate(p99.change(p[:1000], q[:1000])); math.IsInf(e.High, 1) {
 		t.Errorf("the 99 %% quantile of 1000 tokens changes by %+v", e)
 	}
 }

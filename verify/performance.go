@@ -1,8 +1,6 @@
 package verify
 
-import (
-	"math"
-)
+import "github.com/phi3conv/phi3conv/internal/sample"
 
 // Performance is the speed and memory of the models on one machine, measured
 // alternately.
@@ -38,7 +36,7 @@ func NewSpeed(list []SpeedRun, bytesPerToken int64, bandwidth float64) Speed {
 	s := Speed{
 		PP:   estimate(runsOf(list, func(r *SpeedRun) float64 { return r.PP })),
 		TG:   estimate(runsOf(list, func(r *SpeedRun) float64 { return r.TG })),
-		Load: load.value(),
+		Load: load.Value(),
 		Runs: list,
 	}
 	for _, r := range list {
@@ -50,80 +48,11 @@ func NewSpeed(list []SpeedRun, bytesPerToken int64, bandwidth float64) Speed {
 	return s
 }
 
-// exact is a figure without uncertainty.
-type exact float64
-
-func (e exact) value() float64                            { return float64(e) }
-func (e exact) se() float64                               { return 0 }
-func (e exact) interval(float64, int) (low, high float64) { return float64(e), float64(e) }
-func (e exact) count() int                                { return 1 }
-
-// runs is the mean of a few measurements, none of them negative.
-type runs struct{ mean }
-
-func runsOf(list []SpeedRun, f func(*SpeedRun) float64) runs {
+// runsOf is the mean of a figure of the runs.
+func runsOf(list []SpeedRun, f func(*SpeedRun) float64) sample.Few {
 	x := make([]float64, len(list))
-	sum := 0.0
 	for i := range list {
 		x[i] = f(&list[i])
-		sum += x[i]
 	}
-	n := float64(len(x))
-	m := mean{n: len(x), m: sum / n}
-	for _, v := range x {
-		m.sd += (v - m.m) * (v - m.m)
-	}
-	m.sd = math.Sqrt(m.sd / (n - 1))
-	return runs{m}
-}
-
-// interval is Student's (Biometrika 6, 1908): the deviation of a few runs is not known well.
-func (s runs) interval(z float64, n int) (low, high float64) {
-	if !(s.sd >= 0) || n < 2 {
-		return 0, math.Inf(1)
-	}
-	half := studentT(z, n-1) * s.sd / math.Sqrt(float64(n))
-	return max(0, s.m-half), s.m + half
-}
-
-// studentT returns the quantile of Student's distribution with the given degrees of freedom at the
-// probability Φ(z), z > 0.
-func studentT(z float64, freedom int) float64 {
-	if freedom > 1000 { // the first correction to the normal distribution
-		return z + (z*z*z+z)/(4*float64(freedom))
-	}
-	within := math.Erf(z / math.Sqrt2) // P(|T| < t)
-	low, high := 0.0, 1.0
-	for studentWithin(high, freedom) < within {
-		high *= 2
-	}
-	for range 60 {
-		if t := (low + high) / 2; studentWithin(t, freedom) < within {
-			low = t
-		} else {
-			high = t
-		}
-	}
-	return high
-}
-
-// studentWithin returns P(|T| < t), by the finite sums of Abramowitz and Stegun, Handbook of
-// Mathematical Functions (1964), 26.7.3 and 26.7.4.
-func studentWithin(t float64, freedom int) float64 {
-	angle := math.Atan(t / math.Sqrt(float64(freedom)))
-	sin, cos := math.Sincos(angle)
-	if freedom%2 == 1 {
-		sum, term := 0.0, cos
-		for k := 3; k <= freedom; k += 2 {
-			sum += term
-			term *= cos * cos * float64(k-1) / float64(k)
-		}
-		return 2 / math.Pi * (angle + sin*sum)
-	}
-	sum, term := 0.0, 1.0
-	for k := 2; k <= freedom; k += 2 {
-		sum += term
-		term *= cos * cos * float64(k-1) / float64(k)
-	}
-	return sin * sum
+	return sample.FewOf(x)
 }

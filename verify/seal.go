@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // Bounded is the comparison of a model with what a seal keeps of the base model:
@@ -262,16 +263,16 @@ func rowKLD(e *seal.Entry, lnQ func(id int32) float64) float64 {
 // they are and the drawing of tokens being random. The share is unknown, that is NaN, if all bounds are
 // 0, as for a model that is its own base.
 func SealedKLD(p []Bounded) (total, share Estimate, least float64) {
-	total = estimate(positive{meanOf(estimatedPositions(p), kld)})
-	bound := meanOf(positionsOf(p), kld).m
+	total = estimate(sample.Positive{Mean: meanOf(estimatedPositions(p), kld)})
+	bound := meanOf(positionsOf(p), kld).Value()
 	least = bound + leastMean(len(p), func(i int) float64 { return p[i].Drawn }, LeastRisk)
 
 	share = Estimate{math.NaN(), math.NaN(), math.Inf(-1), math.Inf(1)}
 	if bound > 0 && total.Value > 0 {
 		// The variance of a ratio r of means of b and t is that of b - r·t over the square of the mean of t.
 		r := bound / total.Value
-		se := meanOfValues(len(p), func(i int) float64 { return p[i].KLD - r*p[i].Estimated }).se() / total.Value
-		share = Estimate{r, se, r - z975*se, r + z975*se}
+		se := sample.MeanOf(len(p), func(i int) float64 { return p[i].KLD - r*p[i].Estimated }).SE() / total.Value
+		share = Estimate{r, se, r - sample.Z975*se, r + sample.Z975*se}
 	}
 	return total, share, least
 }

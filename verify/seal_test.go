@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // sealed writes rows of base logits into a seal, full of them in full, and calls use
@@ -134,8 +135,8 @@ func TestLowerBound(t *testing.T) {
 			if math.Abs(fullKLD-trueKLD) > 0.005*trueKLD+100*5e-5 {
 				t.Errorf("KLD of the full rows %v, want %v", fullKLD, trueKLD)
 			}
-			if m := meanOfValues(len(drawn), func(i int) float64 { return drawn[i] }); !(math.Abs(m.m) <= 4*m.se()+5e-5) {
-				t.Errorf("estimates from drawn tokens are off by %v ± %v", m.m, m.se())
+			if m := sample.MeanOf(len(drawn), func(i int) float64 { return drawn[i] }); !(math.Abs(m.Value()) <= 4*m.SE()+5e-5) {
+				t.Errorf("estimates from drawn tokens are off by %v ± %v", m.Value(), m.SE())
 			}
 			if bounds < c.least*truth {
 				t.Errorf("the bounds have %.4f of the KLD, want %v", bounds/truth, c.least)

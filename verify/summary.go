@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
 // Estimate is a figure measured on a sample of tokens. SE, Low and High take the
@@ -89,24 +91,24 @@ type Summary struct {
 func Summarize(p []Position) Summary {
 	s := Summary{
 		Count:      len(p),
-		PPLBase:    estimate(exponential{meanOf(p, baseNLL)}),
-		PPL:        estimate(exponential{meanOf(p, quantNLL)}),
-		PPLRatio:   estimate(exponential{meanOf(p, lnRatio)}),
+		PPLBase:    estimate(sample.Exponential{Mean: meanOf(p, baseNLL)}),
+		PPL:        estimate(sample.Exponential{Mean: meanOf(p, quantNLL)}),
+		PPLRatio:   estimate(sample.Exponential{Mean: meanOf(p, lnRatio)}),
 		LnPPLRatio: estimate(meanOf(p, lnRatio)),
-		KLD:        estimate(positive{meanOf(p, kld)}),
+		KLD:        estimate(sample.Positive{Mean: meanOf(p, kld)}),
 		SameTop:    estimate(shareOf(p, sameTop, 1)),
 		Top5:       estimate(shareOf(p, top5, TopK)),
 		DeltaP:     estimate(meanOf(p, deltaP)),
-		RMSDeltaP:  estimate(root{meanOf(p, squaredDeltaP)}),
+		RMSDeltaP:  estimate(sample.Root{Mean: meanOf(p, squaredDeltaP)}),
 	}
 	klds := sorted(p, kld)
 	for q, e := range map[float64]*Estimate{0.5: &s.KLDMedian, 0.9: &s.KLD90, 0.95: &s.KLD95, 0.99: &s.KLD99, 0.999: &s.KLD999} {
-		*e = estimate(quantile{klds, q})
+		*e = estimate(sample.QuantileOf(klds, q))
 	}
 	deltas := sorted(p, deltaP)
 	for q, e := range map[float64]*Estimate{0.01: &s.DeltaP1, 0.05: &s.DeltaP5, 0.25: &s.DeltaP25, 0.5: &s.DeltaPMedian,
 		0.75: &s.DeltaP75, 0.95: &s.DeltaP95, 0.99: &s.DeltaP99} {
-		*e = estimate(quantile{deltas, q})
+		*e = estimate(sample.QuantileOf(deltas, q))
 	}
 	if n := len(p); n > 0 {
 		s.KLDMax, s.DeltaPMin, s.DeltaPMax = klds[n-1], deltas[0], deltas[n-1]
@@ -172,19 +174,4 @@ func Worst(p []Position, n int) []Position {
 		return cmp.Or(cmp.Compare(b.KLD, a.KLD), cmp.Compare(a.Text, b.Text), cmp.Compare(a.Index, b.Index))
 	})
 	return p[:min(n, len(p))]
-}
-
-// The figures of one position that summaries and thresholds are made of.
-func baseNLL(p *Position) float64       { return p.Base }
-func quantNLL(p *Position) float64      { return p.Quant }
-func lnRatio(p *Position) float64       { return p.Quant - p.Base }
-func kld(p *Position) float64           { return p.KLD }
-func top5(p *Position) float64          { return float64(p.Top5) / TopK }
-func deltaP(p *Position) float64        { return p.DeltaP }
-func squaredDeltaP(p *Position) float64 { return p.DeltaP * p.DeltaP }
-func sameTop(p *Position) float64 {
-	if p.SameTop {
-		return 1
-	}
-	return 0
 }

@@ -138,21 +138,6 @@ func TestCoverage(t *testing.T) {
 	}
 }
 
-func TestLowRank(t *testing.T) {
-	for _, c := range []struct {
-		n       int
-		q, tail float64
-		want    int
-	}{ // scipy.stats.binom.ppf(tail, n, q)
-		{0, 0.5, 0.05, 0}, {1, 0.5, 0.05, 0}, {4, 0.5, 0.05, 0}, {5, 0.5, 0.05, 1}, {100, 0.5, 0.025, 40}, {298, 0.01, 0.05, 0}, {299, 0.01, 0.05, 1},
-		{1000, 0.999, 0.025, 997}, {10240, 0.99, 0.05, 10121}, {1_000_000, 0.95, 0.025, 949572}, {100_000_000, 0.001, 0.025, 99381},
-	} {
-		if got := lowRank(c.n, c.q, c.tail); got != c.want {
-			t.Errorf("lowRank(%d, %v, %v) is %d, expected %d", c.n, c.q, c.tail, got, c.want)
-		}
-	}
-}
-
 // What cannot be said of few positions is NaN or infinite, and null in JSON.
 func TestSummaryOfFew(t *testing.T) {
 	for n := range 3 {

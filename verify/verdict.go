@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/sample"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -44,7 +45,7 @@ type Metric struct {
 
 	// A limit is greater than above and less than below.
 	above, below float64
-	of           func(r *Report) statistic
+	of           func(r *Report) sample.Statistic
 }
 
 // Metrics returns all metrics.
@@ -54,45 +55,45 @@ var inf = math.Inf(1)
 
 var metrics = []Metric{
 	{Name: "max-kld", Usage: "mean KL divergence, in nats", below: inf,
-		of: func(r *Report) statistic { return positive{meanOf(r.Positions, kld)} }},
+		of: func(r *Report) sample.Statistic { return sample.Positive{Mean: meanOf(r.Positions, kld)} }},
 	{Name: "max-kld-median", Usage: "median of the KL divergence", below: inf, of: kldQuantile(0.5)},
 	{Name: "max-kld-p90", Usage: "KL divergence that 90 % of the tokens do not exceed", below: inf, of: kldQuantile(0.9)},
 	{Name: "max-kld-p95", Usage: "KL divergence that 95 % of the tokens do not exceed", below: inf, of: kldQuantile(0.95)},
 	{Name: "max-kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed", below: inf, of: kldQuantile(0.99)},
 	{Name: "max-kld-p99.9", Usage: "KL divergence that 99.9 % of the tokens do not exceed", below: inf, of: kldQuantile(0.999)},
 	{Name: "min-top1", Usage: "share of the tokens for which both models find the same token likeliest", below: 1,
-		of: func(r *Report) statistic { return shareOf(r.Positions, sameTop, 1) }},
+		of: func(r *Report) sample.Statistic { return shareOf(r.Positions, sameTop, 1) }},
 	{Name: "min-top5", Usage: "mean share of the original's five likeliest tokens that are among the quantized model's five", below: 1,
-		of: func(r *Report) statistic { return shareOf(r.Positions, top5, TopK) }},
+		of: func(r *Report) sample.Statistic { return shareOf(r.Positions, top5, TopK) }},
 	{Name: "max-ppl", Usage: "perplexity of the quantized model", above: 1, below: inf,
-		of: func(r *Report) statistic { return exponential{meanOf(r.Positions, quantNLL)} }},
+		of: func(r *Report) sample.Statistic { return sample.Exponential{Mean: meanOf(r.Positions, quantNLL)} }},
 	{Name: "max-ppl-ratio", Usage: "perplexity of the quantized model over that of the original", below: inf,
-		of: func(r *Report) statistic { return exponential{meanOf(r.Positions, lnRatio)} }},
+		of: func(r *Report) sample.Statistic { return sample.Exponential{Mean: meanOf(r.Positions, lnRatio)} }},
 	{Name: "max-rms-dp", Usage: "root mean square of the change in probability of the token that comes, from 0 to 1", below: 1,
-		of: func(r *Report) statistic { return root{meanOf(r.Positions, squaredDeltaP)} }},
+		of: func(r *Report) sample.Statistic { return sample.Root{Mean: meanOf(r.Positions, squaredDeltaP)} }},
 
 	{Name: "min-tg", Usage: "tokens a second, one by one", Source: OfSpeed, below: inf,
-		of: func(r *Report) statistic {
+		of: func(r *Report) sample.Statistic {
 			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.TG })
 		}},
 	{Name: "min-pp", Usage: "tokens a second of a prompt", Source: OfSpeed, below: inf,
-		of: func(r *Report) statistic {
+		of: func(r *Report) sample.Statistic {
 			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.PP })
 		}},
 	{Name: "max-load", Usage: "time until the weights are in memory, in seconds", Source: OfSpeed, below: inf,
-		of: func(r *Report) statistic {
+		of: func(r *Report) sample.Statistic {
 			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.Load })
 		}},
 	{Name: "max-rss", Usage: "peak of the resident memory, in bytes or such as 2GiB", Source: OfSpeed, Size: true, below: inf,
-		of: func(r *Report) statistic { return exact(r.Performance.Quant.RSS) }},
+		of: func(r *Report) sample.Statistic { return sample.Exact(r.Performance.Quant.RSS) }},
 	{Name: "max-size", Usage: "size of the files with weights, in bytes or such as 2GiB", Source: OfFile, Size: true, below: inf,
-		of: func(r *Report) statistic { return exact(r.Quant.FileBytes) }},
+		of: func(r *Report) sample.Statistic { return sample.Exact(r.Quant.FileBytes) }},
 	{Name: "max-bpw", Usage: "bits per weight", Source: OfFile, below: inf,
-		of: func(r *Report) statistic { return exact(r.Quant.BitsPerWeight) }},
+		of: func(r *Report) sample.Statistic { return sample.Exact(r.Quant.BitsPerWeight) }},
 }
 
-func kldQuantile(q float64) func(r *Report) statistic {
-	return func(r *Report) statistic { return quantile{sorted(r.Positions, kld), q} }
+func kldQuantile(q float64) func(r *Report) sample.Statistic {
+	return func(r *Report) sample.Statistic { return sample.QuantileOf(sorted(r.Positions, kld), q) }
 }
 
 // Threshold is a limit for the metric of that name.
@@ -261,9 +262,9 @@ func (r *Report) judge(thresholds []Threshold, sources ...Source) (Verdict, erro
 			return Verdict{}, errors.New("max-rss cannot be tested: this system does not tell how much memory a program took")
 		}
 		s := m.of(r)
-		c := Check{Threshold: t, Measured: estimate(s), Outcome: decide(t, s, s.count())}
-		if _, is := s.(runs); is {
-			c.Runs = s.count()
+		c := Check{Threshold: t, Measured: estimate(s), Outcome: decide(t, s, s.Count())}
+		if _, is := s.(sample.Few); is {
+			c.Runs = s.Count()
 		}
 		if c.Outcome == Undecided {
 			c.Enough = enough(t, s)
@@ -277,22 +278,22 @@ func (r *Report) judge(thresholds []Threshold, sources ...Source) (Verdict, erro
 }
 
 // least returns how many tokens or runs must have been measured before anything is decided.
-func least(s statistic) int {
+func least(s sample.Statistic) int {
 	switch s.(type) {
-	case exact:
+	case sample.Exact:
 		return 0
-	case runs:
+	case sample.Few:
 		return leastRuns
 	}
 	return leastTokens
 }
 
 // decide tests a threshold as n tokens, or runs, like those of the statistic would.
-func decide(t Threshold, s statistic, n int) Outcome {
+func decide(t Threshold, s sample.Statistic, n int) Outcome {
 	if n < least(s) {
 		return Undecided
 	}
-	low, high := s.interval(z95, n)
+	low, high := s.Interval(sample.Z95, n)
 	if strings.HasPrefix(t.Name, "min-") { // turn the axis round
 		low, high, t.Limit = -high, -low, -t.Limit
 	}
@@ -307,30 +308,9 @@ func decide(t Threshold, s statistic, n int) Outcome {
 
 // enough returns the least number of tokens, or runs, that would decide an undecided
 // threshold, 0 if there is none up to most.
-func enough(t Threshold, s statistic) int {
-	if s.count() == 0 {
+func enough(t Threshold, s sample.Statistic) int {
+	if s.Count() == 0 {
 		return least(s)
 	}
-	return leastNumber(max(least(s), s.count()), func(n int) bool { return decide(t, s, n) != Undecided })
-}
-
-// leastNumber returns the least number, to 1 %, for which a test is decided, 0 if there is none up
-// to most; from is where to begin.
-func leastNumber(from int, decided func(n int) bool) int {
-	// Double until it is decided, then halve the step.
-	n := from
-	for !decided(n) {
-		if n *= 2; n > most {
-			return 0
-		}
-	}
-	low := n / 2
-	for n-low > max(1, n/100) {
-		if middle := (low + n) / 2; !decided(middle) {
-			low = middle
-		} else {
-			n = middle
-		}
-	}
-	return n
+	return sample.LeastNumber(max(least(s), s.Count()), most, func(n int) bool { return decide(t, s, n) != Undecided })
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/sample"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -75,9 +77,20 @@ type Paired struct {
 
 // pairs is what a comparison computes with.
 type pairs struct {
-	differences                     []difference
-	flips                           share
+	differences                     []sample.Difference
+	flips                           sample.Share
 	rightWrong, wrongRight, changed int
+}
+
+// estimate is the statistic with its 95 % interval.
+func estimate(s sample.Statistic) verify.Estimate {
+	low, high := s.Interval(sample.Z975, s.Count())
+	return verify.Estimate{Value: s.Value(), SE: s.SE(), Low: low, High: high}
+}
+
+// shareOf is the mean of scores from 0 to 1, as of as many yes-no questions as have its variance.
+func shareOf(scores []float64) sample.Share {
+	return sample.ShareOf(len(scores), func(i int) float64 { return scores[i] }, math.Inf(1))
 }
 
 func pairsOf(base, model []Answer) pairs {
@@ -100,9 +113,9 @@ func pairsOf(base, model []Answer) pairs {
 			metrics[j] = append(metrics[j], m.Scores[j]-b.Scores[j])
 		}
 	}
-	p.flips = share{sampleOf(flips)}
+	p.flips = shareOf(flips)
 	for _, d := range metrics {
-		p.differences = append(p.differences, difference{sampleOf(d)})
+		p.differences = append(p.differences, sample.DifferenceOf(len(d), func(i int) float64 { return d[i] }))
 	}
 	return p
 }
@@ -129,9 +142,9 @@ func NewReport(t *Task, base *Result, models []Result) *Report {
 		if base != nil {
 			p := pairsOf(base.Answers, m.Answers)
 			m.Paired = &Paired{RightWrong: p.rightWrong, WrongRight: p.wrongRight, Changed: p.changed,
-				Flips: p.flips.estimate(), McNemar: McNemar(p.rightWrong, p.wrongRight)}
+				Flips: estimate(p.flips), McNemar: sample.McNemar(p.rightWrong, p.wrongRight)}
 			for _, d := range p.differences {
-				m.Paired.Differences = append(m.Paired.Differences, d.estimate())
+				m.Paired.Differences = append(m.Paired.Differences, estimate(d))
 			}
 		}
 	}
@@ -149,7 +162,7 @@ func (m *Result) summarize(t *Task) {
 		for i := range m.Answers {
 			x = append(x, m.Answers[i].Scores[j])
 		}
-		m.Metrics = append(m.Metrics, share{sampleOf(x)}.estimate())
+		m.Metrics = append(m.Metrics, estimate(shareOf(x)))
 	}
 	m.BySubject = []Group{}
 	for i := 0; i < len(m.Answers); {
@@ -158,7 +171,7 @@ func (m *Result) summarize(t *Task) {
 		for ; i < len(m.Answers) && t.Questions[i].Subject == subject; i++ {
 			x = append(x, m.Answers[i].Scores[0])
 		}
-		m.BySubject = append(m.BySubject, Group{subject, len(x), share{sampleOf(x)}.estimate()})
+		m.BySubject = append(m.BySubject, Group{subject, len(x), estimate(shareOf(x))})
 	}
 }
 

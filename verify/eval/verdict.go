@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/sample"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -11,20 +12,16 @@ import (
 type Limit struct {
 	Name  string // "max-acc-drop", …
 	Usage string // what the limit is of
-	of    func(p *pairs) statistic
+	of    func(p *pairs) sample.Statistic
 }
 
 // Limits returns all limits. Each is greater than 0 and less than 1.
 func Limits() []Limit {
 	return []Limit{
 		{"max-acc-drop", "share of right answers that the quantized model has less than the original",
-			func(p *pairs) statistic {
-				drop := p.differences[0]
-				drop.sum = 0 - drop.sum // not -0
-				return drop
-			}},
+			func(p *pairs) sample.Statistic { return p.differences[0].Negated() }},
 		{"max-flips", "share of the answers that turned from right to wrong or from wrong to right",
-			func(p *pairs) statistic { return p.flips }},
+			func(p *pairs) sample.Statistic { return p.flips }},
 	}
 }
 
@@ -90,9 +87,10 @@ func (r *Report) Judge(thresholds []verify.Threshold) error {
 			}
 			l, _ := limitNamed(t.Name)
 			s := l.of(&p)
-			c := Check{Model: m.Name, Threshold: t, Measured: s.estimate(), Outcome: decide(t.Limit, s, s.count())}
+			c := Check{Model: m.Name, Threshold: t, Measured: estimate(s), Outcome: decide(t.Limit, s, s.Count())}
 			if c.Outcome == verify.Undecided {
-				c.Enough = enough(t.Limit, s)
+				c.Enough = sample.LeastNumber(max(leastQuestions, s.Count()), mostQuestions,
+					func(n int) bool { return decide(t.Limit, s, n) != verify.Undecided })
 			}
 			v.Checks = append(v.Checks, c)
 			if c.Outcome == verify.Fail || v.Outcome == verify.Pass {
@@ -106,35 +104,15 @@ func (r *Report) Judge(thresholds []verify.Threshold) error {
 
 // decide tests a limit as n questions like those of the statistic would, with 95 % confidence
 // (one-sided).
-func decide(limit float64, s statistic, n int) verify.Outcome {
+func decide(limit float64, s sample.Statistic, n int) verify.Outcome {
 	if n < leastQuestions {
 		return verify.Undecided
 	}
-	switch low, high := s.interval(z95, n); {
+	switch low, high := s.Interval(sample.Z95, n); {
 	case high <= limit:
 		return verify.Pass
 	case low > limit:
 		return verify.Fail
 	}
 	return verify.Undecided
-}
-
-// enough returns about the least number of questions that would decide an undecided limit, 0 if there is
-// none up to mostQuestions.
-func enough(limit float64, s statistic) int {
-	n := max(leastQuestions, s.count())
-	for decide(limit, s, n) == verify.Undecided {
-		if n *= 2; n > mostQuestions {
-			return 0
-		}
-	}
-	low := n / 2
-	for n-low > max(1, n/100) { // to 1 %
-		if middle := (low + n) / 2; decide(limit, s, middle) == verify.Undecided {
-			low = middle
-		} else {
-			n = middle
-		}
-	}
-	return n
 }
