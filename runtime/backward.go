@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"unsafe"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
-	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // OutputGroup is output rows of a linear layer that belong together.
@@ -47,7 +47,7 @@ const (
 	perLayer  = 7
 )
 
-// Label chooses the token that the loss expects behind position pos of a sequence, p being
+// Label chooses the token that the loss expects after position pos of a sequence, p being
 // the model's own distribution there. It is called from several threads, once for each
 // position, in any order.
 type Label func(sequence, pos int, p []float32) int32
@@ -84,24 +84,24 @@ func (l *Layers) GradientNorms(ctx context.Context, sequences [][]int32, label L
 // sequences of at most longest, the loaded weights included.
 func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	m, c := l.m, l.m.cfg
-	kept := int64(tokens) * 4 * (int64(padded(c.Hidden)+rowGap)*int64(c.Layers+2) + int64(len(l.OutputGroups())))
+	kept := int64(tokens) * 4 * (int64(linear.Padded(c.Hidden)+linear.RowGap)*int64(c.Layers+2) + int64(len(l.OutputGroups())))
 	together := min(tokens, max(m.opt.Batch, longest))
 	inner := int64(0)
 	for _, cols := range innerWidths(c) {
-		inner += 4 * int64(together) * int64(padded(cols)+rowGap)
+		inner += 4 * int64(together) * int64(linear.Padded(cols)+linear.RowGap)
 	}
-	logits := 4 * int64(padded(c.VocabSize)+rowGap) * int64(headRows(c, together))
+	logits := 4 * int64(linear.Padded(c.VocabSize)+linear.RowGap) * int64(headRows(c, together))
 	turned, weights := int64(0), int64(0)
 	for _, name := range append(l.Linear(0), l.Output()) {
 		rows, cols, err := l.Shape(name)
 		if err != nil {
 			continue // every model has these
 		}
-		turned = max(turned, 4*int64(padded(rows))*int64(padded(min(cols, turnedCols(rows)))))
-		weights += 4 * int64(padded(rows)) * int64(cols)
+		turned = max(turned, 4*int64(linear.Padded(rows))*int64(linear.Padded(min(cols, linear.TransposedCols(rows)))))
+		weights += 4 * int64(linear.Padded(rows)) * int64(cols)
 	}
 	// Scores of a block of queries, and a head's keys and values in five layouts, for each thread.
-	scratch := int64(m.opt.Threads) * 4 * int64(padded(longest)) * int64(4*maxQueries+5*padded(c.HeadDim))
+	scratch := int64(m.opt.Threads) * 4 * int64(linear.Padded(longest)) * int64(4*maxQueries+5*linear.Padded(c.HeadDim))
 	return kept + inner + logits + turned + weights + scratch
 }
 
@@ -109,18 +109,18 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 type gradients struct {
 	l         *Layers
 	m         *Model
-	b         *batch // what is inside of a block, for the tokens of a part; b.x is the stream behind attention
+	b         *batch // what is inside of a block, for the tokens of a part; b.x is the stream after attention
 	sequences [][]int32
 	parts     []part
-	stream    []rows // the residual stream before each block and behind the last, for all tokens
-	grad      rows   // the loss's gradient with respect to the stream
+	stream    []linear.Rows // the residual stream before each block and after the last, for all tokens
+	grad      linear.Rows   // the loss's gradient with respect to the stream
 	label     Label
 	norms     [][]float32 // for each group, for each token
 	sinBack   []float32   // -b.sin
 	ones      []float32
-	turned    []float32 // columns of a matrix as rows
-	norm      []float32 // the last one's weights
-	output    *matrix
+	turned    linear.Transposed // columns of a matrix as rows
+	norm      []float32         // the last one's weights
+	output    *linear.Matrix
 	outputMem []byte
 
 	done, total int // of tokens × blocks; backward counts twice
@@ -134,19 +134,6 @@ type part struct {
 	runs         []run
 }
 
-// rowGap is added to a row's stride where rows would lie whole pages apart, and share lines of a
-// core's first cache.
-const rowGap = 128
-
-func newRows(tokens, cols int) rows {
-	width := padded(cols)
-	stride := width
-	if stride%1024 == 0 {
-		stride += rowGap
-	}
-	return rows{make([]float32, tokens*stride), width, stride}
-}
-
 // innerWidths lists the columns of a batch's x, norm, delta, qkv, attn, up and act.
 func innerWidths(c *arch.Config) [7]int {
 	return [...]int{c.Hidden, c.Hidden, c.Hidden, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Heads * c.HeadDim, 2 * c.Intermediate, c.Intermediate}
@@ -155,14 +142,7 @@ func innerWidths(c *arch.Config) [7]int {
 // headRows is the number of tokens whose logits are computed together.
 func headRows(c *arch.Config, tokens int) int {
 	const logitBytes = 128 << 20
-	return min(tokens, max(logitRows, logitBytes/(4*padded(c.VocabSize))))
-}
-
-// turnedCols is the number of columns of a matrix that are transposed at a time: about 32 MiB as
-// float32.
-func turnedCols(rows int) int {
-	const bytes = 32 << 20
-	return max(256, bytes/(4*padded(rows))&^255)
+	return min(tokens, max(logitRows, logitBytes/(4*linear.Padded(c.VocabSize))))
 }
 
 func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
@@ -177,7 +157,7 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 			k++
 		}
 		p := &g.parts[k]
-		p.runs = append(p.runs, run{first: p.count, count: len(s), long: m.rope.isLong(len(s))})
+		p.runs = append(p.runs, run{first: p.count, count: len(s), long: m.rope.IsLong(len(s))})
 		p.count += len(s)
 		tokens += len(s)
 		most = max(most, p.count)
@@ -185,21 +165,21 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	if need, free := l.GradientBytes(tokens, longest), machine.FreeMemory(); uint64(need) > free {
 		return nil, fmt.Errorf("%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path, tokens, need, free)
 	}
-	b := &batch{model: m, logits: newRows(headRows(c, most), c.VocabSize)}
-	for i, r := range []*rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
-		*r = newRows(most, innerWidths(c)[i])
+	b := &batch{model: m, logits: linear.NewRows(headRows(c, most), c.VocabSize)}
+	for i, r := range []*linear.Rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
+		*r = linear.NewRows(most, innerWidths(c)[i])
 	}
 	pairs := c.RotaryDims / 2
 	b.cos, b.sin, g.sinBack = make([]float32, most*pairs), make([]float32, most*pairs), make([]float32, most*pairs)
 	g.b = b
 	for range c.Layers + 1 {
-		g.stream = append(g.stream, newRows(tokens, c.Hidden))
+		g.stream = append(g.stream, linear.NewRows(tokens, c.Hidden))
 	}
-	g.grad = newRows(tokens, c.Hidden)
+	g.grad = linear.NewRows(tokens, c.Hidden)
 	for range l.OutputGroups() {
 		g.norms = append(g.norms, make([]float32, tokens))
 	}
-	g.ones = make([]float32, padded(c.Intermediate))
+	g.ones = make([]float32, linear.Padded(c.Intermediate))
 	for i := range g.ones {
 		g.ones[i] = 1
 	}
@@ -277,25 +257,25 @@ func (g *gradients) each(ctx context.Context, work int, f func(p *part) error) e
 
 // loadOutput reads the last norm and the output matrix.
 func (g *gradients) loadOutput(ctx context.Context) (err error) {
-	ld := newLoader(g.m.src)
-	ld.expand = true
-	g.norm, g.output = ld.vector(normName), ld.matrix(g.m.outputName())
-	if ld.err != nil {
-		return ld.err
+	ld := linear.NewLoader(g.m.src)
+	ld.Expand = true
+	g.norm, g.output = ld.Vector(normName), ld.Matrix(g.m.outputName())
+	if ld.Err() != nil {
+		return ld.Err()
 	}
-	g.outputMem, err = g.m.repack(ctx, ld.matrices, ld.tensors, nil)
+	g.outputMem, err = ld.Read(ctx, g.m.threads, nil)
 	return err
 }
 
 func (g *gradients) embed() error {
 	x, first := []float32(nil), 0
 	for i, s := range g.sequences {
-		x = grow(x, len(s)*g.m.cfg.Hidden)
+		x = work.Resize(x, len(s)*g.m.cfg.Hidden)
 		if err := g.l.Embed(x, s); err != nil {
 			return fmt.Errorf("sequence %d: %w", i, err)
 		}
 		for t := range s {
-			copy(g.stream[0].row(first+t), x[t*g.m.cfg.Hidden:(t+1)*g.m.cfg.Hidden])
+			copy(g.stream[0].Row(first+t), x[t*g.m.cfg.Hidden:(t+1)*g.m.cfg.Hidden])
 		}
 		first += len(s)
 	}
@@ -303,10 +283,10 @@ func (g *gradients) embed() error {
 }
 
 // inside computes what is inside of block l up to the outputs of gate and up, from the stream x.
-func (g *gradients) inside(l *layer, x rows, p *part) error {
+func (g *gradients) inside(l *layer, x linear.Rows, p *part) error {
 	b, n := g.b, p.count
 	for t := range n {
-		copy(b.x.row(t), x.row(p.first+t))
+		copy(b.x.Row(t), x.Row(p.first+t))
 	}
 	if err := b.runNorm(l.attnNorm, 0, n, false, l.qkv); err != nil {
 		return err
@@ -314,7 +294,7 @@ func (g *gradients) inside(l *layer, x rows, p *part) error {
 	if err := b.matmul(l.qkv, b.norm, b.qkv, n); err != nil {
 		return err
 	}
-	if err := g.m.pool.run(&wholeAttention{b: b}, len(p.runs)*g.m.cfg.KVHeads); err != nil {
+	if err := g.m.threads.Run(&wholeAttention{b: b}, len(p.runs)*g.m.cfg.KVHeads); err != nil {
 		return err
 	}
 	b.begin(l.o, b.attn, n)
@@ -327,7 +307,7 @@ func (g *gradients) inside(l *layer, x rows, p *part) error {
 	return b.matmul(l.up, b.norm, b.up, n)
 }
 
-// forward computes the stream behind block i.
+// forward computes the stream after block i.
 func (g *gradients) forward(l *layer, i int, p *part) error {
 	b, n := g.b, p.count
 	if err := g.inside(l, g.stream[i], p); err != nil {
@@ -335,34 +315,34 @@ func (g *gradients) forward(l *layer, i int, p *part) error {
 	}
 	b.siluJob = siluJob{b: b, n: g.m.cfg.Intermediate}
 	b.begin(l.down, b.act, n)
-	if err := g.m.pool.run(&b.siluJob, n); err != nil {
+	if err := g.m.threads.Run(&b.siluJob, n); err != nil {
 		return err
 	}
 	if err := b.matmul(l.down, b.act, b.delta, n); err != nil {
 		return err
 	}
 	for t := range n {
-		out := g.stream[i+1].row(p.first + t)
-		copy(out, b.x.row(t))
-		kern.Best().Add(out, b.delta.row(t))
+		out := g.stream[i+1].Row(p.first + t)
+		copy(out, b.x.Row(t))
+		kern.Best().Add(out, b.delta.Row(t))
 	}
 	return nil
 }
 
-// backward takes the gradient from behind block i to before it.
+// backward takes the gradient from after block i to before it.
 func (g *gradients) backward(l *layer, i int, p *part) error {
-	b, n, c, pool := g.b, p.count, g.m.cfg, g.m.pool
+	b, n, c, threads := g.b, p.count, g.m.cfg, g.m.threads
 	if err := g.inside(l, g.stream[i], p); err != nil {
 		return err
 	}
-	grad, groups := g.grad.from(p.first), i*perLayer
+	grad, groups := g.grad.From(p.first), i*perLayer
 	if err := g.measure(groups+groupDown, grad, p.first, n, c.Hidden); err != nil {
 		return err
 	}
 	if err := g.multiply(l.down, grad, b.act, n); err != nil {
 		return err
 	}
-	if err := pool.run(&siluBack{g}, n); err != nil {
+	if err := threads.Run(&siluBack{g}, n); err != nil {
 		return err
 	}
 	if err := g.measure(groups+groupUp, b.up, p.first, n, c.Intermediate, c.Intermediate); err != nil {
@@ -371,7 +351,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 	if err := g.multiply(l.up, b.up, b.norm, n); err != nil {
 		return err
 	}
-	if err := pool.run(&normBack{g, l.ffnNorm, b.x, grad, true}, n); err != nil {
+	if err := threads.Run(&normBack{g, l.ffnNorm, b.x, grad, true}, n); err != nil {
 		return err
 	}
 	if err := g.measure(groups+groupO, grad, p.first, n, c.Hidden); err != nil {
@@ -380,7 +360,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 	if err := g.multiply(l.o, grad, b.attn, n); err != nil {
 		return err
 	}
-	if err := pool.run(&wholeAttention{b: b, sinBack: g.sinBack}, len(p.runs)*c.KVHeads); err != nil {
+	if err := threads.Run(&wholeAttention{b: b, sinBack: g.sinBack}, len(p.runs)*c.KVHeads); err != nil {
 		return err
 	}
 	kv := c.KVHeads * c.HeadDim
@@ -390,134 +370,78 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 	if err := g.multiply(l.qkv, b.qkv, b.norm, n); err != nil {
 		return err
 	}
-	return pool.run(&normBack{g, l.attnNorm, g.stream[i].from(p.first), grad, true}, n)
+	return threads.Run(&normBack{g, l.attnNorm, g.stream[i].From(p.first), grad, true}, n)
 }
 
-// head computes the gradient with respect to the stream behind the last block, some rows of
+// head computes the gradient with respect to the stream after the last block, some rows of
 // logits at a time.
 func (g *gradients) head(p *part) error {
 	m, b := g.m, g.b
 	stream, last := g.stream[m.cfg.Layers], len(g.norms)-1
 	for t := range p.count {
-		copy(b.x.row(t), stream.row(p.first+t))
+		copy(b.x.Row(t), stream.Row(p.first+t))
 	}
-	most := len(b.logits.data) / b.logits.stride
+	most := len(b.logits.Data) / b.logits.Stride
 	for first := 0; first < p.count; first += most {
 		n := min(most, p.count-first)
 		if err := b.runNorm(g.norm, first, n, false, g.output); err != nil {
 			return err
 		}
-		if err := b.matmul(g.output, b.norm.from(first), b.logits, n); err != nil {
+		if err := b.matmul(g.output, b.norm.From(first), b.logits, n); err != nil {
 			return err
 		}
 		loss := &lossBack{g: g, p: p, first: first, bad: make([]bool, n)}
-		if err := m.pool.run(loss, n); err != nil {
+		if err := m.threads.Run(loss, n); err != nil {
 			return err
 		}
 		for i, bad := range loss.bad {
 			if bad {
-				return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this architecture", m.path, p.first+first+i)
+				return notFinite(m.path, p.first+first+i)
 			}
 		}
 		if err := g.measure(last, b.logits, p.first+first, n, m.cfg.VocabSize); err != nil {
 			return err
 		}
-		if err := g.multiply(g.output, b.logits, b.norm.from(first), n); err != nil {
+		if err := g.multiply(g.output, b.logits, b.norm.From(first), n); err != nil {
 			return err
 		}
 	}
-	return m.pool.run(&normBack{g, g.norm, b.x, g.grad.from(p.first), false}, p.count)
+	return m.threads.Run(&normBack{g, g.norm, b.x, g.grad.From(p.first), false}, p.count)
 }
 
 // measure stores the squared norms of n rows of grad, of the groups from group on, which have
 // these widths.
-func (g *gradients) measure(group int, grad rows, first, n int, widths ...int) error {
-	return g.m.pool.run(&squares{g, grad, first, group, widths}, n)
+func (g *gradients) measure(group int, grad linear.Rows, first, n int, widths ...int) error {
+	return g.m.threads.Run(&squares{g, grad, first, group, widths}, n)
 }
 
 // multiply sets out = grad·l for n rows, l transposed some columns at a time.
-func (g *gradients) multiply(l *matrix, grad, out rows, n int) error {
-	step := turnedCols(l.rows)
-	for first := 0; first < l.cols; first += step {
-		cols := min(step, l.cols-first)
-		t := &matrix{typ: quant.F32, format: kern.F32, rows: cols, cols: l.panels * kern.Rows, panels: padded(cols) / kern.Rows}
-		t.size = kern.PanelBytes(t.format, t.cols)
-		g.turned = grow(g.turned, t.bytes()/4+spare)
-		t.packed = unsafe.Slice((*byte)(unsafe.Pointer(&g.turned[0])), t.bytes())
-		if err := g.m.pool.run(&transposition{l, first, cols, g.turned, t.size / 4}, l.panels); err != nil {
+func (g *gradients) multiply(l *linear.Matrix, grad, out linear.Rows, n int) error {
+	step := linear.TransposedCols(l.Rows)
+	for first := 0; first < l.Cols; first += step {
+		cols := min(step, l.Cols-first)
+		t, err := g.turned.Transpose(g.m.threads, l, first, cols)
+		if err != nil {
 			return err
 		}
 		g.b.begin(t, grad, n)
-		if err := g.b.matmul(t, grad, rows{out.data[first:], 0, out.stride}, n); err != nil {
+		if err := g.b.matmul(t, grad, out.Columns(first), n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// transposition lays columns of a matrix in panels, as if they were rows of float32. A task is a panel
-// of the matrix, which becomes 16 columns of all panels of out.
-type transposition struct {
-	m           *matrix
-	first, cols int
-	out         []float32
-	size        int // values of a panel of out
-}
-
-// A transposition kernel takes a pointer to 512 values, and uses 256 here. So many lie behind
-// the last ones.
-const spare = 256
-
-func (j *transposition) do(w *worker, i int) {
-	const tile = kern.Rows * kern.Rows
-	panel := j.m.panel(w, i, 1)
-	w.panel = grow(w.panel, floatBlock*kern.Rows+spare)
-	for c := 0; c < j.cols; c += floatBlock {
-		n := min(floatBlock, j.cols-c)
-		j.m.expand(w.panel, panel, j.first+c, n)
-		clear(w.panel[n*kern.Rows : padded(n)*kern.Rows])
-		for k := 0; k < n; k += kern.Rows {
-			dst := j.out[(c+k)/kern.Rows*j.size+i*tile:]
-			kern.Best().Transpose((*[512]float32)(dst), (*[512]float32)(w.panel[k*kern.Rows:]), kern.Rows)
-		}
-	}
-}
-
-// expand converts columns c to c+n of a panel to float32: dst[16·column + row]. c is even.
-func (m *matrix) expand(dst []float32, panel []byte, c, n int) {
-	dst = dst[:n*kern.Rows]
-	switch m.format {
-	case kern.F16:
-		kern.Best().ExpandF16(dst, unsafe.Slice((*uint16)(unsafe.Pointer(&panel[2*kern.Rows*c])), len(dst)))
-	case kern.BF16: // a unit is two columns of a row
-		units := unsafe.Slice((*uint32)(unsafe.Pointer(&panel[2*kern.Rows*c])), padded(len(dst)/2))
-		for ; len(dst) > 0; dst, units = dst[min(2*kern.Rows, len(dst)):], units[kern.Rows:] {
-			first := (*[kern.Rows]float32)(dst)
-			for r, u := range units[:kern.Rows] {
-				first[r] = math.Float32frombits(u << 16)
-			}
-			if len(dst) > kern.Rows {
-				second := (*[kern.Rows]float32)(dst[kern.Rows:])
-				for r, u := range units[:kern.Rows] {
-					second[r] = math.Float32frombits(u &^ 0xffff)
-				}
-			}
-		}
-	default: // quantized matrices have become float32
-		copy(dst, unsafe.Slice((*float32)(unsafe.Pointer(&panel[4*kern.Rows*c])), len(dst)))
-	}
-}
-
 // squares is the job of measure. A task is a row.
 type squares struct {
 	g            *gradients
-	grad         rows
+	grad         linear.Rows
 	first, group int
 	widths       []int
 }
 
-func (j *squares) do(_ *worker, i int) {
-	row := j.grad.row(i)
+func (j *squares) Do(_, i int) {
+	row := j.grad.Row(i)
 	for k, n := range j.widths {
 		j.g.norms[j.group+k][j.first+i] = float32(dot(row[:n], row[:n]))
 		row = row[n:]
@@ -550,8 +474,8 @@ type lossBack struct {
 	bad   []bool
 }
 
-func (j *lossBack) do(_ *worker, i int) {
-	row, vocab := j.g.b.logits.row(i), j.g.m.cfg.VocabSize
+func (j *lossBack) Do(_, i int) {
+	row, vocab := j.g.b.logits.Row(i), j.g.m.cfg.VocabSize
 	if !kern.Best().Below(row[:vocab], maxLogit) {
 		j.bad[i] = true
 		return
@@ -577,16 +501,17 @@ func (j *lossBack) do(_ *worker, i int) {
 type normBack struct {
 	g    *gradients
 	w    []float32
-	x    rows
-	grad rows // dx, which is added to what is there if add is set
+	x    linear.Rows
+	grad linear.Rows // dx, which is added to what is there if add is set
 	add  bool
 }
 
-func (j *normBack) do(w *worker, i int) {
+func (j *normBack) Do(thread, i int) {
 	n := j.g.m.cfg.Hidden
-	x, dy, dx, weight := j.x.row(i)[:n], j.g.b.norm.row(i)[:n], j.grad.row(i)[:n], j.w[:n]
-	w.values = grow(w.values, n)
-	g := w.values
+	x, dy, dx, weight := j.x.Row(i)[:n], j.g.b.norm.Row(i)[:n], j.grad.Row(i)[:n], j.w[:n]
+	s := j.g.m.scratch[thread]
+	s.values = work.Resize(s.values, n)
+	g := s.values
 	for k, v := range dy {
 		g[k] = v * weight[k]
 	}
@@ -605,11 +530,12 @@ func (j *normBack) do(w *worker, i int) {
 // in place of gate and up. A task is a row.
 type siluBack struct{ g *gradients }
 
-func (j *siluBack) do(w *worker, i int) {
+func (j *siluBack) Do(thread, i int) {
 	b, n := j.g.b, j.g.m.cfg.Intermediate
-	w.values = grow(w.values, 2*padded(n))
-	s, gates := w.values[:padded(n)], w.values[padded(n):2*padded(n)]
-	row, act := b.up.row(i), b.act.row(i)[:n]
+	w := j.g.m.scratch[thread]
+	w.values = work.Resize(w.values, 2*linear.Padded(n))
+	s, gates := w.values[:linear.Padded(n)], w.values[linear.Padded(n):2*linear.Padded(n)]
+	row, act := b.up.Row(i), b.act.Row(i)[:n]
 	copy(gates, row[:n])
 	clear(gates[n:])
 	kern.Best().SiluMul(s, gates, j.g.ones)

@@ -1,9 +1,9 @@
 package runtime
 
 import (
-	"unsafe"
-
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // wholeAttention is attention over whole sequences, without a cache: forward from b.qkv, whose
@@ -23,7 +23,7 @@ type wholeAttention struct {
 // maxQueries is the greatest number of queries in a block.
 const maxQueries = 32
 
-// wholeScratch is a worker's memory for wholeAttention. n is the sequence's length, dim a head's
+// wholeScratch is a thread's memory for wholeAttention. n is the sequence's length, dim a head's
 // dimensions, both rounded up to panels where they are in panels.
 type wholeScratch struct {
 	byPos  [2][]float32 // keys, values: panels of positions, [n/16][dim][16]
@@ -44,7 +44,8 @@ const (
 // head is a key-value head of a run.
 type head struct {
 	b        *batch
-	w        *worker
+	s        *wholeScratch
+	products *linear.Scratch
 	run      *run
 	kv       int // number of the key-value head
 	n        int // positions, rounded up to panels
@@ -53,10 +54,13 @@ type head struct {
 	dimWidth int
 }
 
-func (j *wholeAttention) do(w *worker, i int) {
+func (j *wholeAttention) Do(thread, i int) {
 	c := j.b.model.cfg
-	h := &head{b: j.b, w: w, run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sinBack: j.sinBack, dim: c.HeadDim, dimWidth: padded(c.HeadDim)}
-	h.n = padded(h.run.count)
+	h := &head{
+		b: j.b, s: &j.b.model.scratch[thread].whole, products: j.b.model.threads.Scratch[thread],
+		run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sinBack: j.sinBack, dim: c.HeadDim, dimWidth: linear.Padded(c.HeadDim),
+	}
+	h.n = linear.Padded(h.run.count)
 	if j.sinBack == nil {
 		h.forward()
 	} else {
@@ -66,7 +70,7 @@ func (j *wholeAttention) do(w *worker, i int) {
 
 // row returns vector number v of a token: queries first, then keys, then values.
 func (h *head) row(v, t int) []float32 {
-	return h.b.qkv.row(h.run.first + t)[v*h.dim : (v+1)*h.dim]
+	return h.b.qkv.Row(h.run.first + t)[v*h.dim : (v+1)*h.dim]
 }
 
 // vector returns the number of the head's keys or values.
@@ -96,10 +100,10 @@ func (h *head) turn(x []float32, t int, sin []float32) {
 
 // layByPos puts keys or values into panels of positions.
 func (h *head) layByPos(of int) {
-	s := &h.w.whole
-	s.byPos[of] = grow(s.byPos[of], h.n*h.dim)
+	s := h.s
+	s.byPos[of] = work.Resize(s.byPos[of], h.n*h.dim)
 	dst := s.byPos[of]
-	clear(dst[(h.n-kern.Rows)*h.dim:]) // positions behind the last
+	clear(dst[(h.n-kern.Rows)*h.dim:]) // positions after the last
 	for t := range h.run.count {
 		at := t/kern.Rows*kern.Rows*h.dim + t%kern.Rows
 		for d, x := range h.row(h.vector(of), t) {
@@ -110,10 +114,10 @@ func (h *head) layByPos(of int) {
 
 // layByDim puts keys or values into panels of dimensions.
 func (h *head) layByDim(of int) {
-	s := &h.w.whole
-	s.byDim[of] = grow(s.byDim[of], h.n*h.dimWidth)
+	s := h.s
+	s.byDim[of] = work.Resize(s.byDim[of], h.n*h.dimWidth)
 	dst := s.byDim[of]
-	clear(dst[(h.dimWidth-kern.Rows)*h.n:]) // dimensions behind the last
+	clear(dst[(h.dimWidth-kern.Rows)*h.n:]) // dimensions after the last
 	for t := range h.run.count {
 		row := h.row(h.vector(of), t)
 		for d := 0; d < h.dim; d += kern.Rows {
@@ -135,41 +139,30 @@ func (h *head) visible(q int) (lo, end int) {
 func (h *head) span(first, count int) (start, width int) {
 	lo, _ := h.visible(first)
 	start = lo &^ (kern.Rows - 1)
-	return start, padded(first+count) - start
+	return start, linear.Padded(first+count) - start
 }
 
 // byKeys sets out[queries][width] to the products of count rows of x with keys or values from start on.
-func (h *head) byKeys(of int, out []float32, x rows, count, start, width int) {
-	h.w.multiply(kern.Product{T: int64(count), Blocks: int64(h.dim), Panels: int64(width / kern.Rows)},
-		out, width, x.data, x.stride, h.w.whole.byPos[of][start*h.dim:], kern.Rows*h.dim)
+func (h *head) byKeys(of int, out []float32, x linear.Rows, count, start, width int) {
+	h.products.Multiply(kern.Product{T: int64(count), Blocks: int64(h.dim), Panels: int64(width / kern.Rows)},
+		out, width, x.Data, x.Stride, h.s.byPos[of][start*h.dim:], kern.Rows*h.dim)
 }
 
 // sumKeys sets s.out[queries][dim] to sums of keys or values from start on, weighted by the rows of x.
 func (h *head) sumKeys(of int, x []float32, width, count, start, end int) {
-	s := &h.w.whole
-	s.out = grow(s.out, count*h.dimWidth)
-	h.w.multiply(kern.Product{T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows)},
+	s := h.s
+	s.out = work.Resize(s.out, count*h.dimWidth)
+	h.products.Multiply(kern.Product{T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows)},
 		s.out, h.dimWidth, x, width, s.byDim[of][start*kern.Rows:], kern.Rows*h.n)
-}
-
-// multiply calls the float32 product: rows of a that are aStride values apart with panels that
-// are size values apart.
-func (w *worker) multiply(k kern.Product, out []float32, outStride int, a []float32, aStride int, panels []float32, size int) {
-	k.Out, k.OutStride = &out[0], int64(4*outStride)
-	k.A, k.AStride = (*byte)(unsafe.Pointer(&a[0])), int64(4*aStride)
-	k.W, k.PanelBytes = (*byte)(unsafe.Pointer(&panels[0])), int64(4*size)
-	k.Scratch = &w.scratch()[0]
-	w.call = k
-	kern.Best().Products[kern.F32](&w.call)
 }
 
 // weights sets score[0] to P for a block of queries.
 func (h *head) weights(query, first, count int) (start, width int) {
-	s := &h.w.whole
+	s := h.s
 	start, width = h.span(first, count)
-	s.score[0] = grow(s.score[0], count*width)
-	q := h.b.qkv.from(h.run.first + first)
-	h.byKeys(ofKeys, s.score[0], rows{q.data[query*h.dim:], 0, q.stride}, count, start, width)
+	s.score[0] = work.Resize(s.score[0], count*width)
+	q := h.b.qkv.From(h.run.first + first)
+	h.byKeys(ofKeys, s.score[0], q.Columns(query*h.dim), count, start, width)
 	for i := range count {
 		lo, end := h.visible(first + i)
 		kern.Best().Softmax(s.score[0][i*width:(i+1)*width], lo-start, end-start, h.b.model.attnScale)
@@ -188,12 +181,12 @@ func (h *head) forward() {
 	}
 	h.layByPos(ofKeys)
 	h.layByDim(ofValues)
-	s := &h.w.whole
+	s := h.s
 	h.queries(func(query, first, count int) {
 		start, width := h.weights(query, first, count)
 		h.sumKeys(ofValues, s.score[0], width, count, start, first+count)
 		for i := range count {
-			copy(h.b.attn.row(h.run.first + first + i)[query*h.dim:(query+1)*h.dim], s.out[i*h.dimWidth:])
+			copy(h.b.attn.Row(h.run.first + first + i)[query*h.dim:(query+1)*h.dim], s.out[i*h.dimWidth:])
 		}
 	})
 }
@@ -202,16 +195,16 @@ func (h *head) backward() {
 	h.layByPos(ofKeys)
 	h.layByPos(ofValues)
 	h.layByDim(ofKeys)
-	s := &h.w.whole
+	s := h.s
 	for of := range s.grad {
-		s.grad[of] = grow(s.grad[of], h.dim*h.n)
+		s.grad[of] = work.Resize(s.grad[of], h.dim*h.n)
 		clear(s.grad[of])
 	}
 	h.queries(func(query, first, count int) {
 		start, width := h.weights(query, first, count)
-		out := h.b.attn.from(h.run.first + first)
-		out.data = out.data[query*h.dim:]
-		s.score[1] = grow(s.score[1], count*width)
+		out := h.b.attn.From(h.run.first + first)
+		out = out.Columns(query * h.dim)
+		s.score[1] = work.Resize(s.score[1], count*width)
 		h.byKeys(ofValues, s.score[1], out, count, start, width)
 		for i := range count {
 			lo, end := h.visible(first + i)
@@ -221,8 +214,8 @@ func (h *head) backward() {
 			clear(row[end:])
 			softmaxBack(row[lo:end], s.score[0][i*width+lo:i*width+end], h.b.model.attnScale)
 		}
-		queries := h.b.qkv.from(h.run.first + first)
-		queries.data = queries.data[query*h.dim:]
+		queries := h.b.qkv.From(h.run.first + first)
+		queries = queries.Columns(query * h.dim)
 		h.addKeys(ofKeys, s.score[1], queries, count, start, width)
 		h.addKeys(ofValues, s.score[0], out, count, start, width)
 
@@ -266,19 +259,19 @@ func softmaxBack(dp, p []float32, scale float32) {
 
 // addKeys adds to the gradients of keys or values the sums over a block of queries of x, weighted
 // by score[queries][width].
-func (h *head) addKeys(of int, score []float32, x rows, count, start, width int) {
-	s := &h.w.whole
-	s.panels[of], s.turned[of] = grow(s.panels[of], width*count), grow(s.turned[of], h.dim*count)
+func (h *head) addKeys(of int, score []float32, x linear.Rows, count, start, width int) {
+	s := h.s
+	s.panels[of], s.turned[of] = work.Resize(s.panels[of], width*count), work.Resize(s.turned[of], h.dim*count)
 	panels, turned := s.panels[of], s.turned[of]
 	for i := range count {
 		row := score[i*width : (i+1)*width]
 		for j := 0; j < width; j += kern.Rows {
 			copy(panels[j*count+i*kern.Rows:][:kern.Rows], row[j:])
 		}
-		for d, v := range x.data[i*x.stride:][:h.dim] {
+		for d, v := range x.Data[i*x.Stride:][:h.dim] {
 			turned[d*count+i] = v
 		}
 	}
-	h.w.multiply(kern.Product{T: int64(h.dim), Blocks: int64(count), Panels: int64(width / kern.Rows), Add: 1},
+	h.products.Multiply(kern.Product{T: int64(h.dim), Blocks: int64(count), Panels: int64(width / kern.Rows), Add: 1},
 		s.grad[of][start:], h.n, turned, count, panels, kern.Rows*count)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -132,68 +133,68 @@ func compareGradients(t *testing.T, l *Layers, cases []gradientCase, bound float
 // A step forward and its step back, for finite differences.
 type gradientStep struct {
 	name    string
-	at      func(g *gradients) (x, grad rows) // its input, and where the gradient with respect to that is left
+	at      func(g *gradients) (x, grad linear.Rows) // its input, and where the gradient with respect to that is left
 	cols    func(g *gradients) int
-	forward func(t *testing.T, g *gradients) rows    // returns the outputs
-	back    func(t *testing.T, g *gradients, u rows) // u is the gradient with respect to the outputs
+	forward func(t *testing.T, g *gradients) linear.Rows    // returns the outputs
+	back    func(t *testing.T, g *gradients, u linear.Rows) // u is the gradient with respect to the outputs
 }
 
 var gradientSteps = []gradientStep{
 	{"norm",
-		func(g *gradients) (x, grad rows) { return g.b.x, g.grad },
+		func(g *gradients) (x, grad linear.Rows) { return g.b.x, g.grad },
 		func(g *gradients) int { return g.m.cfg.Hidden },
-		func(t *testing.T, g *gradients) rows {
+		func(t *testing.T, g *gradients) linear.Rows {
 			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.parts[0].count, false, g.m.layers[0].up))
 		},
-		func(t *testing.T, g *gradients, u rows) {
-			copy(g.b.norm.data, u.data)
-			do(t, rows{}, g.m.pool.run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count))
+		func(t *testing.T, g *gradients, u linear.Rows) {
+			copy(g.b.norm.Data, u.Data)
+			do(t, linear.Rows{}, g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count))
 		}},
 	{"swiglu",
-		func(g *gradients) (x, grad rows) { return g.b.up, g.b.up },
+		func(g *gradients) (x, grad linear.Rows) { return g.b.up, g.b.up },
 		func(g *gradients) int { return 2 * g.m.cfg.Intermediate },
-		func(t *testing.T, g *gradients) rows {
+		func(t *testing.T, g *gradients) linear.Rows {
 			g.b.siluJob = siluJob{b: g.b, n: g.m.cfg.Intermediate}
 			g.b.begin(g.m.layers[0].down, g.b.act, g.parts[0].count)
-			return do(t, g.b.act, g.m.pool.run(&g.b.siluJob, g.parts[0].count))
+			return do(t, g.b.act, g.m.threads.Run(&g.b.siluJob, g.parts[0].count))
 		},
-		func(t *testing.T, g *gradients, u rows) {
-			copy(g.b.act.data, u.data)
-			do(t, rows{}, g.m.pool.run(&siluBack{g}, g.parts[0].count))
+		func(t *testing.T, g *gradients, u linear.Rows) {
+			copy(g.b.act.Data, u.Data)
+			do(t, linear.Rows{}, g.m.threads.Run(&siluBack{g}, g.parts[0].count))
 		}},
 	{"attention",
-		func(g *gradients) (x, grad rows) { return g.b.qkv, g.b.qkv },
+		func(g *gradients) (x, grad linear.Rows) { return g.b.qkv, g.b.qkv },
 		func(g *gradients) int { return (g.m.cfg.Heads + 2*g.m.cfg.KVHeads) * g.m.cfg.HeadDim },
-		func(t *testing.T, g *gradients) rows {
-			return do(t, g.b.attn, g.m.pool.run(&wholeAttention{b: g.b}, len(g.b.runs)*g.m.cfg.KVHeads))
+		func(t *testing.T, g *gradients) linear.Rows {
+			return do(t, g.b.attn, g.m.threads.Run(&wholeAttention{b: g.b}, len(g.b.runs)*g.m.cfg.KVHeads))
 		},
-		func(t *testing.T, g *gradients, u rows) {
-			copy(g.b.attn.data, u.data)
-			do(t, rows{}, g.m.pool.run(&wholeAttention{b: g.b, sinBack: g.sinBack}, len(g.b.runs)*g.m.cfg.KVHeads))
+		func(t *testing.T, g *gradients, u linear.Rows) {
+			copy(g.b.attn.Data, u.Data)
+			do(t, linear.Rows{}, g.m.threads.Run(&wholeAttention{b: g.b, sinBack: g.sinBack}, len(g.b.runs)*g.m.cfg.KVHeads))
 		}},
 	{"linear layer",
-		func(g *gradients) (x, grad rows) { return g.b.norm, g.b.x },
+		func(g *gradients) (x, grad linear.Rows) { return g.b.norm, g.b.x },
 		func(g *gradients) int { return g.m.cfg.Hidden },
-		func(t *testing.T, g *gradients) rows {
+		func(t *testing.T, g *gradients) linear.Rows {
 			g.b.begin(g.m.layers[0].qkv, g.b.norm, g.parts[0].count)
 			return do(t, g.b.qkv, g.b.matmul(g.m.layers[0].qkv, g.b.norm, g.b.qkv, g.parts[0].count))
 		},
-		func(t *testing.T, g *gradients, u rows) {
-			do(t, rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.parts[0].count))
+		func(t *testing.T, g *gradients, u linear.Rows) {
+			do(t, linear.Rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.parts[0].count))
 		}},
 	{"block",
-		func(g *gradients) (x, grad rows) { return g.stream[0], g.grad },
+		func(g *gradients) (x, grad linear.Rows) { return g.stream[0], g.grad },
 		func(g *gradients) int { return g.m.cfg.Hidden },
-		func(t *testing.T, g *gradients) rows {
+		func(t *testing.T, g *gradients) linear.Rows {
 			return do(t, g.stream[1], g.forward(&g.m.layers[0], 0, &g.parts[0]))
 		},
-		func(t *testing.T, g *gradients, u rows) {
-			copy(g.grad.data, u.data)
-			do(t, rows{}, g.backward(&g.m.layers[0], 0, &g.parts[0]))
+		func(t *testing.T, g *gradients, u linear.Rows) {
+			copy(g.grad.Data, u.Data)
+			do(t, linear.Rows{}, g.backward(&g.m.layers[0], 0, &g.parts[0]))
 		}},
 }
 
-func do(t *testing.T, r rows, err error) rows {
+func do(t *testing.T, r linear.Rows, err error) linear.Rows {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -223,11 +224,11 @@ func TestGradientSteps(t *testing.T) {
 		for i, s := range g.b.sin {
 			g.sinBack[i] = -s
 		}
-		random := func(x rows, cols int) rows {
-			x.data = make([]float32, len(x.data))
+		random := func(x linear.Rows, cols int) linear.Rows {
+			x.Data = make([]float32, len(x.Data))
 			for i := range g.parts[0].count {
 				for k := range cols {
-					x.row(i)[k] = float32(r.NormFloat64())
+					x.Row(i)[k] = float32(r.NormFloat64())
 				}
 			}
 			return x
@@ -236,16 +237,16 @@ func TestGradientSteps(t *testing.T) {
 			in, grad := s.at(g)
 			x, d := random(in, s.cols(g)), random(in, s.cols(g))
 			const h = 1.0 / 256
-			along := func(f float32) rows {
-				for i, v := range x.data {
-					in.data[i] = v + f*d.data[i]
+			along := func(f float32) linear.Rows {
+				for i, v := range x.Data {
+					in.Data[i] = v + f*d.Data[i]
 				}
 				out := s.forward(t, g)
-				out.data = slices.Clone(out.data)
+				out.Data = slices.Clone(out.Data)
 				return out
 			}
 			up, down, outCols := along(h), along(-h), 0
-			for k, v := range along(0).row(0) { // padding is 0
+			for k, v := range along(0).Row(0) { // padding is 0
 				if v != 0 {
 					outCols = k + 1
 				}
@@ -254,9 +255,9 @@ func TestGradientSteps(t *testing.T) {
 			s.back(t, g, u)
 			var got, want, size float64
 			for i := range g.parts[0].count {
-				got += dot(grad.row(i)[:s.cols(g)], d.row(i)[:s.cols(g)])
-				for k, v := range u.row(i) {
-					e := float64(v) * (float64(up.row(i)[k]) - float64(down.row(i)[k])) / (2 * h)
+				got += dot(grad.Row(i)[:s.cols(g)], d.Row(i)[:s.cols(g)])
+				for k, v := range u.Row(i) {
+					e := float64(v) * (float64(up.Row(i)[k]) - float64(down.Row(i)[k])) / (2 * h)
 					want, size = want+e, size+e*e
 				}
 			}
@@ -280,7 +281,7 @@ func TestGradientLoss(t *testing.T) {
 		logits[i] = make([]float64, vocab)
 		for k := range logits[i] {
 			logits[i][k] = float64((i*7919+k*104729)%1000) / 50 // up to 20: some are sure
-			g.b.logits.row(i)[k] = float32(logits[i][k])
+			g.b.logits.Row(i)[k] = float32(logits[i][k])
 		}
 	}
 	label := func(sequence, pos int) int { return 7*sequence + 3*pos }
@@ -294,7 +295,7 @@ func TestGradientLoss(t *testing.T) {
 		}
 		return int32(label(sequence, pos))
 	}
-	if err := g.m.pool.run(&lossBack{g: g, p: &g.parts[0], bad: make([]bool, 5)}, 5); err != nil {
+	if err := g.m.threads.Run(&lossBack{g: g, p: &g.parts[0], bad: make([]bool, 5)}, 5); err != nil {
 		t.Fatal(err)
 	}
 	for i, row := range logits {
@@ -308,7 +309,7 @@ func TestGradientLoss(t *testing.T) {
 			if k == want {
 				d--
 			}
-			if got := float64(g.b.logits.row(i)[k]); math.Abs(got-d) > 1e-5*math.Abs(d) {
+			if got := float64(g.b.logits.Row(i)[k]); math.Abs(got-d) > 1e-5*math.Abs(d) {
 				t.Errorf("row %d: logit %d has the gradient %g, expected %g", i, k, got, d)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
@@ -12,7 +13,7 @@ import (
 type Request struct {
 	Seq    *Sequence
 	Tokens []int32
-	// Logits, if not nil, is called with the logits behind token i of Tokens, in
+	// Logits, if not nil, is called with the logits after token i of Tokens, in
 	// order; of the last only, unless All is set, and then of those from First on. It must
 	// not keep logits, which has one value for each token of the vocabulary.
 	Logits func(i int, logits []float32) error
@@ -20,7 +21,7 @@ type Request struct {
 	First  int
 }
 
-// Eval appends tokens to s and returns the logits behind the last, one value for each
+// Eval appends tokens to s and returns the logits after the last, one value for each
 // token of the vocabulary. They are s's own and change with its next Eval.
 func (s *Sequence) Eval(ctx context.Context, tokens []int32) ([]float32, error) {
 	s.request[0].Tokens = tokens
@@ -120,18 +121,6 @@ func (e *ContextError) Error() string {
 	return fmt.Sprintf("%d tokens after %d do not fit the context of %d", e.Tokens, e.Have, e.Context)
 }
 
-// rows is a row of float32 for each token of a batch, padded with zeros.
-type rows struct {
-	data   []float32
-	width  int // a multiple of 16
-	stride int // values from a row to the next
-}
-
-func (r rows) row(t int) []float32 { return r.data[t*r.stride:][:r.width] }
-
-// from returns the rows from row t on.
-func (r rows) from(t int) rows { return rows{r.data[t*r.stride:], r.width, r.stride} }
-
 // token is one token of a batch.
 type token struct {
 	id   int32
@@ -146,25 +135,22 @@ type batch struct {
 	runs   []run
 	before []int
 
-	x, norm, qkv, attn, up, act rows // residual stream, its norm, …; act is SwiGLU's result
-	delta                       rows // what the next norm adds to x
-	logits                      rows
+	x, norm, qkv, attn, up, act linear.Rows // residual stream, its norm, …; act is SwiGLU's result
+	delta                       linear.Rows // what the next norm adds to x
+	logits                      linear.Rows
 	cos, sin                    []float32
-	input                       input
+	input                       linear.Input
 	byteRow                     []byte
-	tap                         func(m *matrix, x rows, count int) error // sees the input of every product
+	tap                         func(m *linear.Matrix, x linear.Rows, count int) error // sees the input of every product
 
 	// Jobs, kept so that running one allocates nothing.
-	normJob  normJob
-	siluJob  siluJob
-	encJob   encodeJob
-	ropeJob  ropeStore
-	attnJob  attention
-	multiply product
+	normJob normJob
+	siluJob siluJob
+	encJob  encodeJob
+	ropeJob ropeStore
+	attnJob attention
+	product linear.Product
 }
-
-// padded rounds a row's length up to whole vectors.
-func padded(n int) int { return (n + kern.Rows - 1) &^ (kern.Rows - 1) }
 
 // batch returns the model's batch, which it makes at first use.
 func (m *Model) batch() (*batch, error) {
@@ -175,35 +161,31 @@ func (m *Model) batch() (*batch, error) {
 	b := &batch{model: m}
 	n := m.opt.Batch
 	all := []struct {
-		rows         *rows
+		rows         *linear.Rows
 		tokens, cols int
 	}{
 		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
-		{&b.qkv, n, padded(c.Heads*c.HeadDim) + 2*padded(c.KVHeads*c.HeadDim)}, {&b.attn, n, c.Heads * c.HeadDim},
+		{&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim)}, {&b.attn, n, c.Heads * c.HeadDim},
 		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
 		{&b.logits, min(n, logitRows), c.VocabSize},
 	}
 	total := 0
 	for _, a := range all {
-		stride := padded(a.cols)
-		if stride%1024 == 0 {
-			stride += 128 // rows whole pages apart would share lines of a core's first cache
-		}
-		a.rows.width, a.rows.stride = padded(a.cols), stride
-		total += 4 * a.tokens * stride
+		total += 4 * a.tokens * linear.Stride(a.cols)
 	}
 	if free := machine.FreeMemory(); uint64(total) > free {
-		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch", m.path, n, total, free)
+		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch",
+			m.path, n, total, free)
 	}
 	for _, a := range all {
-		a.rows.data = make([]float32, a.tokens*a.rows.stride)
+		*a.rows = linear.NewRows(a.tokens, a.cols)
 	}
 	b.cos, b.sin = make([]float32, n*c.RotaryDims/2), make([]float32, n*c.RotaryDims/2)
 	b.byteRow = make([]byte, m.embed.RowBytes())
 	if tap := m.opt.Tap; tap != nil {
-		b.tap = func(l *matrix, x rows, count int) error {
+		b.tap = func(l *linear.Matrix, x linear.Rows, count int) error {
 			for t := range count {
-				tap(l.name, x.row(t)[:l.cols])
+				tap(l.Name, x.Row(t)[:l.Cols])
 			}
 			return nil
 		}
@@ -251,7 +233,7 @@ func (b *batch) forward(ctx context.Context) error {
 		if err := m.embed.ReadRows(b.byteRow, int(tok.id)); err != nil {
 			return err
 		}
-		m.embed.Decode(b.x.row(t)[:m.cfg.Hidden], b.byteRow)
+		m.embed.Decode(b.x.Row(t)[:m.cfg.Hidden], b.byteRow)
 	}
 	b.angles()
 	needed := 0
@@ -277,14 +259,14 @@ func (b *batch) angles() {
 	for _, r := range b.runs {
 		for i := range r.count {
 			t := r.first + i
-			m.rope.at(b.cos[t*pairs:(t+1)*pairs], b.sin[t*pairs:(t+1)*pairs], r.pos+i, r.long)
+			m.rope.At(b.cos[t*pairs:(t+1)*pairs], b.sin[t*pairs:(t+1)*pairs], r.pos+i, r.long)
 		}
 	}
 }
 
 // block is the block of Phi-3: the weights l, keys and values in layer i of the cache.
-// It adds delta to x first if add is set, and leaves in delta what is to be added to x behind it.
-// Only rows from needed on are computed behind the keys and values.
+// It adds delta to x first if add is set, and leaves in delta what is to be added to x after it.
+// Only rows from needed on are computed after the keys and values.
 func (b *batch) block(l *layer, i, needed int, add bool) error {
 	m := b.model
 	c := m.cfg
@@ -296,7 +278,7 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 		return err
 	}
 	b.ropeJob = ropeStore{b, i}
-	if err := m.pool.run(&b.ropeJob, c.KVHeads); err != nil {
+	if err := m.threads.Run(&b.ropeJob, c.KVHeads); err != nil {
 		return err
 	}
 	first, rest := needed, n-needed
@@ -304,27 +286,27 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 		return nil
 	}
 	tasks := b.attnJob.plan(b, i, first)
-	if err := m.pool.run(&b.attnJob, tasks); err != nil {
+	if err := m.threads.Run(&b.attnJob, tasks); err != nil {
 		return err
 	}
 	if err := b.encode(l.o, b.attn, first, rest); err != nil {
 		return err
 	}
-	if err := b.matmul(l.o, b.attn.from(first), b.delta.from(first), rest); err != nil {
+	if err := b.matmul(l.o, b.attn.From(first), b.delta.From(first), rest); err != nil {
 		return err
 	}
 	if err := b.runNorm(l.ffnNorm, first, rest, true, l.up); err != nil {
 		return err
 	}
-	if err := b.matmul(l.up, b.norm.from(first), b.up.from(first), rest); err != nil {
+	if err := b.matmul(l.up, b.norm.From(first), b.up.From(first), rest); err != nil {
 		return err
 	}
 	b.siluJob = siluJob{b: b, first: first, n: c.Intermediate}
 	b.begin(l.down, b.act, rest)
-	if err := m.pool.run(&b.siluJob, rest); err != nil {
+	if err := m.threads.Run(&b.siluJob, rest); err != nil {
 		return err
 	}
-	return b.matmul(l.down, b.act.from(first), b.delta.from(first), rest)
+	return b.matmul(l.down, b.act.From(first), b.delta.From(first), rest)
 }
 
 // firstWanted returns the first token whose logits are wanted.
@@ -348,7 +330,7 @@ func (b *batch) output(first, count int, add bool) error {
 			t++
 		}
 		n := 0
-		for t+n < first+count && n < len(b.logits.data)/b.logits.stride && b.tokens[t+n].want >= 0 {
+		for t+n < first+count && n < len(b.logits.Data)/b.logits.Stride && b.tokens[t+n].want >= 0 {
 			n++
 		}
 		if n == 0 {
@@ -357,14 +339,14 @@ func (b *batch) output(first, count int, add bool) error {
 		if err := b.runNorm(m.norm, t, n, add, m.output); err != nil {
 			return err
 		}
-		if err := b.matmul(m.output, b.norm.from(t), b.logits, n); err != nil {
+		if err := b.matmul(m.output, b.norm.From(t), b.logits, n); err != nil {
 			return err
 		}
 		for i := range n {
 			tok := &b.tokens[t+i]
-			logits := b.logits.row(i)[:vocab]
+			logits := b.logits.Row(i)[:vocab]
 			if !kern.Best().Below(logits, maxLogit) {
-				return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this architecture", m.path, tok.want)
+				return notFinite(m.path, tok.want)
 			}
 			if err := tok.req.Logits(tok.want, logits); err != nil {
 				return err
@@ -375,52 +357,52 @@ func (b *batch) output(first, count int, add bool) error {
 	return nil
 }
 
+func notFinite(path string, token int) error {
+	return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this architecture",
+		path, token)
+}
+
 // maxLogit is far above any logit of a working model, and below infinity.
 const maxLogit = 1e30
 
 // runNorm sets norm = RMSNorm(x)·w for count rows from first on, after adding delta to x if
 // add is set, and encodes it as the input of next.
-func (b *batch) runNorm(w []float32, first, count int, add bool, next *matrix) error {
+func (b *batch) runNorm(w []float32, first, count int, add bool, next *linear.Matrix) error {
 	b.normJob = normJob{b: b, w: w, first: first, add: add}
 	b.begin(next, b.norm, count)
-	return b.model.pool.run(&b.normJob, count)
+	return b.model.threads.Run(&b.normJob, count)
 }
 
 // begin prepares b.input for count rows of x as the input of m.
-func (b *batch) begin(m *matrix, x rows, count int) {
-	in := &b.input
-	in.kind, in.tokens, in.cols, in.stride = m.activation(b.model.opt.Float32, count), count, m.cols, x.stride
-	in.enc = grow(in.enc, encodedBytes(in.kind, count, m.cols))
+func (b *batch) begin(m *linear.Matrix, x linear.Rows, count int) {
+	b.input.Prepare(m, b.model.opt.Float32, count, x.Stride)
 }
 
 // encode makes count rows of x from first on the input of m.
-func (b *batch) encode(m *matrix, x rows, first, count int) error {
+func (b *batch) encode(m *linear.Matrix, x linear.Rows, first, count int) error {
 	b.begin(m, x, count)
-	if b.input.kind == asF32 {
+	if !b.input.Encodes() {
 		return nil
 	}
 	b.encJob = encodeJob{b: b, x: x, first: first}
-	return b.model.pool.run(&b.encJob, count)
+	return b.model.threads.Run(&b.encJob, count)
 }
 
 // matmul sets out = x·mᵀ for count rows, x having been encoded.
-func (b *batch) matmul(m *matrix, x, out rows, count int) error {
-	for ; ; m = m.next {
+func (b *batch) matmul(m *linear.Matrix, x, out linear.Rows, count int) error {
+	for ; ; m = m.Next {
 		if b.tap != nil {
 			if err := b.tap(m, x, count); err != nil {
 				return err
 			}
 		}
-		b.input.f32 = x.data
-		p := &b.multiply
-		p.m, p.in, p.out, p.outStride = m, &b.input, out.data, out.stride
-		if err := b.model.pool.run(p, p.plan(len(b.model.pool.workers))); err != nil || m.next == nil {
+		if err := b.product.Multiply(b.model.threads, m, &b.input, x, out); err != nil || m.Next == nil {
 			return err
 		}
 		// What a part's last panel has beyond its rows, the next part overwrites.
-		out.data = out.data[m.rows:]
-		if m.next.activation(b.model.opt.Float32, count) != b.input.kind {
-			if err := b.encode(m.next, x, 0, count); err != nil {
+		out = out.Columns(m.Rows)
+		if !b.input.Suits(m.Next, b.model.opt.Float32, count) {
+			if err := b.encode(m.Next, x, 0, count); err != nil {
 				return err
 			}
 		}
@@ -435,15 +417,15 @@ type normJob struct {
 	add   bool
 }
 
-func (j *normJob) do(_ *worker, i int) {
+func (j *normJob) Do(_, i int) {
 	b, c, t := j.b, j.b.model.cfg, j.first+i
 	v := &kern.Best().Vector
-	x := b.x.row(t)
+	x := b.x.Row(t)
 	if j.add {
-		v.Add(x, b.delta.row(t))
+		v.Add(x, b.delta.Row(t))
 	}
-	v.RMSNorm(b.norm.row(t), x, j.w, c.Hidden, float32(c.NormEps))
-	b.input.encode(i, b.norm.row(t))
+	v.RMSNorm(b.norm.Row(t), x, j.w, c.Hidden, float32(c.NormEps))
+	b.input.Encode(i, b.norm.Row(t))
 }
 
 // siluJob is SwiGLU: act = silu(gate)·up; a task is a row.
@@ -452,9 +434,9 @@ type siluJob struct {
 	first, n int
 }
 
-func (j *siluJob) do(_ *worker, i int) {
+func (j *siluJob) Do(_, i int) {
 	b, t := j.b, j.first+i
-	gateUp, act := b.up.row(t), b.act.row(t)
+	gateUp, act := b.up.Row(t), b.act.Row(t)
 	whole := j.n &^ (kern.Rows - 1)
 	kern.Best().SiluMul(act[:whole], gateUp[:whole], gateUp[j.n:j.n+whole])
 	if whole < j.n {
@@ -464,14 +446,14 @@ func (j *siluJob) do(_ *worker, i int) {
 		kern.Best().SiluMul(out[:], gate[:], up[:])
 		copy(act[whole:j.n], out[:])
 	}
-	b.input.encode(i, act)
+	b.input.Encode(i, act)
 }
 
 // encodeJob encodes rows; a task is a row.
 type encodeJob struct {
 	b     *batch
-	x     rows
+	x     linear.Rows
 	first int
 }
 
-func (j *encodeJob) do(_ *worker, i int) { j.b.input.encode(i, j.x.row(j.first+i)) }
+func (j *encodeJob) Do(_, i int) { j.b.input.Encode(i, j.x.Row(j.first+i)) }

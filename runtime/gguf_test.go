@@ -19,6 +19,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -505,11 +506,11 @@ func TestRepack(t *testing.T) {
 	path := convertTo(t, tinyPhi3(t), policy.MostlyQ6_K)
 	m := open(t, path, Options{Threads: 2})
 	mapped := open(t, path, Options{Threads: 1, NoRepack: true})
-	w := &worker{}
+	w := &linear.Scratch{}
 	for i := range m.layers {
 		a, b := m.layers[i].qkv, mapped.layers[i].qkv
-		for p := range a.panels {
-			if !slices.Equal(a.panel(w, p, 1), b.panel(w, p, 1)) {
+		for p := range a.Panels {
+			if !slices.Equal(a.Panel(w, p, 1), b.Panel(w, p, 1)) {
 				t.Fatalf("layer %d, panel %d differs", i, p)
 			}
 		}

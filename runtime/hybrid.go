@@ -7,7 +7,9 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // Hybrid runs a model with some of its tensors replaced by those of another model of the
@@ -22,16 +24,17 @@ type Hybrid struct {
 	slots       []slot
 	seq         *Sequence
 	tokens      []int32     // of stream
-	stream      [][]float32 // before each block and behind the last: a row for each token
+	stream      [][]float32 // before each block and after the last: a row for each token
 }
 
 // slot is the place of a tensor in both models.
 type slot struct {
-	name     string
-	block    int        // that is changed first: -1 for the embedding, the number of blocks for what is behind them
-	mat, new **matrix   // or
-	vec, src *[]float32 // or, of the embedding:
-	embed    *source.Tensor
+	name  string
+	block int // that is changed first: -1 for the embedding, the number of blocks for what comes after them
+	// Exactly one of mat, vec and embed is set.
+	mat, new **linear.Matrix
+	vec, src *[]float32
+	embed    *source.Tensor // the other model's
 }
 
 // NewHybrid makes a hybrid for texts of up to context tokens. It refuses models of different shapes.
@@ -92,7 +95,7 @@ func (h *Hybrid) Same(tensor string) (bool, error) {
 				return false, nil
 			}
 		case s.mat != nil:
-			if !sameMatrix(*s.mat, *s.new) {
+			if !(*s.mat).Equal(*s.new) {
 				return false, nil
 			}
 		default:
@@ -109,15 +112,6 @@ func (h *Hybrid) Same(tensor string) (bool, error) {
 
 func (h *Hybrid) unknown(tensor string) error {
 	return fmt.Errorf("%s has no tensor %s", h.model.path, tensor)
-}
-
-func sameMatrix(a, b *matrix) bool {
-	for ; a != nil && b != nil; a, b = a.next, b.next {
-		if a.rows != b.rows || a.typ != b.typ || !bytes.Equal(a.packed, b.packed) || !bytes.Equal(a.mapped, b.mapped) {
-			return false
-		}
-	}
-	return a == b
 }
 
 func sameRows(a, b *source.Tensor) (bool, error) {
@@ -143,7 +137,7 @@ func sameRows(a, b *source.Tensor) (bool, error) {
 
 // Logits runs a text by itself with the named tensors, by their names in GGUF files, replaced, all parts
 // of a tensor together under its own name,
-// and calls logits with the logits behind each token i ≥ first, in order. It must not keep them.
+// and calls logits with the logits after each token i ≥ first, in order. It must not keep them.
 // A run of a text without replacement makes the next ones with some cheaper: they begin at the first
 // block that is replaced. The result does not depend on that.
 func (h *Hybrid) Logits(ctx context.Context, replaced []string, tokens []int32, first int, logits func(i int, logits []float32) error) error {
@@ -251,7 +245,7 @@ func (h *Hybrid) record(tokens []int32) {
 		h.stream = append(h.stream, nil)
 	}
 	for i := range h.stream {
-		h.stream[i] = grow(h.stream[i], len(tokens)*h.model.cfg.Hidden)
+		h.stream[i] = work.Resize(h.stream[i], len(tokens)*h.model.cfg.Hidden)
 	}
 }
 
@@ -265,12 +259,12 @@ func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, st
 			if err := embed.ReadRows(raw, int(tok.id)); err != nil {
 				return err
 			}
-			embed.Decode(b.x.row(t)[:hidden], raw)
+			embed.Decode(b.x.Row(t)[:hidden], raw)
 		}
 		start = 0
 	} else {
 		for t := range b.tokens {
-			copy(b.x.row(t), h.stream[start][(from+t)*hidden:][:hidden])
+			copy(b.x.Row(t), h.stream[start][(from+t)*hidden:][:hidden])
 		}
 	}
 	b.angles()
@@ -288,7 +282,7 @@ func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, st
 			return err
 		}
 		for t := range b.tokens {
-			kern.Best().Add(b.x.row(t), b.delta.row(t))
+			kern.Best().Add(b.x.Row(t), b.delta.Row(t))
 		}
 	}
 	h.keep(len(m.layers), from, b, record)
@@ -302,6 +296,6 @@ func (h *Hybrid) keep(i, from int, b *batch, record bool) {
 	}
 	hidden := h.model.cfg.Hidden
 	for t := range b.tokens {
-		copy(h.stream[i][(from+t)*hidden:][:hidden], b.x.row(t))
+		copy(h.stream[i][(from+t)*hidden:][:hidden], b.x.Row(t))
 	}
 }

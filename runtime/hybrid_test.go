@@ -11,7 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
-// hybridLogits returns the logits behind tokens 5 and later.
+// hybridLogits returns the logits after tokens 5 and later.
 func hybridLogits(t *testing.T, h *Hybrid, tensors []string, tokens []int32) [][]float32 {
 	t.Helper()
 	var all [][]float32

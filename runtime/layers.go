@@ -4,16 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"unsafe"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/kvcache"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/internal/source"
-	"github.com/phi3conv/phi3conv/quant"
 )
 
 // Layers runs a model block by block over many sequences and holds the weights of one
@@ -49,8 +48,8 @@ type Pass struct {
 	// Tap is called with the inputs of each linear layer for every batch, in order, from
 	// the goroutine that calls Forward. It must not keep or change X.
 	Tap func(in Inputs) error
-	// Until ends the pass behind the inputs of this linear layer: what
-	// is behind it is not computed, and the residual stream stays as it was.
+	// Until ends the pass after the inputs of this linear layer: what
+	// is after it is not computed, and the residual stream stays as it was.
 	Until string
 }
 
@@ -67,9 +66,9 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 		}
 	}
 	m := newModel(path, src, Options{Threads: opt.Threads, Batch: opt.Batch, Float32: true, Cache: CacheF32})
-	m.geo.layers = 1
+	m.cache = kvcache.NewLayout(kvcache.F32, 1, src.Config.KVHeads, src.Config.HeadDim)
 	m.layers = make([]layer, 1)
-	m.embed = newLoader(src).byName[embedName]
+	m.embed = linear.NewLoader(src).Tensor(embedName)
 	return &Layers{m: m, index: -1}, nil
 }
 
@@ -137,13 +136,13 @@ func (l *Layers) Load(ctx context.Context, i int) error {
 		return fmt.Errorf("block %d, expected 0 to %d", i, l.Count()-1)
 	}
 	l.unload()
-	ld := newLoader(l.m.src)
-	ld.expand = true
-	block := ld.layer(i)
-	if ld.err != nil {
-		return ld.err
+	ld := linear.NewLoader(l.m.src)
+	ld.Expand = true
+	block := newLayer(ld, i)
+	if ld.Err() != nil {
+		return ld.Err()
 	}
-	mem, err := l.m.repack(ctx, ld.matrices, ld.tensors, nil)
+	mem, err := ld.Read(ctx, l.m.threads, nil)
 	if err != nil {
 		return err
 	}
@@ -206,12 +205,12 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 		norms[blk+"attn_norm.weight"], norms[blk+"ffn_norm.weight"] = block.attnNorm, block.ffnNorm
 	}
 	want, norm := 0, norms[tensor]
-	var m *matrix
+	var m *linear.Matrix
 	if norm != nil {
 		want = l.Hidden()
 	} else if at := slices.Index(l.inner, tensor); at >= 0 && l.index >= 0 {
-		m = []*matrix{block.qkv, block.o, block.up, block.down}[at]
-		want = m.rows * m.cols
+		m = []*linear.Matrix{block.qkv, block.o, block.up, block.down}[at]
+		want = m.Rows * m.Cols
 	} else {
 		return fmt.Errorf("tensor %s is not in block %d", tensor, l.index)
 	}
@@ -222,11 +221,10 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 		copy(norm, values)
 		return nil
 	}
-	size := kern.PanelBytes(kern.F32, m.cols)
 	mem := l.own[tensor]
 	if mem == nil {
 		var err error
-		if mem, err = mmap.Memory(m.panels * size); err != nil {
+		if mem, err = mmap.Memory(m.FloatBytes()); err != nil {
 			return err
 		}
 		if l.own == nil {
@@ -234,14 +232,7 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 		}
 		l.own[tensor] = mem
 	}
-	raw := unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
-	for p := range m.panels {
-		rows := min(kern.Rows, m.rows-p*kern.Rows)
-		kern.Interleave(kern.F32, mem[p*size:(p+1)*size], raw[:rows*4*m.cols], rows)
-		raw = raw[rows*4*m.cols:]
-	}
-	m.setType(quant.F32)
-	m.packed = mem[:m.bytes()]
+	m.SetFloats(mem, values)
 	return nil
 }
 
@@ -259,13 +250,13 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	}
 	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
 		hidden := l.Hidden()
-		b.tap = func(m *matrix, x rows, count int) error {
+		b.tap = func(m *linear.Matrix, x linear.Rows, count int) error {
 			if pass.Tap != nil {
-				if err := pass.Tap(Inputs{m.name, first, count, m.cols, x.stride, x.data}); err != nil {
+				if err := pass.Tap(Inputs{m.Name, first, count, m.Cols, x.Stride, x.Data}); err != nil {
 					return err
 				}
 			}
-			if m.name == pass.Until {
+			if m.Name == pass.Until {
 				return errUntil
 			}
 			return nil
@@ -279,8 +270,8 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 			return err
 		}
 		for t := range b.tokens {
-			row := b.x.row(t)
-			kern.Best().Add(row, b.delta.row(t))
+			row := b.x.Row(t)
+			kern.Best().Add(row, b.delta.Row(t))
 			copy(x[(first+t)*hidden:(first+t+1)*hidden], row)
 		}
 		return nil
@@ -288,19 +279,19 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 }
 
 // Finish computes what follows the last block: x is its residual stream. tap, if not nil,
-// gets the inputs of the output matrix, the rows behind the last norm. logits, if not nil,
-// is called with the logits behind every row, and must not keep them.
+// gets the inputs of the output matrix, the rows after the last norm. logits, if not nil,
+// is called with the logits after every row, and must not keep them.
 func (l *Layers) Finish(ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error, logits func(row int, logits []float32) error) error {
 	m := l.m
 	if m.output == nil {
-		ld := newLoader(m.src)
-		ld.expand = true
-		norm, output := ld.vector(normName), ld.matrix(m.outputName())
-		if ld.err != nil {
-			return ld.err
+		ld := linear.NewLoader(m.src)
+		ld.Expand = true
+		norm, output := ld.Vector(normName), ld.Matrix(m.outputName())
+		if ld.Err() != nil {
+			return ld.Err()
 		}
 		if logits != nil {
-			mem, err := m.repack(ctx, ld.matrices, ld.tensors, nil)
+			mem, err := ld.Read(ctx, m.threads, nil)
 			if err != nil {
 				return err
 			}
@@ -313,11 +304,11 @@ func (l *Layers) Finish(ctx context.Context, x []float32, lengths []int, tap fun
 		if tap != nil {
 			width := l.Hidden()
 			b.normJob = normJob{b: b, w: m.norm}
-			b.input.kind = asF32
-			if err := m.pool.run(&b.normJob, n); err != nil {
+			b.input = linear.Input{}
+			if err := m.threads.Run(&b.normJob, n); err != nil {
 				return err
 			}
-			if err := tap(Inputs{m.outputName(), first, n, width, b.norm.stride, b.norm.data}); err != nil {
+			if err := tap(Inputs{m.outputName(), first, n, width, b.norm.Stride, b.norm.Data}); err != nil {
 				return err
 			}
 		}
@@ -360,7 +351,7 @@ func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func
 			return err
 		}
 		for t := range n {
-			copy(b.x.row(t), x[(first+t)*hidden:(first+t+1)*hidden])
+			copy(b.x.Row(t), x[(first+t)*hidden:(first+t+1)*hidden])
 		}
 		if err := f(b, first); err != nil {
 			return err
@@ -381,7 +372,7 @@ func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func
 		}
 		for pos := 0; pos < length; {
 			n := min(length-pos, l.m.opt.Batch)
-			b.runs = append(b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.isLong(length)})
+			b.runs = append(b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.IsLong(length)})
 			for range n {
 				b.tokens = append(b.tokens, token{want: -1})
 			}
@@ -402,12 +393,3 @@ func (l *Layers) sequence(i, n int) (*Sequence, error) {
 	}
 	return l.seqs[i], l.seqs[i].reserve(n)
 }
-
-// Angles sets cos and sin, RotaryDims/2 values each, by which position pos of a sequence
-// of length tokens turns.
-func (l *Layers) Angles(cos, sin []float32, pos, length int) {
-	l.m.rope.at(cos, sin, pos, l.m.rope.isLong(length))
-}
-
-// AttentionScale returns the factor of the scores before the softmax.
-func (l *Layers) AttentionScale() float32 { return float32(1 / math.Sqrt(float64(l.m.cfg.HeadDim))) }

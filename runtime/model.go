@@ -2,20 +2,18 @@ package runtime
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
-	"os"
 	goruntime "runtime"
 	"sync"
 
-	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
-	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/kvcache"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
+	"github.com/phi3conv/phi3conv/internal/rope"
 	"github.com/phi3conv/phi3conv/internal/source"
-	"github.com/phi3conv/phi3conv/quant"
 )
 
 // Options say how a model is run. The zero value is the fast way.
@@ -45,14 +43,15 @@ type Model struct {
 	opt    Options
 	cfg    *arch.Config
 	src    *source.Model
-	pool   *pool
-	geo    *geometry
-	rope   *rope
+	rope   *rope.Angles
+	cache  *kvcache.Layout
 	layers []layer
 	norm   []float32 // padded with zeros, as all norms
-	output *matrix
+	output *linear.Matrix
 	embed  *source.Tensor // rows are read when needed
 
+	threads   *linear.Threads
+	scratch   []*scratch // of each thread
 	attnScale float32
 	mem       []byte            // the panels of all matrices
 	maps      map[string][]byte // files, with NoRepack
@@ -65,7 +64,7 @@ type Model struct {
 // layer is the weights of a block.
 type layer struct {
 	attnNorm, ffnNorm []float32
-	qkv, o, up, down  *matrix // up holds the rows of gate, then those of up
+	qkv, o, up, down  *linear.Matrix // up holds the rows of gate, then those of up
 }
 
 // Open opens a checkpoint directory or a GGUF file and reads its weights, until ctx is done.
@@ -92,8 +91,15 @@ func newModel(path string, src *source.Model, opt Options) *Model {
 	}
 	c := src.Config
 	opt.Batch = min(opt.Batch, c.Context)
-	return &Model{path: path, opt: opt, cfg: c, src: src, pool: newPool(opt.Threads), geo: newGeometry(c, opt.Cache), rope: newRope(c),
-		attnScale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	m := &Model{
+		path: path, opt: opt, cfg: c, src: src, rope: rope.New(c),
+		cache:   kvcache.NewLayout(kvcache.Type(opt.Cache), c.Layers, c.KVHeads, c.HeadDim),
+		threads: linear.NewThreads(opt.Threads), attnScale: float32(1 / math.Sqrt(float64(c.HeadDim))),
+	}
+	for range opt.Threads {
+		m.scratch = append(m.scratch, &scratch{})
+	}
+	return m
 }
 
 // Close releases the model's memory, files and threads. It waits for a running Eval.
@@ -104,7 +110,7 @@ func (m *Model) Close() error {
 		return nil
 	}
 	m.closed = true
-	m.pool.close()
+	m.threads.Close()
 	if m.mem != nil {
 		_ = mmap.Unmap(m.mem)
 	}
@@ -148,7 +154,7 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 
 // CacheBytes returns the memory that the keys and values of n tokens take.
 func (m *Model) CacheBytes(n int) int64 {
-	return int64((n+chunkLen-1)/chunkLen) * m.geo.bytes()
+	return int64((n+kvcache.ChunkLen-1)/kvcache.ChunkLen) * m.cache.Bytes()
 }
 
 const (
@@ -156,70 +162,13 @@ const (
 	normName  = "output_norm.weight"
 )
 
-// loader finds tensors, reads vectors at once, and notes the matrices that are to be read.
-type loader struct {
-	byName   map[string]*source.Tensor
-	parts    map[string][]*source.Tensor // of a matrix that the file holds in parts
-	expand   bool                        // decode quantized matrices to float32
-	matrices []*matrix
-	tensors  []*source.Tensor // of matrices
-	err      error
-}
-
-func newLoader(src *source.Model) *loader {
-	ld := &loader{byName: map[string]*source.Tensor{}, parts: map[string][]*source.Tensor{}}
-	for i := range src.Tensors {
-		t := &src.Tensors[i]
-		ld.byName[t.GGUF] = t
-		if t.Whole != "" {
-			ld.parts[t.Whole] = append(ld.parts[t.Whole], t)
-		}
-	}
-	return ld
-}
-
-func (ld *loader) vector(name string) []float32 {
-	t := ld.byName[name]
-	if ld.err != nil {
-		return nil
-	}
-	raw, values := make([]byte, t.RowBytes()), make([]float32, padded(t.Cols()))
-	if ld.err = t.ReadRows(raw, 0); ld.err != nil {
-		return nil
-	}
-	t.Decode(values[:t.Cols()], raw)
-	return values
-}
-
-// matrix notes a matrix, or the parts of it.
-func (ld *loader) matrix(name string) *matrix {
-	if t := ld.byName[name]; t != nil {
-		return ld.part(t)
-	}
-	var first *matrix
-	end := &first
-	for _, t := range ld.parts[name] {
-		*end = ld.part(t)
-		end = &(*end).next
-	}
-	return first
-}
-
-func (ld *loader) part(t *source.Tensor) *matrix {
-	m := newMatrix(t)
-	if ld.expand && t.Type.IsQuantized() {
-		m.setType(quant.F32)
-	}
-	ld.matrices, ld.tensors = append(ld.matrices, m), append(ld.tensors, t)
-	return m
-}
-
-func (ld *loader) layer(i int) layer {
+// newLayer finds the weights of block i.
+func newLayer(ld *linear.Loader, i int) layer {
 	blk := fmt.Sprintf("blk.%d.", i)
 	return layer{
-		attnNorm: ld.vector(blk + "attn_norm.weight"), ffnNorm: ld.vector(blk + "ffn_norm.weight"),
-		qkv: ld.matrix(blk + "attn_qkv.weight"), o: ld.matrix(blk + "attn_output.weight"),
-		up: ld.matrix(blk + "ffn_up.weight"), down: ld.matrix(blk + "ffn_down.weight"),
+		attnNorm: ld.Vector(blk + "attn_norm.weight"), ffnNorm: ld.Vector(blk + "ffn_norm.weight"),
+		qkv: ld.Matrix(blk + "attn_qkv.weight"), o: ld.Matrix(blk + "attn_output.weight"),
+		up: ld.Matrix(blk + "ffn_up.weight"), down: ld.Matrix(blk + "ffn_down.weight"),
 	}
 }
 
@@ -232,172 +181,23 @@ func (m *Model) outputName() string {
 }
 
 // load reads the weights.
-func (m *Model) load(ctx context.Context) error {
-	ld := newLoader(m.src)
-	m.embed = ld.byName[embedName]
+func (m *Model) load(ctx context.Context) (err error) {
+	ld := linear.NewLoader(m.src)
+	m.embed = ld.Tensor(embedName)
 	for i := range m.cfg.Layers {
-		m.layers = append(m.layers, ld.layer(i))
+		m.layers = append(m.layers, newLayer(ld, i))
 	}
-	m.norm = ld.vector(normName)
-	m.output = ld.matrix(m.outputName())
-	if ld.err != nil {
-		return ld.err
+	m.norm = ld.Vector(normName)
+	m.output = ld.Matrix(m.outputName())
+	if ld.Err() != nil {
+		return ld.Err()
 	}
-	// What a .pmap file holds in panels is used in place.
-	all, tensors := ld.matrices, ld.tensors
-	n := 0
-	for i, t := range tensors {
-		if all[i].packed = t.Panels; t.Panels == nil {
-			all[n], tensors[n] = all[i], t
-			n++
-		}
+	if m.opt.NoRepack {
+		m.maps, err = ld.Map()
+	} else {
+		m.mem, err = ld.Read(ctx, m.threads, m.opt.Progress)
 	}
-	all, tensors = all[:n], tensors[:n]
-	switch {
-	case n == 0:
-		return nil
-	case m.opt.NoRepack:
-		return m.mapAll(all, tensors)
-	}
-	var err error
-	m.mem, err = m.repack(ctx, all, tensors, m.opt.Progress)
 	return err
-}
-
-// mapAll lets the matrices use the files' own pages.
-func (m *Model) mapAll(all []*matrix, tensors []*source.Tensor) error {
-	m.maps = map[string][]byte{}
-	for i, mat := range all {
-		t := tensors[i]
-		if t.IsF64 {
-			return &formats.Error{Path: t.Path, Off: t.Offset, What: "tensor " + t.GGUF + " is F64, which cannot be used in place; open the model without NoRepack"}
-		}
-		b, ok := m.maps[t.Path]
-		if !ok {
-			var err error
-			if b, err = mmap.File(t.R.(*os.File)); err != nil {
-				return err
-			}
-			m.maps[t.Path] = b
-		}
-		end := t.Offset + int64(mat.rows)*int64(mat.rowBytes)
-		if end > int64(len(b)) {
-			return &formats.Error{Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %s ends at byte %d of %d: the file has become shorter", t.GGUF, end, len(b))}
-		}
-		mat.mapped = b[t.Offset:end]
-	}
-	return nil
-}
-
-// repack reads all matrices into panels. Threads take pieces of about pieceBytes,
-// so that reading, interleaving and the system's zeroing of memory overlap. It returns the
-// memory that holds the panels, to be unmapped.
-func (m *Model) repack(ctx context.Context, all []*matrix, tensors []*source.Tensor, progress func(done, total int64)) ([]byte, error) {
-	const pieceBytes = 1 << 20
-	total := 0
-	job := repackJob{ctx: ctx, progress: progress}
-	for i, mat := range all {
-		at := total
-		total += (mat.bytes() + 63) &^ 63
-		job.total += int64(mat.bytes())
-		step := max(1, pieceBytes/mat.size)
-		for p := 0; p < mat.panels; p += step {
-			job.pieces = append(job.pieces, repackPiece{mat, tensors[i], at, p, min(step, mat.panels-p)})
-		}
-	}
-	if free := machine.FreeMemory(); uint64(total) > free {
-		return nil, fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place", m.path, total, free)
-	}
-	mem, err := mmap.Memory(total)
-	if err != nil {
-		return nil, err
-	}
-	job.mem = mem
-	if err = m.pool.run(&job, len(job.pieces)); err == nil {
-		err = job.err
-	}
-	if err != nil {
-		_ = mmap.Unmap(mem)
-		return nil, err
-	}
-	at := 0
-	for _, mat := range all {
-		mat.packed = mem[at : at+mat.bytes()]
-		at += (mat.bytes() + 63) &^ 63
-	}
-	return mem, nil
-}
-
-type repackPiece struct {
-	m            *matrix
-	t            *source.Tensor
-	at           int // of the matrix in mem
-	first, count int // panels
-}
-
-// repackJob reads pieces of matrices and interleaves them.
-type repackJob struct {
-	ctx      context.Context
-	pieces   []repackPiece
-	mem      []byte
-	progress func(done, total int64)
-	total    int64
-
-	mu   sync.Mutex
-	done int64
-	err  error
-}
-
-func (j *repackJob) do(w *worker, i int) {
-	p := &j.pieces[i]
-	err := j.ctx.Err()
-	if err == nil {
-		err = j.repack(w, p)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err != nil && j.err == nil {
-		j.err = err
-	}
-	j.done += int64(p.count * p.m.size)
-	if j.progress != nil {
-		j.progress(j.done, j.total)
-	}
-}
-
-func (j *repackJob) repack(w *worker, p *repackPiece) error {
-	m := p.m
-	first := p.first * kern.Rows
-	n := min(p.count*kern.Rows, m.rows-first)
-	w.bytes = grow(w.bytes, n*m.rowBytes)
-	if err := p.t.ReadRows(w.bytes, first); err != nil {
-		return err
-	}
-	src, rowBytes := w.bytes, m.rowBytes
-	if at := p.t.Type.BadScale(src); at >= 0 {
-		return &formats.Error{Path: p.t.Path, Off: p.t.Offset + int64(first)*int64(rowBytes) + int64(at), What: fmt.Sprintf("tensor %s: the scale of a %s block is infinite or not a number", m.name, p.t.Type)}
-	}
-	if p.t.IsF64 || p.t.Type != m.typ {
-		src, rowBytes = w.decode(p.t, src), 4*m.cols
-	}
-	dst := j.mem[p.at+p.first*m.size:]
-	for ; n > 0; n -= kern.Rows {
-		rows := min(n, kern.Rows)
-		kern.Interleave(m.format, dst[:m.size], src[:rows*rowBytes], rows)
-		src, dst = src[rows*rowBytes:], dst[m.size:]
-	}
-	return nil
-}
-
-// decode converts rows to float32.
-func (w *worker) decode(t *source.Tensor, raw []byte) []byte {
-	w.values = grow(w.values, len(raw)/t.RowBytes()*t.Cols())
-	t.Decode(w.values, raw)
-	w.rows = grow(w.rows, 4*len(w.values))
-	for i, v := range w.values {
-		binary.LittleEndian.PutUint32(w.rows[4*i:], math.Float32bits(v))
-	}
-	return w.rows
 }
 
 // DefaultThreads returns the number of physical cores that the process may use.

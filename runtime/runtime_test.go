@@ -84,7 +84,7 @@ func sequence(t testing.TB, m *Model) *Sequence {
 	return s
 }
 
-// allLogits returns the logits behind every token.
+// allLogits returns the logits after every token.
 func allLogits(t testing.TB, s *Sequence, tokens []int32) [][]float32 {
 	t.Helper()
 	var all [][]float32

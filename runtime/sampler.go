@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // SamplerOptions say how a token is chosen. The zero value always chooses the most
@@ -78,7 +80,7 @@ func NewSampler(opt SamplerOptions) (*Sampler, error) {
 	return &Sampler{opt: opt, random: rand.NewPCG(opt.Seed, 0)}, nil
 }
 
-// Sample chooses the token behind history, given the logits there, none of them NaN. It
+// Sample chooses the token after history, given the logits there, none of them NaN. It
 // leaves them as they are.
 func (s *Sampler) Sample(logits []float32, history []int32) int32 {
 	o := &s.opt
@@ -150,7 +152,7 @@ func (s *Sampler) keepTopK(logits []float32) {
 // softmax sets the candidates' probabilities, with logits times scale.
 func (s *Sampler) softmax(scale float32) {
 	n := len(s.tokens)
-	s.probs = grow(s.probs, padded(n))
+	s.probs = work.Resize(s.probs, linear.Padded(n))
 	top := s.tokens[0].logit
 	for _, c := range s.tokens {
 		top = max(top, c.logit)

@@ -5,6 +5,7 @@ import (
 	goruntime "runtime"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/kvcache"
 	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
@@ -16,7 +17,7 @@ type Sequence struct {
 	tokens  []int32
 	valid   int // tokens whose keys and values are in chunks
 	long    bool
-	chunks  []*kvChunk
+	chunks  []*kvcache.Chunk
 
 	logits  []float32
 	request [1]Request // Eval's, which fills logits
@@ -75,12 +76,12 @@ func (s *Sequence) Reuse(tokens []int32) []int32 {
 func (s *Sequence) Fork() (*Sequence, error) {
 	f := newSequence(s.model, s.context)
 	f.tokens, f.valid, f.long = slices.Clone(s.tokens), s.valid, s.long
-	for _, from := range s.chunks[:(s.valid+chunkLen-1)/chunkLen] {
-		c, err := s.model.geo.newChunk()
+	for _, from := range s.chunks[:(s.valid+kvcache.ChunkLen-1)/kvcache.ChunkLen] {
+		c, err := s.model.cache.NewChunk()
 		if err != nil {
 			return nil, err
 		}
-		c.copy(from)
+		c.Copy(from)
 		f.chunks = append(f.chunks, c)
 	}
 	goruntime.KeepAlive(s) // its chunks' memory goes with them, while it is copied too
@@ -92,14 +93,14 @@ func (s *Sequence) Fork() (*Sequence, error) {
 func (s *Sequence) Free() {
 	s.Truncate(0)
 	for _, c := range s.chunks {
-		c.free()
+		c.Free()
 	}
 	s.chunks = nil
 }
 
 // prepare makes room for all tokens and forgets keys that turned by other factors.
 func (s *Sequence) prepare() error {
-	if long := s.model.rope.isLong(len(s.tokens)); long != s.long {
+	if long := s.model.rope.IsLong(len(s.tokens)); long != s.long {
 		s.long, s.valid = long, 0
 	}
 	return s.reserve(len(s.tokens))
@@ -107,8 +108,8 @@ func (s *Sequence) prepare() error {
 
 // reserve makes room for n tokens.
 func (s *Sequence) reserve(n int) error {
-	for len(s.chunks)*chunkLen < n {
-		c, err := s.model.geo.newChunk()
+	for len(s.chunks)*kvcache.ChunkLen < n {
+		c, err := s.model.cache.NewChunk()
 		if err != nil {
 			return err
 		}

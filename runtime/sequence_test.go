@@ -5,13 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	goruntime "runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
@@ -267,38 +264,5 @@ func TestOpenCanceled(t *testing.T) {
 	}})
 	if m != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, expected a cancellation", err)
-	}
-}
-
-// sums is a job that adds the numbers of its tasks.
-type sums struct{ total atomic.Int64 }
-
-func (j *sums) do(_ *worker, i int) { j.total.Add(int64(i)) }
-
-// Every task is done once, whatever the number of threads, whether they are awake or sleep.
-func TestPool(t *testing.T) {
-	for _, threads := range []int{1, 2, 3, 64} {
-		p := newPool(threads)
-		for i := range 2000 {
-			tasks := i % 97
-			var j sums
-			if err := p.run(&j, tasks); err != nil || j.total.Load() != int64(tasks*(tasks-1)/2) {
-				t.Fatalf("%d threads, %d tasks: error %v, sum %d", threads, tasks, err, j.total.Load())
-			}
-			if i%100 == 0 {
-				time.Sleep(spinTime * time.Duration(i%300) / 100) // not at all, about as long, longer
-			}
-		}
-		p.close()
-	}
-}
-
-// The series of sincos against package math.
-func TestSincos(t *testing.T) {
-	for x := 0.0; x < 1<<20; x = x*1.01 + 0.013 {
-		s, c := sincos(x)
-		if ws, wc := math.Sincos(x); math.Abs(s-ws) > 2e-15 || math.Abs(c-wc) > 2e-15 {
-			t.Fatalf("x = %v: %v, %v, expected %v, %v", x, s, c, ws, wc)
-		}
 	}
 }

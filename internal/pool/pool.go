@@ -1,57 +1,31 @@
-package runtime
+// Package pool runs jobs of many small tasks on threads that stay hot between jobs.
+package pool
 
 import (
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
-	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 )
 
-// job is work that consists of independent tasks.
-type job interface {
-	// do does task i with worker w's scratch memory.
-	do(w *worker, i int)
+// Job is work that consists of independent tasks.
+type Job interface {
+	// Do does a task. A thread does one at a time, so that what a job keeps for each thread is its own.
+	Do(thread, task int)
 }
 
-// worker is a thread of a pool, with memory of its own.
-type worker struct {
-	call   kern.Product // the call under way, here since kernels are called through pointers and it would be allocated otherwise
-	mem    []byte       // scratch of product kernels, 64-byte aligned
-	bytes  []byte       // a panel
-	rows   []byte       // columns of a panel, row by row
-	values []float32    // the same decoded
-	panel  []float32    // the same as a panel of float32
-	tile   [2][512]float32
-	out    []float32 // a panel's results for every token of a batch
-	attn   attnScratch
-	whole  wholeScratch
-	err    error
-}
+// Pool runs jobs on threads. One without work looks for more for spinTime and sleeps after that. Tasks are
+// handed out one by one, so a thread that is slowed down does less.
+type Pool struct {
+	errs []error // of each thread in this round; thread 0 is the goroutine that calls Run
 
-// scratch returns the memory that product kernels work in.
-func (w *worker) scratch() []byte {
-	if w.mem == nil {
-		b := make([]byte, kern.ScratchBytes+63)
-		w.mem = b[-uintptr(unsafe.Pointer(&b[0]))&63:][:kern.ScratchBytes]
-	}
-	return w.mem
-}
-
-// pool runs jobs on threads that stay hot between jobs: a thread without work
-// looks for more for spinTime and sleeps after that. Tasks are handed out one by
-// one, so a thread that is slowed down does less.
-type pool struct {
-	workers []*worker // the first belongs to the goroutine that calls run
-
-	job   job
+	job   Job
 	tasks int64
 	next  atomic.Int64  // the next task
 	round atomic.Uint32 // counts jobs: a new one is there
-	busy  atomic.Int32  // workers that have not finished this round
+	busy  atomic.Int32  // threads that have not finished this round
 	quit  bool
 
 	mu       sync.Mutex
@@ -64,21 +38,18 @@ type pool struct {
 // happens between two jobs of a token, shorter than a user would notice.
 const spinTime = 200 * time.Microsecond
 
-func newPool(threads int) *pool {
-	p := &pool{}
+// New starts threads-1 threads.
+func New(threads int) *Pool {
+	p := &Pool{errs: make([]error, threads)}
 	p.wake.L = &p.mu
-	for i := range threads {
-		w := &worker{}
-		p.workers = append(p.workers, w)
-		if i > 0 {
-			p.done.Go(func() { p.serve(w) })
-		}
+	for thread := 1; thread < threads; thread++ {
+		p.done.Go(func() { p.serve(thread) })
 	}
 	return p
 }
 
-// close ends the threads.
-func (p *pool) close() {
+// Close ends the threads.
+func (p *Pool) Close() {
 	p.mu.Lock()
 	p.quit = true
 	p.round.Add(1)
@@ -87,15 +58,19 @@ func (p *pool) close() {
 	p.done.Wait()
 }
 
-// run does every task of j and returns the first worker's error. It allocates nothing.
-func (p *pool) run(j job, tasks int) error {
+// Threads returns the number of threads.
+func (p *Pool) Threads() int { return len(p.errs) }
+
+// Run does every task of j and returns the error of the first thread that met a fault in mapped memory (see
+// [mmap.Guard]). It allocates nothing, and is not called again before it returns.
+func (p *Pool) Run(j Job, tasks int) error {
 	if tasks == 0 {
 		return nil
 	}
 	p.job, p.tasks = j, int64(tasks)
 	p.next.Store(0)
-	if tasks > 1 && len(p.workers) > 1 {
-		p.busy.Store(int32(len(p.workers) - 1))
+	if tasks > 1 && len(p.errs) > 1 {
+		p.busy.Store(int32(len(p.errs) - 1))
 		p.round.Add(1)
 		if p.sleeping.Load() > 0 {
 			p.mu.Lock()
@@ -103,37 +78,37 @@ func (p *pool) run(j job, tasks int) error {
 			p.mu.Unlock()
 		}
 	}
-	p.work(p.workers[0])
+	p.work(0)
 	for i := 0; p.busy.Load() > 0; i++ {
 		if i&1023 == 1023 {
 			runtime.Gosched()
 		}
 	}
 	var err error
-	for _, w := range p.workers {
+	for thread, e := range p.errs {
 		if err == nil {
-			err = w.err
+			err = e
 		}
-		w.err = nil // a job that not all take part in must not find it
+		p.errs[thread] = nil // a job that not all take part in must not find it
 	}
 	return err
 }
 
 // work does tasks until none is left.
-func (p *pool) work(w *worker) {
-	w.err = mmap.Guard(func() {
+func (p *Pool) work(thread int) {
+	p.errs[thread] = mmap.Guard(func() {
 		for {
 			i := p.next.Add(1) - 1
 			if i >= p.tasks {
 				return
 			}
-			p.job.do(w, int(i))
+			p.job.Do(thread, int(i))
 		}
 	})
 }
 
-// serve is the life of a worker beyond the first.
-func (p *pool) serve(w *worker) {
+// serve is the life of a thread beyond the first.
+func (p *Pool) serve(thread int) {
 	seen := uint32(0)
 	for {
 		p.await(seen)
@@ -141,13 +116,13 @@ func (p *pool) serve(w *worker) {
 		if p.quit {
 			return
 		}
-		p.work(w)
+		p.work(thread)
 		p.busy.Add(-1)
 	}
 }
 
 // await returns when there is a round after seen.
-func (p *pool) await(seen uint32) {
+func (p *Pool) await(seen uint32) {
 	start := time.Now()
 	for i := 0; ; i++ {
 		if p.round.Load() != seen {

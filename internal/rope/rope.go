@@ -1,4 +1,5 @@
-package runtime
+// Package rope computes the angles of rotary position embedding.
+package rope
 
 import (
 	"math"
@@ -6,16 +7,17 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 )
 
-// rope gives the angles of rotary position embedding (arXiv 2104.09864) as
-// transformers computes them, in float32, with the factors of LongRoPE (arXiv 2402.13753).
-type rope struct {
+// Angles are those of rotary position embedding (arXiv 2104.09864) as transformers computes them, in float32,
+// with the factors of LongRoPE (arXiv 2402.13753).
+type Angles struct {
 	short, long []float32 // frequencies, radians per position; the same without LongRoPE
 	factor      float32   // of cos and sin
 	original    int       // the longest sequence that uses short
 }
 
-func newRope(c *arch.Config) *rope {
-	r := &rope{factor: 1, original: c.Context}
+// New takes the numbers that say how a model turns queries and keys.
+func New(c *arch.Config) *Angles {
+	r := &Angles{factor: 1, original: c.Context}
 	freq := func(factors []float32) []float32 {
 		f := make([]float32, c.RotaryDims/2)
 		for i := range f {
@@ -36,11 +38,11 @@ func newRope(c *arch.Config) *rope {
 	return r
 }
 
-// isLong reports whether a sequence of n tokens uses the long factors, for all its positions.
-func (r *rope) isLong(n int) bool { return n > r.original }
+// IsLong reports whether a sequence of n tokens uses the long factors, for all its positions.
+func (r *Angles) IsLong(n int) bool { return n > r.original }
 
-// at sets cos and sin for a position.
-func (r *rope) at(cos, sin []float32, pos int, long bool) {
+// At sets cos and sin, one value for each pair of dimensions, for a position.
+func (r *Angles) At(cos, sin []float32, pos int, long bool) {
 	f := r.short
 	if long {
 		f = r.long
@@ -51,9 +53,9 @@ func (r *rope) at(cos, sin []float32, pos int, long bool) {
 	}
 }
 
-// sincos returns the sine and cosine of 0 ≤ x < 2^20, correct to about 1e-15; above, the
-// products below are not exact, and the error grows to 1e-7 at 2^30. Package math has other bits on CPUs for which the compiler fuses multiplication and
-// addition; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
+// sincos returns the sine and cosine of 0 ≤ x < 2^20, correct to about 1e-15; above, the products below are not
+// exact, and the error grows to 1e-7 at 2^30. Package math has other bits on CPUs for which the compiler fuses
+// multiplication and addition; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
 func sincos(x float64) (sin, cos float64) {
 	const (
 		pio2a = 1.57079632673412561417e+00 // the first 33 bits of π/2, the next 33, the rest
@@ -84,6 +86,12 @@ func sincos(x float64) (sin, cos float64) {
 
 // Coefficients of sin(r)/r and cos(r) in r².
 var (
-	sinSeries = [...]float64{1, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800, 1.0 / 6227020800, -1.0 / 1307674368000, 1.0 / 355687428096000}
-	cosSeries = [...]float64{1, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000}
+	sinSeries = [...]float64{
+		1, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880,
+		-1.0 / 39916800, 1.0 / 6227020800, -1.0 / 1307674368000, 1.0 / 355687428096000,
+	}
+	cosSeries = [...]float64{
+		1, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320,
+		-1.0 / 3628800, 1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000,
+	}
 )

@@ -1,0 +1,88 @@
+package linear
+
+import (
+	"unsafe"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/work"
+)
+
+// activation is how the input of a product is encoded.
+type activation uint8
+
+const (
+	asF32  activation = iota // float32, for float weights and the float32 mode
+	asBF16                   // bfloat16, for BF16 weights where the CPU multiplies those
+	as256                    // kern.A256, for K types
+	as32                     // kern.A32, for the other quantized types
+)
+
+// Input is the encoded input of a product: tokens rows of cols columns. The zero value needs no encoding.
+type Input struct {
+	kind   activation
+	tokens int
+	cols   int
+	f32    []float32 // rows of stride values
+	stride int
+	enc    []byte // records or bfloat16 values
+}
+
+// activation returns how m takes its input for that many tokens. Single tokens
+// stay in float32 with BF16 weights: reading the weights decides there.
+func (m *Matrix) activation(exact bool, tokens int) activation {
+	switch l := kern.Layouts[m.format]; {
+	case exact, m.format == kern.F32, m.format == kern.F16:
+		return asF32
+	case m.format == kern.BF16:
+		if kern.Best().ProductBF16 != nil && tokens > 1 {
+			return asBF16
+		}
+		return asF32
+	case l.Cols == 256:
+		return as256
+	}
+	return as32
+}
+
+// encodedBytes returns the size of in.enc for cols columns of that many tokens.
+func encodedBytes(kind activation, tokens, cols int) int {
+	switch kind {
+	case asBF16:
+		return tokens * (cols + cols&1) * 2
+	case as256:
+		return tokens * cols / 256 * kern.A256Bytes
+	case as32:
+		return tokens * cols / 32 * kern.A32Bytes
+	}
+	return 0
+}
+
+// Prepare makes in the input of m for that many tokens, whose rows are stride values apart: what Encode encodes for.
+// exact is for the float32 mode.
+func (in *Input) Prepare(m *Matrix, exact bool, tokens, stride int) {
+	in.kind, in.tokens, in.cols, in.stride = m.activation(exact, tokens), tokens, m.Cols, stride
+	in.enc = work.Resize(in.enc, encodedBytes(in.kind, tokens, m.Cols))
+}
+
+// Suits reports whether what has been encoded suits m too, which has as many columns.
+func (in *Input) Suits(m *Matrix, exact bool, tokens int) bool {
+	return m.activation(exact, tokens) == in.kind
+}
+
+// Encodes reports whether Encode does anything.
+func (in *Input) Encodes() bool { return in.kind != asF32 }
+
+// Encode encodes the row of token t.
+func (in *Input) Encode(t int, x []float32) {
+	v := &kern.Best().Vector
+	switch in.kind {
+	case as256:
+		v.Quantize256(in.enc[t*kern.A256Bytes:], x[:in.cols], in.tokens*kern.A256Bytes)
+	case as32:
+		v.Quantize32(in.enc[t*kern.A32Bytes:], x[:in.cols], in.tokens*kern.A32Bytes)
+	case asBF16:
+		n := in.cols + in.cols&1
+		row := unsafe.Slice((*uint16)(unsafe.Pointer(&in.enc[2*t*n])), n)
+		v.ToBF16(row, x[:n]) // a row is padded with zeros
+	}
+}

@@ -1,0 +1,157 @@
+package linear
+
+import (
+	"unsafe"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/work"
+)
+
+// Product multiplies an input with a matrix: out[t][r] for every token. A task is a range of panels.
+type Product struct {
+	threads   *Threads
+	m         *Matrix
+	in        *Input
+	out       []float32
+	outStride int // values; at least the rows of all panels
+	bounds    [maxTasks + 1]int32
+}
+
+const maxTasks = 96
+
+// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. It allocates nothing.
+func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
+	in.f32 = x.Data
+	p.threads, p.m, p.in, p.out, p.outStride = t, m, in, out.Data, out.Stride
+	return t.Run(p, p.plan(t.Threads()))
+}
+
+// plan divides the panels into tasks and returns their number. Tasks become smaller and
+// smaller: long ones keep the reading sequential, and the last ones are short, so that no thread
+// waits long for another. minTask bytes take some 5 µs to read.
+func (p *Product) plan(threads int) (tasks int) {
+	const minTask = 64 << 10
+	least := max(1, minTask/(p.m.size*min(p.in.tokens, 16)))
+	for first := 0; first < p.m.Panels; tasks++ {
+		left := p.m.Panels - first
+		n := max(least, left/(2*threads), (left+maxTasks-tasks-1)/(maxTasks-tasks))
+		first += min(n, left)
+		p.bounds[tasks+1] = int32(first)
+	}
+	return tasks
+}
+
+// Do does a task of Multiply.
+func (p *Product) Do(thread, i int) {
+	w := p.threads.Scratch[thread]
+	first, end := int(p.bounds[i]), int(p.bounds[i+1])
+	if p.in.kind != asF32 {
+		p.encoded(w, first, end)
+		return
+	}
+	for ; first < end; first += floatPanels {
+		p.float(w, first, min(floatPanels, end-first))
+	}
+}
+
+// floatPanels is how many panels the float kernels get at a time: side by side
+// they keep the arithmetic units busy while each waits for its own sums.
+const floatPanels = 4
+
+// results sets where k puts the results of n panels from i on: in place for a single token.
+// The kernel comes back to every token's results again and again, so many tokens' are
+// gathered first: their places are pages apart.
+func (p *Product) results(w *Scratch, k *kern.Product, i, n int) {
+	if p.in.tokens == 1 {
+		k.Out, k.OutStride = &p.out[i*kern.Rows], int64(4*p.outStride)
+		return
+	}
+	w.out = work.Resize(w.out, p.in.tokens*n*kern.Rows)
+	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
+}
+
+// scatter puts what results gathered in place.
+func (p *Product) scatter(w *Scratch, i, n int) {
+	if p.in.tokens == 1 {
+		return
+	}
+	for t := range p.in.tokens {
+		copy(p.out[t*p.outStride+i*kern.Rows:], w.out[t*n*kern.Rows:(t+1)*n*kern.Rows])
+	}
+}
+
+// encoded multiplies the panels from first to end with encoded activations.
+func (p *Product) encoded(w *Scratch, first, end int) {
+	m, in, k := p.m, p.in, &w.Call
+	*k = kern.Product{
+		A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: w.Memory(),
+	}
+	kernel, step := kern.Best().Products[m.format], 1
+	if in.tokens == 1 {
+		step = singlePanels
+	}
+	switch in.kind {
+	case as256:
+		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
+	case as32:
+		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*kern.A32Bytes)
+	case asBF16:
+		cols := int64(in.cols + in.cols&1)
+		k.Blocks, k.AStride = cols, 2*cols
+		kernel, step = kern.Best().ProductBF16, floatPanels
+	}
+	for i := first; i < end; i += step {
+		n := min(step, end-i)
+		k.W, k.Panels = &m.Panel(w, i, n)[0], int64(n)
+		p.results(w, k, i, n)
+		kernel(k)
+		p.scatter(w, i, n)
+	}
+}
+
+// singlePanels is how many panels the kernels of quantized weights get at a time for a single
+// token: enough that what lies between two calls does not count, few enough that panels which are
+// made for a call (NoRepack) take little memory.
+const singlePanels = 16
+
+// float multiplies n panels from i on with float32 activations.
+func (p *Product) float(w *Scratch, i, n int) {
+	m, in, k := p.m, p.in, &w.Call
+	cols := m.Cols
+	if m.format == kern.BF16 {
+		cols += cols & 1 // its panels hold pairs, and rows of activations are padded
+	}
+	panels := m.Panel(w, i, n)
+	*k = kern.Product{
+		T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: int64(n), PanelBytes: int64(m.size),
+		Scratch: w.Memory(),
+	}
+	p.results(w, k, i, n)
+	kernel, block := kern.Best().Products[m.format], floatBlock
+	if m.typ.IsQuantized() {
+		kernel, k.PanelBytes = kern.Best().Products[kern.F32], 4*floatBlock*kern.Rows
+		w.panel = work.Resize(w.panel, n*floatBlock*kern.Rows)
+	} else if in.tokens == 1 {
+		block = cols // nothing to keep in the cache for
+	}
+	l := kern.Layouts[m.format]
+	for c := 0; c < cols; c += block {
+		b := min(block, cols-c)
+		if m.typ.IsQuantized() {
+			for j := range n {
+				m.floats(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
+			}
+			k.W = (*byte)(unsafe.Pointer(&w.panel[0]))
+		} else {
+			k.W = &panels[c/l.Cols*l.BlockBytes()*kern.Rows]
+		}
+		k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
+		kernel(k)
+		k.Add = 1
+	}
+	p.scatter(w, i, n)
+}
+
+// floatBlock is how many columns are multiplied at a time: 16 rows of them stay in
+// a core's first cache. A multiple of every block length.
+const floatBlock = 256

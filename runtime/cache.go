@@ -1,0 +1,32 @@
+package runtime
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/kvcache"
+)
+
+// CacheType is how keys and values of earlier tokens are kept.
+type CacheType uint8
+
+// Types of caches.
+const (
+	CacheF16  = CacheType(kvcache.F16)
+	CacheF32  = CacheType(kvcache.F32)
+	CacheQ8_0 = CacheType(kvcache.Q8_0) // int8 with one float16 scale for 32 dimensions of a head
+)
+
+var cacheNames = [...]string{CacheF16: "f16", CacheF32: "f32", CacheQ8_0: "q8_0"}
+
+func (t CacheType) String() string { return cacheNames[t] }
+
+// ParseCacheType finds a type by its name: f16, f32 or q8_0.
+func ParseCacheType(name string) (CacheType, error) {
+	for t, n := range cacheNames {
+		if n == name {
+			return CacheType(t), nil
+		}
+	}
+	return 0, fmt.Errorf("unknown cache type %q; known: %s", name, strings.Join(cacheNames[:], " "))
+}
