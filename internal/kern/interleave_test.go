@@ -5,16 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"unsafe"
 )
-
-// The assembly addresses Units by numbers.
-func TestUnitsLayout(t *testing.T) {
-	var u Units
-	if unsafe.Offsetof(u.RowBytes) != 0 || unsafe.Offsetof(u.N) != 8 || unsafe.Offsetof(u.Blocks) != 16 || unsafe.Offsetof(u.BlockBytes) != 24 {
-		t.Error("fields have moved")
-	}
-}
 
 // panelOf lays rows out as the comment on panels has it.
 func panelOf(f Format, src []byte, rows int) []byte {

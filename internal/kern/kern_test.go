@@ -57,24 +57,48 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The assembly addresses a Tile by numbers.
-func TestTileLayout(t *testing.T) {
+// The assembly addresses structs by the numbers in _asm/layout.go and _asm/kernels.go.
+func TestLayouts(t *testing.T) {
 	var x Tile
-	for name, c := range map[string]struct {
-		got  uintptr
-		want uintptr
-	}{
-		"W": {unsafe.Offsetof(x.W), 2048}, "L": {unsafe.Offsetof(x.L), 4096}, "Src": {unsafe.Offsetof(x.Src), 6144},
-		"Codes": {unsafe.Offsetof(x.Codes), 8192}, "Scale": {unsafe.Offsetof(x.Scale), 10240}, "Min": {unsafe.Offsetof(x.Min), 10304},
-		"SumW": {unsafe.Offsetof(x.SumW), 10368}, "SumX": {unsafe.Offsetof(x.SumX), 10432}, "SumL": {unsafe.Offsetof(x.SumL), 10496},
-		"SumXL": {unsafe.Offsetof(x.SumXL), 10560}, "SumL2": {unsafe.Offsetof(x.SumL2), 10624}, "Table": {unsafe.Offsetof(x.Table), 10688},
-		"Steps": {unsafe.Offsetof(x.Steps), 10816}, "N": {unsafe.Offsetof(x.N), 10976}, "NSteps": {unsafe.Offsetof(x.NSteps), 10984},
-		"Lo": {unsafe.Offsetof(x.Lo), 10992}, "Hi": {unsafe.Offsetof(x.Hi), 10996}, "C": {unsafe.Offsetof(x.C), 11000},
-		"InvN": {unsafe.Offsetof(x.InvN), 11004}, "Tiny": {unsafe.Offsetof(x.Tiny), 11008}, "Signs": {unsafe.Offsetof(x.Signs), 11012},
-		"One": {unsafe.Offsetof(x.One), 11016},
+	var p Product
+	var a256 A256
+	var a32 A32
+	var u Units
+	type field struct {
+		name      string
+		got, want uintptr
+	}
+	for _, f := range []field{
+		{"Tile.W", unsafe.Offsetof(x.W), 2048}, {"Tile.L", unsafe.Offsetof(x.L), 4096},
+		{"Tile.Src", unsafe.Offsetof(x.Src), 6144}, {"Tile.Codes", unsafe.Offsetof(x.Codes), 8192},
+		{"Tile.Scale", unsafe.Offsetof(x.Scale), 10240}, {"Tile.Min", unsafe.Offsetof(x.Min), 10304},
+		{"Tile.SumW", unsafe.Offsetof(x.SumW), 10368}, {"Tile.SumX", unsafe.Offsetof(x.SumX), 10432},
+		{"Tile.SumL", unsafe.Offsetof(x.SumL), 10496}, {"Tile.SumXL", unsafe.Offsetof(x.SumXL), 10560},
+		{"Tile.SumL2", unsafe.Offsetof(x.SumL2), 10624}, {"Tile.Table", unsafe.Offsetof(x.Table), 10688},
+		{"Tile.Steps", unsafe.Offsetof(x.Steps), 10816}, {"Tile.N", unsafe.Offsetof(x.N), 10976},
+		{"Tile.NSteps", unsafe.Offsetof(x.NSteps), 10984}, {"Tile.Lo", unsafe.Offsetof(x.Lo), 10992},
+		{"Tile.Hi", unsafe.Offsetof(x.Hi), 10996}, {"Tile.C", unsafe.Offsetof(x.C), 11000},
+		{"Tile.InvN", unsafe.Offsetof(x.InvN), 11004}, {"Tile.Tiny", unsafe.Offsetof(x.Tiny), 11008},
+		{"Tile.Signs", unsafe.Offsetof(x.Signs), 11012}, {"Tile.One", unsafe.Offsetof(x.One), 11016},
+
+		{"Product.Out", unsafe.Offsetof(p.Out), 0}, {"Product.W", unsafe.Offsetof(p.W), 8},
+		{"Product.A", unsafe.Offsetof(p.A), 16}, {"Product.Scratch", unsafe.Offsetof(p.Scratch), 24},
+		{"Product.T", unsafe.Offsetof(p.T), 32}, {"Product.Blocks", unsafe.Offsetof(p.Blocks), 40},
+		{"Product.OutStride", unsafe.Offsetof(p.OutStride), 48}, {"Product.AStride", unsafe.Offsetof(p.AStride), 56},
+		{"Product.Add", unsafe.Offsetof(p.Add), 64}, {"Product.Panels", unsafe.Offsetof(p.Panels), 72},
+		{"Product.PanelBytes", unsafe.Offsetof(p.PanelBytes), 80},
+
+		{"A256.Q", unsafe.Offsetof(a256.Q), 0}, {"A256.Sum16", unsafe.Offsetof(a256.Sum16), 256},
+		{"A256.Sum32", unsafe.Offsetof(a256.Sum32), 288}, {"A256.D", unsafe.Offsetof(a256.D), 304},
+		{"the size of A256", unsafe.Sizeof(a256), A256Bytes},
+		{"A32.Q", unsafe.Offsetof(a32.Q), 0}, {"A32.D", unsafe.Offsetof(a32.D), 32}, {"A32.S", unsafe.Offsetof(a32.S), 36},
+		{"the size of A32", unsafe.Sizeof(a32), A32Bytes},
+
+		{"Units.RowBytes", unsafe.Offsetof(u.RowBytes), 0}, {"Units.N", unsafe.Offsetof(u.N), 8},
+		{"Units.Blocks", unsafe.Offsetof(u.Blocks), 16}, {"Units.BlockBytes", unsafe.Offsetof(u.BlockBytes), 24},
 	} {
-		if c.got != c.want {
-			t.Errorf("%s is at %d, the assembly has it at %d", name, c.got, c.want)
+		if f.got != f.want {
+			t.Errorf("%s is %d, in the assembly %d", f.name, f.got, f.want)
 		}
 	}
 }

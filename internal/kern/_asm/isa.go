@@ -7,6 +7,23 @@ import (
 	"strings"
 )
 
+// A writer collects the lines of a file.
+type writer struct {
+	buf    bytes.Buffer
+	labels int // of the current function
+}
+
+// p writes an instruction.
+func (w *writer) p(format string, args ...any) { fmt.Fprintf(&w.buf, "\t"+format+"\n", args...) }
+
+// label returns a new label of the current function, place puts one here.
+func (w *writer) label() string {
+	w.labels++
+	return fmt.Sprintf("l%d", w.labels)
+}
+
+func (w *writer) place(l string) { fmt.Fprintf(&w.buf, "%s:\n", l) }
+
 // An isa turns the vector operations below into one instruction set's assembly.
 // A vector register holds lanes float32; register numbers 0…14 are free to use,
 // 15 belongs to the mask on instruction sets that keep masks in vectors.
@@ -17,8 +34,7 @@ type isa struct {
 	name   string // suffix of file and function names
 	goarch string
 	lanes  int
-	buf    bytes.Buffer
-	labels int
+	writer
 }
 
 const maskReg = 15
@@ -64,15 +80,6 @@ func (a *isa) v(i int) string {
 	return fmt.Sprintf("Y%d", i)
 }
 
-func (a *isa) p(format string, args ...any) { fmt.Fprintf(&a.buf, "\t"+format+"\n", args...) }
-
-func (a *isa) label() string {
-	a.labels++
-	return fmt.Sprintf("l%d", a.labels)
-}
-
-func (a *isa) place(l string) { fmt.Fprintf(&a.buf, "%s:\n", l) }
-
 // word emits a NEON instruction that Go's assembler does not know.
 func (a *isa) word(op uint32, text string) { a.p("WORD $0x%08x // %s", op, text) }
 
@@ -84,7 +91,7 @@ func (a *isa) neon2(op uint32, name string, d, n int) {
 	a.word(op|uint32(n)<<5|uint32(d), fmt.Sprintf("%s v%d.4s, v%d.4s", name, d, n))
 }
 
-// func begins a function func name(t *Tile) and ends it after body.
+// function writes the Go function name(t *Tile), whose argument is in the first pointer register while body runs.
 func (a *isa) function(name, doc string, body func()) {
 	a.labels = 0
 	for _, line := range strings.Split(doc, "\n") {

@@ -52,16 +52,16 @@ import (
 // Unpacking takes Y10, Y12, Y13 and, for constants, Y6, Y7, Y11 and Y3; what
 // precedes the codes takes Y0…Y5 and Y12…Y15.
 type avx2 struct {
-	buf       bytes.Buffer
+	writer
 	constants map[string][]byte // by name
 	f         *avx2Format
 }
 
 // avx2Format is the recipe for a format.
 type avx2Format struct {
-	name       string
+	name string
+	layout
 	cols       int // in a block
-	bytes      int // of a panel's block
 	parts      int // of codes
 	run, group int // quads
 	d, m       int // offsets of the float16 d and m in a panel's block
@@ -96,6 +96,7 @@ func quantizedAVX2() []byte {
 	a := &avx2{constants: map[string][]byte{}}
 	for i := range avx2Formats {
 		a.f = &avx2Formats[i]
+		a.f.layout = layouts[a.f.name]
 		a.kernel()
 	}
 	var out bytes.Buffer
@@ -107,9 +108,6 @@ func quantizedAVX2() []byte {
 	}
 	return append(out.Bytes(), a.buf.Bytes()...)
 }
-
-func (a *avx2) p(format string, args ...any) { fmt.Fprintf(&a.buf, "\t"+format+"\n", args...) }
-func (a *avx2) place(l string)               { fmt.Fprintf(&a.buf, "%s:\n", l) }
 
 // constant returns the address of 32 bytes that repeat pattern.
 func (a *avx2) constant(pattern ...byte) string {
@@ -234,7 +232,7 @@ func (a *avx2) unpack() {
 			a.store(a.f.step)
 			a.p("ADDQ $%d, CX", a.codeAt(0, a.f.step, 0))
 		})
-		a.p("ADDQ $%d, SI", a.f.bytes)
+		a.p("ADDQ $%d, SI", a.f.bytes())
 		return
 	}
 	a.p("MOVQ $%d, R15", avx2Blocks)
@@ -244,7 +242,7 @@ func (a *avx2) unpack() {
 	a.place("unpack")
 	a.header()
 	a.store(8)
-	a.p("ADDQ $%d, SI", a.f.bytes)
+	a.p("ADDQ $%d, SI", a.f.bytes())
 	a.p("ADDQ $%d, CX", a.unpackedBytes())
 	a.p("DECQ BX")
 	a.p("JNZ unpack")
@@ -504,7 +502,7 @@ func (a *avx2) direct() {
 		a.multiplyUnpacking(s, 8)
 		a.finish32(s, "DI")
 	}
-	a.p("ADDQ $%d, SI", a.f.bytes)
+	a.p("ADDQ $%d, SI", a.f.bytes())
 	a.p("ADDQ %d(AX), R8", pAStride)
 	a.p("DECQ R9")
 	a.p("JNZ directBlock")
@@ -520,7 +518,7 @@ func (a *avx2) direct() {
 
 // multiplyUnpacking adds quads to isum as they are unpacked, for one token.
 func (a *avx2) multiplyUnpacking(s avx2Sums, quads int) {
-	read := a.f.bytes * quads / 64 // bytes
+	read := a.f.bytes() * quads / 64 // bytes
 	for quad := range quads {
 		if a.f.prefetch && 64*quad < read {
 			a.p("PREFETCHT1 %d(R13)", 64*quad)
@@ -796,34 +794,34 @@ func (a *avx2) codesQ6K(quad, half int) {
 
 // Offsets are those in a row's block times 16; see package quant for the blocks.
 var avx2Formats = []avx2Format{
-	{name: "Q4_0", cols: 32, bytes: 288, parts: 1, run: 8, group: 8, d: 0, m: 0, factor: -8,
+	{name: "Q4_0", cols: 32, parts: 1, run: 8, group: 8, d: 0, m: 0, factor: -8,
 		codes: avx2Nibbles(32), constants: [][]byte{{0x0f}}},
-	{name: "Q4_1", cols: 32, bytes: 320, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: 1,
+	{name: "Q4_1", cols: 32, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: 1,
 		codes: avx2Nibbles(64), constants: [][]byte{{0x0f}}},
-	{name: "Q5_0", cols: 32, bytes: 352, parts: 1, run: 4, group: 8, d: 0, m: 0, factor: -16,
+	{name: "Q5_0", cols: 32, parts: 1, run: 4, group: 8, d: 0, m: 0, factor: -16,
 		codes: avx2Fifth(32), constants: avx2FifthConstants},
-	{name: "Q5_1", cols: 32, bytes: 384, parts: 1, run: 4, group: 8, d: 0, m: 32, factor: 1,
+	{name: "Q5_1", cols: 32, parts: 1, run: 4, group: 8, d: 0, m: 32, factor: 1,
 		codes: avx2Fifth(64), constants: avx2FifthConstants},
-	{name: "Q8_0", cols: 32, bytes: 544, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
+	{name: "Q8_0", cols: 32, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
 		codes: (*avx2).codesQ80, constants: [][]byte{{0x0f}, {0x80}}},
-	{name: "IQ4_NL", cols: 32, bytes: 288, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
+	{name: "IQ4_NL", cols: 32, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
 		codes: avx2LookUp(32, "SI"), constants: avx2LookUpConstants},
-	{name: "Q2_K", cols: 256, bytes: 1344, parts: 1, run: 4, group: 4, d: 1280, m: 1312, factor: -1,
+	{name: "Q2_K", cols: 256, parts: 1, run: 4, group: 4, d: 1280, m: 1312, factor: -1,
 		codes: (*avx2).codesQ2K, constants: [][]byte{{0x03}},
 		step: 32, arrays: [][2]int{{256, 512}}, scales: (*avx2).scalesQ2K},
-	{name: "Q3_K", cols: 256, bytes: 1760, parts: 1, run: 4, group: 4, d: 1728, m: 1728, factor: -4,
+	{name: "Q3_K", cols: 256, parts: 1, run: 4, group: 4, d: 1728, m: 1728, factor: -4,
 		codes: (*avx2).codesQ3K, constants: [][]byte{{0x03}, {0x04}},
 		step: 64, arrays: [][2]int{{512}, {0}}, scales: (*avx2).scalesQ3K, prefetch: true},
-	{name: "Q4_K", cols: 256, bytes: 2304, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: -1,
+	{name: "Q4_K", cols: 256, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: -1,
 		codes: (*avx2).codesQ4K, constants: [][]byte{{0x0f}},
 		step: 16, arrays: [][2]int{{256, 512}}, scales: (*avx2).scales6},
-	{name: "Q5_K", cols: 256, bytes: 2816, parts: 1, run: 4, group: 8, d: 0, m: 32, factor: -1,
+	{name: "Q5_K", cols: 256, parts: 1, run: 4, group: 8, d: 0, m: 32, factor: -1,
 		codes: (*avx2).codesQ5K, constants: [][]byte{{0x0f}, {0x10}},
 		step: 64, arrays: [][2]int{{768}, {256}}, scales: (*avx2).scales6},
-	{name: "Q6_K", cols: 256, bytes: 3360, parts: 1, run: 2, group: 4, d: 3328, m: 3328, factor: -32,
+	{name: "Q6_K", cols: 256, parts: 1, run: 2, group: 4, d: 3328, m: 3328, factor: -32,
 		codes: (*avx2).codesQ6K, constants: [][]byte{{0x0f}, {0x30}},
 		step: 32, arrays: [][2]int{{0, 1024}, {2048, 512}}, scales: (*avx2).scalesQ6K, prefetch: true},
-	{name: "IQ4_XS", cols: 256, bytes: 2176, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
+	{name: "IQ4_XS", cols: 256, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
 		codes: avx2LookUp(0, "R11"), constants: avx2LookUpConstants,
 		step: 8, arrays: [][2]int{{128, 256}}, scales: (*avx2).scalesIQ4XS},
 }

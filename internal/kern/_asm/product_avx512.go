@@ -35,8 +35,7 @@ import (
 //
 // Nothing but a prefetch touches memory outside of the operands.
 type vnni struct {
-	buf       bytes.Buffer
-	labels    int
+	writer
 	constants bytes.Buffer
 	offsets   map[string]int
 	held      map[string]string // registers that hold constants
@@ -46,9 +45,9 @@ type vnni struct {
 // vnniFormat is the recipe for a format. Units are numbered as in kern.Layouts;
 // f.at gives their place.
 type vnniFormat struct {
-	name              string
-	head, quads, tail int // kern.Layouts
-	groups            int // in a super-block; 0 for blocks of 32
+	name string
+	layout
+	groups int // in a super-block; 0 for blocks of 32
 
 	// constants are the patterns that Z28… hold, see [vnni.vector].
 	constants [][]byte
@@ -76,22 +75,15 @@ type vnniFormat struct {
 	mins func(a *vnni, f *vnniFormat)
 }
 
-// Offsets in Product, A256, A32 and Scratch. The latter holds for a super-block the
-// codes of 4 columns in each vector, the scales of a group, the minima of two groups
-// as int16, d, m; for 8 blocks of 32 the codes, each d, each m.
+// Offsets in Scratch. It holds for a super-block the codes of 4 columns in each vector, the scales of a group, the
+// minima of two groups as int16, d, m; for 8 blocks of 32 the codes, each d, each m.
 const (
-	pOut, pW, pA, pScratch, pT, pBlocks, pOutStride, pAStride, pAdd, pPanels, pPanelBytes = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
-
-	a256Sum16, a256Sum32, a256D, a256Bytes = 256, 288, 304, 320
-	a32D, a32S, a32Bytes                   = 32, 36, 40
-
 	sScales, sMins, sD, sM = 4096, 5120, 5632, 5696
 	sD32, sM32             = 4096, 4608
-
-	// ahead is how far weights are fetched into the second-level cache in advance, in
-	// steps of 256 columns.
-	ahead = 3
 )
+
+// ahead is how far weights are fetched into the second-level cache in advance, in steps of 256 columns.
+const ahead = 3
 
 func productsVNNI() []byte {
 	a := &vnni{offsets: map[string]int{}}
@@ -99,20 +91,13 @@ func productsVNNI() []byte {
 	a.tiles256(16)
 	a.tiles32()
 	for i := range vnniFormats {
-		a.product(&vnniFormats[i])
+		f := &vnniFormats[i]
+		f.layout = layouts[f.name]
+		a.product(f)
 	}
 	fmt.Fprintf(&a.constants, "GLOBL vnniConstants<>(SB), RODATA|NOPTR, $%d\n\n", 64*len(a.offsets))
 	return append(a.constants.Bytes(), a.buf.Bytes()...)
 }
-
-func (a *vnni) p(format string, args ...any) { fmt.Fprintf(&a.buf, "\t"+format+"\n", args...) }
-
-func (a *vnni) label() string {
-	a.labels++
-	return fmt.Sprintf("l%d", a.labels)
-}
-
-func (a *vnni) place(l string) { fmt.Fprintf(&a.buf, "%s:\n", l) }
 
 func (a *vnni) begin(name, frame, doc string) {
 	a.labels = 0
@@ -232,14 +217,6 @@ func (a *vnni) insert(d, n, z int, mask byte, t int) {
 // f16 sets z to the 16 float16 at DI+off.
 func (a *vnni) f16(off, z int) { a.p("VCVTPH2PS %d(DI), Z%d", off, z) }
 
-func (f *vnniFormat) bytes() int { return 32*f.head + 64*f.quads + 32*f.tail }
-
-// at returns the offset of unit i of the 4-byte units.
-func (f *vnniFormat) at(i int) int { return 32*f.head + 64*i }
-
-// tailAt returns the offset of unit i of the trailing 2-byte units.
-func (f *vnniFormat) tailAt(i int) int { return f.at(f.quads) + 32*i }
-
 // product writes a format's kernel.
 func (a *vnni) product(f *vnniFormat) {
 	a.begin("·product"+f.name+"AVX512", "$0-8", "See Product.")
@@ -341,14 +318,6 @@ func (a *vnni) eachMins(f *vnniFormat, emit func(i, z int)) {
 		a.p("VPSUBW %s, Z27, Z27", a.vector(byte(f.bias), 0, byte(f.bias), 0))
 		emit(i, 27)
 	}
-}
-
-// sums returns the offset of the sums of groups in an A256 record.
-func sums(groups int) int {
-	if groups == 8 {
-		return a256Sum32
-	}
-	return a256Sum16
 }
 
 // direct256 adds a super-block's product with one token to Z26.
@@ -625,20 +594,17 @@ func (a *vnni) tiles32() {
 	})
 }
 
-// iq4Codes is kern.IQ4Values plus 128.
-var iq4Codes = []byte{1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241}
-
 func bytes4(v byte) []byte { return []byte{v, v, v, v} }
 
 var vnniFormats = []vnniFormat{
-	{name: "Q4_0", head: 1, quads: 4, factors: offset32(-8), codes: codes32(0, nil)},
-	{name: "Q4_1", head: 2, quads: 4, factors: minimum32, codes: codes32(0, nil)},
-	{name: "Q5_0", head: 1, quads: 5, factors: offset32(-16), codes: codes32(1, fifthBit), constants: fifthBitConstants},
-	{name: "Q5_1", head: 2, quads: 5, factors: minimum32, codes: codes32(1, fifthBit), constants: fifthBitConstants},
-	{name: "Q8_0", head: 1, quads: 8, factors: offset32(-128), codes: codesQ8_0, constants: [][]byte{bytes4(128)}},
-	{name: "IQ4_NL", head: 1, quads: 4, factors: offset32(-128), codes: codes32(0, lookUp), constants: [][]byte{iq4Codes}},
+	{name: "Q4_0", factors: offset32(-8), codes: codes32(0, nil)},
+	{name: "Q4_1", factors: minimum32, codes: codes32(0, nil)},
+	{name: "Q5_0", factors: offset32(-16), codes: codes32(1, fifthBit), constants: fifthBitConstants},
+	{name: "Q5_1", factors: minimum32, codes: codes32(1, fifthBit), constants: fifthBitConstants},
+	{name: "Q8_0", factors: offset32(-128), codes: codesQ8_0, constants: [][]byte{bytes4(128)}},
+	{name: "IQ4_NL", factors: offset32(-128), codes: codes32(0, lookUp), constants: [][]byte{iq4Codes}},
 
-	{name: "Q2_K", quads: 20, tail: 2, groups: 16, codes: codesQ2_K, constants: [][]byte{bytes4(3)},
+	{name: "Q2_K", groups: 16, codes: codesQ2_K, constants: [][]byte{bytes4(3)},
 		factors: func(a *vnni, f *vnniFormat) { a.minimum(f.tailAt(0), f.tailAt(1)) },
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
@@ -653,9 +619,9 @@ var vnniFormats = []vnniFormat{
 				a.high(16+j, 16+j)
 			}
 		}},
-	{name: "Q3_K", quads: 27, tail: 1, groups: 16, codes: codesQ3_K, factors: offsetTail(-4), direct: directQ3_K,
+	{name: "Q3_K", groups: 16, codes: codesQ3_K, factors: offsetTail(-4), direct: directQ3_K,
 		scales: scalesQ3_K, scale: inOrder, bias: 32, constants: [][]byte{bytes4(3), bytes4(4)}},
-	{name: "Q4_K", head: 2, quads: 35, groups: 8, factors: minimumHead,
+	{name: "Q4_K", groups: 8, factors: minimumHead,
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			for u := range 32 {
 				if u%8 == 0 { // 3 % faster from memory than one by one; other formats did not gain
@@ -670,9 +636,9 @@ var vnniFormats = []vnniFormat{
 			}
 		},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
-	{name: "Q5_K", head: 2, quads: 43, groups: 8, codes: codesQ5_K, factors: minimumHead, constants: [][]byte{bytes4(16)},
+	{name: "Q5_K", groups: 8, codes: codesQ5_K, factors: minimumHead, constants: [][]byte{bytes4(16)},
 		scales: scalesQ4_K, scale: inOrder, mins: minsQ4_K},
-	{name: "Q6_K", quads: 52, tail: 1, groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
+	{name: "Q6_K", groups: 16, codes: codesQ6_K, factors: offsetTail(-32),
 		constants: [][]byte{bytes4(0x30)}, direct: directQ6_K,
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
@@ -681,7 +647,7 @@ var vnniFormats = []vnniFormat{
 			}
 		},
 		scale: inOrder, bias: 128},
-	{name: "IQ4_XS", head: 2, quads: 33, groups: 8, constants: [][]byte{iq4Codes},
+	{name: "IQ4_XS", groups: 8, constants: [][]byte{iq4Codes},
 		factors: func(a *vnni, f *vnniFormat) { a.offset(0, -128) },
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			for g := range 8 {

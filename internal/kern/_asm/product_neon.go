@@ -45,12 +45,12 @@ type neonProduct struct {
 // The codes of a block come in planes: a step takes one unit of each stream and yields
 // four columns of each plane. Planes lie span columns apart; span/4 steps make an iteration.
 type neonFormat struct {
-	name              string
-	head, quads, tail int // kern.Layouts
-	planes, span      int
-	group             int // columns that share a scale
-	largest           int // greatest magnitude of a code as it is unpacked
-	bias              int // what is to be added to it
+	name string
+	layout
+	planes, span int
+	group        int // columns that share a scale
+	largest      int // greatest magnitude of a code as it is unpacked
+	bias         int // what is to be added to it
 
 	streams []stream
 	// setup sets constants and state for a block and returns their registers.
@@ -70,7 +70,6 @@ type neonFormat struct {
 // every iteration.
 type stream struct{ first, advance int }
 
-func (f *neonFormat) bytes() int   { return 32*f.head + 64*f.quads + 32*f.tail }
 func (f *neonFormat) super() bool  { return f.scales != nil }
 func (f *neonFormat) columns() int { return f.planes * f.span } // in an iteration
 
@@ -121,6 +120,7 @@ func productsNEON() []byte {
 	g.tile32I8MM()
 	for i := range neonFormats {
 		f := &neonFormats[i]
+		f.layout = layouts[f.name]
 		g.heads(f)
 		for _, g.tier = range []string{"NEON", "DotProd"} {
 			g.rows(f)
@@ -429,7 +429,7 @@ func (g *neonProduct) clear() {
 	g.begin("clear<>", leaf, "clear sets all results to 0.")
 	z := g.get()
 	g.set(z, 0)
-	g.p("MOVD 48(R0), R9")
+	g.p("MOVD %d(R0), R9", pOutStride)
 	g.p("MOVD R5, R8")
 	g.place("token")
 	g.stores([]int{z, z, z, z}, "R7", 0)
@@ -446,10 +446,10 @@ func (g *neonProduct) product(f *neonFormat) {
 	name := "product" + f.name + g.tier
 	g.begin("·"+name, "NOSPLIT, $0-8", name+" multiplies a panel with T tokens, or panels with one.")
 	g.p("MOVD p+0(FP), R0")
-	g.p("MOVD (R0), R7")
-	g.p("MOVD 8(R0), R1")
-	g.p("MOVD 16(R0), R2")
-	g.p("MOVD 32(R0), R5")
+	g.p("MOVD (R0), R7") // pOut
+	g.p("MOVD %d(R0), R1", pW)
+	g.p("MOVD %d(R0), R2", pA)
+	g.p("MOVD %d(R0), R5", pT)
 	if g.tier == "I8MM" { // whose pairs do not pay before there are two
 		g.p("CMP $4, R5")
 		g.p("BGE many")
@@ -461,7 +461,7 @@ func (g *neonProduct) product(f *neonFormat) {
 	}
 	g.p("CMP $1, R5")
 	g.p("BNE many")
-	g.p("MOVD 72(R0), R5")
+	g.p("MOVD %d(R0), R5", pPanels)
 	g.place("panel")
 	g.p("CALL row%s%s<>(SB)", f.name, g.tier)
 	g.p("ADD $64, R7")
@@ -473,15 +473,15 @@ func (g *neonProduct) product(f *neonFormat) {
 		g.end()
 		return
 	}
-	g.p("MOVD 48(R0), R9")
+	g.p("MOVD %d(R0), R9", pOutStride)
 	g.place("token")
-	g.p("MOVD 8(R0), R1")
+	g.p("MOVD %d(R0), R1", pW)
 	g.p("CALL row%sNEON<>(SB)", f.name)
 	g.p("ADD R9, R7")
 	if f.super() {
-		g.p("ADD $320, R2")
+		g.p("ADD $%d, R2", a256Bytes)
 	} else {
-		g.p("ADD $40, R2")
+		g.p("ADD $%d, R2", a32Bytes)
 	}
 	g.down("R5", "token")
 	g.end()
@@ -491,8 +491,8 @@ func (g *neonProduct) product(f *neonFormat) {
 func (g *neonProduct) many(f *neonFormat) {
 	g.begin("many"+f.name+g.tier+"<>", calling, "A panel times T tokens.")
 	g.p("CALL clear<>(SB)")
-	g.p("MOVD 24(R0), R3")
-	g.p("MOVD 40(R0), R4")
+	g.p("MOVD %d(R0), R3", pScratch)
+	g.p("MOVD %d(R0), R4", pBlocks)
 	g.place("block")
 	if !f.super() {
 		g.p("MOVD $8, R24")
@@ -513,7 +513,7 @@ func (g *neonProduct) many(f *neonFormat) {
 		g.set(31, -f.bias)
 	}
 	g.p("CALL %s%s<>(SB)", tile, g.tier)
-	g.p("MOVD 56(R0), R26")
+	g.p("MOVD %d(R0), R26", pAStride)
 	if f.super() {
 		g.p("ADD R26, R2")
 		g.p("ADD $%d, R1", f.bytes())
@@ -535,7 +535,7 @@ func (g *neonProduct) heads(f *neonFormat) {
 	g.begin("head"+f.name+"<>", leaf, "head"+f.name+" unpacks scales.")
 	at := 0
 	if f.super() {
-		g.move("R10", "R1", 32*f.head)
+		g.move("R10", "R1", f.at(0))
 		g.move("R11", "R3", scratchScales)
 		g.move("R12", "R3", scratchMins)
 		g.move("R13", "R1", 32)
@@ -553,7 +553,7 @@ func (g *neonProduct) heads(f *neonFormat) {
 		g.p("ADD $16, R13")
 		g.down("R21", "rows")
 		if f.head == 0 {
-			at = 64 * f.quads
+			at = f.tailAt(0)
 		}
 	} else {
 		g.p("MOVD R24, R21")
@@ -648,8 +648,8 @@ func (g *neonProduct) rows256(f *neonFormat) {
 	g.set(z, 0)
 	g.stores([]int{z, z, z, z}, "R7", 0)
 	g.put(z)
-	g.p("MOVD 24(R0), R3")
-	g.p("MOVD 40(R0), R4")
+	g.p("MOVD %d(R0), R3", pScratch)
+	g.p("MOVD %d(R0), R4", pBlocks)
 	g.p("MOVD R2, R6")
 	g.place("block")
 	g.p("CALL head%s<>(SB)", f.name)
@@ -695,7 +695,7 @@ func (g *neonProduct) rows256(f *neonFormat) {
 			g.put(correction)
 		}
 	})
-	g.p("MOVD 56(R0), R26")
+	g.p("MOVD %d(R0), R26", pAStride)
 	g.p("ADD R26, R6")
 	g.p("ADD $%d, R1", f.bytes())
 	g.down("R4", "block")
@@ -707,7 +707,7 @@ func (s *step) streams(quarters int, block string) {
 		p := fmt.Sprintf("R%d", 10+i)
 		s.pointers = append(s.pointers, p)
 		s.offsets = append(s.offsets, 0)
-		s.g.part(quarters, p, block, 32*s.f.head+64*st.first)
+		s.g.part(quarters, p, block, s.f.at(st.first))
 	}
 }
 
@@ -764,69 +764,11 @@ func (g *neonProduct) direct(s *step, first, steps int, act string) [][]*sum {
 // lead to what follows q in the tokens' records, R23 to Scratch. When the former are not
 // needed any more, outs returns pointers to the results. isum lacks msum times what
 // the register correction holds, unless that is negative.
-//
-// The sums of groups have 13 bits. They are split into signed bytes, sum = 256·high + low, high
-// being sum/256 rounded, so that msum takes the same instructions as isum.
 func (g *neonProduct) finish256(groups int, isum [][]int, pointers []string, correction int, outs func() []string) {
 	tokens, quarters := len(pointers), len(isum[0])
-	sums := make([][]*sum, tokens)
-	bytes := g.gets(tokens)
-	g.p("ADD $%d, R23, R25", scratchMins)
-	for low := range 2 {
-		for t, p := range pointers {
-			switch {
-			case groups == 8 && low == 0: // high bytes in the lower half, low bytes in the upper one
-				x := g.get()
-				g.loads(bytes[t:t+1], p, 32)
-				g.highs(x, bytes[t])
-				g.op("VUZP1", "B16", bytes[t], x, bytes[t])
-				g.put(x)
-			case groups == 16:
-				x := g.gets(2)
-				g.loads(x, p, 0)
-				if low == 0 {
-					g.highs(x[0], x[0])
-					g.highs(x[1], x[1])
-				}
-				g.op("VUZP1", "B16", bytes[t], x[0], x[1])
-				g.put(x...)
-			}
-		}
-		if low == 0 {
-			for t := range sums {
-				for range quarters {
-					sums[t] = append(sums[t], g.newSum(math.MaxInt, 256)) // 128·128 fits into 16 bits once
-				}
-			}
-		}
-		for unit := range groups / 4 {
-			mins := g.gets(quarters)
-			g.loads(mins, "R25", 64*unit)
-			lane := unit
-			if groups == 8 {
-				lane += 2 * low
-			}
-			for t := range tokens {
-				g.lane(bytes[t], lane, func(act, lane int) {
-					for i, m := range mins {
-						g.dot(sums[t][i], m, act, lane)
-					}
-				})
-			}
-			g.put(mins...)
-		}
-		if low == 0 {
-			for t := range sums {
-				for _, s := range sums[t] {
-					g.timesByte(s)
-				}
-			}
-		}
-	}
-	g.put(bytes...)
 	msum := make([][]int, tokens)
-	for t := range sums {
-		for i, s := range sums[t] {
+	for t, sums := range g.minimaSums(groups, quarters, pointers) {
+		for i, s := range sums {
 			msum[t] = append(msum[t], g.total(s))
 			if correction >= 0 {
 				g.mla(isum[t][i], msum[t][i], correction)
@@ -835,27 +777,7 @@ func (g *neonProduct) finish256(groups int, isum [][]int, pointers []string, cor
 	}
 	g.toFloat(isum...)
 	g.toFloat(msum...)
-
-	// The tokens' d go into lanes where registers are scarce.
-	var d []int
-	for t, p := range pointers {
-		if tokens <= 3 {
-			d = append(d, g.get())
-			g.p("FMOVS 48(%s), F%d", p, d[t])
-			continue
-		}
-		if t%4 == 0 {
-			d = append(d, g.get())
-		}
-		g.p("ADD $48, %s", p)
-		g.p("VLD1 (%s), V%d.S[%d]", p, d[t/4], t%4)
-	}
-	dOf := func(t int) (reg, lane int) {
-		if tokens <= 3 {
-			return d[t], 0
-		}
-		return d[t/4], t % 4
-	}
+	d, dOf := g.tokenFactors(pointers)
 	to := outs()
 	g.p("ADD $%d, R23, R25", scratchD)
 	for i := range quarters {
@@ -875,6 +797,96 @@ func (g *neonProduct) finish256(groups int, isum [][]int, pointers []string, cor
 		g.put(w[0], w[1], x[0], product)
 	}
 	g.put(d...)
+}
+
+// minimaSums multiplies the minima with the sums of groups, for every token and quarter.
+//
+// The sums of groups have 13 bits. They are split into signed bytes, sum = 256·high + low, high
+// being sum/256 rounded, so that this takes the same instructions as the products of codes.
+func (g *neonProduct) minimaSums(groups, quarters int, pointers []string) [][]*sum {
+	sums := make([][]*sum, len(pointers))
+	bytes := g.gets(len(pointers))
+	g.p("ADD $%d, R23, R25", scratchMins)
+	for low := range 2 {
+		for t, p := range pointers {
+			g.sumBytes(bytes[t], p, groups, low == 1)
+		}
+		if low == 0 {
+			for t := range sums {
+				for range quarters {
+					sums[t] = append(sums[t], g.newSum(math.MaxInt, 256)) // 128·128 fits into 16 bits once
+				}
+			}
+		}
+		for unit := range groups / 4 {
+			mins := g.gets(quarters)
+			g.loads(mins, "R25", 64*unit)
+			lane := unit
+			if groups == 8 {
+				lane += 2 * low
+			}
+			for t := range sums {
+				g.lane(bytes[t], lane, func(act, lane int) {
+					for i, m := range mins {
+						g.dot(sums[t][i], m, act, lane)
+					}
+				})
+			}
+			g.put(mins...)
+		}
+		if low == 0 {
+			for t := range sums {
+				for _, s := range sums[t] {
+					g.timesByte(s)
+				}
+			}
+		}
+	}
+	g.put(bytes...)
+	return sums
+}
+
+// sumBytes sets d to the high or the low bytes of a token's sums of groups. With 8 groups the high bytes stand in the
+// lower half and the low ones in the upper half, and the second call has nothing to do.
+func (g *neonProduct) sumBytes(d int, record string, groups int, low bool) {
+	switch {
+	case groups == 8 && !low:
+		x := g.get()
+		g.loads([]int{d}, record, a256Sum32-a256Sum16)
+		g.highs(x, d)
+		g.op("VUZP1", "B16", d, x, d)
+		g.put(x)
+	case groups == 16:
+		x := g.gets(2)
+		g.loads(x, record, 0)
+		if !low {
+			g.highs(x[0], x[0])
+			g.highs(x[1], x[1])
+		}
+		g.op("VUZP1", "B16", d, x[0], x[1])
+		g.put(x...)
+	}
+}
+
+// tokenFactors loads the d of the tokens' records, into lanes where registers are scarce. It returns the registers
+// and the place of a token's d.
+func (g *neonProduct) tokenFactors(pointers []string) (d []int, at func(t int) (reg, lane int)) {
+	const off = a256D - a256Sum16
+	if len(pointers) <= 3 {
+		for t, p := range pointers {
+			d = append(d, g.get())
+			g.p("FMOVS %d(%s), F%d", off, p, d[t])
+		}
+		return d, func(t int) (reg, lane int) { return d[t], 0 }
+	}
+	for t, p := range pointers {
+		if t%4 == 0 {
+			d = append(d, g.get())
+		}
+		g.p("ADD $%d, %s", off, p)
+		g.p("VLD1 (%s), V%d.S[%d]", p, d[t/4], t%4)
+	}
+	return d, func(t int) (reg, lane int) { return d[t/4], t % 4 }
 }
 
 // highs divides int16 by 256 and rounds.
@@ -899,8 +911,8 @@ func (g *neonProduct) rows32(f *neonFormat) {
 			g.stores(out, "R7", 16*i)
 		}
 	}
-	g.p("MOVD 40(R0), R4")
-	g.p("MOVD 56(R0), R8")
+	g.p("MOVD %d(R0), R4", pBlocks)
+	g.p("MOVD %d(R0), R8", pAStride)
 	g.p("MOVD R2, R6")
 	c := f.setup(g)
 	g.place("block")
@@ -916,7 +928,7 @@ func (g *neonProduct) rows32(f *neonFormat) {
 		s := &step{g: g, f: f, units: 1, quarters: quarters, c: c}
 		for _, st := range f.streams {
 			s.pointers = append(s.pointers, units)
-			s.offsets = append(s.offsets, 32*f.head+64*st.first)
+			s.offsets = append(s.offsets, f.at(st.first))
 		}
 		sums := g.direct(s, 0, f.span/4, "R6")[0]
 		isum := make([]int, quarters)
@@ -935,7 +947,7 @@ func (g *neonProduct) rows32(f *neonFormat) {
 		g.f16(d, heads, 0)
 		g.minima(f, d, m, heads, 32)
 		ds := g.get()
-		g.p("FMOVD 32(R6), F%d", ds)
+		g.p("FMOVD %d(R6), F%d", a32D, ds)
 		for i := range out {
 			g.fmulLane(d[i], d[i], ds, 0)
 			g.fmla(out[i], isum[i], d[i])
@@ -1063,7 +1075,7 @@ func (g *neonProduct) codes(f *neonFormat) {
 	} else {
 		for _, st := range f.streams {
 			s.pointers = append(s.pointers, "R10")
-			s.offsets = append(s.offsets, 32*f.head+64*st.first)
+			s.offsets = append(s.offsets, f.at(st.first))
 		}
 		body = func() {
 			g.p("MOVD R24, R21")
@@ -1086,8 +1098,8 @@ func (g *neonProduct) codes(f *neonFormat) {
 // to the next one's label, or not if that is the first. The last tile of pairs may be
 // one token short.
 func (g *neonProduct) tiles(record int, sizes []int, choose func(), tile func(n int)) {
-	g.p("MOVD (R0), R7")
-	g.p("MOVD 48(R0), R9")
+	g.p("MOVD (R0), R7") // pOut
+	g.p("MOVD %d(R0), R9", pOutStride)
 	g.p("MOVD R2, R6")
 	g.p("MOVD R5, R8")
 	g.place("next")
@@ -1163,10 +1175,10 @@ func (g *neonProduct) tile256DotProd(groups int) {
 		fmt.Sprintf("A super-block of %d groups times T tokens; V31 holds what codes lack.", groups))
 	const correction = 31
 	g.free &^= 1 << correction
-	g.tiles(320, []int{3, 2}, g.threes, func(n int) {
+	g.tiles(a256Bytes, []int{3, 2}, g.threes, func(n int) {
 		isum := g.grid(n, 4)
 		g.zeros(isum...)
-		p := g.tokens(n, 320)
+		p := g.tokens(n, a256Bytes)
 		g.p("MOVD R3, R19")
 		g.move("R20", "R3", scratchScales)
 		g.p("MOVD R3, R23")
@@ -1221,17 +1233,17 @@ func (g *neonProduct) tile32DotProd(bias bool) {
 	}
 	g.begin(name, leaf, doc)
 	g.free &^= 1 << minus
-	g.tiles(40, []int{3, 2}, g.threes, func(n int) {
+	g.tiles(a32Bytes, []int{3, 2}, g.threes, func(n int) {
 		out := g.grid(n, 4)
 		g.p("MOVD R7, R25")
 		for t := range out {
 			g.loads(out[t], "R25", 0)
 			g.p("ADD R9, R25")
 		}
-		p := g.tokens(n, 40)
+		p := g.tokens(n, a32Bytes)
 		g.p("MOVD R3, R19")
 		g.move("R20", "R3", scratchD)
-		g.p("MOVD 56(R0), R26")
+		g.p("MOVD %d(R0), R26", pAStride)
 		g.p("SUB $32, R26")
 		g.p("MOVD R24, R21")
 		g.place(fmt.Sprintf("block%d", n))
@@ -1352,11 +1364,11 @@ func (g *neonProduct) tile256I8MM(groups int) {
 	g.tier = "DotProd" // finish256 takes SDOT
 	g.begin(fmt.Sprintf("tile256x%dI8MM<>", groups), leaf,
 		fmt.Sprintf("A super-block of %d groups times T tokens.", groups))
-	g.tiles(320, []int{6, 4, 2}, g.pairs, func(n int) {
+	g.tiles(a256Bytes, []int{6, 4, 2}, g.pairs, func(n int) {
 		g.halves(n, func() {
 			isum := g.grid(4, n/2)
 			g.zeros(isum...)
-			p := g.tokens(n, 320)
+			p := g.tokens(n, a256Bytes)
 			g.ifMissing(n, p[n-1], p[n-2])
 			g.p("ADD R22<<6, R3, R19")
 			g.p("ADD R22, R3, R23")
@@ -1391,7 +1403,7 @@ func (g *neonProduct) tile256I8MM(groups int) {
 
 func (g *neonProduct) tile32I8MM() {
 	g.begin("tile32I8MM<>", leaf, "R24 blocks times T tokens.")
-	g.tiles(40, []int{6, 4, 2}, g.pairs, func(n int) {
+	g.tiles(a32Bytes, []int{6, 4, 2}, g.pairs, func(n int) {
 		g.halves(n, func() {
 			out := g.grid(n, 2)
 			eachOut := func(use func(t int)) {
@@ -1406,12 +1418,12 @@ func (g *neonProduct) tile32I8MM() {
 				}
 			}
 			eachOut(func(t int) { g.loads(out[t], "R25", 0) })
-			p := g.tokens(n, 40)
+			p := g.tokens(n, a32Bytes)
 			g.ifMissing(n, p[n-1], p[n-2])
 			g.p("ADD R22<<6, R3, R19")
 			g.p("ADD R22, R3, R20")
 			g.p("ADD $%d, R20", scratchD)
-			g.p("MOVD 56(R0), R26")
+			g.p("MOVD %d(R0), R26", pAStride)
 			g.p("SUB $32, R26")
 			g.p("MOVD R24, R21")
 			g.place(fmt.Sprintf("block%d", n))
@@ -1432,9 +1444,6 @@ func (g *neonProduct) tile32I8MM() {
 // spreads is the first of four registers that TBL takes to widen the bytes 0, 1, 2, 3 of dwords.
 const spreads = 28
 
-// signedIQ4 are kern.IQ4Values.
-var signedIQ4 = [16]int8{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
-
 // tables writes the constants.
 func (g *neonProduct) tables() {
 	table := func(name string, values []byte) {
@@ -1454,7 +1463,7 @@ func (g *neonProduct) tables() {
 			repeat = append(repeat, 4*lane+k, 4*lane+k, 4*lane+k, 4*lane+k)
 		}
 	}
-	for _, v := range signedIQ4 {
+	for _, v := range iq4Values {
 		iq4 = append(iq4, byte(v))
 	}
 	for i := range byte(32) {
@@ -1485,15 +1494,15 @@ func (g *neonProduct) rodata(name string, n int) []int {
 }
 
 var neonFormats = []neonFormat{
-	{name: "Q4_0", head: 1, quads: 4, planes: 2, span: 16, group: 32, largest: 15, m: -8,
+	{name: "Q4_0", planes: 2, span: 16, group: 32, largest: 15, m: -8,
 		streams: []stream{{0, 0}}, setup: (*neonProduct).setupNibbles, step: (*neonProduct).nibbles},
-	{name: "Q4_1", head: 2, quads: 4, planes: 2, span: 16, group: 32, largest: 15,
+	{name: "Q4_1", planes: 2, span: 16, group: 32, largest: 15,
 		streams: []stream{{0, 0}}, setup: (*neonProduct).setupNibbles, step: (*neonProduct).nibbles},
-	{name: "Q5_0", head: 1, quads: 5, planes: 2, span: 16, group: 32, largest: 16, bias: 16, m: -16,
+	{name: "Q5_0", planes: 2, span: 16, group: 32, largest: 16, bias: 16, m: -16,
 		streams: []stream{{1, 0}, {0, 0}}, setup: (*neonProduct).setupFive, step: (*neonProduct).five},
-	{name: "Q5_1", head: 2, quads: 5, planes: 2, span: 16, group: 32, largest: 16, bias: 16,
+	{name: "Q5_1", planes: 2, span: 16, group: 32, largest: 16, bias: 16,
 		streams: []stream{{1, 0}, {0, 0}}, setup: (*neonProduct).setupFive, step: (*neonProduct).five},
-	{name: "Q8_0", head: 1, quads: 8, planes: 1, span: 32, group: 32, largest: 128, bias: 128, m: -128,
+	{name: "Q8_0", planes: 1, span: 32, group: 32, largest: 128, bias: 128, m: -128,
 		streams: []stream{{0, 0}},
 		setup:   func(*neonProduct) []int { return nil },
 		step: func(g *neonProduct, s *step) {
@@ -1501,13 +1510,13 @@ var neonFormats = []neonFormat{
 			s.sink(0, x)
 			g.put(x...)
 		}},
-	{name: "IQ4_NL", head: 1, quads: 4, planes: 2, span: 16, group: 32, largest: 127, bias: 128, m: -128,
+	{name: "IQ4_NL", planes: 2, span: 16, group: 32, largest: 127, bias: 128, m: -128,
 		streams: []stream{{0, 0}}, setup: (*neonProduct).setupTable, step: (*neonProduct).nibbles},
-	{name: "Q2_K", quads: 20, tail: 2, planes: 4, span: 32, group: 16, largest: 3,
+	{name: "Q2_K", planes: 4, span: 32, group: 16, largest: 3,
 		streams: []stream{{4, 8}},
 		setup:   func(g *neonProduct) []int { return g.bytes(3) }, step: (*neonProduct).two,
 		scales: (*neonProduct).scalesQ2_K},
-	{name: "Q3_K", quads: 27, tail: 1, planes: 4, span: 32, group: 16, largest: 7, m: -4,
+	{name: "Q3_K", planes: 4, span: 32, group: 16, largest: 7, m: -4,
 		streams: []stream{{8, 8}, {0, 0}},
 		setup: func(g *neonProduct) []int {
 			return append(g.bytes(0x0f, 0x33, 7, 0), g.rodata("thirds", 2)...)
@@ -1515,10 +1524,10 @@ var neonFormats = []neonFormat{
 		step:   (*neonProduct).three,
 		next:   func(g *neonProduct, c []int) { g.set(c[3], -4) },
 		scales: (*neonProduct).scalesQ3_K},
-	{name: "Q4_K", head: 2, quads: 35, planes: 2, span: 32, group: 32, largest: 15,
+	{name: "Q4_K", planes: 2, span: 32, group: 32, largest: 15,
 		streams: []stream{{3, 8}}, setup: (*neonProduct).setupNibbles, step: (*neonProduct).nibbles,
 		scales: (*neonProduct).scalesQ4_K},
-	{name: "Q5_K", head: 2, quads: 43, planes: 2, span: 32, group: 32, largest: 31,
+	{name: "Q5_K", planes: 2, span: 32, group: 32, largest: 31,
 		streams: []stream{{11, 8}, {3, 0}},
 		setup:   func(g *neonProduct) []int { return g.bytes(15, 31, 4, 3) }, step: (*neonProduct).fiveK,
 		next: func(g *neonProduct, c []int) {
@@ -1528,7 +1537,7 @@ var neonFormats = []neonFormat{
 			g.put(t...)
 		},
 		scales: (*neonProduct).scalesQ4_K},
-	{name: "Q6_K", quads: 52, tail: 1, planes: 4, span: 32, group: 16, largest: 63, m: -32,
+	{name: "Q6_K", planes: 4, span: 32, group: 16, largest: 63, m: -32,
 		streams: []stream{{0, 16}, {8, 16}, {32, 8}}, setup: (*neonProduct).setupSix,
 		step: func(g *neonProduct, s *step) {
 			g.six(s.load(0), s.load(1), s.load(2), s.c, s.sink)
@@ -1538,7 +1547,7 @@ var neonFormats = []neonFormat{
 				g.groups(g.unit(48+u), u, true)
 			}
 		}},
-	{name: "IQ4_XS", head: 2, quads: 33, planes: 2, span: 16, group: 32, largest: 127, bias: 128, m: -128,
+	{name: "IQ4_XS", planes: 2, span: 16, group: 32, largest: 127, bias: 128, m: -128,
 		streams: []stream{{1, 4}}, setup: (*neonProduct).setupTable, step: (*neonProduct).nibbles,
 		scales: (*neonProduct).scalesIQ4_XS},
 }

@@ -127,17 +127,17 @@ func (a *isa) quantizeAVX2() {
 		a.p("VPUNPCKLWD X1, X0, X2")
 		a.p("VPUNPCKHWD X1, X0, X3")
 		a.p("VPADDW X1, X0, X4")
-		a.p("VMOVDQU X2, 256(%s)", dst)
-		a.p("VMOVDQU X3, 272(%s)", dst)
-		a.p("VMOVDQU X4, 288(%s)", dst)
-		a.p("VMOVUPS X10, 304(%s)", dst)
+		a.p("VMOVDQU X2, %d(%s)", a256Sum16, dst)
+		a.p("VMOVDQU X3, %d(%s)", a256Sum16+16, dst)
+		a.p("VMOVDQU X4, %d(%s)", a256Sum32, dst)
+		a.p("VMOVUPS X10, %d(%s)", a256D, dst)
 	}, func() {
-		for off := 0; off < 288; off += 32 {
+		for off := 0; off < a256Sum32; off += 32 {
 			a.p("VMOVDQU Y0, %d(%s)", off, dst)
 		}
 		a.p("VMOVD %s, X1", t)
-		a.p("VMOVDQU X0, 288(%s)", dst)
-		a.p("VMOVDQU X1, 304(%s)", dst)
+		a.p("VMOVDQU X0, %d(%s)", a256Sum32, dst)
+		a.p("VMOVDQU X1, %d(%s)", a256D, dst)
 	})
 
 	kernel("quantize32", "encodes n A32 records.", 32, func() {
@@ -150,12 +150,12 @@ func (a *isa) quantizeAVX2() {
 		a.p("VPADDD X1, X0, X0")
 		a.p("VCVTDQ2PS X0, X0")
 		a.p("VMULSS X0, X10, X0")
-		a.p("VMOVSS X10, 32(%s)", dst)
-		a.p("VMOVSS X0, 36(%s)", dst)
+		a.p("VMOVSS X10, %d(%s)", a32D, dst)
+		a.p("VMOVSS X0, %d(%s)", a32S, dst)
 	}, func() {
 		a.p("VMOVDQU Y0, (%s)", dst)
-		a.p("MOVL %s, 32(%s)", t, dst)
-		a.p("MOVL %s, 36(%s)", t, dst)
+		a.p("MOVL %s, %d(%s)", t, a32D, dst)
+		a.p("MOVL %s, %d(%s)", t, a32S, dst)
 	})
 }
 
@@ -275,12 +275,12 @@ func (a *isa) quantizeNEON() {
 		a.word(0x4e703800|2<<5|2, "saddlv s2, v2.8h")
 		a.neon2(0x4e21d800, "scvtf", 2, 2)
 		a.p("FMULS F2, F22, F2")
-		a.p("FMOVS F22, 32(R0)")
-		a.p("FMOVS F2, 36(R0)")
+		a.p("FMOVS F22, %d(R0)", a32D)
+		a.p("FMOVS F2, %d(R0)", a32S)
 		finish(func() {
 			a.p("VST1 [V0.B16, V1.B16], (R0)")
-			a.p("FMOVS F4, 32(R0)")
-			a.p("FMOVS F4, 36(R0)")
+			a.p("FMOVS F4, %d(R0)", a32D)
+			a.p("FMOVS F4, %d(R0)", a32S)
 		})
 	})
 }
