@@ -88,8 +88,9 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 
 	size, perToken := m.WeightBytes()
 	base := Result{
-		Build: b.Build, CPU: machine.CPU(), Path: path, Size: size, Params: m.Params(), Backend: "CPU " + kern.Best().Name,
-		Batch: opt.Batch, Threads: threads, Cache: opt.Cache.String(), CacheV: opt.Cache.String(),
+		Build: b.Build, CPU: machine.CPU(), Path: path, Size: size, Params: m.Params(),
+		Backend: "CPU " + kern.Best().Name,
+		Batch:   opt.Batch, Threads: threads, Cache: opt.Cache.String(), CacheV: opt.Cache.String(),
 		Float32: opt.Float32, NoRepack: opt.NoRepack, Load: load.Seconds(), First: first.Seconds(),
 	}
 	for _, n := range b.Prompts {

@@ -1,4 +1,4 @@
-package main
+package chat
 
 import (
 	"math/rand/v2"
@@ -67,7 +67,8 @@ func TestStopperPieces(t *testing.T) {
 		text, found := feed(stops, pieces)
 		single, foundSingle := feed(stops, strings.Split(all, ""))
 		if text != single || found != foundSingle {
-			t.Fatalf("stops %q, pieces %q: %q, %v; byte by byte %q, %v", stops, pieces, text, found, single, foundSingle)
+			t.Fatalf("stops %q, pieces %q: %q, %v; byte by byte %q, %v",
+				stops, pieces, text, found, single, foundSingle)
 		}
 		any := false
 		for _, s := range stops {
@@ -85,17 +86,5 @@ func TestStopperPieces(t *testing.T) {
 	}
 	if ended < 1000 {
 		t.Errorf("only %d texts ended", ended)
-	}
-}
-
-func TestHarmless(t *testing.T) {
-	for in, want := range map[string]string{
-		"a\tb\nc é 🙂":         "a\tb\nc é 🙂",
-		"\x1b[2J\x07":         `\x1b[2J\x07`,
-		"a\rb\x00\x7f\u009bm": `a\x0db\x00\x7f\x9bm`,
-	} {
-		if got := harmless(in); got != want {
-			t.Errorf("%q: %q, expected %q", in, got, want)
-		}
 	}
 }

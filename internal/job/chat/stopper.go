@@ -1,10 +1,6 @@
-package main
+package chat
 
-import (
-	"fmt"
-	"strings"
-	"unicode"
-)
+import "strings"
 
 // stopper finds stop strings in a text that comes in pieces, wherever the pieces end.
 type stopper struct {
@@ -37,22 +33,4 @@ func (s *stopper) add(piece string) (text string, found bool) {
 	cut := len(s.held) - n
 	text, s.held = s.held[:cut], s.held[cut:]
 	return text, false
-}
-
-// harmless writes control characters out, other than newline and tab, so that a model's text
-// cannot command a terminal.
-func harmless(text string) string {
-	command := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
-	if !strings.ContainsFunc(text, command) {
-		return text
-	}
-	var b strings.Builder
-	for _, r := range text {
-		if command(r) {
-			fmt.Fprintf(&b, `\x%02x`, r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

@@ -1,0 +1,42 @@
+package chat
+
+import (
+	"strings"
+
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+)
+
+// stream shows tokens as text. Characters come whole, and nothing is shown that may begin a stop string.
+type stream struct {
+	dec  *tokenizer.Decoder
+	stop stopper
+	show func(text string) error
+
+	ids   []int32
+	text  strings.Builder // what was shown
+	found bool            // a stop string came
+	err   error           // of show
+}
+
+// token takes the next token. It returns false to end the answer.
+func (s *stream) token(id int32) bool {
+	s.ids = append(s.ids, id)
+	var text string
+	text, s.found = s.stop.add(s.dec.Next(id))
+	s.put(text)
+	return s.err == nil && !s.found
+}
+
+// end shows what was held back.
+func (s *stream) end() {
+	if s.found || s.err != nil {
+		return
+	}
+	text, _ := s.stop.add(s.dec.Flush())
+	s.put(text + s.stop.held)
+}
+
+func (s *stream) put(text string) {
+	s.text.WriteString(text)
+	s.err = s.show(text)
+}
