@@ -350,7 +350,7 @@ func (r *run) keep(p place, m *stats.Moments) error {
 	sums := m.Sums()
 	for c, v := range sums {
 		if !floats.Finite(v) {
-			return formats.FileErrorf(r.l.Source().Path, -1,
+			return formats.FileErrorf(r.l.Path(), -1,
 				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)
 		}
 	}

@@ -90,7 +90,7 @@ func Quantize(ctx context.Context, l *runtime.Layers, s *stats.File, targets []q
 	var places []encodedPlace
 	for i := range l.Count() + 1 {
 		for _, name := range q.linear(i) {
-			for _, t := range l.Source().Stored(name) {
+			for _, t := range l.Stored(name) {
 				k := slices.IndexFunc(targets, func(target quant.Target) bool { return target.Tensor == t.GGUF })
 				if k < 0 || !targets[k].Type.IsQuantized() {
 					continue
@@ -183,7 +183,7 @@ func (q *quantizer) run(ctx context.Context) error {
 	}
 	if q.opt.Asymmetric != 0 {
 		var err error
-		if q.original, err = runtime.OpenLayers(q.l.Source().Path, runtime.Options{Threads: q.l.Threads(), Batch: q.l.Batch()}); err != nil {
+		if q.original, err = runtime.OpenLayers(q.l.Path(), runtime.Options{Threads: q.l.Threads(), Batch: q.l.Batch()}); err != nil {
 			return err
 		}
 		defer func() { _ = q.original.Close() }()
@@ -433,7 +433,7 @@ func (q *quantizer) solve(ctx context.Context, name string, parts []part, places
 				if ctx.Err() != nil {
 					return err
 				}
-				return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s, from row %d on: %v", name, first, err)}
+				return &formats.Error{Path: q.l.Path(), Off: -1, What: fmt.Sprintf("tensor %s, from row %d on: %v", name, first, err)}
 			}
 			if q.opt.Solved != nil {
 				q.opt.Solved(p.Tensor, s)

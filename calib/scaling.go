@@ -152,7 +152,7 @@ func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 		into := q.placesOf(f.Cols)
 		l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: all[f.Cols].Matrix()}
 		if err := l.Check(); err != nil {
-			return &formats.Error{Path: q.l.Source().Path, Off: -1, What: fmt.Sprintf("tensor %s: %v", f.Cols, err)}
+			return &formats.Error{Path: q.l.Path(), Off: -1, What: fmt.Sprintf("tensor %s: %v", f.Cols, err)}
 		}
 		typ := func(row int) quant.Type {
 			return into[slices.IndexFunc(into, func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows })].Type

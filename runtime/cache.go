@@ -7,14 +7,19 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kvcache"
 )
 
-// CacheType is how keys and values of earlier tokens are kept.
+// CacheType is how keys and values of earlier tokens are kept. The numbers are those of kvcache.Type.
 type CacheType uint8
 
 // Types of caches.
 const (
-	CacheF16  = CacheType(kvcache.F16)
-	CacheF32  = CacheType(kvcache.F32)
-	CacheQ8_0 = CacheType(kvcache.Q8_0) // int8 with one float16 scale for 32 dimensions of a head
+	CacheF16 CacheType = iota
+	CacheF32
+	CacheQ8_0 // int8 with one float16 scale for 32 dimensions of a head
+)
+
+var (
+	_ [CacheF32]struct{}  = [kvcache.F32]struct{}{}
+	_ [CacheQ8_0]struct{} = [kvcache.Q8_0]struct{}{}
 )
 
 var cacheNames = [...]string{CacheF16: "f16", CacheF32: "f32", CacheQ8_0: "q8_0"}

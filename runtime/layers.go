@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/kvcache"
 	"github.com/phi3conv/phi3conv/internal/linear"
@@ -86,12 +85,6 @@ func (l *Layers) Close() error {
 	return l.m.Close()
 }
 
-// Config returns the numbers that define the model.
-func (l *Layers) Config() *arch.Config { return l.m.cfg }
-
-// Source returns the model's files.
-func (l *Layers) Source() *source.Model { return l.m.src }
-
 // Count returns the number of blocks.
 func (l *Layers) Count() int { return l.m.cfg.Layers }
 
@@ -161,38 +154,6 @@ func (l *Layers) unload() {
 	if l.m.layers != nil {
 		l.m.layers[0] = layer{}
 	}
-}
-
-// Weights returns the weights of any tensor of the model as the file has them, row by row.
-func (l *Layers) Weights(tensor string) ([]float32, error) {
-	t, err := l.tensor(tensor)
-	if err != nil {
-		return nil, err
-	}
-	values := make([]float32, t.Elems())
-	err = t.EachRows(func(first int, v []float32) error {
-		copy(values[first*t.Cols():], v)
-		return nil
-	})
-	return values, err
-}
-
-// Shape returns the rows and columns of a tensor, 1 row for a vector.
-func (l *Layers) Shape(tensor string) (rows, cols int, err error) {
-	t, err := l.tensor(tensor)
-	if err != nil {
-		return 0, 0, err
-	}
-	return t.Rows(), t.Cols(), nil
-}
-
-func (l *Layers) tensor(name string) (*source.Tensor, error) {
-	for i := range l.m.src.Tensors {
-		if t := &l.m.src.Tensors[i]; t.GGUF == name {
-			return t, nil
-		}
-	}
-	return nil, fmt.Errorf("%s has no tensor %s", l.m.path, name)
 }
 
 // SetWeights replaces a tensor of the loaded block, a matrix given row by row or a

@@ -7,7 +7,6 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -68,7 +67,7 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, candidates 
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
 		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
 	}
-	tensors, done := l.Source().Tensors, 0
+	tensors, done := l.Tensors(), 0
 	step := func() {
 		if done++; progress != nil {
 			progress(done, len(tensors)+l.Count()*measureSteps)
@@ -82,7 +81,7 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, candidates 
 		}
 		list := t.Pieces()
 		if !split || list == nil {
-			list = []source.Tensor{*t}
+			list = []runtime.Tensor{*t}
 		}
 		for k := range list {
 			if t := &list[k]; len(t.Shape) == 2 {
@@ -126,7 +125,7 @@ type sample struct {
 	columns []float32
 }
 
-func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, bool, error) {
+func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, bool, error) {
 	samples, importance, weighted, err := e.samples(t)
 	if err != nil {
 		return nil, false, err
@@ -156,19 +155,18 @@ func (e *estimator) tensor(t *source.Tensor, types []quant.Type) (*TensorCost, b
 }
 
 // encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.
-func (e *estimator) encode(t *source.Tensor, types []quant.Type, s *sample, importance []float32) ([]float64, error) {
+func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample, importance []float32) ([]float64, error) {
 	const perTask = 16
 	tasks := (len(s.rows) + perTask - 1) / perTask
 	sums, errs := make([][]float64, tasks), make([]error, tasks)
 	work.Each(e.threads, tasks, func(task int) {
 		sums[task] = make([]float64, 1+len(types))
-		raw, row, decoded := make([]byte, t.RowBytes()), make([]float32, t.Cols()), make([]float32, t.Cols())
+		row, decoded := make([]float32, t.Cols()), make([]float32, t.Cols())
 		for _, r := range s.rows[task*perTask : min(len(s.rows), (task+1)*perTask)] {
-			if err := t.ReadRows(raw, r); err != nil {
+			if err := t.ReadRow(row, r); err != nil {
 				errs[task] = err
 				return
 			}
-			t.Decode(row, raw)
 			if c := quant.CheckRange(row); c >= 0 {
 				errs[task] = &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)}
 				return
@@ -211,7 +209,7 @@ func (s *sample) squares(row []float32) (sum float64) {
 
 // samples says which rows of a tensor to encode, the importance of columns for the encoders, and whether costs
 // are divergences.
-func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float32, weighted bool, err error) {
+func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float32, weighted bool, err error) {
 	tied := e.l.Output() == t.GGUF && t.GGUF == EmbeddingEntry
 	name := t.Role()
 	if tied {
@@ -249,7 +247,7 @@ func (e *estimator) samples(t *source.Tensor) (all []sample, importance []float3
 }
 
 // linear samples each part of a layer's outputs that t has.
-func (e *estimator) linear(t *source.Tensor, entry *stats.Entry, columns []float32) ([]sample, error) {
+func (e *estimator) linear(t *runtime.Tensor, entry *stats.Entry, columns []float32) ([]sample, error) {
 	var groups []runtime.OutputGroup
 	for _, g := range e.l.OutputGroups() {
 		if g.Tensor == t.Role() {
@@ -278,7 +276,7 @@ func (e *estimator) linear(t *source.Tensor, entry *stats.Entry, columns []float
 
 // embedding samples an embedding's rows as the first residual stream has them. The gradient is the one behind the
 // first attention.
-func (e *estimator) embedding(t *source.Tensor) (_ sample, weighted bool, err error) {
+func (e *estimator) embedding(t *runtime.Tensor) (_ sample, weighted bool, err error) {
 	name := e.l.Linear(0)[1]
 	norms, err := e.norms(name, 1)
 	if err != nil {

@@ -123,7 +123,7 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 			changed = false
 			for _, name := range e.l.Linear(i) {
 				var w []float32
-				for _, t := range e.l.Source().Stored(name) {
+				for _, t := range e.l.Stored(name) {
 					typ, ok := p.types[t.GGUF]
 					if !ok {
 						continue

@@ -94,18 +94,18 @@ func calibrate(c *cli.Context, model string) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	files, err := l.Source().Files()
+	files, err := l.Files()
 	if err != nil {
 		return err
 	}
 	if isOneOf(out, append(files, c.StringSlice("text")...)) {
 		return usagef("output %s is an input", out)
 	}
-	weights, err := l.Source().SHA256(c.Context)
+	weights, err := l.SHA256(c.Context)
 	if err != nil {
 		return err
 	}
-	st, err := calibrationText(c, tok, selfSource{model, l.Source().Bytes(), weights, out + ".work.text", threads, ram - overhead}, l.Config().Context)
+	st, err := calibrationText(c, tok, selfSource{model, l.Bytes(), weights, out + ".work.text", threads, ram - overhead}, l.Config().Context)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/seal"
-	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
@@ -48,7 +47,7 @@ func verifySeal(c *cli.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if d := tok.Digest().Difference(vocab.Digest(h.Tokenizer)); d != "" {
+	if d := tok.Digest().Difference(tokenizer.Digest(h.Tokenizer)); d != "" {
 		return &formats.Error{Path: quantPath, Off: -1, What: fmt.Sprintf("its tokenizer is another than that of the seal %s: %s", path, d)}
 	}
 	opt := runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack"), Batch: min(h.Conventions.Context, defaultBatch)}

@@ -47,7 +47,9 @@ const (
 )
 
 // PanelRows is the number of rows in a panel.
-const PanelRows = kern.Rows
+const PanelRows = 16
+
+var _ [PanelRows]struct{} = [kern.Rows]struct{}{} // they are equal
 
 // Layout is how a tensor's rows lie in the file.
 type Layout uint32

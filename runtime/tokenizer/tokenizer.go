@@ -68,7 +68,7 @@ func Open(path string) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := New(v)
+	t, err := newTokenizer(v)
 	if err != nil {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
@@ -128,9 +128,9 @@ func phi3Strip(v *vocab.Vocab) []int {
 // maxVocab bounds ids, which take 20 bits in a table of merges.
 const maxVocab = 1 << 20
 
-// New makes a tokenizer of a vocabulary, which it keeps and which must not change
+// newTokenizer makes a tokenizer of a vocabulary, which it keeps and which must not change
 // after.
-func New(v *vocab.Vocab) (*Tokenizer, error) {
+func newTokenizer(v *vocab.Vocab) (*Tokenizer, error) {
 	if len(v.Tokens) > maxVocab {
 		return nil, fmt.Errorf("%d tokens, expected at most %d", len(v.Tokens), maxVocab)
 	}
@@ -186,9 +186,6 @@ func isSet(b *bool, otherwise bool) bool {
 
 // VocabSize returns the number of ids.
 func (t *Tokenizer) VocabSize() int { return len(t.v.Tokens) }
-
-// Digest pins the tokenizer, for comparison with another.
-func (t *Tokenizer) Digest() vocab.Digest { return t.v.Digest() }
 
 // BOS returns the id of the token that begins a text, if there is one.
 func (t *Tokenizer) BOS() (id int32, ok bool) { return int32(t.v.BOS), t.v.BOS != vocab.None }

@@ -221,7 +221,7 @@ func TestAddSpecial(t *testing.T) {
 			t.Fatal(err)
 		}
 		v.AddBOS, v.AddEOS = c.bos, c.eos
-		tok, err := New(v)
+		tok, err := newTokenizer(v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +296,7 @@ func TestOpenErrors(t *testing.T) {
 			Model: vocab.SentencePiece, Tokens: []string{strings.Repeat("a", maxPiece+1)}, Scores: make([]float32, 1), Types: []vocab.TokenType{vocab.Normal},
 		},
 	} {
-		if _, err := New(v); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := newTokenizer(v); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, expected %q", err, want)
 		}
 	}
@@ -394,7 +394,7 @@ func TestInnerSpaces(t *testing.T) {
 		v.Scores = append(v.Scores, -float32(len(v.Tokens)))
 		v.Tokens, v.Types = append(v.Tokens, token), append(v.Types, vocab.Normal)
 	}
-	tok, err := New(v)
+	tok, err := newTokenizer(v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -420,7 +420,7 @@ func TestInnerSpaces(t *testing.T) {
 func TestOddPieces(t *testing.T) {
 	v := &vocab.Vocab{Model: vocab.SentencePiece, AddSpacePrefix: new(bool), BOS: vocab.None, EOS: vocab.None, Unk: 0,
 		Tokens: []string{"<unk>", "", "\xff", "a"}, Scores: make([]float32, 4), Types: []vocab.TokenType{vocab.Unknown, vocab.Normal, vocab.Normal, vocab.Normal}}
-	tok, err := New(v)
+	tok, err := newTokenizer(v)
 	if err != nil {
 		t.Fatal(err)
 	}

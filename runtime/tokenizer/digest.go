@@ -1,4 +1,4 @@
-package vocab
+package tokenizer
 
 import (
 	"crypto/sha256"
@@ -14,11 +14,12 @@ type Digest struct {
 	Model, Pre   string
 	TokensSHA256 string // of each token in order: type (1 byte), length (uint32), text
 	MergesSHA256 string // of each merge in order: length (uint32), text; or of the scores (float32)
-	BOS, EOS     int    // or None
+	BOS, EOS     int    // -1 for none
 }
 
-// Digest returns the vocabulary's digest. Numbers are hashed as little-endian.
-func (v *Vocab) Digest() Digest {
+// Digest pins what the tokenizer does to a text. Numbers are hashed as little-endian.
+func (t *Tokenizer) Digest() Digest {
+	v := t.v
 	le := binary.LittleEndian
 	tokens, merges := sha256.New(), sha256.New()
 	var b []byte
@@ -32,7 +33,9 @@ func (v *Vocab) Digest() Digest {
 	for _, score := range v.Scores {
 		_, _ = merges.Write(le.AppendUint32(b[:0], math.Float32bits(score)))
 	}
-	return Digest{v.Model, v.Pre, hex.EncodeToString(tokens.Sum(nil)), hex.EncodeToString(merges.Sum(nil)), v.BOS, v.EOS}
+	return Digest{
+		v.Model, v.Pre, hex.EncodeToString(tokens.Sum(nil)), hex.EncodeToString(merges.Sum(nil)), v.BOS, v.EOS,
+	}
 }
 
 // Difference says in which part d differs from want, "" if in none.
