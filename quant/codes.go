@@ -58,7 +58,8 @@ func (t Type) checkBlock(b *Block, bytes []byte) {
 	s := &types[t]
 	if groups := s.elems / max(1, s.codes.Group); s.codes.Group == 0 || len(bytes) != s.bytes ||
 		len(b.Codes) != s.elems || len(b.Scale) != groups || len(b.Min) != groups {
-		panic(fmt.Sprintf("quant: %s: a block of %d codes, %d scales, %d minima in %d bytes", s.name, len(b.Codes), len(b.Scale), len(b.Min), len(bytes)))
+		panic(fmt.Sprintf("quant: %s: a block of %d codes, %d scales, %d minima in %d bytes",
+			s.name, len(b.Codes), len(b.Scale), len(b.Min), len(bytes)))
 	}
 }
 

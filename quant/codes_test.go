@@ -24,7 +24,7 @@ func TestBlocks(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	x, imp := matrix(r, 8, 512)
 	for _, typ := range Types() {
-		if !typ.IsQuantized() {
+		if !typ.HasGeometry() {
 			continue
 		}
 		g, size := typ.Geometry(), typ.BlockBytes()
@@ -37,32 +37,57 @@ func TestBlocks(t *testing.T) {
 		}
 		for _, data := range [][]byte{encode(typ, x, 512, nil), encode(typ, x, 512, imp), random} {
 			for ; len(data) > 0; data = data[size:] {
-				src := data[:size]
-				if typ.BadScale(src) >= 0 {
-					continue
-				}
-				b := newBlocks(typ, 1)[0]
-				typ.Unpack(&b, src)
-				packed := make([]byte, size)
-				for i := range packed {
-					packed[i] = 0xa5 // what was there must not matter
-				}
-				typ.Pack(packed, &b)
-				if !bytes.Equal(packed, src) {
-					t.Fatalf("%s: %x became %x", typ, src, packed)
-				}
-				for i, want := range decode(typ, src, typ.BlockLen()) {
-					sc, mn := int(b.Scale[i/g.Group]), int(b.Min[i/g.Group])
-					if sc < g.ScaleLo || sc > g.ScaleHi || mn < g.MinLo || mn > g.MinHi || int(b.Codes[i]) >= len(g.Levels) {
-						t.Fatalf("%s: scale %d, minimum %d, code %d out of range", typ, sc, mn, b.Codes[i])
-					}
-					scale := b.D * float32(sc)
-					got := float32(scale*g.Levels[b.Codes[i]]) - float32(b.DMin*float32(mn))
-					if math.Float32bits(got) != math.Float32bits(want) && (got != 0 || want != 0) {
-						t.Fatalf("%s: weight %d is %g, want %g", typ, i, got, want)
-					}
+				if src := data[:size]; typ.BadScale(src) < 0 {
+					checkUnpacked(t, typ, src)
 				}
 			}
 		}
 	}
+}
+
+func checkUnpacked(t *testing.T, typ Type, src []byte) {
+	t.Helper()
+	g := typ.Geometry()
+	b := newBlocks(typ, 1)[0]
+	typ.Unpack(&b, src)
+	packed := make([]byte, len(src))
+	for i := range packed {
+		packed[i] = 0xa5 // what was there must not matter
+	}
+	typ.Pack(packed, &b)
+	if !bytes.Equal(packed, src) {
+		t.Fatalf("%s: %x became %x", typ, src, packed)
+	}
+	for i, want := range decode(typ, src, typ.BlockLen()) {
+		sc, mn, code := int(b.Scale[i/g.Group]), int(b.Min[i/g.Group]), int(b.Codes[i])
+		if sc < g.ScaleLo || sc > g.ScaleHi || mn < g.MinLo || mn > g.MinHi || code >= len(g.Levels) {
+			t.Fatalf("%s: scale %d, minimum %d, code %d out of range", typ, sc, mn, code)
+		}
+		scale := b.D * float32(sc)
+		got := float32(scale*g.Levels[code]) - float32(b.DMin*float32(mn))
+		if math.Float32bits(got) != math.Float32bits(want) && (got != 0 || want != 0) {
+			t.Fatalf("%s: weight %d is %g, want %g", typ, i, got, want)
+		}
+	}
+}
+
+// A type without geometry says so, and cannot be taken apart.
+func TestWithoutGeometry(t *testing.T) {
+	for _, typ := range Types() {
+		if typ.HasGeometry() && !typ.IsQuantized() {
+			t.Errorf("%s has a geometry, but no blocks", typ)
+		}
+	}
+	kept := types[Q4_0].codes
+	defer func() { types[Q4_0].codes = kept }()
+	types[Q4_0].codes = codes{}
+	if Q4_0.HasGeometry() {
+		t.Error("a type without codes has a geometry")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a type without codes was unpacked")
+		}
+	}()
+	Q4_0.Unpack(&Block{Codes: make([]uint8, 32)}, make([]byte, 18))
 }

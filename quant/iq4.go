@@ -16,6 +16,9 @@ import "encoding/binary"
 
 var iq4Values = [16]float32{-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113}
 
+// searchIQ4 is ggml's: seven codes to each side of the lowest value, -127.
+var searchIQ4 = search{16, -135, 1}
+
 // useIQ4 puts the values into the tile's table and sets the candidates: the
 // weight of greatest magnitude becomes 127 or something between -134 and -120.
 func (s *scratch) useIQ4() {
@@ -24,8 +27,8 @@ func (s *scratch) useIQ4() {
 		s.Table[k] = iq4Values[k] - iq4Values[k-1]
 		s.Table[16+k] = (iq4Values[k] + iq4Values[k-1]) / 2
 	}
-	s.candidates(16, -135, 1)
-	s.Steps[0] = 127
+	s.candidates(searchIQ4)
+	s.Steps[0] = 127 // in place of -135: the weight may be positive
 }
 
 func dequantizeIQ4_NL(dst []float32, src []byte) {

@@ -19,6 +19,9 @@ func dequantizeQ2_K(dst []float32, src []byte) {
 	}
 }
 
+// searchQ2_K is ggml's search without importance: from half a code below the top to one code above it.
+var searchQ2_K = search{16, 3 - 0.5, 0.1}
+
 func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 	for ; len(src) > 0; dst, src = dst[84:], src[256:] {
 		s.load(src[:256], 16)
@@ -26,11 +29,11 @@ func quantizeQ2_K(dst []byte, src, imp []float32, s *scratch) {
 		if imp == nil {
 			s.C = 0
 			s.WeightAbs(&s.Tile)
-			s.candidates(16, 2.5, 0.1)
+			s.candidates(searchQ2_K)
 			s.ScaleMinAbs(&s.Tile)
 		} else {
 			s.loadWeights(imp[:256])
-			s.candidates(37, 2.1, 0.05)
+			s.candidates(importanceSearch(s.Hi))
 			s.ScaleMin(&s.Tile)
 			imp = imp[256:]
 		}

@@ -40,7 +40,7 @@ func quantizeQ3_K(dst []byte, src, imp []float32, s *scratch) {
 		if imp == nil {
 			s.WeightSquare(&s.Tile)
 			s.Lo, s.Hi = -4, 3
-			s.candidates(1, -4, 0)
+			s.candidates(search{1, -4, 0}) // where the descent starts
 			s.ScaleDescent(&s.Tile)
 			b.D = RoundF16(signedScales(b.Scale, s.Scale[:], 32))
 		} else {

@@ -16,9 +16,10 @@ func dequantizeQ4_0(dst []float32, src []byte) {
 }
 
 func quantizeQ4_0(dst []byte, src, imp []float32, s *scratch) {
-	quantizeSymmetric32(dst, src, imp, s, 8, 18, func(dst []byte, codes []int32) {
+	e := symmetricEncoder{levels: 8, bytes: 18, pack: func(dst []byte, codes []int32) {
 		packNibbles(dst[2:18], codes)
-	})
+	}}
+	e.quantize(dst, src, imp, s)
 }
 
 // packNibbles stores 32 codes: code i in the low nibble of byte i, code i+16 in the high one.
@@ -29,39 +30,43 @@ func packNibbles[C int32 | uint8](dst []byte, codes []C) {
 	}
 }
 
-// quantizeSymmetric32 encodes blocks of 32 with a scale and codes 0…2·levels-1
-// that stand for -levels…levels-1. pack stores a block's codes.
+// symmetricEncoder encodes blocks of 32 with a scale and codes 0…2·levels-1 that stand for -levels…levels-1.
 //
 // Without importance the weight of greatest magnitude gets the code 0 exactly and
 // the others are rounded: ggml's reference rule.
-func quantizeSymmetric32(dst []byte, src, imp []float32, s *scratch, levels, blockBytes int, pack func(dst []byte, codes []int32)) {
+type symmetricEncoder struct {
+	levels, bytes int                             // bytes of a block
+	pack          func(dst []byte, codes []int32) // stores a block's codes
+}
+
+func (e *symmetricEncoder) quantize(dst []byte, src, imp []float32, s *scratch) {
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
 		if imp == nil {
 			s.AbsMax(&s.Tile)
 			for g := range n / 32 {
-				d := s.Scale[g] / float32(-levels)
-				putF16(dst[g*blockBytes:], d)
+				d := s.Scale[g] / float32(-e.levels)
+				putF16(dst[g*e.bytes:], d)
 				s.Scale[g], s.Min[g] = inverseOrZero(d), 0
 			}
-			s.Hi, s.C = float32(2*levels-1), float32(levels)+0.5
+			s.Hi, s.C = float32(2*e.levels-1), float32(e.levels)+0.5
 			s.EncodeFloor(&s.Tile)
 		} else {
 			s.loadWeights(imp[:n])
-			s.symmetricCandidates(levels)
+			s.symmetricCandidates(e.levels)
 			s.ScaleSymmetric(&s.Tile)
 			for g := range n / 32 {
-				s.setScale(g, putF16(dst[g*blockBytes:], s.Scale[g]), 0)
+				s.setScale(g, putF16(dst[g*e.bytes:], s.Scale[g]), 0)
 			}
-			s.C = float32(levels)
+			s.C = float32(e.levels)
 			s.EncodeRound(&s.Tile)
 			imp = imp[n:]
 		}
 		for g := range n / 32 {
-			pack(dst[g*blockBytes:], s.Codes[32*g:32*g+32])
+			e.pack(dst[g*e.bytes:], s.Codes[32*g:32*g+32])
 		}
-		dst, src = dst[n/32*blockBytes:], src[n:]
+		dst, src = dst[n/32*e.bytes:], src[n:]
 	}
 }
 

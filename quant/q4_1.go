@@ -17,37 +17,42 @@ func dequantizeQ4_1(dst []float32, src []byte) {
 }
 
 func quantizeQ4_1(dst []byte, src, imp []float32, s *scratch) {
-	quantizeAffine32(dst, src, imp, s, 15, 20, func(dst []byte, codes []int32) {
+	e := affineEncoder{top: 15, bytes: 20, pack: func(dst []byte, codes []int32) {
 		packNibbles(dst[4:20], codes)
-	})
+	}}
+	e.quantize(dst, src, imp, s)
 }
 
-// quantizeAffine32 encodes blocks of 32 with a scale, a minimum and codes 0…top.
-// pack stores a block's codes.
+// affineEncoder encodes blocks of 32 with a scale, a minimum and codes 0…top.
 //
 // Without importance the codes span the block's range exactly: ggml's reference rule.
-func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockBytes int, pack func(dst []byte, codes []int32)) {
+type affineEncoder struct {
+	top, bytes int                             // bytes of a block
+	pack       func(dst []byte, codes []int32) // stores a block's codes
+}
+
+func (e *affineEncoder) quantize(dst []byte, src, imp []float32, s *scratch) {
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
-		s.Lo, s.Hi = 0, float32(top)
+		s.Lo, s.Hi = 0, float32(e.top)
 		if imp == nil {
 			s.MinMax(&s.Tile)
 			for g := range n / 32 {
-				d := (s.Scale[g] - s.Min[g]) / float32(top)
-				putF16(dst[g*blockBytes:], d)
-				putF16(dst[g*blockBytes+2:], s.Min[g])
+				d := (s.Scale[g] - s.Min[g]) / float32(e.top)
+				putF16(dst[g*e.bytes:], d)
+				putF16(dst[g*e.bytes+2:], s.Min[g])
 				s.Scale[g] = inverseOrZero(d)
 			}
 			s.C = 0.5
 			s.EncodeFloor(&s.Tile)
 		} else {
 			s.loadWeights(imp[:n])
-			s.candidates(37, float32(top)-0.9, 0.05)
+			s.candidates(importanceSearch(s.Hi))
 			s.ScaleMin(&s.Tile)
 			for g := range n / 32 {
-				d := putF16(dst[g*blockBytes:], s.Scale[g])
-				m := putF16(dst[g*blockBytes+2:], s.Min[g])
+				d := putF16(dst[g*e.bytes:], s.Scale[g])
+				m := putF16(dst[g*e.bytes+2:], s.Min[g])
 				s.setScale(g, d, -m)
 			}
 			s.C = 0
@@ -55,9 +60,9 @@ func quantizeAffine32(dst []byte, src, imp []float32, s *scratch, top, blockByte
 			imp = imp[n:]
 		}
 		for g := range n / 32 {
-			pack(dst[g*blockBytes:], s.Codes[32*g:32*g+32])
+			e.pack(dst[g*e.bytes:], s.Codes[32*g:32*g+32])
 		}
-		dst, src = dst[n/32*blockBytes:], src[n:]
+		dst, src = dst[n/32*e.bytes:], src[n:]
 	}
 }
 

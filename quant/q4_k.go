@@ -21,10 +21,12 @@ func dequantizeQ4_K(dst []float32, src []byte) {
 	}
 }
 
-func quantizeQ4_K(dst []byte, src, imp []float32, s *scratch) {
-	quantizeScaleMin6(dst, src, imp, s, &codesQ4_K.Geometry, 144, func(s *scratch) { s.candidates(21, 14, 0.1) }, func(dst []byte, codes []int32) {
-		packNibblePairs(dst[16:144], codes)
-	})
+// encoderQ4_K's search without importance is ggml's: a code to each side of the top.
+var encoderQ4_K = scaleMin6Encoder{
+	geometry: &codesQ4_K.Geometry,
+	bytes:    144,
+	search:   search{21, 15 - 1, 0.1},
+	pack:     func(dst []byte, codes []int32) { packNibblePairs(dst[16:144], codes) },
 }
 
 // packNibblePairs stores the low four bits of 256 codes as Q4_K and Q5_K do.
@@ -59,11 +61,16 @@ func putScaleMin(b []byte, g int, scale, min byte) {
 	b[g] |= min >> 4 << 6
 }
 
-// quantizeScaleMin6 encodes Q4_K and Q5_K: 8 groups of 32 with 6-bit scales and
-// minima. plain sets the candidates for the search without
-// importance; pack stores a super-block's codes.
-func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, c *Geometry, blockBytes int, plain func(*scratch), pack func(dst []byte, codes []int32)) {
-	top := float32(len(c.Levels) - 1)
+// scaleMin6Encoder encodes super-blocks of 8 groups of 32 with 6-bit scales and minima: Q4_K and Q5_K.
+type scaleMin6Encoder struct {
+	geometry *Geometry
+	bytes    int                             // of a super-block
+	search   search                          // without importance
+	pack     func(dst []byte, codes []int32) // stores a super-block's codes
+}
+
+func (e *scaleMin6Encoder) quantize(dst []byte, src, imp []float32, s *scratch) {
+	top := float32(len(e.geometry.Levels) - 1)
 	for len(src) > 0 {
 		n := min(len(src), 512)
 		s.load(src[:n], 32)
@@ -71,10 +78,10 @@ func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, c *Geometry, 
 		if imp == nil {
 			s.C = 1
 			s.WeightAbs(&s.Tile)
-			plain(s)
+			s.candidates(e.search)
 		} else {
 			s.loadWeights(imp[:n])
-			s.candidates(37, top-0.9, 0.05)
+			s.candidates(importanceSearch(top))
 		}
 		s.ScaleMin(&s.Tile)
 		blocks := s.superBlocks(n/256, 8)
@@ -82,17 +89,17 @@ func quantizeScaleMin6(dst []byte, src, imp []float32, s *scratch, c *Geometry, 
 			s.groupScales(&blocks[i], 8*i, 63, imp != nil)
 		}
 		if s.refits {
-			s.refit(c, blocks)
+			s.refit(e.geometry, blocks)
 		}
 		s.useScales(blocks)
 		s.C = 0
 		s.EncodeRound(&s.Tile)
 		for i := range blocks {
-			out := dst[i*blockBytes:]
+			out := dst[i*e.bytes:]
 			blocks[i].putScaleMins6(out)
-			pack(out, s.Codes[256*i:256*i+256])
+			e.pack(out, s.Codes[256*i:256*i+256])
 		}
-		dst, src = dst[n/256*blockBytes:], src[n:]
+		dst, src = dst[n/256*e.bytes:], src[n:]
 		if imp != nil {
 			imp = imp[n:]
 		}

@@ -19,9 +19,10 @@ func dequantizeQ5_0(dst []float32, src []byte) {
 }
 
 func quantizeQ5_0(dst []byte, src, imp []float32, s *scratch) {
-	quantizeSymmetric32(dst, src, imp, s, 16, 22, func(dst []byte, codes []int32) {
+	e := symmetricEncoder{levels: 16, bytes: 22, pack: func(dst []byte, codes []int32) {
 		packQ5(dst[2:22], codes)
-	})
+	}}
+	e.quantize(dst, src, imp, s)
 }
 
 // packQ5 stores 32 codes: their fifth bits, then the nibbles.

@@ -20,9 +20,10 @@ func dequantizeQ5_1(dst []float32, src []byte) {
 }
 
 func quantizeQ5_1(dst []byte, src, imp []float32, s *scratch) {
-	quantizeAffine32(dst, src, imp, s, 31, 24, func(dst []byte, codes []int32) {
+	e := affineEncoder{top: 31, bytes: 24, pack: func(dst []byte, codes []int32) {
 		packQ5(dst[4:24], codes)
-	})
+	}}
+	e.quantize(dst, src, imp, s)
 }
 
 var codesQ5_1 = codes{

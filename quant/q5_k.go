@@ -23,11 +23,15 @@ func dequantizeQ5_K(dst []float32, src []byte) {
 	}
 }
 
-func quantizeQ5_K(dst []byte, src, imp []float32, s *scratch) {
-	quantizeScaleMin6(dst, src, imp, s, &codesQ5_K.Geometry, 176, func(s *scratch) { s.candidates(16, 30.5, 0.1) }, func(dst []byte, codes []int32) {
+// encoderQ5_K's search without importance is ggml's: from half a code below the top to one code above it.
+var encoderQ5_K = scaleMin6Encoder{
+	geometry: &codesQ5_K.Geometry,
+	bytes:    176,
+	search:   search{16, 31 - 0.5, 0.1},
+	pack: func(dst []byte, codes []int32) {
 		packTops(dst[16:48], codes, 4)
 		packNibblePairs(dst[48:176], codes)
-	})
+	},
 }
 
 var codesQ5_K = codes{

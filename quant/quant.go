@@ -62,8 +62,8 @@ var types = [...]spec{
 	Q8_0:   {"Q8_0", 8, 32, 34, []int{0}, dequantizeQ8_0, quantizeQ8_0, codesQ8_0},
 	Q2_K:   {"Q2_K", 10, 256, 84, []int{80, 82}, dequantizeQ2_K, quantizeQ2_K, codesQ2_K},
 	Q3_K:   {"Q3_K", 11, 256, 110, []int{108}, dequantizeQ3_K, quantizeQ3_K, codesQ3_K},
-	Q4_K:   {"Q4_K", 12, 256, 144, []int{0, 2}, dequantizeQ4_K, quantizeQ4_K, codesQ4_K},
-	Q5_K:   {"Q5_K", 13, 256, 176, []int{0, 2}, dequantizeQ5_K, quantizeQ5_K, codesQ5_K},
+	Q4_K:   {"Q4_K", 12, 256, 144, []int{0, 2}, dequantizeQ4_K, encoderQ4_K.quantize, codesQ4_K},
+	Q5_K:   {"Q5_K", 13, 256, 176, []int{0, 2}, dequantizeQ5_K, encoderQ5_K.quantize, codesQ5_K},
 	Q6_K:   {"Q6_K", 14, 256, 210, []int{208}, dequantizeQ6_K, quantizeQ6_K, codesQ6_K},
 	IQ4_NL: {"IQ4_NL", 20, 32, 18, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL},
 	IQ4_XS: {"IQ4_XS", 23, 256, 136, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS},
@@ -211,7 +211,8 @@ func (t Type) QuantizeRefit(dst []byte, src []float32, cols int, imp []float32) 
 
 func (t Type) quantize(dst []byte, src []float32, cols int, imp []float32, refit bool) {
 	s := &types[t]
-	if cols <= 0 || cols%s.elems != 0 || len(src)%cols != 0 || len(src)/s.elems*s.bytes != len(dst) || (imp != nil && len(imp) != cols) {
+	if cols <= 0 || cols%s.elems != 0 || len(src)%cols != 0 || len(src)/s.elems*s.bytes != len(dst) ||
+		(imp != nil && len(imp) != cols) {
 		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",
 			s.name, len(src), cols, len(imp), len(dst)))
 	}

@@ -70,7 +70,8 @@ func TestDequantizeGolden(t *testing.T) {
 		typ.Dequantize(got, c.Data)
 		for i, want := range c.Values {
 			// The independent decoder may group the products otherwise: one unit in the last place of the larger term.
-			if diff := math.Abs(float64(got[i] - want)); diff > 2e-7*math.Abs(float64(want))+1e-7*largest(c.Values) && got[i] != want {
+			most := 2e-7*math.Abs(float64(want)) + 1e-7*largest(c.Values)
+			if diff := math.Abs(float64(got[i] - want)); diff > most && got[i] != want {
 				t.Errorf("%s: value %d = %g, want %g", typ, i, got[i], want)
 				break
 			}

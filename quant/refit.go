@@ -36,7 +36,10 @@ type groupSums struct{ w, x, l, xl, l2 float64 }
 
 // groupSums returns what CodeSums found for group g of the tile.
 func (s *scratch) groupSums(g int) groupSums {
-	return groupSums{float64(s.SumW[g]), float64(s.SumX[g]), float64(s.SumL[g]), float64(s.SumXL[g]), float64(s.SumL2[g])}
+	return groupSums{
+		w: float64(s.SumW[g]), x: float64(s.SumX[g]),
+		l: float64(s.SumL[g]), xl: float64(s.SumXL[g]), l2: float64(s.SumL2[g]),
+	}
 }
 
 func (s *groupSums) error(a, m float64) float64 {

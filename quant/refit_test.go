@@ -94,7 +94,7 @@ func TestRefitLowersError(t *testing.T) {
 			settled := total(blocks)
 			s.refit(&c, blocks)
 			if again := total(blocks); again > settled*(1+1e-6) {
-				t.Errorf("%s: where nothing is left to gain, refitting took the error from %g to %g", typ, settled, again)
+				t.Errorf("%s: with nothing left to gain, refitting took the error from %g to %g", typ, settled, again)
 			}
 		}
 		scratchPool.Put(s)
@@ -127,7 +127,8 @@ func TestRefitGroup(t *testing.T) {
 				sums := s.groupSums(g)
 				b.refitGroup(&c, i, &sums)
 				if got := errorOf(int(b.Scale[i]), int(b.Min[i])); got > best*(1+1e-4) {
-					t.Fatalf("%s: scale %d and minimum %d leave an error of %g, the best %g", typ, b.Scale[i], b.Min[i], got, best)
+					t.Fatalf("%s: scale %d and minimum %d leave an error of %g, the best %g",
+						typ, b.Scale[i], b.Min[i], got, best)
 				}
 			}
 		}
@@ -163,7 +164,8 @@ func TestRefitFactors(t *testing.T) {
 			for _, by := range []float32{1 - 1./256, 1 + 1./256} { // further than rounding to float16 moved them
 				for _, other := range [][2]float32{{b.D * by, b.DMin}, {b.D, b.DMin * by}} {
 					if e := errorOf(other[0], other[1]); e < got*(1-1e-5) {
-						t.Fatalf("%s: factors %g and %g leave an error of %g, %g and %g %g", typ, b.D, b.DMin, got, other[0], other[1], e)
+						t.Fatalf("%s: factors %g and %g leave an error of %g, %g and %g %g",
+							typ, b.D, b.DMin, got, other[0], other[1], e)
 					}
 				}
 			}

@@ -49,17 +49,28 @@ func fill(dst, src []float32) {
 	clear(dst[copy(dst, src):])
 }
 
-// candidates sets Steps to first, first+delta, … n times. The products are
-// rounded before they are added.
-func (s *scratch) candidates(n int, first, delta float32) {
-	s.NSteps = int64(n)
-	for i := range n {
-		s.Steps[i] = first + float32(delta*float32(i))
+// search says which scales an encoder tries for a group: those that give the greatest weight the codes first,
+// first+delta, …, n of them. For the code of the greatest weight to be off by a part of a step costs that weight a
+// little and may suit the others better.
+type search struct {
+	n            int
+	first, delta float32
+}
+
+// importanceSearch is the search with importance for codes 0…top: from 0.9 below the top to 0.9 above it, as in ggml's
+// make_qkx3_quants, whatever the type.
+func importanceSearch(top float32) search { return search{37, top - 0.9, 0.05} }
+
+// candidates sets Steps for a search. The products are rounded before they are added.
+func (s *scratch) candidates(c search) {
+	s.NSteps = int64(c.n)
+	for i := range c.n {
+		s.Steps[i] = c.first + float32(c.delta*float32(i))
 	}
 }
 
-// symmetricCandidates sets Steps to -levels and to 18 values around it, and the
-// code limits to -levels … levels-1. The negative sign gives the weight of
+// symmetricCandidates sets Steps to -levels and to 18 values around it, a tenth apart, as in ggml's make_qx_quants,
+// and the code limits to -levels … levels-1. The negative sign gives the weight of
 // greatest magnitude the code that reaches furthest.
 func (s *scratch) symmetricCandidates(levels int) {
 	n := float32(levels)
