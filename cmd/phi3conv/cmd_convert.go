@@ -1,22 +1,16 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/formats/pmap"
-	"github.com/phi3conv/phi3conv/formats/seal"
-	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/urfave/cli/v2"
+
+	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
-	"github.com/urfave/cli/v2"
 )
 
 var convertCommand = &cli.Command{
@@ -38,9 +32,11 @@ The rules of the mixed types are llama.cpp's. Examples:
    phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M
    phi3conv convert phi-3-mini-Q4_K_M.gguf -o phi-3-mini-Q4_K_M.pmap`,
 	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+			Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
 		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
-		&cli.StringFlag{Name: "seal", Usage: "put the seal in `FILE`, made of the original, into a .pmap output, to be verified by it"},
+		&cli.StringFlag{Name: "seal",
+			Usage: "put the seal in `FILE`, made of the original, into a .pmap output, to be verified by it"},
 		threadsFlag(),
 	}, quantizeFlags...),
 	Action: func(c *cli.Context) error {
@@ -48,11 +44,8 @@ The rules of the mixed types are llama.cpp's. Examples:
 			return usagef("convert takes one MODEL, got %d arguments", c.NArg())
 		}
 		in, out := c.Args().First(), c.String("output")
-		if c.IsSet("seal") && !convert.IsPMAP(out) {
-			return usagef("--seal goes into a .pmap file, and the output is %q", out)
-		}
 		if copies(c, in, out) {
-			return repack(c, in, out)
+			return runCopy(c, in, out)
 		}
 		ft, err := policy.FileTypeByName(c.String("type"))
 		if err != nil {
@@ -68,7 +61,7 @@ The rules of the mixed types are llama.cpp's. Examples:
 			}
 			out = fmt.Sprintf("%s-%s.gguf", strings.TrimSuffix(filepath.Base(abs), ".gguf"), ft)
 		}
-		return quantize(c, in, out, ft, c.Int("threads"))
+		return runQuantize(c, in, out, ft, c.Int("threads"))
 	},
 }
 
@@ -77,12 +70,11 @@ func copies(c *cli.Context, in, out string) bool {
 	if c.IsSet("type") {
 		return strings.EqualFold(c.String("type"), "COPY")
 	}
-	info, err := os.Stat(in)
-	return err == nil && !info.IsDir() && pmap.Is(in) != convert.IsPMAP(out)
+	return quantize.OtherFormat(in, out)
 }
 
-// repack copies a GGUF or .pmap file.
-func repack(c *cli.Context, in, out string) error {
+// runCopy copies a GGUF or .pmap file.
+func runCopy(c *cli.Context, in, out string) error {
 	if out == "" {
 		return usagef("COPY needs --output")
 	}
@@ -91,54 +83,12 @@ func repack(c *cli.Context, in, out string) error {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}
-	f, err := pmap.OpenGGUF(in)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }() // only read from
-	var sources []string
-	var size int64
-	for _, s := range f.Shards {
-		sources = append(sources, s.Path)
-		size += s.Size
-	}
-	if err := refuseReplacing(sources, out); err != nil {
-		return err
-	}
-	sections, err := sections(c)
-	if err != nil {
-		return err
-	}
 	start := time.Now()
-	bar := newProgress(c.App.ErrWriter, "copying", size)
-	err = convert.Repack(c.Context, f, out, convert.Limits{Threads: c.Int("threads"), Progress: bar.set}, sections...)
-	bar.done()
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted, %s was not written: %w", out, err)
-	}
+	limits := quantize.Limits{Threads: c.Int("threads")}
+	n, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, monitor{c.App.ErrWriter})
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d tensors copied, %.1f s\n", out, len(f.Tensors), time.Since(start).Seconds())
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %d tensors copied, %.1f s\n", out, n, time.Since(start).Seconds())
 	return err
-}
-
-// sections returns what goes into a .pmap file beside the model.
-func sections(c *cli.Context) ([]pmap.Extra, error) {
-	path := c.String("seal")
-	if path == "" {
-		return nil, nil
-	}
-	s, err := seal.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	for err == nil { // whole, before it goes into a file
-		_, err = s.Next()
-	}
-	if _ = s.Close(); err != io.EOF { // only read from
-		return nil, formats.WithPath(err, path)
-	}
-	data, err := os.ReadFile(path)
-	return []pmap.Extra{{Name: pmap.SectionSeal, Data: data}}, err
 }

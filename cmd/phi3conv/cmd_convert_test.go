@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -93,7 +94,7 @@ func TestDryRun(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(stderr)
 	}
-	var plan planJSON
+	var plan quantize.Result
 	if err := json.Unmarshal([]byte(stdout), &plan); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/job/quantize"
 )
 
 // What every method makes can be made again, from statistics that have another name by then.
@@ -46,7 +47,7 @@ func TestReproduceDifferent(t *testing.T) {
 	if _, stderr, code := phi3conv(t, "quantize", model, out, "Q4_K_M", "--stats", stats); code != exitOK {
 		t.Fatal(stderr)
 	}
-	reproduce := func(args ...string) (r reproduction, code int) {
+	reproduce := func(args ...string) (r quantize.Comparison, code int) {
 		stdout, stderr, code := phi3conv(t, append([]string{"reproduce", out, "--json"}, args...)...)
 		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 			t.Fatalf("%s%s", stdout, stderr)

@@ -10,16 +10,17 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/job/quantize"
 )
 
 // budgetRun quantizes the model with a budget and returns what it says and the output's size.
-func budgetRun(t *testing.T, out string, args ...string) (*planJSON, int64) {
+func budgetRun(t *testing.T, out string, args ...string) (*quantize.Result, int64) {
 	t.Helper()
 	stdout, stderr, code := phi3conv(t, append([]string{"quantize", "--json"}, args...)...)
 	if code != exitOK || stderr != "" {
 		t.Fatalf("%v: exit %d: %s", args, code, stderr)
 	}
-	var p planJSON
+	var p quantize.Result
 	if err := json.Unmarshal([]byte(stdout), &p); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,74 @@
+package quantize
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
+)
+
+// OtherFormat reports whether in is a GGUF or .pmap file and out, by its name, one of the other of these formats.
+func OtherFormat(in, out string) bool {
+	info, err := os.Stat(in)
+	return err == nil && !info.IsDir() && pmap.Is(in) != convert.IsPMAP(out)
+}
+
+// Copy copies a GGUF or .pmap file into the format that the name out says, with all tensors and metadata as they are;
+// of split sets one file is made. The path of a seal, which goes into a .pmap file, may be empty. Of the limits only
+// the threads matter. It returns the number of tensors. The monitor may be nil.
+func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monitor) (tensors int, err error) {
+	f, err := pmap.OpenGGUF(in)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // only read from
+	var sources []string
+	var size int64
+	for _, s := range f.Shards {
+		sources = append(sources, s.Path)
+		size += s.Size
+	}
+	if err := refuseReplacing(sources, out); err != nil {
+		return 0, err
+	}
+	extra, err := sections(seal, out)
+	if err != nil {
+		return 0, err
+	}
+	step := work.Quiet(m).Begin("copying", size, work.Bytes)
+	err = convert.Repack(ctx, f, out, convert.Limits{Threads: limits.Threads, Progress: step.Set}, extra...)
+	step.End()
+	if errors.Is(err, context.Canceled) {
+		err = interrupted(out, err)
+	}
+	return len(f.Tensors), err
+}
+
+// sections returns what goes into the .pmap file out beside the model: the seal at path, nothing if path is empty.
+func sections(path, out string) ([]pmap.Extra, error) {
+	if path == "" {
+		return nil, nil
+	}
+	if !convert.IsPMAP(out) {
+		return nil, usage.Errorf("--seal goes into a .pmap file, and the output is %q", out)
+	}
+	s, err := seal.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for err == nil { // whole, before it goes into a file
+		_, err = s.Next()
+	}
+	if _ = s.Close(); err != io.EOF { // only read from
+		return nil, formats.WithPath(err, path)
+	}
+	data, err := os.ReadFile(path)
+	return []pmap.Extra{{Name: pmap.SectionSeal, Data: data}}, err
+}

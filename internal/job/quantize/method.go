@@ -1,0 +1,165 @@
+package quantize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// statistics are those of a file, and its SHA-256 in hexadecimal.
+type statistics struct {
+	*stats.File
+	sha256 string
+}
+
+// openStats opens a statistics file, nil for the path "".
+func openStats(ctx context.Context, path string) (*statistics, error) {
+	if path == "" {
+		return nil, nil
+	}
+	sum, _, err := work.HashFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := stats.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &statistics{s, sum}, nil
+}
+
+func (s *statistics) close() {
+	if s != nil {
+		_ = s.Close() // only read from
+	}
+}
+
+// hasTokens reports whether there are statistics that hold the tokens that they were made from.
+func (s *statistics) hasTokens() bool { return s != nil && s.Origin != nil }
+
+// imatrix returns what conversion takes of statistics.
+func (s *statistics) imatrix() *convert.Imatrix {
+	m := &convert.Imatrix{Path: s.Path, Datasets: s.Datasets, Chunks: s.ChunkCount}
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		m.Tensors = append(m.Tensors, convert.Importance{Tensor: e.Name, Columns: e.Importance()})
+	}
+	return m
+}
+
+// recipe returns the options' recipe, or one of the method that they name, without types.
+func (o *Options) recipe(st *statistics) (calib.Recipe, error) {
+	r := calib.Recipe{Solve: solve.DefaultOptions(), Split: o.Solver.Split}
+	if o.Recipe != nil {
+		r = *o.Recipe
+	} else if err := o.chooseMethod(&r, st); err != nil {
+		return r, err
+	}
+	switch {
+	case !r.Method.Importance && st != nil && o.Budget == nil:
+		return r, usage.Errorf("--method %s uses no --stats", r.Method.Name)
+	case r.Method.Importance && st == nil:
+		return r, usage.Errorf("--method %s needs --stats", r.Method.Name)
+	}
+	return r, nil
+}
+
+// chooseMethod sets the recipe's method and how it solves layers.
+func (o *Options) chooseMethod(r *calib.Recipe, st *statistics) error {
+	name := o.Method
+	switch {
+	case name != "":
+	case o.Budget != nil && st.hasTokens():
+		name = "gptq"
+	case st != nil:
+		name = "imatrix"
+	default:
+		name = "rtn"
+	}
+	var err error
+	if r.Method, err = calib.MethodByName(name); err != nil {
+		return usage.Errorf("--method: %w", err)
+	}
+	solves := r.Method.Solves()
+	r.AWQ = solves
+	if awq := o.Solver.AWQ; awq != nil {
+		if !solves {
+			return usage.Errorf("--awq goes with --method gptq; --method awq is imatrix with it")
+		}
+		r.AWQ = *awq
+	}
+	if o.Solver.Options != nil {
+		r.Solve = *o.Solver.Options
+	}
+	if err := r.Solve.Check(); err != nil {
+		return usage.Errorf("--%w", err)
+	}
+	return nil
+}
+
+// solve makes the blocks of the tensors that the method makes by running the model, and gives them to the plan. What it
+// returns must be closed, or removed when the output is complete; it is nil if the method runs no model.
+func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
+	if !j.recipe.Method.Sequential {
+		return nil, nil
+	}
+	if !j.stats.hasTokens() {
+		return nil, formats.FileErrorf(j.stats.Path, -1, "it does not hold the tokens that it was made from, "+
+			"as files of llama-imatrix do not: --method %s runs the model on them; make it with phi3conv calibrate",
+			j.recipe.Method.Name)
+	}
+	var targets []quant.Target
+	for i := range j.plan.Tensors {
+		if t := &j.plan.Tensors[i]; t.Original() {
+			targets = append(targets, quant.Target{Tensor: t.Name, Type: t.Type})
+		}
+	}
+	l, err := j.openLayers()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = l.Close() }() // only read from
+	step := j.monitor.Begin("quantizing", int64(l.Count()+1), work.Count)
+	opt := calib.QuantizeOptions{
+		Options:  j.recipe.Solve,
+		Split:    j.recipe.Split,
+		AWQ:      j.recipe.AWQ || j.recipe.Method.Scaled,
+		Identity: j.weights + j.stats.sha256,
+		Work:     j.out + ".work",
+		Progress: func(done, _ int) { step.Set(int64(done)) },
+	}
+	opt.Encoder = j.recipe.Method.Scaled
+	opt.Resumed = func(blocks int) {
+		j.monitor.Note("continuing behind block %d of %d, from %s", blocks, l.Count(), opt.Work)
+	}
+	encoded, err := calib.Quantize(ctx, l, j.stats.File, targets, opt)
+	step.End()
+	if errors.Is(err, context.Canceled) {
+		return nil, fmt.Errorf("interrupted, %s was not written; the same command continues: %w", j.out, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range j.plan.Tensors {
+		t := &j.plan.Tensors[i]
+		if blocks := encoded.Tensor(t.Name); blocks != nil {
+			t.SetEncoded(blocks)
+		}
+	}
+	return encoded, nil
+}
+
+// openLayers opens the source to run it layer by layer.
+func (j *Job) openLayers() (*runtime.Layers, error) {
+	return runtime.OpenLayers(j.source.Path, runtime.Options{Threads: j.limits.Threads, Batch: calib.BatchTokens})
+}

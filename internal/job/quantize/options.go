@@ -1,0 +1,95 @@
+// Package quantize makes a quantized file of a model, as convert, quantize and reproduce do. [Options] say what to
+// make, [Prepare] decides every tensor's type and place, which can be looked at, and [Job.Run] writes the file.
+package quantize
+
+import (
+	"runtime"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/quant/policy"
+)
+
+// Options say what to make of a model. The zero value stores all of it as F32.
+type Options struct {
+	// Policy gives each tensor its type. Its field Imatrix is set here.
+	Policy policy.Policy
+	// Recipe, if not nil, gives types and method in place of Policy, Method and Solver.
+	Recipe *calib.Recipe
+	// Budget, if not nil, chooses the types of those tensors to which Policy gives none by name.
+	Budget *Budget
+	// SplitQKV stores q, k and v of a block as tensors of their own; with a budget where their types differ.
+	SplitQKV bool
+	// AllowRequantize permits quantizing tensors that are quantized already, which adds error to error.
+	AllowRequantize bool
+
+	// Method is the name of one of [calib.Methods]. Empty means rtn, with Stats imatrix, and with a budget and
+	// statistics that hold the tokens that they were made from gptq.
+	Method string
+	// Solver is for methods that solve layers.
+	Solver Solver
+	// Stats is the path of a statistics file, of calibrate or of llama-imatrix.
+	Stats string
+
+	// Name replaces general.name when not empty.
+	Name string
+	// SplitMaxSize is the largest number of bytes of tensor data in one file; 0 means one file.
+	SplitMaxSize int64
+	// Seal is the path of a seal that goes into a .pmap output.
+	Seal string
+
+	Limits
+}
+
+// Solver says how a method that solves layers does so.
+type Solver struct {
+	// Options are those of a layer, nil for [solve.DefaultOptions].
+	Options *solve.Options
+	// Split weighs tokens for q, k and v, gate and up each by its own gradients.
+	Split bool
+	// AWQ scales channels first; nil does so for every method that solves layers. Other methods take nil only.
+	AWQ *bool
+}
+
+// Limits bound what a job uses. They do not change its result.
+type Limits struct {
+	// Threads is their number, 0 for the number of CPUs.
+	Threads int
+	// MaxRAM is the memory in bytes for all of the program, 0 for 1 GiB, or 6 GiB for methods that run the model.
+	MaxRAM int64
+}
+
+const (
+	// ProgramRAM is the memory in bytes that the program needs beside buffers: itself, and a vocabulary of 200,000
+	// tokens.
+	ProgramRAM = 256 << 20
+	// leastRAM is the smallest MaxRAM.
+	leastRAM = ProgramRAM + 64<<20
+
+	defaultRAM    = 1 << 30
+	sequentialRAM = 6 << 30 // of methods that run the model
+)
+
+// withDefaults fills in what is 0 and refuses what is out of range.
+func (l Limits) withDefaults(m *calib.Method) (Limits, error) {
+	switch {
+	case l.MaxRAM == 0 && m.Sequential:
+		l.MaxRAM = sequentialRAM
+	case l.MaxRAM == 0:
+		l.MaxRAM = defaultRAM
+	}
+	if l.MaxRAM < leastRAM {
+		return l, usage.Errorf("--max-ram is %s, expected at least %s",
+			humanize.IBytes(uint64(max(0, l.MaxRAM))), humanize.IBytes(leastRAM))
+	}
+	if l.Threads == 0 {
+		l.Threads = runtime.GOMAXPROCS(0)
+	}
+	if l.Threads < 1 || l.Threads > 1024 {
+		return l, usage.Errorf("%d threads, expected 1 to 1024", l.Threads)
+	}
+	return l, nil
+}
