@@ -1,0 +1,222 @@
+package quantize
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/quant/policy"
+)
+
+var someK = []quant.Type{quant.Q3_K, quant.Q4_K, quant.Q5_K, quant.Q6_K}
+
+// Files are never larger than asked and nearly as large; more bytes never have a greater estimate.
+func TestBudgetSize(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	last := 1e9
+	for _, size := range []int64{1_050_000, 1_400_000, 2_000_000} {
+		r := mustRun(t, tiny, out, Options{Budget: &Budget{Size: size}, Stats: fisherStats(t), Method: "imatrix"})
+		info, err := os.Stat(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := info.Size(); n > size || n < size-60_000 || n != r.Files[0].Bytes {
+			t.Errorf("%d bytes, planned %d, asked for %d", n, r.Files[0].Bytes, size)
+		}
+		if r.Budget.Unit != "kld" || r.Budget.Cost > last || len(r.Budget.Factors) == 0 {
+			t.Errorf("%d bytes: %s %g, and %g with less", size, r.Budget.Unit, r.Budget.Cost, last)
+		}
+		last = r.Budget.Cost
+		curve := r.Budget.Curve
+		if len(curve) < 2 || len(curve) > curvePoints || curve[0].Bytes >= curve[len(curve)-1].Bytes {
+			t.Errorf("curve %v", curve)
+		}
+	}
+}
+
+// What options name keeps its type, and others get one of those to choose from.
+func TestBudgetPinned(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	f16 := quant.F16
+	types := []quant.Type{quant.Q4_K, quant.Q6_K, quant.Q8_0, quant.Q4_0}
+	r := mustRun(t, tiny, out, Options{
+		Policy: policy.Policy{Embedding: &f16, Overrides: []policy.Override{
+			{Pattern: regexp.MustCompile(`blk\.1\.ffn_down`), Type: quant.Q8_0},
+		}},
+		Budget: &Budget{Size: 1_900_000, Types: types}, Stats: fisherStats(t), Method: "imatrix",
+	})
+	if n := r.Files[0].Bytes; n > 1_900_000 {
+		t.Errorf("%d bytes", n)
+	}
+	_, got := tensors(t, out)
+	for name, q := range got {
+		if strings.HasSuffix(name, "_norm.weight") {
+			continue
+		}
+		pinned := map[string]quant.Type{"token_embd.weight": quant.F16, "blk.1.ffn_down.weight": quant.Q8_0}
+		if want, ok := pinned[name]; ok && q != want || !ok && !slices.Contains(types, q) {
+			t.Errorf("%s is %s", name, q)
+		}
+	}
+	for _, c := range r.Budget.Tensors {
+		if want := c.Name == "token_embd.weight" || c.Name == "blk.1.ffn_down.weight"; c.Pinned != want {
+			t.Errorf("%s: pinned %v", c.Name, c.Pinned)
+		}
+	}
+}
+
+// Bits per weight bound the linear layers; a recipe that was written makes the same file.
+func TestBudgetBPW(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	dir := t.TempDir()
+	out, recipe, again := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "r.yaml"), filepath.Join(dir, "again.gguf")
+	j, err := Prepare(t.Context(), tiny, out, Options{
+		Budget: &Budget{BPW: 4.3, Types: someK, Asked: "--bpw 4.30"}, Stats: fisherStats(t), Solver: quick(),
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if b := j.Budget.BPW; b > 4.3 || b < 4.1 {
+		t.Errorf("%g bits, asked for 4.3", b)
+	}
+	if err := j.WriteRecipe(recipe); err != nil {
+		t.Fatal(err)
+	}
+	if text := string(read(t, recipe)); !strings.Contains(text, "method: gptq\n") ||
+		!strings.Contains(text, "# For --bpw 4.30: ") || !strings.Contains(text, "# Made by phi3conv quantize for "+tiny) {
+		t.Error(text)
+	}
+	if _, err := j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := calib.ReadRecipe(recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, tiny, again, Options{Recipe: r, Stats: fisherStats(t), Limits: Limits{Threads: 1}})
+	if !bytes.Equal(read(t, out), read(t, again)) {
+		t.Error("the recipe makes another file")
+	}
+	// Statistics without gradients have no absolute scale.
+	a := mustRun(t, tiny, out, Options{Budget: &Budget{BPW: 4.3}, Stats: plainStats(t), Method: "rtn"}).Budget
+	if a.BPW > 4.3 || a.Unit != "relative" || !(a.Cost > 0) || a.Asked != "--bpw 4.3" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// The estimate is not above what was asked, and near the divergence that there is, as far as its assumptions go.
+func TestBudgetMaxKLD(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	run := func(limit float64) *Result {
+		return mustRun(t, tiny, out, Options{
+			Budget: &Budget{MaxKLD: limit, Types: []quant.Type{quant.Q2_K, quant.Q4_K, quant.Q6_K}},
+			Stats:  fisherStats(t), Method: "imatrix",
+		})
+	}
+	small, large := run(0.1), run(0.0005)
+	if small.Budget.Cost > 0.1 || large.Budget.Cost > 0.0005 || small.Bytes >= large.Bytes {
+		t.Errorf("%d bytes with %g, %d with %g", small.Bytes, small.Budget.Cost, large.Bytes, large.Budget.Cost)
+	}
+	if kld := meanKLD(t, out); kld > 4*large.Budget.Cost || kld < large.Budget.Cost/4 {
+		t.Errorf("mean KLD %g, estimated %g", kld, large.Budget.Cost)
+	}
+}
+
+// A budget keeps together what gets one type, and costs no more than without the choice.
+func TestBudgetSplitQKV(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	dir := t.TempDir()
+	out, again := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "again.gguf")
+	opt := Options{Budget: &Budget{BPW: 4.2, Types: someK}, Stats: fisherStats(t), Method: "imatrix"}
+	plain := mustRun(t, tiny, out, opt).Budget
+	opt.SplitQKV = true
+	j, err := Prepare(t.Context(), tiny, out, opt, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if a := j.Budget; a.BPW > 4.2 || a.Cost >= plain.Cost {
+		t.Errorf("%g bits, cost %g, %g with q, k and v together", a.BPW, a.Cost, plain.Cost)
+	}
+	if _, err := j.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, types := tensors(t, out)
+	apart, together := 0, 0
+	for name, q := range types {
+		if blk, ok := strings.CutSuffix(name, "attn_q.weight"); ok {
+			apart++
+			if k, v := types[blk+"attn_k.weight"], types[blk+"attn_v.weight"]; q == k && k == v {
+				t.Errorf("%s: q, k and v are all %s", blk, q)
+			}
+		} else if strings.HasSuffix(name, "attn_qkv.weight") {
+			together++
+		}
+	}
+	if apart == 0 || apart+together != 4 {
+		t.Errorf("%d apart, %d together", apart, together)
+	}
+	recipe := j.recipe
+	mustRun(t, tiny, again, Options{Recipe: &recipe, Stats: fisherStats(t)})
+	if !bytes.Equal(read(t, out), read(t, again)) {
+		t.Error("the recipe makes another file")
+	}
+}
+
+// Budgets that cannot be kept, or not with these statistics, say what could.
+func TestBudgetMistakes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	q4 := []quant.Type{quant.Q4_K}
+	for _, c := range []struct {
+		budget Budget
+		stats  string
+		split  bool
+		want   string
+	}{
+		{Budget{Size: 10_000, Types: q4, Asked: "--size 10kB"}, fisherStats(t), false, "--size 10kB is too small: "},
+		{Budget{BPW: 4, Types: q4}, plainStats(t), false, "--bpw 4 is too small: 4.5000 is the least that these types"},
+		{Budget{MaxKLD: 1e-9, Types: q4}, fisherStats(t), false, "--max-kld 1e-09 is too small: "},
+		{Budget{MaxKLD: 0.1}, plainStats(t), false, "--max-kld needs statistics of calibrate --fisher, which " + plainStats(t)},
+		{Budget{BPW: 5}, plainStats(t), true, "--split-qkv needs statistics of calibrate --fisher"},
+	} {
+		opt := Options{Budget: &c.budget, Stats: c.stats, SplitQKV: c.split}
+		_, err := Prepare(t.Context(), tiny, "out.gguf", opt, nil)
+		var mistake *usage.Error
+		if !errors.As(err, &mistake) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, expected a usage error with %q", err, c.want)
+		}
+	}
+	// A source that is quantized is refused with a budget too.
+	q8 := filepath.Join(t.TempDir(), "q8.gguf")
+	mustRun(t, tiny, q8, Options{Policy: policy.Policy{FileType: policy.MostlyQ8_0}})
+	_, err := Prepare(t.Context(), q8, "out.gguf", Options{
+		Budget: &Budget{BPW: 5, Types: q4}, Stats: plainStats(t), Method: "rtn",
+	}, nil)
+	if err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
+		t.Errorf("a quantized source: %v", err)
+	}
+}
