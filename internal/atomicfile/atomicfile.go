@@ -64,7 +64,11 @@ func removeStale(dir, prefix string) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > staleAfter && unused(path) {
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() || time.Since(info.ModTime()) <= staleAfter {
+			continue
+		}
+		if unused(path) {
 			_ = os.Remove(path)
 		}
 	}
@@ -95,9 +99,10 @@ func checkRegular(path string) error {
 // Path returns the final name.
 func (f *File) Path() string { return f.path }
 
-// Commit syncs the data to the disk, gives the file its final name, replacing
-// what had it, and syncs the directory where the file system can do that. After
-// an error nothing of the data is left, under either name.
+// Commit syncs the data to the disk, gives the file its final name, replacing what had it, and syncs the directory
+// where the file system can do that. After an error nothing of the data is left, and the final name has what it had
+// before; but if only the directory could not be synced, the file is there, complete: what it replaced is gone, and
+// the error says that a power failure may bring that back.
 func (f *File) Commit() error {
 	if f.done {
 		return fmt.Errorf("write %s: %w", f.path, fs.ErrClosed)
@@ -115,8 +120,7 @@ func (f *File) Commit() error {
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	if err := f.syncDir(filepath.Dir(f.path)); err != nil && !cannotSync(err) {
-		_ = os.Remove(f.path)
-		return fmt.Errorf("write %s: %w", f.path, err)
+		return fmt.Errorf("write %s: the file is complete, but its name may not outlive a power failure: %w", f.path, err)
 	}
 	return nil
 }

@@ -47,7 +47,8 @@ func RoleOf(name string) (role Role, ok bool) {
 		return Readme, true
 	case ext == ".py":
 		return Code, true
-	case ext == ".json" && (stem == "recipe" || strings.HasSuffix(stem, ".recipe")):
+	case ext == ".yaml", ext == ".yml", // as quantize --write-recipe writes them
+		ext == ".json" && (stem == "recipe" || strings.HasSuffix(stem, ".recipe")):
 		return Recipe, true
 	case ext == ".json", ext == ".jinja", ext == ".model", ext == ".txt", ext == ".tiktoken":
 		return Config, true

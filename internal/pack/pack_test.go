@@ -81,6 +81,8 @@ func open(t *testing.T, name string) *Registry {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.pause = time.Millisecond
+	r.inOneRequest = 1 << 16
 	return r
 }
 
@@ -269,9 +271,6 @@ func TestDocker(t *testing.T) {
 
 // TestResume cuts transfers in the middle and continues them, in the same and in another process.
 func TestResume(t *testing.T) {
-	pause = time.Millisecond
-	inOneRequest = 1 << 16
-	t.Cleanup(func() { pause, inOneRequest = time.Second, 4<<20 })
 	f, name := newFake(t)
 	ctx, dir := t.Context(), checkpoint(t)
 	im := build(t, dir)
@@ -381,8 +380,6 @@ func TestResume(t *testing.T) {
 
 // TestTampered changes each part of an artifact in a registry and in a layout.
 func TestTampered(t *testing.T) {
-	pause = time.Millisecond
-	t.Cleanup(func() { pause = time.Second })
 	f, name := newFake(t)
 	ctx := t.Context()
 	im := build(t, checkpoint(t))
@@ -707,11 +704,24 @@ func TestRoles(t *testing.T) {
 	for name, want := range map[string]Role{
 		"model-00001-of-00002.safetensors": Weights, "model.safetensors.index.json": Config, "M.GGUF": Weights, "m.pmap": Weights,
 		"tokenizer.model": Config, "chat_template.jinja": Config, "LICENSE": License, "licence.txt": License, "NOTICE.md": License,
-		"README.md": Readme, "SECURITY.md": Readme, "recipe.json": Recipe, "q4.recipe.json": Recipe, "m.seal": Seal, "a.py": Code, "pytorch_model.bin": "",
+		"README.md": Readme, "SECURITY.md": Readme, "recipe.json": Recipe, "q4.recipe.json": Recipe, "out.yaml": Recipe, "recipe.yml": Recipe, "m.seal": Seal, "a.py": Code, "pytorch_model.bin": "",
 	} {
 		if got, _ := RoleOf(name); got != want {
 			t.Errorf("%s: %q, expected %q", name, got, want)
 		}
+	}
+}
+
+// What quantize --write-recipe puts into a model's directory is packed as its recipe.
+func TestRecipeInDirectory(t *testing.T) {
+	dir := checkpoint(t)
+	write(t, filepath.Join(dir, "out.yaml"), []byte("default: q4_k\n"))
+	files, left, err := ModelFiles(dir)
+	if err != nil || !slices.Equal(left, []string{".hidden.json", "weights.bin"}) {
+		t.Fatalf("left out %q, error %v", left, err)
+	}
+	if want := (File{filepath.Join(dir, "out.yaml"), Recipe}); !slices.Contains(files, want) {
+		t.Errorf("%v, expected %v among them", files, want)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,7 +33,9 @@ const Scheme = "oci://"
 
 // Registry is a repository in a registry, and a tag or digest there.
 type Registry struct {
-	repo *remote.Repository
+	repo         *remote.Repository
+	pause        time.Duration // before the second request of a row that fails; it doubles with each
+	inOneRequest int64         // bytes of a blob up to which it is sent in one request; a larger one can be continued
 }
 
 // RegistryOptions say how to talk to a registry.
@@ -63,7 +66,7 @@ func OpenRegistry(name string, opt RegistryOptions) (*Registry, error) {
 	if opt.PlainHTTP != nil {
 		repo.PlainHTTP = *opt.PlainHTTP
 	}
-	return &Registry{repo}, nil
+	return &Registry{repo: repo, pause: time.Second, inOneRequest: 4 << 20}, nil
 }
 
 // isLoopback reports whether a host, perhaps with a port, is this machine.
@@ -97,7 +100,8 @@ func registryError(s store, err error) error {
 // permanent reports whether the registry has answered and will answer the same again.
 func permanent(err error) bool {
 	var answer *errcode.ErrorResponse
-	return errors.As(err, &answer) && answer.StatusCode < 500 && answer.StatusCode != http.StatusRequestTimeout && answer.StatusCode != http.StatusTooManyRequests
+	return errors.As(err, &answer) && answer.StatusCode < 500 &&
+		answer.StatusCode != http.StatusRequestTimeout && answer.StatusCode != http.StatusTooManyRequests
 }
 
 // Fetch opens a blob or a manifest.

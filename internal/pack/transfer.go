@@ -24,12 +24,13 @@ const transfers = 4
 // which a transfer is given up.
 const failures = 5
 
-// pause is the time before the second request of a row; it doubles with each. A variable for tests.
-var pause = time.Second
-
-// again calls f until it returns nil, an error that is none of a registry, or has failed too often. f
-// reports whether it made progress.
-func again(ctx context.Context, f func() (progress bool, err error)) error {
+// again calls f, which reads from s or writes to it, until it returns nil, an error that is none of a registry, or has
+// failed too often. f reports whether it made progress.
+func again(ctx context.Context, s store, f func() (progress bool, err error)) error {
+	var pause time.Duration
+	if r, ok := s.(*Registry); ok { // no other store's errors are tried again
+		pause = r.pause
+	}
 	for n := 0; ; n++ {
 		progress, err := f()
 		if err == nil || !errors.Is(err, ErrRegistry) || errors.Is(err, ErrRefused) || permanent(err) {
@@ -56,7 +57,7 @@ func stream(ctx context.Context, b located, off int64, w io.Writer, h hash.Hash,
 		h = sha256.New()
 	}
 	for off < b.Size {
-		err := again(ctx, func() (progress bool, err error) {
+		err := again(ctx, b.store, func() (progress bool, err error) {
 			n, err := streamOnce(ctx, b, off, io.MultiWriter(w, h, done))
 			off += n
 			return n > 0, err

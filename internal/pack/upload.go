@@ -23,10 +23,6 @@ import (
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
 
-// inOneRequest is the size up to which a blob is sent in one request, in bytes. What is larger is sent so that it
-// can be continued. A variable for tests.
-var inOneRequest int64 = 4 << 20
-
 // errNoParts says that a registry takes blobs in one request alone.
 var errNoParts = errors.New("no upload in parts")
 
@@ -40,12 +36,12 @@ func (r *Registry) pushBlob(ctx context.Context, b located, done *counter) error
 		done.add(b.Size)
 		return nil
 	}
-	if b.Size > inOneRequest {
+	if b.Size > r.inOneRequest {
 		if err := r.upload(ctx, b, done); !errors.Is(err, errNoParts) {
 			return err
 		}
 	}
-	return again(ctx, func() (bool, error) {
+	return again(ctx, r, func() (bool, error) {
 		body, err := openBody(ctx, b, 0, done)
 		if err != nil {
 			return false, err
@@ -137,57 +133,74 @@ type session struct {
 	resumed  bool  // begun by an earlier request
 }
 
-// upload sends a blob in one request (PATCH). When that is interrupted, it asks how far the
-// registry got and sends the rest. The session's address is kept in a file until the blob is complete, so that
-// another process can go on.
+// upload sends a blob in one request (PATCH). When that is interrupted, it asks how far the registry got and sends the
+// rest. The session's address is kept in a file until the blob is complete, so that another process can go on.
 func (r *Registry) upload(ctx context.Context, b located, done *counter) error {
-	file := r.sessionFile(b.Digest)
-	var s *session
-	if data, err := os.ReadFile(file); err == nil {
-		if u, err := url.Parse(string(data)); err == nil && r.trusts(u) == nil {
-			s = &session{location: u, off: -1}
+	u := &upload{r: r, b: b, done: done, file: r.sessionFile(b.Digest)}
+	if data, err := os.ReadFile(u.file); err == nil {
+		if location, err := url.Parse(string(data)); err == nil && r.trusts(location) == nil {
+			u.s = &session{location: location, off: -1}
 		}
 	}
-	outOfStep := 0
-	err := again(ctx, func() (progress bool, err error) {
-		before := int64(-1)
-		if s != nil { // interrupted
-			before = max(s.off, 0)
-			s, err = r.status(ctx, s)
-			if err != nil && !permanent(err) {
-				return false, err
-			}
-		}
-		if s == nil {
-			if s, err = r.start(ctx); err != nil {
-				return false, err
-			}
-			keep(file, s.location)
-		}
-		progress = before >= 0 && s.off > before
-		if err = r.patch(ctx, s, b, done); err == nil {
-			err = r.finish(ctx, s, b.Digest)
-		}
-		if err == nil || errors.Is(err, ErrRefused) || !permanent(err) {
-			return progress, err
-		}
-		var answer *errcode.ErrorResponse
-		refused := errors.As(err, &answer)
-		if s.resumed {
-			outOfStep++
-			if !refused || answer.StatusCode != http.StatusRequestedRangeNotSatisfiable || outOfStep == failures/2 {
-				s = nil // begin anew
-			} // else the registry may still be writing what it got from the interrupted request: ask again
-			return false, notFinal{err}
-		}
-		s = nil
-		if refused && answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
-			err = fmt.Errorf("%w: %w", errNoParts, err)
-		}
-		return false, err
-	})
+	err := again(ctx, r, func() (bool, error) { return u.send(ctx) })
 	if err == nil || errors.Is(err, errNoParts) || errors.Is(err, ErrRefused) {
-		_ = os.Remove(file) // the registry forgets the session by itself
+		_ = os.Remove(u.file) // the registry forgets the session by itself
+	}
+	return err
+}
+
+// upload is a blob that is sent in a session.
+type upload struct {
+	r         *Registry
+	b         located
+	done      *counter
+	file      string   // where the session's address is kept
+	s         *session // nil before it is begun
+	outOfStep int      // answers that what is sent does not begin where the registry is
+}
+
+// send sends what the registry does not have. progress says that it has more than before the last interruption.
+func (u *upload) send(ctx context.Context) (progress bool, err error) {
+	before := int64(-1)
+	if u.s != nil { // interrupted
+		before = max(u.s.off, 0)
+		u.s, err = u.r.status(ctx, u.s)
+		if err != nil && !permanent(err) {
+			return false, err
+		}
+	}
+	if u.s == nil {
+		if u.s, err = u.r.start(ctx); err != nil {
+			return false, err
+		}
+		keep(u.file, u.s.location)
+	}
+	progress = before >= 0 && u.s.off > before
+	if err = u.r.patch(ctx, u.s, u.b, u.done); err == nil {
+		err = u.r.finish(ctx, u.s, u.b.Digest)
+	}
+	if err == nil || errors.Is(err, ErrRefused) || !permanent(err) {
+		return progress, err
+	}
+	return false, u.refused(err)
+}
+
+// refused says what to do about an answer that the registry would give again: an error after which send is called again
+// if it is notFinal.
+func (u *upload) refused(err error) error {
+	var answer *errcode.ErrorResponse
+	refused := errors.As(err, &answer)
+	if u.s.resumed {
+		u.outOfStep++
+		if refused && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && u.outOfStep != failures/2 {
+			return notFinal{err} // the registry may still be writing what it got from the interrupted request: ask again
+		}
+		u.s = nil // begin anew
+		return notFinal{err}
+	}
+	u.s = nil
+	if refused && answer.StatusCode != http.StatusUnauthorized && answer.StatusCode != http.StatusForbidden {
+		err = fmt.Errorf("%w: %w", errNoParts, err)
 	}
 	return err
 }
