@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestPack packs and unpacks as a user does, and looks at what is printed. internal/pack tests the artifacts, .ci/pack registries.
+// TestPack packs and unpacks as a user does, and looks at what is printed. internal/pack tests the artifacts,
+// .ci/pack registries.
 func TestPack(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
 	tar, out := filepath.Join(dir, "tiny.tar"), filepath.Join(dir, "out")
@@ -18,7 +19,7 @@ func TestPack(t *testing.T) {
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
-	var packed, unpacked artifactJSON
+	var packed, unpacked artifact
 	if err := json.Unmarshal([]byte(stdout), &packed); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,9 @@ func TestPack(t *testing.T) {
 	if roles["seal"] != filepath.Join(out, "base.bin") || string(read(t, roles["seal"])) != "seal" {
 		t.Errorf("files %v", roles)
 	}
-	if stdout, _, code := phi3conv(t, "unpack", tar, "-o", out); code != exitOK || !strings.Contains(stdout, "weights  "+filepath.Join(out, "model.safetensors")) || !strings.Contains(stdout, packed.Digest) {
+	stdout, _, code = phi3conv(t, "unpack", tar, "-o", out)
+	weights := "weights  " + filepath.Join(out, "model.safetensors")
+	if code != exitOK || !strings.Contains(stdout, weights) || !strings.Contains(stdout, packed.Digest) {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/phi3conv/phi3conv/internal/pack"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/urfave/cli/v2"
+)
+
+var pullCommand = &cli.Command{
+	Name:      "pull",
+	Usage:     "fetch a model from a registry",
+	ArgsUsage: "oci://HOST/REPOSITORY:TAG",
+	Description: `The files appear in DIR under their names when their digests have been checked. Until then they
+are called .NAME.DIGEST.partial. With --layout, or if the output is a .tar file, the artifact is
+kept as it is, for push or unpack elsewhere. Example:
+
+   phi3conv pull oci://ghcr.io/me/phi:q4 -o phi --verify-key cosign.pub
+   phi3conv verify phi/model.pmap --seal phi/model.seal
+` + registryHelp + packCodes,
+	Flags: []cli.Flag{
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIR` for the files, or FILE.tar"},
+		&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR in place of the files"},
+		verifyKeyFlag(), plainHTTPFlag(), packJSONFlag(),
+	},
+	Action: pullAction,
+}
+
+func pullAction(c *cli.Context) error {
+	if c.NArg() != 1 || !strings.HasPrefix(c.Args().First(), pack.Scheme) {
+		return usagef("pull takes oci://HOST/REPOSITORY:TAG")
+	}
+	out := c.String("output")
+	if out == "" || strings.HasPrefix(out, pack.Scheme) {
+		return usagef("pull needs --output, a directory or .tar file")
+	}
+	from, err := pack.OpenRegistry(c.Args().First(), registryOptions(c))
+	if err != nil {
+		return err
+	}
+	im, err := from.Open(c.Context)
+	if err != nil {
+		return refused(c, err)
+	}
+	if !c.Bool("layout") && !pack.IsTar(out) {
+		return unpack(c, im, out)
+	}
+	if err := verifySignature(c, im); err != nil {
+		return err
+	}
+	to, err := pack.OpenTarget(out, pack.RegistryOptions{})
+	if err != nil {
+		return err
+	}
+	return sendArtifact(c, im, to, nil)
+}
+
+var unpackCommand = &cli.Command{
+	Name:      "unpack",
+	Usage:     "take the files of a model out of an OCI artifact",
+	ArgsUsage: "DIR|FILE.tar",
+	Description: `The artifact is what pack or pull --layout made, or any other image layout with one artifact whose
+layers are single files with names. Example:
+
+   phi3conv unpack phi-3-mini.tar -o phi-3-mini --verify-key cosign.pub
+` + packCodes,
+	Flags: []cli.Flag{
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIR` for the files"},
+		verifyKeyFlag(), packJSONFlag(),
+	},
+	Action: func(c *cli.Context) error {
+		if c.NArg() != 1 {
+			return usagef("unpack takes one directory or tar file, got %d arguments", c.NArg())
+		}
+		if c.String("output") == "" {
+			return usagef("unpack needs --output")
+		}
+		im, err := pack.OpenLayout(c.Context, c.Args().First())
+		if err != nil {
+			return refused(c, err)
+		}
+		return unpack(c, im, c.String("output"))
+	},
+}
+
+// unpack verifies the artifact, if wanted, and writes its files.
+func unpack(c *cli.Context, im *pack.Image, dir string) error {
+	if err := verifySignature(c, im); err != nil {
+		return err
+	}
+	start := time.Now()
+	step := monitor{c.App.ErrWriter}.Begin("fetching", im.Size(), work.Bytes)
+	_, err := im.Unpack(c.Context, dir, step.Set)
+	step.End()
+	if err != nil {
+		return refused(c, err)
+	}
+	layers, err := im.Layers()
+	if err != nil {
+		return err
+	}
+	r := newArtifact(c, im, dir, start)
+	for _, l := range layers {
+		r.add(l, filepath.Join(dir, filepath.FromSlash(l.Name)))
+	}
+	return r.print(c)
+}
+
+// verifySignature compares the artifact with the key of --verify-key, if there is one.
+func verifySignature(c *cli.Context, im *pack.Image) error {
+	path := c.String("verify-key")
+	if path == "" {
+		return nil
+	}
+	key, err := pack.ReadPublicKey(path)
+	if err == nil {
+		err = im.Verify(c.Context, key)
+	}
+	return refused(c, err)
+}

@@ -1,0 +1,56 @@
+package pack
+
+import (
+	"context"
+	"crypto"
+	"path/filepath"
+	"strings"
+)
+
+// Target is where an artifact goes: a registry, a tar file or a directory.
+type Target struct {
+	registry *Registry
+	path     string
+}
+
+// OpenTarget takes oci://HOST/REPOSITORY:TAG, or the name of a .tar file or of a directory.
+func OpenTarget(name string, opt RegistryOptions) (Target, error) {
+	if !strings.HasPrefix(name, Scheme) {
+		return Target{path: name}, nil
+	}
+	r, err := OpenRegistry(name, opt)
+	return Target{registry: r}, err
+}
+
+// IsTar reports whether a name is that of a tar file.
+func IsTar(name string) bool { return strings.EqualFold(filepath.Ext(name), ".tar") }
+
+// InRegistry reports whether the target is in a registry.
+func (t Target) InRegistry() bool { return t.registry != nil }
+
+func (t Target) String() string {
+	if t.registry != nil {
+		return t.registry.String()
+	}
+	return t.path
+}
+
+// SignFor signs the artifact with the name that it has at the target, see [Image.Sign].
+func (im *Image) SignFor(ctx context.Context, key crypto.Signer, to Target) error {
+	if to.registry != nil {
+		return im.Sign(ctx, key, to.registry.Name())
+	}
+	return im.Sign(ctx, key, "")
+}
+
+// Send writes the artifact to a directory or file, or sends it to a registry. progress is called with the bytes
+// done of [Image.Size].
+func (im *Image) Send(ctx context.Context, to Target, progress func(done int64)) error {
+	switch {
+	case to.registry != nil:
+		return im.Push(ctx, to.registry, progress)
+	case IsTar(to.path):
+		return im.WriteTar(ctx, to.path, progress)
+	}
+	return im.WriteLayout(ctx, to.path, progress)
+}
