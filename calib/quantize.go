@@ -95,6 +95,9 @@ func Quantize(ctx context.Context, l *runtime.Layers, s *stats.File, targets []q
 				if k < 0 || !targets[k].Type.IsQuantized() {
 					continue
 				}
+				if err := targets[k].Type.CheckGeometry(); err != nil {
+					return nil, fmt.Errorf("%s: %w", t.GGUF, err)
+				}
 				size := targets[k].Type.Size(t.Elems())
 				places = append(places, encodedPlace{targets[k], at, size, name, t.First, t.Rows()})
 				at += size

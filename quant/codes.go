@@ -38,6 +38,14 @@ type codes struct {
 // blocks; a type whose codes stand for several weights at once, or that is only read, has blocks but no geometry.
 func (t Type) HasGeometry() bool { return types[t].codes.Group > 0 }
 
+// CheckGeometry returns an error that names the type unless [Type.HasGeometry].
+func (t Type) CheckGeometry() error {
+	if !t.HasGeometry() {
+		return fmt.Errorf("no method can choose scales and codes of %s: only its own encoder makes it", t)
+	}
+	return nil
+}
+
 // Geometry returns what the type's blocks can hold, where [Type.HasGeometry].
 func (t Type) Geometry() Geometry { return types[t].codes.Geometry }
 

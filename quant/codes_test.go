@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -81,8 +82,8 @@ func TestWithoutGeometry(t *testing.T) {
 	kept := types[Q4_0].codes
 	defer func() { types[Q4_0].codes = kept }()
 	types[Q4_0].codes = codes{}
-	if Q4_0.HasGeometry() {
-		t.Error("a type without codes has a geometry")
+	if err := Q4_0.CheckGeometry(); Q4_0.HasGeometry() || err == nil || !strings.Contains(err.Error(), "Q4_0") {
+		t.Errorf("a type without codes: HasGeometry %t, %v", Q4_0.HasGeometry(), err)
 	}
 	defer func() {
 		if recover() == nil {

@@ -168,6 +168,9 @@ type solver struct {
 }
 
 func newSolver(l *Layer, damp float64, opt *Options) (*solver, error) {
+	if err := l.Type.CheckGeometry(); err != nil {
+		return nil, err
+	}
 	n := l.Cols
 	s := &solver{Layer: l, geo: l.Type.Geometry(), sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads), target: l.W}
 	s.levels = newLevels(s.geo.Levels)

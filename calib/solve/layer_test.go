@@ -166,11 +166,20 @@ func TestFeedbackGolden(t *testing.T) {
 	}
 }
 
+// A type whose blocks cannot be taken apart is refused by name.
+func TestWithoutGeometry(t *testing.T) {
+	l := randomLayer(quant.Q4_0, 1, 32, 10)
+	l.Type = quant.BF16
+	if _, err := newSolver(l, 0.01, &Options{}); err == nil || !strings.Contains(err.Error(), "BF16") {
+		t.Errorf("a layer of BF16: %v", err)
+	}
+}
+
 // For every type: error feedback is better than the type's own encoder, refinement never makes a
 // row worse, and what Solve reports is the error of the bytes that it returns.
 func TestSolve(t *testing.T) {
 	for _, typ := range quant.Types() {
-		if !typ.IsQuantized() {
+		if !typ.HasGeometry() {
 			continue
 		}
 		l := randomLayer(typ, 40, 256, 500)
@@ -242,7 +251,7 @@ func TestSolveSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, typ := range quant.Types() {
-		if !typ.IsQuantized() {
+		if !typ.HasGeometry() {
 			continue
 		}
 		l := fixedLayer(typ, 36, 256)
@@ -370,7 +379,7 @@ func TestHostileMoments(t *testing.T) {
 // The nearest of all levels, for every type.
 func TestLevels(t *testing.T) {
 	for _, typ := range quant.Types() {
-		if !typ.IsQuantized() {
+		if !typ.HasGeometry() {
 			continue
 		}
 		values := typ.Geometry().Levels
