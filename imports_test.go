@@ -51,6 +51,7 @@ var level = map[string]int{
 	"internal/sample":     20,
 	"formats":             10, // the error type
 	"internal/atomicfile": 10,
+	"internal/jinja":      10,
 	"internal/kern":       10,
 	"internal/machine":    20,
 	"internal/kvcache":    20,

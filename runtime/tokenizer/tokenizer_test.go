@@ -517,80 +517,32 @@ func TestChat(t *testing.T) {
 	if got, err := tok.Chat(nil, true, "{{ ['a', 'b'][::-1] | join(', ') }}{{ 'x*y'.replace('*', '-') }}{{ {'a': [1, 2][0:1]} | tojson(indent=1) }}"); got != "b, ax-y{\n \"a\": [\n  1\n ]\n}" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
+	if got, err := tok.Chat(nil, true, "{{ '=' * 3 }}{{ 2 ** 3 }}{{ range(3) | list }}{{ '%d%s'.format() ~ '%d' % 5 }}"); err != nil || got != "===8[0, 1, 2]%d%s5" {
+		t.Errorf("%q, %v", got, err)
+	}
 	if _, err := tok.Chat([]Message{{"user", "x"}}, true, "{{ raise_exception('no ' ~ messages[0].role) }}"); err == nil || !strings.Contains(err.Error(), "no user") {
 		t.Error(err)
 	}
 }
 
-// hostile templates would end the program: they recurse without end or ask for all
-// memory at once.
-var hostile = []string{
-	"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
-	"{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
-	"{% macro a(f) %}{{ f(f) }}{% endmacro %}{{ a(a) }}",
-	"{% macro a() %}{{ '{% endmacro %}{% macro b() %}' }}{{ a() }}{% endmacro %}{{ a() }}",
-	"{% macro1() %}{% endmacro %}",
-	"{% macro w() %}{{ caller(caller) }}{% endmacro %}{% call(f) w() %}{{ f(f) }}{% endcall %}",
-	"{% set l = [] %}{{ l.append(l) }}{{ l }}",
-	"{% set l = {} %}{{ l. update({'a': l}) }}{{ l }}",
-	"{% set n = namespace() %}{% set n.a = n %}{{ n }}",
-	"{% set d = {} %}{% set d.a = d %}{{ d }}",
-	"{% set d = {} %}{%set1.x=d%}",
-	"{% set d = {} %}{% set a%b = d %}{% set a%b.x = d %}{{ d }}",
-	"{% set r = namespace() if false else messages[0] %}{% set r.x = messages[0] %}{{ messages }}",
-	"{% set r = namespace() or messages[0] %}{% set r.x = messages[0] %}{{ messages }}",
-	"{% for r in messages %}{% set r.x = messages %}{% endfor %}{{ messages }}",
-	"{% set l = [] %}{{ l.;append(l) }}{{ l }}", // the library passes over characters that it does not know
-	"{% macro a() %}{{ [1a()] }}{% endmacro %}{{ a() }}",
-	"{% macro a(x='b, y=a(') %}{% endmacro %}{{ a() }}",
-	"{% set n = namespace() %}{% set n.a = [1.5en] %}{{ n.a }}",
-	"{% set m = namespace(a={}) %}{% set namespace = m.get %}{% set n = namespace('a') %}{% set n.x = m.a %}{{ n.x }}",
-	"{{ 'a' * 99999999999999 }}",
-	"{% set 'x=1 * 9' %}",
-	"{{ messages[0:messages[0].x:'99999999999999'] }}",
-	"{% for i in range(99999999999999) %}{% endfor %}",
-	"{% set x = 'a long string of characters' %}{{ x.replace('a', x) }}",
-	"{{ messages | join('a long string of characters') }}",
-	"{{ messages | tojson(indent=99999999999999) }}",
-	"{{ 'a' | indent(99999999999999) }}",
-	strings.Repeat("(", maxTemplate+1),
-}
-
-func TestHostileTemplates(t *testing.T) {
-	tok := open(t, tiny)
-	for _, text := range hostile {
-		if got, err := tok.Chat([]Message{{"user", "x"}}, true, text); err == nil {
-			t.Errorf("%.80q gives %q", text, got)
-		}
-	}
-	// The deepest nesting that fits.
-	for _, text := range []string{
-		"{{" + strings.Repeat("(", maxTemplate/2-4) + "1" + strings.Repeat(")", maxTemplate/2-4) + "}}",
-		"{{" + strings.Repeat("-", maxTemplate-8) + "1}}",
-		strings.Repeat("{%if 1%}", maxTemplate/17) + strings.Repeat("{%endif%}", maxTemplate/17),
-		"{{1" + strings.Repeat("|e", maxTemplate/2-4) + "}}",
-	} {
-		if _, err := tok.Chat(nil, true, text); err != nil {
-			t.Errorf("%.20q: %v", text, err)
-		}
-	}
-}
-
-// What takes long or grows step by step is given up. These templates end soon after.
+// A template that has no end is refused, and a long conversation is not.
 func TestTemplateLimits(t *testing.T) {
-	const count = "{% for a in 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' %}"
-	double := "{% set x = '0123456789abcdef' %}" + strings.Repeat("{% set x = x ~ x %}", 23) // 128 MiB
-	for _, c := range []struct {
-		text   string
-		limit  time.Duration
-		memory uint64
-		want   string
-	}{
-		{double, time.Minute, 16 << 20, "takes more than 16 MiB of memory"},
-		{strings.Repeat(count, 3) + strings.Repeat("{% endfor %}", 3), 2 * time.Millisecond, 1 << 40, "takes more than 2ms"},
+	tok := open(t, tiny)
+	for _, template := range []string{
+		"{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+		"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+		"{{ 'x' * 999999999 }}",
 	} {
-		if _, err := render(c.text, nil, c.limit, c.memory); err == nil || err.Error() != c.want {
-			t.Errorf("%.20q: %v, expected %s", c.text, err, c.want)
+		if got, err := tok.Chat([]Message{{"user", "x"}}, true, template); err == nil {
+			t.Errorf("%q gives %.80q", template, got)
+		}
+	}
+	long := []Message{{"user", strings.Repeat("Grüße, \"x\" \n", 700_000)}} // 10 MB
+	for _, template := range []string{
+		"", "{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</>' }}{% endfor %}", "{{ messages | tojson }}",
+	} {
+		if got, err := tok.Chat(long, true, template); err != nil || len(got) < len(long[0].Content) {
+			t.Errorf("%q: %d bytes, %v", template, len(got), err)
 		}
 	}
 }
@@ -651,19 +603,5 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%d: %q, %v", ids, text, err)
 			}
 		}
-	})
-}
-
-func FuzzChat(f *testing.F) {
-	tok := open(f, tiny)
-	f.Add(tok.v.ChatTemplate, "user", "Hello!")
-	for _, text := range hostile {
-		f.Add(text, "", "{{ x }}")
-	}
-	f.Fuzz(func(t *testing.T, template, role, content string) {
-		if strings.ContainsAny(template, "123456789") {
-			return // a slice up to a great number takes long
-		}
-		_, _ = tok.Chat([]Message{{role, content}, {"assistant", "ok"}}, true, template)
 	})
 }

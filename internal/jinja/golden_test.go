@@ -1,0 +1,139 @@
+package jinja
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ordered decodes JSON with objects in the order of their keys.
+func ordered(t testing.TB, d *json.Decoder) any {
+	t.Helper()
+	token, err := d.Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch token {
+	case json.Delim('['):
+		list := []any{}
+		for d.More() {
+			list = append(list, ordered(t, d))
+		}
+		_, _ = d.Token()
+		return list
+	case json.Delim('{'):
+		object := Object{}
+		for d.More() {
+			key, _ := d.Token()
+			object = append(object, Member{key.(string), ordered(t, d)})
+		}
+		_, _ = d.Token()
+		return object
+	}
+	return token
+}
+
+func member(o any, key string) any {
+	for _, m := range o.(Object) {
+		if m.Key == key {
+			return m.Value
+		}
+	}
+	return nil
+}
+
+// golden is what transformers made of templates.
+type golden struct {
+	now       time.Time
+	variables map[string]map[string]any // of each conversation
+	file      any
+}
+
+func readGolden(t testing.TB) *golden {
+	t.Helper()
+	data, err := os.ReadFile("../../testdata/golden/templates.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	g := &golden{file: ordered(t, d), variables: map[string]map[string]any{}}
+	if g.now, err = time.Parse("2006-01-02T15:04:05.000000", member(g.file, "now").(string)); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range member(g.file, "variables").(Object) {
+		vars := map[string]any{"add_generation_prompt": false, "tools": nil, "documents": nil}
+		for _, m := range append(v.Value.(Object), member(g.file, "tokens").(Object)...) {
+			vars[m.Key] = m.Value
+		}
+		g.variables[v.Key] = vars
+	}
+	return g
+}
+
+var testLimits = Limits{Steps: 1 << 20, Bytes: 32 << 20}
+
+func (g *golden) compare(t *testing.T, template string, variables map[string]any, want any) bool {
+	t.Helper()
+	parsed, err := Parse("golden", template)
+	got := ""
+	if err == nil {
+		got, err = parsed.render(variables, testLimits, func() time.Time { return g.now })
+	}
+	text, ok := member(want, "text").(string)
+	if (err == nil) != ok || got != text {
+		t.Errorf("%q:\n got %q, %v\nwant %q, %v", template, got, err, text, member(want, "error"))
+		return false
+	}
+	var e *Error
+	if err != nil && (!errors.As(err, &e) || e.Line < 1 || strings.Contains(e.Text, "%!")) {
+		t.Errorf("%q: %v", template, err)
+	}
+	return true
+}
+
+// Templates as they are written for chats render to transformers' bytes, or fail where it does.
+func TestTemplates(t *testing.T) {
+	g := readGolden(t)
+	templates := member(g.file, "templates").([]any)
+	right := 0
+	for _, c := range templates {
+		ok := true
+		for _, r := range member(c, "results").(Object) {
+			t.Run(member(c, "name").(string)+"/"+r.Key, func(t *testing.T) {
+				ok = g.compare(t, member(c, "template").(string), g.variables[r.Key], r.Value) && ok
+			})
+		}
+		if ok {
+			right++
+		}
+	}
+	t.Logf("%d of %d templates are right", right, len(templates))
+	if len(templates) != 60 {
+		t.Errorf("%d templates, expected 60", len(templates))
+	}
+}
+
+// differs has what differs from transformers, and why.
+var differs = map[string]string{
+	"{{ 'a'.encode() }}":      "bytes are not supported",
+	"{{ '\\N{DIGIT ONE}' }}":  "names of characters are not supported",
+	"{{ lipsum is defined }}": "lipsum is random",
+	"{{ self is defined }}":   "self is not supported",
+	"{{ '٣' | int(9) }}":      "digits of other scripts are not read",
+}
+
+// So does each construct by itself.
+func TestConstructs(t *testing.T) {
+	g := readGolden(t)
+	for _, c := range member(g.file, "constructs").([]any) {
+		if differs[member(c, "template").(string)] != "" {
+			continue
+		}
+		g.compare(t, member(c, "template").(string), g.variables["tools"], member(c, "result"))
+	}
+}

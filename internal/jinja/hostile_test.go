@@ -1,0 +1,189 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func repeated(s string, n int) string { return strings.Repeat(s, n) }
+
+// nested loops over nothing but numbers.
+func loops(depth, n int, body string) string {
+	return repeated(fmt.Sprintf("{%% for i in range(%d) %%}", n), depth) + body + repeated("{% endfor %}", depth)
+}
+
+// grow changes a namespace again and again.
+func grow(times int, values, change string) string {
+	return fmt.Sprintf("{%% set n = namespace(%s) %%}{%% for i in range(%d) %%}%s{%% endfor %%}", values, times, change)
+}
+
+// over does something with a value again and again.
+func over(times int, value, body string) string {
+	return fmt.Sprintf("{%% set x = %s %%}{%% for i in range(%d) %%}%s{%% endfor %%}", value, times, body)
+}
+
+const pairs = "{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}"
+
+// hostile templates have no end, ask for all memory, or reach for what they should not.
+var hostile = map[string]string{
+	"macro calls itself":       "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+	"macros call each other":   "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
+	"macro as its argument":    "{% macro a(f) %}{{ f(f) }}{% endmacro %}{{ a(a) }}",
+	"macro calls itself twice": "{% macro a(n) %}{% if n %}{{ a(n - 1) }}{{ a(n - 1) }}{% endif %}{% endmacro %}{{ a(100) }}",
+	"caller calls its macro": "{% macro w() %}{{ caller() }}{% endmacro %}" +
+		"{% macro a() %}{% call w() %}{{ a() }}{% endcall %}{% endmacro %}{{ a() }}",
+	"loop calls itself":              "{% for x in [[1]] recursive %}{{ loop([[x]]) }}{% endfor %}",
+	"loops in loops":                 loops(10, 100, "x"),
+	"silent loops in loops":          loops(10, 100000, ""),
+	"long loop over a filter":        "{% for i in range(100000) %}{% set x = range(100000) | map('string') | list %}{% endfor %}",
+	"range of a billion":             "{% for i in range(1000000000) %}{% endfor %}",
+	"ranges in a list":               "{% for i in range(1000) %}{% set x = range(100000) | list %}{% endfor %}",
+	"string times a billion":         "{{ 'x' * 1000000000 }}",
+	"string times many":              "{{ 'xxxxxxxxxxxxxxxx' * 4611686018427387904 }}",
+	"list times a billion":           "{{ [1, 2] * 1000000000 }}",
+	"empty list times many":          "{{ [] * 4611686018427387904 }}{{ '' * 4611686018427387904 }}{{ raise_exception('') }}",
+	"products of strings":            "{% set x = 'x' * 1000 %}{% set x = x * 1000 %}{% set x = x * 1000 %}{{ x }}",
+	"tower of powers":                "{{ 9 ** 9 ** 9 ** 9 }}",
+	"tower of float powers":          "{{ 9.0 ** 9 ** 9 ** 9 }}",
+	"power in a loop":                grow(100000, "x=2", "{% set n.x = n.x ** 2 %}"),
+	"doubling string":                "{% set x = 'x' %}" + repeated("{% set x = x ~ x %}", 64),
+	"doubling sum":                   grow(100, "x='x'", "{% set n.x = n.x + n.x %}") + "{{ n.x }}",
+	"doubling list":                  grow(100, "x=[1]", "{% set n.x = n.x + n.x %}") + "{{ n.x }}",
+	"doubling by a set block":        "{% set x = 'x' %}" + repeated("{% set x %}{{ x }}{{ x }}{% endset %}", 64),
+	"doubling by replace":            grow(100, "x='aa'", "{% set n.x = n.x | replace('a', 'aa') %}"),
+	"doubling by replace of nothing": grow(100, "x='aa'", "{% set n.x = n.x.replace('', 'aa') %}"),
+	"doubling by join":               grow(100, "x='aa'", "{% set n.x = n.x | join(n.x) %}"),
+	"doubling by method join":        grow(100, "x='aa'", "{% set n.x = n.x.join(['a', 'b', 'c']) %}"),
+	"doubling by format":             grow(100, "x='a'", "{% set n.x = '%s%s' % (n.x, n.x) %}"),
+	"doubling by str.format":         grow(100, "x='a'", "{% set n.x = '{0}{0}'.format(n.x) %}"),
+	"doubling by escape":             "{{ ('&' * 20000000) | e }}",
+	"doubling by tojson":             grow(100, "x='\"'", "{% set n.x = n.x | tojson %}"),
+	"doubling by repr":               grow(100, `x="\"'"`, `{% set n.x = [n.x] ~ '' %}`),
+	"doubling by indent":             grow(100, "x='a\\nb'", "{% set n.x = n.x | indent(n.x) %}"),
+	"doubling by upper":              grow(100, "x='ŉ'", "{% set n.x = (n.x ~ n.x).upper() %}"),
+	"list of itself, printed":        grow(100, "x=[1]", "{% set n.x = [n.x, n.x] %}") + "{{ n.x }}",
+	"list of itself, as JSON":        grow(100, "x=[1]", "{% set n.x = [n.x, n.x] %}") + "{{ n.x | tojson }}",
+	"list of itself, indented":       grow(100, "x=[1]", "{% set n.x = [n.x, n.x] %}") + "{{ n.x | tojson(indent=9) }}",
+	"lists of themselves, compared":  grow(100, "x=[1], y=[1]", pairs) + "{{ n.x == n.y }}",
+	"lists of themselves, ordered":   grow(100, "x=[1], y=[1]", pairs) + "{{ n.x < n.y }}",
+	"tuple of itself as a key":       grow(100, "x=(1,)", "{% set n.x = (n.x, n.x) %}") + "{{ {n.x: 1} }}",
+	"deep list, printed":             grow(90000, "x=[1]", "{% set n.x = [n.x] %}") + "{{ n.x }}",
+	"deep tuple as a key":            grow(90000, "x=(1,)", "{% set n.x = (n.x,) %}") + "{{ {n.x: 1} }}",
+	"deep lists, compared":           grow(90000, "x=[1], y=[1]", "{% set n.x = [n.x] %}{% set n.y = [n.y] %}") + "{{ n.x == n.y }}",
+	"namespace holds itself":         "{% set n = namespace() %}{% set n.a = n %}{{ n }}",
+	"namespace holds itself in list": "{% set n = namespace() %}{% set n.a = [n, {'n': n}] %}{{ n.a }}",
+	"namespace as JSON":              "{% set n = namespace() %}{% set n.a = n %}{{ {'n': n} | tojson }}",
+	"list holds itself":              "{% set l = [] %}{{ l.append(l) }}{{ l }}",
+	"dict holds itself":              "{% set d = {} %}{{ d.update({'d': d}) }}{{ d }}",
+	"quadratic concatenation":        grow(100000, "x=''", "{% set n.x = n.x ~ 'xxxxxxxxxxxxxxxx' %}"),
+	"quadratic list":                 grow(100000, "x=[]", "{% set n.x = n.x + [i] %}"),
+	"quadratic search":               over(100000, "'ab' * 1000000", "{% if 'ba' * 1000 ~ 'c' in x %}{% endif %}"),
+	"quadratic count":                over(100000, "'ab' * 1000000", "{% set y = x.count('b') %}"),
+	"quadratic length":               over(100000, "'é' * 1000000", "{% set y = x | length %}"),
+	"quadratic index":                over(100000, "'é' * 1000000", "{% set y = x[-1] %}"),
+	"quadratic comparison":           over(100000, "'ab' * 1000000 %}{% set y = x ~ ''", "{% if x == y %}{% endif %}"),
+	"quadratic membership":           "{% set x = range(100000) | list %}{% for i in x %}{% if -1 in x %}{% endif %}{% endfor %}",
+	"quadratic strip":                over(100000, "' ' * 1000000", "{% set y = x.strip() %}"),
+	"strip of many characters":       "{% set x = 'é' * 1000000 %}{{ x.strip('a' * 1000000 ~ 'é') }}{{ x.strip('a' * 1000000 ~ 'é') }}",
+	"startswith of many":             over(100000, "'a' * 1000000", "{% if x.startswith((x, x, x, 'b')) %}{% endif %}"),
+	"growing dict":                   grow(100000, "d={}", "{% set n.d = dict(n.d, **{i ~ '': i}) %}"),
+	"width of printf":                "{{ '%1000000000d' % 1 }}",
+	"width of printf, overflowing":   "{{ '%99999999999999999999d' % 1 }}",
+	"width from a value":             "{{ '%*d' % (1000000000, 1) }}",
+	"precision of printf":            "{{ '%.1000000000f' % 1 }}",
+	"precision of an integer":        "{{ '%.1000000000d' % 1 }}",
+	"width of str.format":            "{{ '{:1000000000}'.format(1) }}",
+	"width of str.format, nested":    "{{ '{:{}}'.format(1, 1000000000) }}",
+	"precision of str.format":        "{{ '{:.1000000000f}'.format(1.5) }}",
+	"fields in fields":               "{{ '" + repeated("{:", 5000) + repeated("}", 5000) + "'.format(1) }}",
+	"center":                         "{{ 'x' | center(1000000000) }}",
+	"method center":                  "{{ 'x'.center(1000000000, '🙂') }}",
+	"ljust":                          "{{ 'x'.ljust(4611686018427387904) }}",
+	"rjust":                          "{{ 'x'.rjust(1000000000) }}",
+	"zfill":                          "{{ 'x'.zfill(1000000000) }}",
+	"expandtabs":                     "{{ '\\t\\t'.expandtabs(1000000000) }}",
+	"indent":                         "{{ 'x\\ny' | indent(1000000000) }}",
+	"indent of tojson":               "{{ [1] | tojson(indent=1000000000) }}",
+	"batch":                          "{{ [1] | batch(1000000000, 0) | list }}",
+	"slice":                          "{{ [1] | slice(1000000000) | list }}",
+	"slice of many":                  "{% for i in range(100000) %}{% set x = range(100000)[::1] | list %}{% endfor %}",
+	"sort":                           "{% for i in range(100000) %}{% set x = range(100000) | reverse | sort %}{% endfor %}",
+	"sort of long strings":           over(100000, "['a' * 100000] * 10000", "{% set y = x | sort %}"),
+	"groupby":                        "{% for i in range(100000) %}{% set x = range(10000) | groupby('x') %}{% endfor %}",
+	"unique":                         "{% for i in range(100000) %}{% set x = range(10000) | unique | list %}{% endfor %}",
+	"characters":                     over(1000, "'a' * 1000000", "{% set y = x | list %}"),
+	"split":                          over(1000, "'a,' * 1000000", "{% set y = x.split(',') %}"),
+	"splitlines":                     over(1000, "'a\\n' * 1000000", "{% set y = x.splitlines() %}"),
+	"sum of lists":                   "{{ [[1] * 1000] * 100000 | sum(start=[]) }}{{ ([[1] * 1000] * 100000) | sum(start=[]) }}",
+	"strftime":                       "{{ strftime_now('%c' * 10000000) }}",
+	"many arguments": "{% macro m() %}{{ varargs }}{% endmacro %}" +
+		"{% for i in range(100000) %}{{ m(*range(100000)) }}{% endfor %}",
+	"cycler":             over(100000, "1", "{% set d = cycler(*range(100000)) %}"),
+	"include":            "{% include 'config.json' %}",
+	"import":             "{% import 'os' as os %}",
+	"extends":            "{% extends 'x' %}",
+	"out of the sandbox": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+	"open brackets":      "{{" + repeated("(", 30000),
+	"brackets":           "{{" + repeated("(", 30000) + "1" + repeated(")", 30000) + "}}",
+	"lists":              "{{" + repeated("[", 30000) + repeated("]", 30000) + "}}",
+	"dicts":              "{{" + repeated("{1:", 30000) + "1" + repeated("}", 30000) + "}}",
+	"signs":              "{{" + repeated("-", 100000) + "1}}",
+	"nots":               "{{" + repeated("not ", 30000) + "1}}",
+	"ifs":                repeated("{%if 1%}", 6000) + repeated("{%endif%}", 6000),
+	"conditions":         "{{" + repeated("1 if 1 else ", 10000) + "1}}",
+	"long sum":           "{{1" + repeated("+1", 30000) + "}}",
+	"many filters":       "{{1" + repeated("|e", 30000) + "}}",
+	"many attributes":    "{{x" + repeated(".a", 30000) + "}}",
+	"many calls":         "{{x" + repeated("()", 30000) + "}}",
+	"targets":            "{% set " + repeated("(", 30000) + " %}",
+	"huge text":          repeated("x", MaxSource+1),
+	"huge code":          repeated("{{1}}", MaxSource/5-5) + "{{ x.y }}",
+	"huge list":          "{{[" + repeated("1,", MaxSource/2-10) + "]}}{{ x.y }}",
+	"comments":           repeated("{#", 30000),
+	"raw":                "{% raw %}" + repeated("{%", 30000),
+	"escapes":            "{{'" + repeated(`\x`, 30000) + "'}}",
+}
+
+// rendering measures a rendering.
+func rendering(template string, variables map[string]any, limits Limits) (error, time.Duration, uint64) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	parsed, err := Parse("hostile", template)
+	if err == nil {
+		_, err = parsed.Render(variables, limits)
+	}
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	return err, took, after.TotalAlloc - before.TotalAlloc
+}
+
+// Hostile templates are refused within a second and 64 MiB, all that is ever allocated, and leave no
+// goroutine.
+func TestHostile(t *testing.T) {
+	goroutines := runtime.NumGoroutine()
+	variables := map[string]any{"messages": []any{map[string]any{"role": "user", "content": "x"}}}
+	for name, template := range hostile {
+		err, took, bytes := rendering(template, variables, LimitsFor(1))
+		for try := 0; try < 4 && took > time.Second; try++ { // the machine may be busy
+			err, took, bytes = rendering(template, variables, LimitsFor(1))
+		}
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: %v, expected an *Error", name, err)
+		}
+		if took > time.Second || bytes > 64<<20 {
+			t.Errorf("%s: %v, %d MiB; %v", name, took, bytes>>20, err)
+		}
+		if testing.Verbose() {
+			t.Logf("%-30s %8v %4d MiB %v", name, took.Round(time.Millisecond), bytes>>20, err)
+		}
+	}
+	if n := runtime.NumGoroutine(); n > goroutines {
+		t.Errorf("%d goroutines, expected %d", n, goroutines)
+	}
+}
