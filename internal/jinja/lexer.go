@@ -284,8 +284,10 @@ func (l *lexer) token() string {
 const digits = `[0-9]+(?:_[0-9]+)*`
 
 var (
-	floatPattern = regexp.MustCompile(`^` + digits + `(?:(?:\.` + digits + `)?[eE][-+]?` + digits + `|\.` + digits + `)`)
-	intPattern   = regexp.MustCompile(`^(?i:0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[0-9a-f])+|[1-9](?:_?[0-9])*|0(?:_?0)*)`)
+	exponent     = `[eE][-+]?` + digits
+	floatPattern = regexp.MustCompile(`^` + digits + `(?:(?:\.` + digits + `)?` + exponent + `|\.` + digits + `)`)
+	intPattern   = regexp.MustCompile(
+		`^(?i:0b(?:_?[01])+|0o(?:_?[0-7])+|0x(?:_?[0-9a-f])+|[1-9](?:_?[0-9])*|0(?:_?0)*)`)
 )
 
 // number reads an integer or a float.
@@ -372,5 +374,5 @@ func (l *lexer) unescape(s string) string {
 func isSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
 
 func isWord(c rune) bool {
-	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.Is(unicode.Mn, c) || unicode.Is(unicode.Mc, c)
+	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.In(c, unicode.Mn, unicode.Mc)
 }

@@ -23,7 +23,8 @@ func (st *forStatement) exec(r *run, s *scope) jumps {
 
 // run runs the body for each item, or otherwise if no body came to its end.
 func (st *forStatement) run(r *run, s *scope, items Value, depth int) {
-	l := &loop{statement: st, run: r, scope: s, items: r.items(items), test: st.test, depth: depth, index: -1, length: -1}
+	l := &loop{statement: st, run: r, scope: s, items: r.items(items), test: st.test, depth: depth}
+	l.index, l.length = -1, -1
 	if _, ok := items.(*generator); !ok && st.test == nil {
 		l.length = len(l.items)
 	}
