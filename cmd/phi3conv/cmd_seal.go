@@ -1,18 +1,11 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/dustin/go-humanize"
-	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/seal"
-	"github.com/phi3conv/phi3conv/runtime"
-	"github.com/phi3conv/phi3conv/runtime/tokenizer"
-	"github.com/phi3conv/phi3conv/verify"
+	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/urfave/cli/v2"
 )
 
@@ -35,33 +28,13 @@ Windows, scored tokens and BOS are those of verify. Example:
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write"},
 		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "likely tokens of a position at most"},
-		&cli.Float64Flag{Name: "min-p", Value: 2.5e-4, Usage: "least probability of a likely token; the five likeliest are always kept"},
+		&cli.Float64Flag{Name: "min-p", Value: 2.5e-4,
+			Usage: "least probability of a likely token; the five likeliest are always kept"},
 		&cli.IntFlag{Name: "full", Value: 24, Usage: "number of tokens with the whole vocabulary"},
 		&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
 		modelThreadsFlag(),
 	}, windowFlags()...),
 	Action: sealAction,
-}
-
-// windowFlags say which tokens are scored, and after what.
-func windowFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with text to predict; may be given several times"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
-		&cli.IntFlag{Name: "stride", Usage: "tokens from one window to the next; windows overlap and every token is scored once (default: off, windows follow each other and their second halves are scored)"},
-		&cli.IntFlag{Name: "chunks", Usage: "windows of each text at most (default: all)"},
-	}
-}
-
-// sealSummary is what seal --json prints.
-type sealSummary struct {
-	Path      string `json:"path"`
-	Bytes     int64  `json:"bytes"`
-	SHA256    string `json:"sha256"`
-	Positions int    `json:"positions"`
-	Full      int    `json:"full"`
-	Model     string `json:"model"`
-	Weights   string `json:"weights_sha256"`
 }
 
 func sealAction(c *cli.Context) error {
@@ -71,105 +44,42 @@ func sealAction(c *cli.Context) error {
 	if !c.IsSet("output") || !c.IsSet("text") {
 		return usagef("seal needs --text and --output")
 	}
-	conv, err := conventions(c)
+	o, err := sealOptions(c)
 	if err != nil {
 		return err
 	}
-	opt := runtime.Options{Float32: true, Cache: runtime.CacheF32, Batch: min(conv.Context, defaultBatch)}
-	if opt.Threads, err = modelThreads(c); err != nil {
-		return err
-	}
-	path := c.Args().First()
-	h, texts, windows, err := sealHeader(c, path, &conv)
+	s, err := verifyjob.Seal(c.Context, o)
 	if err != nil {
-		return err
-	}
-	base, err := openPredictor(c, path, opt, conv.Context)
-	if err != nil {
-		return err
-	}
-	defer base.close()
-	h.VocabSize = base.VocabSize()
-	h.TopK = min(h.TopK, h.VocabSize)
-	model, err := describeModel(c.Context, path)
-	if err != nil {
-		return err
-	}
-	h.Model, h.WeightsSHA256 = model.Name, model.SHA256
-
-	out := c.String("output")
-	w, err := seal.Create(out, h, texts)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	bar := newCounter(c.App.ErrWriter, "sealing", int64(len(windows)))
-	err = verify.RunSeal(c.Context, base, windows, w, func(done int) { bar.set(int64(done)) })
-	bar.done()
-	if err != nil {
-		return formats.WithPath(err, path)
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	s := sealSummary{Path: out, Positions: h.Positions, Full: h.Full, Model: h.Model, Weights: h.WeightsSHA256}
-	if s.SHA256, s.Bytes, err = fileSHA256(c.Context, out); err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, s)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
-		out, s.Positions, printable(s.Model), s.Full, humanize.Bytes(uint64(s.Bytes)), float64(s.Bytes)/float64(s.Positions), s.SHA256)
+	_, err = fmt.Fprintf(c.App.Writer,
+		"%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
+		s.Path, s.Positions, printable(s.Model), s.Full,
+		humanize.Bytes(uint64(s.Bytes)), float64(s.Bytes)/float64(s.Positions), s.SHA256)
 	return err
 }
 
-// sealHeader reads the texts, cuts them in windows, and makes a header but for the model.
-func sealHeader(c *cli.Context, path string, conv *verify.Conventions) (h seal.Header, all [][]int32, windows []verify.Window, err error) {
-	k, minP := c.Int("top-k"), c.Float64("min-p")
-	if k < seal.MinTopK || k > seal.MaxTopK {
-		return h, nil, nil, usagef("--top-k is %d, expected %d to %d", k, seal.MinTopK, seal.MaxTopK)
+func sealOptions(c *cli.Context) (o verifyjob.SealOptions, err error) {
+	o = verifyjob.SealOptions{
+		Model: c.Args().First(), Texts: c.StringSlice("text"), Output: c.String("output"),
+		TopK: c.Int("top-k"), MinP: c.Float64("min-p"), Full: c.Int("full"), Monitor: monitor{c.App.ErrWriter},
 	}
-	if !(minP >= 0 && minP < 1) {
-		return h, nil, nil, usagef("--min-p is %v, expected at least 0 and less than 1", minP)
+	if o.Windows, err = windowOptions(c); err != nil {
+		return o, err
 	}
-	if c.Int("full") < 0 {
-		return h, nil, nil, usagef("--full is %d, expected 0 or more", c.Int("full"))
+	if o.Threads, err = modelThreads(c); err != nil {
+		return o, err
 	}
-	tok, err := tokenizer.Open(path)
-	if err != nil {
-		return h, nil, nil, err
+	switch {
+	case o.TopK < seal.MinTopK || o.TopK > seal.MaxTopK:
+		return o, usagef("--top-k is %d, expected %d to %d", o.TopK, seal.MinTopK, seal.MaxTopK)
+	case !(o.MinP >= 0 && o.MinP < 1):
+		return o, usagef("--min-p is %v, expected at least 0 and less than 1", o.MinP)
+	case o.Full < 0:
+		return o, usagef("--full is %d, expected 0 or more", o.Full)
 	}
-	h = seal.Header{TopK: k, MinP: minP, Tokenizer: seal.Tokenizer(tok.Digest())}
-	bos, has := tok.BOS()
-	for i, text := range c.StringSlice("text") {
-		data, err := os.ReadFile(text)
-		if err != nil {
-			return h, nil, nil, err
-		}
-		tokens := tok.Encode(string(data), tokenizer.EncodeOptions{AddSpecial: true})
-		conv.BOS = has && len(tokens) > 0 && tokens[0] == bos && conv.Name == verify.LlamaPerplexity
-		w := verify.Windows(i, tokens, *conv, bos)
-		if n := c.Int("chunks"); n > 0 {
-			w = w[:min(n, len(w))]
-		}
-		if len(w) == 0 {
-			return h, nil, nil, &formats.Error{Path: text, Off: -1, What: fmt.Sprintf("%d tokens, too few for a window of %d", len(tokens), conv.Context)}
-		}
-		last := w[len(w)-1]
-		tokens = tokens[:last.Start+len(last.Tokens)] // what no window has is not pinned
-		for _, w := range w {
-			h.Positions += w.Scored()
-		}
-		sum := sha256.Sum256(data)
-		h.Texts = append(h.Texts, seal.Text{Name: filepath.Base(text), Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:]), Tokens: len(tokens)})
-		all = append(all, tokens)
-		windows = append(windows, w...)
-	}
-	h.Full = min(c.Int("full"), h.Positions)
-	h.Conventions = seal.Conventions{Name: conv.Name, Context: conv.Context, Stride: conv.Stride, First: conv.First, BOS: -1}
-	if conv.BOS {
-		h.Conventions.BOS = bos
-	}
-	return h, all, windows, nil
+	return o, nil
 }

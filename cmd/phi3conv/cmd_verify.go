@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 
+	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/urfave/cli/v2"
@@ -32,21 +34,21 @@ their files.
 With --report an interrupted verification goes on when the same command is given again;
 progress is in FILE.partial. With --shard several machines share one; see verify merge --help.`,
 	Flags: slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, alone or in a .pmap file; instead of --base and --text (default: that in QUANT, if it is a .pmap file with one)"},
+		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, alone or in a .pmap file; " +
+			"instead of --base and --text (default: that in QUANT, if it is a .pmap file with one)"},
 		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with text to predict; may be given several times"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
-		&cli.IntFlag{Name: "stride", Usage: "tokens from one window to the next; windows overlap and every token is scored once (default: off, windows follow each other and their second halves are scored)"},
-		&cli.IntFlag{Name: "chunks", Usage: "windows of each text at most (default: all)"},
+	}, windowFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "shard", Usage: "evaluate only the `I/N`th part of the windows, such as 1/4, for verify merge"},
 		&cli.IntFlag{Name: "worst", Value: 10, Usage: "number of tokens to show whose predictions changed most"},
-		&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; the original's logits are kept in a temporary file (in TMPDIR)"},
+		&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
+			"the original's logits are kept in a temporary file (in TMPDIR)"},
 		&cli.BoolFlag{Name: "speed", Usage: "measure speed, load time and memory of all models too (done for limits on them)"},
 		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to measure speed"},
 		thresholdsFlag(),
 	}, baselineFlags(), layerFlags(), reportFlags(), []cli.Flag{
 		modelThreadsFlag(),
-		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of QUANT's keys and values: f16, f32 or q8_0; the original's are f32"},
+		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+			Usage: "`TYPE` of QUANT's keys and values: f16, f32 or q8_0; the original's are f32"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, which leaves only what its weights lost"},
 		noRepackFlag(),
 	}, limitFlags()),
@@ -54,29 +56,23 @@ progress is in FILE.partial. With --shard several machines share one; see verify
 	Action:      verifyAction,
 }
 
-func thresholdsFlag() cli.Flag {
-	return &cli.StringFlag{Name: "thresholds", Usage: "YAML `FILE` with limits, such as max-kld: 0.05; flags go before it"}
-}
-
-// limitFlags are one flag for each metric.
-func limitFlags() []cli.Flag {
-	var flags []cli.Flag
-	for _, m := range verify.Metrics() {
-		usage := "limit of the " + m.Usage
-		if m.Size {
-			flags = append(flags, &cli.StringFlag{Name: m.Name, Usage: usage, DefaultText: "none"})
-		} else {
-			flags = append(flags, &cli.Float64Flag{Name: m.Name, Usage: usage, DefaultText: "none"})
-		}
+// layerFlags find the layers that are to blame.
+func layerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "by-layer", Usage: "rank the layers by the KL divergence that each one's quantized weights add, " +
+			"alone in the original. Takes about the time of --by-layer-chunks windows of the original for every second layer, " +
+			"and of memory both models, and 4 bytes for each token of a window, element of the residual stream and layer"},
+		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead: four times as long"},
+		&cli.IntFlag{Name: "by-layer-chunks", Value: 4,
+			Usage: "number of windows to do that with, spread over all texts"},
 	}
-	return flags
 }
 
 func verifyAction(c *cli.Context) error {
-	if c.NArg() == 0 {
+	switch {
+	case c.NArg() == 0:
 		return usagef("verify takes one or more QUANTs")
-	}
-	if c.Int("repetitions") < 1 {
+	case c.Int("repetitions") < 1:
 		return usagef("--repetitions is %d, expected 1 or more", c.Int("repetitions"))
 	}
 	if path := sealOf(c); path != "" {
@@ -85,77 +81,74 @@ func verifyAction(c *cli.Context) error {
 	if !c.IsSet("base") || !c.IsSet("text") {
 		return usagef("verify needs --base and --text, or --seal")
 	}
-	thresholds, err := limits(c)
+	o, err := verifyOptions(c)
 	if err != nil {
 		return err
 	}
-	if _, err := allowedRegressions(c); err != nil {
-		return err
-	}
-	byLayer, err := layerMode(c)
+	list, err := verifyjob.Run(c.Context, o)
 	if err != nil {
 		return err
 	}
-	v := &verification{c: c, base: c.String("base"), quants: c.Args().Slice()}
-	if v.conv, err = conventions(c); err != nil {
-		return err
-	}
-	if v.shard, err = shard(c); err != nil {
-		return err
-	}
-	v.opt = runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack"), Batch: min(v.conv.Context, defaultBatch)}
-	if v.opt.Threads, err = modelThreads(c); err != nil {
-		return err
-	}
-	if v.opt.Cache, err = cacheType(c); err != nil {
-		return err
-	}
-	if err := v.run(); err != nil {
-		return err
-	}
-	list, err := v.reports()
-	if err != nil {
-		return err
-	}
-	if err := v.weights(list); err != nil {
-		return err
-	}
-	if byLayer {
-		if err := v.byLayer(list); err != nil {
-			return err
+	return finish(c, list, func() error {
+		if o.Progress == "" {
+			return nil
 		}
-	}
-	if err := addSpeed(c, list, thresholds, v.base, v.quants, v.opt); err != nil {
-		return err
-	}
-	return finish(c, list, thresholds, v.forget)
+		return verifyjob.RemoveProgress(o.Progress)
+	})
 }
 
-// finish judges the reports and writes them, and calls written between that and the verdict.
-func finish(c *cli.Context, list verify.Reports, thresholds []verify.Threshold, written func() error) error {
-	if len(thresholds) > 0 {
-		for _, r := range list {
-			if err := r.Judge(thresholds); err != nil {
-				return err
-			}
-		}
+func verifyOptions(c *cli.Context) (o verifyjob.Options, err error) {
+	o = verifyjob.Options{
+		Base: c.String("base"), Quants: c.Args().Slice(), Texts: c.StringSlice("text"),
+		OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"), Speed: speedOptions(c),
+		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
+		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
-	if err := compareBaseline(c, list, false); err != nil {
-		return err
+	if path := c.String("report"); path != "" {
+		o.Progress = path + ".partial"
 	}
-	return finishJudged(c, list, written)
+	if o.LayerWindows < 1 {
+		return o, usagef("--by-layer-chunks is %d, expected 1 or more", o.LayerWindows)
+	}
+	if o.Worst < 0 {
+		return o, usagef("--chunks and --worst cannot be negative")
+	}
+	if o.Requirements, err = requirements(c); err != nil {
+		return o, err
+	}
+	if o.Windows, err = windowOptions(c); err != nil {
+		return o, err
+	}
+	if o.Shard, err = shard(c); err != nil {
+		return o, err
+	}
+	o.Compute, err = verifyComputeOptions(c)
+	return o, err
 }
 
-// finishJudged is finish for reports that were judged.
-func finishJudged(c *cli.Context, list verify.Reports, written func() error) error {
-	if err := writeReports(c, list); err != nil {
-		return err
+// verifyComputeOptions reads how quantized models compute.
+func verifyComputeOptions(c *cli.Context) (opt runtime.Options, err error) {
+	opt = runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
+	if opt.Threads, err = modelThreads(c); err != nil {
+		return opt, err
 	}
-	if err := written(); err != nil {
-		return err
+	opt.Cache, err = cacheType(c)
+	return opt, err
+}
+
+// shard returns the part of --shard, nil if it is not set.
+func shard(c *cli.Context) (*verify.Shard, error) {
+	text := c.String("shard")
+	if text == "" {
+		return nil, nil
 	}
-	if list.Outcome() != verify.Pass {
-		return errCheckFailed
+	var s verify.Shard
+	var rest string
+	if n, _ := fmt.Sscanf(text, "%d/%d%s", &s.I, &s.N, &rest); n != 2 || s.I < 1 || s.I > s.N {
+		return nil, usagef("--shard is %q, expected the number of a part and how many there are, such as 1/4", text)
 	}
-	return nil
+	if !c.IsSet("report") {
+		return nil, usagef("--shard needs --report, which verify merge takes")
+	}
+	return &s, nil
 }

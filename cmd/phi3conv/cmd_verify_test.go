@@ -3,25 +3,29 @@ package main
 import (
 	"encoding/json"
 	"encoding/xml"
-	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 const evalText = "../../testdata/tiny-phi3-eval.txt"
 
-// verifyJSON runs verify with --json and returns the report and the exit code.
-func verifyJSON(t *testing.T, args ...string) (r verify.Report, code int) {
-	t.Helper()
-	stdout, stderr, code := phi3conv(t, append([]string{"verify", "--json", "--text", evalText}, args...)...)
-	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+// asProgram in the environment makes the test binary the program, for tests of what
+// a program of its own does.
+const asProgram = "PHI3CONV_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
 	}
-	return r, code
+	os.Exit(m.Run())
 }
 
 // converted makes a GGUF of the model and returns its path.
@@ -34,64 +38,166 @@ func converted(t *testing.T, model, fileType string) string {
 	return path
 }
 
-// A model against itself; perplexity is transformers' (testdata/golden/perplexity.json).
-func TestVerifyItself(t *testing.T) {
+// verifyArgs is a verification of four small windows.
+func verifyArgs(base string, more ...string) []string {
+	return append([]string{"verify", "--base", base, "--text", evalText, "-c", "64", "--chunks", "4"}, more...)
+}
+
+// verifyJSON runs verify with --json on the text and returns the report and the exit code.
+func verifyJSON(t *testing.T, args ...string) (r verify.Report, code int) {
+	t.Helper()
+	stdout, stderr, code := phi3conv(t, append([]string{"verify", "--json", "--text", evalText}, args...)...)
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
+	}
+	return r, code
+}
+
+// suites is what the tests read of a JUnit file.
+type suites struct {
+	Suites []struct {
+		Failures int `xml:"failures,attr"`
+	} `xml:"testsuite"`
+}
+
+// Flags, forms of the report and exit codes.
+func TestVerify(t *testing.T) {
 	model := tinyModel(t)
-	r, code := verifyJSON(t, converted(t, model, "BF16"), "--base", model, "--f32", "--cache-type", "f32", "-c", "256", "--max-kld", "1e-9")
-	if code != exitOK || r.Verdict.Outcome != verify.Pass {
-		t.Errorf("exit %d, %+v", code, r.Verdict)
+	dir := t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	limits, report := file("limits.yaml"), file("v.json")
+	write(t, limits, []byte("max-kld: 1e-6\nmin-top1: 0.2\n"))
+	args := verifyArgs(model, converted(t, model, "Q4_K_M"), "--thresholds", limits, "--max-kld-p99", "100", "--json",
+		"--report", report, "--junit", file("v.xml"), "--markdown", file("v.md"), "--html", file("v.html"))
+	stdout, stderr, code := phi3conv(t, args...)
+	var r verify.Report
+	if err := json.Unmarshal([]byte(stdout), &r); code != exitFailed || err != nil || len(r.Verdict.Checks) != 3 {
+		t.Fatalf("exit %d, %v, %+v\n%s", code, err, r.Verdict, stderr)
 	}
-	if r.Summary.KLDMax != 0 || r.Summary.SameTop.Value != 1 || r.Summary.LnPPLRatio.Value != 0 {
-		t.Errorf("a model differs from itself: %+v", r.Summary)
+	for _, c := range r.Verdict.Checks {
+		if c.Name == "max-kld" && c.Outcome != verify.Fail || c.Name == "min-top1" && c.Outcome != verify.Pass {
+			t.Errorf("%s: %s", c.Name, c.Outcome)
+		}
 	}
-	// Positions 128 to 254 of 122 windows, where the golden file has 127 and 122 of them too.
-	if want := 1.5467329361593738; r.Summary.Count != 15494 || math.Abs(r.Summary.PPL.Value/want-1) > 1e-5 {
-		t.Errorf("perplexity %.7f of %d tokens, expected %.7f of 15494", r.Summary.PPL.Value, r.Summary.Count, want)
+	if r.Conventions.Context != 64 || r.Summary.Count != 4*31 || len(r.Worst) != 10 || r.Worst[0].Piece == "" {
+		t.Errorf("%+v, worst %+v", r.Conventions, r.Worst)
 	}
-	if r.Base.Format != "BF16" || r.Conventions.Name != verify.LlamaPerplexity || len(r.Texts) != 1 || r.Texts[0].Tokens != 31327 {
-		t.Errorf("%+v", r)
+	var s suites
+	if err := xml.Unmarshal(read(t, file("v.xml")), &s); err != nil || len(s.Suites) != 1 || s.Suites[0].Failures == 0 {
+		t.Errorf("%v: %+v", err, s)
+	}
+	for name, want := range map[string]string{"v.md": "| max-kld", "v.html": "<svg"} {
+		if !strings.Contains(string(read(t, file(name))), want) {
+			t.Errorf("no %q in %s", want, name)
+		}
+	}
+	if list, err := verify.ReadReports(report, read(t, report)); err != nil || len(list[0].Positions) != 4*31 {
+		t.Errorf("report file: %v", err)
+	}
+	if _, err := os.Stat(report + ".partial"); !os.IsNotExist(err) {
+		t.Errorf("progress is left: %v", err)
 	}
 }
 
-func TestVerifyQuantized(t *testing.T) {
+func TestVerifySeveral(t *testing.T) {
 	model := tinyModel(t)
-	dir := t.TempDir()
-	junit, markdown, limits := filepath.Join(dir, "v.xml"), filepath.Join(dir, "v.md"), filepath.Join(dir, "limits.yaml")
-	write(t, limits, []byte("max-kld: 1e-6\nmin-top1: 0.2\n"))
-	quant := converted(t, model, "Q4_K_M")
-	r, code := verifyJSON(t, quant, "--base", model, "-c", "128", "--chunks", "20", "--thresholds", limits, "--max-kld-p99", "100", "--junit", junit, "--markdown", markdown)
-	if code != exitFailed || r.Verdict.Outcome != verify.Fail || len(r.Verdict.Checks) != 3 {
-		t.Errorf("exit %d, %+v", code, r.Verdict)
+	junit := filepath.Join(t.TempDir(), "v.xml")
+	stdout, stderr, code := phi3conv(t, verifyArgs(model, converted(t, model, "Q4_K_M"), converted(t, model, "Q8_0"),
+		"--max-kld", "1e-4", "--junit", junit)...)
+	if code != exitFailed {
+		t.Fatalf("exit %d\n%s", code, stderr)
 	}
-	for _, c := range r.Verdict.Checks {
-		if want := map[string]verify.Outcome{"max-kld": verify.Fail, "min-top1": verify.Pass, "max-kld-p99": verify.Pass}[c.Name]; c.Outcome != want {
-			t.Errorf("%s: %s, expected %s", c.Name, c.Outcome, want)
+	for _, want := range []string{
+		"2 models against tiny-phi3\n", "Q4_K_M.gguf  fail ", "Q8_0.gguf    pass ",
+		"== Q8_0.gguf against tiny-phi3 ==", "Pareto front\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
 		}
 	}
-	if r.Summary.Count != 20*63 || !(r.Summary.KLD.Value > 0 && r.Summary.KLD.Value < 1) {
-		t.Errorf("%+v", r.Summary)
+	var s suites
+	if err := xml.Unmarshal(read(t, junit), &s); err != nil || len(s.Suites) != 2 || s.Suites[0].Failures != 1 ||
+		s.Suites[1].Failures != 0 {
+		t.Errorf("%v: %+v", err, s)
 	}
-	if len(r.Worst) != 10 || r.Worst[0].Piece == "" || r.Worst[0].Before == "" {
-		t.Errorf("the worst tokens have no text: %+v", r.Worst)
-	}
-	var suites struct {
-		Suites []struct {
-			Failures int `xml:"failures,attr"`
-		} `xml:"testsuite"`
-	}
-	if err := xml.Unmarshal(read(t, junit), &suites); err != nil || len(suites.Suites) != 1 || suites.Suites[0].Failures != 1 {
-		t.Errorf("%v: %+v", err, suites)
-	}
-	if md := string(read(t, markdown)); !strings.Contains(md, "| max-kld") {
-		t.Errorf("no limit in the Markdown:\n%s", md)
-	}
+}
 
-	strided, code := verifyJSON(t, quant, "--base", model, "-c", "128", "--stride", "64", "--chunks", "3")
-	if code != exitOK || strided.Verdict != nil || strided.Summary.Count != 127+64+64 || strided.Conventions.Name != verify.Strided {
-		t.Errorf("exit %d, %+v", code, strided)
+// Parts, a baseline, layers and strided windows, by their flags.
+func TestVerifyParts(t *testing.T) {
+	model := tinyModel(t)
+	quant := converted(t, model, "Q8_0")
+	dir := t.TempDir()
+	var parts []string
+	for _, shard := range []string{"1/2", "2/2"} {
+		parts = append(parts, filepath.Join(dir, strings.ReplaceAll(shard, "/", "-")))
+		_, stderr, code := phi3conv(t, verifyArgs(model, quant, "--shard", shard, "--report", parts[len(parts)-1])...)
+		if code != exitOK {
+			t.Fatal(stderr)
+		}
 	}
-	if stdout, _, code := phi3conv(t, "verify", quant, "--base", model, "--text", evalText, "--chunks", "1"); code != exitOK || !strings.Contains(stdout, "PPL, quantized") {
-		t.Errorf("exit %d\n%s", code, stdout)
+	all, page := filepath.Join(dir, "all.json"), filepath.Join(dir, "all.html")
+	stdout, stderr, code := phi3conv(t, "verify", "merge", parts[1], parts[0], "--report", all, "--max-kld", "10")
+	if code != exitOK || !strings.Contains(stdout, "124 tokens") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, stderr, code = phi3conv(t, verifyArgs(model, quant, "--baseline", all, "--max-regression", "kld=0.1",
+		"--by-tensor", "--by-layer-chunks", "1", "--one-at-a-time", "--html", page)...)
+	if code != exitOK || !strings.Contains(stdout, "Against the baseline") || !strings.Contains(stdout, "each layer alone") ||
+		!strings.Contains(stderr, "phi3conv: note: the original's logits take ") {
+		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if !strings.Contains(string(read(t, page)), "Since the baseline") {
+		t.Error("the page does not have the baseline")
+	}
+	_, stderr, code = phi3conv(t, verifyArgs(model, quant, "--baseline", all, "--stride", "32")...)
+	if code != exitBadInput || !strings.Contains(stderr, "all.json: a stale baseline: other conventions") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+}
+
+// A program that was killed goes on when the same command is given again.
+func TestVerifyKilled(t *testing.T) {
+	model := tinyModel(t)
+	report := filepath.Join(t.TempDir(), "r.json")
+	args := verifyArgs(model, converted(t, model, "Q4_K_M"), "--report", report)
+	// With --speed it does not end by itself soon.
+	cmd := exec.Command(os.Args[0], append(args, "--speed", "-r", "1000")...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(report + ".partial"); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Error("no progress is kept")
+			break
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if _, stderr, code := phi3conv(t, args...); code != exitOK || !strings.Contains(stderr, "phi3conv: note: goes on after ") {
+		t.Fatalf("exit %d\n%s", code, stderr)
+	}
+	if _, err := os.Stat(report + ".partial"); !os.IsNotExist(err) {
+		t.Errorf("progress is left: %v", err)
+	}
+}
+
+// Speed is measured by the program itself.
+func TestBenchProcess(t *testing.T) {
+	t.Setenv(asProgram, "1")
+	quant := converted(t, tinyModel(t), "Q4_K_M")
+	m, err := benchProcess(t.Context(), quant, runtime.Options{Threads: 2})
+	if err != nil || !(m.PP > 0) || !(m.TG > 0) || m.Load <= 0 || m.RSS < 1<<20 || m.BytesPerToken < 1<<20 || m.Bandwidth < 1e8 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := benchProcess(t.Context(), quant+"x", runtime.Options{Threads: 2}); err == nil ||
+		!strings.Contains(err.Error(), "exit status 3: phi3conv: ") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -99,36 +205,50 @@ func TestVerifyMistakes(t *testing.T) {
 	model := tinyModel(t)
 	short := filepath.Join(t.TempDir(), "short.txt")
 	write(t, short, []byte("The ball."))
-	other := tinyModel(t)
-	if err := os.Remove(filepath.Join(other, "tokenizer.model")); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(other, "tokenizer.json")
-	data := read(t, file)
-	swapped := strings.Replace(string(data), `"▁the"`, `"▁thX"`, 1)
-	if swapped == string(data) {
-		t.Fatal("the tokenizer has no such token")
-	}
-	write(t, file, []byte(strings.ReplaceAll(string(data), `"▁the"`, `"▁thX"`)))
+	full := []string{model, "--base", model, "--text", evalText}
+	and := func(more ...string) []string { return append(full[:5:5], more...) }
 	for _, c := range []struct {
-		name string
 		args []string
 		code int
 		want string
 	}{
-		{"no base", []string{model, "--text", evalText}, exitUsage, "base"},
-		{"no text", []string{model, "--base", model}, exitUsage, "text"},
-		{"no model", []string{"--base", model, "--text", evalText}, exitUsage, "one or more QUANTs"},
-		{"limit", []string{model, "--base", model, "--text", evalText, "--min-top1", "2"}, exitUsage, "min-top1"},
-		{"stride", []string{model, "--base", model, "--text", evalText, "--stride", "600"}, exitUsage, "stride"},
-		{"context", []string{model, "--base", model, "--text", evalText, "-c", "3"}, exitUsage, "ctx-size"},
-		{"context of the model", []string{model, "--base", model, "--text", evalText, "-c", "600"}, exitBadInput, "context"},
-		{"short text", []string{model, "--base", model, "--text", short}, exitBadInput, "too few"},
-		{"missing text", []string{model, "--base", model, "--text", short + "x"}, exitBadInput, "short.txtx"},
-		{"tokenizer", []string{other, "--base", model, "--text", evalText}, exitBadInput, "tokenizer"},
+		{[]string{model, "--text", evalText}, exitUsage, "--base"},
+		{[]string{model, "--base", model}, exitUsage, "--text"},
+		{[]string{"--base", model, "--text", evalText}, exitUsage, "one or more QUANTs"},
+		{and("--min-top1", "2"), exitUsage, "min-top1"},
+		{and("--stride", "600"), exitUsage, "--stride is 600"},
+		{and("--stride", "0"), exitUsage, "--stride is 0"},
+		{and("-c", "3"), exitUsage, "--ctx-size is 3"},
+		{and("--chunks", "-1"), exitUsage, "--chunks and --worst cannot be negative"},
+		{and("--worst", "-1"), exitUsage, "--chunks and --worst cannot be negative"},
+		{and("--shard", "1/2"), exitUsage, "--shard needs --report"},
+		{and("--shard", "3/2", "--report", "x"), exitUsage, `--shard is "3/2"`},
+		{and("--shard", "0/2", "--report", "x"), exitUsage, `--shard is "0/2"`},
+		{and("--shard", "1/2x", "--report", "x"), exitUsage, `--shard is "1/2x"`},
+		{and("--shard", "1/5", "--chunks", "4", "--report", "x"), exitUsage, "--shard has 5 parts, but there are only 4"},
+		{and("--shard", "1/2", "--baseline", "x", "--report", "x"), exitUsage, "verify merge"},
+		{and("--shard", "1/2", "--by-layer", "--report", "x"), exitUsage, "cannot be shared"},
+		{and("--max-rss", "much"), exitUsage, `--max-rss is "much", want a size such as 2GiB`},
+		{and("--max-size", "0"), exitUsage, "--max-size is 0"},
+		{and("-r", "0"), exitUsage, "--repetitions is 0"},
+		{and("--by-layer", "--by-layer-chunks", "0"), exitUsage, "--by-layer-chunks is 0"},
+		{and("--baseline", "x", "--max-regression", "ppl=1"), exitUsage, "ln-ppl"},
+		{and("--max-regression", "kld=1"), exitUsage, "--max-regression needs --baseline"},
+		{and("-c", "600"), exitBadInput, "a context of 600 tokens"},
+		{[]string{model, "--base", model, "--text", short}, exitBadInput, "too few"},
+		{[]string{model, "--base", model, "--text", short + "x"}, exitBadInput, "short.txtx"},
+		{[]string{"merge"}, exitUsage, "takes the REPORTs"},
+		{[]string{"merge", evalText, "--worst", "-1"}, exitUsage, "--worst cannot be negative"},
+		{[]string{"merge", "absent"}, exitBadInput, "absent"},
+		{[]string{"merge", evalText}, exitBadInput, "not a report of verify"},
 	} {
-		if _, stderr, code := phi3conv(t, append([]string{"verify"}, c.args...)...); code != c.code || !strings.Contains(stderr, c.want) {
-			t.Errorf("%s: exit %d, expected %d with %q:\n%s", c.name, code, c.code, c.want, stderr)
+		_, stderr, code := phi3conv(t, append([]string{"verify"}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, expected %d with %q:\n%s", c.args, code, c.code, c.want, stderr)
 		}
+	}
+	got := flagsFirst([]string{"p", "verify", "merge", "a", "--json", "b"}, commands())
+	if want := []string{"p", "verify", "merge", "--json", "a", "b"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, expected %q", got, want)
 	}
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"slices"
 
-	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/verify"
+	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/urfave/cli/v2"
 )
 
@@ -22,54 +19,28 @@ Limits, forms of the report and exit codes are those of verify. Example:
    phi3conv verify Q4.gguf --base DIR --text wiki.txt --shard 2/2 --report 2.json   # there
    phi3conv verify merge 1.json 2.json --max-kld 0.05 --report all.json`,
 	Flags: slices.Concat([]cli.Flag{
-		&cli.IntFlag{Name: "worst", Usage: "number of tokens to show whose predictions changed most, at most that of the parts", DefaultText: "that of the parts"},
+		&cli.IntFlag{Name: "worst", DefaultText: "that of the parts",
+			Usage: "number of tokens to show whose predictions changed most, at most that of the parts"},
 		thresholdsFlag(),
 	}, baselineFlags(), reportFlags(), limitFlags()),
-	Action: verifyMergeAction,
-}
-
-func verifyMergeAction(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return usagef("verify merge takes the REPORTs of all parts")
-	}
-	if c.Int("worst") < 0 {
-		return usagef("--worst cannot be negative")
-	}
-	thresholds, err := limits(c)
-	if err != nil {
-		return err
-	}
-	worst := -1
-	if c.IsSet("worst") {
-		worst = c.Int("worst")
-	}
-	var parts []verify.Reports
-	for _, path := range c.Args().Slice() {
-		data, err := os.ReadFile(path)
+	Action: func(c *cli.Context) error {
+		if c.NArg() == 0 {
+			return usagef("verify merge takes the REPORTs of all parts")
+		}
+		worst := -1 // as many as the parts have
+		if c.IsSet("worst") {
+			if worst = c.Int("worst"); worst < 0 {
+				return usagef("--worst cannot be negative")
+			}
+		}
+		r, err := requirements(c)
 		if err != nil {
 			return err
 		}
-		list, err := verify.ReadReports(path, data)
+		list, err := verifyjob.Merge(c.Args().Slice(), worst, r)
 		if err != nil {
 			return err
 		}
-		if len(parts) > 0 && len(list) != len(parts[0]) {
-			return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("reports on %s, expected %d as in %s",
-				plural(len(list), "model"), len(parts[0]), c.Args().First())}
-		}
-		parts = append(parts, list)
-	}
-	var merged verify.Reports
-	for k := range parts[0] {
-		var of []*verify.Report
-		for _, p := range parts {
-			of = append(of, p[k])
-		}
-		r, err := verify.Merge(of, worst)
-		if err != nil {
-			return err
-		}
-		merged = append(merged, r)
-	}
-	return finish(c, merged, thresholds, func() error { return nil })
+		return finish(c, list, func() error { return nil })
+	},
 }

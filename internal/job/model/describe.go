@@ -1,0 +1,78 @@
+package model
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/verify"
+)
+
+// Describe names a model by the type that most of its weights have, and pins its
+// weights: by the SHA-256 of the file, or of the list of the checksums of all files with weights. It reads
+// all of them.
+func Describe(ctx context.Context, path string) (verify.Model, error) {
+	m, err := source.Open(path)
+	if err != nil {
+		return verify.Model{}, err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	d := verify.Model{
+		Name: filepath.Base(filepath.Clean(path)), Format: commonType(m), Bytes: m.Bytes(),
+		BitsPerWeight: 8 * float64(m.Bytes()) / float64(m.Params()),
+	}
+	d.SHA256, d.FileBytes, err = hashFiles(ctx, weightFiles(m))
+	return d, err
+}
+
+// commonType returns the type that most weights have, of equally many the first by name.
+func commonType(m *source.Model) string {
+	weights := map[string]int64{}
+	for i := range m.Tensors {
+		weights[m.Tensors[i].TypeName()] += m.Tensors[i].Elems()
+	}
+	common := ""
+	for name, n := range weights {
+		if most := weights[common]; n > most || n == most && name < common {
+			common = name
+		}
+	}
+	return common
+}
+
+// weightFiles returns the files that hold tensors, sorted.
+func weightFiles(m *source.Model) []string {
+	var files []string
+	for i := range m.Tensors {
+		if path := m.Tensors[i].Path; !slices.Contains(files, path) {
+			files = append(files, path)
+		}
+	}
+	slices.Sort(files)
+	return files
+}
+
+// hashFiles returns the SHA-256 of a file or, of several, that of a list as sha256sum prints it, and the
+// size of all.
+func hashFiles(ctx context.Context, files []string) (sum string, size int64, err error) {
+	var list strings.Builder
+	for _, path := range files {
+		var n int64
+		if sum, n, err = work.HashFile(ctx, path); err != nil {
+			return "", 0, err
+		}
+		size += n
+		fmt.Fprintf(&list, "%s  %s\n", sum, filepath.Base(path))
+	}
+	if len(files) > 1 {
+		of := sha256.Sum256([]byte(list.String()))
+		sum = hex.EncodeToString(of[:])
+	}
+	return sum, size, nil
+}

@@ -1,0 +1,110 @@
+package verify
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/verify"
+)
+
+// SealOptions say what [Seal] keeps of what a model predicts.
+type SealOptions struct {
+	Model   string   // a checkpoint directory or a GGUF file
+	Texts   []string // files with text to predict, one or more
+	Windows Windows
+	Output  string // the file to write
+
+	TopK    int     // likely tokens of a position at most, 0 for 1024
+	MinP    float64 // least probability of a likely token; the five likeliest are always kept
+	Full    int     // number of positions with the whole vocabulary
+	Threads int     // 0 for the number of physical cores
+	Monitor work.Monitor
+}
+
+// SealSummary is what was written.
+type SealSummary struct {
+	Path      string `json:"path"`
+	Bytes     int64  `json:"bytes"`
+	SHA256    string `json:"sha256"` // hexadecimal
+	Positions int    `json:"positions"`
+	Full      int    `json:"full"` // positions with the whole vocabulary
+	Model     string `json:"model"`
+	Weights   string `json:"weights_sha256"`
+}
+
+// Seal evaluates a model in float32 and writes what it predicts, for [RunSealed].
+func Seal(ctx context.Context, o SealOptions) (*SealSummary, error) {
+	c, err := readCorpus(o.Model, o.Texts, o.Windows)
+	if err != nil {
+		return nil, err
+	}
+	h, tokens := sealHeader(c, &o)
+	opt := runtime.Options{Float32: true, Cache: runtime.CacheF32, Threads: o.Threads}
+	m := work.Quiet(o.Monitor)
+	p, err := model.OpenPredictor(ctx, o.Model, opt, c.conventions.Context, m)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	h.VocabSize = p.VocabSize()
+	h.TopK = min(h.TopK, h.VocabSize)
+	described, err := model.Describe(ctx, o.Model)
+	if err != nil {
+		return nil, err
+	}
+	h.Model, h.WeightsSHA256 = described.Name, described.SHA256
+
+	w, err := seal.Create(o.Output, h, tokens)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Abort()
+	step := m.Begin("sealing", int64(len(c.windows)), work.Count)
+	err = verify.RunSeal(ctx, p, c.windows, w, func(done int) { step.Set(int64(done)) })
+	step.End()
+	if err != nil {
+		return nil, formats.WithPath(err, o.Model)
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	s := &SealSummary{Path: o.Output, Positions: h.Positions, Full: h.Full, Model: h.Model, Weights: h.WeightsSHA256}
+	s.SHA256, s.Bytes, err = work.HashFile(ctx, o.Output)
+	return s, err
+}
+
+// sealHeader makes a header but for the model, and the tokens of each text that are pinned: those that a window has.
+func sealHeader(c *corpus, o *SealOptions) (seal.Header, [][]int32) {
+	conv := c.conventions
+	h := seal.Header{
+		TopK: o.TopK, MinP: o.MinP, Tokenizer: seal.Tokenizer(c.tokenizer.Digest()),
+		Conventions: seal.Conventions{
+			Name: conv.Name, Context: conv.Context, Stride: conv.Stride, First: conv.First, BOS: -1,
+		},
+		Positions: verify.Scored(c.windows),
+	}
+	if h.TopK == 0 {
+		h.TopK = 1024
+	}
+	h.Full = min(o.Full, h.Positions)
+	if conv.BOS {
+		h.Conventions.BOS, _ = c.tokenizer.BOS()
+	}
+	ends := make([]int, len(c.texts))
+	for _, w := range c.windows {
+		ends[w.Text] = max(ends[w.Text], w.Start+len(w.Tokens))
+	}
+	pinned := make([][]int32, len(c.texts))
+	for i, t := range c.texts {
+		pinned[i] = t.tokens[:ends[i]]
+		h.Texts = append(h.Texts, seal.Text{
+			Name: filepath.Base(t.path), Bytes: int64(len(t.content)), SHA256: t.sha256(), Tokens: ends[i],
+		})
+	}
+	return h, pinned
+}
