@@ -48,6 +48,7 @@ var level = map[string]int{
 	"internal/vocab":      30,
 	"quant":               30,
 	"quant/policy":        32,
+	"internal/plot":       20,
 	"internal/report":     20,
 	"internal/sample":     20,
 	"formats":             10, // the error type

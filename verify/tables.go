@@ -36,17 +36,24 @@ func (r *Report) models() report.Table {
 	return s
 }
 
-func (r *Report) figures() report.Table {
-	s := report.Table{Title: fmt.Sprintf("%d tokens", r.Summary.Count), Left: 1, Rows: [][]string{{"", "value", "± SE", "95 % from", "to"}}}
-	add := func(name string, e Estimate) { s.Rows = append(s.Rows, append([]string{name}, e.Cells()...)) }
-	most := func(name string, v float64) { s.Rows = append(s.Rows, []string{name, Digits(v, v), "", "", ""}) }
+// SummaryLine is a figure of a [Summary] as tables show it: with its name, and in its unit there.
+type SummaryLine struct {
+	Name     string
+	Estimate Estimate
+	Extreme  bool // the least or greatest value of a token, which has no uncertainty
+}
+
+// SummaryLines returns the figures of the summary, in the order of tables.
+func (r *Report) SummaryLines() []SummaryLine {
+	var list []SummaryLine
+	add := func(name string, e Estimate) { list = append(list, SummaryLine{name, e, false}) }
 	percent := func(name string, e Estimate) { add(name+", %", e.Times(100)) }
-	u := &r.Summary
+	most := func(name string, v float64) { list = append(list, SummaryLine{name, Estimate{Value: v}, true}) }
+	u, kld := &r.Summary, r.KLDName()
 	add("PPL, original", u.PPLBase)
 	add("PPL, quantized", u.PPL)
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
-	kld := r.KLDName()
 	add(kld+" mean, nats", u.KLD)
 	add(kld+" median", u.KLDMedian)
 	add(kld+" p90", u.KLD90)
@@ -67,7 +74,20 @@ func (r *Report) figures() report.Table {
 	percent("Δp p95", u.DeltaP95)
 	percent("Δp p99", u.DeltaP99)
 	most("Δp greatest, %", 100*u.DeltaPMax)
-	return s
+	return list
+}
+
+func (r *Report) figures() report.Table {
+	t := report.Table{Title: fmt.Sprintf("%d tokens", r.Summary.Count), Left: 1,
+		Rows: [][]string{{"", "value", "± SE", "95 % from", "to"}}}
+	for _, m := range r.SummaryLines() {
+		if v := m.Estimate.Value; m.Extreme {
+			t.Rows = append(t.Rows, []string{m.Name, Digits(v, v), "", "", ""})
+		} else {
+			t.Rows = append(t.Rows, append([]string{m.Name}, m.Estimate.Cells()...))
+		}
+	}
+	return t
 }
 
 func groupTable(title, kld string, groups []Group) report.Table {

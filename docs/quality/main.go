@@ -1,4 +1,5 @@
-// Quality writes the table of quality.md and draws quality.svg, in the directory DIR, from a report that quality.sh makes:
+// Quality writes the table of quality.md and draws quality.svg, in the directory DIR, from a report that quality.sh
+// makes:
 //
 //	go run ./docs/quality REPORT.json DIR
 //
@@ -9,7 +10,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"image/color"
 	"log"
 	"math"
 	"os"
@@ -17,31 +17,27 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	vgdraw "gonum.org/v1/plot/vg/draw"
-
+	"github.com/phi3conv/phi3conv/internal/plot"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 // way is how a file was made.
 type way struct {
 	name, title string
-	color       color.Color
+	light, dark string // colours of its points
 }
 
 // ways are the table's columns; the others are compared with reference.
 var ways = []way{
-	{"llama", "llama.cpp, imatrix", color.Gray{0x70}},
-	{"rtn", "rtn", color.RGBA{0xcc, 0x99, 0x22, 0xff}},
-	{"imatrix", "imatrix", color.RGBA{0x22, 0x77, 0xcc, 0xff}},
-	{"awq", "awq", color.RGBA{0xcc, 0x66, 0x99, 0xff}},
-	{"gptq-text", "gptq", color.RGBA{0xcc, 0x33, 0x33, 0xff}},
-	{"gptq-long", "gptq, 51,200 tokens", color.RGBA{0xee, 0x88, 0x22, 0xff}},
-	{"gptq-self", "gptq, own text", color.RGBA{0x99, 0x33, 0xaa, 0xff}},
-	{"budget", "--size", color.RGBA{0x22, 0x99, 0x44, 0xff}},
-	{"split", "--size, --split-qkv", color.RGBA{0x11, 0x66, 0x66, 0xff}},
+	{"llama", "llama.cpp, imatrix", "#707070", "#a0a0a0"},
+	{"rtn", "rtn", "#a67c00", "#d9ad33"},
+	{"imatrix", "imatrix", "#2277cc", "#5aa8f5"},
+	{"awq", "awq", "#c2488a", "#ee8cc0"},
+	{"gptq-text", "gptq", "#cc3333", "#ff7a70"},
+	{"gptq-long", "gptq, 51,200 tokens", "#d66a00", "#ffa04d"},
+	{"gptq-self", "gptq, own text", "#9933aa", "#cf86dd"},
+	{"budget", "--size", "#1f8a3f", "#58c978"},
+	{"split", "--size, --split-qkv", "#116666", "#4db8b8"},
 }
 
 const reference = "llama"
@@ -81,7 +77,8 @@ func run(path, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(page, slices.Concat(head, []byte(begin), tables(types), []byte(end), tail), 0o644); err != nil {
+	if err := os.WriteFile(page, slices.Concat(head, []byte(begin), tables(types), []byte(end), tail),
+		0o644); err != nil {
 		return err
 	}
 	return draw(types, filepath.Join(dir, "quality.svg"))
@@ -159,41 +156,41 @@ func table(b *bytes.Buffer, types []*typeReports, cell func(r, llama *verify.Rep
 	}
 }
 
+// Colours of the page that shows the picture, in light and in dark.
+const (
+	light = "--ink:#1b1f24;--muted:#59616b;--grid:#e3e6ea;--surface:#ffffff;"
+	dark  = "--ink:#e8eaed;--muted:#a3abb5;--grid:#2c323a;--surface:#0d1117;"
+)
+
 // draw plots KLD against size.
 func draw(types []*typeReports, path string) error {
-	p := plot.New()
-	p.BackgroundColor = color.White
-	p.X.Label.Text, p.Y.Label.Text = "size of the file, MB", "mean KLD, nats"
-	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Legend.Top = true
-	p.Add(plotter.NewGrid())
+	style := plot.Style{Text: "var(--ink)", Axis: "var(--muted)", Grid: "var(--grid)", Ground: "var(--surface)"}
+	c := plot.New(760, 500, style, "size of the file, MB", "mean KLD, nats (logarithmic)")
+	c.Y.Log = true
+	inLight, inDark := light, dark
 	for _, w := range ways {
-		var points plotter.XYs
-		var names []string
+		color := "var(--" + w.name + ")"
+		var points []plot.Point
 		for _, t := range types {
 			if r := t.ways[w.name]; r != nil {
-				points = append(points, plotter.XY{X: float64(r.Quant.FileBytes) / 1e6, Y: r.Summary.KLD.Value})
-				names = append(names, " "+t.name)
+				p := plot.Point{X: float64(r.Quant.FileBytes) / 1e6, Y: r.Summary.KLD.Value}
+				points = append(points, p)
+				c.PointTip(p, fmt.Sprintf("%s, %s: %.1f MB, %.3g nats", t.name, w.title, p.X, p.Y))
+				if w.name == reference {
+					c.Name(p, t.name)
+				}
 			}
 		}
 		if len(points) == 0 {
 			continue
 		}
-		dots, err := plotter.NewScatter(points)
-		if err != nil {
-			return err
-		}
-		dots.Color, dots.Shape, dots.Radius = w.color, vgdraw.CircleGlyph{}, 3
-		p.Add(dots)
-		p.Legend.Add(w.title, dots)
-		if w.name != reference {
-			continue
-		}
-		labels, err := plotter.NewLabels(plotter.XYLabels{XYs: points, Labels: names})
-		if err != nil {
-			return err
-		}
-		p.Add(labels)
+		c.Dots(color, true, points...)
+		c.Legend = append(c.Legend, plot.Entry{Color: color, Text: w.title})
+		inLight += fmt.Sprintf("--%s:%s;", w.name, w.light)
+		inDark += fmt.Sprintf("--%s:%s;", w.name, w.dark)
 	}
-	return p.Save(9*vg.Inch, 6*vg.Inch, path)
+	c.X.Widen(0.03)
+	c.Y.Widen(0.03)
+	css := fmt.Sprintf("svg{%s}\n@media (prefers-color-scheme:dark){svg{%s}}\n", inLight, inDark)
+	return os.WriteFile(path, []byte(c.File("Size of the file against mean KLD, by type and method", css)), 0o644)
 }

@@ -18,7 +18,8 @@ func TestTable(t *testing.T) {
 	}
 	b.Reset()
 	table.MarkdownFolded(&b)
-	want := "<details><summary>Names</summary>\n\n| name | size |\n|---|--:|\n| a&#124;b | 1 |\n| ä | 100000 |\n\n</details>\n\n"
+	want := "<details><summary>Names</summary>\n\n| name | size |\n|---|--:|\n| a&#124;b | 1 |\n| ä | " +
+		"100000 |\n\n</details>\n\n"
 	if b.String() != want {
 		t.Errorf("Markdown is\n%s, expected\n%s", &b, want)
 	}

@@ -19,34 +19,41 @@ import (
 // synthetic returns a report that has everything, of a model with a mean KLD near size.
 func synthetic(t testing.TB, name string, size float64) *verify.Report {
 	g := rand.New(rand.NewPCG(1, 2))
-	texts := []verify.Text{{Name: "news.txt", Bytes: 9000, SHA256: strings.Repeat("ab", 32), Tokens: 3000}, {Name: "code.txt", Bytes: 8000, SHA256: strings.Repeat("cd", 32), Tokens: 2500}}
+	texts := []verify.Text{{Name: "news.txt", Bytes: 9000, SHA256: strings.Repeat("ab", 32), Tokens: 3000},
+		{Name: "code.txt", Bytes: 8000, SHA256: strings.Repeat("cd", 32), Tokens: 2500}}
 	var p []verify.Position
 	for i := range 600 {
 		k := size * math.Exp(g.NormFloat64()-0.5)
-		p = append(p, verify.Position{Text: i / 300, Index: 300 + i%300, Context: 256 + i%256, Token: int32(i), Base: 2, Quant: 2 + g.NormFloat64()*k, KLD: k,
+		p = append(p, verify.Position{Text: i / 300, Index: 300 + i%300, Context: 256 + i%256, Token: int32(i), Base: 2,
+			Quant: 2 + g.NormFloat64()*k, KLD: k,
 			SameTop: g.Float64() > size, Top5: 4, DeltaP: 0.1 * g.NormFloat64() * k})
 	}
 	r := verify.NewReport(p, texts, 4)
 	r.Tool = "phi3conv test"
 	r.Conventions = verify.Conventions{Name: verify.LlamaPerplexity, Context: 512, Stride: 512, First: 256, BOS: true}
 	r.Compute = verify.Compute{Cache: "f16"}
-	r.Base = verify.Model{Name: "original", Format: "BF16", Bytes: 1 << 20, FileBytes: 1<<20 + 4096, BitsPerWeight: 16, SHA256: strings.Repeat("12", 32)}
-	r.Quant = verify.Model{Name: name, Format: "Q4_K", Bytes: int64(1e4 / size), FileBytes: int64(1.1e4 / size), BitsPerWeight: 4.85, SHA256: strings.Repeat("34", 32)}
+	r.Base = verify.Model{Name: "original", Format: "BF16", Bytes: 1 << 20, FileBytes: 1<<20 + 4096, BitsPerWeight: 16,
+		SHA256: strings.Repeat("12", 32)}
+	r.Quant = verify.Model{Name: name, Format: "Q4_K", Bytes: int64(1e4 / size), FileBytes: int64(1.1e4 / size),
+		BitsPerWeight: 4.85, SHA256: strings.Repeat("34", 32)}
 	for i := range r.Worst {
 		r.Worst[i].Before, r.Worst[i].Piece = "once upon a", "▁time"
 	}
 	speed := func(pp, tg float64) verify.Speed {
-		return verify.NewSpeed([]verify.SpeedRun{{PP: pp, TG: tg, Load: 1, RSS: 1 << 28}, {PP: pp * 1.02, TG: tg * 0.99, Load: 1.1, RSS: 1 << 28}}, 1<<20, 1e9)
+		return verify.NewSpeed([]verify.SpeedRun{{PP: pp, TG: tg, Load: 1, RSS: 1 << 28},
+			{PP: pp * 1.02, TG: tg * 0.99, Load: 1.1, RSS: 1 << 28}}, 1<<20, 1e9)
 	}
 	base := speed(200, 30)
 	r.Performance = &verify.Performance{Threads: 2, Bandwidth: 1.7e10, Base: &base, Quant: speed(260, 30/size*0.05)}
 	r.LayerTokens = 300
 	for i := range 30 {
 		k := 0.01 / float64(1+i)
-		r.Layers = append(r.Layers, verify.LayerKLD{Name: fmt.Sprintf("blk.%d", i), Type: "Q4_K", Bytes: 1 << 20, BitsPerWeight: 4.5, KLD: verify.Estimate{Value: k, SE: k / 10, Low: 0.8 * k, High: 1.2 * k}})
+		r.Layers = append(r.Layers, verify.LayerKLD{Name: fmt.Sprintf("blk.%d", i), Type: "Q4_K", Bytes: 1 << 20,
+			BitsPerWeight: 4.5, KLD: verify.Estimate{Value: k, SE: k / 10, Low: 0.8 * k, High: 1.2 * k}})
 	}
 	r.AllLayers = &verify.LayerKLD{Name: "all", Type: "Q4_K", KLD: r.Summary.KLD}
-	judge(t, r, verify.Threshold{Name: "max-kld", Limit: 0.1}, verify.Threshold{Name: "min-top1", Limit: 0.8}, verify.Threshold{Name: "max-size", Limit: 1 << 20}, verify.Threshold{Name: "min-tg", Limit: 5})
+	judge(t, r, verify.Threshold{Name: "max-kld", Limit: 0.1}, verify.Threshold{Name: "min-top1", Limit: 0.8},
+		verify.Threshold{Name: "max-size", Limit: 1 << 20}, verify.Threshold{Name: "min-tg", Limit: 5})
 	return r
 }
 
@@ -195,13 +202,19 @@ func TestAnyNumbers(t *testing.T) {
 	}
 }
 
+// pageCheck collects what a page has.
+type pageCheck struct {
+	*testing.T
+	ids, refs map[string]bool
+	elements  map[string]int
+	text      strings.Builder
+}
+
 // wellFormed checks that the page is well-formed (it is XML too), loads and runs nothing, has every place
 // that it links to, and describes its tables and pictures. It returns the text.
 func wellFormed(t *testing.T, page string) string {
 	t.Helper()
-	ids, refs := map[string]bool{}, map[string]bool{}
-	elements := map[string]int{}
-	var text strings.Builder
+	c := &pageCheck{T: t, ids: map[string]bool{}, refs: map[string]bool{}, elements: map[string]int{}}
 	d := xml.NewDecoder(strings.NewReader(page))
 	for {
 		token, err := d.Token()
@@ -213,75 +226,89 @@ func wellFormed(t *testing.T, page string) string {
 		}
 		switch e := token.(type) {
 		case xml.CharData:
-			text.Write(e)
-			for _, r := range string(e) {
-				if r < ' ' && r != '\n' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-					t.Errorf("a character %U in the text", r)
-				}
-			}
+			c.text.Write(e)
+			c.characters(string(e))
 		case xml.StartElement:
-			elements[e.Name.Local]++
-			attr := map[string]string{}
-			for _, a := range e.Attr {
-				attr[a.Name.Local] = a.Value
-				switch {
-				case strings.HasPrefix(a.Name.Local, "on") || a.Name.Local == "src" || a.Name.Local == "xmlns" || strings.Contains(a.Value, "url("):
-					t.Errorf("<%s %s=%q>", e.Name.Local, a.Name.Local, a.Value)
-				case a.Name.Local == "href" && !strings.HasPrefix(a.Value, "#"):
-					t.Errorf("a link to %q", a.Value)
-				case strings.Contains(a.Value, "NaN") || strings.Contains(a.Value, "Inf"):
-					t.Errorf("<%s %s=%q>", e.Name.Local, a.Name.Local, a.Value)
-				}
-			}
-			if id := attr["id"]; id != "" {
-				if ids[id] {
-					t.Errorf("the id %q is there twice", id)
-				}
-				ids[id] = true
-			}
-			for _, ref := range []string{strings.TrimPrefix(attr["href"], "#"), attr["aria-labelledby"]} {
-				if ref != "" {
-					refs[ref] = true
-				}
-			}
-			switch e.Name.Local {
-			case "script", "img", "link", "iframe", "object", "image":
-				t.Errorf("a <%s>", e.Name.Local)
-			case "svg":
-				if attr["aria-hidden"] == "" && (attr["role"] != "img" || attr["aria-label"] == "") {
-					t.Error("a picture without a description")
-				}
-			case "th":
-				if attr["scope"] == "" {
-					t.Error("a header of a table without a scope")
-				}
-			case "html":
-				if attr["lang"] != "en" {
-					t.Error("no language")
-				}
-			}
+			c.elements[e.Name.Local]++
+			c.element(e.Name.Local, c.attributes(e))
 		}
 	}
-	for ref := range refs {
-		if !ids[ref] {
+	for ref := range c.refs {
+		if !c.ids[ref] {
 			t.Errorf("there is no %q", ref)
 		}
 	}
-	if elements["table"] != elements["caption"] || elements["main"] != 1 || elements["h1"] != 1 {
-		t.Errorf("elements %v", elements)
+	if n := c.elements; n["table"] != n["caption"] || n["main"] != 1 || n["h1"] != 1 {
+		t.Errorf("elements %v", n)
 	}
-	if strings.Contains(page, "#0102") {
-		t.Error("a colour without a name")
+	for _, m := range regexp.MustCompile(`var\(--[a-z]+\)`).FindAllString(page, -1) {
+		if name := m[4 : len(m)-1]; !strings.Contains(style, name+":") {
+			t.Errorf("no colour %s in the style sheet", name)
+		}
 	}
-	return text.String()
+	return c.text.String()
+}
+
+// characters refuses what does not show, or reorders text.
+func (c *pageCheck) characters(s string) {
+	for _, r := range s {
+		if r < ' ' && r != '\n' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			c.Errorf("a character %U in the text", r)
+		}
+	}
+}
+
+// attributes refuses those that load or run something, and numbers that are none.
+func (c *pageCheck) attributes(e xml.StartElement) map[string]string {
+	attr := map[string]string{}
+	for _, a := range e.Attr {
+		name, value := a.Name.Local, a.Value
+		attr[name] = value
+		switch {
+		case strings.HasPrefix(name, "on") || name == "src" || name == "xmlns" || strings.Contains(value, "url("),
+			strings.Contains(value, "NaN") || strings.Contains(value, "Inf"):
+			c.Errorf("<%s %s=%q>", e.Name.Local, name, value)
+		case name == "href" && !strings.HasPrefix(value, "#"):
+			c.Errorf("a link to %q", value)
+		}
+	}
+	if id := attr["id"]; id != "" {
+		if c.ids[id] {
+			c.Errorf("the id %q is there twice", id)
+		}
+		c.ids[id] = true
+	}
+	for _, ref := range []string{strings.TrimPrefix(attr["href"], "#"), attr["aria-labelledby"]} {
+		if ref != "" {
+			c.refs[ref] = true
+		}
+	}
+	return attr
+}
+
+// element refuses what loads or runs something, and what lacks a description.
+func (c *pageCheck) element(name string, attr map[string]string) {
+	switch name {
+	case "script", "img", "link", "iframe", "object", "image":
+		c.Errorf("a <%s>", name)
+	case "svg":
+		if attr["aria-hidden"] == "" && (attr["role"] != "img" || attr["aria-label"] == "") {
+			c.Error("a picture without a description")
+		}
+	case "th":
+		if attr["scope"] == "" {
+			c.Error("a header of a table without a scope")
+		}
+	case "html":
+		if attr["lang"] != "en" {
+			c.Error("no language")
+		}
+	}
 }
 
 // Each figure shows as many tokens as there are.
 func TestDistribution(t *testing.T) {
-	f, err := distribution(synthetic(t, "m", 0.05))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := distribution(synthetic(t, "m", 0.05))
 	total := 0
 	for _, m := range regexp.MustCompile(`nats: (\d+) tokens`).FindAllStringSubmatch(string(f.SVG), -1) {
 		n, _ := strconv.Atoi(m[1])
@@ -335,40 +362,6 @@ func TestGauge(t *testing.T) {
 		}
 		if got := dot >= from && dot <= from+number(g.Allowed.Width); got != c.inside {
 			t.Errorf("%v: allowed is %v", c, got)
-		}
-	}
-}
-
-func TestTicks(t *testing.T) {
-	labels := func(low, high float64, log bool) string {
-		list := linearTicks{}.Ticks(low, high)
-		if log {
-			list = logTicks{}.Ticks(low, high)
-		}
-		var s []string
-		for _, t := range list {
-			if t.Label != "" {
-				s = append(s, t.Label)
-			}
-		}
-		return strings.Join(s, " ")
-	}
-	for _, c := range []struct {
-		low, high float64
-		log       bool
-		want      string
-	}{
-		{0, 0.25, false, "0.00 0.05 0.10 0.15 0.20 0.25"},
-		{-1, 1, false, "-1.0 -0.5 0.0 0.5 1.0"},
-		{80, 210, false, "100 150 200"},
-		{0, 0, false, ""},
-		{0, math.Inf(1), false, ""},
-		{-3, 1, true, "0.001 0.01 0.1 1 10"},
-		{-9, 0, true, "1e-08 1e-06 0.0001 0.01 1"},
-		{-1, -0.2, true, "0.1 0.2 0.5"},
-	} {
-		if got := labels(c.low, c.high, c.log); got != c.want {
-			t.Errorf("%v: %q, expected %q", c, got, c.want)
 		}
 	}
 }

@@ -12,17 +12,21 @@ func sealTables(s *verify.Seal) []*table {
 	if s == nil {
 		return nil
 	}
-	file := &table{Caption: "Seal, which stood for the original", Head: []string{"name", "SHA-256", "size", "top k", "min p", "positions", "with the whole vocabulary"}, Text: 2, Hash: 1,
-		Rows: [][]string{{s.Name, s.SHA256, sizeText(s.Bytes), fmt.Sprint(s.TopK), fmt.Sprint(s.MinP), humanize.Comma(int64(s.Positions)), humanize.Comma(int64(s.Full))}}}
-	kld := &table{Caption: "What the seal tells of the KL divergence", Head: []string{"", "value", "± SE", "95 % from", "to"}, Text: 1}
+	file := &table{Caption: "Seal, which stood for the original", Head: []string{"name", "SHA-256", "size", "top k",
+		"min p", "positions", "with the whole vocabulary"}, Text: 2, Hash: 1,
+		Rows: [][]string{{s.Name, s.SHA256, sizeText(s.Bytes), fmt.Sprint(s.TopK), fmt.Sprint(s.MinP),
+			humanize.Comma(int64(s.Positions)), humanize.Comma(int64(s.Full))}}}
+	kld := &table{Caption: "What the seal tells of the KL divergence",
+		Head: []string{"", "value", "± SE", "95 % from", "to"}, Text: 1}
 	add := func(name string, e verify.Estimate) {
-		kld.Rows = append(kld.Rows, append([]string{name}, numberCells(e)...))
+		kld.Rows = append(kld.Rows, append([]string{name}, e.Cells()...))
 	}
 	add("mean, estimate, nats", s.KLD)
-	kld.Rows = append(kld.Rows, []string{"mean, at least, confidence 99.9999 %, nats", verify.Digits(s.Least, s.KLD.SE), "", "", ""})
+	kld.Rows = append(kld.Rows,
+		[]string{"mean, at least, confidence 99.9999 %, nats", verify.Digits(s.Least, s.KLD.SE), "", "", ""})
 	add("mean, proven lower bound, nats", s.Bound)
 	if finite(s.Share.Value) {
-		add("share of the divergence in that bound, %", percent(s.Share))
+		add("share of the divergence in that bound, %", s.Share.Times(100))
 	}
 	return []*table{file, kld}
 }
