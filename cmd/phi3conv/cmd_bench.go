@@ -30,10 +30,13 @@ show a machine that becomes hot and slow. Example:
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512", Usage: "lengths of prompts, in tokens"},
 		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128", Usage: "numbers of tokens to decode"},
-		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads", DefaultText: "the number of physical cores"},
+		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads",
+			DefaultText: "the number of physical cores"},
 		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to do each test"},
-		&cli.DurationFlag{Name: "sustain", Usage: "decode for this long, such as 10m, instead of the tests", DefaultText: "off"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md", Usage: "`FORM` of the results: md, csv or json"},
+		&cli.DurationFlag{Name: "sustain", DefaultText: "off",
+			Usage: "decode for this long, such as 10m, instead of the tests"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
+			Usage: "`FORM` of the results: md, csv or json"},
 		&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
 	}, computeFlags()...),
 	Action: benchAction,
@@ -103,7 +106,8 @@ func counts(c *cli.Context, flag string, least, most int) (list []int, err error
 	for _, field := range strings.Split(c.String(flag), ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || n < least || n > most {
-			return nil, usagef("--%s: %q, expected numbers from %d to %d, separated by commas", flag, field, least, most)
+			return nil, usagef("--%s: %q, expected numbers from %d to %d, separated by commas",
+				flag, field, least, most)
 		}
 		if n > 0 {
 			list = append(list, n)

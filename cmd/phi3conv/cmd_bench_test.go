@@ -23,7 +23,7 @@ func TestBench(t *testing.T) {
 		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s \| +GB/s \| of bandwidth \|$`,
 		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \|$`,
 		row + `\| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
-		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
+		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d ` + `\| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
 		`^$`,
 		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, ` +
 			`peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
@@ -85,7 +85,8 @@ func TestBenchErrors(t *testing.T) {
 		want string
 	}{
 		{nil, exitUsage, "bench takes one or more MODELs"},
-		{[]string{model, "-p", "a"}, exitUsage, `--n-prompt: "a", expected numbers from 0 to 1048576, separated by commas`},
+		{[]string{model, "-p", "a"}, exitUsage,
+			`--n-prompt: "a", expected numbers from 0 to 1048576, separated by commas`},
 		{[]string{model, "-n", "1,-1"}, exitUsage, `--n-gen: "-1"`},
 		{[]string{model, "-t", "0"}, exitUsage, `--threads: "0", expected numbers from 1 to 1024`},
 		{[]string{model, "-p", "0", "-n", "0"}, exitUsage, "there is no test to do"},

@@ -14,8 +14,8 @@ var tokenizeCommand = &cli.Command{
 	Name:      "tokenize",
 	Usage:     "show the tokens of a text",
 	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file, which needs to hold no more than a
-vocabulary. The text comes from -p, from -f, or else from standard input; bytes
+	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+The text comes from -p, from -f, or else from standard input; bytes
 that are not UTF-8 are read as U+FFFD. Prints a token on each line, as the
 vocabulary writes it. Examples:
 
@@ -26,8 +26,8 @@ vocabulary writes it. Examples:
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "tokenize what is in `FILE`"},
 		&cli.BoolFlag{Name: "ids", Usage: "print the ids alone, as a list"},
 		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		&cli.BoolFlag{Name: "no-bos", Usage: "put no BOS or EOS around the text, also where the model has them"},
-		&cli.BoolFlag{Name: "no-parse-special", Usage: "take control tokens such as <|user|> in the text for text"},
+		&cli.BoolFlag{Name: "no-bos", Usage: "put no BOS or EOS around the text, even where the model wants them"},
+		&cli.BoolFlag{Name: "no-parse-special", Usage: "treat control tokens such as <|user|> in the text as text"},
 	},
 	Action: func(c *cli.Context) error {
 		switch {
@@ -48,7 +48,10 @@ vocabulary writes it. Examples:
 				return err
 			}
 		}
-		ids := t.Encode(text, tokenizer.EncodeOptions{AddSpecial: !c.Bool("no-bos"), ParseSpecial: !c.Bool("no-parse-special")})
+		ids := t.Encode(text, tokenizer.EncodeOptions{
+			AddSpecial:   !c.Bool("no-bos"),
+			ParseSpecial: !c.Bool("no-parse-special"),
+		})
 		return printTokens(c, t, ids)
 	},
 }
@@ -102,10 +105,9 @@ var detokenizeCommand = &cli.Command{
 	Name:      "detokenize",
 	Usage:     "show the text of tokens",
 	ArgsUsage: "MODEL [ID...]",
-	Description: `MODEL is a checkpoint directory or a GGUF file, which needs to hold no more than a
-vocabulary. The ids come from the arguments, from -f, or else from standard input;
-brackets and commas between them are allowed, so that the output of tokenize --ids
-will do. Prints the text and nothing after it. Example:
+	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+The ids come from the arguments, from -f, or else from standard input. Brackets and commas
+between them are allowed, so the output of tokenize --ids can be used. Prints the text and nothing after it. Example:
 
    phi3conv detokenize phi-3-mini.gguf 15043 3186`,
 	Flags: []cli.Flag{

@@ -45,7 +45,8 @@ func TestTokenize(t *testing.T) {
 
 	stdout, _, code := phi3conv(t, "tokenize", model, "--json", "--no-parse-special", "-p", "<s>")
 	var got tokensJSON
-	if err := json.Unmarshal([]byte(stdout), &got); code != exitOK || err != nil || strings.Join(got.Tokens, "") != "▁<0x3C>s<0x3E>" || len(got.IDs) != 4 {
+	err := json.Unmarshal([]byte(stdout), &got)
+	if code != exitOK || err != nil || strings.Join(got.Tokens, "") != "▁<0x3C>s<0x3E>" || len(got.IDs) != 4 {
 		t.Errorf("exit %d, %v\n%s", code, err, stdout)
 	}
 }

@@ -10,14 +10,16 @@ import (
 func computeFlags() []cli.Flag {
 	return []cli.Flag{
 		batchFlag(),
-		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
+		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+			Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
 		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, and the same result on every machine"},
 		noRepackFlag(),
 	}
 }
 
 func batchFlag() cli.Flag {
-	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch, Usage: "tokens that go through the model together"}
+	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch,
+		Usage: "tokens that go through the model together"}
 }
 
 func noRepackFlag() cli.Flag {
@@ -36,7 +38,8 @@ func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
 
 // modelThreadsFlag leaves the number to runtime.Open unless it is set.
 func modelThreadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads", DefaultText: "the number of physical cores"}
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads",
+		DefaultText: "the number of physical cores"}
 }
 
 // modelThreads returns the value of modelThreadsFlag, 0 if it is not set.

@@ -1,0 +1,119 @@
+// Package logits computes a model's logits for given tokens, to compare with other programs.
+package logits
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/npy"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+)
+
+// Options say how the model computes.
+type Options struct {
+	Compute runtime.Options // Progress aside; Batch must be set
+	Monitor work.Monitor    // may be nil
+}
+
+// WriteNPY writes the logits after every token to a NumPy file, float32 [tokens, vocabulary].
+func WriteNPY(ctx context.Context, model string, tokens []int32, path string, opt Options) error {
+	m, s, err := open(ctx, model, len(tokens), opt)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<20)
+	rows, err := npy.NewWriter(w, len(tokens), m.VocabSize())
+	if err != nil {
+		return err
+	}
+	write := func(_ int, logits []float32) error { return rows.Write(logits) }
+	err = m.Eval(ctx, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: write})
+	if err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// Likely is a token that may come next.
+type Likely struct {
+	ID          int     `json:"id"`
+	Token       string  `json:"token,omitempty"` // as the vocabulary writes it; "" without a tokenizer
+	Logit       float32 `json:"logit"`
+	Probability float64 `json:"probability"`
+}
+
+// Likeliest returns the n likeliest tokens after the last one, the likeliest first.
+func Likeliest(ctx context.Context, model string, tokens []int32, n int, opt Options) ([]Likely, error) {
+	m, s, err := open(ctx, model, len(tokens), opt)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	last, err := s.Eval(ctx, tokens)
+	if err != nil {
+		return nil, err
+	}
+	list := likeliest(last, n)
+	if tok, err := tokenizer.Open(model); err == nil { // a model without a tokenizer has ids only
+		for i := range list {
+			list[i].Token = tok.Token(int32(list[i].ID))
+		}
+	}
+	return list, nil
+}
+
+func likeliest(logits []float32, n int) (list []Likely) {
+	ids := make([]int, len(logits))
+	for i := range ids {
+		ids[i] = i
+	}
+	slices.SortStableFunc(ids, func(a, b int) int { return cmp.Compare(logits[b], logits[a]) })
+	most := logits[ids[0]]
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v - most))
+	}
+	for _, id := range ids[:min(n, len(ids))] {
+		p := math.Exp(float64(logits[id]-most)) / sum
+		list = append(list, Likely{ID: id, Logit: logits[id], Probability: p})
+	}
+	return list
+}
+
+// open opens a model, and a sequence for so many tokens.
+func open(ctx context.Context, path string, tokens int, opt Options) (*runtime.Model, *runtime.Sequence, error) {
+	compute := opt.Compute
+	var loaded func()
+	compute.Progress, loaded = work.Progress(opt.Monitor, "loading", work.Bytes)
+	m, err := runtime.Open(ctx, path, compute)
+	loaded()
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := m.Context(); tokens > n {
+		_ = m.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, &runtime.ContextError{Tokens: tokens, Context: n})
+	}
+	s, err := m.NewSequence(tokens)
+	if err != nil {
+		_ = m.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, s, nil
+}
