@@ -4,18 +4,20 @@
 """
 
 import hashlib
+import os
 import struct
 import sys
 
 PAGE, CHUNK = 16384, 1 << 20
 
-# ggml's number of a type: weights in a block, bytes of a block in GGUF, and its units (head, quads, tail).
-TYPES = {
-    0: (1, 4, (0, 1, 0)), 1: (1, 2, (1, 0, 0)), 30: (1, 2, None),
-    2: (32, 18, (1, 4, 0)), 3: (32, 20, (2, 4, 0)), 6: (32, 22, (1, 5, 0)), 7: (32, 24, (2, 5, 0)),
-    8: (32, 34, (1, 8, 0)), 20: (32, 18, (1, 4, 0)), 10: (256, 84, (0, 20, 2)), 11: (256, 110, (0, 27, 1)),
-    12: (256, 144, (2, 35, 0)), 13: (256, 176, (2, 43, 0)), 14: (256, 210, (0, 52, 1)), 23: (256, 136, (2, 33, 0)),
-}
+# ggml's number of a type: weights in a block, bytes of a block and its units (head, quads, tail), from the table.
+TYPES = {}
+for line in open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "format-pmap.md"), encoding="utf-8"):
+    cells = line.strip("| \n").split(" | ")
+    if len(cells) == 7 and cells[1].isdecimal():
+        kind, weights, size, *units = map(int, cells[1:])
+        TYPES[kind] = weights, size, units
+BF16 = 30  # a unit holds two weights; a row may have an odd number of them
 
 CRC_TABLE = []
 for n in range(256):
@@ -78,11 +80,8 @@ def gguf_tensors(head):
 def rows_of(panels, kind, rows, cols):
     """The rows of a tensor that lies in panels."""
     weights, size, units = TYPES[kind]
-    length = cols // weights * size
-    if kind == 30:  # a unit holds two columns
-        units, size, blocks = (0, 1, 0), 4, (cols + 1) // 2
-    else:
-        blocks = cols // weights
+    length = 2 * cols if kind == BF16 else cols // weights * size
+    blocks = (cols + weights - 1) // weights
     out = bytearray()
     panel = 16 * blocks * size
     for first in range(0, rows, 16):

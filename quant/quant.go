@@ -78,6 +78,15 @@ func Types() []Type {
 	return all
 }
 
+// TypeNames lists the names of all types, separated by spaces.
+func TypeNames() string {
+	names := make([]string, len(types))
+	for i := range types {
+		names[i] = types[i].name
+	}
+	return strings.Join(names, " ")
+}
+
 // String returns ggml's name, such as "Q4_K".
 func (t Type) String() string {
 	if int(t) >= len(types) {
@@ -138,11 +147,7 @@ func ByName(name string) (Type, error) {
 			return Type(i), nil
 		}
 	}
-	names := make([]string, len(types))
-	for i := range types {
-		names[i] = types[i].name
-	}
-	return 0, fmt.Errorf("unknown tensor type %q; known: %s", name, strings.Join(names, " "))
+	return 0, fmt.Errorf("unknown tensor type %q; known: %s", name, TypeNames())
 }
 
 // ByGGML finds a type by its number in a GGUF file. ok is false for numbers

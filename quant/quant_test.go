@@ -194,7 +194,10 @@ func TestRoundTripError(t *testing.T) {
 	for _, typ := range Types() {
 		for name, w := range map[string][]float32{"plain": nil, "importance": imp} {
 			got := relativeError(x, decode(typ, encode(typ, x, 768, w), len(x)), nil)
-			bound := bounds[typ]
+			bound, ok := bounds[typ]
+			if !ok {
+				t.Errorf("%s: no line in bounds", typ)
+			}
 			if w != nil {
 				bound *= 1.35 // the unweighted error may grow
 			}

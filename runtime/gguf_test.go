@@ -144,9 +144,11 @@ func TestTypes(t *testing.T) {
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
 	mixed := []quant.Type{quant.Q6_K, quant.Q4_0, quant.F16} // inputs are encoded in three ways
-	types := []policy.FileType{
-		policy.AllF32, policy.MostlyF16, policy.MostlyBF16, policy.MostlyQ4_0, policy.MostlyQ4_1, policy.MostlyQ5_0, policy.MostlyQ5_1, policy.MostlyQ8_0,
-		policy.MostlyQ2_K, policy.MostlyQ3_K_S, policy.MostlyQ4_K_S, policy.MostlyQ5_K_S, policy.MostlyQ6_K, policy.MostlyIQ4_NL, policy.MostlyIQ4_XS,
+	var types []policy.FileType // the first of each type
+	for _, ft := range policy.FileTypes() {
+		if !slices.ContainsFunc(types, func(other policy.FileType) bool { return other.Type() == ft.Type() }) {
+			types = append(types, ft)
+		}
 	}
 	if testing.Short() {
 		types, tokens = []policy.FileType{policy.MostlyF16, policy.MostlyQ5_0, policy.MostlyQ8_0, policy.MostlyQ4_K_S, policy.MostlyQ6_K}, tokens[:16]

@@ -7,6 +7,27 @@ const Rows = 16
 
 // Format is a format of weights that the product kernels read: one of ggml's types.
 // [FormatOf] finds it by ggml's number.
+//
+// Codes are unsigned, and what is to be subtracted from them is a part of m, see [Product]. A weight of a block of 32
+// is d·code + m:
+//
+//	         code            m
+//	Q4_0     0…15            -8·d
+//	Q4_1     0…15            m
+//	Q5_0     0…31            -16·d
+//	Q5_1     0…31            m
+//	Q8_0     128 + value     -128·d
+//	IQ4_NL   128 + value     -128·d
+//
+// A weight of group g of a block of 256 is d·scale[g]·code + m·min[g]:
+//
+//	         code            groups  scale          min              m
+//	Q2_K     0…3             16      4 bits         4 bits           -dmin
+//	Q3_K     0…7             16      6 bits - 32    scale            -4·d
+//	Q4_K     0…15            8       6 bits         6 bits           -dmin
+//	Q5_K     0…31            8       6 bits         6 bits           -dmin
+//	Q6_K     0…63            16      int8           scale            -32·d
+//	IQ4_XS   128 + value     8       6 bits - 32    scale            -128·d
 type Format uint8
 
 // The formats.

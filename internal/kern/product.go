@@ -21,30 +21,14 @@ package kern
 //	out  = fma(float32(isum), d·a.d, out)
 //	out  = fma(float32(msum), m·a.d, out)
 //
-// where code is the unsigned code in the table below, q the record's int8, sum[g] the
+// where code is the unsigned code that stands beside [Format], q the record's int8, sum[g] the
 // sum of q in the group, and d·a.d, m·a.d are products rounded to float32.
-//
-//	         code            groups  scale          min              m
-//	Q2_K     0…3             16      4 bits         4 bits           -dmin
-//	Q3_K     0…7             16      6 bits - 32    scale            -4·d
-//	Q4_K     0…15            8       6 bits         6 bits           -dmin
-//	Q5_K     0…31            8       6 bits         6 bits           -dmin
-//	Q6_K     0…63            16      int8           scale            -32·d
-//	IQ4_XS   128 + value     8       6 bits - 32    scale            -128·d
 //
 // Block formats (blocks of 32). A holds for each block, for each token an [A32] record.
 // For each block, in order:
 //
 //	out = fma(float32(Σ code·q), d·a.d, out)
 //	out = fma(a.s, m, out)
-//
-//	         code            m
-//	Q4_0     0…15            -8·d
-//	Q4_1     0…15            m
-//	Q5_0     0…31            -16·d
-//	Q5_1     0…31            m
-//	Q8_0     128 + value     -128·d
-//	IQ4_NL   128 + value     -128·d
 //
 // The results are the same bits from every set, provided that the weights' scales
 // are finite. Integers cannot overflow: |q| ≤ 127.

@@ -3,6 +3,7 @@ package lint
 import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // Fixes that several checks share.
@@ -41,7 +42,7 @@ var checks = []check{
 		download}, 0, broken()},
 	{Check{"PHI108", Warning, "phi3conv cannot check this file: it has a tensor type that is not read",
 		"Runtimes may read the type (such as MXFP4, TQ1_0, IQ2_XS); nothing of this file but its format was checked.",
-		"Check the checkpoint, or a file of the types F32 to Q8_0, Q2_K to Q6_K, IQ4_NL, IQ4_XS that was made of it."},
+		"Check the checkpoint, or a file that was made of it, of the types " + quant.TypeNames() + "."},
 		0, unsupportedType},
 
 	{Check{"PHI201", Error, "the architecture is not supported",

@@ -1,7 +1,11 @@
 package policy
 
 import (
+	"os"
+	"slices"
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -38,6 +42,20 @@ func TestEveryTypeHasAFileType(t *testing.T) {
 		seen[f.GGUF()] = f
 		if fileTypes[f].base.IsQuantized() != fileTypes[f].output.IsQuantized() {
 			t.Errorf("%s: matrices are %s, the output %s", f, fileTypes[f].base, fileTypes[f].output)
+		}
+	}
+}
+
+// The README lists the file types.
+func TestReadme(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := strings.FieldsFunc(string(b), func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	for _, f := range FileTypes() {
+		if !slices.Contains(words, f.String()) {
+			t.Errorf("README.md does not mention the file type %s", f)
 		}
 	}
 }

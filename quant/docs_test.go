@@ -1,0 +1,49 @@
+package quant
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+)
+
+// The documents' tables have a row for each type.
+func TestDocuments(t *testing.T) {
+	read := func(name string) string {
+		b, err := os.ReadFile("../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	types, pmap := read("quant-types.md"), read("format-pmap.md")
+	for _, typ := range Types() {
+		if g := typ.Geometry(); typ.IsQuantized() {
+			block := fmt.Sprint(typ.BlockLen())
+			if n := typ.BlockLen() / max(1, g.Group); typ.HasGeometry() && n > 1 {
+				block = fmt.Sprintf("%d × %d", n, g.Group)
+			}
+			row := fmt.Sprintf("| %s | %s | %s |", typ, block, bits(typ))
+			if !strings.Contains(types, "\n"+row) {
+				t.Errorf("docs/quant-types.md: its table has no row that begins\n%s", row)
+			}
+		}
+		l := kern.Layouts[kern.FormatOf(typ.GGML())]
+		row := fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d |",
+			typ, typ.GGML(), l.Cols, l.BlockBytes(), l.Head, l.Quads, l.Tail)
+		if !strings.Contains(pmap, "\n"+row+"\n") {
+			t.Errorf("docs/format-pmap.md: its table has no row\n%s", row)
+		}
+	}
+}
+
+// bits returns the bits per weight with at least one digit after the point.
+func bits(t Type) string {
+	s := fmt.Sprint(t.BitsPerWeight())
+	if !strings.Contains(s, ".") {
+		s += ".0"
+	}
+	return s
+}
