@@ -85,7 +85,8 @@ func TestSameFile(t *testing.T) {
 			}
 			got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, run(t, tiny, withType(ft), 1+i))))
 			if got != want[ft.String()] {
-				t.Errorf("%s kernels, %d threads: testdata/sha256.txt has %q for\n%s %s", s.Name, 1+i, want[ft.String()], ft, got)
+				t.Errorf("%s kernels, %d threads: testdata/sha256.txt has %q for\n%s %s",
+					s.Name, 1+i, want[ft.String()], ft, got)
 				break
 			}
 		}
@@ -184,7 +185,9 @@ func TestMetadataGolden(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]any{
-		"tokenizer.ggml.tokens": golden.Tokens, "tokenizer.ggml.scores": golden.Scores, "tokenizer.ggml.token_type": golden.Types,
+		"tokenizer.ggml.tokens":     golden.Tokens,
+		"tokenizer.ggml.scores":     golden.Scores,
+		"tokenizer.ggml.token_type": golden.Types,
 	} {
 		if got, _ := f.Metadata.Get(key); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s differs", key)
@@ -231,7 +234,9 @@ func TestTensorsGolden(t *testing.T) {
 			if _, err := got.ReadAt(data, 0); err != nil {
 				t.Fatal(err)
 			}
-			if sum := fmt.Sprintf("%x", sha256.Sum256(data)); got.Type.String() != want.Type || !reflect.DeepEqual(got.Dims, want.Shape) || sum != want.SHA256 {
+			sum := fmt.Sprintf("%x", sha256.Sum256(data))
+			same := got.Type.String() == want.Type && reflect.DeepEqual(got.Dims, want.Shape) && sum == want.SHA256
+			if !same {
 				t.Errorf("%s: %s is %s %v %s, want %+v", file.Outtype, want.Name, got.Type, got.Dims, sum, want)
 			}
 		}
@@ -305,7 +310,8 @@ func TestRefusesRequantizing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = m.Close() }()
-	if _, err := NewPlan(m, withType(policy.MostlyQ4_0)); err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
+	_, err = NewPlan(m, withType(policy.MostlyQ4_0))
+	if err == nil || !strings.Contains(err.Error(), "--allow-requantize") {
 		t.Errorf("error %v", err)
 	}
 	opt := withType(policy.MostlyQ4_0)
@@ -361,7 +367,9 @@ func rewrite(t *testing.T, dir string, dtype safetensors.DType, change func(name
 				b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 			}
 		}
-		out = append(out, safetensors.WriteTensor{Name: st.Name, DType: dtype, Shape: st.Shape, Data: bytes.NewReader(b)})
+		out = append(out, safetensors.WriteTensor{
+			Name: st.Name, DType: dtype, Shape: st.Shape, Data: bytes.NewReader(b),
+		})
 	}
 	_ = f.Close()
 	if err := safetensors.Create(filepath.Join(dir, "model.safetensors"), out, nil); err != nil {
@@ -384,7 +392,9 @@ func TestSourceTypes(t *testing.T) {
 }
 
 func TestRefusesWeights(t *testing.T) {
-	for name, bad := range map[string]float32{"NaN": float32(math.NaN()), "infinite": float32(math.Inf(1)), "large": 1e6} {
+	for name, bad := range map[string]float32{
+		"NaN": float32(math.NaN()), "infinite": float32(math.Inf(1)), "large": 1e6,
+	} {
 		dir := copyModel(t, func(map[string]any) {})
 		rewrite(t, dir, safetensors.F32, func(name string, x []float32) {
 			if name == "model.layers.2.mlp.down_proj.weight" {
@@ -422,17 +432,19 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if err := p.Run(context.Background(), filepath.Join(dir, "a.gguf"), Limits{Threads: 1, Memory: 1 << 30}); err != nil {
+	a, b, c := filepath.Join(dir, "a.gguf"), filepath.Join(dir, "b.gguf"), filepath.Join(dir, "c.gguf")
+	if err := p.Run(context.Background(), a, Limits{Threads: 1, Memory: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
 	// Room for a few rows only: smaller pieces, the same file.
-	if err := p.Run(context.Background(), filepath.Join(dir, "b.gguf"), Limits{Threads: 2, Memory: 20_000}); err != nil {
+	if err := p.Run(context.Background(), b, Limits{Threads: 2, Memory: 20_000}); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(readFile(t, filepath.Join(dir, "a.gguf")), readFile(t, filepath.Join(dir, "b.gguf"))) {
+	if !bytes.Equal(readFile(t, a), readFile(t, b)) {
 		t.Error("the memory bound changed the file")
 	}
-	if err := p.Run(context.Background(), filepath.Join(dir, "c.gguf"), Limits{Threads: 2, Memory: 1000}); err == nil || !strings.Contains(err.Error(), "--max-ram") {
+	err = p.Run(context.Background(), c, Limits{Threads: 2, Memory: 1000})
+	if err == nil || !strings.Contains(err.Error(), "--max-ram") {
 		t.Errorf("1000 bytes: error %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

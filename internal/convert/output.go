@@ -50,7 +50,9 @@ type pmapOutput struct {
 	threads int
 }
 
-func createPMAP(path string, md *gguf.Metadata, infos []gguf.TensorInfo, sections []pmap.Extra, threads int) (output, error) {
+func createPMAP(
+	path string, md *gguf.Metadata, infos []gguf.TensorInfo, sections []pmap.Extra, threads int,
+) (output, error) {
 	w, err := pmap.Create(path, md, panels(infos), sections...)
 	return &pmapOutput{w, threads}, err
 }

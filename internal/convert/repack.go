@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -41,7 +40,9 @@ func Repack(ctx context.Context, in *gguf.File, path string, lim Limits, section
 				}
 				rows := make([]byte, min(step, t.Rows()-row)*rowBytes)
 				if n, err := t.ReadAt(rows, row*rowBytes); n < len(rows) {
-					return &formats.Error{Path: t.Path, Off: t.Offset + row*rowBytes, What: fmt.Sprintf("reading tensor %s", t.Name), Err: err}
+					return &formats.Error{
+						Path: t.Path, Off: t.Offset + row*rowBytes, What: "reading tensor " + t.Name, Err: err,
+					}
 				}
 				if err := out.WriteRows(i, int(row), rows); err != nil {
 					return err

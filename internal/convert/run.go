@@ -10,6 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -36,39 +37,57 @@ type piece struct {
 // Run writes the output to path. The file appears under that name only when it
 // is complete.
 func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
-	threads := max(1, lim.Threads)
-	bytes, room := pieceBytes, lim.Memory/int64(threads)
+	lim.Threads = max(1, lim.Threads)
+	pieces, err := p.piecesWithin(lim, IsPMAP(path))
+	if err != nil {
+		return err
+	}
+	w, err := p.create(path, lim.Threads)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if err := p.convert(ctx, w, pieces, lim); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// piecesWithin divides the tensors into pieces for which all threads' buffers fit into the memory. Those of a .pmap
+// file consist of whole panels.
+func (p *Plan) piecesWithin(lim Limits, panels bool) ([]piece, error) {
 	unit := 1
-	if IsPMAP(path) {
+	if panels {
 		unit = pmap.PanelRows
 	}
+	bytes, room := pieceBytes, lim.Memory/int64(lim.Threads)
 	pieces, need := p.pieces(bytes, unit)
 	for ; need > room && bytes > 1; bytes /= 2 { // in the end a single row, or a panel of them
 		pieces, need = p.pieces(bytes/2, unit)
 	}
 	if need > room {
-		return fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: use fewer threads or more memory", threads, need*int64(threads), lim.Memory)
+		return nil, fmt.Errorf("%d threads need %d bytes of buffers, --max-ram leaves %d: "+
+			"use fewer threads or more memory", lim.Threads, need*int64(lim.Threads), lim.Memory)
 	}
-	w, err := p.create(path, threads)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
+	return pieces, nil
+}
 
+// convert lets threads take and write pieces until all are written, one fails or ctx is done.
+func (p *Plan) convert(ctx context.Context, out output, pieces []piece, lim Limits) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	var copying sync.Mutex
-	for range threads {
+	for range lim.Threads {
 		wg.Go(func() {
-			work := worker{plan: p, out: w, copying: &copying}
+			w := worker{plan: p, out: out, copying: &copying}
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(pieces) {
 					return
 				}
-				n, err := work.do(pieces[i])
+				n, err := w.do(pieces[i])
 				if err != nil {
 					cancel(err)
 					return
@@ -83,7 +102,7 @@ func (p *Plan) Run(ctx context.Context, path string, lim Limits) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return w.Close()
+	return nil
 }
 
 // pieces divides the tensors into multiples of unit rows, and returns how many bytes of
@@ -117,45 +136,55 @@ type worker struct {
 	copying *sync.Mutex
 }
 
-// do converts one piece and returns the number of source bytes that it had.
+// do writes one piece and returns the number of source bytes that it had.
 func (w *worker) do(p piece) (int64, error) {
 	t := &w.plan.Tensors[p.tensor]
 	if t.source == nil {
-		w.enc = grow(w.enc, int(t.Size()))
+		w.enc = work.Resize(w.enc, int(t.Size()))
 		t.Type.Quantize(w.enc, t.values, len(t.values), nil)
 		return 0, w.out.WriteRows(p.tensor, 0, w.enc)
 	}
-	rowBytes := t.source.RowBytes()
-	size := int64(p.rows) * int64(rowBytes)
-	if t.encoded != nil {
-		rowBytes := int(t.Type.Size(int64(t.source.Cols())))
-		w.enc = grow(w.enc, p.rows*rowBytes)
-		if _, err := t.encoded.ReadAt(w.enc, int64(p.row)*int64(rowBytes)); err != nil {
-			return 0, err
-		}
-		return size, w.out.WriteRows(p.tensor, p.row, w.enc)
-	}
-	if t.Type == t.source.Type && !t.source.IsF64 {
+	size := int64(p.rows) * int64(t.source.RowBytes())
+	switch {
+	case t.encoded != nil:
+		return size, w.takeEncoded(t, p)
+	case t.Type == t.source.Type && !t.source.IsF64:
 		return size, w.copy(t.source, p, size)
 	}
-	cols := t.source.Cols()
+	return size, w.encode(t, p, size)
+}
+
+// takeEncoded writes blocks that a method has made.
+func (w *worker) takeEncoded(t *Tensor, p piece) error {
+	rowBytes := int(t.Type.Size(int64(t.source.Cols())))
+	w.enc = work.Resize(w.enc, p.rows*rowBytes)
+	if n, err := t.encoded.ReadAt(w.enc, int64(p.row)*int64(rowBytes)); n < len(w.enc) {
+		return err
+	}
+	return w.out.WriteRows(p.tensor, p.row, w.enc)
+}
+
+// encode decodes a piece's rows to float32 and encodes them in the tensor's type.
+func (w *worker) encode(t *Tensor, p piece, size int64) error {
+	cols, rowBytes := t.source.Cols(), t.source.RowBytes()
 	outBytes := int(t.Type.Size(int64(cols)))
-	w.in, w.enc, w.row = grow(w.in, int(size)), grow(w.enc, p.rows*outBytes), grow(w.row, cols)
+	w.in, w.enc, w.row = work.Resize(w.in, int(size)), work.Resize(w.enc, p.rows*outBytes), work.Resize(w.row, cols)
 	if err := t.source.ReadRows(w.in, p.row); err != nil {
-		return 0, err
+		return err
 	}
 	checked := t.Type.IsQuantized() || t.Type == quant.F16
 	for r := range p.rows {
 		t.source.Decode(w.row, w.in[r*rowBytes:(r+1)*rowBytes])
 		if checked {
 			if c := quant.CheckRange(w.row); c >= 0 {
-				return 0, &formats.Error{Path: t.source.Path, Off: -1, What: fmt.Sprintf(
-					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d", t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)}
+				return formats.FileErrorf(t.source.Path, -1,
+					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d",
+					t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)
 			}
 		}
 		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.importance)
 	}
-	return size, w.out.WriteRows(p.tensor, p.row, w.enc)
+	return w.out.WriteRows(p.tensor, p.row, w.enc)
 }
 
 // copy moves a piece that needs no conversion, in the kernel where that is possible.
@@ -173,17 +202,9 @@ func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
 			}
 		}
 	}
-	w.in = grow(w.in, int(size))
+	w.in = work.Resize(w.in, int(size))
 	if err := t.ReadRows(w.in, p.row); err != nil {
 		return err
 	}
 	return w.out.WriteRows(p.tensor, p.row, w.in)
-}
-
-// grow returns a slice of length n, b's own memory where that suffices.
-func grow[T any](b []T, n int) []T {
-	if cap(b) < n {
-		return make([]T, n)
-	}
-	return b[:n]
 }

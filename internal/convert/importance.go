@@ -1,0 +1,67 @@
+package convert
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/quant"
+)
+
+// Imatrix is an importance matrix: what errors in the columns of matrices count.
+type Imatrix struct {
+	Path     string
+	Datasets []string // that it was gathered from
+	Chunks   int      // of text, 0 if unknown
+	Tensors  []Importance
+}
+
+// Importance is that of one matrix's columns.
+type Importance struct {
+	// Tensor is the matrix's name in a GGUF file; of an embedding that is the output matrix too, "output.weight".
+	Tensor  string
+	Columns []float32 // mean squares
+}
+
+// tensor returns the importance of a matrix's columns, nil if there is none.
+func (m *Imatrix) tensor(name string) []float32 {
+	for i := range m.Tensors {
+		if m.Tensors[i].Tensor == name {
+			return m.Tensors[i].Columns
+		}
+	}
+	return nil
+}
+
+// addImportance gives each tensor its own, as llama-quantize does; the embedding gets the output
+// matrix's where they are one.
+func (p *Plan) addImportance(m *Imatrix) error {
+	used := 0
+	for i := range p.Tensors {
+		t := &p.Tensors[i]
+		columns := m.tensor(t.role())
+		if columns == nil && t.Name == embedName && p.Source.Config.Tied {
+			columns = m.tensor(outputName)
+		}
+		if columns == nil {
+			continue
+		}
+		if cols := int(t.Dims[0]); len(columns) != cols {
+			return formats.FileErrorf(m.Path, -1, "the statistics of %s are for %d columns, and the model has %d: "+
+				"they are another model's", t.Name, len(columns), cols)
+		}
+		t.importance = quant.Relative(columns)
+		used++
+	}
+	for _, importance := range m.Tensors {
+		isIt := func(t Tensor) bool { return t.role() == importance.Tensor }
+		if strings.HasPrefix(importance.Tensor, "blk.") && !slices.ContainsFunc(p.Tensors, isIt) {
+			return formats.FileErrorf(m.Path, -1, "it has statistics of %s, which the model does not have: "+
+				"they are another model's", importance.Tensor)
+		}
+	}
+	if used == 0 {
+		return formats.FileErrorf(m.Path, -1, "it has statistics of no tensor of the model")
+	}
+	return nil
+}
