@@ -61,7 +61,8 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 	for i := range src.Tensors {
 		if t := &src.Tensors[i]; t.Whole != "" {
 			_ = src.Close()
-			return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("it holds %s in parts, %s being one; give the model that it was made from", t.Whole, t.GGUF)}
+			return nil, formats.FileErrorf(path, -1,
+				"it holds %s in parts, %s being one; give the model that it was made from", t.Whole, t.GGUF)
 		}
 	}
 	m := newModel(path, src, Options{Threads: opt.Threads, Batch: opt.Batch, Float32: true, Cache: CacheF32})

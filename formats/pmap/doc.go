@@ -8,9 +8,12 @@
 package pmap
 
 import (
+	"fmt"
+
 	"encoding/binary"
 	"hash/crc32"
 
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -75,3 +78,8 @@ var (
 )
 
 func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }
+
+// errorf makes an error of a kind, Err….
+func errorf(kind error, off int64, format string, args ...any) error {
+	return &formats.Error{Off: off, What: fmt.Sprintf(format, args...), Err: kind}
+}

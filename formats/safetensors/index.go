@@ -70,7 +70,7 @@ func openIndex(index string) (f *File, err error) {
 		return nil, err
 	}
 	if info.Size() > maxHeader {
-		return nil, &formats.Error{Path: index, Off: -1, What: fmt.Sprintf("file of %d bytes, an index has at most %d", info.Size(), maxHeader)}
+		return nil, formats.FileErrorf(index, -1, "file of %d bytes, an index has at most %d", info.Size(), maxHeader)
 	}
 	data, err := os.ReadFile(index)
 	if err != nil {

@@ -138,7 +138,7 @@ func Open(path string) (*File, error) {
 	}
 	if !info.Mode().IsRegular() {
 		_ = r.Close()
-		return nil, &formats.Error{Path: path, Off: -1, What: "not a regular file"}
+		return nil, formats.FileErrorf(path, -1, "not a regular file")
 	}
 	f, err := NewFile(r, info.Size())
 	if err != nil {

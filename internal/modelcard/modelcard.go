@@ -151,7 +151,8 @@ func sampling(dir string) ([]Setting, error) {
 		}
 		v, err := s.parse(raw)
 		if err != nil {
-			return nil, &formats.Error{Path: filepath.Join(dir, file), Off: -1, What: fmt.Sprintf("%s is %.40s, expected a value of type %T", s.field, raw, v)}
+			return nil, formats.FileErrorf(filepath.Join(dir, file), -1,
+				"%s is %.40s, expected a value of type %T", s.field, raw, v)
 		}
 		out = append(out, Setting{s.key, v})
 	}
@@ -263,9 +264,9 @@ func readText(dir, name string) (text string, ok bool, err error) {
 	case err != nil:
 		return "", false, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
 	case len(data) > maxFile:
-		return "", false, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("larger than %d MiB, the limit", maxFile>>20)}
+		return "", false, formats.FileErrorf(path, -1, "larger than %d MiB, the limit", maxFile>>20)
 	case !utf8.Valid(data):
-		return "", false, &formats.Error{Path: path, Off: -1, What: "not UTF-8"}
+		return "", false, formats.FileErrorf(path, -1, "not UTF-8")
 	}
 	return string(data), true, nil
 }

@@ -200,7 +200,7 @@ func describeFile(ctx context.Context, f File, format string, done *counter) (d 
 		return d, err
 	}
 	if !info.Mode().IsRegular() {
-		return d, &formats.Error{Path: f.Path, Off: -1, What: "not a regular file"}
+		return d, formats.FileErrorf(f.Path, -1, "not a regular file")
 	}
 	h := sha256.New()
 	n, err := copyBuffer(io.MultiWriter(h, done), contextReader{ctx, file})

@@ -112,7 +112,7 @@ type section struct {
 func openLayout(ctx context.Context, s layoutStore) (*Image, error) {
 	f, err := s.open(ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &formats.Error{Off: -1, What: "not an image layout: it has no " + ocispec.ImageIndexFile}
+		return nil, formats.Errorf(-1, "not an image layout: it has no %s", ocispec.ImageIndexFile)
 	}
 	if err != nil {
 		return nil, err
@@ -217,7 +217,7 @@ func (im *Image) WriteLayout(ctx context.Context, dir string, progress func(done
 		}
 	} else if entries, e := os.ReadDir(dir); e == nil && len(entries) > 0 {
 		if _, e := os.Stat(filepath.Join(dir, "blobs")); e != nil {
-			return &formats.Error{Path: dir, Off: -1, What: "is neither empty nor an image layout"}
+			return formats.FileErrorf(dir, -1, "is neither empty nor an image layout")
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o777); err != nil {

@@ -58,7 +58,7 @@ func readPEM(path string) (*pem.Block, error) {
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, &formats.Error{Path: path, Off: -1, What: "not a PEM file"}
+		return nil, formats.FileErrorf(path, -1, "not a PEM file")
 	}
 	return block, nil
 }
@@ -100,14 +100,14 @@ func ReadPublicKey(path string) (crypto.PublicKey, error) {
 		return nil, err
 	}
 	if block.Type != "PUBLIC KEY" {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("%q, expected a PUBLIC KEY", block.Type)}
+		return nil, formats.FileErrorf(path, -1, "%q, expected a PUBLIC KEY", block.Type)
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
 		return nil, &formats.Error{Path: path, Off: -1, What: "public key", Err: err}
 	}
 	if !supported(key) {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("key of type %T, expected ECDSA on the curve P-256, or Ed25519", key)}
+		return nil, formats.FileErrorf(path, -1, "key of type %T, expected ECDSA on the curve P-256, or Ed25519", key)
 	}
 	return key, nil
 }

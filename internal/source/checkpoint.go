@@ -1,7 +1,6 @@
 package source
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -31,7 +30,7 @@ func ReadConfig(dir string) (*arch.Config, error) {
 		return nil, err
 	}
 	if len(data) > maxConfig {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("larger than %d bytes", maxConfig)}
+		return nil, formats.FileErrorf(path, -1, "larger than %d bytes", maxConfig)
 	}
 	c, err := arch.ParseConfig(data)
 	if err != nil {
@@ -87,7 +86,8 @@ func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) ([]
 	}
 	for _, st := range f.Tensors {
 		if !used[st.Name] && !ignorable(config, st.Name) {
-			return nil, &formats.Error{Path: st.Path, Off: -1, What: fmt.Sprintf("tensor %s does not belong to a %s", st.Name, strings.Join(config.Arch.HF, " or "))}
+			return nil, formats.FileErrorf(st.Path, -1,
+				"tensor %s does not belong to a %s", st.Name, strings.Join(config.Arch.HF, " or "))
 		}
 	}
 	return tensors, nil

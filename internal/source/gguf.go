@@ -57,7 +57,7 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 	}
 	for _, gt := range f.Tensors {
 		if !used[gt.Name] {
-			return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("tensor %s does not belong to a %s model", gt.Name, c.Arch.Name)}
+			return nil, formats.FileErrorf(path, -1, "tensor %s does not belong to a %s model", gt.Name, c.Arch.Name)
 		}
 	}
 	return &Model{Config: c, Tensors: tensors, Metadata: f.Metadata, close: f.Close}, nil

@@ -5,7 +5,6 @@ package source
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -214,7 +213,8 @@ func Open(path string) (*Model, error) {
 			return m, nil
 		}
 	}
-	return nil, &formats.Error{Path: path, Off: -1, What: "neither a checkpoint directory nor a .gguf or .pmap file; of a .safetensors file, give the directory that holds it"}
+	return nil, formats.FileErrorf(path, -1,
+		"neither a checkpoint directory nor a .gguf or .pmap file; of a .safetensors file, give the directory that holds it")
 }
 
 // match pairs the tensors that are expected with those of a file. name gives
@@ -232,15 +232,17 @@ func match(expected []arch.Tensor, path string, name func(arch.Tensor) string, f
 			return nil, err
 		}
 		if !slices.Equal(t.Shape, want.Shape) {
-			return nil, &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s has shape %v, expected %v from the configuration", name(want), t.Shape, want.Shape)}
+			return nil, formats.FileErrorf(t.Path, -1,
+				"tensor %s has shape %v, expected %v from the configuration", name(want), t.Shape, want.Shape)
 		}
 		t.Tensor = want
 		all = append(all, t)
 	}
 	if len(missing) > 0 {
 		shown := missing[:min(len(missing), 3)]
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("%d of %d tensors are missing: %s%s",
-			len(missing), len(missing)+len(all), strings.Join(shown, ", "), map[bool]string{true: ", …"}[len(missing) > len(shown)])}
+		return nil, formats.FileErrorf(path, -1,
+			"%d of %d tensors are missing: %s%s", len(missing), len(missing)+len(all), strings.Join(shown, ", "),
+			map[bool]string{true: ", …"}[len(missing) > len(shown)])
 	}
 	return all, nil
 }

@@ -84,7 +84,8 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	if !is {
-		return nil, &formats.Error{Path: path, Off: -1, What: "neither a GGUF file, nor a .safetensors file, nor a directory of them"}
+		return nil, formats.FileErrorf(path, -1,
+			"neither a GGUF file, nor a .safetensors file, nor a directory of them")
 	}
 	g, err := pmap.OpenGGUF(path)
 	if err != nil {

@@ -66,7 +66,7 @@ func (s *source) path(name string) string { return filepath.Join(s.dir, name) }
 
 // errorf makes an error about one of the directory's files.
 func (s *source) errorf(name, format string, args ...any) error {
-	return &formats.Error{Path: s.path(name), Off: -1, What: fmt.Sprintf(format, args...)}
+	return formats.FileErrorf(s.path(name), -1, format, args...)
 }
 
 // sentencePiece tells which kind of tokenizer the directory holds.
@@ -436,7 +436,7 @@ func readFile(dir, name string) ([]byte, error) {
 		return nil, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
 	}
 	if len(data) > maxFile {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("larger than %d MiB, the limit for tokenizer files", maxFile>>20)}
+		return nil, formats.FileErrorf(path, -1, "larger than %d MiB, the limit for tokenizer files", maxFile>>20)
 	}
 	return slices.Clip(data), nil
 }
@@ -450,7 +450,8 @@ func readText(dir, name string) (text []byte, ok bool, err error) {
 	for i := 0; i < len(data); {
 		r, n := utf8.DecodeRune(data[i:])
 		if r == utf8.RuneError && n == 1 {
-			return nil, false, &formats.Error{Path: filepath.Join(dir, name), Off: int64(i), What: fmt.Sprintf("byte 0x%02X is not UTF-8", data[i])}
+			return nil, false, formats.FileErrorf(filepath.Join(dir, name), int64(i),
+				"byte 0x%02X is not UTF-8", data[i])
 		}
 		i += n
 	}
@@ -477,7 +478,8 @@ func jsonError(path string, err error) error {
 	case errors.As(err, &syntax):
 		return &formats.Error{Path: path, Off: syntax.Offset, What: "not JSON", Err: errors.New(syntax.Error())}
 	case errors.As(err, &wrong):
-		return &formats.Error{Path: path, Off: wrong.Offset, What: fmt.Sprintf("%q is a JSON %s, expected %s", wrong.Field, wrong.Value, wrong.Type)}
+		return formats.FileErrorf(path, wrong.Offset,
+			"%q is a JSON %s, expected %s", wrong.Field, wrong.Value, wrong.Type)
 	}
-	return &formats.Error{Path: path, Off: -1, What: err.Error()}
+	return formats.FileErrorf(path, -1, "%s", err.Error())
 }

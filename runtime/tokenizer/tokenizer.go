@@ -91,7 +91,7 @@ func vocabSize(dir string) (int, error) {
 		return 0, &formats.Error{Path: path, Off: -1, What: "not a model's configuration", Err: err}
 	}
 	if config.VocabSize == nil {
-		return 0, &formats.Error{Path: path, Off: -1, What: "vocab_size is missing"}
+		return 0, formats.FileErrorf(path, -1, "vocab_size is missing")
 	}
 	return *config.VocabSize, nil
 }
