@@ -47,6 +47,11 @@ func FileErrorf(path string, off int64, format string, args ...any) error {
 	return &Error{Path: path, Off: off, What: fmt.Sprintf(format, args...)}
 }
 
+// Wrapf makes an Error with a cause and without a path.
+func Wrapf(cause error, off int64, format string, args ...any) error {
+	return &Error{Off: off, What: fmt.Sprintf(format, args...), Err: cause}
+}
+
 // WithPath fills in the path of an Error in err's chain that has none, and
 // returns err.
 func WithPath(err error, path string) error {

@@ -128,7 +128,9 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		in := p % kvcache.ChunkLen
 		count := min(kvcache.ChunkLen-in, start+width-p)
 		*k = kern.Product{
-			Out: &s.score[p-start], OutStride: int64(4 * width), A: (*byte)(unsafe.Pointer(&query[0])), AStride: int64(4 * stride),
+			Out: &s.score[p-start], OutStride: int64(4 * width), A: (*byte)(
+				unsafe.Pointer(&query[0]),
+			), AStride: int64(4 * stride),
 			T: int64(rows), Blocks: int64(dim), Panels: int64(count / kern.Rows), Scratch: w.Memory(),
 		}
 		kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
@@ -151,7 +153,9 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		in := p % kvcache.ChunkLen
 		count := min(kvcache.ChunkLen-in, end-p)
 		*k = kern.Product{
-			Out: &s.out[0], OutStride: int64(4 * padded), A: (*byte)(unsafe.Pointer(&s.score[p-start])), AStride: int64(4 * width),
+			Out: &s.out[0], OutStride: int64(4 * padded), A: (*byte)(
+				unsafe.Pointer(&s.score[p-start]),
+			), AStride: int64(4 * width),
 			T: int64(rows), Blocks: int64(count), Panels: int64(padded / kern.Rows), Scratch: w.Memory(),
 		}
 		if p > start {

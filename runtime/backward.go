@@ -62,7 +62,9 @@ type Label func(sequence, pos int, p []float32) int32
 // alone. Each block is loaded twice, however many sequences there are: the stream before it is kept, and
 // on the way back what is inside of it is computed again. [Layers.GradientBytes] says how much memory
 // that takes. progress, if not nil, is called with the share that is done. The block that was loaded before is lost.
-func (l *Layers) GradientNorms(ctx context.Context, sequences [][]int32, label Label, progress func(done float64)) ([][]float32, error) {
+func (l *Layers) GradientNorms(
+	ctx context.Context, sequences [][]int32, label Label, progress func(done float64),
+) ([][]float32, error) {
 	for i, s := range sequences {
 		if n := len(s); n < 1 || n > l.m.cfg.Context {
 			return nil, fmt.Errorf("sequence %d has %d tokens, expected 1 to %d", i, n, l.m.cfg.Context)
@@ -84,7 +86,8 @@ func (l *Layers) GradientNorms(ctx context.Context, sequences [][]int32, label L
 // sequences of at most longest, the loaded weights included.
 func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	m, c := l.m, l.m.cfg
-	kept := int64(tokens) * 4 * (int64(linear.Padded(c.Hidden)+linear.RowGap)*int64(c.Layers+2) + int64(len(l.OutputGroups())))
+	kept := int64(tokens) * 4 * (int64(linear.Padded(c.Hidden)+linear.RowGap)*int64(c.Layers+2) +
+		int64(len(l.OutputGroups())))
 	together := min(tokens, max(m.opt.Batch, longest))
 	inner := int64(0)
 	for _, cols := range innerWidths(c) {
@@ -136,7 +139,10 @@ type part struct {
 
 // innerWidths lists the columns of a batch's x, norm, delta, qkv, attn, up and act.
 func innerWidths(c *arch.Config) [7]int {
-	return [...]int{c.Hidden, c.Hidden, c.Hidden, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Heads * c.HeadDim, 2 * c.Intermediate, c.Intermediate}
+	return [...]int{
+		c.Hidden, c.Hidden, c.Hidden, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Heads * c.HeadDim, 2 * c.Intermediate,
+		c.Intermediate,
+	}
 }
 
 // headRows is the number of tokens whose logits are computed together.
@@ -163,7 +169,9 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 		most = max(most, p.count)
 	}
 	if need, free := l.GradientBytes(tokens, longest), machine.FreeMemory(); uint64(need) > free {
-		return nil, fmt.Errorf("%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path, tokens, need, free)
+		return nil, fmt.Errorf(
+			"%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path,
+			tokens, need, free)
 	}
 	b := &batch{model: m, logits: linear.NewRows(headRows(c, most), c.VocabSize)}
 	for i, r := range []*linear.Rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
@@ -226,7 +234,8 @@ func (g *gradients) run(ctx context.Context) error {
 	for i, group := range g.norms {
 		for t, v := range group {
 			if !(v <= math.MaxFloat32) {
-				return fmt.Errorf("%s: the gradient at the output of %s is not finite at token %d", g.m.path, g.l.OutputGroups()[i].Tensor, t)
+				return fmt.Errorf("%s: the gradient at the output of %s is not finite at token %d",
+					g.m.path, g.l.OutputGroups()[i].Tensor, t)
 			}
 		}
 	}

@@ -152,7 +152,9 @@ func (h *head) byKeys(of int, out []float32, x linear.Rows, count, start, width 
 func (h *head) sumKeys(of int, x []float32, width, count, start, end int) {
 	s := h.s
 	s.out = work.Resize(s.out, count*h.dimWidth)
-	h.products.Multiply(kern.Product{T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows)},
+	h.products.Multiply(kern.Product{
+		T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows),
+	},
 		s.out, h.dimWidth, x, width, s.byDim[of][start*kern.Rows:], kern.Rows*h.n)
 }
 

@@ -77,7 +77,8 @@ func TestGradientsGolden(t *testing.T) {
 		t.Run(g.Name, func(t *testing.T) {
 			bound := 1e-4
 			if g.Name == "tiny-phi3" {
-				bound = 3e-4 // its queries and keys lose digits: the sharp softmax of a trained model lets little through
+				// its queries and keys lose digits: the sharp softmax of a trained model lets little through
+				bound = 3e-4
 			}
 			compareGradients(t, openLayers(t, dirs[g.Name], Options{}), g.Cases, bound)
 		})
@@ -121,7 +122,8 @@ func compareGradients(t *testing.T, l *Layers, cases []gradientCase, bound float
 				e := math.Abs(got-want) / (want + 1e-2*math.Sqrt(mean))
 				worst = max(worst, e)
 				if !(e <= bound) {
-					t.Errorf("%s, %s %s, token %d: norm %g, expected %g (%.1g)", c.Name, o.Tensor, o.Part, i, got, want, e)
+					t.Errorf("%s, %s %s, token %d: norm %g, expected %g (%.1g)",
+						c.Name, o.Tensor, o.Part, i, got, want, e)
 				}
 			}
 		}
@@ -148,7 +150,10 @@ var gradientSteps = []gradientStep{
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.norm.Data, u.Data)
-			do(t, linear.Rows{}, g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count))
+			do(
+				t, linear.Rows{},
+				g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count),
+			)
 		}},
 	{"swiglu",
 		func(g *gradients) (x, grad linear.Rows) { return g.b.up, g.b.up },
@@ -170,7 +175,10 @@ var gradientSteps = []gradientStep{
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.attn.Data, u.Data)
-			do(t, linear.Rows{}, g.m.threads.Run(&wholeAttention{b: g.b, sinBack: g.sinBack}, len(g.b.runs)*g.m.cfg.KVHeads))
+			do(
+				t, linear.Rows{},
+				g.m.threads.Run(&wholeAttention{b: g.b, sinBack: g.sinBack}, len(g.b.runs)*g.m.cfg.KVHeads),
+			)
 		}},
 	{"linear layer",
 		func(g *gradients) (x, grad linear.Rows) { return g.b.norm, g.b.x },
@@ -262,7 +270,8 @@ func TestGradientSteps(t *testing.T) {
 				}
 			}
 			if math.Abs(got-want) > 2e-3*math.Sqrt(size) {
-				t.Errorf("%s, %s: %g along the gradient, %g by finite differences (of %g)", v.Name, s.name, got, want, math.Sqrt(size))
+				t.Errorf("%s, %s: %g along the gradient, %g by finite differences (of %g)",
+					v.Name, s.name, got, want, math.Sqrt(size))
 			}
 		}
 	}
@@ -361,7 +370,8 @@ func TestGradientsSameBits(t *testing.T) {
 				}
 				for g := range want {
 					if !slices.Equal(got[g], want[g]) {
-						t.Fatalf("%s, %s, %d threads: other bits at the output of %s", v.Name, set.Name, opt.Threads, l.OutputGroups()[g].Tensor)
+						t.Fatalf("%s, %s, %d threads: other bits at the output of %s",
+							v.Name, set.Name, opt.Threads, l.OutputGroups()[g].Tensor)
 					}
 				}
 			}
@@ -381,7 +391,8 @@ func TestGradientsSameBits(t *testing.T) {
 			alone := gradientNorms(t, l, sequences[k:k+1], labels(expected[k]))
 			for g := range want {
 				if !slices.Equal(alone[g], want[g][first:first+len(s)]) {
-					t.Errorf("%s, sequence %d alone: other bits at the output of %s", v.Name, k, l.OutputGroups()[g].Tensor)
+					t.Errorf("%s, sequence %d alone: other bits at the output of %s",
+						v.Name, k, l.OutputGroups()[g].Tensor)
 				}
 			}
 			first += len(s)
@@ -392,7 +403,9 @@ func TestGradientsSameBits(t *testing.T) {
 func TestGradientsRefuse(t *testing.T) {
 	l := openLayers(t, tinyPhi3(t), Options{})
 	for _, sequences := range [][][]int32{{{}}, {{1}, {-1}}, {{1, 576}}, {make([]int32, 513)}} {
-		if _, err := l.GradientNorms(t.Context(), sequences, func(int, int, []float32) int32 { return 0 }, nil); err == nil {
+		if _, err := l.GradientNorms(
+			t.Context(), sequences, func(int, int, []float32) int32 { return 0 }, nil,
+		); err == nil {
 			t.Errorf("%.20v was accepted", sequences)
 		}
 	}

@@ -141,7 +141,8 @@ type batch struct {
 	cos, sin                    []float32
 	input                       linear.Input
 	byteRow                     []byte
-	tap                         func(m *linear.Matrix, x linear.Rows, count int) error // sees the input of every product
+	// sees the input of every product
+	tap func(m *linear.Matrix, x linear.Rows, count int) error
 
 	// Jobs, kept so that running one allocates nothing.
 	normJob normJob
@@ -165,7 +166,9 @@ func (m *Model) batch() (*batch, error) {
 		tokens, cols int
 	}{
 		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
-		{&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim)}, {&b.attn, n, c.Heads * c.HeadDim},
+		{
+			&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim),
+		}, {&b.attn, n, c.Heads * c.HeadDim},
 		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
 		{&b.logits, min(n, logitRows), c.VocabSize},
 	}
@@ -174,7 +177,8 @@ func (m *Model) batch() (*batch, error) {
 		total += 4 * a.tokens * linear.Stride(a.cols)
 	}
 	if free := machine.FreeMemory(); uint64(total) > free {
-		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch",
+		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a "+
+			"smaller batch",
 			m.path, n, total, free)
 	}
 	for _, a := range all {
@@ -358,7 +362,8 @@ func (b *batch) output(first, count int, add bool) error {
 }
 
 func notFinite(path string, token int) error {
-	return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this architecture",
+	return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this "+
+		"architecture",
 		path, token)
 }
 

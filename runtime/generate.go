@@ -33,7 +33,9 @@ type Generated struct {
 // is given to emit, which returns false to end.
 //
 // The last token given to emit may not be in s yet: see [Sequence.Reuse] for going on.
-func (s *Sequence) Generate(ctx context.Context, prompt []int32, sampler *Sampler, limit int, stop []int32, emit func(id int32) bool) (g Generated, err error) {
+func (s *Sequence) Generate(
+	ctx context.Context, prompt []int32, sampler *Sampler, limit int, stop []int32, emit func(id int32) bool,
+) (g Generated, err error) {
 	g.Stop = StopError
 	if len(prompt) == 0 {
 		return g, errors.New("the prompt has no tokens")

@@ -56,7 +56,9 @@ func readChats(t *testing.T) (c chats) {
 }
 
 // greedy generates with the most likely tokens.
-func greedy(ctx context.Context, s *runtime.Sequence, prompt []int32, limit int, stop []int32) (ids []int32, g runtime.Generated, err error) {
+func greedy(
+	ctx context.Context, s *runtime.Sequence, prompt []int32, limit int, stop []int32,
+) (ids []int32, g runtime.Generated, err error) {
 	sampler, err := runtime.NewSampler(runtime.SamplerOptions{})
 	if err != nil {
 		return nil, g, err
@@ -75,7 +77,9 @@ func TestGenerate(t *testing.T) {
 	if testing.Short() {
 		c.Cases = c.Cases[:5]
 	}
-	for _, opt := range []runtime.Options{{Threads: 1, Float32: true}, {Threads: 2, Cache: runtime.CacheQ8_0}, {Threads: 2, NoRepack: true}} {
+	for _, opt := range []runtime.Options{
+		{Threads: 1, Float32: true}, {Threads: 2, Cache: runtime.CacheQ8_0}, {Threads: 2, NoRepack: true},
+	} {
 		m := openTiny(t, opt)
 		s, err := m.NewSequence(0)
 		if err != nil {
@@ -119,7 +123,10 @@ func TestGenerateStops(t *testing.T) {
 		{"three", t.Context(), 64, 3, 3, runtime.StopLimit, ""},
 		{"context", t.Context(), len(k.IDs) + 2, -1, 3, runtime.StopContext, ""},
 		{"both", t.Context(), len(k.IDs) + 2, 3, 3, runtime.StopLimit, ""},
-		{"prompt too long", t.Context(), len(k.IDs) - 1, -1, 0, runtime.StopError, fmt.Sprintf("%d tokens do not fit the context of %d", len(k.IDs), len(k.IDs)-1)},
+		{
+			"prompt too long", t.Context(), len(k.IDs) - 1, -1, 0, runtime.StopError,
+			fmt.Sprintf("%d tokens do not fit the context of %d", len(k.IDs), len(k.IDs)-1),
+		},
 		{"canceled", canceled, 64, -1, 0, runtime.StopError, "context canceled"},
 	} {
 		s, err := m.NewSequence(test.context)
@@ -158,7 +165,8 @@ func TestGenerateStops(t *testing.T) {
 	defer cancel()
 	s.Truncate(0)
 	g, err = s.Generate(ctx, k.IDs, sampler, -1, nil, func(int32) bool { cancel(); return true })
-	if g.Stop != runtime.StopError || !errors.Is(err, context.Canceled) || g.Tokens != 1 || !slices.Equal(s.Tokens(), k.IDs) {
+	if g.Stop != runtime.StopError || !errors.Is(err, context.Canceled) || g.Tokens != 1 ||
+		!slices.Equal(s.Tokens(), k.IDs) {
 		t.Errorf("canceled: %+v, error %v, %d tokens", g, err, len(s.Tokens()))
 	}
 }

@@ -151,7 +151,9 @@ func TestTypes(t *testing.T) {
 		}
 	}
 	if testing.Short() {
-		types, tokens = []policy.FileType{policy.MostlyF16, policy.MostlyQ5_0, policy.MostlyQ8_0, policy.MostlyQ4_K_S, policy.MostlyQ6_K}, tokens[:16]
+		types, tokens = []policy.FileType{
+			policy.MostlyF16, policy.MostlyQ5_0, policy.MostlyQ8_0, policy.MostlyQ4_K_S, policy.MostlyQ6_K,
+		}, tokens[:16]
 	}
 	for i := range len(types) + 1 {
 		ft, name, parts := policy.MostlyQ4_K_S, "parts", mixed
@@ -180,7 +182,9 @@ func TestTypes(t *testing.T) {
 				if err := kern.Select(set.Name); err != nil {
 					t.Fatal(err)
 				}
-				for i, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}, {Threads: 2, Batch: 7}} {
+				for i, opt := range []Options{
+					{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}, {Threads: 2, Batch: 7},
+				} {
 					path := path
 					if i == 2 {
 						path = mapped
@@ -201,7 +205,8 @@ func TestTypes(t *testing.T) {
 					}
 					for i := range first {
 						if !slices.Equal(got[i], first[i]) {
-							t.Fatalf("%s %+v: other bits at position %d: NMSE %.2g", set.Name, opt, i, nmse(got[i], first[i]))
+							t.Fatalf("%s %+v: other bits at position %d: NMSE %.2g",
+								set.Name, opt, i, nmse(got[i], first[i]))
 						}
 					}
 				}
@@ -229,30 +234,41 @@ func TestParts(t *testing.T) {
 				ft, typ = policy.MostlyF16, quant.F16 // no block divides its rows
 			}
 			whole, apart := convertTo(t, dir, ft), convertTo(t, dir, ft, typ, typ, typ)
-			for _, opt := range []Options{{Threads: 1}, {Threads: 2, Batch: 5}, {Threads: 2, NoRepack: true}, {Float32: true, Cache: CacheF32}} {
+			for _, opt := range []Options{
+				{Threads: 1}, {Threads: 2, Batch: 5}, {Threads: 2, NoRepack: true}, {Float32: true, Cache: CacheF32},
+			} {
 				m := open(t, apart, opt)
 				tokens := counting(11, m.VocabSize())
-				want, got := allLogits(t, sequence(t, open(t, whole, opt)), tokens), allLogits(t, sequence(t, m), tokens)
+				want, got := allLogits(
+					t, sequence(t, open(t, whole, opt)), tokens,
+				), allLogits(t, sequence(t, m), tokens)
 				for i := range want {
 					if !slices.Equal(got[i], want[i]) {
-						t.Fatalf("%s as %s, %+v: other bits at position %d: NMSE %.2g", dir, ft, opt, i, nmse(got[i], want[i]))
+						t.Fatalf("%s as %s, %+v: other bits at position %d: NMSE %.2g",
+							dir, ft, opt, i, nmse(got[i], want[i]))
 					}
 				}
 			}
-			if _, err := OpenLayers(apart, Options{}); err == nil || !strings.Contains(err.Error(), "blk.0.attn_qkv.weight in parts") {
+			if _, err := OpenLayers(apart, Options{}); err == nil ||
+				!strings.Contains(err.Error(), "blk.0.attn_qkv.weight in parts") {
 				t.Errorf("OpenLayers: %v", err)
 			}
 		}
 	}
 	// One of them alone, or beside the whole, is no model.
 	path := convertTo(t, dirs[0], policy.AllF32, quant.F32, quant.F32, quant.F32)
-	if _, err := Open(t.Context(), edit(t, path, nil, func(name string, _ []byte) bool { return name == "blk.2.attn_k.weight" }), Options{}); err == nil || !strings.Contains(err.Error(), "missing: blk.2.attn_k.weight") {
+	if _, err := Open(
+		t.Context(), edit(t, path, nil, func(name string, _ []byte) bool { return name == "blk.2.attn_k.weight" }),
+		Options{},
+	); err == nil || !strings.Contains(err.Error(), "missing: blk.2.attn_k.weight") {
 		t.Errorf("without k: %v", err)
 	}
 }
 
 // edit changes a copy of a GGUF file's metadata and tensor bytes.
-func edit(t *testing.T, path string, metadata func(*gguf.Metadata), tensor func(name string, data []byte) (drop bool)) string {
+func edit(
+	t *testing.T, path string, metadata func(*gguf.Metadata), tensor func(name string, data []byte) (drop bool),
+) string {
 	t.Helper()
 	f, err := gguf.Open(path)
 	if err != nil {
@@ -340,7 +356,10 @@ func TestHostileFiles(t *testing.T) {
 
 // A context that memory cannot hold is refused before anything is allocated.
 func TestHugeCache(t *testing.T) {
-	path := edit(t, convertTo(t, tinyPhi3(t), policy.MostlyQ8_0), func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil)
+	path := edit(
+		t, convertTo(t, tinyPhi3(t), policy.MostlyQ8_0),
+		func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil,
+	)
 	m := open(t, path, Options{})
 	if _, err := m.NewSequence(1 << 30); err == nil || !strings.Contains(err.Error(), "available") {
 		t.Errorf("error %v, expected one that says how much is available", err)
@@ -429,7 +448,9 @@ func rewrite(t *testing.T, dir string, dtype safetensors.DType, parts int) strin
 					data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 				}
 			}
-			header[ts.Name] = map[string]any{"dtype": dtype.String(), "shape": ts.Shape, "data_offsets": []int{begin, len(data)}}
+			header[ts.Name] = map[string]any{
+				"dtype": dtype.String(), "shape": ts.Shape, "data_offsets": []int{begin, len(data)},
+			}
 			files[ts.Name] = name
 		}
 		text, err := json.Marshal(header)

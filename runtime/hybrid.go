@@ -52,11 +52,14 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 		{"feed-forward length", a.Intermediate, b.Intermediate}, {"vocabulary", a.VocabSize, b.VocabSize},
 	} {
 		if v.a != v.b {
-			return nil, fmt.Errorf("the models have different shapes: %s is %d in %s and %d in %s", v.what, v.a, model.path, v.b, from.path)
+			return nil, fmt.Errorf("the models have different shapes: %s is %d in %s and %d in %s",
+				v.what, v.a, model.path, v.b, from.path)
 		}
 	}
 	if a.Tied != b.Tied {
-		return nil, fmt.Errorf("the models have different shapes: the output matrix is the embedding in one of %s and %s only", model.path, from.path)
+		return nil, fmt.Errorf(
+			"the models have different shapes: the output matrix is the embedding in one of %s and %s only", model.path,
+			from.path)
 	}
 	seq, err := model.NewSequence(context)
 	if err != nil {
@@ -140,7 +143,9 @@ func sameRows(a, b *source.Tensor) (bool, error) {
 // and calls logits with the logits after each token i ≥ first, in order. It must not keep them.
 // A run of a text without replacement makes the next ones with some cheaper: they begin at the first
 // block that is replaced. The result does not depend on that.
-func (h *Hybrid) Logits(ctx context.Context, replaced []string, tokens []int32, first int, logits func(i int, logits []float32) error) error {
+func (h *Hybrid) Logits(
+	ctx context.Context, replaced []string, tokens []int32, first int, logits func(i int, logits []float32) error,
+) error {
 	m := h.model
 	m.mu.Lock()
 	defer m.mu.Unlock()

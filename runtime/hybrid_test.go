@@ -40,7 +40,9 @@ func names(m *Model) []string {
 // With one it is the same whether or not it begins at that tensor's block, and both
 // models are as they were.
 func TestHybrid(t *testing.T) {
-	tied := testdata.Variants()[slices.IndexFunc(testdata.Variants(), func(v testdata.Variant) bool { return v.Name == "tied" })]
+	tied := testdata.Variants()[slices.IndexFunc(
+		testdata.Variants(), func(v testdata.Variant) bool { return v.Name == "tied" },
+	)]
 	rounded := tied
 	rounded.DType = map[string]string{"F16": "BF16", "BF16": "F16", "F32": "BF16"}[tied.DType]
 	for _, c := range []struct {
@@ -55,7 +57,9 @@ func TestHybrid(t *testing.T) {
 			exact := Options{Float32: true, Cache: CacheF32, Batch: c.batch}
 			base, other := open(t, c.base, exact), open(t, c.quant, exact)
 			tokens := []int32{1, 7, 30, 12, 5, 9, 44, 21, 3, 8, 17, 100, 6, 77, 50, 2, 11, 19}
-			want := [2][][]float32{allLogits(t, sequence(t, base), tokens)[5:], allLogits(t, sequence(t, other), tokens)[5:]}
+			want := [2][][]float32{
+				allLogits(t, sequence(t, base), tokens)[5:], allLogits(t, sequence(t, other), tokens)[5:],
+			}
 			h, err := NewHybrid(base, other, len(tokens))
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +91,10 @@ func TestHybrid(t *testing.T) {
 			}
 			check("all", hybridLogits(t, h, all, tokens), want[1], true)
 			reordered := slices.Concat(tokens[9:], tokens[:9])
-			check("another text", hybridLogits(t, h, nil, reordered), allLogits(t, sequence(t, base), reordered)[5:], true)
+			check(
+				"another text", hybridLogits(t, h, nil, reordered), allLogits(t, sequence(t, base), reordered)[5:],
+				true,
+			)
 			check("the text before", hybridLogits(t, h, all[3:4], tokens), single[3], true)
 			check("the first model", allLogits(t, sequence(t, base), tokens)[5:], want[0], true)
 			check("the other model", allLogits(t, sequence(t, other), tokens)[5:], want[1], true)
@@ -98,7 +105,8 @@ func TestHybrid(t *testing.T) {
 func TestHybridMistakes(t *testing.T) {
 	dir := tinyPhi3(t)
 	base, same := open(t, dir, Options{}), open(t, dir, Options{})
-	if _, err := NewHybrid(base, open(t, writeVariant(t, testdata.Variants()[0]), Options{}), 0); err == nil || !strings.Contains(err.Error(), "different shapes") {
+	if _, err := NewHybrid(base, open(t, writeVariant(t, testdata.Variants()[0]), Options{}), 0); err == nil ||
+		!strings.Contains(err.Error(), "different shapes") {
 		t.Errorf("a hybrid of different shapes: %v", err)
 	}
 	if _, err := NewHybrid(base, base, 0); err == nil {
@@ -114,13 +122,16 @@ func TestHybridMistakes(t *testing.T) {
 		}
 	}
 	run := func(tensors []string, tokens int) error {
-		return h.Logits(context.Background(), tensors, make([]int32, tokens), 0, func(int, []float32) error { return nil })
+		return h.Logits(
+			context.Background(), tensors, make([]int32, tokens), 0, func(int, []float32) error { return nil },
+		)
 	}
 	var long *ContextError
 	if err := run(nil, 17); !errors.As(err, &long) {
 		t.Errorf("17 tokens in a context of 16: %v", err)
 	}
-	if err := run([]string{"blk.0.ffn_up.weight", "blk.99.ffn_up.weight"}, 3); err == nil || !strings.Contains(err.Error(), "blk.99") {
+	if err := run([]string{"blk.0.ffn_up.weight", "blk.99.ffn_up.weight"}, 3); err == nil ||
+		!strings.Contains(err.Error(), "blk.99") {
 		t.Errorf("an unknown tensor: %v", err)
 	}
 	if _, err := h.Same("blk.99.ffn_up.weight"); err == nil {

@@ -243,7 +243,10 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 // Finish computes what follows the last block: x is its residual stream. tap, if not nil,
 // gets the inputs of the output matrix, the rows after the last norm. logits, if not nil,
 // is called with the logits after every row, and must not keep them.
-func (l *Layers) Finish(ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error, logits func(row int, logits []float32) error) error {
+func (l *Layers) Finish(
+	ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error,
+	logits func(row int, logits []float32) error,
+) error {
 	m := l.m
 	if m.output == nil {
 		ld := linear.NewLoader(m.src)
@@ -334,7 +337,9 @@ func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func
 		}
 		for pos := 0; pos < length; {
 			n := min(length-pos, l.m.opt.Batch)
-			b.runs = append(b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.IsLong(length)})
+			b.runs = append(
+				b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.IsLong(length)},
+			)
 			for range n {
 				b.tokens = append(b.tokens, token{want: -1})
 			}

@@ -122,7 +122,9 @@ func TestLayersSteps(t *testing.T) {
 	whole := run(Pass{})
 	for n, until := range l.Linear(1) {
 		var seen []string
-		if y := run(Pass{Until: until, Tap: func(in Inputs) error { seen = append(seen, in.Tensor); return nil }}); !slices.Equal(y, x) {
+		if y := run(
+			Pass{Until: until, Tap: func(in Inputs) error { seen = append(seen, in.Tensor); return nil }},
+		); !slices.Equal(y, x) {
 			t.Errorf("until %s the residual stream changed", until)
 		}
 		if want := l.Linear(1)[:n+1]; !slices.Equal(seen, want) {
@@ -157,12 +159,16 @@ func TestLayersSteps(t *testing.T) {
 		}
 	}
 	stop := errors.New("stop")
-	if err := l.Forward(t.Context(), slices.Clone(x), lengths, Pass{Tap: func(Inputs) error { return stop }}); err != stop {
+	if err := l.Forward(
+		t.Context(), slices.Clone(x), lengths, Pass{Tap: func(Inputs) error { return stop }},
+	); err != stop {
 		t.Errorf("the tap's error is lost: %v", err)
 	}
 	for _, err := range []error{
 		l.SetWeights("blk.0.attn_qkv.weight", nil), l.SetWeights("blk.1.attn_qkv.weight", x), l.Load(t.Context(), 99),
-		l.Forward(t.Context(), x, lengths, Pass{Until: "output.weight"}), l.Forward(t.Context(), x, lengths[:1], Pass{}),
+		l.Forward(
+			t.Context(), x, lengths, Pass{Until: "output.weight"},
+		), l.Forward(t.Context(), x, lengths[:1], Pass{}),
 		l.Forward(t.Context(), x, []int{39, 0}, Pass{}), l.Embed(x, []int32{1 << 30}),
 	} {
 		if err == nil {

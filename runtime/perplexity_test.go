@@ -61,7 +61,8 @@ func TestPerplexityGolden(t *testing.T) {
 		got := sum / float64(scored)
 		t.Logf("context %d: %.6f", c.Context, got)
 		if scored != c.Scored || math.Abs(got-c.NLL) > 2e-6 {
-			t.Errorf("context %d from %d: %.7f over %d positions, expected %.7f over %d", c.Context, c.First, got, scored, c.NLL, c.Scored)
+			t.Errorf("context %d from %d: %.7f over %d positions, expected %.7f over %d",
+				c.Context, c.First, got, scored, c.NLL, c.Scored)
 		}
 	}
 }

@@ -149,7 +149,8 @@ func TestLogitsGolden(t *testing.T) {
 			for i, pos := range c.Positions {
 				w := want[i*g.VocabSize : (i+1)*g.VocabSize]
 				if e := nmse(got[pos], w); !(e <= maxNMSE) || !sameTop(got[pos], w) {
-					t.Errorf("%s, position %d: NMSE %.2g, top %d, expected %d", c.Name, pos, e, argmax(got[pos]), argmax(w))
+					t.Errorf("%s, position %d: NMSE %.2g, top %d, expected %d",
+						c.Name, pos, e, argmax(got[pos]), argmax(w))
 				}
 			}
 		}
@@ -178,7 +179,8 @@ func TestVariantsGolden(t *testing.T) {
 					e := nmse(got[pos], w)
 					worst = max(worst, e)
 					if !(e <= maxNMSE) || !sameTop(got[pos], w) {
-						t.Errorf("%s, position %d: NMSE %.2g, top %d, expected %d", c.Name, pos, e, argmax(got[pos]), argmax(w))
+						t.Errorf("%s, position %d: NMSE %.2g, top %d, expected %d",
+							c.Name, pos, e, argmax(got[pos]), argmax(w))
 					}
 				}
 			}

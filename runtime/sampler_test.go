@@ -28,10 +28,22 @@ func TestSamplerGreedy(t *testing.T) {
 	}{
 		{"the lowest of equals", SamplerOptions{}, []float32{1, 3, 2, 3}, nil, 1},
 		{"negative", SamplerOptions{TopK: 2, TopP: 0.5}, []float32{-3, -2, -4}, nil, 1},
-		{"a positive logit is divided", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8}, []float32{1, 1.9, 0}, []int32{1, 1}, 0},
-		{"once however often the token occurs", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8}, []float32{0.9, 2, 0}, []int32{1, 1, 1}, 1},
-		{"a negative one is multiplied", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8}, []float32{-1.5, -1}, []int32{1}, 0},
-		{"only the last tokens", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 2}, []float32{1.5, 2, 1}, []int32{1, 0, 2}, 1},
+		{
+			"a positive logit is divided", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8}, []float32{1, 1.9, 0},
+			[]int32{1, 1}, 0,
+		},
+		{
+			"once however often the token occurs", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8},
+			[]float32{0.9, 2, 0}, []int32{1, 1, 1}, 1,
+		},
+		{
+			"a negative one is multiplied", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 8}, []float32{-1.5, -1},
+			[]int32{1}, 0,
+		},
+		{
+			"only the last tokens", SamplerOptions{RepeatPenalty: 2, RepeatLastN: 2}, []float32{1.5, 2, 1},
+			[]int32{1, 0, 2}, 1,
+		},
 		{"no penalty by default", SamplerOptions{RepeatLastN: 2}, []float32{1.5, 2, 1}, []int32{1}, 1},
 		{"one candidate", SamplerOptions{Temperature: 1, TopK: 1, TopP: 1}, []float32{1, 3, 2, 3}, nil, 1},
 		{"top-p of 0 keeps one", SamplerOptions{Temperature: 1, TopP: 0}, []float32{1, 3, 2, 3}, nil, 1},

@@ -34,7 +34,8 @@ func (m *Model) NewSequence(context int) (*Sequence, error) {
 		return nil, fmt.Errorf("a context of %d tokens; the model was made for 1 to %d", context, m.cfg.Context)
 	}
 	if need, free := m.CacheBytes(context), machine.FreeMemory(); uint64(need) > free {
-		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are available: use a smaller context or a smaller cache type",
+		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are "+
+			"available: use a smaller context or a smaller cache type",
 			context, need, m.opt.Cache, free)
 	}
 	return newSequence(m, context), nil

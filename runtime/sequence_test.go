@@ -103,7 +103,8 @@ func TestLongRopeCrossing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(last(t, s, tokens[20:24]...), once(24)) || !slices.Equal(last(t, f, tokens[20:33]...), once(33)) {
+		if !slices.Equal(last(t, s, tokens[20:24]...), once(24)) ||
+			!slices.Equal(last(t, f, tokens[20:33]...), once(33)) {
 			t.Errorf("%s: other bits after going back", name)
 		}
 		// Two sequences cross in a batch, another one does not.
@@ -119,7 +120,9 @@ func TestLongRopeCrossing(t *testing.T) {
 			}
 		}
 		if err := m.Eval(t.Context(), Request{Seq: a, Tokens: tokens[23:25], All: true, Logits: keep("a")},
-			Request{Seq: c, Tokens: tokens[3:9], Logits: keep("c")}, Request{Seq: b, Tokens: tokens[7:60], Logits: keep("b")}); err != nil {
+			Request{Seq: c, Tokens: tokens[3:9], Logits: keep("c")}, Request{
+				Seq: b, Tokens: tokens[7:60], Logits: keep("b"),
+			}); err != nil {
 			t.Fatal(err)
 		}
 		for key, n := range map[string]int{"a1": 25, "b52": 60, "c5": 9} {
@@ -146,7 +149,8 @@ func TestEvalRollback(t *testing.T) {
 		m := open(t, nan, Options{Cache: cache})
 		s := sequence(t, m)
 		last(t, s, 1, 2, 3)
-		if _, err := s.Eval(t.Context(), []int32{4, bad, 5, 6}); err == nil || !strings.Contains(err.Error(), "not finite") || len(s.Tokens()) != 3 {
+		if _, err := s.Eval(t.Context(), []int32{4, bad, 5, 6}); err == nil ||
+			!strings.Contains(err.Error(), "not finite") || len(s.Tokens()) != 3 {
 			t.Fatalf("error %v, %d tokens", err, len(s.Tokens()))
 		}
 		if !slices.Equal(last(t, s, 4), last(t, sequence(t, m), 1, 2, 3, 4)) {
@@ -248,7 +252,8 @@ func TestHugeBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := open(t, writeVariant(t, testdata.Variant{Name: "long", DType: "F32", Config: config}), Options{Batch: 1 << 30})
-	if _, err := sequence(t, m).Eval(t.Context(), []int32{1}); err == nil || !strings.Contains(err.Error(), "a batch of 1073741824 tokens takes") {
+	if _, err := sequence(t, m).Eval(t.Context(), []int32{1}); err == nil ||
+		!strings.Contains(err.Error(), "a batch of 1073741824 tokens takes") {
 		t.Errorf("error %v, expected one that says what a batch takes", err)
 	}
 }

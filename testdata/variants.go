@@ -96,8 +96,9 @@ func (v Variant) tensors() ([]tensor, error) {
 	return all, nil
 }
 
-// appendWeights appends the tensor's bytes. A type with b significant bits gets integers of b bits times a power of two,
-// thus holds every value exactly; the bits are the upper ones of splitmix64, seeded with the FNV-1a hash of the names.
+// appendWeights appends the tensor's bytes. A type with b significant bits gets integers of b bits times a power of
+// two, thus holds every value exactly; the bits are the upper ones of splitmix64, seeded with the FNV-1a hash of the
+// names.
 func (v Variant) appendWeights(data []byte, t tensor) ([]byte, error) {
 	bits, ok := map[string]int{"F32": 24, "F16": 11, "BF16": 8}[v.DType]
 	if !ok {

@@ -45,8 +45,10 @@ func TestVariants(t *testing.T) {
 				t.Error("no cases")
 			}
 			for _, c := range v.Cases {
-				if len(c.Tokens) == 0 || len(c.Tokens) > m.Config.Context || len(c.Logits) == 0 || len(c.Logits) != len(c.Positions)*m.Config.VocabSize {
-					t.Errorf("%s: %d tokens, %d logits at %d positions of a model with context %d and %d tokens in the vocabulary",
+				if len(c.Tokens) == 0 || len(c.Tokens) > m.Config.Context || len(c.Logits) == 0 ||
+					len(c.Logits) != len(c.Positions)*m.Config.VocabSize {
+					t.Errorf("%s: %d tokens, %d logits at %d positions of a model with context %d and %d tokens in "+
+						"the vocabulary",
 						c.Name, len(c.Tokens), len(c.Logits), len(c.Positions), m.Config.Context, m.Config.VocabSize)
 				}
 			}

@@ -56,7 +56,10 @@ func TestMetadataGetters(t *testing.T) {
 		{int8(-3), want{int: int64(-3), float: -3.0}},
 		{uint16(7), want{uint: uint64(7), int: int64(7), float: 7.0}},
 		{int16(7), want{uint: uint64(7), int: int64(7), float: 7.0}},
-		{uint32(math.MaxUint32), want{uint: uint64(math.MaxUint32), int: int64(math.MaxUint32), float: float64(math.MaxUint32)}},
+		{
+			uint32(math.MaxUint32),
+			want{uint: uint64(math.MaxUint32), int: int64(math.MaxUint32), float: float64(math.MaxUint32)},
+		},
 		{int32(-1), want{int: int64(-1), float: -1.0}},
 		{int64(5), want{uint: uint64(5), int: int64(5), float: 5.0}},
 		{uint64(math.MaxUint64), want{uint: uint64(math.MaxUint64), float: float64(math.MaxUint64)}},

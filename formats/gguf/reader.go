@@ -181,7 +181,8 @@ func (d *decoder) version() uint32 {
 	case v == 1:
 		d.fail(4, ErrUnsupported, "GGUF version 1, an obsolete layout; convert the model again")
 	case swapped >= 1 && swapped <= 3:
-		d.fail(4, ErrUnsupported, "GGUF version %d in big-endian byte order; only little-endian files are read", swapped)
+		d.fail(4, ErrUnsupported, "GGUF version %d in big-endian byte order; only little-endian files are read",
+			swapped)
 	default:
 		d.fail(4, ErrUnsupported, "GGUF version %d; versions 2 and 3 are read", v)
 	}
@@ -286,12 +287,13 @@ func (t *TensorInfo) check() error {
 func placeTensors(tensors []*Tensor, data, size, alignment int64) error {
 	for _, t := range tensors {
 		if t.Offset%alignment != 0 {
-			return &formats.Error{Off: -1, What: fmt.Sprintf("tensor %q: data at %d of the data section, must be a multiple of %d",
-				t.Name, t.Offset, alignment), Err: ErrUnaligned}
+			return formats.Wrapf(ErrUnaligned, -1,
+				"tensor %q: data at %d of the data section, must be a multiple of %d", t.Name, t.Offset, alignment)
 		}
 		if data > size || t.Offset > size-data || t.Size() > size-data-t.Offset {
-			return &formats.Error{Off: data, What: fmt.Sprintf("tensor %q: %d bytes at %d of the data section, the file has %d bytes",
-				t.Name, t.Size(), t.Offset, size), Err: ErrTruncated}
+			return formats.Wrapf(ErrTruncated, data,
+				"tensor %q: %d bytes at %d of the data section, the file has %d bytes", t.Name, t.Size(), t.Offset,
+				size)
 		}
 		t.Offset += data
 	}
@@ -300,8 +302,8 @@ func placeTensors(tensors []*Tensor, data, size, alignment int64) error {
 	for i := 1; i < len(sorted); i++ {
 		a, b := sorted[i-1], sorted[i]
 		if end := a.Offset + a.Size(); b.Offset < end {
-			return &formats.Error{Off: b.Offset, What: fmt.Sprintf("tensor %q begins inside %q, which ends at %d",
-				b.Name, a.Name, end), Err: ErrOverlap}
+			return formats.Wrapf(ErrOverlap, b.Offset, "tensor %q begins inside %q, which ends at %d",
+				b.Name, a.Name, end)
 		}
 	}
 	return nil

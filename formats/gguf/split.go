@@ -50,7 +50,8 @@ func (set *File) addAll(f *File, count uint64) error {
 	dir, base := filepath.Split(path)
 	m := splitName.FindStringSubmatch(base)
 	if m == nil {
-		return splitError(path, "%s is %d, but the name does not end like -00001-of-%05d.gguf", splitCountKey, count, count)
+		return splitError(path, "%s is %d, but the name does not end like -00001-of-%05d.gguf",
+			splitCountKey, count, count)
 	}
 	own, _ := strconv.Atoi(m[2]) // five digits
 	total, _ := strconv.Atoi(m[3])
@@ -80,7 +81,8 @@ func (set *File) addAll(f *File, count uint64) error {
 		}
 	}
 	if n, ok := set.Metadata.Uint(splitTensorsKey); !ok || n != uint64(len(set.Tensors)) {
-		return splitError(set.Shards[0].Path, "%s is %s, but the files have %d", splitTensorsKey, set.show(splitTensorsKey), len(set.Tensors))
+		return splitError(set.Shards[0].Path, "%s is %s, but the files have %d",
+			splitTensorsKey, set.show(splitTensorsKey), len(set.Tensors))
 	}
 	return nil
 }

@@ -228,7 +228,8 @@ func newPlan(path string, md *Metadata, tensors []TensorInfo, opt Options) (*pla
 		md = new(Metadata)
 	}
 	if opt.SplitMaxSize < 0 {
-		return nil, formats.Errorf(-1, "files of %d bytes, the limit must be positive, or 0 for one file", opt.SplitMaxSize)
+		return nil, formats.Errorf(-1, "files of %d bytes, the limit must be positive, or 0 for one file",
+			opt.SplitMaxSize)
 	}
 	if err := checkTensors(tensors); err != nil {
 		return nil, err
@@ -260,7 +261,8 @@ func newPlan(path string, md *Metadata, tensors []TensorInfo, opt Options) (*pla
 		s.Size = end
 	}
 	if len(p.shards) > maxShards {
-		return nil, formats.Errorf(-1, "%d files of %d bytes, at most %d are possible", len(p.shards), opt.SplitMaxSize, maxShards)
+		return nil, formats.Errorf(-1, "%d files of %d bytes, at most %d are possible",
+			len(p.shards), opt.SplitMaxSize, maxShards)
 	}
 
 	for i := range p.shards {
@@ -376,7 +378,8 @@ func checkMetadata(md *Metadata) error {
 		if key == alignmentKey {
 			n, ok := v.(uint32) // llama.cpp takes no other type
 			if !ok || n < 8 || n > maxAlignment || n&(n-1) != 0 {
-				return formats.Errorf(-1, "%s is %s (%T), must be a uint32 and a power of two from 8 to %d", key, show(v), v, maxAlignment)
+				return formats.Errorf(-1, "%s is %s (%T), must be a uint32 and a power of two from 8 to %d",
+					key, show(v), v, maxAlignment)
 			}
 		}
 	}

@@ -67,7 +67,8 @@ func TestWriteGolden(t *testing.T) {
 			t.Errorf("%s differs", name)
 		}
 	}
-	if got := fileNames(t, dir); got != "all.gguf split-00001-of-00003.gguf split-00002-of-00003.gguf split-00003-of-00003.gguf" {
+	if got := fileNames(t, dir); got != "all.gguf split-00001-of-00003.gguf split-00002-of-00003.gguf "+
+		"split-00003-of-00003.gguf" {
 		t.Error(got)
 	}
 }
@@ -256,19 +257,38 @@ func TestWriterRefuses(t *testing.T) {
 		{"alignment 4", "general.alignment", uint32(4), nil, "general.alignment is 4"},
 		{"alignment 48", "general.alignment", uint32(48), nil, "general.alignment is 48"},
 		{"no name", "k", uint32(1), []TensorInfo{{"", quant.F32, nil}}, "tensor 0: empty name"},
-		{"name of 64 bytes", "k", uint32(1), []TensorInfo{{strings.Repeat("n", 64), quant.F32, nil}}, "has 64 bytes, at most 63"},
+		{
+			"name of 64 bytes", "k", uint32(1), []TensorInfo{{strings.Repeat("n", 64), quant.F32, nil}},
+			"has 64 bytes, at most 63",
+		},
 		{"name not UTF-8", "k", uint32(1), []TensorInfo{{"\xff", quant.F32, nil}}, "not valid UTF-8"},
 		{"name twice", "k", uint32(1), []TensorInfo{ok, ok}, `second tensor of the name "x"`},
 		{"no type", "k", uint32(1), []TensorInfo{{"x", 99, []uint64{1}}}, "Type(99) is no type"},
 		{"five dimensions", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{1, 1, 1, 1, 1}}}, "5 dimensions"},
 		{"no elements", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{0}}}, "there is no element"},
-		{"ragged row", "k", uint32(1), []TensorInfo{{"x", quant.Q4_K, []uint64{128}}}, "rows of 128 elements, type Q4_K needs a multiple of 256"},
+		{
+			"ragged row", "k", uint32(1), []TensorInfo{{"x", quant.Q4_K, []uint64{128}}},
+			"rows of 128 elements, type Q4_K needs a multiple of 256",
+		},
 		{"too large", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{1 << 60}}}, "too many elements"},
-		{"too large together", "k", uint32(1), []TensorInfo{{"x", quant.F32, []uint64{1 << 59}}, {"y", quant.F32, []uint64{1 << 59}}, {"z", quant.F32, []uint64{1 << 59}}}, "larger than any file"},
+		{
+			"too large together", "k", uint32(1),
+			[]TensorInfo{
+				{"x", quant.F32, []uint64{1 << 59}}, {"y", quant.F32, []uint64{1 << 59}},
+				{"z", quant.F32, []uint64{1 << 59}},
+			},
+			"larger than any file",
+		},
 		{"zero byte in a key", "a\x00", uint32(1), nil, `name "a\x00" has a zero byte`},
-		{"zero byte in a name", "k", uint32(1), []TensorInfo{{"a\x00", quant.F32, nil}}, `tensor 0: name "a\x00" has a zero byte`},
+		{
+			"zero byte in a name", "k", uint32(1), []TensorInfo{{"a\x00", quant.F32, nil}},
+			`tensor 0: name "a\x00" has a zero byte`,
+		},
 		{"text not UTF-8", "k", "a\xff", nil, `key "k": string "a\xff" is not valid UTF-8`},
-		{"texts not UTF-8", "k", []any{[]string{"a", "\xff"}}, nil, `key "k": element 1: string "\xff" is not valid UTF-8`},
+		{
+			"texts not UTF-8", "k", []any{[]string{"a", "\xff"}}, nil,
+			`key "k": element 1: string "\xff" is not valid UTF-8`,
+		},
 		{"too many files", "k", uint32(1), many, "65536 files of 1 bytes, at most 65535"},
 	}
 	for _, tt := range tests {
@@ -294,24 +314,28 @@ func TestWriterRefuses(t *testing.T) {
 
 // TestWriterLimits refuses options, and counts that a reader would refuse.
 func TestWriterLimits(t *testing.T) {
-	if _, err := Layout("x.gguf", nil, nil, Options{SplitMaxSize: -1}); err == nil || !strings.Contains(err.Error(), "files of -1 bytes") {
+	if _, err := Layout("x.gguf", nil, nil, Options{SplitMaxSize: -1}); err == nil ||
+		!strings.Contains(err.Error(), "files of -1 bytes") {
 		t.Errorf("negative size: error %v", err)
 	}
 	tensors := make([]TensorInfo, maxTensors+1)
 	for i := range tensors {
 		tensors[i] = TensorInfo{fmt.Sprint(i), quant.F32, nil}
 	}
-	if _, err := Layout("x.gguf", nil, tensors, Options{}); err == nil || !strings.Contains(err.Error(), "65537 tensors, at most 65536") {
+	if _, err := Layout("x.gguf", nil, tensors, Options{}); err == nil ||
+		!strings.Contains(err.Error(), "65537 tensors, at most 65536") {
 		t.Errorf("tensors: error %v", err)
 	}
-	if _, err := Layout("x.gguf", nil, tensors, Options{SplitMaxSize: 32 * maxTensors}); err != nil { // the limit is for a file
+	// the limit is for a file
+	if _, err := Layout("x.gguf", nil, tensors, Options{SplitMaxSize: 32 * maxTensors}); err != nil {
 		t.Error(err)
 	}
 	md := new(Metadata)
 	for i := range maxKeys + 1 {
 		md.Set(fmt.Sprint(i), true)
 	}
-	if _, err := Layout("x.gguf", md, nil, Options{}); err == nil || !strings.Contains(err.Error(), "65537 keys, at most 65536") {
+	if _, err := Layout("x.gguf", md, nil, Options{}); err == nil ||
+		!strings.Contains(err.Error(), "65537 keys, at most 65536") {
 		t.Errorf("keys: error %v", err)
 	}
 }
@@ -366,7 +390,10 @@ func TestIncomplete(t *testing.T) {
 		want string
 	}{
 		{"nothing", func(w *Writer) error { return nil }, `tensor "y": 0 bytes written of 16`},
-		{"a part", func(w *Writer) error { return w.WriteTensorAt(1, make([]byte, 12), 4) }, `tensor "y": 12 bytes written of 16`},
+		{
+			"a part", func(w *Writer) error { return w.WriteTensorAt(1, make([]byte, 12), 4) },
+			`tensor "y": 12 bytes written of 16`,
+		},
 		{"twice", func(w *Writer) error {
 			return errors.Join(w.WriteTensorAt(1, make([]byte, 12), 0), w.WriteTensorAt(1, make([]byte, 12), 4))
 		}, `tensor "y": 24 bytes written of 16`},
@@ -480,10 +507,13 @@ func TestWriteError(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Abort()
-	if err := w.WriteTensorAt(0, make([]byte, 4), 0); !errors.Is(err, os.ErrClosed) || err.Error() != `write `+path+`: tensor "x": file already closed` {
+	if err := w.WriteTensorAt(0, make([]byte, 4), 0); !errors.Is(err, os.ErrClosed) ||
+		err.Error() != `write `+path+`: tensor "x": file already closed` {
 		t.Errorf("after Abort: error %v", err)
 	}
-	if _, err := Create(filepath.Join(t.TempDir(), "none", "x.gguf"), nil, tensors, Options{}); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Create(
+		filepath.Join(t.TempDir(), "none", "x.gguf"), nil, tensors, Options{},
+	); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing directory: error %v", err)
 	}
 }

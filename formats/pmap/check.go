@@ -63,7 +63,10 @@ func (f *File) Root() ([sha256.Size]byte, error) {
 	var sum [sha256.Size]byte
 	s, ok := f.Section(sectionSHA256)
 	if !ok || s.Len != treeBytes(s.Offset) {
-		return sum, &formats.Error{Path: f.Path, Off: s.Offset, What: fmt.Sprintf("section sha256 has %d bytes, expected %d", s.Len, treeBytes(s.Offset)), Err: ErrDamaged}
+		return sum, &formats.Error{
+			Path: f.Path, Off: s.Offset,
+			What: fmt.Sprintf("section sha256 has %d bytes, expected %d", s.Len, treeBytes(s.Offset)), Err: ErrDamaged,
+		}
 	}
 	return sum, formats.WithPath(f.read(sum[:], s.Offset), f.Path)
 }
@@ -83,7 +86,10 @@ func (f *File) Check(ctx context.Context, threads int, progress func(done int64)
 	}
 	leaves := tree[sha256.Size:]
 	if !bytes.Equal(root(leaves, s.Offset), want[:]) {
-		return &formats.Error{Path: f.Path, Off: s.Offset, What: "the hashes of the file's chunks do not agree with their own hash", Err: ErrDamaged}
+		return &formats.Error{
+			Path: f.Path, Off: s.Offset, What: "the hashes of the file's chunks do not agree with their own hash",
+			Err: ErrDamaged,
+		}
 	}
 	var done atomic.Int64
 	bad := make([]error, len(leaves)/sha256.Size)
@@ -136,7 +142,11 @@ func (f *File) damage(from, to int64) error {
 	} else {
 		all = append(all, "padding")
 	}
-	return &formats.Error{Path: f.Path, Off: from, What: fmt.Sprintf("%s: the hash of bytes %d to %d is wrong", strings.Join(all, ", "), from, to-1), Err: ErrDamaged}
+	return &formats.Error{
+		Path: f.Path, Off: from,
+		What: fmt.Sprintf("%s: the hash of bytes %d to %d is wrong", strings.Join(all, ", "), from, to-1),
+		Err:  ErrDamaged,
+	}
 }
 
 // parallel calls do for 0 to n-1 on several threads, and returns the first error.

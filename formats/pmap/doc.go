@@ -8,12 +8,9 @@
 package pmap
 
 import (
-	"fmt"
-
 	"encoding/binary"
 	"hash/crc32"
 
-	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -42,6 +39,8 @@ const (
 	// SectionSeal is an optional section: a seal of the original model, see package seal.
 	SectionSeal = "seal"
 )
+
+var knownSections = []string{sectionGGUF, sectionTensors, sectionWeights, sectionSHA256, SectionSeal}
 
 // Flags of a section.
 const (
@@ -78,8 +77,3 @@ var (
 )
 
 func alignUp(n, to int64) int64 { return (n + to - 1) / to * to }
-
-// errorf makes an error of a kind, Err….
-func errorf(kind error, off int64, format string, args ...any) error {
-	return &formats.Error{Off: off, What: fmt.Sprintf(format, args...), Err: kind}
-}

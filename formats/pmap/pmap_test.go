@@ -46,7 +46,9 @@ func model(t testing.TB) (md *gguf.Metadata, tensors []TensorInfo, data [][]byte
 }
 
 // create writes the model in pieces of the given number of rows, the last first.
-func create(t testing.TB, path string, step int, md *gguf.Metadata, tensors []TensorInfo, data [][]byte, extra ...Extra) {
+func create(
+	t testing.TB, path string, step int, md *gguf.Metadata, tensors []TensorInfo, data [][]byte, extra ...Extra,
+) {
 	t.Helper()
 	w, err := Create(path, md, tensors, extra...)
 	if err != nil {
@@ -322,9 +324,18 @@ func TestRefused(t *testing.T) {
 		{"length", func(b []byte) { le.PutUint64(b[16:], 5) }, "its header says 5", io.ErrUnexpectedEOF},
 		{"section missing", func(b []byte) { copy(b[entry(2):], "sensors"); b[entry(2)+16] = 0 }, `section "tensors" is missing`, ErrDamaged},
 		{"section twice", func(b []byte) { copy(b[entry(1):], "gguf") }, `a second section "gguf"`, ErrDamaged},
-		{"unknown and required", func(b []byte) { b[entry(1)+16] = flagRequired }, `section "note" is required and this program does not know it`, ErrUnsupported},
-		{"overlap", func(b []byte) { copy(b[entry(1)+24:entry(1)+32], b[entry(0)+24:]) }, `section "note" has 8 bytes at 16384`, ErrDamaged},
-		{"huge section", func(b []byte) { le.PutUint64(b[entry(3)+32:], 1<<63) }, `section "weights" has 9223372036854775808 bytes`, ErrDamaged},
+		{
+			"unknown and required", func(b []byte) { b[entry(1)+16] = flagRequired },
+			`section "note" is required and this program does not know it`, ErrUnsupported,
+		},
+		{
+			"overlap", func(b []byte) { copy(b[entry(1)+24:entry(1)+32], b[entry(0)+24:]) },
+			`section "note" has 8 bytes at 16384`, ErrDamaged,
+		},
+		{
+			"huge section", func(b []byte) { le.PutUint64(b[entry(3)+32:], 1<<63) },
+			`section "weights" has 9223372036854775808 bytes`, ErrDamaged,
+		},
 		{"section checksum", func(b []byte) { b[entry(0)+20] ^= 1 }, `section "gguf" has checksum`, ErrDamaged},
 	} {
 		t.Run(c.name, func(t *testing.T) {

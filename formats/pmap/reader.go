@@ -139,7 +139,7 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, f.inSection(f.header, err)
 	}
 	if data := f.gguf.Shards[0].DataOffset; data != f.header.Len {
-		return nil, errorf(ErrDamaged, f.header.Offset, "section gguf has %d bytes, its header %d", f.header.Len, data)
+		return nil, formats.Wrapf(ErrDamaged, f.header.Offset, "section gguf has %d bytes, its header %d", f.header.Len, data)
 	}
 	f.size = f.header.Len
 	for _, t := range f.gguf.Tensors {
@@ -156,17 +156,17 @@ func (f *File) contents(size int64) error {
 		return err
 	}
 	if !bytes.HasPrefix(head, []byte(magic)) {
-		return errorf(ErrNotPMAP, 0, "begins with %q, must be %q", head[:len(magic)], magic)
+		return formats.Wrapf(ErrNotPMAP, 0, "begins with %q, must be %q", head[:len(magic)], magic)
 	}
 	if v := le.Uint32(head[8:]); v != Version {
-		return errorf(ErrUnsupported, 8, "version %d, version %d is read", v, Version)
+		return formats.Wrapf(ErrUnsupported, 8, "version %d, version %d is read", v, Version)
 	}
 	if size < headerBytes {
-		return errorf(io.ErrUnexpectedEOF, size, "the file ends in its header of %d bytes", headerBytes)
+		return formats.Wrapf(io.ErrUnexpectedEOF, size, "the file ends in its header of %d bytes", headerBytes)
 	}
 	n := le.Uint32(head[12:])
 	if n > maxSections || headerBytes+int64(n)*entryBytes > size {
-		return errorf(ErrDamaged, 12, "%d sections, expected at most %d in a file of %d bytes", n, maxSections, size)
+		return formats.Wrapf(ErrDamaged, 12, "%d sections, expected at most %d in a file of %d bytes", n, maxSections, size)
 	}
 	table := make([]byte, headerBytes+int(n)*entryBytes)
 	if err := f.read(table, 0); err != nil {
@@ -175,10 +175,10 @@ func (f *File) contents(size int64) error {
 	want := le.Uint32(head[24:])
 	clear(table[24:28])
 	if got := crc32.Checksum(table, castagnoli); got != want {
-		return errorf(ErrDamaged, 24, "checksum of header and table of contents is %08x, expected %08x", got, want)
+		return formats.Wrapf(ErrDamaged, 24, "checksum of header and table of contents is %08x, expected %08x", got, want)
 	}
 	if length := le.Uint64(head[16:]); length != uint64(size) {
-		return errorf(io.ErrUnexpectedEOF, 16, "the file has %d bytes, its header says %d", size, length)
+		return formats.Wrapf(io.ErrUnexpectedEOF, 16, "the file has %d bytes, its header says %d", size, length)
 	}
 	end := int64(len(table))
 	for at := headerBytes; at < len(table); at += entryBytes {
@@ -186,22 +186,22 @@ func (f *File) contents(size int64) error {
 		s := Section{Name: string(bytes.TrimRight(e[:16], "\x00")), Flags: le.Uint32(e[16:]), CRC: le.Uint32(e[20:])}
 		off, length := le.Uint64(e[24:]), le.Uint64(e[32:])
 		if off%pageBytes != 0 || off < uint64(end) || off > uint64(size) || length > uint64(size)-off {
-			return errorf(ErrDamaged, int64(at),
+			return formats.Wrapf(ErrDamaged, int64(at),
 				"section %q has %d bytes at %d, expected a multiple of %d from %d on within %d", s.Name, length, off,
 				pageBytes, end, size)
 		}
 		s.Offset, s.Len = int64(off), int64(length)
 		end = s.Offset + s.Len
 		if slices.ContainsFunc(f.Sections, func(o Section) bool { return o.Name == s.Name }) {
-			return errorf(ErrDamaged, int64(at), "a second section %q", s.Name)
+			return formats.Wrapf(ErrDamaged, int64(at), "a second section %q", s.Name)
 		}
-		if known := slices.Contains([]string{sectionGGUF, sectionTensors, sectionWeights, sectionSHA256, SectionSeal}, s.Name); !known && s.Flags&flagRequired != 0 {
-			return errorf(ErrUnsupported, int64(at), "section %q is required and this program does not know it", s.Name)
+		if !slices.Contains(knownSections, s.Name) && s.Flags&flagRequired != 0 {
+			return formats.Wrapf(ErrUnsupported, int64(at), "section %q is required and this program does not know it", s.Name)
 		}
 		f.Sections = append(f.Sections, s)
 	}
 	if end != size {
-		return errorf(ErrDamaged, end, "%d bytes behind the last section", size-end)
+		return formats.Wrapf(ErrDamaged, end, "%d bytes behind the last section", size-end)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (f *File) Section(name string) (Section, bool) {
 func (f *File) required(name string) (Section, error) {
 	s, ok := f.Section(name)
 	if !ok {
-		return s, errorf(ErrDamaged, headerBytes, "section %q is missing", name)
+		return s, formats.Wrapf(ErrDamaged, headerBytes, "section %q is missing", name)
 	}
 	return s, f.checkSection(s)
 }
@@ -234,7 +234,7 @@ func (f *File) checkSection(s Section) error {
 		return err
 	}
 	if got != s.CRC {
-		return errorf(ErrDamaged, s.Offset, "section %q has checksum %08x, expected %08x", s.Name, got, s.CRC)
+		return formats.Wrapf(ErrDamaged, s.Offset, "section %q has checksum %08x, expected %08x", s.Name, got, s.CRC)
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (f *File) checkSection(s Section) error {
 func (f *File) crc(off, n int64) (uint32, error) {
 	h := crc32.New(castagnoli)
 	if _, err := io.CopyBuffer(h, io.NewSectionReader(f.r, off, n), make([]byte, min(n, chunkBytes)+1)); err != nil {
-		return 0, errorf(err, off, "reading %d bytes", n)
+		return 0, formats.Wrapf(err, off, "reading %d bytes", n)
 	}
 	return h.Sum32(), nil
 }
@@ -268,7 +268,7 @@ func (f *File) tensors() error {
 		return err
 	}
 	if s.Len != int64(len(f.gguf.Tensors))*tensorBytes {
-		return errorf(ErrDamaged, s.Offset,
+		return formats.Wrapf(ErrDamaged, s.Offset,
 			"section tensors has %d bytes, expected %d for each of %d tensors", s.Len, tensorBytes, len(f.gguf.Tensors))
 	}
 	table := make([]byte, s.Len)
@@ -282,20 +282,21 @@ func (f *File) tensors() error {
 		e := table[i*tensorBytes:]
 		t := Tensor{Tensor: g, Layout: Layout(le.Uint32(e[16:])), CRC: le.Uint32(e[20:])}
 		if t.Layout > Panels || le.Uint64(e[24:]) != 0 {
-			return errorf(ErrUnsupported, at+16,
+			return formats.Wrapf(ErrUnsupported, at+16,
 				"tensor %q has layout %d, 0 (rows) and 1 (panels) are read", t.Name, t.Layout)
 		}
 		if t.Size() > weights.Len {
-			return errorf(ErrDamaged, at,
+			return formats.Wrapf(ErrDamaged, at,
 				"tensor %q needs %d bytes, all weights have %d", t.Name, t.Size(), weights.Len)
 		}
 		if i > 0 && t.Offset < f.Tensors[i-1].Offset+f.Tensors[i-1].Size() {
-			return errorf(ErrDamaged, f.header.Offset, "tensor %q does not lie behind the one before it", t.Name)
+			return formats.Wrapf(ErrDamaged, f.header.Offset, "tensor %q does not lie behind the one before it", t.Name)
 		}
 		t.Len = t.Layout.size(t.Type, t.Rows(), t.Cols())
 		off, n := le.Uint64(e), le.Uint64(e[8:])
-		if off%tensorAlign != 0 || off < uint64(end) || n != uint64(t.Len) || off > uint64(weights.Offset+weights.Len) || n > uint64(weights.Offset+weights.Len)-off {
-			return errorf(ErrDamaged, at,
+		if off%tensorAlign != 0 || off < uint64(end) || n != uint64(t.Len) ||
+			off > uint64(weights.Offset+weights.Len) || n > uint64(weights.Offset+weights.Len)-off {
+			return formats.Wrapf(ErrDamaged, at,
 				"tensor %q has %d bytes at %d, expected %d at a multiple of %d from %d on, up to %d", t.Name, n, off,
 				t.Len, tensorAlign, end, weights.Offset+weights.Len)
 		}
@@ -305,7 +306,7 @@ func (f *File) tensors() error {
 		f.byName[t.Name] = &f.Tensors[i]
 	}
 	if end != weights.Offset+weights.Len {
-		return errorf(ErrDamaged, end, "%d bytes behind the last tensor", weights.Offset+weights.Len-end)
+		return formats.Wrapf(ErrDamaged, end, "%d bytes behind the last tensor", weights.Offset+weights.Len-end)
 	}
 	return nil
 }
@@ -348,7 +349,7 @@ func (f *File) read(b []byte, off int64) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return errorf(err, off+int64(n), "reading %d bytes", len(b))
+	return formats.Wrapf(err, off+int64(n), "reading %d bytes", len(b))
 }
 
 // inSection makes the offset of an error about a section's content count from the start of the file.

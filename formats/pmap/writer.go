@@ -122,7 +122,8 @@ func (w *Writer) WriteRows(i, first int, rows []byte) error {
 	rowBytes := int(t.Type.Size(t.Cols()))
 	n := len(rows) / rowBytes
 	if len(rows)%rowBytes != 0 || first < 0 || int64(first+n) > t.Rows() {
-		return fmt.Errorf("tensor %q: %d bytes from row %d on, it has %d rows of %d", t.Name, len(rows), first, t.Rows(), rowBytes)
+		return fmt.Errorf("tensor %q: %d bytes from row %d on, it has %d rows of %d",
+			t.Name, len(rows), first, t.Rows(), rowBytes)
 	}
 	w.written[i].Add(int64(n))
 	if t.Layout == Rows {

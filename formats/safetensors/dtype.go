@@ -37,8 +37,14 @@ const (
 
 // Why a type cannot be used as weights.
 var (
-	errPacked  = errors.New("calibrated 8-bit, 6-bit and 4-bit checkpoints are not supported: their scales are stored apart, in a layout of each tool's own; start from the 16-bit checkpoint")
-	errInteger = errors.New("integers are not weights; a checkpoint packed by GPTQ, AWQ or bitsandbytes is not supported: start from the 16-bit checkpoint")
+	errPacked = errors.New(
+		"calibrated 8-bit, 6-bit and 4-bit checkpoints are not supported: their scales are stored apart, in a " +
+			"layout of each tool's own; start from the 16-bit checkpoint",
+	)
+	errInteger = errors.New(
+		"integers are not weights; a checkpoint packed by GPTQ, AWQ or bitsandbytes is not supported: start from " +
+			"the 16-bit checkpoint",
+	)
 	errComplex = errors.New("complex numbers are not weights")
 )
 

@@ -42,7 +42,10 @@ func ExampleTensor_ReadFloat32() {
 func ExampleWrite() {
 	var file bytes.Buffer
 	err := safetensors.Write(&file, []safetensors.WriteTensor{
-		{Name: "bias", DType: safetensors.F32, Shape: []uint64{2}, Data: strings.NewReader("\x00\x00\x80?\x00\x00\x00@")},
+		{
+			Name: "bias", DType: safetensors.F32, Shape: []uint64{2},
+			Data: strings.NewReader("\x00\x00\x80?\x00\x00\x00@"),
+		},
 		{Name: "ids", DType: safetensors.I64, Shape: []uint64{0}},
 	}, map[string]string{"format": "pt"})
 	if err != nil {

@@ -47,7 +47,11 @@ func OpenDir(dir string) (*File, error) {
 		}
 		if have(singleName) && !slices.ContainsFunc(f.Shards, func(s Shard) bool { return s.Path == single }) {
 			_ = f.Close()
-			return nil, &formats.Error{Path: index, Off: -1, What: singleName + " is there too, and the index does not list it; remove one of the two", Err: ErrIndex}
+			return nil, &formats.Error{
+				Path: index, Off: -1,
+				What: singleName + " is there too, and the index does not list it; remove one of the two",
+				Err:  ErrIndex,
+			}
 		}
 		return f, nil
 	case have(singleName):
@@ -56,7 +60,8 @@ func OpenDir(dir string) (*File, error) {
 	what := fmt.Sprintf("neither %s nor %s is there", indexName, singleName)
 	switch {
 	case have("pytorch_model*.bin"), have("pytorch_model.bin.index.json"):
-		what += "; pytorch_model.bin is a pickle, which can run code when it is read, and is not supported: save the model as safetensors"
+		what += "; pytorch_model.bin is a pickle, which can run code when it is read, and is not supported: save " +
+			"the model as safetensors"
 	case have("model-*-of-*.safetensors"):
 		what += ", though parts of a model are: the index is missing"
 	}
@@ -91,20 +96,30 @@ func openIndex(index string) (f *File, err error) {
 		shard := filepath.Join(filepath.Dir(index), name)
 		f, err := Open(shard)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, &formats.Error{Path: shard, Off: -1, What: fmt.Sprintf("the file is missing; %s lists %d files", indexName, len(files)), Err: ErrIndex}
+			return nil, &formats.Error{
+				Path: shard, Off: -1,
+				What: fmt.Sprintf("the file is missing; %s lists %d files", indexName, len(files)), Err: ErrIndex,
+			}
 		} else if err != nil {
 			return nil, err
 		}
 		set.close = append(set.close, f.close...)
 		for _, t := range files[name] {
 			if f.Tensor(t) == nil {
-				return nil, &formats.Error{Path: shard, Off: -1, What: fmt.Sprintf("tensor %.80q is not in the file, %s says it is", t, indexName), Err: ErrIndex}
+				return nil, &formats.Error{
+					Path: shard, Off: -1,
+					What: fmt.Sprintf("tensor %.80q is not in the file, %s says it is", t, indexName), Err: ErrIndex,
+				}
 			}
 			set.byName[t] = f.Tensor(t)
 		}
 		for _, t := range f.Tensors {
 			if set.byName[t.Name] != t {
-				return nil, &formats.Error{Path: shard, Off: t.Offset, What: fmt.Sprintf("tensor %.80q: %s does not say that it is in this file", t.Name, indexName), Err: ErrIndex}
+				return nil, &formats.Error{
+					Path: shard, Off: t.Offset,
+					What: fmt.Sprintf("tensor %.80q: %s does not say that it is in this file", t.Name, indexName),
+					Err:  ErrIndex,
+				}
 			}
 		}
 		for k, v := range f.Metadata {
@@ -136,8 +151,11 @@ func parseIndex(data []byte) (files map[string][]string, err error) {
 			if err != nil {
 				return err
 			}
-			if len(file) > 255 || strings.ContainsAny(file, "/\\:\x00") || !strings.HasSuffix(file, ".safetensors") || strings.HasPrefix(file, "..") {
-				return p.errorf("tensor %.80q: file %.80q, must be the name of a .safetensors file in the same directory", tensor, file)
+			if len(file) > 255 || strings.ContainsAny(file, "/\\:\x00") || !strings.HasSuffix(file, ".safetensors") ||
+				strings.HasPrefix(file, "..") {
+				return p.errorf(
+					"tensor %.80q: file %.80q, must be the name of a .safetensors file in the same directory", tensor,
+					file)
 			}
 			files[file] = append(files[file], tensor)
 			return nil

@@ -64,18 +64,54 @@ func TestOpenDir(t *testing.T) {
 	}{
 		{"one file", map[string][]byte{singleName: weights("a")}, nil, ""},
 		{"index", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c")}, nil, ""},
-		{"index of one file", map[string][]byte{indexName: index(`"a":"model.safetensors"`), singleName: weights("a")}, nil, ""},
-		{"index in another order", map[string][]byte{indexName: index(`"c":"` + shard2 + `","a":"` + shard1 + `"`), shard1: weights("a"), shard2: weights("c")}, nil, ""},
+		{
+			"index of one file",
+			map[string][]byte{indexName: index(`"a":"model.safetensors"`), singleName: weights("a")}, nil, "",
+		},
+		{
+			"index in another order",
+			map[string][]byte{
+				indexName: index(`"c":"` + shard2 + `","a":"` + shard1 + `"`), shard1: weights("a"),
+				shard2: weights("c"),
+			},
+			nil, "",
+		},
 		{"nothing", nil, ErrNoWeights, "neither model.safetensors.index.json nor model.safetensors is there"},
 		{"pickle", map[string][]byte{"pytorch_model.bin": nil}, ErrNoWeights, "is a pickle"},
-		{"pickles", map[string][]byte{"pytorch_model.bin.index.json": nil, "pytorch_model-00001-of-00002.bin": nil}, ErrNoWeights, "is a pickle"},
+		{
+			"pickles", map[string][]byte{"pytorch_model.bin.index.json": nil, "pytorch_model-00001-of-00002.bin": nil},
+			ErrNoWeights, "is a pickle",
+		},
 		{"no index", map[string][]byte{shard1: weights("a")}, ErrNoWeights, "the index is missing"},
-		{"index and another file", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c"), singleName: weights("a", "b", "c")}, ErrIndex, "remove one of the two"},
-		{"missing shard", map[string][]byte{indexName: good, shard1: weights("a", "b")}, ErrIndex, shard2 + ": the file is missing; model.safetensors.index.json lists 2 files"},
-		{"missing tensor", map[string][]byte{indexName: good, shard1: weights("a"), shard2: weights("c")}, ErrIndex, shard1 + `: tensor "b" is not in the file`},
-		{"unlisted tensor", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c", "d")}, ErrIndex, shard2 + `: offset 114: tensor "d": model.safetensors.index.json does not say that it is in this file`},
-		{"tensor in two files", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("a", "c")}, ErrIndex, shard2 + `: offset 113: tensor "a"`},
-		{"broken shard", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c")[:50]}, ErrTruncated, shard2 + ": offset 0: header of"},
+		{
+			"index and another file",
+			map[string][]byte{
+				indexName: good, shard1: weights("a", "b"), shard2: weights("c"), singleName: weights("a", "b", "c"),
+			},
+			ErrIndex, "remove one of the two",
+		},
+		{
+			"missing shard", map[string][]byte{indexName: good, shard1: weights("a", "b")}, ErrIndex,
+			shard2 + ": the file is missing; model.safetensors.index.json lists 2 files",
+		},
+		{
+			"missing tensor", map[string][]byte{indexName: good, shard1: weights("a"), shard2: weights("c")}, ErrIndex,
+			shard1 + `: tensor "b" is not in the file`,
+		},
+		{
+			"unlisted tensor", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c", "d")},
+			ErrIndex,
+			shard2 + `: offset 114: tensor "d": model.safetensors.index.json does not say that it is in this file`,
+		},
+		{
+			"tensor in two files",
+			map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("a", "c")}, ErrIndex,
+			shard2 + `: offset 113: tensor "a"`,
+		},
+		{
+			"broken shard", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c")[:50]},
+			ErrTruncated, shard2 + ": offset 0: header of",
+		},
 		{"broken index", map[string][]byte{indexName: []byte(`{"weight_map":{"a":"`)}, nil, indexName + ": offset 19: JSON: unexpected EOF"},
 	}
 	for _, tt := range tests {

@@ -42,7 +42,7 @@ func (p *parser) token() (json.Token, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, &formats.Error{Off: p.base + p.dec.InputOffset(), What: "JSON", Err: err}
+		return nil, formats.Wrapf(err, p.base+p.dec.InputOffset(), "JSON")
 	}
 	return t, nil
 }

@@ -88,7 +88,10 @@ func (t *Tensor) Source() io.ReaderAt { return t.r }
 // The type must be [DType.Usable]; F64 is rounded to float32.
 func (t *Tensor) ReadFloat32(dst []float32, first int64) error {
 	fail := func(err error, format string, args ...any) error {
-		return &formats.Error{Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %.80q: ", t.Name) + fmt.Sprintf(format, args...), Err: err}
+		return &formats.Error{
+			Path: t.Path, Off: t.Offset, What: fmt.Sprintf("tensor %.80q: ", t.Name) + fmt.Sprintf(format, args...),
+			Err: err,
+		}
 	}
 	if err := t.DType.Usable(); err != nil {
 		return fail(err, "read")
@@ -157,7 +160,7 @@ func Open(path string) (*File, error) {
 // r and does not close it.
 func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	if size < 8 {
-		return nil, &formats.Error{Off: 0, What: fmt.Sprintf("file has %d bytes, the header's length alone takes 8", size), Err: ErrTruncated}
+		return nil, formats.Wrapf(ErrTruncated, 0, "file has %d bytes, the header's length alone takes 8", size)
 	}
 	var length [8]byte
 	if err := readAt(r, length[:], 0); err != nil {
@@ -165,10 +168,11 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader {
-		return nil, formats.Errorf(0, "header of %d bytes, at most %d are allowed; this is probably no safetensors file", n, maxHeader)
+		return nil, formats.Errorf(0,
+			"header of %d bytes, at most %d are allowed; this is probably no safetensors file", n, maxHeader)
 	}
 	if int64(n) > size-8 {
-		return nil, &formats.Error{Off: 0, What: fmt.Sprintf("header of %d bytes, %d are left", n, size-8), Err: ErrTruncated}
+		return nil, formats.Wrapf(ErrTruncated, 0, "header of %d bytes, %d are left", n, size-8)
 	}
 	header := make([]byte, n)
 	if err := readAt(r, header, 8); err != nil {
@@ -210,7 +214,7 @@ func readAt(r io.ReaderAt, b []byte, off int64) error {
 	if err == io.EOF {
 		err = ErrTruncated // the file is shorter than it was said to be
 	}
-	return &formats.Error{Off: off + int64(n), What: "read", Err: err}
+	return formats.Wrapf(err, off+int64(n), "read")
 }
 
 // parseHeader reads the JSON. The tensors' Offset counts from the start of the data.
@@ -244,7 +248,8 @@ func parseHeader(header []byte) (*File, error) {
 	}
 	end := p.dec.InputOffset()
 	if rest := bytes.TrimLeft(header[end:], " "); len(rest) > 0 {
-		return nil, formats.Errorf(8+int64(len(header)-len(rest)), "%.8q after the header's JSON, only spaces are allowed", rest)
+		return nil, formats.Errorf(8+int64(len(header)-len(rest)),
+			"%.8q after the header's JSON, only spaces are allowed", rest)
 	}
 	return f, nil
 }
@@ -284,7 +289,8 @@ func (p *parser) tensor(name string) (*Tensor, error) {
 		return nil, p.errorf("tensor %.80q: %v", name, err)
 	}
 	if n := offsets[1] - offsets[0]; n != uint64(t.size) {
-		return nil, p.errorf("tensor %.80q: data_offsets %d span %d bytes, %s %d takes %d", name, offsets, n, t.DType, t.Shape, t.size)
+		return nil, p.errorf("tensor %.80q: data_offsets %d span %d bytes, %s %d takes %d",
+			name, offsets, n, t.DType, t.Shape, t.size)
 	}
 	t.Offset = int64(offsets[0])
 	return t, nil
@@ -332,14 +338,15 @@ func (f *File) place(data, size int64) error {
 			cause = ErrTruncated
 		}
 		if cause != nil {
-			return &formats.Error{Off: data + end, What: fmt.Sprintf("tensor %.80q: %d bytes of data at %d of %d, the tensor before it ends at %d",
-				t.Name, t.size, t.Offset, size-data, end), Err: cause}
+			return formats.Wrapf(cause, data+end,
+				"tensor %.80q: %d bytes of data at %d of %d, the tensor before it ends at %d", t.Name, t.size,
+				t.Offset, size-data, end)
 		}
 		t.Offset += data
 		end += t.size
 	}
 	if data+end != size {
-		return &formats.Error{Off: data + end, What: fmt.Sprintf("%d bytes after the last tensor", size-data-end), Err: ErrGap}
+		return formats.Wrapf(ErrGap, data+end, "%d bytes after the last tensor", size-data-end)
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ func TestGolden(t *testing.T) {
 		for _, n := range w.shape {
 			elems *= int64(n)
 		}
-		if x.Name != name || x.DType != w.dtype || !slices.Equal(x.Shape, w.shape) || x.Size() != w.size || x.Elems() != elems {
+		if x.Name != name || x.DType != w.dtype || !slices.Equal(x.Shape, w.shape) || x.Size() != w.size ||
+			x.Elems() != elems {
 			t.Errorf("%s: %s %d, %d elements, %d bytes", x.Name, x.DType, x.Shape, x.Elems(), x.Size())
 		}
 		if !strings.HasPrefix(name, "value.") && !bytes.Equal(data(t, x), pattern(name, w.size)) {
@@ -137,10 +138,11 @@ func TestReadFloat32(t *testing.T) {
 	defer func() { _ = f.Close() }()
 	negZero := float32(math.Copysign(0, -1))
 	want := map[string][]float32{ // VALUES of testdata/make.py, as the type holds them
-		"value.float32":  {0, negZero, 1, -1.5, 65504, 6e-5, 3.140625, -0.333251953125},
-		"value.float64":  {0, negZero, 1, -1.5, 65504, 6e-5, 3.140625, -0.333251953125},
-		"value.float16":  {0, negZero, 1, -1.5, 65504, 1007.0 / (1 << 24), 3.140625, -0.333251953125}, // 6e-5 is subnormal
-		"value.bfloat16": {0, negZero, 1, -1.5, 65280, 0x1.f6p-15, 3.140625, -0.33203125},             // cut off
+		"value.float32": {0, negZero, 1, -1.5, 65504, 6e-5, 3.140625, -0.333251953125},
+		"value.float64": {0, negZero, 1, -1.5, 65504, 6e-5, 3.140625, -0.333251953125},
+		// 6e-5 is subnormal
+		"value.float16":  {0, negZero, 1, -1.5, 65504, 1007.0 / (1 << 24), 3.140625, -0.333251953125},
+		"value.bfloat16": {0, negZero, 1, -1.5, 65280, 0x1.f6p-15, 3.140625, -0.33203125}, // cut off
 	}
 	for name, want := range want {
 		x := f.Tensor(name)
@@ -165,7 +167,8 @@ func TestReadFloat32(t *testing.T) {
 	}
 	for _, x := range f.Tensors {
 		usable := x.DType == F16 || x.DType == BF16 || x.DType == F32 || x.DType == F64
-		if err := x.ReadFloat32(make([]float32, x.Elems()), 0); (err == nil) != usable || (x.DType.Usable() == nil) != usable {
+		if err := x.ReadFloat32(make([]float32, x.Elems()), 0); (err == nil) != usable ||
+			(x.DType.Usable() == nil) != usable {
 			t.Errorf("%s: error %v", x.Name, err)
 		}
 	}
@@ -217,7 +220,8 @@ func TestDTypes(t *testing.T) {
 		}
 	}
 	no := DType(99)
-	if err := no.Usable(); no.String() != "DType(99)" || no.Bits() != 0 || err == nil || err.Error() != "DType(99) is no type" {
+	if err := no.Usable(); no.String() != "DType(99)" || no.Bits() != 0 || err == nil ||
+		err.Error() != "DType(99) is no type" {
 		t.Errorf("%s: %d bits, %v", no, no.Bits(), err)
 	}
 }
@@ -234,9 +238,18 @@ func TestRefused(t *testing.T) {
 		{"empty", nil, ErrTruncated, "offset 0: file has 0 bytes"},
 		{"7 bytes", make([]byte, 7), ErrTruncated, "file has 7 bytes"},
 		{"no header", make([]byte, 8), nil, `offset 8: header begins with "", must be "{"`},
-		{"header limit", append(binary.LittleEndian.AppendUint64(nil, 100_000_001), '{', '}'), nil, "header of 100000001 bytes, at most 100000000"},
-		{"header of 2^64-1", append(bytes.Repeat([]byte{255}, 8), '{', '}'), nil, "header of 18446744073709551615 bytes"},
-		{"header longer than the file", append(binary.LittleEndian.AppendUint64(nil, 3), '{', '}'), ErrTruncated, "header of 3 bytes, 2 are left"},
+		{
+			"header limit", append(binary.LittleEndian.AppendUint64(nil, 100_000_001), '{', '}'), nil,
+			"header of 100000001 bytes, at most 100000000",
+		},
+		{
+			"header of 2^64-1", append(bytes.Repeat([]byte{255}, 8), '{', '}'), nil,
+			"header of 18446744073709551615 bytes",
+		},
+		{
+			"header longer than the file", append(binary.LittleEndian.AppendUint64(nil, 3), '{', '}'), ErrTruncated,
+			"header of 3 bytes, 2 are left",
+		},
 		{"leading space", file(` {}`, 0), nil, `header begins with " {}"`},
 		{"array", file(`[]`, 0), nil, `header begins with "[]"`},
 		{"not UTF-8", file("{\"\xff\":1}", 0), nil, "not valid UTF-8"},
@@ -248,44 +261,125 @@ func TestRefused(t *testing.T) {
 		{"trailing zero", file("{} \x00", 0), nil, `after the header's JSON`},
 		{"trailing comma", file(`{`+x4+`,}`, 4), nil, "JSON: invalid character"},
 		{"name twice", file(`{`+x4+`,`+x4+`}`, 8), nil, `name "x" is there twice`},
-		{"name twice, escaped", file(`{`+x4+`,"\u0078":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}}`, 8), nil, `name "x" is there twice`},
-		{"field twice", file(entry(`"dtype":"U8","dtype":"U8","shape":[4],"data_offsets":[0,4]`), 4), nil, `name "dtype" is there twice`},
+		{
+			"name twice, escaped", file(`{`+x4+`,"\u0078":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}}`, 8), nil,
+			`name "x" is there twice`,
+		},
+		{
+			"field twice", file(entry(`"dtype":"U8","dtype":"U8","shape":[4],"data_offsets":[0,4]`), 4), nil,
+			`name "dtype" is there twice`,
+		},
 		{"metadata twice", file(`{"__metadata__":{},"__metadata__":{}}`, 0), nil, `name "__metadata__" is there twice`},
 		{"metadata key twice", file(`{"__metadata__":{"a":"b","a":"c"}}`, 0), nil, `name "a" is there twice`},
 		{"metadata number", file(`{"__metadata__":{"a":1}}`, 0), nil, "found 1, must be a string"},
 		{"metadata null", file(`{"__metadata__":null}`, 0), nil, `found <nil>, must be "{"`},
 		{"metadata nested", file(`{"__metadata__":{"a":{}}}`, 0), nil, "found {, must be a string"},
 		{"entry is a number", file(`{"x":1}`, 0), nil, `found 1, must be "{"`},
-		{"unknown field", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4],"offsets":[0,4]`), 4), nil, `tensor "x": unknown field "offsets"`},
+		{
+			"unknown field", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4],"offsets":[0,4]`), 4), nil,
+			`tensor "x": unknown field "offsets"`,
+		},
 		{"no dtype", file(entry(`"shape":[4],"data_offsets":[0,4]`), 4), nil, `dtype "" is missing or unknown`},
 		{"no shape", file(entry(`"dtype":"U8","data_offsets":[0,1]`), 1), nil, "shape is missing"},
 		{"no offsets", file(entry(`"dtype":"U8","shape":[4]`), 4), nil, "data_offsets are [], must be begin and end"},
-		{"unknown dtype", file(entry(`"dtype":"U7","shape":[4],"data_offsets":[0,4]`), 4), nil, `tensor "x": dtype "U7" is missing or unknown`},
-		{"dtype is a number", file(entry(`"dtype":8,"shape":[4],"data_offsets":[0,4]`), 4), nil, "found 8, must be a string"},
-		{"shape is a number", file(entry(`"dtype":"U8","shape":4,"data_offsets":[0,4]`), 4), nil, `found 4, must be "["`},
-		{"negative dimension", file(entry(`"dtype":"U8","shape":[-4],"data_offsets":[0,4]`), 4), nil, "found -4, must be an unsigned"},
-		{"fraction", file(entry(`"dtype":"U8","shape":[4.0],"data_offsets":[0,4]`), 4), nil, "found 4.0, must be an unsigned"},
-		{"exponent", file(entry(`"dtype":"U8","shape":[4e0],"data_offsets":[0,4]`), 4), nil, "found 4e0, must be an unsigned"},
-		{"number as text", file(entry(`"dtype":"U8","shape":["4"],"data_offsets":[0,4]`), 4), nil, `found the string "4"`},
-		{"dimension of 2^64", file(entry(`"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,4]`), 4), nil, "must be an unsigned 64-bit"},
-		{"nested shape", file(entry(`"dtype":"U8","shape":[[4]],"data_offsets":[0,4]`), 4), nil, "found [, must be an unsigned"},
+		{
+			"unknown dtype", file(entry(`"dtype":"U7","shape":[4],"data_offsets":[0,4]`), 4), nil,
+			`tensor "x": dtype "U7" is missing or unknown`,
+		},
+		{
+			"dtype is a number", file(entry(`"dtype":8,"shape":[4],"data_offsets":[0,4]`), 4), nil,
+			"found 8, must be a string",
+		},
+		{
+			"shape is a number", file(entry(`"dtype":"U8","shape":4,"data_offsets":[0,4]`), 4), nil,
+			`found 4, must be "["`,
+		},
+		{
+			"negative dimension", file(entry(`"dtype":"U8","shape":[-4],"data_offsets":[0,4]`), 4), nil,
+			"found -4, must be an unsigned",
+		},
+		{
+			"fraction", file(entry(`"dtype":"U8","shape":[4.0],"data_offsets":[0,4]`), 4), nil,
+			"found 4.0, must be an unsigned",
+		},
+		{
+			"exponent", file(entry(`"dtype":"U8","shape":[4e0],"data_offsets":[0,4]`), 4), nil,
+			"found 4e0, must be an unsigned",
+		},
+		{
+			"number as text", file(entry(`"dtype":"U8","shape":["4"],"data_offsets":[0,4]`), 4), nil,
+			`found the string "4"`,
+		},
+		{
+			"dimension of 2^64", file(entry(`"dtype":"U8","shape":[18446744073709551616],"data_offsets":[0,4]`), 4),
+			nil, "must be an unsigned 64-bit",
+		},
+		{
+			"nested shape", file(entry(`"dtype":"U8","shape":[[4]],"data_offsets":[0,4]`), 4), nil,
+			"found [, must be an unsigned",
+		},
 		{"one offset", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[4]`), 4), nil, "data_offsets are [4]"},
-		{"three offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4,4]`), 4), nil, `JSON: array of more than 2 numbers`},
-		{"many offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0`+strings.Repeat(",0", 1000)+`]`), 4), nil, "JSON: array of more than 2 numbers"},
-		{"65 dimensions", file(entry(`"dtype":"U8","shape":[1`+strings.Repeat(",1", 64)+`],"data_offsets":[0,1]`), 1), nil, "JSON: array of more than 64 numbers"},
-		{"end before begin", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[4,0]`), 4), nil, "data_offsets are [4 0]"},
-		{"offset of 2^63", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[9223372036854775804,9223372036854775808]`), 4), nil, "data_offsets are"},
-		{"elements overflow", file(entry(`"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]`), 0), nil, "too many elements"},
-		{"elements overflow before a zero", file(entry(`"dtype":"U8","shape":[4294967296,4294967296,0],"data_offsets":[0,0]`), 0), nil, "too many elements"},
-		{"bits overflow", file(entry(`"dtype":"F64","shape":[288230376151711744],"data_offsets":[0,0]`), 0), nil, "too many bytes"},
-		{"half a byte", file(entry(`"dtype":"F4","shape":[3],"data_offsets":[0,1]`), 1), nil, "takes 12 bits, must be whole bytes"},
-		{"six bits", file(entry(`"dtype":"F6_E3M2","shape":[2],"data_offsets":[0,1]`), 1), nil, "takes 12 bits, must be whole bytes"},
-		{"length and shape", file(entry(`"dtype":"F16","shape":[4],"data_offsets":[0,4]`), 4), nil, `tensor "x": data_offsets [0 4] span 4 bytes, F16 [4] takes 8`},
-		{"gap at the start", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[1,5]`), 5), ErrGap, `offset 61: tensor "x": 4 bytes of data at 1 of 5`},
+		{
+			"three offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0,4,4]`), 4), nil,
+			`JSON: array of more than 2 numbers`,
+		},
+		{
+			"many offsets", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[0`+strings.Repeat(",0", 1000)+`]`), 4),
+			nil, "JSON: array of more than 2 numbers",
+		},
+		{
+			"65 dimensions",
+			file(entry(`"dtype":"U8","shape":[1`+strings.Repeat(",1", 64)+`],"data_offsets":[0,1]`), 1), nil,
+			"JSON: array of more than 64 numbers",
+		},
+		{
+			"end before begin", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[4,0]`), 4), nil,
+			"data_offsets are [4 0]",
+		},
+		{
+			"offset of 2^63",
+			file(entry(`"dtype":"U8","shape":[4],"data_offsets":[9223372036854775804,9223372036854775808]`), 4), nil,
+			"data_offsets are",
+		},
+		{
+			"elements overflow", file(entry(`"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]`), 0),
+			nil, "too many elements",
+		},
+		{
+			"elements overflow before a zero",
+			file(entry(`"dtype":"U8","shape":[4294967296,4294967296,0],"data_offsets":[0,0]`), 0), nil,
+			"too many elements",
+		},
+		{
+			"bits overflow", file(entry(`"dtype":"F64","shape":[288230376151711744],"data_offsets":[0,0]`), 0), nil,
+			"too many bytes",
+		},
+		{
+			"half a byte", file(entry(`"dtype":"F4","shape":[3],"data_offsets":[0,1]`), 1), nil,
+			"takes 12 bits, must be whole bytes",
+		},
+		{
+			"six bits", file(entry(`"dtype":"F6_E3M2","shape":[2],"data_offsets":[0,1]`), 1), nil,
+			"takes 12 bits, must be whole bytes",
+		},
+		{
+			"length and shape", file(entry(`"dtype":"F16","shape":[4],"data_offsets":[0,4]`), 4), nil,
+			`tensor "x": data_offsets [0 4] span 4 bytes, F16 [4] takes 8`,
+		},
+		{
+			"gap at the start", file(entry(`"dtype":"U8","shape":[4],"data_offsets":[1,5]`), 5), ErrGap,
+			`offset 61: tensor "x": 4 bytes of data at 1 of 5`,
+		},
 		{"gap", file(`{`+x4+`,"y":{"dtype":"U8","shape":[1],"data_offsets":[5,6]}}`, 6), ErrGap, `tensor "y"`},
 		{"overlap", file(`{`+x4+`,"y":{"dtype":"U8","shape":[3],"data_offsets":[3,6]}}`, 6), ErrOverlap, `tensor "y"`},
-		{"same place", file(`{`+x4+`,"y":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4), ErrOverlap, `tensor "y"`},
-		{"empty tensor inside another", file(`{`+x4+`,"y":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}`, 4), ErrOverlap, `tensor "y"`},
+		{
+			"same place", file(`{`+x4+`,"y":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}`, 4), ErrOverlap,
+			`tensor "y"`,
+		},
+		{
+			"empty tensor inside another", file(`{`+x4+`,"y":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}}`, 4),
+			ErrOverlap, `tensor "y"`,
+		},
 		{"data missing", file(`{`+x4+`}`, 3), ErrTruncated, `tensor "x": 4 bytes of data at 0 of 3`},
 		{"trailing data", file(`{`+x4+`}`, 5), ErrGap, "1 bytes after the last tensor"},
 		{"data without tensors", file(`{}`, 1), ErrGap, "1 bytes after the last tensor"},
@@ -311,9 +405,24 @@ func TestAccepted(t *testing.T) {
 	}{
 		{"nothing", file(`{}`, 0)},
 		{"padding", file(`{}      `, 0)},
-		{"spaces inside", file("{ \"x\" :\n{ \"dtype\" : \"U8\" , \"shape\" : [ 4 ] , \"data_offsets\" : [ 0 , 4 ] } }", 4)},
-		{"other order of fields and tensors", file(`{"y":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"},"x":{"shape":[],"dtype":"I8","data_offsets":[0,1]}}`, 3)},
-		{"empty tensors anywhere", file(`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`, 1)},
+		{
+			"spaces inside",
+			file("{ \"x\" :\n{ \"dtype\" : \"U8\" , \"shape\" : [ 4 ] , \"data_offsets\" : [ 0 , 4 ] } }", 4),
+		},
+		{
+			"other order of fields and tensors",
+			file(
+				`{"y":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"},"x":{"shape":[],"dtype":"I8","data_offsets":[0,1]}}`,
+				3,
+			),
+		},
+		{
+			"empty tensors anywhere",
+			file(
+				`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`,
+				1,
+			),
+		},
 		{"six bits", file(`{"x":{"dtype":"F6_E2M3","shape":[2,2],"data_offsets":[0,3]}}`, 3)},
 		{"64 dimensions", file(`{"x":{"dtype":"U8","shape":[1`+strings.Repeat(",1", 63)+`],"data_offsets":[0,1]}}`, 1)},
 		{"empty name", file(`{"":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}`, 1)},
@@ -451,7 +560,9 @@ func TestSmallElements(t *testing.T) {
 		var err error
 		b := file(tt.header, 0)
 		n := allocated(func() { _, err = newFile(b) })
-		if refused := err != nil && strings.Contains(err.Error(), "JSON: object of more than 65536 names"); refused != tt.refused || n > uint64(1536*maxNames+4*len(b)) {
+		if refused := err != nil &&
+			strings.Contains(err.Error(), "JSON: object of more than 65536 names"); refused != tt.refused ||
+			n > uint64(1536*maxNames+4*len(b)) {
 			t.Errorf("%s: %d bytes allocated for %d, error %v", tt.name, n, len(b), err)
 		}
 	}
@@ -463,7 +574,8 @@ func TestSmallElements(t *testing.T) {
 
 func TestReadError(t *testing.T) {
 	want := errors.New("disk on fire")
-	if _, err := NewFile(failing{want}, 1000); !errors.Is(err, want) || !strings.Contains(err.Error(), "offset 0: read") {
+	if _, err := NewFile(failing{want}, 1000); !errors.Is(err, want) ||
+		!strings.Contains(err.Error(), "offset 0: read") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {

@@ -21,7 +21,9 @@ func TestWriteGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		tensors := toWrite(f)
-		rand.New(rand.NewPCG(1, 2)).Shuffle(len(tensors), func(i, j int) { tensors[i], tensors[j] = tensors[j], tensors[i] })
+		rand.New(rand.NewPCG(1, 2)).Shuffle(
+			len(tensors), func(i, j int) { tensors[i], tensors[j] = tensors[j], tensors[i] },
+		)
 		var out bytes.Buffer
 		if err := Write(&out, tensors, f.Metadata); err != nil {
 			t.Fatal(err)
@@ -39,7 +41,9 @@ func TestWriteGolden(t *testing.T) {
 // for the same names.
 func TestWriteEscapes(t *testing.T) {
 	var out bytes.Buffer
-	err := Write(&out, []WriteTensor{{"a\u2028\\u2029\u2029\x00\x1f\x7f\b\f/<", U8, []uint64{1}, strings.NewReader("\x00")}},
+	err := Write(&out, []WriteTensor{
+		{"a\u2028\\u2029\u2029\x00\x1f\x7f\b\f/<", U8, []uint64{1}, strings.NewReader("\x00")},
+	},
 		map[string]string{"k\u2028": "v\\\u2029\\u2028"})
 	if err != nil {
 		t.Fatal(err)

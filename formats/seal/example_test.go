@@ -22,7 +22,9 @@ func Example() {
 	texts := [][]int32{{1, 3, 5, 2}}
 	hash := strings.Repeat("0", 64)
 	w, err := seal.Create(path, seal.Header{
-		Model: "tiny", WeightsSHA256: hash, Tokenizer: seal.Tokenizer{Model: "llama", TokensSHA256: hash, MergesSHA256: hash, BOS: 1, EOS: 2},
+		Model: "tiny", WeightsSHA256: hash, Tokenizer: seal.Tokenizer{
+			Model: "llama", TokensSHA256: hash, MergesSHA256: hash, BOS: 1, EOS: 2,
+		},
 		VocabSize: 8, TopK: 5,
 		Conventions: seal.Conventions{Name: "llama-perplexity", Context: 4, Stride: 4, First: 2, BOS: 1},
 		Texts:       []seal.Text{{Name: "text.txt", Bytes: 12, SHA256: hash, Tokens: 4}},
@@ -54,7 +56,9 @@ func Example() {
 			log.Fatal(err)
 		}
 		low, high := e.Top[0].Bounds()
-		fmt.Printf("token %d: %.4f nat; the likeliest is %d, p from %.5f to %.5f\n", e.Token, e.NLL, e.Top[0].ID, low, high)
+		fmt.Printf(
+			"token %d: %.4f nat; the likeliest is %d, p from %.5f to %.5f\n", e.Token, e.NLL, e.Top[0].ID, low, high,
+		)
 	}
 	// Output:
 	// tiny [[1 3 5 2]]

@@ -23,16 +23,17 @@ const (
 
 // Header says what a seal is of. It is written as JSON.
 type Header struct {
-	Model         string      `json:"model"`          // name of the base model
-	WeightsSHA256 string      `json:"weights_sha256"` // of its weights, 64 lower-case hexadecimal digits
-	Tokenizer     Tokenizer   `json:"tokenizer"`
-	VocabSize     int         `json:"vocab_size"` // logits that the model gives for a token
-	TopK          int         `json:"top_k"`      // most likely tokens that a position has
-	MinP          float64     `json:"min_p"`      // least probability of a likely token beyond the first MinTopK; may be 0
-	Conventions   Conventions `json:"conventions"`
-	Texts         []Text      `json:"texts"`
-	Positions     int         `json:"positions"` // number of scored tokens
-	Full          int         `json:"full"`      // how many of them have the whole vocabulary
+	Model         string    `json:"model"`          // name of the base model
+	WeightsSHA256 string    `json:"weights_sha256"` // of its weights, 64 lower-case hexadecimal digits
+	Tokenizer     Tokenizer `json:"tokenizer"`
+	VocabSize     int       `json:"vocab_size"` // logits that the model gives for a token
+	TopK          int       `json:"top_k"`      // most likely tokens that a position has
+	// Least probability of a likely token beyond the first MinTopK; may be 0
+	MinP        float64     `json:"min_p"`
+	Conventions Conventions `json:"conventions"`
+	Texts       []Text      `json:"texts"`
+	Positions   int         `json:"positions"` // number of scored tokens
+	Full        int         `json:"full"`      // how many of them have the whole vocabulary
 }
 
 // Tokenizer pins the base model's tokenizer, part by part. docs/format-seal.md says what
@@ -151,7 +152,7 @@ func parseHeader(text []byte, off int64) (*Header, error) {
 	dec.DisallowUnknownFields()
 	h := new(Header)
 	if err := dec.Decode(h); err != nil {
-		return nil, &formats.Error{Off: off + dec.InputOffset(), What: "header: JSON", Err: err}
+		return nil, formats.Wrapf(err, off+dec.InputOffset(), "header: JSON")
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, formats.Errorf(off+dec.InputOffset(), "header: something follows the JSON object")

@@ -89,13 +89,16 @@ func NewReader(r io.Reader) (*Reader, error) {
 				id |= int32(payload[at+2]) << 16
 			}
 			if int(id) >= h.VocabSize {
-				return nil, formats.Errorf(off+int64(at), "token %d of text %d is %d, the vocabulary has %d", j, i, id, h.VocabSize)
+				return nil, formats.Errorf(off+int64(at), "token %d of text %d is %d, the vocabulary has %d",
+					j, i, id, h.VocabSize)
 			}
 			texts[i][j] = id
 			at += width
 		}
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxBlock))
+	dec, err := zstd.NewReader(
+		nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(maxBlock),
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +138,8 @@ func (r *Reader) next() error {
 			return r.errorf("%d positions too many", r.n-r.i)
 		}
 		if r.full != r.Header.Full {
-			return formats.Errorf(r.src.off, "%d positions have the whole vocabulary, the header says %d", r.full, r.Header.Full)
+			return formats.Errorf(r.src.off, "%d positions have the whole vocabulary, the header says %d",
+				r.full, r.Header.Full)
 		}
 		if _, _, err := r.src.section(endSection, nil, 0, 0); err != nil {
 			return err
@@ -166,7 +170,7 @@ func (r *Reader) section() (err error) {
 	}
 	r.raw, err = r.zstd.DecodeAll(r.payload, r.raw[:0])
 	if err != nil {
-		return &formats.Error{Off: r.off, What: "section " + positionSection + ": zstd", Err: err}
+		return formats.Wrapf(err, r.off, "section %s: zstd", positionSection)
 	}
 	b := r.raw
 	if len(b) < 4 {
@@ -233,13 +237,17 @@ func (r *Reader) position() error {
 	}
 	at := place{text, int(index)}
 	if !r.last.before(at) {
-		return r.errorf("position %d is token %d of text %d, after token %d of text %d", i, at.index, at.text, r.last.index, r.last.text)
+		return r.errorf("position %d is token %d of text %d, after token %d of text %d",
+			i, at.index, at.text, r.last.index, r.last.text)
 	}
 	context := index - int64(r.start(i))
 	if context < 1 || context >= int64(h.Conventions.Context) {
 		return r.errorf("position %d has %d tokens of context, must be 1 to %d", i, context, h.Conventions.Context-1)
 	}
-	*e = Entry{Text: text, Index: at.index, Context: int(context), Token: r.Texts[text][at.index], NLL: r.nll(i), Top: e.Top[:0], Tail: r.tail(i), Drawn: r.drawn(i)}
+	*e = Entry{
+		Text: text, Index: at.index, Context: int(context), Token: r.Texts[text][at.index], NLL: r.nll(i),
+		Top: e.Top[:0], Tail: r.tail(i), Drawn: r.drawn(i),
+	}
 	if !(e.NLL >= 0) || math.IsInf(float64(e.NLL), 0) {
 		return r.errorf("position %d: -ln p of its token is %v, must be 0 or more", i, e.NLL)
 	}
@@ -279,7 +287,8 @@ func (r *Reader) position() error {
 			return r.errorf("position %d: the drawn token %d is not in the tail", i, e.Drawn.ID)
 		}
 		if e.Drawn.Code < e.Tail {
-			return r.errorf("position %d: the drawn token has the code %d, must be at least the tail's, %d", i, e.Drawn.Code, e.Tail)
+			return r.errorf("position %d: the drawn token has the code %d, must be at least the tail's, %d",
+				i, e.Drawn.Code, e.Tail)
 		}
 	}
 	r.used += len(e.Top)

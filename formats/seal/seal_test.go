@@ -26,7 +26,9 @@ var digest = strings.Repeat("0123456789abcdef", 4)
 // newHeader is of two texts of 40 tokens and the last 20 positions of both.
 func newHeader(vocab, topK int) Header {
 	return Header{
-		Model: "test \"é\"", WeightsSHA256: digest, Tokenizer: Tokenizer{"llama", "default", digest, digest, 1, 2}, VocabSize: vocab, TopK: topK,
+		Model: "test \"é\"", WeightsSHA256: digest, Tokenizer: Tokenizer{
+			"llama", "default", digest, digest, 1, 2,
+		}, VocabSize: vocab, TopK: topK,
 		Conventions: Conventions{Name: "llama-perplexity", Context: 40, Stride: 40, First: 20, BOS: 1},
 		Texts:       []Text{{"a.txt", 99, digest, 40}, {"b.txt", 98, digest, 40}}, Positions: 40, Full: 3,
 	}
@@ -161,11 +163,15 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	if r.Header.Model != "golden – v2" || r.Header.MinP != 0.06 || !reflect.DeepEqual(r.Texts, [][]int32{{0, 3, 6, 9, 0, 3}, {1, 6, 11, 4, 9}}) {
+	if r.Header.Model != "golden – v2" || r.Header.MinP != 0.06 ||
+		!reflect.DeepEqual(r.Texts, [][]int32{{0, 3, 6, 9, 0, 3}, {1, 6, 11, 4, 9}}) {
 		t.Errorf("header %+v, texts %v", r.Header, r.Texts)
 	}
 	for _, w := range want {
-		x := Entry{Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail, Drawn: Drawn{int32(w.Drawn[0]), w.Drawn[1]}}
+		x := Entry{
+			Text: w.Text, Index: w.Index, Context: w.Context, Token: w.Token, NLL: w.NLL, Tail: w.Tail,
+			Drawn: Drawn{int32(w.Drawn[0]), w.Drawn[1]},
+		}
 		for _, c := range w.Full {
 			x.Full = append(x.Full, uint8(c))
 		}
@@ -414,14 +420,31 @@ func TestHostile(t *testing.T) {
 		{"no texts", header(`[{"name":"a","bytes":9,"sha256":"`+digest+`","tokens":3}]`, `[]`), "number of texts is 0"},
 		{"tokens", header(`"tokens":3`, `"tokens":4611686018427387905`), "tokens of text 0 is 4611686018427387905"},
 		{"negative tokens", header(`"tokens":3`, `"tokens":-1`), "tokens of text 0 is -1"},
-		{"tokens that are not there", header(`"tokens":3}`, `"tokens":67108864}`), "section TOKS: length 6, must be 134217728"},
-		{"sum of tokens", header(`"tokens":3}`, `"tokens":67108864},{"name":"b","bytes":1,"sha256":"`+digest+`","tokens":1}`), "tokens of text 1 is 1, must be 0 to 0"},
+		{
+			"tokens that are not there", header(`"tokens":3}`, `"tokens":67108864}`),
+			"section TOKS: length 6, must be 134217728",
+		},
+		{
+			"sum of tokens",
+			header(`"tokens":3}`, `"tokens":67108864},{"name":"b","bytes":1,"sha256":"`+digest+`","tokens":1}`),
+			"tokens of text 1 is 1, must be 0 to 0",
+		},
 		{"positions", header(`"positions":1`, `"positions":4`), "positions is 4, must be 1 to 3"},
 		{"too few positions", header(`"positions":1`, `"positions":2`), `section "DONE", must be "POSN"`},
 		{"full", header(`"full":0`, `"full":2`), "full is 2, must be 0 to 1"},
 		{"too few full", header(`"full":0`, `"full":1`), "0 positions have the whole vocabulary, the header says 1"},
-		{"token", file(smallHeader, patched(smallTokens, 2, 8), smallBlock), "token 1 of text 0 is 8, the vocabulary has 8"},
-		{"no zstd", appendSection(file(smallHeader, smallTokens)[:len(file(smallHeader, smallTokens))-12], positionSection, []byte("zstd")), "zstd"},
+		{
+			"token", file(smallHeader, patched(smallTokens, 2, 8), smallBlock),
+			"token 1 of text 0 is 8, the vocabulary has 8",
+		},
+		{
+			"no zstd",
+			appendSection(
+				file(smallHeader, smallTokens)[:len(file(smallHeader, smallTokens))-12], positionSection,
+				[]byte("zstd"),
+			),
+			"zstd",
+		},
 		{"bomb", file(smallHeader, smallTokens, bomb), "zstd"},
 		{"empty block", file(smallHeader, smallTokens, nil), "section POSN"},
 		{"short block", file(smallHeader, smallTokens, []byte{1, 0, 0}), "3 bytes"},
@@ -445,7 +468,10 @@ func TestHostile(t *testing.T) {
 		{"code", block(37, 0xff, 1, 0, 0, 0, 0xff), "likely token 1 has the code -1"},
 		{"drawn is likely", block(23, 7), "the drawn token 7 is not in the tail"},
 		{"drawn is no token", block(23, 8), "the drawn token 8 is not in the tail"},
-		{"drawn is too likely", block(25, 250, 0), "the drawn token has the code 250, must be at least the tail's, 251"},
+		{
+			"drawn is too likely", block(25, 250, 0),
+			"the drawn token has the code 250, must be at least the tail's, 251",
+		},
 		{"sum above 1", block(21, 0, 0), "no probabilities with these codes have the sum 1"},
 		{"sum below 1", block(21, 255, 255), "no probabilities with these codes have the sum 1"},
 	} {
@@ -495,7 +521,8 @@ func TestWriterErrors(t *testing.T) {
 			if err := w.Add(0, 10, 10, good); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.Add(c.text, c.index, c.context, c.logits); err == nil || !strings.Contains(err.Error(), c.want) {
+			if err := w.Add(c.text, c.index, c.context, c.logits); err == nil ||
+				!strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %s", err, c.want)
 			}
 			if err := w.Close(); err == nil || !strings.Contains(err.Error(), path) {
@@ -518,7 +545,8 @@ func TestWriterErrors(t *testing.T) {
 	t.Run("texts", func(t *testing.T) {
 		texts := newTexts(&h)
 		texts[1][3] = 64
-		if _, err := NewWriter(io.Discard, h, texts); err == nil || !strings.Contains(err.Error(), "text 1: token 3 is 64") {
+		if _, err := NewWriter(io.Discard, h, texts); err == nil ||
+			!strings.Contains(err.Error(), "text 1: token 3 is 64") {
 			t.Error(err)
 		}
 		if _, err := NewWriter(io.Discard, h, texts[:1]); err == nil {

@@ -3,7 +3,6 @@ package seal
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -56,9 +55,9 @@ func (s *source) read(b []byte, what string) error {
 	off := s.off
 	s.off += int64(n)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return &formats.Error{Off: off, What: fmt.Sprintf("%s: %d bytes needed, %d left", what, len(b), n), Err: ErrTruncated}
+		return formats.Wrapf(ErrTruncated, off, "%s: %d bytes needed, %d left", what, len(b), n)
 	} else if err != nil {
-		return &formats.Error{Off: s.off, What: what, Err: err}
+		return formats.Wrapf(err, s.off, "%s", what)
 	}
 	return nil
 }
@@ -116,7 +115,8 @@ func (s *source) section(name string, buf []byte, least, most int) (payload []by
 	}
 	crc := crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, buf)
 	if want := le.Uint32(sum[:]); crc != want {
-		return nil, 0, formats.Errorf(start, "section %s: its %d bytes have the CRC %08x, must be %08x: the file is damaged", name, n, crc, want)
+		return nil, 0, formats.Errorf(start,
+			"section %s: its %d bytes have the CRC %08x, must be %08x: the file is damaged", name, n, crc, want)
 	}
 	return buf, off, nil
 }
@@ -128,7 +128,7 @@ func (s *source) end() error {
 	case n > 0:
 		return formats.Errorf(s.off, "something follows the last section")
 	case err != io.EOF:
-		return &formats.Error{Off: s.off, What: "read", Err: err}
+		return formats.Wrapf(err, s.off, "read")
 	}
 	return nil
 }

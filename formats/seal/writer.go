@@ -105,7 +105,10 @@ func NewWriter(w io.Writer, h Header, texts [][]int32) (*Writer, error) {
 	if len(text) > maxHeaderBytes {
 		return nil, formats.Errorf(-1, "header of %d bytes, at most %d are allowed", len(text), maxHeaderBytes)
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderCRC(false))
+	enc, err := zstd.NewWriter(
+		nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedBetterCompression),
+		zstd.WithEncoderCRC(false),
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -207,7 +207,8 @@ func (c *Config) check() error {
 	case c.Heads%c.KVHeads != 0:
 		return fmt.Errorf("%d key-value heads do not divide %d attention heads", c.KVHeads, c.Heads)
 	case c.RotaryDims%2 != 0 || c.RotaryDims < 2 || c.RotaryDims > c.HeadDim:
-		return fmt.Errorf("%d rotary dimensions, expected an even number up to the head dimension %d", c.RotaryDims, c.HeadDim)
+		return fmt.Errorf("%d rotary dimensions, expected an even number up to the head dimension %d",
+			c.RotaryDims, c.HeadDim)
 	}
 	return nil
 }

@@ -72,7 +72,8 @@ func TestNumbers(t *testing.T) {
 	if got := mini.LongRope.AttnFactor; math.Abs(got-1.1902380714238083) > 1e-15 {
 		t.Errorf("attention factor %.17g", got)
 	}
-	if phi4 := mustParse(t, published["Phi-4"]); phi4.SlidingWindow != 0 || phi4.RopeTheta != 250000 || phi4.LongRope != nil {
+	if phi4 := mustParse(t, published["Phi-4"]); phi4.SlidingWindow != 0 || phi4.RopeTheta != 250000 ||
+		phi4.LongRope != nil {
 		t.Errorf("Phi-4: %+v", phi4)
 	}
 }
@@ -98,7 +99,8 @@ func TestRopeParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := mustParse(t, string(b))
-	if fmt.Sprint(got.Metadata()) != fmt.Sprint(old.Metadata()) || fmt.Sprint(got.FactorTensors()) != fmt.Sprint(old.FactorTensors()) {
+	if fmt.Sprint(got.Metadata()) != fmt.Sprint(old.Metadata()) ||
+		fmt.Sprint(got.FactorTensors()) != fmt.Sprint(old.FactorTensors()) {
 		t.Errorf("rope_parameters gives %v, rope_scaling %v", got.Metadata(), old.Metadata())
 	}
 }
@@ -132,7 +134,10 @@ func TestHostileFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		for key, good := range fields {
-			for _, bad := range []any{nil, 0, -1, 1.5, 1e300, int64(1 << 40), "x", "", true, []any{}, []any{1}, map[string]any{}, map[string]any{"type": 7}} {
+			for _, bad := range []any{
+				nil, 0, -1, 1.5, 1e300, int64(1 << 40), "x", "", true, []any{}, []any{1}, map[string]any{},
+				map[string]any{"type": 7},
+			} {
 				fields[key] = bad
 				b, err := json.Marshal(fields)
 				if err != nil {
@@ -175,7 +180,9 @@ func related(err error, key string) bool {
 func TestRefused(t *testing.T) {
 	base := strings.TrimSuffix(strings.TrimSpace(published["Phi-3-mini-4k"]), "}")
 	for name, c := range map[string]struct{ config, want string }{
-		"another architecture": {`{"architectures":["LlamaForCausalLM"]}`, "LlamaForCausalLM is not supported; supported: Phi3ForCausalLM"},
+		"another architecture": {
+			`{"architectures":["LlamaForCausalLM"]}`, "LlamaForCausalLM is not supported; supported: Phi3ForCausalLM",
+		},
 		"no architecture":      {`{}`, `"architectures" is missing`},
 		"no object":            {`[1]`, "not a JSON object"},
 		"trailing data":        {`{} {}`, "after the JSON object"},
@@ -185,8 +192,14 @@ func TestRefused(t *testing.T) {
 		"quantized":            {base + `,"quantization_config":{"quant_method":"gptq"}}`, "already quantized (gptq)"},
 		"yarn":                 {base + `,"rope_scaling":{"type":"yarn"}}`, `rope_type "yarn" is not supported`},
 		"factors without type": {base + `,"rope_scaling":{"long_factor":[1]}}`, "expected \"longrope\""},
-		"few factors":          {base + `,"rope_scaling":{"type":"longrope","short_factor":[1],"long_factor":[1]}}`, "expected 48"},
-		"zero factor":          {base + `,"rope_scaling":{"type":"longrope","short_factor":` + ones(47)[:len(ones(47))-1] + `,0],"long_factor":` + ones(48) + `}}`, "short_factor[47] is 0"},
+		"few factors": {
+			base + `,"rope_scaling":{"type":"longrope","short_factor":[1],"long_factor":[1]}}`, "expected 48",
+		},
+		"zero factor": {
+			base + `,"rope_scaling":{"type":"longrope","short_factor":` + ones(47)[:len(ones(47))-1] +
+				`,0],"long_factor":` + ones(48) + `}}`,
+			"short_factor[47] is 0",
+		},
 	} {
 		if _, err := ParseConfig([]byte(c.config)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)

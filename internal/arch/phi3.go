@@ -59,7 +59,8 @@ func parsePhi3(r *reader) *Config {
 		}
 	}
 	if q := r.child("quantization_config"); q != nil {
-		r.errorf("quantization_config: the checkpoint is already quantized (%s); start from the original", q.str("quant_method"))
+		r.errorf("quantization_config: the checkpoint is already quantized (%s); start from the original",
+			q.str("quant_method"))
 	}
 	parseRope(r, c)
 	return c
@@ -147,7 +148,8 @@ func phi3Tensors(c *Config) []Tensor {
 			name string
 			rows uint64
 		}{{"attn_q.weight", q}, {"attn_k.weight", kv}, {"attn_v.weight", kv}} {
-			qkv.Parts = append(qkv.Parts, Tensor{HF: qkv.HF, GGUF: gguf + p.name, Shape: []uint64{p.rows, h}, Whole: qkv.GGUF, First: first})
+			part := Tensor{HF: qkv.HF, GGUF: gguf + p.name, Shape: []uint64{p.rows, h}, Whole: qkv.GGUF, First: first}
+			qkv.Parts = append(qkv.Parts, part)
 			first += int(p.rows)
 		}
 		add(hf+"self_attn.o_proj.weight", gguf+"attn_output.weight", h, q)

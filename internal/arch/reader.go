@@ -192,7 +192,8 @@ func (r *reader) factors(key string, n int) []float32 {
 	expected := fmt.Sprintf("a list of %d numbers above 0", n)
 	if !ok || len(list) != n {
 		if ok {
-			r.errorf("%s%s has %d numbers, expected %d, one for each pair of rotary dimensions", r.prefix, key, len(list), n)
+			r.errorf("%s%s has %d numbers, expected %d, one for each pair of rotary dimensions",
+				r.prefix, key, len(list), n)
 		} else {
 			r.wrong(key, v, expected)
 		}

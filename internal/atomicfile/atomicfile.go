@@ -120,7 +120,8 @@ func (f *File) Commit() error {
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	if err := f.syncDir(filepath.Dir(f.path)); err != nil && !cannotSync(err) {
-		return fmt.Errorf("write %s: the file is complete, but its name may not outlive a power failure: %w", f.path, err)
+		return fmt.Errorf("write %s: the file is complete, but its name may not outlive a power failure: %w",
+			f.path, err)
 	}
 	return nil
 }

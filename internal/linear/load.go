@@ -148,7 +148,8 @@ func (ld *Loader) Read(ctx context.Context, threads *Threads, progress func(done
 		}
 	}
 	if free := machine.FreeMemory(); uint64(total) > free {
-		return nil, fmt.Errorf("%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place",
+		return nil, fmt.Errorf(
+			"%s: the weights take %d bytes of memory and %d are available; NoRepack uses the file in place",
 			ld.src.Path, total, free)
 	}
 	mem, err := mmap.Memory(total)

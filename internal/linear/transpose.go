@@ -16,7 +16,9 @@ type Transposed struct {
 
 // Transpose makes t columns first to first+cols of m, whose quantized values have been decoded.
 func (t *Transposed) Transpose(threads *Threads, m *Matrix, first, cols int) (*Matrix, error) {
-	t.m = Matrix{typ: quant.F32, format: kern.F32, Rows: cols, Cols: m.Panels * kern.Rows, Panels: Padded(cols) / kern.Rows}
+	t.m = Matrix{
+		typ: quant.F32, format: kern.F32, Rows: cols, Cols: m.Panels * kern.Rows, Panels: Padded(cols) / kern.Rows,
+	}
 	t.m.size = kern.PanelBytes(t.m.format, t.m.Cols)
 	t.mem = work.Resize(t.mem, t.m.bytes()/4+spare)
 	t.m.packed = unsafe.Slice((*byte)(unsafe.Pointer(&t.mem[0])), t.m.bytes())

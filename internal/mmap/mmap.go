@@ -48,7 +48,9 @@ func Guard(f func()) (err error) {
 			return
 		}
 		if fault, ok := r.(interface{ Addr() uintptr }); ok {
-			err = fmt.Errorf("reading a mapped file faulted at address %#x: the file was truncated or its medium failed: %w", fault.Addr(), io.ErrUnexpectedEOF)
+			err = fmt.Errorf(
+				"reading a mapped file faulted at address %#x: the file was truncated or its medium failed: %w",
+				fault.Addr(), io.ErrUnexpectedEOF)
 			return
 		}
 		panic(r)

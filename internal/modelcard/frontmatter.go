@@ -26,7 +26,7 @@ func (c *Card) addFrontMatter(readme string, params int64) error {
 	text := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "\t", "  ") // tabs are not YAML, but occur
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return &formats.Error{Off: -1, What: "front matter", Err: err}
+		return formats.Wrapf(err, -1, "front matter")
 	}
 	if doc.Kind != yaml.DocumentNode || doc.Content[0].Kind != yaml.MappingNode {
 		return nil // a text between rules, no front matter

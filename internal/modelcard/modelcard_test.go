@@ -29,7 +29,8 @@ func TestParseName(t *testing.T) {
 		n := parseName(c.ID, c.Params)
 		want := modelName{n.full, c.Organization, c.Basename, c.Finetune, c.Version, c.SizeLabel}
 		if n != want || title(n.full) != c.Title {
-			t.Errorf("%q with %d weights: %+v, title %q\nwant %+v, title %q", c.ID, c.Params, n, title(n.full), want, c.Title)
+			t.Errorf("%q with %d weights: %+v, title %q\nwant %+v, title %q",
+				c.ID, c.Params, n, title(n.full), want, c.Title)
 		}
 	}
 }
@@ -100,7 +101,8 @@ func TestLoadTinyModel(t *testing.T) {
 			want[k] = v.Value
 		}
 	}
-	for _, k := range []string{"general.architecture", "general.file_type", "general.quantization_version"} { // not of the card
+	// not of the card
+	for _, k := range []string{"general.architecture", "general.file_type", "general.quantization_version"} {
 		delete(want, k)
 	}
 	card, err := Load("../../testdata/tiny-phi3", 2_656_512)
@@ -133,7 +135,13 @@ func checkKeys(t *testing.T, card *Card, want map[string]any) {
 
 // Without a name the converter writes none; a file should have one.
 func TestEmptyNameIsNoName(t *testing.T) {
-	card, err := Load(writeDir(t, "phi-3-mini", map[string]string{"config.json": `{"_name_or_path": ""}`, "README.md": "---\nname:\n---\n"}), 0)
+	card, err := Load(
+		writeDir(
+			t, "phi-3-mini",
+			map[string]string{"config.json": `{"_name_or_path": ""}`, "README.md": "---\nname:\n---\n"},
+		),
+		0,
+	)
 	if err != nil || card.Name != "Phi 3 Mini" {
 		t.Errorf("name %q, %v", card.Name, err)
 	}
@@ -146,7 +154,8 @@ func TestScalarsAreTexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if card.Version != "1.0" || card.Author != "007" || card.License != "" || !reflect.DeepEqual(card.Tags, []string{"1", "true", "2024-01-01", "no"}) {
+	if card.Version != "1.0" || card.Author != "007" || card.License != "" ||
+		!reflect.DeepEqual(card.Tags, []string{"1", "true", "2024-01-01", "no"}) {
 		t.Errorf("got %+v", card)
 	}
 }
@@ -168,9 +177,13 @@ func TestLoadErrors(t *testing.T) {
 		"README is not UTF-8":     {"README.md", "---\nname: \xff\n---\n", "not UTF-8"},
 		"config is no JSON":       {"config.json", "{", "not the JSON expected"},
 		"config name is a number": {"config.json", `{"_name_or_path": 3}`, "_name_or_path"},
-		"top_k is a fraction":     {"generation_config.json", `{"top_k": 1.5}`, "top_k is 1.5, expected a value of type int32"},
-		"top_p is a string":       {"generation_config.json", `{"top_p": "x"}`, `top_p is "x", expected a value of type float32`},
-		"temperature too large":   {"generation_config.json", `{"temperature": 1e50}`, "temperature is 1e50"},
+		"top_k is a fraction": {
+			"generation_config.json", `{"top_k": 1.5}`, "top_k is 1.5, expected a value of type int32",
+		},
+		"top_p is a string": {
+			"generation_config.json", `{"top_p": "x"}`, `top_p is "x", expected a value of type float32`,
+		},
+		"temperature too large": {"generation_config.json", `{"temperature": 1e50}`, "temperature is 1e50"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Load(writeDir(t, "x", map[string]string{c.file: c.content}), 0)
@@ -183,7 +196,9 @@ func TestLoadErrors(t *testing.T) {
 }
 
 func FuzzModelCard(f *testing.F) {
-	f.Add("---\nlanguage:\n- en\nlicense: [a, b]\nbase_model: org/phi-3-mini\ndatasets:\n- {name: x}\n---\n", int64(1000))
+	f.Add(
+		"---\nlanguage:\n- en\nlicense: [a, b]\nbase_model: org/phi-3-mini\ndatasets:\n- {name: x}\n---\n", int64(1000),
+	)
 	f.Add("---\na: &a [*a]\ntags: *a\n---\n", int64(0))
 	f.Add("---\nname: x-7b1-A3B-8x7_5B-mini-v1.0\nmodel_type:\t1\n---\n", int64(7e9))
 	f.Fuzz(func(t *testing.T, readme string, params int64) {

@@ -32,9 +32,11 @@ const (
 
 // Parts that tell themselves what they are, whatever their case.
 var (
-	versionPart  = regexp.MustCompile(`(?i)^(v|iter)?\p{Nd}+([.]\p{Nd}+)*$`)
-	quantPart    = regexp.MustCompile(`(?i)^(i?q\p{Nd}(_[\p{L}\p{N}_])*|b?fp?(16|32))$`)
-	sizePart     = regexp.MustCompile(`(?i)^((A|\p{Nd}+x)?\p{Nd}+([._]\p{Nd}+)?[KMBT]\p{Nd}?|small|mini|medium|large|x?xl)$`)
+	versionPart = regexp.MustCompile(`(?i)^(v|iter)?\p{Nd}+([.]\p{Nd}+)*$`)
+	quantPart   = regexp.MustCompile(`(?i)^(i?q\p{Nd}(_[\p{L}\p{N}_])*|b?fp?(16|32))$`)
+	sizePart    = regexp.MustCompile(
+		`(?i)^((A|\p{Nd}+x)?\p{Nd}+([._]\p{Nd}+)?[KMBT]\p{Nd}?|small|mini|medium|large|x?xl)$`,
+	)
 	finetunePart = regexp.MustCompile(`(?i)^(chat|instruct|vision|lora)$`)
 )
 

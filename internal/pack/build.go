@@ -208,7 +208,9 @@ func describeFile(ctx context.Context, f File, format string, done *counter) (d 
 		return d, err
 	}
 	name := filepath.Base(f.Path)
-	md, err := json.Marshal(fileMetadata{Name: name, Mode: 0o644, Size: n, ModTime: "1970-01-01T00:00:00Z", Typeflag: '0'})
+	md, err := json.Marshal(
+		fileMetadata{Name: name, Mode: 0o644, Size: n, ModTime: "1970-01-01T00:00:00Z", Typeflag: '0'},
+	)
 	if err != nil {
 		return d, err
 	}
@@ -271,7 +273,8 @@ func describe(files []File) (*about, error) {
 			a.fromGGUF(f)
 			if len(f.GGUF.Shards) != len(weights) {
 				_ = f.Close()
-				return nil, formats.Errorf(-1, "%s and %s are different models: pack one at a time", weights[0], weights[len(weights)-1])
+				return nil, formats.Errorf(-1, "%s and %s are different models: pack one at a time",
+					weights[0], weights[len(weights)-1])
 			}
 		}
 		if err := f.Close(); err != nil {
@@ -339,7 +342,9 @@ func (a *about) fromCheckpoint(dir string) error {
 		ModelType string `json:"model_type"`
 	}
 	if err := json.Unmarshal(data, &config); err != nil {
-		return &formats.Error{Path: filepath.Join(dir, "config.json"), Off: -1, What: "not JSON of a model's configuration", Err: err}
+		return &formats.Error{
+			Path: filepath.Join(dir, "config.json"), Off: -1, What: "not JSON of a model's configuration", Err: err,
+		}
 	}
 	a.family = config.ModelType
 	return nil

@@ -68,7 +68,8 @@ func newImage(s localStore, m ocispec.Manifest, name string) (*Image, error) {
 // fetchImage reads a manifest.
 func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, error) {
 	if d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeDockerManifest {
-		return nil, formats.Errorf(-1, "%s is of type %q, expected %q", d.Digest, d.MediaType, ocispec.MediaTypeImageManifest)
+		return nil, formats.Errorf(-1, "%s is of type %q, expected %q",
+			d.Digest, d.MediaType, ocispec.MediaTypeImageManifest)
 	}
 	raw, err := fetch(ctx, s, d)
 	if err != nil {
@@ -76,10 +77,11 @@ func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, err
 	}
 	im := &Image{Desc: d, raw: raw, store: s}
 	if err := json.Unmarshal(raw, &im.Manifest); err != nil {
-		return nil, &formats.Error{Off: -1, What: fmt.Sprintf("manifest %s is not JSON of a manifest", d.Digest), Err: err}
+		return nil, formats.Wrapf(err, -1, "manifest %s is not JSON of a manifest", d.Digest)
 	}
 	if t := im.Manifest.MediaType; t != "" && t != d.MediaType {
-		return nil, formats.Errorf(-1, "manifest %s says that it is of type %q, its descriptor says %q", d.Digest, t, d.MediaType)
+		return nil, formats.Errorf(-1, "manifest %s says that it is of type %q, its descriptor says %q",
+			d.Digest, t, d.MediaType)
 	}
 	im.Desc.ArtifactType = im.Manifest.ArtifactType
 	for _, b := range im.blobs() {
@@ -173,10 +175,12 @@ func (im *Image) Layers() ([]Layer, error) {
 			l.Name = "model.gguf"
 		}
 		if l.Name == "" {
-			return nil, formats.Errorf(-1, "layer %d, %s of type %q, has no name: expected an annotation %s", i, d.Digest, d.MediaType, annotationPath)
+			return nil, formats.Errorf(-1, "layer %d, %s of type %q, has no name: expected an annotation %s",
+				i, d.Digest, d.MediaType, annotationPath)
 		}
 		if strings.Contains(d.MediaType, ".tar") {
-			return nil, formats.Errorf(-1, "layer %d, %s, is an archive of type %q: only single files are unpacked", i, l.Name, d.MediaType)
+			return nil, formats.Errorf(-1, "layer %d, %s, is an archive of type %q: only single files are unpacked",
+				i, l.Name, d.MediaType)
 		}
 		if err := checkName(l.Name); err != nil {
 			return nil, err
@@ -193,12 +197,14 @@ func (im *Image) Layers() ([]Layer, error) {
 
 // checkName refuses names that are not those of a visible file below a directory, on any system.
 func checkName(name string) error {
-	ok := filepath.IsLocal(filepath.FromSlash(name)) && len(name) <= 1024 && !strings.ContainsAny(name, `\:*?"<>|`) && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
+	ok := filepath.IsLocal(filepath.FromSlash(name)) && len(name) <= 1024 && !strings.ContainsAny(name, `\:*?"<>|`) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 	for part := range strings.SplitSeq(name, "/") {
 		ok = ok && part != "" && !strings.HasPrefix(part, ".") && strings.TrimRight(part, ". ") == part
 	}
 	if !ok {
-		return formats.Errorf(-1, "file name %q is refused: expected one below the model's directory, without hidden parts or special characters", name)
+		return formats.Errorf(-1, "file name %q is refused: expected one below the model's directory, "+
+			"without hidden parts or special characters", name)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func openLayout(ctx context.Context, s layoutStore) (*Image, error) {
 		err = json.Unmarshal(data, &index)
 	}
 	if err != nil {
-		return nil, &formats.Error{Off: -1, What: ocispec.ImageIndexFile, Err: err}
+		return nil, formats.Wrapf(err, -1, "%s", ocispec.ImageIndexFile)
 	}
 	var models, tagged []ocispec.Descriptor
 	signatures := map[string]ocispec.Descriptor{}
@@ -148,7 +148,8 @@ func openLayout(ctx context.Context, s layoutStore) (*Image, error) {
 		models = tagged
 	}
 	if len(models) != 1 {
-		return nil, formats.Errorf(-1, "the image layout has %d artifacts, expected one, or one with the tag %s", len(index.Manifests)-len(signatures), layoutTag)
+		return nil, formats.Errorf(-1, "the image layout has %d artifacts, expected one, or one with the tag %s",
+			len(index.Manifests)-len(signatures), layoutTag)
 	}
 	im, err := fetchImage(ctx, s, models[0])
 	if err != nil {
@@ -172,7 +173,9 @@ func (im *Image) index() ([]byte, error) {
 		}
 		return d
 	}
-	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{entry(im.Desc, layoutTag, cosignImage)}}
+	index := ocispec.Index{
+		MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{entry(im.Desc, layoutTag, cosignImage)},
+	}
 	index.SchemaVersion = 2
 	if im.Signature != nil {
 		index.Manifests = append(index.Manifests, entry(im.Signature.Desc, signatureTag(im.Desc.Digest), cosignSigs))
@@ -213,7 +216,8 @@ func (b localBytes) Fetch(context.Context, ocispec.Descriptor) (io.ReadCloser, e
 func (im *Image) WriteLayout(ctx context.Context, dir string, progress func(done int64)) error {
 	if old, err := OpenLayout(ctx, dir); err == nil {
 		if old.Desc.Digest != im.Desc.Digest {
-			return formats.WithPath(formats.Errorf(-1, "holds another artifact, %s: remove it or choose another directory", old.Desc.Digest), dir)
+			return formats.FileErrorf(dir, -1, "holds another artifact, %s: remove it or choose another directory",
+				old.Desc.Digest)
 		}
 	} else if entries, e := os.ReadDir(dir); e == nil && len(entries) > 0 {
 		if _, e := os.Stat(filepath.Join(dir, "blobs")); e != nil {
@@ -253,7 +257,10 @@ func (im *Image) WriteTar(ctx context.Context, name string, progress func(done i
 	defer f.Abort()
 	w := tar.NewWriter(f)
 	header := func(name string, size int64) error {
-		h := &tar.Header{Name: name, Size: size, Mode: 0o644, Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR}
+		h := &tar.Header{
+			Name: name, Size: size, Mode: 0o644, Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0),
+			Format: tar.FormatUSTAR,
+		}
 		if strings.HasSuffix(name, "/") {
 			h.Mode, h.Typeflag = 0o755, tar.TypeDir
 		}

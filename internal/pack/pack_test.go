@@ -40,7 +40,10 @@ func checkpoint(t *testing.T) string {
 	if err := testdata.WriteTinyPhi3(dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"LICENSE": "MIT", "README.md": "# Tiny", "base.seal": "seal", "modeling_phi3.py": "pass", ".hidden.json": "{}", "weights.bin": "x"} {
+	for name, text := range map[string]string{
+		"LICENSE": "MIT", "README.md": "# Tiny", "base.seal": "seal", "modeling_phi3.py": "pass", ".hidden.json": "{}",
+		"weights.bin": "x",
+	} {
 		write(t, filepath.Join(dir, name), []byte(text))
 	}
 	return dir
@@ -196,7 +199,8 @@ func TestManifest(t *testing.T) {
 	if again := build(t, dir); again.Desc.Digest != im.Desc.Digest {
 		t.Error("the same files give another digest")
 	}
-	if im.Manifest.ArtifactType != "application/vnd.cncf.model.manifest.v1+json" || im.Manifest.Config.MediaType != "application/vnd.cncf.model.config.v1+json" {
+	if im.Manifest.ArtifactType != "application/vnd.cncf.model.manifest.v1+json" ||
+		im.Manifest.Config.MediaType != "application/vnd.cncf.model.config.v1+json" {
 		t.Errorf("types %q, %q", im.Manifest.ArtifactType, im.Manifest.Config.MediaType)
 	}
 	types := map[string]string{}
@@ -223,7 +227,8 @@ func TestManifest(t *testing.T) {
 	for _, l := range im.Manifest.Layers {
 		diff = append(diff, `"`+l.Digest.String()+`"`)
 	}
-	want := `{"descriptor":{"family":"phi3","name":"Tiny Phi3"},"modelfs":{"type":"layers","diffIds":[` + strings.Join(diff, ",") +
+	want := `{"descriptor":{"family":"phi3","name":"Tiny Phi3"},"modelfs":{"type":"layers","diffIds":[` +
+		strings.Join(diff, ",") +
 		`]},"config":{"architecture":"transformer","format":"safetensors","paramSize":"2.7M","precision":"bfloat16"}}`
 	if string(config) != want {
 		t.Errorf("configuration\n%s\nexpected\n%s", config, want)
@@ -256,15 +261,21 @@ func TestDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := im.Manifest.Layers
-	want := fmt.Sprintf(`{"config":{"format":"gguf","quantization":"Q8_0","parameters":"0.0K","architecture":"phi3","size":"%dB","context_size":4096},"descriptor":{},"rootfs":{"type":"rootfs","diff_ids":["%s","%s"]}}`, l[0].Size, l[0].Digest, l[1].Digest)
+	want := fmt.Sprintf(
+		`{"config":{"format":"gguf","quantization":"Q8_0","parameters":"0.0K","architecture":"phi3","size":"%dB","context_size":4096},"descriptor":{},"rootfs":{"type":"rootfs","diff_ids":["%s","%s"]}}`,
+		l[0].Size, l[0].Digest, l[1].Digest,
+	)
 	if string(config) != want {
 		t.Errorf("configuration\n%s\nexpected\n%s", config, want)
 	}
-	if im.Manifest.ArtifactType != "" || im.Manifest.Config.MediaType != "application/vnd.docker.ai.model.config.v0.1+json" ||
+	if im.Manifest.ArtifactType != "" ||
+		im.Manifest.Config.MediaType != "application/vnd.docker.ai.model.config.v0.1+json" ||
 		l[0].MediaType != "application/vnd.docker.ai.gguf.v3" || l[1].MediaType != "application/vnd.docker.ai.license" {
 		t.Errorf("manifest %s", im.raw)
 	}
-	if _, err := Build(t.Context(), []File{{filepath.Join(checkpoint(t), "model.safetensors"), Weights}}, "docker", nil); err == nil || !strings.Contains(err.Error(), "GGUF") {
+	if _, err := Build(
+		t.Context(), []File{{filepath.Join(checkpoint(t), "model.safetensors"), Weights}}, "docker", nil,
+	); err == nil || !strings.Contains(err.Error(), "GGUF") {
 		t.Errorf("safetensors: error %v", err)
 	}
 }
@@ -284,7 +295,9 @@ func TestResume(t *testing.T) {
 	if done != im.Size() {
 		t.Errorf("progress ended at %d of %d bytes", done, im.Size())
 	}
-	if n, log := f.requests("PATCH"); n != 2 || !strings.Contains(log, fmt.Sprintf("s0 %d-%d", 1<<20, weights.Size-1)) && !strings.Contains(log, fmt.Sprintf(" %d-%d", 1<<20, weights.Size-1)) {
+	if n, log := f.requests("PATCH"); n != 2 ||
+		!strings.Contains(log, fmt.Sprintf("s0 %d-%d", 1<<20, weights.Size-1)) &&
+			!strings.Contains(log, fmt.Sprintf(" %d-%d", 1<<20, weights.Size-1)) {
 		t.Errorf("requests\n%s", log)
 	}
 	if err := im.Push(ctx, open(t, name), nil); err != nil {
@@ -369,11 +382,13 @@ func TestResume(t *testing.T) {
 	f.forget = false
 
 	f.blobs, f.noParts = map[string][]byte{}, true
-	if err := im.Push(ctx, open(t, name), nil); err != nil || len(f.blobs[weights.Digest.String()]) != int(weights.Size) {
+	if err := im.Push(ctx, open(t, name), nil); err != nil ||
+		len(f.blobs[weights.Digest.String()]) != int(weights.Size) {
 		t.Errorf("without PATCH: error %v", err)
 	}
 	f.blobs, f.elsewhere = map[string][]byte{}, true
-	if err := im.Push(ctx, open(t, name), nil); !errors.Is(err, ErrRegistry) || !strings.Contains(err.Error(), "evil.example") {
+	if err := im.Push(ctx, open(t, name), nil); !errors.Is(err, ErrRegistry) ||
+		!strings.Contains(err.Error(), "evil.example") {
 		t.Errorf("uploads to another host: error %v", err)
 	}
 }
@@ -471,7 +486,8 @@ func TestSignatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"critical":{"identity":{"docker-reference":"ghcr.io/me/model"},"image":{"docker-manifest-digest":"` + im.Desc.Digest.String() + `"},"type":"cosign container image signature"},"optional":null}`
+	want := `{"critical":{"identity":{"docker-reference":"ghcr.io/me/model"},"image":{"docker-manifest-digest":"` +
+		im.Desc.Digest.String() + `"},"type":"cosign container image signature"},"optional":null}`
 	if string(text) != want || layer.MediaType != "application/vnd.dev.cosign.simplesigning.v1+json" {
 		t.Errorf("signed text %s of type %s", text, layer.MediaType)
 	}
@@ -515,7 +531,8 @@ func TestSignatures(t *testing.T) {
 	write(t, filepath.Join(dir, "LICENSE"), []byte("GPL"))
 	changed := build(t, dir)
 	changed.Signature = im.Signature
-	if err := changed.Verify(ctx, key.Public()); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), im.Desc.Digest.String()) {
+	if err := changed.Verify(ctx, key.Public()); !errors.Is(err, ErrRefused) ||
+		!strings.Contains(err.Error(), im.Desc.Digest.String()) {
 		t.Errorf("signature of another artifact: error %v", err)
 	}
 }
@@ -562,7 +579,8 @@ func TestKeys(t *testing.T) {
 		{"PUBLIC KEY", "expected a PRIVATE KEY", must(x509.MarshalPKIXPublicKey(key.Public()))},
 	} {
 		_, err := ReadPrivateKey(save(tt.kind, tt.der))
-		if tt.problem == "" && err != nil || tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+		if tt.problem == "" && err != nil || tt.problem != "" &&
+			(err == nil || !strings.Contains(err.Error(), tt.problem)) {
 			t.Errorf("%s: error %v, expected %q", tt.kind, err, tt.problem)
 		}
 	}
@@ -577,7 +595,8 @@ func TestKeys(t *testing.T) {
 		{"CERTIFICATE", "expected a PUBLIC KEY", []byte("x")},
 	} {
 		_, err := ReadPublicKey(save(tt.kind, tt.der))
-		if tt.problem == "" && err != nil || tt.problem != "" && (err == nil || !strings.Contains(err.Error(), tt.problem)) {
+		if tt.problem == "" && err != nil || tt.problem != "" &&
+			(err == nil || !strings.Contains(err.Error(), tt.problem)) {
 			t.Errorf("%s: error %v, expected %q", tt.kind, err, tt.problem)
 		}
 	}
@@ -591,7 +610,10 @@ func TestKeys(t *testing.T) {
 // TestRefuses has artifacts that a hostile registry could serve.
 func TestRefuses(t *testing.T) {
 	layer := func(name, mediaType string) ocispec.Descriptor {
-		return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromString(name), Size: 1, Annotations: map[string]string{annotationPath: name}}
+		return ocispec.Descriptor{
+			MediaType: mediaType, Digest: digest.FromString(name), Size: 1,
+			Annotations: map[string]string{annotationPath: name},
+		}
 	}
 	for _, tt := range []struct {
 		problem string
@@ -610,12 +632,35 @@ func TestRefuses(t *testing.T) {
 		{"two layers", []ocispec.Descriptor{layer("a", cncfWeight), layer("A", cncfWeight)}},
 		{"no name", []ocispec.Descriptor{layer("", cncfWeight)}},
 		{"archive", []ocispec.Descriptor{layer("a", "application/vnd.cncf.model.weight.v1.tar+gzip")}},
-		{"digest", []ocispec.Descriptor{{MediaType: cncfWeight, Digest: "sha256:../../x", Annotations: map[string]string{annotationPath: "a"}}}},
-		{"digest", []ocispec.Descriptor{{MediaType: cncfWeight, Digest: digest.SHA512.FromString("x"), Annotations: map[string]string{annotationPath: "a"}}}},
-		{"-1 bytes", []ocispec.Descriptor{{MediaType: cncfWeight, Digest: digest.FromString("x"), Size: -1, Annotations: map[string]string{annotationPath: "a"}}}},
+		{
+			"digest",
+			[]ocispec.Descriptor{
+				{MediaType: cncfWeight, Digest: "sha256:../../x", Annotations: map[string]string{annotationPath: "a"}},
+			},
+		},
+		{
+			"digest",
+			[]ocispec.Descriptor{
+				{
+					MediaType: cncfWeight, Digest: digest.SHA512.FromString("x"),
+					Annotations: map[string]string{annotationPath: "a"},
+				},
+			},
+		},
+		{
+			"-1 bytes",
+			[]ocispec.Descriptor{
+				{
+					MediaType: cncfWeight, Digest: digest.FromString("x"), Size: -1,
+					Annotations: map[string]string{annotationPath: "a"},
+				},
+			},
+		},
 	} {
 		s := localStore{}
-		m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: tt.layers}
+		m := ocispec.Manifest{
+			Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: tt.layers,
+		}
 		m.Config = s.add(cncfConfig, []byte("{}"))
 		im, err := newImage(s, m, "")
 		if err != nil {
@@ -640,7 +685,8 @@ func TestRefuses(t *testing.T) {
 	if _, err := fetchImage(t.Context(), s, d); err == nil || !strings.Contains(err.Error(), "at most") {
 		t.Errorf("a large manifest: error %v", err)
 	}
-	if _, err := fetchImage(t.Context(), s, s.add(ocispec.MediaTypeImageIndex, []byte("{}"))); err == nil || !strings.Contains(err.Error(), "image.index") {
+	if _, err := fetchImage(t.Context(), s, s.add(ocispec.MediaTypeImageIndex, []byte("{}"))); err == nil ||
+		!strings.Contains(err.Error(), "image.index") {
 		t.Errorf("an index: error %v", err)
 	}
 }
@@ -702,7 +748,8 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]Role{
-		"model-00001-of-00002.safetensors": Weights, "model.safetensors.index.json": Config, "M.GGUF": Weights, "m.pmap": Weights,
+		"model-00001-of-00002.safetensors": Weights, "model.safetensors.index.json": Config, "M.GGUF": Weights,
+		"m.pmap":          Weights,
 		"tokenizer.model": Config, "chat_template.jinja": Config, "LICENSE": License, "licence.txt": License, "NOTICE.md": License,
 		"README.md": Readme, "SECURITY.md": Readme, "recipe.json": Recipe, "q4.recipe.json": Recipe, "out.yaml": Recipe, "recipe.yml": Recipe, "m.seal": Seal, "a.py": Code, "pytorch_model.bin": "",
 	} {
@@ -727,7 +774,11 @@ func TestRecipeInDirectory(t *testing.T) {
 
 // FuzzManifest reads manifests that a registry serves.
 func FuzzManifest(f *testing.F) {
-	f.Add([]byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"x","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":0},"layers":[{"mediaType":"a","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1,"annotations":{"org.cncf.model.filepath":"a/b"}}]}`))
+	f.Add(
+		[]byte(
+			`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"x","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":0},"layers":[{"mediaType":"a","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1,"annotations":{"org.cncf.model.filepath":"a/b"}}]}`,
+		),
+	)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := localStore{}
 		im, err := fetchImage(t.Context(), s, s.add(ocispec.MediaTypeImageManifest, data))

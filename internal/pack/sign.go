@@ -75,7 +75,8 @@ func ReadPrivateKey(path string) (crypto.Signer, error) {
 	var key any
 	switch {
 	case strings.HasPrefix(block.Type, "ENCRYPTED"), block.Headers["DEK-Info"] != "":
-		return nil, bad(fmt.Sprintf("%q is locked with a password; expected a PRIVATE KEY without one, such as openssl genpkey makes", block.Type), nil)
+		return nil, formats.FileErrorf(path, -1,
+			"%q is locked with a password; expected a PRIVATE KEY without one, such as openssl genpkey makes", block.Type)
 	case block.Type == "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case block.Type == "EC PRIVATE KEY":
@@ -182,8 +183,13 @@ func signatureImage(ctx context.Context, s localStore, layers []ocispec.Descript
 		}
 		layers = append(before, layers...)
 	}
-	config := map[string]any{"architecture": "", "os": "", "config": map[string]any{}, "rootfs": map[string]any{"type": "layers", "diff_ids": digests(layers)}}
-	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: layers}
+	config := map[string]any{
+		"architecture": "", "os": "", "config": map[string]any{},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": digests(layers)},
+	}
+	m := ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Layers: layers,
+	}
 	var err error
 	if m.Config, err = s.addJSON(ocispec.MediaTypeImageConfig, config); err != nil {
 		return nil, err

@@ -193,7 +193,8 @@ func (u *upload) refused(err error) error {
 	if u.s.resumed {
 		u.outOfStep++
 		if refused && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && u.outOfStep != failures/2 {
-			return notFinal{err} // the registry may still be writing what it got from the interrupted request: ask again
+			// The registry may still be writing what it got from the interrupted request: ask again.
+			return notFinal{err}
 		}
 		u.s = nil // begin anew
 		return notFinal{err}
@@ -326,7 +327,9 @@ func (r *Registry) trusts(u *url.URL) error {
 		host = strings.TrimSuffix(host, port)
 	}
 	if !strings.EqualFold(u.Host, host) || u.Scheme != "https" && !r.repo.PlainHTTP {
-		return registryError(r, fmt.Errorf("the registry wants uploads at %s://%s, which is not itself", u.Scheme, u.Host))
+		return registryError(
+			r, fmt.Errorf("the registry wants uploads at %s://%s, which is not itself", u.Scheme, u.Host),
+		)
 	}
 	return nil
 }

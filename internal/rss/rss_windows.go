@@ -19,7 +19,9 @@ var getProcessMemoryInfo = windows.NewLazySystemDLL("psapi.dll").NewProc("GetPro
 
 func peak() int64 {
 	c := counters{size: uint32(unsafe.Sizeof(counters{}))}
-	ok, _, _ := getProcessMemoryInfo.Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&c)), uintptr(c.size))
+	ok, _, _ := getProcessMemoryInfo.Call(
+		uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&c)), uintptr(c.size),
+	)
 	if ok == 0 {
 		return 0
 	}

@@ -44,7 +44,9 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	used := map[string]bool{arch.LongFactors: true, arch.ShortFactors: true}
-	tensors, err := match(c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil }), path, func(t arch.Tensor) string { return t.GGUF }, func(name string) (Tensor, error) {
+	expected := c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil })
+	nameOf := func(t arch.Tensor) string { return t.GGUF }
+	tensors, err := match(expected, path, nameOf, func(name string) (Tensor, error) {
 		gt := f.Tensor(name)
 		if gt == nil {
 			return Tensor{}, errMissing
@@ -83,14 +85,17 @@ func GGUFConfig(f *gguf.File) (*arch.Config, error) {
 		return nil, fmt.Errorf("tensor token_embd.weight is missing")
 	}
 	if len(embd.Dims) != 2 || embd.Dims[1] == 0 || embd.Dims[1] > 1<<24 {
-		return nil, fmt.Errorf("tensor token_embd.weight has dimensions %v, expected %d columns and one row for each token", embd.Dims, c.Hidden)
+		return nil, fmt.Errorf(
+			"tensor token_embd.weight has dimensions %v, expected %d columns and one row for each token", embd.Dims,
+			c.Hidden)
 	}
 	c.VocabSize = int(embd.Dims[1])
 	long, short := f.Tensor(arch.LongFactors), f.Tensor(arch.ShortFactors)
 	switch {
 	case long == nil && short == nil:
 		if c.LongRope != nil {
-			return nil, fmt.Errorf("%s.rope.scaling.attn_factor is there but tensors %s and %s are missing", c.Arch.Name, arch.LongFactors, arch.ShortFactors)
+			return nil, fmt.Errorf("%s.rope.scaling.attn_factor is there but tensors %s and %s are missing",
+				c.Arch.Name, arch.LongFactors, arch.ShortFactors)
 		}
 		return c, nil
 	case long == nil || short == nil:

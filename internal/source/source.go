@@ -214,12 +214,15 @@ func Open(path string) (*Model, error) {
 		}
 	}
 	return nil, formats.FileErrorf(path, -1,
-		"neither a checkpoint directory nor a .gguf or .pmap file; of a .safetensors file, give the directory that holds it")
+		"neither a checkpoint directory nor a .gguf or .pmap file; "+
+			"of a .safetensors file, give the directory that holds it")
 }
 
 // match pairs the tensors that are expected with those of a file. name gives
 // the file's name of a tensor; find looks it up.
-func match(expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error)) ([]Tensor, error) {
+func match(
+	expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error),
+) ([]Tensor, error) {
 	var all []Tensor
 	var missing []string
 	for _, want := range expected {

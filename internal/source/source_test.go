@@ -21,8 +21,9 @@ func small(t testing.TB, change func(md *gguf.Metadata, tensors map[string][]uin
 	md := new(gguf.Metadata)
 	md.Set("general.architecture", "phi3")
 	for key, v := range map[string]uint32{
-		"context_length": 64, "rope.scaling.original_context_length": 16, "embedding_length": 8, "feed_forward_length": 16,
-		"block_count": 1, "attention.head_count": 2, "attention.head_count_kv": 1, "rope.dimension_count": 4,
+		"context_length": 64, "rope.scaling.original_context_length": 16, "embedding_length": 8,
+		"feed_forward_length": 16,
+		"block_count":         1, "attention.head_count": 2, "attention.head_count_kv": 1, "rope.dimension_count": 4,
 	} {
 		md.Set("phi3."+key, v)
 	}
@@ -79,7 +80,8 @@ func TestGGUF(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := m.Config
-	if c.VocabSize != 10 || c.Tied || c.RotaryDims != 4 || c.LongRope.Long[1] != 2 || float32(c.LongRope.AttnFactor) != 1.19 || m.Params() != 760 {
+	if c.VocabSize != 10 || c.Tied || c.RotaryDims != 4 || c.LongRope.Long[1] != 2 ||
+		float32(c.LongRope.AttnFactor) != 1.19 || m.Params() != 760 {
 		t.Errorf("%+v, %d parameters", c, m.Params())
 	}
 	for name, bad := range map[string]struct {
@@ -87,20 +89,48 @@ func TestGGUF(t *testing.T) {
 		want   string
 	}{
 		"architecture": {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("general.architecture", "llama") }, `"llama" is not supported; supported: phi3`},
-		"no heads":     {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.attention.head_count", uint32(0)) }, "phi3.attention.head_count is 0"},
-		"many layers":  {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.block_count", uint32(1<<31)) }, "phi3.block_count is 2147483648"},
-		"text":         {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.context_length", "4096") }, `phi3.context_length is "4096", expected an integer`},
-		"NaN":          {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.rope.freq_base", float32(math.NaN())) }, "phi3.rope.freq_base"},
-		"missing":      {func(_ *gguf.Metadata, ts map[string][]uint64) { delete(ts, "blk.0.ffn_up.weight") }, "1 of 9 tensors are missing: blk.0.ffn_up.weight"},
-		"unknown":      {func(_ *gguf.Metadata, ts map[string][]uint64) { ts["blk.0.ffn_gate.weight"] = []uint64{8, 8} }, "blk.0.ffn_gate.weight does not belong"},
-		"shape":        {func(_ *gguf.Metadata, ts map[string][]uint64) { ts["blk.0.ffn_up.weight"] = []uint64{8, 16} }, "has shape [16 8], expected [32 8]"},
-		"embedding":    {func(_ *gguf.Metadata, ts map[string][]uint64) { ts["token_embd.weight"] = []uint64{8} }, "token_embd.weight has dimensions [8]"},
-		"one factor":   {func(_ *gguf.Metadata, ts map[string][]uint64) { delete(ts, arch.LongFactors) }, "only one is there"},
+		"no heads": {
+			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.attention.head_count", uint32(0)) },
+			"phi3.attention.head_count is 0",
+		},
+		"many layers": {
+			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.block_count", uint32(1<<31)) },
+			"phi3.block_count is 2147483648",
+		},
+		"text": {
+			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.context_length", "4096") },
+			`phi3.context_length is "4096", expected an integer`,
+		},
+		"NaN": {
+			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.rope.freq_base", float32(math.NaN())) },
+			"phi3.rope.freq_base",
+		},
+		"missing": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { delete(ts, "blk.0.ffn_up.weight") },
+			"1 of 9 tensors are missing: blk.0.ffn_up.weight",
+		},
+		"unknown": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { ts["blk.0.ffn_gate.weight"] = []uint64{8, 8} },
+			"blk.0.ffn_gate.weight does not belong",
+		},
+		"shape": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { ts["blk.0.ffn_up.weight"] = []uint64{8, 16} },
+			"has shape [16 8], expected [32 8]",
+		},
+		"embedding": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { ts["token_embd.weight"] = []uint64{8} },
+			"token_embd.weight has dimensions [8]",
+		},
+		"one factor": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { delete(ts, arch.LongFactors) }, "only one is there",
+		},
 		"no factors": {func(_ *gguf.Metadata, ts map[string][]uint64) {
 			delete(ts, arch.LongFactors)
 			delete(ts, arch.ShortFactors)
 		}, "attn_factor is there but"},
-		"factors": {func(_ *gguf.Metadata, ts map[string][]uint64) { ts[arch.LongFactors] = []uint64{3} }, "expected F32 [2]"},
+		"factors": {
+			func(_ *gguf.Metadata, ts map[string][]uint64) { ts[arch.LongFactors] = []uint64{3} }, "expected F32 [2]",
+		},
 	} {
 		if _, err := open(small(t, bad.change)); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%s: error %v, want %q", name, err, bad.want)
@@ -134,7 +164,8 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(file, []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), "neither a checkpoint directory nor a .gguf or .pmap file") {
+	if _, err := Open(file); err == nil ||
+		!strings.Contains(err.Error(), "neither a checkpoint directory nor a .gguf or .pmap file") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := Open(file + ".missing"); !os.IsNotExist(err) {

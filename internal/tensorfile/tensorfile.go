@@ -96,7 +96,10 @@ func Open(path string) (*File, error) {
 		f.Format = "pmap"
 	}
 	for _, t := range g.Tensors {
-		u := Tensor{Name: t.Name, Type: t.Type.String(), Elems: t.Elems(), Bytes: t.Size(), Path: t.Path, Offset: t.Offset, Block: t.Type, r: t.Source()}
+		u := Tensor{
+			Name: t.Name, Type: t.Type.String(), Elems: t.Elems(), Bytes: t.Size(), Path: t.Path, Offset: t.Offset,
+			Block: t.Type, r: t.Source(),
+		}
 		for i := len(t.Dims) - 1; i >= 0; i-- {
 			u.Shape = append(u.Shape, t.Dims[i])
 		}
@@ -112,7 +115,10 @@ func fromSafetensors(s *safetensors.File, err error) (*File, error) {
 	}
 	f := &File{Format: "safetensors", Safetensors: s}
 	for _, t := range s.Tensors {
-		u := Tensor{Name: t.Name, Type: t.DType.String(), Shape: t.Shape, Elems: t.Elems(), Bytes: t.Size(), Path: t.Path, Offset: t.Offset, r: t.Source()}
+		u := Tensor{
+			Name: t.Name, Type: t.DType.String(), Shape: t.Shape, Elems: t.Elems(), Bytes: t.Size(), Path: t.Path,
+			Offset: t.Offset, r: t.Source(),
+		}
 		u.Unusable = t.DType.Usable()
 		switch {
 		case u.Unusable != nil:
@@ -198,7 +204,9 @@ func (r *Reader) Next() (values []float32, data []byte, err error) {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, nil, &formats.Error{Path: t.Path, Off: off + int64(k), What: fmt.Sprintf("reading tensor %s", t.Name), Err: err}
+		return nil, nil, &formats.Error{
+			Path: t.Path, Off: off + int64(k), What: fmt.Sprintf("reading tensor %s", t.Name), Err: err,
+		}
 	}
 	if t.IsF64 {
 		for i := range values {

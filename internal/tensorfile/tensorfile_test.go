@@ -76,7 +76,9 @@ func TestGGUF(t *testing.T) {
 		data[i] = byte(7 * i % 61) // no scale is NaN
 	}
 	path := filepath.Join(t.TempDir(), "x") // the name does not matter
-	w, err := gguf.Create(path, nil, []gguf.TensorInfo{{Name: "x", Type: quant.Q4_K, Dims: []uint64{cols, rows}}}, gguf.Options{})
+	w, err := gguf.Create(
+		path, nil, []gguf.TensorInfo{{Name: "x", Type: quant.Q4_K, Dims: []uint64{cols, rows}}}, gguf.Options{},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,8 @@ func TestGGUF(t *testing.T) {
 	if err := os.Truncate(path, x.Offset+100); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := x.Reader().Next(); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "tensor x") {
+	if _, _, err := x.Reader().Next(); !errors.Is(err, io.ErrUnexpectedEOF) ||
+		!strings.Contains(err.Error(), "tensor x") {
 		t.Errorf("truncated: %v", err)
 	}
 }

@@ -322,7 +322,8 @@ func (s *source) loadMerges(v *Vocab, ids map[string]int) error {
 			}
 		}
 		// A space inside a token would look like the one between the two.
-		v.Merges[i] = strings.ReplaceAll(m.left, " ", ByteRunes[' ']) + " " + strings.ReplaceAll(m.right, " ", ByteRunes[' '])
+		left, right := strings.ReplaceAll(m.left, " ", ByteRunes[' ']), strings.ReplaceAll(m.right, " ", ByteRunes[' '])
+		v.Merges[i] = left + " " + right
 	}
 	return nil
 }

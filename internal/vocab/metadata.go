@@ -190,7 +190,8 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 	case len(v.Tokens) == 0:
 		return nil, formats.Errorf(-1, "%s: no tokens", keyTokens)
 	case v.SpacePrefix != "" && v.SpacePrefix != PrefixAlways && v.SpacePrefix != PrefixFirst:
-		return nil, formats.Errorf(-1, "%s is %q, expected %q or %q", keySpacePrefix, v.SpacePrefix, PrefixAlways, PrefixFirst)
+		return nil, formats.Errorf(-1, "%s is %q, expected %q or %q",
+			keySpacePrefix, v.SpacePrefix, PrefixAlways, PrefixFirst)
 	}
 	if v.StopIDs == nil {
 		for _, id := range []int{v.EOS, v.EOT, v.EOM} {

@@ -106,5 +106,10 @@ func (s *source) preBySize(n int) (string, error) {
 			return k.pre, nil
 		}
 	}
-	return "", s.errorf("vocab.json", "%d tokens: cannot tell how the text is split (known are 50257, 100256 to 100352 and 199998 to 200064 tokens); tokenizer.json is needed", n)
+	return "", s.errorf(
+		"vocab.json",
+		"%d tokens: cannot tell how the text is split (known are 50257, 100256 to 100352 and 199998 to 200064 "+
+			"tokens); tokenizer.json is needed",
+		n,
+	)
 }

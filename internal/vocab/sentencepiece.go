@@ -255,7 +255,8 @@ func fields(data []byte, off int64, do func(field) error) error {
 }
 
 func (f field) wrongType(want string) error {
-	return formats.Errorf(f.off, "not a SentencePiece model: field %d has wire type %d, expected %s", f.num, f.typ, want)
+	return formats.Errorf(f.off, "not a SentencePiece model: field %d has wire type %d, expected %s",
+		f.num, f.typ, want)
 }
 
 // message calls do for each field of the message that f holds.
@@ -343,7 +344,12 @@ func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
 	}
 	for i, id := range results[:tail] {
 		if i > 0 && results[i-1] > id || !ordered && isSpaces(pieces[id].text) {
-			return nil, s.errorf(file, "merge %d makes %q out of the order of ids: not converted from a SentencePiece model; tokenizer.model is needed", i, pieces[id].text)
+			return nil, s.errorf(
+				file,
+				"merge %d makes %q out of the order of ids: not converted from a SentencePiece model; "+
+					"tokenizer.model is needed",
+				i, pieces[id].text,
+			)
 		}
 	}
 	for _, e := range list {
@@ -361,7 +367,12 @@ func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
 			return nil, s.errorf(file, "token %d has %d bytes, expected at most %d", e.id, len(p.text), maxPiece)
 		}
 		if n := splits(p.text, ids); n != ways[e.id] {
-			return nil, s.errorf(file, "%q is made by %d merges of the %d that there are: not converted from a SentencePiece model; tokenizer.model is needed", p.text, ways[e.id], n)
+			return nil, s.errorf(
+				file,
+				"%q is made by %d merges of the %d that there are: not converted from a SentencePiece model; "+
+					"tokenizer.model is needed",
+				p.text, ways[e.id], n,
+			)
 		}
 	}
 	return pieces, nil
@@ -433,7 +444,8 @@ func (s *source) prefixFromJSON() (prefix bool, where string, err error) {
 	for _, k := range spacePipelines {
 		known = append(known, k.steps)
 	}
-	return false, "", s.errorf("tokenizer.json", "normalizer and pre-tokenizer are %q, expected one of:\n  %s", pipeline, strings.Join(known, "\n  "))
+	return false, "", s.errorf("tokenizer.json",
+		"normalizer and pre-tokenizer are %q, expected one of:\n  %s", pipeline, strings.Join(known, "\n  "))
 }
 
 // spacePipelines are the ways in which tokenizer.json says what SentencePiece

@@ -147,7 +147,8 @@ type pipeline component
 
 func (p *pipeline) UnmarshalJSON(data []byte) error {
 	if len(data) > maxPipeline {
-		return fmt.Errorf("a normalizer, pre-tokenizer, post-processor or decoder has %d bytes, at most %d are allowed", len(data), maxPipeline)
+		return fmt.Errorf("a normalizer, pre-tokenizer, post-processor or decoder has %d bytes, at most %d are allowed",
+			len(data), maxPipeline)
 	}
 	return inPart(json.Unmarshal(data, (*component)(p)))
 }

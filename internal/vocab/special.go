@@ -36,7 +36,9 @@ func (s *source) loadSpecial(v *Vocab) error {
 		}
 	}
 	if c := s.config; c != nil {
-		for _, f := range []struct{ to, from **bool }{{&v.AddBOS, &c.AddBOS}, {&v.AddEOS, &c.AddEOS}, {&v.AddSep, &c.AddSep}} {
+		for _, f := range []struct{ to, from **bool }{
+			{&v.AddBOS, &c.AddBOS}, {&v.AddEOS, &c.AddEOS}, {&v.AddSep, &c.AddSep},
+		} {
 			if *f.from != nil {
 				*f.to = *f.from
 			}
@@ -59,7 +61,9 @@ func (s *source) loadSpecial(v *Vocab) error {
 	for _, f := range idFields {
 		from, to := sources[f.name], f.of(v)
 		if s.config != nil && s.tokenizer != nil && from.token.Content != "" {
-			i := slices.IndexFunc(s.tokenizer.AddedTokens, func(a addedToken) bool { return a.Content == from.token.Content })
+			i := slices.IndexFunc(
+				s.tokenizer.AddedTokens, func(a addedToken) bool { return a.Content == from.token.Content },
+			)
 			if i >= 0 {
 				*to = int(*s.tokenizer.AddedTokens[i].ID) // checked when the tokens were loaded
 			}

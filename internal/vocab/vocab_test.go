@@ -49,8 +49,10 @@ func convert[T any](in []any, f func(any) T) []T {
 
 // additions are the keys that this package writes and the converter may not.
 var additions = []string{
-	"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.eos_token_ids", "tokenizer.ggml.add_space_prefix",
-	"phi3conv.rstrip_token_ids", "phi3conv.lstrip_token_ids", "phi3conv.normalized_token_ids", "phi3conv.plain_token_ids", "phi3conv.space_prefix",
+	"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.eos_token_ids",
+	"tokenizer.ggml.add_space_prefix",
+	"phi3conv.rstrip_token_ids", "phi3conv.lstrip_token_ids", "phi3conv.normalized_token_ids",
+	"phi3conv.plain_token_ids", "phi3conv.space_prefix",
 }
 
 // compare checks that v has the keys of the golden file with the same types and
@@ -90,7 +92,9 @@ func compare(t *testing.T, v *Vocab, golden map[string]any) {
 }
 
 func TestLoadWritesTheConvertersKeys(t *testing.T) {
-	for name, size := range map[string]int{"byte-flags": 272, "byte-template": 272, "byte-legacy": 272, "byte-object": 272, "spm": 320} {
+	for name, size := range map[string]int{
+		"byte-flags": 272, "byte-template": 272, "byte-legacy": 272, "byte-object": 272, "spm": 320,
+	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join("testdata", name)
 			var file map[string]struct {
@@ -136,7 +140,8 @@ func TestLoadTinyModel(t *testing.T) {
 	if v.EOS != 512 || v.EOT != 519 || v.EOM != 513 || !slices.Equal(v.StopIDs, []int{512, 513, 519}) {
 		t.Errorf("eos %d, eot %d, eom %d, stop ids %v", v.EOS, v.EOT, v.EOM, v.StopIDs)
 	}
-	if want := []int{2, 513, 514, 515, 516, 517, 518, 519, 520, 521, 522}; !slices.Equal(v.RStrip, want) || v.LStrip != nil {
+	if want := []int{2, 513, 514, 515, 516, 517, 518, 519, 520, 521, 522}; !slices.Equal(v.RStrip, want) ||
+		v.LStrip != nil {
 		t.Errorf("rstrip %v, lstrip %v, want %v and none", v.RStrip, v.LStrip, want)
 	}
 }
@@ -221,27 +226,37 @@ func TestLoadVocabJSONAndMerges(t *testing.T) {
 func TestPreTokenizer(t *testing.T) {
 	split := func(pattern, behavior string, invert bool) string {
 		p, _ := json.Marshal(map[string]any{"type": "Sequence", "pretokenizers": []any{
-			map[string]any{"type": "Split", "pattern": map[string]string{"Regex": pattern}, "behavior": behavior, "invert": invert},
+			map[string]any{
+				"type": "Split", "pattern": map[string]string{"Regex": pattern}, "behavior": behavior, "invert": invert,
+			},
 			map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
 		}})
 		return string(p)
 	}
 	for name, c := range map[string]struct{ json, class, want string }{
-		"gpt2":                  {`{"type":"ByteLevel","use_regex":true}`, "GPT2Tokenizer", "gpt-2"},
-		"gpt2 by default":       {`{"type":"ByteLevel"}`, "GPT2Tokenizer", "gpt-2"},
-		"gpt2 pattern":          {split(gpt2Pattern, "Isolated", false), "GPT2Tokenizer", "gpt-2"},
-		"codegen":               {`{"type":"ByteLevel"}`, "CodeGenTokenizerFast", "phi-2"},
-		"digits":                {`{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel"}]}`, "", "smollm"},
-		"phi-4":                 {split(cl100kPattern, "Removed", true), "GPT2Tokenizer", "dbrx"},
-		"phi-4, isolated":       {split(cl100kPattern, "Isolated", false), "TokenizersBackend", "dbrx"},
-		"phi-4-mini":            {split(o200kPattern, "Removed", true), "GPT2Tokenizer", "gpt-4o"},
-		"other pattern":         {split(`\w+`, "Isolated", false), "", ""},
-		"matches removed":       {split(cl100kPattern, "Removed", false), "", ""},
-		"runs of digits":        {`{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]}`, "", ""},
-		"space in front":        {`{"type":"ByteLevel","add_prefix_space":true}`, "", ""},
-		"no pre-tokenizer":      {`null`, "", ""},
-		"WhitespaceSplit":       {`{"type":"WhitespaceSplit"}`, "", ""},
-		"ByteLevel inside more": {`{"type":"Sequence","pretokenizers":[{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"}]}]}`, "", "gpt-2"},
+		"gpt2":            {`{"type":"ByteLevel","use_regex":true}`, "GPT2Tokenizer", "gpt-2"},
+		"gpt2 by default": {`{"type":"ByteLevel"}`, "GPT2Tokenizer", "gpt-2"},
+		"gpt2 pattern":    {split(gpt2Pattern, "Isolated", false), "GPT2Tokenizer", "gpt-2"},
+		"codegen":         {`{"type":"ByteLevel"}`, "CodeGenTokenizerFast", "phi-2"},
+		"digits": {
+			`{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"ByteLevel"}]}`, "",
+			"smollm",
+		},
+		"phi-4":           {split(cl100kPattern, "Removed", true), "GPT2Tokenizer", "dbrx"},
+		"phi-4, isolated": {split(cl100kPattern, "Isolated", false), "TokenizersBackend", "dbrx"},
+		"phi-4-mini":      {split(o200kPattern, "Removed", true), "GPT2Tokenizer", "gpt-4o"},
+		"other pattern":   {split(`\w+`, "Isolated", false), "", ""},
+		"matches removed": {split(cl100kPattern, "Removed", false), "", ""},
+		"runs of digits": {
+			`{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]}`, "", "",
+		},
+		"space in front":   {`{"type":"ByteLevel","add_prefix_space":true}`, "", ""},
+		"no pre-tokenizer": {`null`, "", ""},
+		"WhitespaceSplit":  {`{"type":"WhitespaceSplit"}`, "", ""},
+		"ByteLevel inside more": {
+			`{"type":"Sequence","pretokenizers":[{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"}]}]}`, "",
+			"gpt-2",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &source{dir: "dir", tokenizer: new(tokenizerJSON), config: &tokenizerConfig{Class: c.class}}
@@ -252,7 +267,8 @@ func TestPreTokenizer(t *testing.T) {
 			if got != c.want || (err == nil) != (c.want != "") {
 				t.Fatalf("got %q, %v; want %q", got, err, c.want)
 			}
-			if err != nil && (!strings.Contains(err.Error(), describe(s.tokenizer.PreTokenizer)) || !strings.Contains(err.Error(), "gpt-4o")) {
+			if err != nil && (!strings.Contains(err.Error(), describe(s.tokenizer.PreTokenizer)) ||
+				!strings.Contains(err.Error(), "gpt-4o")) {
 				t.Errorf("the error names neither the pre-tokenizer nor the known ones: %v", err)
 			}
 		})
@@ -260,7 +276,9 @@ func TestPreTokenizer(t *testing.T) {
 }
 
 func TestPreBySize(t *testing.T) {
-	for n, want := range map[int]string{50257: "gpt-2", 100256: "dbrx", 100352: "dbrx", 199998: "gpt-4o", 200029: "gpt-4o", 32000: "", 1: ""} {
+	for n, want := range map[int]string{
+		50257: "gpt-2", 100256: "dbrx", 100352: "dbrx", 199998: "gpt-4o", 200029: "gpt-4o", 32000: "", 1: "",
+	} {
 		got, err := (&source{}).preBySize(n)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%d tokens: %q, %v; want %q", n, got, err, want)
@@ -329,12 +347,24 @@ func TestAddSpacePrefix(t *testing.T) {
 		json string
 		want string
 	}{
-		"phi-3":          {`{"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}}`, "true"},
-		"replace only":   {`{"normalizer": {"type":"Replace","pattern":{"String":" "},"content":"▁"}}`, "false"},
-		"metaspace":      {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false}}`, "first"},
-		"metaspace on":   {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":false}}`, "always"},
-		"words":          {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}}`, "error"},
-		"metaspace off":  {`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":false}}`, "false"},
+		"phi-3": {
+			`{"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}}`,
+			"true",
+		},
+		"replace only": {`{"normalizer": {"type":"Replace","pattern":{"String":" "},"content":"▁"}}`, "false"},
+		"metaspace": {
+			`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first","split":false}}`, "first",
+		},
+		"metaspace on": {
+			`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"always","split":false}}`,
+			"always",
+		},
+		"words": {
+			`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}}`, "error",
+		},
+		"metaspace off": {
+			`{"pre_tokenizer": {"type":"Metaspace","replacement":"▁","prepend_scheme":"never","split":false}}`, "false",
+		},
 		"other prefix":   {`{"normalizer": {"type":"Prepend","prepend":"x"}}`, "error"},
 		"NFKC":           {`{"normalizer": {"type":"NFKC"}}`, "error"},
 		"nothing at all": {`{}`, "error"},
@@ -391,56 +421,190 @@ func TestLoadErrors(t *testing.T) {
 		size               int
 		want               []string
 	}{
-		"no vocab_size":           {"spm", "", "", 0, []string{"vocab_size is 0"}},
-		"huge vocab_size":         {"spm", "", "", 1 << 40, []string{"vocab_size is 1099511627776"}},
-		"vocab_size too small":    {"spm", "", "", 300, []string{"tokenizer.model", "more pieces than the 300"}},
-		"added id too large":      {"spm", "", "", 311, []string{"tokenizer_config.json", `"<|end|>" has the id 311`}},
-		"model is text":           {"spm", "tokenizer.model", "hello", 320, []string{"tokenizer.model", "not a SentencePiece model"}},
-		"model is empty":          {"spm", "tokenizer.model", "", 320, []string{"tokenizer.model", "no pieces"}},
-		"no JSON":                 {"spm", "tokenizer.json", `{"model":`, 320, []string{"tokenizer.json", "offset 9", "not JSON"}},
-		"not UTF-8":               {"spm", "tokenizer_config.json", "{\"bos_token\": \"\xff\"}", 320, []string{"tokenizer_config.json", "offset 15", "0xFF"}},
-		"wrong type":              {"spm", "tokenizer_config.json", `{"tokenizer_class": 5}`, 320, []string{"tokenizer_config.json", "tokenizer_class", "number"}},
-		"switch is a string":      {"spm", "tokenizer_config.json", `{"add_bos_token": "yes"}`, 320, []string{"add_bos_token", "string"}},
-		"token is a number":       {"spm", "tokenizer_config.json", `{"bos_token": 1}`, 320, []string{"tokenizer_config.json", "special token is 1"}},
-		"template is a number":    {"spm", "tokenizer_config.json", `{"chat_template": 1}`, 320, []string{"chat_template is neither"}},
-		"id is no number":         {"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`, 320, []string{`"x"`, "expected an id"}},
-		"id is huge":              {"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"1099511627776": {"content": "y"}}}`, 320, []string{`"y" has the id 1099511627776`}},
-		"id is negative":          {"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"-1": {"content": "y"}}}`, 320, []string{`"y" has the id -1`}},
-		"duplicate text":          {"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"315": {"content": "<|x|>"}, "316": {"content": "<|x|>"}}}`, 320, []string{"tokens 315 and 316 are both"}},
-		"added_tokens.json list":  {"spm", "added_tokens.json", `["a"]`, 320, []string{"added_tokens.json", "expected an object"}},
-		"added id is a string":    {"spm", "added_tokens.json", `{"a": "5"}`, 320, []string{"added_tokens.json", `"a" has the id 5`}},
-		"added id 2^40":           {"spm", "added_tokens.json", `{"a": 1099511627776}`, 320, []string{"added_tokens.json", "1099511627776"}},
-		"added id 2^80":           {"spm", "added_tokens.json", `{"a": 1208925819614629174706176}`, 320, []string{"added_tokens.json", "1208925819614629174706176"}},
-		"added id 1.5":            {"spm", "added_tokens.json", `{"a": 1.5}`, 320, []string{"added_tokens.json", "1.5"}},
-		"added ids equal":         {"spm", "added_tokens.json", `{"a": 315, "b": 315}`, 320, []string{`"a" and "b" both have the id 315`}},
-		"added texts equal":       {"spm", "added_tokens.json", `{"a": 315, "a": 316}`, 320, []string{`"a" is listed twice`}},
-		"stop id too large":       {"spm", "generation_config.json", `{"eos_token_id": [1, 320]}`, 320, []string{"generation_config.json", "eos_token_id is 320"}},
-		"stop id is a string":     {"spm", "generation_config.json", `{"eos_token_id": "1"}`, 320, []string{"generation_config.json", `token id is "1"`}},
-		"pad id too large":        {"byte-legacy", "config.json", `{"pad_token_id": 272}`, 272, []string{"config.json", "pad_token_id is 272"}},
-		"no id":                   {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x"}]}`, 272, []string{"tokenizer.json", `"x" has no id`}},
-		"id that loaders ignore":  {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x","id":7}]}`, 272, []string{"tokenizer.json", `"x" has the id 7, but loaders number it 1`}},
-		"id 2^40":                 {"byte-legacy", "tokenizer.json", `{"model":{"vocab":{"a":1099511627776}}}`, 272, []string{"tokenizer.json", "model.vocab", "1099511627776"}},
-		"no vocabulary":           {"byte-legacy", "tokenizer.json", `{"model":{"type":"BPE"}}`, 272, []string{"tokenizer.json", "no model.vocab"}},
-		"vocabulary is empty":     {"byte-legacy", "tokenizer.json", `{"model":{"vocab":{}}}`, 272, []string{"tokenizer.json", "no tokens"}},
-		"vocabulary too large":    {"byte-legacy", "", "", 259, []string{"tokenizer.json", "has the id 259, but vocab_size is 259"}},
-		"Unigram":                 {"byte-legacy", "tokenizer.json", `{"model":{"type":"Unigram","vocab":[["a",0]]}}`, 272, []string{"tokenizer.json", `"Unigram"`}},
-		"merge of one token":      {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":["a"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{`merge 0 is "a"`}},
-		"merge of three tokens":   {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is not a list of two tokens"}},
-		"merge of numbers":        {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is 1, expected"}},
-		"merge of one in a list":  {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[["a"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merge 0 is not a list of two tokens"}},
-		"merges in an object":     {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":{}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"model.merges is not a list"}},
-		"content is a number":     {"spm", "tokenizer.json", `{"model":{},"added_tokens":[{"id":1,"content":5}]}`, 320, []string{`tokenizer.json: "added_tokens.content" is a JSON number`}},
-		"type is a number":        {"spm", "tokenizer.json", `{"model":{},"normalizer":{"type":5}}`, 320, []string{`tokenizer.json: "normalizer.type" is a JSON number`}},
-		"too many merges":         {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0},"merges":[` + many(`"a b"`, maxTokens+1) + `]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"more than 1048576 merges"}},
-		"too many processors":     {"spm", "tokenizer.json", `{"model":{},"post_processor":{"type":"Sequence","processors":[` + many("{}", 100000) + `]}}`, 320, []string{"tokenizer.json", "has 300034 bytes, at most 262144"}},
-		"too many added tokens":   {"spm", "tokenizer.json", `{"model":{},"added_tokens":[` + many("{}", maxAdded+2) + `]}`, 320, []string{"tokenizer.json", "65538 added tokens, at most 65536"}},
-		"too many by id":          {"spm", "tokenizer_config.json", `{"added_tokens_decoder":{` + manyByID(maxAdded+1) + `}}`, 320, []string{"tokenizer_config.json", "more than 65536 added tokens"}},
-		"too many special tokens": {"spm", "tokenizer_config.json", `{"additional_special_tokens":[` + many(`""`, maxAdded+1) + `]}`, 320, []string{"tokenizer_config.json", "65537 special tokens, at most 65536"}},
-		"too many stop ids":       {"spm", "generation_config.json", `{"eos_token_id":[` + many("1", 257) + `]}`, 320, []string{"generation_config.json", "257 ids", "eos_token_id", "at most 256"}},
-		"too many templates":      {"spm", "tokenizer_config.json", `{"chat_template":[` + many("{}", 65) + `]}`, 320, []string{"tokenizer_config.json", "65 chat templates, at most 64"}},
-		"file too large":          {"spm", "tokenizer_config.json", strings.Repeat(" ", maxFile+1), 320, []string{"tokenizer_config.json", "larger than 64 MiB"}},
-		"merge of unknown tokens": {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{`"ab" is not in the vocabulary`}},
-		"no merges":               {"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272, []string{"merges.txt", "not found"}},
+		"no vocab_size":        {"spm", "", "", 0, []string{"vocab_size is 0"}},
+		"huge vocab_size":      {"spm", "", "", 1 << 40, []string{"vocab_size is 1099511627776"}},
+		"vocab_size too small": {"spm", "", "", 300, []string{"tokenizer.model", "more pieces than the 300"}},
+		"added id too large":   {"spm", "", "", 311, []string{"tokenizer_config.json", `"<|end|>" has the id 311`}},
+		"model is text": {
+			"spm", "tokenizer.model", "hello", 320, []string{"tokenizer.model", "not a SentencePiece model"},
+		},
+		"model is empty": {"spm", "tokenizer.model", "", 320, []string{"tokenizer.model", "no pieces"}},
+		"no JSON": {
+			"spm", "tokenizer.json", `{"model":`, 320, []string{"tokenizer.json", "offset 9", "not JSON"},
+		},
+		"not UTF-8": {
+			"spm", "tokenizer_config.json", "{\"bos_token\": \"\xff\"}", 320,
+			[]string{"tokenizer_config.json", "offset 15", "0xFF"},
+		},
+		"wrong type": {
+			"spm", "tokenizer_config.json", `{"tokenizer_class": 5}`, 320,
+			[]string{"tokenizer_config.json", "tokenizer_class", "number"},
+		},
+		"switch is a string": {
+			"spm", "tokenizer_config.json", `{"add_bos_token": "yes"}`, 320, []string{"add_bos_token", "string"},
+		},
+		"token is a number": {
+			"spm", "tokenizer_config.json", `{"bos_token": 1}`, 320,
+			[]string{"tokenizer_config.json", "special token is 1"},
+		},
+		"template is a number": {
+			"spm", "tokenizer_config.json", `{"chat_template": 1}`, 320, []string{"chat_template is neither"},
+		},
+		"id is no number": {
+			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`, 320,
+			[]string{`"x"`, "expected an id"},
+		},
+		"id is huge": {
+			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"1099511627776": {"content": "y"}}}`, 320,
+			[]string{`"y" has the id 1099511627776`},
+		},
+		"id is negative": {
+			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"-1": {"content": "y"}}}`, 320,
+			[]string{`"y" has the id -1`},
+		},
+		"duplicate text": {
+			"spm", "tokenizer_config.json",
+			`{"added_tokens_decoder": {"315": {"content": "<|x|>"}, "316": {"content": "<|x|>"}}}`, 320,
+			[]string{"tokens 315 and 316 are both"},
+		},
+		"added_tokens.json list": {
+			"spm", "added_tokens.json", `["a"]`, 320, []string{"added_tokens.json", "expected an object"},
+		},
+		"added id is a string": {
+			"spm", "added_tokens.json", `{"a": "5"}`, 320, []string{"added_tokens.json", `"a" has the id 5`},
+		},
+		"added id 2^40": {
+			"spm", "added_tokens.json", `{"a": 1099511627776}`, 320, []string{"added_tokens.json", "1099511627776"},
+		},
+		"added id 2^80": {
+			"spm", "added_tokens.json", `{"a": 1208925819614629174706176}`, 320,
+			[]string{"added_tokens.json", "1208925819614629174706176"},
+		},
+		"added id 1.5": {
+			"spm", "added_tokens.json", `{"a": 1.5}`, 320, []string{"added_tokens.json", "1.5"},
+		},
+		"added ids equal": {
+			"spm", "added_tokens.json", `{"a": 315, "b": 315}`, 320, []string{`"a" and "b" both have the id 315`},
+		},
+		"added texts equal": {
+			"spm", "added_tokens.json", `{"a": 315, "a": 316}`, 320, []string{`"a" is listed twice`},
+		},
+		"stop id too large": {
+			"spm", "generation_config.json", `{"eos_token_id": [1, 320]}`, 320,
+			[]string{"generation_config.json", "eos_token_id is 320"},
+		},
+		"stop id is a string": {
+			"spm", "generation_config.json", `{"eos_token_id": "1"}`, 320,
+			[]string{"generation_config.json", `token id is "1"`},
+		},
+		"pad id too large": {
+			"byte-legacy", "config.json", `{"pad_token_id": 272}`, 272, []string{"config.json", "pad_token_id is 272"},
+		},
+		"no id": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x"}]}`, 272,
+			[]string{"tokenizer.json", `"x" has no id`},
+		},
+		"id that loaders ignore": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x","id":7}]}`,
+			272, []string{"tokenizer.json", `"x" has the id 7, but loaders number it 1`},
+		},
+		"id 2^40": {
+			"byte-legacy", "tokenizer.json", `{"model":{"vocab":{"a":1099511627776}}}`, 272,
+			[]string{"tokenizer.json", "model.vocab", "1099511627776"},
+		},
+		"no vocabulary": {
+			"byte-legacy", "tokenizer.json", `{"model":{"type":"BPE"}}`, 272,
+			[]string{"tokenizer.json", "no model.vocab"},
+		},
+		"vocabulary is empty": {
+			"byte-legacy", "tokenizer.json", `{"model":{"vocab":{}}}`, 272, []string{"tokenizer.json", "no tokens"},
+		},
+		"vocabulary too large": {
+			"byte-legacy", "", "", 259, []string{"tokenizer.json", "has the id 259, but vocab_size is 259"},
+		},
+		"Unigram": {
+			"byte-legacy", "tokenizer.json", `{"model":{"type":"Unigram","vocab":[["a",0]]}}`, 272,
+			[]string{"tokenizer.json", `"Unigram"`},
+		},
+		"merge of one token": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":["a"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{`merge 0 is "a"`},
+		},
+		"merge of three tokens": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{"merge 0 is not a list of two tokens"},
+		},
+		"merge of numbers": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{"merge 0 is 1, expected"},
+		},
+		"merge of one in a list": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":[["a"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{"merge 0 is not a list of two tokens"},
+		},
+		"merges in an object": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":{}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{"model.merges is not a list"},
+		},
+		"content is a number": {
+			"spm", "tokenizer.json", `{"model":{},"added_tokens":[{"id":1,"content":5}]}`, 320,
+			[]string{`tokenizer.json: "added_tokens.content" is a JSON number`},
+		},
+		"type is a number": {
+			"spm", "tokenizer.json", `{"model":{},"normalizer":{"type":5}}`, 320,
+			[]string{`tokenizer.json: "normalizer.type" is a JSON number`},
+		},
+		"too many merges": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0},"merges":[` + many(`"a b"`, maxTokens+1) +
+				`]},"pre_tokenizer":{"type":"ByteLevel"}}`,
+			272, []string{"more than 1048576 merges"},
+		},
+		"too many processors": {
+			"spm", "tokenizer.json",
+			`{"model":{},"post_processor":{"type":"Sequence","processors":[` + many("{}", 100000) + `]}}`, 320,
+			[]string{"tokenizer.json", "has 300034 bytes, at most 262144"},
+		},
+		"too many added tokens": {
+			"spm", "tokenizer.json", `{"model":{},"added_tokens":[` + many("{}", maxAdded+2) + `]}`, 320,
+			[]string{"tokenizer.json", "65538 added tokens, at most 65536"},
+		},
+		"too many by id": {
+			"spm", "tokenizer_config.json", `{"added_tokens_decoder":{` + manyByID(maxAdded+1) + `}}`, 320,
+			[]string{"tokenizer_config.json", "more than 65536 added tokens"},
+		},
+		"too many special tokens": {
+			"spm", "tokenizer_config.json", `{"additional_special_tokens":[` + many(`""`, maxAdded+1) + `]}`, 320,
+			[]string{"tokenizer_config.json", "65537 special tokens, at most 65536"},
+		},
+		"too many stop ids": {
+			"spm", "generation_config.json", `{"eos_token_id":[` + many("1", 257) + `]}`, 320,
+			[]string{"generation_config.json", "257 ids", "eos_token_id", "at most 256"},
+		},
+		"too many templates": {
+			"spm", "tokenizer_config.json", `{"chat_template":[` + many("{}", 65) + `]}`, 320,
+			[]string{"tokenizer_config.json", "65 chat templates, at most 64"},
+		},
+		"file too large": {
+			"spm", "tokenizer_config.json", strings.Repeat(" ", maxFile+1), 320,
+			[]string{"tokenizer_config.json", "larger than 64 MiB"},
+		},
+		"merge of unknown tokens": {
+			"byte-object", "tokenizer.json",
+			`{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{`"ab" is not in the vocabulary`},
+		},
+		"no merges": {
+			"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+			[]string{"merges.txt", "not found"},
+		},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -473,12 +637,22 @@ func TestLoadErrorsWithoutTokenizer(t *testing.T) {
 		"empty directory": {nil, "no tokenizer"},
 		"no merges":       {map[string]string{"vocab.json": alphabet(50257)}, "merges.txt: not found"},
 		"unknown size":    {map[string]string{"vocab.json": alphabet(300)}, "300 tokens: cannot tell"},
-		"merges.txt of three words": {map[string]string{"vocab.json": alphabet(50257), "merges.txt": "#version\nt h e\n"},
+		"merges.txt of three words": {map[string]string{
+			"vocab.json": alphabet(50257), "merges.txt": "#version\nt h e\n",
+		},
 			"merges.txt: line 2 has 3 words"},
-		"out of order": {map[string]string{"tokenizer.json": spmJSON(`{"<unk>":0,"a":1,"b":2,"ab":3,"ba":4}`, `["b a","a b"]`)}, `"ab" out of the order of ids`},
-		"merges left out": {map[string]string{"tokenizer.json": spmJSON(`{"<unk>":0,"abc":1,"ab":2,"bc":3,"a":4,"b":5,"c":6}`, `["ab c","a b","b c"]`)},
+		"out of order": {
+			map[string]string{"tokenizer.json": spmJSON(`{"<unk>":0,"a":1,"b":2,"ab":3,"ba":4}`, `["b a","a b"]`)},
+			`"ab" out of the order of ids`,
+		},
+		"merges left out": {map[string]string{
+			"tokenizer.json": spmJSON(`{"<unk>":0,"abc":1,"ab":2,"bc":3,"a":4,"b":5,"c":6}`, `["ab c","a b","b c"]`),
+		},
 			`"abc" is made by 1 merges of the 2`},
-		"long token": {map[string]string{"tokenizer.json": spmJSON(`{"<unk>":0,"`+strings.Repeat("a", 300)+`":1}`, `[]`)}, "has 300 bytes"},
+		"long token": {
+			map[string]string{"tokenizer.json": spmJSON(`{"<unk>":0,"`+strings.Repeat("a", 300)+`":1}`, `[]`)},
+			"has 300 bytes",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Load(writeDir(t, c.files), 50300)
@@ -527,7 +701,8 @@ func TestParseModel(t *testing.T) {
 		"type as text":  {piece("\x0a\x01a\x1a\x01x") + bpe, "expected a varint"},
 	} {
 		_, err := parseModel([]byte(c.data), 10)
-		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "offset") && name != "unigram" {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "offset") &&
+			name != "unigram" {
 			t.Errorf("%s: error %v, want an offset and %q", name, err, c.want)
 		}
 	}
@@ -551,7 +726,8 @@ func TestFromMetadata(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.EOS != 2 || v.EOT != 1 || v.BOS != None || !slices.Equal(v.StopIDs, []int{2, 1}) || !slices.Equal(v.Types, []TokenType{Normal, Normal, Normal}) {
+	if v.EOS != 2 || v.EOT != 1 || v.BOS != None || !slices.Equal(v.StopIDs, []int{2, 1}) ||
+		!slices.Equal(v.Types, []TokenType{Normal, Normal, Normal}) {
 		t.Errorf("got %+v", v)
 	}
 	for name, c := range map[string]struct {
@@ -591,13 +767,16 @@ func TestFromMetadata(t *testing.T) {
 }
 
 func TestDecodeBytes(t *testing.T) {
-	for in, want := range map[string]string{"": "", "abc": "abc", "Ġfoo": " foo", "Ċ": "\n", "æĹ¥": "日", "日本": "日本", "é": "é", "a b": "a b"} {
+	for in, want := range map[string]string{
+		"": "", "abc": "abc", "Ġfoo": " foo", "Ċ": "\n", "æĹ¥": "日", "日本": "日本", "é": "é", "a b": "a b",
+	} {
 		if got := decodeBytes(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
 	if len(runeBytes) != 256 || ByteRunes[' '] != "Ġ" || ByteRunes[0] != "Ā" || ByteRunes[0xAD] != "Ń" {
-		t.Errorf("alphabet of %d letters: space %q, zero %q, soft hyphen %q", len(runeBytes), ByteRunes[' '], ByteRunes[0], ByteRunes[0xAD])
+		t.Errorf("alphabet of %d letters: space %q, zero %q, soft hyphen %q",
+			len(runeBytes), ByteRunes[' '], ByteRunes[0], ByteRunes[0xAD])
 	}
 }
 
@@ -625,7 +804,10 @@ func FuzzTokenizerJSON(f *testing.F) {
 		`"single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}}],`+
 		`"pair":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}},{"Sequence":{"id":"B"}}]},`+byteLevel+`[["a","b"]]}}`,
 		`{"bos_token":"<s>","eos_token":"b","add_eos_token":false,"chat_template":[{"name":"default","template":"t"},{"name":"r g","template":"u"}]}`)
-	f.Add(spmJSON(`{"<unk>":0,"<0x00>":1,"▁▁":2,"ab":3,"a":4,"b":5,"▁":6}`, `["a b","▁ ▁"]`), `{"tokenizer_class":"LlamaTokenizer","added_tokens_decoder":{"7":{"content":"x"}}}`)
+	f.Add(
+		spmJSON(`{"<unk>":0,"<0x00>":1,"▁▁":2,"ab":3,"a":4,"b":5,"▁":6}`, `["a b","▁ ▁"]`),
+		`{"tokenizer_class":"LlamaTokenizer","added_tokens_decoder":{"7":{"content":"x"}}}`,
+	)
 	f.Fuzz(func(t *testing.T, tokenizer, config string) {
 		s := &source{dir: "no such directory"}
 		if json.Unmarshal([]byte(tokenizer), &s.tokenizer) != nil || json.Unmarshal([]byte(config), &s.config) != nil {
@@ -643,7 +825,8 @@ func FuzzTokenizerJSON(f *testing.F) {
 		if err != nil {
 			t.Fatalf("cannot be read back: %v", err)
 		}
-		if !slices.Equal(back.Tokens, v.Tokens) || !slices.Equal(back.Types, v.Types) || !slices.Equal(back.Merges, v.Merges) || !slices.Equal(back.StopIDs, v.StopIDs) {
+		if !slices.Equal(back.Tokens, v.Tokens) || !slices.Equal(back.Types, v.Types) ||
+			!slices.Equal(back.Merges, v.Merges) || !slices.Equal(back.StopIDs, v.StopIDs) {
 			t.Errorf("read back:\n%+v\nwant\n%+v", back, v)
 		}
 	})

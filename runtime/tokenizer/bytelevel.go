@@ -44,7 +44,8 @@ func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
 		b, ok2 := ids[right]
 		c, ok3 := ids[string(joined)]
 		if !ok1 || !ok2 || !ok3 {
-			return nil, fmt.Errorf("merge %d, %q with %q: there is no token for one of them or for both together", i, left, right)
+			return nil, fmt.Errorf("merge %d, %q with %q: there is no token for one of them or for both together",
+				i, left, right)
 		}
 		m.merges.add(a, b, c)
 	}

@@ -44,7 +44,9 @@ const maxPiece = 256 // bytes
 func newSentencePiece(v *vocab.Vocab) (*sentencePiece, error) {
 	m := &sentencePiece{chars: make(map[rune]int32), allBytes: true, unk: int32(v.Unk), inner: make(map[rune]bool)}
 	if isSet(v.AddSpacePrefix, true) {
-		m.prefix = map[string]prefix{"": eachPart, vocab.PrefixAlways: someParts, vocab.PrefixFirst: firstPart}[v.SpacePrefix]
+		m.prefix = map[string]prefix{
+			"": eachPart, vocab.PrefixAlways: someParts, vocab.PrefixFirst: firstPart,
+		}[v.SpacePrefix]
 	}
 	for i := range m.ascii {
 		m.ascii[i] = -1

@@ -21,7 +21,10 @@ import (
 const tiny = "../../testdata/tiny-phi3"
 
 // kinds are the directories of testdata.
-var kinds = []string{"phi-2", "smollm", "cl100k", "o200k", "sentencepiece", "sentencepiece-first", "sentencepiece-always", "sentencepiece-none"}
+var kinds = []string{
+	"phi-2", "smollm", "cl100k", "o200k", "sentencepiece", "sentencepiece-first", "sentencepiece-always",
+	"sentencepiece-none",
+}
 
 type goldenCase struct {
 	Text    string
@@ -94,7 +97,9 @@ func asGGUF(t testing.TB, dir string) string {
 func TestWords(t *testing.T) {
 	var g golden
 	readJSON(t, "testdata/golden.json", &g)
-	for kind, pre := range map[string]string{"phi-2": "phi-2", "smollm": "smollm", "cl100k": "dbrx", "o200k": "gpt-4o"} {
+	for kind, pre := range map[string]string{
+		"phi-2": "phi-2", "smollm": "smollm", "cl100k": "dbrx", "o200k": "gpt-4o",
+	} {
 		for _, c := range g.Kinds[kind] {
 			var got []int
 			for i := 0; i < len(c.Text); {
@@ -137,7 +142,9 @@ func TestGolden(t *testing.T) {
 					t.Errorf("%s: %q, special tokens taken for text: ids %d, expected %d", name, c.Text, got, c.Plain)
 				}
 				// The library returns "▁Zebra" for the added token "Zebra" here.
-				if kind == "sentencepiece" && slices.ContainsFunc(c.IDs, func(id int32) bool { return slices.Contains(tok.v.Normalized, int(id)) }) {
+				if kind == "sentencepiece" && slices.ContainsFunc(
+					c.IDs, func(id int32) bool { return slices.Contains(tok.v.Normalized, int(id)) },
+				) {
 					continue
 				}
 				for special, want := range map[bool]string{false: *c.Decoded, true: *c.Special} {
@@ -201,8 +208,10 @@ func TestTinyModel(t *testing.T) {
 			t.Errorf("answer %q, %v, expected %q", got, err, c.Answer)
 		}
 	}
-	if id, ok := tok.BOS(); id != 1 || !ok || tok.VocabSize() != 576 || !tok.HasTemplate() || tok.Token(299) != "▁H" || tok.Token(-1) != "" || tok.Token(576) != "" {
-		t.Errorf("BOS %d %t, %d tokens, template %t, token 299 %q", id, ok, tok.VocabSize(), tok.HasTemplate(), tok.Token(299))
+	if id, ok := tok.BOS(); id != 1 || !ok || tok.VocabSize() != 576 || !tok.HasTemplate() || tok.Token(299) != "▁H" ||
+		tok.Token(-1) != "" || tok.Token(576) != "" {
+		t.Errorf("BOS %d %t, %d tokens, template %t, token 299 %q",
+			id, ok, tok.VocabSize(), tok.HasTemplate(), tok.Token(299))
 	}
 }
 
@@ -287,13 +296,17 @@ func TestOpenErrors(t *testing.T) {
 		return v
 	}
 	for want, v := range map[string]*vocab.Vocab{
-		`pre-tokenizer "other", expected one of dbrx, gpt-2, gpt-4o, phi-2, smollm`: byteLevel(func(v *vocab.Vocab) { v.Pre = "other" }),
+		`pre-tokenizer "other", expected one of dbrx, gpt-2, gpt-4o, phi-2, smollm`: byteLevel(
+			func(v *vocab.Vocab) { v.Pre = "other" },
+		),
 		`tokenizer model "bert"`:   byteLevel(func(v *vocab.Vocab) { v.Model = "bert" }),
 		`merge 0, "x" with "none"`: byteLevel(func(v *vocab.Vocab) { v.Merges[0] = "x none" }),
 		`lower case`:               byteLevel(func(v *vocab.Vocab) { v.Lowercase = new(bool); *v.Lowercase = true }),
 		`expected at most 1048576`: {Tokens: make([]string, maxVocab+1)},
 		`token 0 has 257 bytes`: {
-			Model: vocab.SentencePiece, Tokens: []string{strings.Repeat("a", maxPiece+1)}, Scores: make([]float32, 1), Types: []vocab.TokenType{vocab.Normal},
+			Model: vocab.SentencePiece, Tokens: []string{
+				strings.Repeat("a", maxPiece+1),
+			}, Scores: make([]float32, 1), Types: []vocab.TokenType{vocab.Normal},
 		},
 	} {
 		if _, err := newTokenizer(v); err == nil || !strings.Contains(err.Error(), want) {
@@ -340,7 +353,9 @@ func TestDecodeBroken(t *testing.T) {
 	if got, err := spm.Decode([]int32{299, 575}, true); got != "H" || err != nil { // no token
 		t.Errorf("%q, %v", got, err)
 	}
-	if got := spm.Encode("a\xff\xe6\x97b", EncodeOptions{}); !slices.Equal(got, spm.Encode("a\ufffd\ufffdb", EncodeOptions{})) {
+	if got := spm.Encode("a\xff\xe6\x97b", EncodeOptions{}); !slices.Equal(
+		got, spm.Encode("a\ufffd\ufffdb", EncodeOptions{}),
+	) {
 		t.Errorf("broken text: %d", got)
 	}
 }
@@ -366,7 +381,10 @@ func TestClasses(t *testing.T) {
 	// characters are assigned.
 	for r := rune(0); r <= unicode.MaxRune; r++ {
 		want := other
-		for c, table := range map[class]*unicode.RangeTable{upper: unicode.Lu, title: unicode.Lt, lower: unicode.Ll, modifier: unicode.Lm, letter: unicode.Lo, mark: unicode.M, number: unicode.N} {
+		for c, table := range map[class]*unicode.RangeTable{
+			upper: unicode.Lu, title: unicode.Lt, lower: unicode.Ll, modifier: unicode.Lm, letter: unicode.Lo,
+			mark: unicode.M, number: unicode.N,
+		} {
 			if unicode.Is(table, r) {
 				want = c
 			}
@@ -379,7 +397,8 @@ func TestClasses(t *testing.T) {
 		}
 	}
 	for r, want := range map[rune]class{'A': upper, 'z': lower, 'ǅ': title, 'ʰ': modifier, 'ª': letter, '日': letter, '\u0301': mark, '७': number, '½': number, '\u3000': white,
-		'\u200b': other, '🙂': other, 0x10D50: upper, 0x105C0: letter, 0x11DE1: newDigit} { // the last three are of Unicode 16 and 17
+		// the last three are of Unicode 16 and 17
+		'\u200b': other, '🙂': other, 0x10D50: upper, 0x105C0: letter, 0x11DE1: newDigit} {
 		if got := classes()[r]; got != want {
 			t.Errorf("%U has class %d, expected %d", r, got, want)
 		}
@@ -410,7 +429,9 @@ func TestInnerSpaces(t *testing.T) {
 		if len(text) == 0 {
 			whole = nil
 		}
-		if got, want := tok.Encode(string(text), EncodeOptions{}), m.merges.applyShort(whole); !slices.Equal(got, want) {
+		if got, want := tok.Encode(
+			string(text), EncodeOptions{},
+		), m.merges.applyShort(whole); !slices.Equal(got, want) {
 			t.Fatalf("%q: %d, expected %d", text, got, want)
 		}
 	}
@@ -419,7 +440,9 @@ func TestInnerSpaces(t *testing.T) {
 // Tokens that are empty or not UTF-8 stand for nothing, not for U+FFFD.
 func TestOddPieces(t *testing.T) {
 	v := &vocab.Vocab{Model: vocab.SentencePiece, AddSpacePrefix: new(bool), BOS: vocab.None, EOS: vocab.None, Unk: 0,
-		Tokens: []string{"<unk>", "", "\xff", "a"}, Scores: make([]float32, 4), Types: []vocab.TokenType{vocab.Unknown, vocab.Normal, vocab.Normal, vocab.Normal}}
+		Tokens: []string{"<unk>", "", "\xff", "a"}, Scores: make([]float32, 4), Types: []vocab.TokenType{
+			vocab.Unknown, vocab.Normal, vocab.Normal, vocab.Normal,
+		}}
 	tok, err := newTokenizer(v)
 	if err != nil {
 		t.Fatal(err)
@@ -453,7 +476,10 @@ func TestMergeOrder(t *testing.T) {
 }
 
 // hard are texts that a careless search takes quadratic time for.
-var hard = []string{"a", " ", "\n", "\t ", "'", "\u0301A", "ªA", "\u0301", "日", "1", "A", "aB", "\n ", " \n", "▁", "<", "<|", "<|end|", "!", "!\n", "/", "the ", "🙂", "\u3000", "x"}
+var hard = []string{
+	"a", " ", "\n", "\t ", "'", "\u0301A", "ªA", "\u0301", "日", "1", "A", "aB", "\n ", " \n", "▁", "<", "<|", "<|end|",
+	"!", "!\n", "/", "the ", "🙂", "\u3000", "x",
+}
 
 func TestLinearTime(t *testing.T) {
 	for _, kind := range kinds {
@@ -505,22 +531,31 @@ func TestChat(t *testing.T) {
 	for _, c := range g.Chats {
 		got, err := tok.Chat(c.Messages, c.Prompt, c.Template)
 		if (err != nil) != c.Error || got != c.Text {
-			t.Errorf("%q with %q, prompt %t: %q, %v, expected %q, error %t", c.Template, c.Messages, c.Prompt, got, err, c.Text, c.Error)
+			t.Errorf("%q with %q, prompt %t: %q, %v, expected %q, error %t",
+				c.Template, c.Messages, c.Prompt, got, err, c.Text, c.Error)
 		}
 	}
-	if _, err := open(t, "testdata/o200k").Chat(nil, true, ""); err == nil || err.Error() != "the model has no chat template" {
+	if _, err := open(t, "testdata/o200k").Chat(nil, true, ""); err == nil ||
+		err.Error() != "the model has no chat template" {
 		t.Error(err)
 	}
 	if got, err := tok.Chat(nil, true, "a\r\n{{ 1 }}\r\n"); got != "a\n1" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err := tok.Chat(nil, true, "{{ ['a', 'b'][::-1] | join(', ') }}{{ 'x*y'.replace('*', '-') }}{{ {'a': [1, 2][0:1]} | tojson(indent=1) }}"); got != "b, ax-y{\n \"a\": [\n  1\n ]\n}" || err != nil {
+	if got, err := tok.Chat(
+		nil, true,
+		"{{ ['a', 'b'][::-1] | join(', ') }}{{ 'x*y'.replace('*', '-') }}{{ {'a': [1, 2][0:1]} | tojson(indent=1) }}",
+	); got != "b, ax-y{\n \"a\": [\n  1\n ]\n}" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
-	if got, err := tok.Chat(nil, true, "{{ '=' * 3 }}{{ 2 ** 3 }}{{ range(3) | list }}{{ '%d%s'.format() ~ '%d' % 5 }}"); err != nil || got != "===8[0, 1, 2]%d%s5" {
+	if got, err := tok.Chat(
+		nil, true, "{{ '=' * 3 }}{{ 2 ** 3 }}{{ range(3) | list }}{{ '%d%s'.format() ~ '%d' % 5 }}",
+	); err != nil || got != "===8[0, 1, 2]%d%s5" {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := tok.Chat([]Message{{"user", "x"}}, true, "{{ raise_exception('no ' ~ messages[0].role) }}"); err == nil || !strings.Contains(err.Error(), "no user") {
+	if _, err := tok.Chat(
+		[]Message{{"user", "x"}}, true, "{{ raise_exception('no ' ~ messages[0].role) }}",
+	); err == nil || !strings.Contains(err.Error(), "no user") {
 		t.Error(err)
 	}
 }
@@ -539,7 +574,8 @@ func TestTemplateLimits(t *testing.T) {
 	}
 	long := []Message{{"user", strings.Repeat("Grüße, \"x\" \n", 700_000)}} // 10 MB
 	for _, template := range []string{
-		"", "{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</>' }}{% endfor %}", "{{ messages | tojson }}",
+		"", "{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</>' }}{% endfor " +
+			"%}", "{{ messages | tojson }}",
 	} {
 		if got, err := tok.Chat(long, true, template); err != nil || len(got) < len(long[0].Content) {
 			t.Errorf("%q: %d bytes, %v", template, len(got), err)
