@@ -1,45 +1,47 @@
 package jinja
 
+import "github.com/phi3conv/phi3conv/internal/jinja/values"
+
 // expression is a part of a template that has a value.
 type expression interface {
-	eval(r *run, s *scope) Value
+	eval(r *rendering, s *scope) values.Value
 }
 
 // eval evaluates an expression.
-func (r *run) eval(e expression, s *scope) Value {
-	r.step(1)
-	r.enter()
+func (r *rendering) eval(e expression, s *scope) values.Value {
+	r.Step(1)
+	r.Enter()
 	v := e.eval(r, s)
-	r.leave()
+	r.Leave()
 	return v
 }
 
-func (r *run) evalAll(list []expression, s *scope) []Value {
-	r.take(len(list), valueSize)
-	values := make([]Value, len(list))
+func (r *rendering) evalAll(list []expression, s *scope) []values.Value {
+	r.Take(len(list), values.ValueSize)
+	results := make([]values.Value, len(list))
 	for i, e := range list {
-		values[i] = r.eval(e, s)
+		results[i] = r.eval(e, s)
 	}
-	return values
+	return results
 }
 
-type constant struct{ value Value }
+type constant struct{ value values.Value }
 
-func (e *constant) eval(*run, *scope) Value { return e.value }
+func (e *constant) eval(*rendering, *scope) values.Value { return e.value }
 
 type variable struct {
 	line int
 	name string
 }
 
-func (e *variable) eval(_ *run, s *scope) Value {
+func (e *variable) eval(_ *rendering, s *scope) values.Value {
 	if v, ok := s.get(e.name); ok {
 		return v
 	}
-	if g, ok := globals[e.name]; ok {
+	if g, ok := values.Globals[e.name]; ok {
 		return g
 	}
-	return &undefined{text: "the variable " + e.name + " is undefined", line: e.line}
+	return &values.Undefined{Text: "the variable " + e.name + " is undefined", Line: e.line}
 }
 
 type listLiteral struct {
@@ -47,11 +49,11 @@ type listLiteral struct {
 	isTuple bool
 }
 
-func (e *listLiteral) eval(r *run, s *scope) Value {
+func (e *listLiteral) eval(r *rendering, s *scope) values.Value {
 	if e.isTuple {
-		return &list{kind: tupleKind, items: r.evalAll(e.items, s)}
+		return &values.List{Kind: values.TupleKind, Items: r.evalAll(e.items, s)}
 	}
-	return r.list(r.evalAll(e.items, s))
+	return r.List(r.evalAll(e.items, s))
 }
 
 type dictLiteral struct {
@@ -59,26 +61,26 @@ type dictLiteral struct {
 	keys, values []expression
 }
 
-func (e *dictLiteral) eval(r *run, s *scope) Value {
-	d := newDict()
+func (e *dictLiteral) eval(r *rendering, s *scope) values.Value {
+	d := values.NewDict()
 	for i, k := range e.keys {
 		key, value := r.eval(k, s), r.eval(e.values[i], s)
-		r.line = e.line
-		d.set(r, key, value)
+		r.Line = e.line
+		d.Set(r.Run, key, value)
 	}
 	return d
 }
 
 type condition struct{ test, yes, no expression }
 
-func (e *condition) eval(r *run, s *scope) Value {
+func (e *condition) eval(r *rendering, s *scope) values.Value {
 	switch {
-	case r.truth(r.eval(e.test, s)):
+	case r.Truth(r.eval(e.test, s)):
 		return r.eval(e.yes, s)
 	case e.no != nil:
 		return r.eval(e.no, s)
 	}
-	return &undefined{text: "the if without an else has no value", line: r.line}
+	return &values.Undefined{Text: "the if without an else has no value", Line: r.Line}
 }
 
 type logical struct {
@@ -86,9 +88,9 @@ type logical struct {
 	or          bool
 }
 
-func (e *logical) eval(r *run, s *scope) Value {
+func (e *logical) eval(r *rendering, s *scope) values.Value {
 	left := r.eval(e.left, s)
-	if r.truth(left) == e.or {
+	if r.Truth(left) == e.or {
 		return left
 	}
 	return r.eval(e.right, s)
@@ -96,7 +98,7 @@ func (e *logical) eval(r *run, s *scope) Value {
 
 type negation struct{ operand expression }
 
-func (e *negation) eval(r *run, s *scope) Value { return !r.truth(r.eval(e.operand, s)) }
+func (e *negation) eval(r *rendering, s *scope) values.Value { return !r.Truth(r.eval(e.operand, s)) }
 
 type comparison struct {
 	line      int
@@ -105,12 +107,12 @@ type comparison struct {
 	others    []expression
 }
 
-func (e *comparison) eval(r *run, s *scope) Value {
+func (e *comparison) eval(r *rendering, s *scope) values.Value {
 	left := r.eval(e.first, s)
 	for i, op := range e.operators {
 		right := r.eval(e.others[i], s)
-		r.line = e.line
-		if !r.compare(op, left, right) {
+		r.Line = e.line
+		if !r.Compare(op, left, right) {
 			return false
 		}
 		left = right
@@ -124,10 +126,10 @@ type binary struct {
 	left, right expression
 }
 
-func (e *binary) eval(r *run, s *scope) Value {
+func (e *binary) eval(r *rendering, s *scope) values.Value {
 	left, right := r.eval(e.left, s), r.eval(e.right, s)
-	r.line = e.line
-	return r.arithmetic(e.operator, left, right)
+	r.Line = e.line
+	return r.Arithmetic(e.operator, left, right)
 }
 
 type sign struct {
@@ -136,12 +138,12 @@ type sign struct {
 	operand  expression
 }
 
-func (e *sign) eval(r *run, s *scope) Value {
+func (e *sign) eval(r *rendering, s *scope) values.Value {
 	v := r.eval(e.operand, s)
-	r.line = e.line
-	if _, _, ok := number(v); !ok {
-		r.failUndefined(v)
-		r.fail("a sign is before %s, expected a number", typeName(v))
+	r.Line = e.line
+	if _, _, ok := values.Number(v); !ok {
+		r.FailUndefined(v)
+		r.Fail("a sign is before %s, expected a number", values.TypeName(v))
 	}
 	switch f, ok := v.(float64); {
 	case ok && e.negative:
@@ -149,20 +151,20 @@ func (e *sign) eval(r *run, s *scope) Value {
 	case ok:
 		return f
 	case e.negative:
-		return r.arithmetic("-", 0, v)
+		return r.Arithmetic("-", 0, v)
 	}
-	return r.arithmetic("+", 0, v)
+	return r.Arithmetic("+", 0, v)
 }
 
 type concatenation struct{ parts []expression }
 
-func (e *concatenation) eval(r *run, s *scope) Value {
-	values := r.evalAll(e.parts, s)
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = r.str(v)
+func (e *concatenation) eval(r *rendering, s *scope) values.Value {
+	results := r.evalAll(e.parts, s)
+	texts := make([]string, len(results))
+	for i, v := range results {
+		texts[i] = r.Str(v)
 	}
-	return r.concat(texts...)
+	return r.Concat(texts...)
 }
 
 type attribute struct {
@@ -171,10 +173,10 @@ type attribute struct {
 	name   string
 }
 
-func (e *attribute) eval(r *run, s *scope) Value {
+func (e *attribute) eval(r *rendering, s *scope) values.Value {
 	v := r.eval(e.object, s)
-	r.line = e.line
-	return r.attribute(v, e.name)
+	r.Line = e.line
+	return r.Attribute(v, e.name)
 }
 
 type subscript struct {
@@ -182,29 +184,29 @@ type subscript struct {
 	object, index expression
 }
 
-func (e *subscript) eval(r *run, s *scope) Value {
+func (e *subscript) eval(r *rendering, s *scope) values.Value {
 	v := r.eval(e.object, s)
 	bounds, ok := e.index.(*sliceBounds)
 	if !ok {
 		index := r.eval(e.index, s)
-		r.line = e.line
-		return r.item(v, index)
+		r.Line = e.line
+		return r.Item(v, index)
 	}
-	var values [3]Value
+	var given [3]values.Value
 	for i, b := range bounds.bounds {
 		if b != nil {
-			values[i] = r.eval(b, s)
+			given[i] = r.eval(b, s)
 		}
 	}
-	r.line = e.line
-	return r.slice(v, values)
+	r.Line = e.line
+	return r.Slice(v, given)
 }
 
 // sliceBounds are start, stop and step of a slice, nil where one is not given.
 type sliceBounds struct{ bounds [3]expression }
 
-func (e *sliceBounds) eval(r *run, _ *scope) Value {
-	r.fail("a slice among several indices is not supported")
+func (e *sliceBounds) eval(r *rendering, _ *scope) values.Value {
+	r.Fail("a slice among several indices is not supported")
 	return nil
 }
 
@@ -217,44 +219,37 @@ type callArguments struct {
 	list, dict expression
 }
 
-// arguments are the arguments of a call.
-type arguments struct {
-	items []Value
-	names []string
-	named []Value
-}
-
 // eval evaluates arguments; first come those given.
-func (a *callArguments) eval(r *run, s *scope, first ...Value) arguments {
-	r.take(len(first)+len(a.items)+len(a.names), valueSize)
-	result := arguments{items: first}
+func (a *callArguments) eval(r *rendering, s *scope, first ...values.Value) values.Arguments {
+	r.Take(len(first)+len(a.items)+len(a.names), values.ValueSize)
+	result := values.Arguments{Items: first}
 	for _, e := range a.items {
-		result.items = append(result.items, r.eval(e, s))
+		result.Items = append(result.Items, r.eval(e, s))
 	}
-	result.names = append(result.names, a.names...)
+	result.Names = append(result.Names, a.names...)
 	for _, e := range a.named {
-		result.named = append(result.named, r.eval(e, s))
+		result.Named = append(result.Named, r.eval(e, s))
 	}
 	if a.list != nil {
-		more := r.items(r.eval(a.list, s))
-		r.take(len(more), valueSize)
-		result.items = append(result.items, more...)
+		more := r.Items(r.eval(a.list, s))
+		r.Take(len(more), values.ValueSize)
+		result.Items = append(result.Items, more...)
 	}
 	if a.dict != nil {
 		v := r.eval(a.dict, s)
-		d, ok := v.(*dict)
+		d, ok := v.(*values.Dict)
 		if !ok {
-			r.failUndefined(v)
-			r.fail("** is before %s, expected a dict", typeName(v))
+			r.FailUndefined(v)
+			r.Fail("** is before %s, expected a dict", values.TypeName(v))
 		}
-		r.take(len(d.keys), 2*valueSize)
-		for i, k := range d.keys {
+		r.Take(len(d.Keys), 2*values.ValueSize)
+		for i, k := range d.Keys {
 			name, ok := k.(string)
 			if !ok {
-				r.fail("an argument has the name %s, expected a string", r.repr(k))
+				r.Fail("an argument has the name %s, expected a string", r.Repr(k))
 			}
-			result.names = append(result.names, name)
-			result.named = append(result.named, d.values[i])
+			result.Names = append(result.Names, name)
+			result.Named = append(result.Named, d.Values[i])
 		}
 	}
 	return result
@@ -266,33 +261,34 @@ type call struct {
 	arguments callArguments
 }
 
-func (e *call) eval(r *run, s *scope) Value {
+func (e *call) eval(r *rendering, s *scope) values.Value {
 	f := r.eval(e.function, s)
 	a := e.arguments.eval(r, s)
-	r.line = e.line
+	r.Line = e.line
 	return r.call(f, a)
 }
 
 // call calls a function, a method, a macro or a loop.
-func (r *run) call(f Value, a arguments) Value {
-	r.enter()
-	defer r.leave()
+func (r *rendering) call(f values.Value, a values.Arguments) values.Value {
+	r.Enter()
+	defer r.Leave()
 	switch f := f.(type) {
-	case *builtin:
-		return r.builtin(f, a)
-	case *method:
-		r.take(1+len(a.items), valueSize)
-		return r.builtin(f.function, arguments{append([]Value{f.receiver}, a.items...), a.names, a.named})
+	case *values.Builtin:
+		return r.Apply(f, a)
+	case *values.Method:
+		r.Take(1+len(a.Items), values.ValueSize)
+		a.Items = append([]values.Value{f.Receiver}, a.Items...)
+		return r.Apply(f.Function, a)
 	case *macro:
 		return f.call(r, a)
 	case *loop:
-		if f.statement.recursive && len(a.items) == 1 && len(a.names) == 0 {
-			return r.capture(func() { f.statement.run(r, f.scope, a.items[0], f.depth+1) })
+		if f.statement.recursive && len(a.Items) == 1 && len(a.Names) == 0 {
+			return r.capture(func() { f.statement.run(r, f.scope, a.Items[0], f.depth+1) })
 		}
-		r.fail("a loop is called, expected one argument and {%% for ... recursive %%}")
+		r.Fail("a loop is called, expected one argument and {%% for ... recursive %%}")
 	}
-	r.failUndefined(f)
-	r.fail("%s is called, expected a function or macro", typeName(f))
+	r.FailUndefined(f)
+	r.Fail("%s is called, expected a function or macro", values.TypeName(f))
 	return nil
 }
 
@@ -303,27 +299,10 @@ type filter struct {
 	arguments callArguments
 }
 
-func (e *filter) eval(r *run, s *scope) Value {
+func (e *filter) eval(r *rendering, s *scope) values.Value {
 	a := e.arguments.eval(r, s, r.eval(e.value, s))
-	r.line = e.line
-	return r.filter(e.name, a)
-}
-
-func unknownFilter(name string) string {
-	return "there is no filter " + name + ": use another, or write a macro"
-}
-
-func unknownTest(name string) string {
-	return "there is no test " + name + ": use another, or compare with =="
-}
-
-// filter applies a filter to its first argument.
-func (r *run) filter(name string, a arguments) Value {
-	f := filters[name]
-	if f == nil {
-		r.fail("%s", unknownFilter(name))
-	}
-	return r.builtin(f, a)
+	r.Line = e.line
+	return r.Filter(e.name, a)
 }
 
 type test struct {
@@ -333,22 +312,13 @@ type test struct {
 	arguments callArguments
 }
 
-func (e *test) eval(r *run, s *scope) Value {
+func (e *test) eval(r *rendering, s *scope) values.Value {
 	a := e.arguments.eval(r, s, r.eval(e.value, s))
-	r.line = e.line
-	return r.test(e.name, a)
-}
-
-// test applies a test to its first argument.
-func (r *run) test(name string, a arguments) bool {
-	f := tests[name]
-	if f == nil {
-		r.fail("%s", unknownTest(name))
-	}
-	return r.truth(r.builtin(f, a))
+	r.Line = e.line
+	return r.Test(e.name, a)
 }
 
 // captured is the text of a block that a filter is applied to.
 type captured struct{ text string }
 
-func (e *captured) eval(*run, *scope) Value { return e.text }
+func (e *captured) eval(*rendering, *scope) values.Value { return e.text }

@@ -29,7 +29,7 @@ func ordered(t testing.TB, d *json.Decoder) any {
 		object := Object{}
 		for d.More() {
 			key, _ := d.Token()
-			object = append(object, Member{key.(string), ordered(t, d)})
+			object = append(object, Member{Key: key.(string), Value: ordered(t, d)})
 		}
 		_, _ = d.Token()
 		return object

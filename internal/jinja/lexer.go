@@ -5,8 +5,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 // Kinds of tokens. Operators are tokens of their own text.
@@ -25,8 +26,8 @@ const (
 
 type token struct {
 	kind string
-	text string // of data, names and strings
-	num  Value  // of numbers
+	text string       // of data, names and strings
+	num  values.Value // of numbers
 	line int
 }
 
@@ -61,7 +62,7 @@ func lex(name, source string) []token {
 }
 
 func (l *lexer) fail(format string, args ...any) {
-	panic(&Error{l.name, l.line, fmt.Sprintf(format, args...)})
+	panic(&Error{Template: l.name, Line: l.line, Text: fmt.Sprintf(format, args...)})
 }
 
 func (l *lexer) add(t token) {
@@ -81,7 +82,7 @@ func (l *lexer) skip(n int) {
 
 // skipSpace passes over white space.
 func (l *lexer) skipSpace() {
-	l.skip(len(l.src) - l.at - len(strings.TrimLeftFunc(l.src[l.at:], isSpace)))
+	l.skip(len(l.src) - l.at - len(strings.TrimLeftFunc(l.src[l.at:], values.IsSpace)))
 }
 
 // root reads text, and the tag after it.
@@ -131,13 +132,13 @@ func (l *lexer) tag(text, rest string) {
 // trim drops white space at the end of a text before a tag.
 func (l *lexer) trim(text string, sign byte, variable bool) string {
 	if sign == '-' {
-		return strings.TrimRightFunc(text, isSpace)
+		return strings.TrimRightFunc(text, values.IsSpace)
 	}
 	if sign == '+' || variable {
 		return text
 	}
 	start := strings.LastIndexByte(text, '\n') + 1
-	if (start > 0 || l.lineStart) && strings.TrimLeftFunc(text[start:], isSpace) == "" {
+	if (start > 0 || l.lineStart) && strings.TrimLeftFunc(text[start:], values.IsSpace) == "" {
 		return text[:start]
 	}
 	return text
@@ -145,14 +146,14 @@ func (l *lexer) trim(text string, sign byte, variable bool) string {
 
 // rawBegin returns the length of the rest of a {% raw %} tag, 0 if it is another.
 func rawBegin(s string) int {
-	rest := strings.TrimLeftFunc(s, isSpace)
+	rest := strings.TrimLeftFunc(s, values.IsSpace)
 	rest, ok := strings.CutPrefix(rest, "raw")
-	rest = strings.TrimLeftFunc(rest, isSpace)
+	rest = strings.TrimLeftFunc(rest, values.IsSpace)
 	switch {
 	case ok && strings.HasPrefix(rest, blockEnd):
 		rest = rest[2:]
 	case ok && strings.HasPrefix(rest, "-"+blockEnd):
-		rest = strings.TrimLeftFunc(rest[3:], isSpace)
+		rest = strings.TrimLeftFunc(rest[3:], values.IsSpace)
 	default:
 		return 0
 	}
@@ -175,8 +176,8 @@ func (l *lexer) raw() {
 		if rest != "" && (rest[0] == '-' || rest[0] == '+') {
 			sign, rest = rest[0], rest[1:]
 		}
-		rest, ok := strings.CutPrefix(strings.TrimLeftFunc(rest, isSpace), "endraw")
-		rest = strings.TrimLeftFunc(rest, isSpace)
+		rest, ok := strings.CutPrefix(strings.TrimLeftFunc(rest, values.IsSpace), "endraw")
+		rest = strings.TrimLeftFunc(rest, values.IsSpace)
 		if size := tagEnd(rest, blockEnd); ok && size > 0 {
 			if text := l.trim(text, sign, false); text != "" {
 				l.add(token{kind: dataToken, text: text})
@@ -212,7 +213,7 @@ func tagEnd(s, end string) int {
 	case strings.HasPrefix(s, "+"+end) && end != variableEnd:
 		return len(end) + 1
 	case strings.HasPrefix(s, "-"+end):
-		return len(s) - len(strings.TrimLeftFunc(s[len(end)+1:], isSpace))
+		return len(s) - len(strings.TrimLeftFunc(s[len(end)+1:], values.IsSpace))
 	}
 	return 0
 }
@@ -259,8 +260,8 @@ func (l *lexer) token() string {
 	switch {
 	case c >= '0' && c <= '9':
 		l.number(rest)
-	case isWord(c):
-		n := strings.IndexFunc(rest, func(c rune) bool { return !isWord(c) })
+	case values.IsWord(c):
+		n := strings.IndexFunc(rest, func(c rune) bool { return !values.IsWord(c) })
 		if n < 0 {
 			n = len(rest)
 		}
@@ -368,11 +369,4 @@ func (l *lexer) unescape(s string) string {
 		i += size
 	}
 	return b.String()
-}
-
-// isSpace says what white space is in Python.
-func isSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
-
-func isWord(c rune) bool {
-	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.In(c, unicode.Mn, unicode.Mc)
 }

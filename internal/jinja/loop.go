@@ -1,5 +1,11 @@
 package jinja
 
+import (
+	"fmt"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
+)
+
 type forStatement struct {
 	line            int
 	target          target
@@ -10,11 +16,11 @@ type forStatement struct {
 	body, otherwise []statement
 }
 
-func (st *forStatement) exec(r *run, s *scope) jumps {
+func (st *forStatement) exec(r *rendering, s *scope) jumps {
 	items := r.eval(st.items, s)
-	r.line = st.line
+	r.Line = st.line
 	if st.recursive {
-		r.out.write(r.capture(func() { st.run(r, s, items, 0) }))
+		r.out.Write(r.capture(func() { st.run(r, s, items, 0) }))
 	} else {
 		st.run(r, s, items, 0)
 	}
@@ -22,15 +28,15 @@ func (st *forStatement) exec(r *run, s *scope) jumps {
 }
 
 // run runs the body for each item, or otherwise if no body came to its end.
-func (st *forStatement) run(r *run, s *scope, items Value, depth int) {
-	l := &loop{statement: st, run: r, scope: s, items: r.items(items), test: st.test, depth: depth}
+func (st *forStatement) run(r *rendering, s *scope, items values.Value, depth int) {
+	l := &loop{statement: st, run: r, scope: s, items: r.Items(items), test: st.test, depth: depth}
 	l.index, l.length = -1, -1
-	if _, ok := items.(*generator); !ok && st.test == nil {
+	if _, ok := items.(*values.Generator); !ok && st.test == nil {
 		l.length = len(l.items)
 	}
 	ended := false
 	for l.advance() {
-		r.step(1)
+		r.Step(1)
 		inner := r.inner(s)
 		if st.usesLoop {
 			inner.set("loop", l)
@@ -51,18 +57,18 @@ func (st *forStatement) run(r *run, s *scope, items Value, depth int) {
 // loop is the variable "loop" of a {% for %}.
 type loop struct {
 	statement *forStatement
-	run       *run
+	run       *rendering
 	scope     *scope // around it
-	items     []Value
-	test      expression // of items, nil if all pass
-	next      Value      // if hasNext: the first that passes the test, taken from items before its turn
+	items     []values.Value
+	test      expression   // of items, nil if all pass
+	next      values.Value // if hasNext: the first that passes the test, taken from items before its turn
 	hasNext   bool
 	depth     int // loops that this one was called from
 	index     int // of the current item
 	length    int // -1: not known
-	current   Value
-	previous  Value
-	changed   Value // what loop.changed was called with
+	current   values.Value
+	previous  values.Value
+	changed   values.Value // what loop.changed was called with
 }
 
 // peek takes the next item that passes the test from the items.
@@ -71,10 +77,10 @@ func (l *loop) peek() bool {
 		l.next, l.items = l.items[0], l.items[1:]
 		l.hasNext = true
 		if l.test != nil {
-			l.run.step(1)
+			l.run.Step(1)
 			inner := l.run.inner(l.scope)
 			l.statement.target.set(l.run, inner, l.next)
-			l.hasNext = l.run.truth(l.run.eval(l.test, inner))
+			l.hasNext = l.run.Truth(l.run.eval(l.test, inner))
 		}
 	}
 	return l.hasNext
@@ -95,9 +101,9 @@ func (l *loop) count() int {
 	if l.length >= 0 {
 		return l.length
 	}
-	var rest []Value
+	var rest []values.Value
 	for l.peek() {
-		l.run.take(1, 2*valueSize)
+		l.run.Take(1, 2*values.ValueSize)
 		rest = append(rest, l.next)
 		l.hasNext = false
 	}
@@ -106,8 +112,14 @@ func (l *loop) count() int {
 	return l.length
 }
 
-// attribute returns an attribute of the variable "loop".
-func (l *loop) attribute(name string) (Value, bool) {
+// TypeName names the type in an error.
+func (l *loop) TypeName() string { return "loop" }
+
+// String is what a loop is printed as.
+func (l *loop) String() string { return fmt.Sprintf("<LoopContext %d/%d>", l.index+1, l.count()) }
+
+// Attribute returns an attribute of the variable "loop".
+func (l *loop) Attribute(name string) (values.Value, bool) {
 	switch name {
 	case "index":
 		return l.index + 1, true
@@ -129,34 +141,34 @@ func (l *loop) attribute(name string) (Value, bool) {
 		return l.depth, true
 	case "previtem":
 		if l.index == 0 {
-			return &undefined{text: "there is no previous item", line: l.run.line}, true
+			return &values.Undefined{Text: "there is no previous item", Line: l.run.Line}, true
 		}
 		return l.previous, true
 	case "nextitem":
 		if !l.peek() {
-			return &undefined{text: "there is no next item", line: l.run.line}, true
+			return &values.Undefined{Text: "there is no next item", Line: l.run.Line}, true
 		}
 		return l.next, true
 	case "cycle":
-		return &method{loopCycle, l}, true
+		return &values.Method{Function: loopCycle, Receiver: l}, true
 	case "changed":
-		return &method{loopChanged, l}, true
+		return &values.Method{Function: loopChanged, Receiver: l}, true
 	}
 	return nil, false
 }
 
-var loopCycle = raw("cycle", func(r *run, a arguments) Value {
-	items := a.items[1:]
+var loopCycle = values.Raw("cycle", func(r *values.Run, a values.Arguments) values.Value {
+	items := a.Items[1:]
 	if len(items) == 0 {
-		r.fail("loop.cycle has no arguments, expected at least one")
+		r.Fail("loop.cycle has no arguments, expected at least one")
 	}
-	return items[a.items[0].(*loop).index%len(items)]
+	return items[a.Items[0].(*loop).index%len(items)]
 })
 
-var loopChanged = raw("changed", func(r *run, a arguments) Value {
-	l := a.items[0].(*loop)
-	value := &list{kind: tupleKind, items: a.items[1:]}
-	changed := l.changed == nil || !r.equal(l.changed, value)
+var loopChanged = values.Raw("changed", func(r *values.Run, a values.Arguments) values.Value {
+	l := a.Items[0].(*loop)
+	value := &values.List{Kind: values.TupleKind, Items: a.Items[1:]}
+	changed := l.changed == nil || !r.Equal(l.changed, value)
 	l.changed = value
 	return changed
 })

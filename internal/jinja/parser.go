@@ -3,6 +3,8 @@ package jinja
 import (
 	"fmt"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 // parser reads statements and expressions from tokens. It throws an *Error.
@@ -19,7 +21,7 @@ type parser struct {
 
 	// Filters and tests that do not exist: an error, except where an if is around, in which
 	// case only their evaluation fails.
-	unknown, unknownFor []*Error
+	unknown, unknownFor []*values.Error
 }
 
 func (p *parser) peek() token { return p.tokens[p.at] }
@@ -33,7 +35,7 @@ func (p *parser) next() token {
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
-	panic(&Error{p.name, line, fmt.Sprintf(format, args...)})
+	panic(&Error{Template: p.name, Line: line, Text: fmt.Sprintf(format, args...)})
 }
 
 // is says whether the next token is of a kind.
@@ -200,7 +202,9 @@ func (p *parser) unary(filters bool) expression {
 	return e
 }
 
-var constants = map[string]Value{"true": true, "True": true, "false": false, "False": false, "none": nil, "None": nil}
+var constants = map[string]values.Value{
+	"true": true, "True": true, "false": false, "False": false, "none": nil, "None": nil,
+}
 
 func (p *parser) primary() expression {
 	t := p.next()
@@ -423,8 +427,8 @@ func (p *parser) filter(e expression, inline bool) expression {
 	if p.is("(") {
 		f.arguments = p.arguments()
 	}
-	if filters[t.text] == nil {
-		p.unknown = append(p.unknown, &Error{p.name, t.line, unknownFilter(t.text)})
+	if values.Filters[t.text] == nil {
+		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: values.UnknownFilter(t.text)})
 	}
 	return f
 }
@@ -443,8 +447,8 @@ func (p *parser) test(e expression) expression {
 	case p.is(nameToken), p.is(stringToken), p.is(intToken), p.is(floatToken), p.is("["), p.is("{"):
 		test.arguments.items = []expression{p.postfix(p.primary())}
 	}
-	if tests[t.text] == nil {
-		p.unknown = append(p.unknown, &Error{p.name, t.line, unknownTest(t.text)})
+	if values.Tests[t.text] == nil {
+		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: values.UnknownTest(t.text)})
 	}
 	if negative {
 		return &negation{test}

@@ -32,9 +32,7 @@ func (p *parser) statements(ends ...string) (body []statement) {
 			if p.word(ends...) {
 				return body
 			}
-			if s := p.statement(); s != nil {
-				body = append(body, s)
-			}
+			body = append(body, p.statement())
 			p.expect(blockEnd)
 		default:
 			if len(ends) > 0 {

@@ -1,10 +1,10 @@
 package jinja
 
-import "strings"
+import "github.com/phi3conv/phi3conv/internal/jinja/values"
 
 // statement is a part of a template that writes text or sets variables.
 type statement interface {
-	exec(r *run, s *scope) jumps
+	exec(r *rendering, s *scope) jumps
 }
 
 // jumps says how a statement ended.
@@ -17,11 +17,11 @@ const (
 )
 
 // exec executes statements up to the first that jumps.
-func (r *run) exec(body []statement, s *scope) jumps {
-	r.enter()
-	defer r.leave()
+func (r *rendering) exec(body []statement, s *scope) jumps {
+	r.Enter()
+	defer r.Leave()
 	for _, st := range body {
-		r.step(1)
+		r.Step(1)
 		if j := st.exec(r, s); j != onward {
 			return j
 		}
@@ -29,27 +29,10 @@ func (r *run) exec(body []statement, s *scope) jumps {
 	return onward
 }
 
-// output collects text, within the limit of memory.
-type output struct {
-	run *run
-	b   strings.Builder
-}
-
-// write adds text, and counts the memory that is allocated as the output grows.
-func (o *output) write(s string) {
-	if o.b.Cap()-o.b.Len() < len(s) {
-		o.run.take(2*o.b.Cap()+len(s), 1)
-		o.b.Grow(len(s)) // which allocates as much
-	}
-	o.b.WriteString(s)
-}
-
-func (o *output) String() string { return o.b.String() }
-
 // capture returns what a function writes.
-func (r *run) capture(write func()) string {
+func (r *rendering) capture(write func()) string {
 	before := r.out
-	r.out = &output{run: r}
+	r.out = values.NewOutput(r.Run)
 	write()
 	text := r.out.String()
 	r.out = before
@@ -57,28 +40,28 @@ func (r *run) capture(write func()) string {
 }
 
 // inner returns a scope within another.
-func (r *run) inner(s *scope) *scope {
-	r.take(1, 128)
+func (r *rendering) inner(s *scope) *scope {
+	r.Take(1, 128)
 	return &scope{parent: s}
 }
 
 type text struct{ text string }
 
-func (st *text) exec(r *run, _ *scope) jumps {
-	r.out.write(st.text)
+func (st *text) exec(r *rendering, _ *scope) jumps {
+	r.out.Write(st.text)
 	return onward
 }
 
 type printed struct{ value expression }
 
-func (st *printed) exec(r *run, s *scope) jumps {
-	r.out.write(r.str(r.eval(st.value, s)))
+func (st *printed) exec(r *rendering, s *scope) jumps {
+	r.out.Write(r.Str(r.eval(st.value, s)))
 	return onward
 }
 
 type jump struct{ isBreak bool }
 
-func (st *jump) exec(*run, *scope) jumps {
+func (st *jump) exec(*rendering, *scope) jumps {
 	if st.isBreak {
 		return breaks
 	}
@@ -90,9 +73,9 @@ type refused struct {
 	text string
 }
 
-func (st *refused) exec(r *run, _ *scope) jumps {
-	r.line = st.line
-	r.fail("%s", st.text)
+func (st *refused) exec(r *rendering, _ *scope) jumps {
+	r.Line = st.line
+	r.Fail("%s", st.text)
 	return onward
 }
 
@@ -102,9 +85,9 @@ type ifStatement struct {
 	bodies [][]statement
 }
 
-func (st *ifStatement) exec(r *run, s *scope) jumps {
+func (st *ifStatement) exec(r *rendering, s *scope) jumps {
 	for i, body := range st.bodies {
-		if i == len(st.tests) || r.truth(r.eval(st.tests[i], s)) {
+		if i == len(st.tests) || r.Truth(r.eval(st.tests[i], s)) {
 			return r.exec(body, s)
 		}
 	}
@@ -131,26 +114,26 @@ func (t *target) names() []string {
 	return names
 }
 
-func (t *target) set(r *run, s *scope, v Value) {
-	r.take(1, 2*valueSize)
+func (t *target) set(r *rendering, s *scope, v values.Value) {
+	r.Take(1, 2*values.ValueSize)
 	switch {
 	case t.list != nil:
-		r.line = t.line
-		values := r.items(v)
-		if len(values) != len(t.list) {
-			r.fail("%d values are set, expected %d", len(values), len(t.list))
+		r.Line = t.line
+		parts := r.Items(v)
+		if len(parts) != len(t.list) {
+			r.Fail("%d values are set, expected %d", len(parts), len(t.list))
 		}
 		for i := range t.list {
-			t.list[i].set(r, s, values[i])
+			t.list[i].set(r, s, parts[i])
 		}
 	case t.attribute != "":
-		r.line = t.line
+		r.Line = t.line
 		object, _ := s.get(t.name)
-		n, ok := object.(*namespace)
+		n, ok := object.(*values.Namespace)
 		if !ok {
-			r.fail("%s.%s is set, expected %s to be a namespace()", t.name, t.attribute, t.name)
+			r.Fail("%s.%s is set, expected %s to be a namespace()", t.name, t.attribute, t.name)
 		}
-		n.set(r, t.attribute, v)
+		n.Set(r.Run, t.attribute, v)
 	default:
 		s.set(t.name, v)
 	}
@@ -161,7 +144,7 @@ type setStatement struct {
 	value  expression
 }
 
-func (st *setStatement) exec(r *run, s *scope) jumps {
+func (st *setStatement) exec(r *rendering, s *scope) jumps {
 	st.target.set(r, s, r.eval(st.value, s))
 	return onward
 }
@@ -174,7 +157,7 @@ type setBlock struct {
 	body   []statement
 }
 
-func (st *setBlock) exec(r *run, s *scope) (j jumps) {
+func (st *setBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
@@ -184,16 +167,16 @@ func (st *setBlock) exec(r *run, s *scope) (j jumps) {
 }
 
 // filtered applies the filters of a block to its text.
-func (r *run) filtered(e expression, text string, s *scope) Value {
+func (r *rendering) filtered(e expression, text string, s *scope) values.Value {
 	f, ok := e.(*filter)
 	if !ok {
 		return text
 	}
-	r.enter()
-	defer r.leave()
+	r.Enter()
+	defer r.Leave()
 	a := f.arguments.eval(r, s, r.filtered(f.value, text, s))
-	r.line = f.line
-	return r.filter(f.name, a)
+	r.Line = f.line
+	return r.Filter(f.name, a)
 }
 
 type filterBlock struct {
@@ -201,11 +184,11 @@ type filterBlock struct {
 	body   []statement
 }
 
-func (st *filterBlock) exec(r *run, s *scope) (j jumps) {
+func (st *filterBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
-		r.out.write(r.str(r.filtered(st.filter, text, inner)))
+		r.out.Write(r.Str(r.filtered(st.filter, text, inner)))
 	}
 	return j
 }
@@ -217,7 +200,7 @@ type block struct {
 	global bool
 }
 
-func (st *block) exec(r *run, s *scope) jumps {
+func (st *block) exec(r *rendering, s *scope) jumps {
 	for st.global && s.parent != r.globals {
 		s = s.parent
 	}
@@ -230,10 +213,10 @@ type autoescape struct {
 	body []statement
 }
 
-func (st *autoescape) exec(r *run, s *scope) jumps {
-	if r.truth(r.eval(st.on, s)) {
-		r.line = st.line
-		r.fail("autoescape is refused: a chat template writes text, not HTML")
+func (st *autoescape) exec(r *rendering, s *scope) jumps {
+	if r.Truth(r.eval(st.on, s)) {
+		r.Line = st.line
+		r.Fail("autoescape is refused: a chat template writes text, not HTML")
 	}
 	return r.exec(st.body, r.inner(s))
 }
@@ -245,11 +228,11 @@ type withStatement struct {
 	body    []statement
 }
 
-func (st *withStatement) exec(r *run, s *scope) jumps {
-	values := r.evalAll(st.values, s)
+func (st *withStatement) exec(r *rendering, s *scope) jumps {
+	results := r.evalAll(st.values, s)
 	inner := r.inner(s)
 	for i := range st.targets {
-		st.targets[i].set(r, inner, values[i])
+		st.targets[i].set(r, inner, results[i])
 	}
 	return r.exec(st.body, inner)
 }
@@ -263,8 +246,8 @@ type macroStatement struct {
 	usesCaller, usesNamed, usesRest bool // reads caller, kwargs, varargs, which are no parameters
 }
 
-func (st *macroStatement) exec(r *run, s *scope) jumps {
-	r.take(1, 64)
+func (st *macroStatement) exec(r *rendering, s *scope) jumps {
+	r.Take(1, 64)
 	s.set(st.name, &macro{st, s})
 	return onward
 }
@@ -275,24 +258,37 @@ type macro struct {
 	scope *scope // around it
 }
 
-func (m *macro) call(r *run, a arguments) Value {
-	s := r.inner(m.scope)
-	r.take(len(m.names)+3, 2*valueSize)
-	named := newDict()
-	for i, name := range a.names {
-		named.set(r, name, a.named[i])
+// TypeName names the type in an error.
+func (m *macro) TypeName() string { return "macro" }
+
+func (m *macro) String() string {
+	if m.name == "" {
+		return "<Macro anonymous>"
 	}
-	if len(a.items) > len(m.names) && !m.usesRest {
-		r.fail("macro %s has %d arguments, expected at most %d", m.name, len(a.items), len(m.names))
+	return "<Macro '" + m.name + "'>"
+}
+
+// Attribute returns the macro's name.
+func (m *macro) Attribute(name string) (values.Value, bool) { return m.name, name == "name" }
+
+func (m *macro) call(r *rendering, a values.Arguments) values.Value {
+	s := r.inner(m.scope)
+	r.Take(len(m.names)+3, 2*values.ValueSize)
+	named := values.NewDict()
+	for i, name := range a.Names {
+		named.Set(r.Run, name, a.Named[i])
+	}
+	if len(a.Items) > len(m.names) && !m.usesRest {
+		r.Fail("macro %s has %d arguments, expected at most %d", m.name, len(a.Items), len(m.names))
 	}
 	given := make([]bool, len(m.names))
 	for i, name := range m.names {
-		var v Value = &undefined{text: "parameter " + name + " was not provided", line: r.line}
-		if i < len(a.items) {
-			v, given[i] = a.items[i], true
-		} else if n, ok := named.get(name); ok {
+		var v values.Value = &values.Undefined{Text: "parameter " + name + " was not provided", Line: r.Line}
+		if i < len(a.Items) {
+			v, given[i] = a.Items[i], true
+		} else if n, ok := named.Get(name); ok {
 			v, given[i] = n, true
-			named.remove(name)
+			named.Remove(name)
 		}
 		s.set(name, v)
 	}
@@ -306,22 +302,22 @@ func (m *macro) call(r *run, a arguments) Value {
 }
 
 // specials sets caller, kwargs and varargs, or refuses arguments that they would hold.
-func (m *macro) specials(r *run, s *scope, a arguments, named *dict) {
+func (m *macro) specials(r *rendering, s *scope, a values.Arguments, named *values.Dict) {
 	if m.usesCaller {
-		caller, ok := named.get("caller")
+		caller, ok := named.Get("caller")
 		if !ok {
-			caller = &undefined{text: "no caller is defined", line: r.line}
+			caller = &values.Undefined{Text: "no caller is defined", Line: r.Line}
 		}
-		named.remove("caller")
+		named.Remove("caller")
 		s.set("caller", caller)
 	}
 	if m.usesNamed {
 		s.set("kwargs", named)
-	} else if len(named.keys) > 0 {
-		r.fail("macro %s has no parameter %s", m.name, named.keys[0])
+	} else if len(named.Keys) > 0 {
+		r.Fail("macro %s has no parameter %s", m.name, named.Keys[0])
 	}
 	if m.usesRest {
-		s.set("varargs", &list{kind: tupleKind, items: a.items[min(len(a.items), len(m.names)):]})
+		s.set("varargs", &values.List{Kind: values.TupleKind, Items: a.Items[min(len(a.Items), len(m.names)):]})
 	}
 }
 
@@ -331,13 +327,13 @@ type callBlock struct {
 	call   *call
 }
 
-func (st *callBlock) exec(r *run, s *scope) jumps {
-	r.take(1, 64)
+func (st *callBlock) exec(r *rendering, s *scope) jumps {
+	r.Take(1, 64)
 	f := r.eval(st.call.function, s)
 	a := st.call.arguments.eval(r, s)
-	a.names = append(a.names, "caller")
-	a.named = append(a.named, &macro{st.caller, s})
-	r.line = st.call.line
-	r.out.write(r.str(r.call(f, a)))
+	a.Names = append(a.Names, "caller")
+	a.Named = append(a.Named, &macro{st.caller, s})
+	r.Line = st.call.line
+	r.out.Write(r.Str(r.call(f, a)))
 	return onward
 }

@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"encoding/json"
@@ -8,11 +8,18 @@ import (
 )
 
 // Value is a value of a template: nil, bool, int, float64, string, markup, *undefined,
-// *list, *dict, *span, *generator, *namespace, *macro, *builtin, *method, *loop or *cycler.
+// *list, *dict, *span, *generator, *namespace, *builtin, *method or a custom one.
 type Value any
 
-// valueSize is the memory in bytes that is counted for a value in a list or an argument.
-const valueSize = 24
+// custom is a value with attributes of its own.
+type custom interface {
+	TypeName() string
+	Attribute(name string) (Value, bool)
+	String() string
+}
+
+// ValueSize is the memory in bytes that is counted for a value in a list or an argument.
+const ValueSize = 24
 
 // Object is a JSON object whose keys keep their order.
 type Object []Member
@@ -26,54 +33,55 @@ type Member struct {
 // markup is text that is safe in HTML.
 type markup string
 
-// undefined is what a name without a value stands for.
-type undefined struct {
-	text    string // why there is no value
-	line    int
+// Undefined is what a name without a value stands for.
+type Undefined struct {
+	Text    string // why there is no value
+	Line    int
 	refused bool // there is one, out of reach
 }
 
-// failUndefined fails if a value is undefined.
-func (r *run) failUndefined(v Value) {
-	u, ok := v.(*undefined)
+// FailUndefined fails if a value is undefined.
+func (r *Run) FailUndefined(v Value) {
+	u, ok := v.(*Undefined)
 	switch {
 	case ok && u.refused:
-		r.fail("%s", u.text)
+		r.Fail("%s", u.Text)
 	case ok:
-		r.fail("%s: set it, or test it with `is defined` before", u.text)
+		r.Fail("%s: set it, or test it with `is defined` before", u.Text)
 	}
 }
 
 // Kinds of lists.
 const (
 	listKind   = "list"
-	tupleKind  = "tuple"
+	TupleKind  = "tuple"
 	groupKind  = "group" // a tuple of groupby, whose items have names
 	keysKind   = "dict_keys"
 	valuesKind = "dict_values"
 	itemsKind  = "dict_items"
 )
 
-// list is a list, a tuple, or a view of a dict.
-type list struct {
-	kind  string
-	items []Value
+// List is a list, a tuple, or a view of a dict.
+type List struct {
+	Kind  string
+	Items []Value
 }
 
 // sequence says whether the list can be indexed.
-func (l *list) sequence() bool { return l.kind == listKind || l.isTuple() }
+func (l *List) sequence() bool { return l.Kind == listKind || l.isTuple() }
 
-func (l *list) isTuple() bool { return l.kind == tupleKind || l.kind == groupKind }
+func (l *List) isTuple() bool { return l.Kind == TupleKind || l.Kind == groupKind }
 
-func (r *run) list(items []Value) *list { return &list{listKind, items} }
+// List returns a list with items.
+func (r *Run) List(items []Value) *List { return &List{listKind, items} }
 
-func (r *run) pair(a, b Value) *list {
-	r.take(1, 64)
-	return &list{tupleKind, []Value{a, b}}
+func (r *Run) pair(a, b Value) *List {
+	r.Take(1, 64)
+	return &List{TupleKind, []Value{a, b}}
 }
 
-// generator gives its items once.
-type generator struct{ items []Value }
+// Generator gives its items once.
+type Generator struct{ items []Value }
 
 // span is a range of integers.
 type span struct{ start, stop, step int }
@@ -94,22 +102,23 @@ func (s *span) equal(t *span) bool {
 	return n == t.length() && (n == 0 || s.start == t.start && (n == 1 || s.step == t.step))
 }
 
-// dict keeps the order in which keys were set.
-type dict struct {
-	keys, values []Value
+// Dict keeps the order in which keys were set.
+type Dict struct {
+	Keys, Values []Value
 	at           map[any]int // by hash
 }
 
-func newDict() *dict { return &dict{at: map[any]int{}} }
+// NewDict returns an empty dict.
+func NewDict() *Dict { return &Dict{at: map[any]int{}} }
 
 // hash returns what equal values have in common, which can be the key of a map. Lists
 // and dicts have none.
-func (r *run) hash(v Value) (any, bool) {
-	r.enter()
-	defer r.leave()
+func (r *Run) hash(v Value) (any, bool) {
+	r.Enter()
+	defer r.Leave()
 	switch v := v.(type) {
 	case bool:
-		i, _, _ := number(v)
+		i, _, _ := Number(v)
 		return i, true
 	case float64:
 		if math.Abs(v) < 1<<62 && v == math.Trunc(v) {
@@ -118,53 +127,56 @@ func (r *run) hash(v Value) (any, bool) {
 		return v, true
 	case markup:
 		return string(v), true
-	case *list:
+	case *List:
 		if !v.isTuple() {
 			return nil, false
 		}
-		for _, item := range v.items {
+		for _, item := range v.Items {
 			if _, ok := r.hash(item); !ok {
 				return nil, false
 			}
 		}
-		return "tuple " + r.repr(v), true
-	case *undefined:
-		return undefined{}, true
-	case *dict:
+		return "tuple " + r.Repr(v), true
+	case *Undefined:
+		return Undefined{}, true
+	case *Dict:
 		return nil, false
 	}
 	return v, true
 }
 
-func (d *dict) set(r *run, k, v Value) {
+// Set sets the value of a key.
+func (d *Dict) Set(r *Run, k, v Value) {
 	h, ok := r.hash(k)
 	if !ok {
-		r.fail("%s is the key of a dict, expected a string or a number", typeName(k))
+		r.Fail("%s is the key of a dict, expected a string or a number", TypeName(k))
 	}
 	if i, ok := d.at[h]; ok {
-		d.values[i] = v
+		d.Values[i] = v
 		return
 	}
-	r.take(1, 256)
-	d.at[h] = len(d.keys)
-	d.keys = append(d.keys, k)
-	d.values = append(d.values, v)
+	r.Take(1, 256)
+	d.at[h] = len(d.Keys)
+	d.Keys = append(d.Keys, k)
+	d.Values = append(d.Values, v)
 }
 
-func (d *dict) get(name string) (Value, bool) {
+// Get returns the value of a key that is a string.
+func (d *Dict) Get(name string) (Value, bool) {
 	i, ok := d.at[name]
 	if !ok {
 		return nil, false
 	}
-	return d.values[i], true
+	return d.Values[i], true
 }
 
-func (d *dict) remove(name string) {
+// Remove removes a key that is a string.
+func (d *Dict) Remove(name string) {
 	i, ok := d.at[name]
 	if !ok {
 		return
 	}
-	d.keys, d.values = slices.Delete(d.keys, i, i+1), slices.Delete(d.values, i, i+1)
+	d.Keys, d.Values = slices.Delete(d.Keys, i, i+1), slices.Delete(d.Values, i, i+1)
 	delete(d.at, name)
 	for h, at := range d.at {
 		if at > i {
@@ -174,29 +186,30 @@ func (d *dict) remove(name string) {
 }
 
 // lookup finds a key; keys that cannot be in a dict are not found.
-func (d *dict) lookup(r *run, k Value) (Value, bool) {
+func (d *Dict) lookup(r *Run, k Value) (Value, bool) {
 	if h, ok := r.hash(k); ok {
 		if i, ok := d.at[h]; ok {
-			return d.values[i], true
+			return d.Values[i], true
 		}
 	}
 	return nil, false
 }
 
-// namespace is a dict whose keys a template can set.
-type namespace struct{ dict *dict }
+// Namespace is a dict whose keys a template can set.
+type Namespace struct{ dict *Dict }
 
-func (n *namespace) set(r *run, name string, v Value) {
+// Set sets an attribute.
+func (n *Namespace) Set(r *Run, name string, v Value) {
 	if name[0] == '_' {
-		r.fail("the attribute %s of a namespace is set, expected a name without _ at its beginning", name)
+		r.Fail("the attribute %s of a namespace is set, expected a name without _ at its beginning", name)
 	}
-	n.dict.set(r, name, v)
+	n.dict.Set(r, name, v)
 }
 
-// value returns the template's value for one of Go.
-func (r *run) value(v any) Value {
-	r.enter()
-	defer r.leave()
+// FromGo returns the template's value for one of Go.
+func (r *Run) FromGo(v any) Value {
+	r.Enter()
+	defer r.Leave()
 	switch v := v.(type) {
 	case nil, bool, int, float64, string:
 		return v
@@ -209,31 +222,31 @@ func (r *run) value(v any) Value {
 		f, _ := v.Float64()
 		return f
 	case []any:
-		r.take(len(v), valueSize)
+		r.Take(len(v), ValueSize)
 		items := make([]Value, len(v))
 		for i, item := range v {
-			items[i] = r.value(item)
+			items[i] = r.FromGo(item)
 		}
-		return r.list(items)
+		return r.List(items)
 	case map[string]any:
-		d := newDict()
+		d := NewDict()
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			d.set(r, k, r.value(v[k]))
+			d.Set(r, k, r.FromGo(v[k]))
 		}
 		return d
 	case Object:
-		d := newDict()
+		d := NewDict()
 		for _, m := range v {
-			d.set(r, m.Key, r.value(m.Value))
+			d.Set(r, m.Key, r.FromGo(m.Value))
 		}
 		return d
 	}
-	r.fail("a variable is a Go %T, expected what JSON can hold", v)
+	r.Fail("a variable is a Go %T, expected what JSON can hold", v)
 	return nil
 }
 
-// typeName names the type of a value as Python does.
-func typeName(v Value) string {
+// TypeName names the type of a value as Python does.
+func TypeName(v Value) string {
 	switch v := v.(type) {
 	case nil:
 		return "None"
@@ -245,81 +258,77 @@ func typeName(v Value) string {
 		return "float"
 	case string, markup:
 		return "str"
-	case *list:
-		if v.kind == groupKind {
-			return tupleKind
+	case *List:
+		if v.Kind == groupKind {
+			return TupleKind
 		}
-		return v.kind
-	case *dict:
+		return v.Kind
+	case *Dict:
 		return "dict"
 	case *span:
 		return "range"
-	case *generator:
+	case *Generator:
 		return "generator"
-	case *namespace:
+	case *Namespace:
 		return "namespace"
-	case *macro:
-		return "macro"
-	case *undefined:
+	case *Undefined:
 		return "undefined"
-	case *loop:
-		return "loop"
+	case custom:
+		return v.TypeName()
 	}
 	return "function"
 }
 
-// truth says whether a value counts as true.
-func (r *run) truth(v Value) bool {
+// Truth says whether a value counts as true.
+func (r *Run) Truth(v Value) bool {
 	switch v := v.(type) {
 	case bool:
 		return v
-	case nil, *undefined:
+	case nil, *Undefined:
 		return false
 	}
 	if n, ok := r.length(v); ok {
 		return n > 0
 	}
-	if _, f, ok := number(v); ok {
+	if _, f, ok := Number(v); ok {
 		return f != 0
 	}
 	return true
 }
 
 // length returns the length of a value that has one.
-func (r *run) length(v Value) (int, bool) {
+func (r *Run) length(v Value) (int, bool) {
 	switch v := v.(type) {
 	case string:
 		return r.runes(v), true
 	case markup:
 		return r.length(string(v))
-	case *list:
-		return len(v.items), true
-	case *dict:
-		return len(v.keys), true
+	case *List:
+		return len(v.Items), true
+	case *Dict:
+		return len(v.Keys), true
 	case *span:
 		return v.length(), true
-	case *undefined:
+	case *Undefined:
 		return 0, true
-	case *loop:
-		return v.count(), true
 	}
 	return 0, false
 }
 
 // iterable returns the items that a loop over a value goes through. They must not be changed.
-func (r *run) iterable(v Value) ([]Value, bool) {
+func (r *Run) iterable(v Value) ([]Value, bool) {
 	switch v := v.(type) {
-	case *list:
-		return v.items, true
-	case *dict:
-		return v.keys, true
-	case *generator:
+	case *List:
+		return v.Items, true
+	case *Dict:
+		return v.Keys, true
+	case *Generator:
 		items := v.items
 		v.items = nil
 		return items, true
 	case *span:
 		n := v.length()
-		r.take(n, valueSize)
+		r.Take(n, ValueSize)
 		items := make([]Value, n)
 		for i := range items {
 			items[i] = v.start + i*v.step
@@ -327,7 +336,7 @@ func (r *run) iterable(v Value) ([]Value, bool) {
 		return items, true
 	case string:
 		n := r.runes(v)
-		r.take(n, valueSize+8)
+		r.Take(n, ValueSize+8)
 		items := make([]Value, 0, n)
 		for i, w := 0, 0; i < len(v); i += w {
 			w = runeSize(v[i:])
@@ -336,18 +345,18 @@ func (r *run) iterable(v Value) ([]Value, bool) {
 		return items, true
 	case markup:
 		return r.iterable(string(v))
-	case *undefined:
+	case *Undefined:
 		return nil, true
 	}
 	return nil, false
 }
 
-// items is iterable for what must be.
-func (r *run) items(v Value) []Value {
+// Items is iterable for what must be.
+func (r *Run) Items(v Value) []Value {
 	items, ok := r.iterable(v)
 	if !ok {
-		r.fail("%s is gone through, expected a list, a dict or a string", typeName(v))
+		r.Fail("%s is gone through, expected a list, a dict or a string", TypeName(v))
 	}
-	r.scan(len(items) * valueSize)
+	r.scan(len(items) * ValueSize)
 	return items
 }

@@ -1,19 +1,26 @@
-package jinja
+package values
 
 import (
 	"slices"
 	"strings"
 )
 
-// builtin is a filter, test, method or function of Jinja or Python. Filters and tests get
+// Builtin is a filter, test, method or function of Jinja or Python. Filters and tests get
 // their value, methods their receiver, as first argument.
-type builtin struct {
+type Builtin struct {
 	name       string
 	parameters []string
 	required   int // parameters without a default
 	positional bool
-	function   func(r *run, a []Value) Value
-	raw        func(r *run, a arguments) Value // in place of function: takes any arguments
+	function   func(r *Run, a []Value) Value
+	raw        func(r *Run, a Arguments) Value // in place of function: takes any arguments
+}
+
+// Arguments are the arguments of a call.
+type Arguments struct {
+	Items []Value
+	Names []string
+	Named []Value
 }
 
 // absent stands for an argument that is not given.
@@ -21,8 +28,8 @@ type absent struct{}
 
 // fn makes a builtin of a function. Parameters are separated by spaces; those with "=" at their
 // end have defaults, and are absent if they are not given.
-func fn(name, parameters string, function func(r *run, a []Value) Value) *builtin {
-	f := &builtin{name: name, function: function}
+func fn(name, parameters string, function func(r *Run, a []Value) Value) *Builtin {
+	f := &Builtin{name: name, function: function}
 	for _, p := range strings.Fields(parameters) {
 		name, optional := strings.CutSuffix(p, "=")
 		if !optional {
@@ -33,54 +40,54 @@ func fn(name, parameters string, function func(r *run, a []Value) Value) *builti
 	return f
 }
 
-// raw makes a builtin of a function that takes any arguments.
-func raw(name string, function func(r *run, a arguments) Value) *builtin {
-	return &builtin{name: name, raw: function}
+// Raw makes a builtin of a function that takes any arguments.
+func Raw(name string, function func(r *Run, a Arguments) Value) *Builtin {
+	return &Builtin{name: name, raw: function}
 }
 
 // table returns builtins by name.
-func table(list ...*builtin) map[string]*builtin {
-	t := map[string]*builtin{}
+func table(list ...*Builtin) map[string]*Builtin {
+	t := map[string]*Builtin{}
 	for _, f := range list {
 		t[f.name] = f
 	}
 	return t
 }
 
-// builtin calls a builtin.
-func (r *run) builtin(f *builtin, a arguments) Value {
-	r.step(1)
+// Apply calls a builtin.
+func (r *Run) Apply(f *Builtin, a Arguments) Value {
+	r.Step(1)
 	if f.raw != nil {
 		return f.raw(r, a)
 	}
-	r.take(len(f.parameters), valueSize)
+	r.Take(len(f.parameters), ValueSize)
 	values := make([]Value, len(f.parameters))
 	for i := range values {
 		values[i] = absent{}
 	}
-	if len(a.items) > len(values) {
-		r.fail("%s has %d arguments too many", f.name, len(a.items)-len(values))
+	if len(a.Items) > len(values) {
+		r.Fail("%s has %d arguments too many", f.name, len(a.Items)-len(values))
 	}
-	copy(values, a.items)
-	for i, name := range a.names {
+	copy(values, a.Items)
+	for i, name := range a.Names {
 		at := slices.Index(f.parameters, name)
 		if at < 0 || f.positional || values[at] != (absent{}) {
-			r.fail("%s has the argument %s, expected one of %q, once", f.name, name, f.parameters)
+			r.Fail("%s has the argument %s, expected one of %q, once", f.name, name, f.parameters)
 		}
-		values[at] = a.named[i]
+		values[at] = a.Named[i]
 	}
 	for i, v := range values[:f.required] {
 		if v == (absent{}) {
-			r.fail("%s has no argument %s", f.name, f.parameters[i])
+			r.Fail("%s has no argument %s", f.name, f.parameters[i])
 		}
 	}
 	return f.function(r, values)
 }
 
-// method is a method with its receiver.
-type method struct {
-	function *builtin
-	receiver Value
+// Method is a method with its receiver.
+type Method struct {
+	Function *Builtin
+	Receiver Value
 }
 
 // given says whether an argument is given and not None.
@@ -95,110 +102,100 @@ func orElse(v, otherwise Value) Value {
 }
 
 // int returns an argument that must be an integer.
-func (r *run) int(v Value, otherwise int) int {
+func (r *Run) int(v Value, otherwise int) int {
 	v = orElse(v, otherwise)
-	i, _, ok := number(v)
+	i, _, ok := Number(v)
 	if !ok || isFloat(v) {
-		r.failUndefined(v)
-		r.fail("an argument is %s, expected an integer", typeName(v))
+		r.FailUndefined(v)
+		r.Fail("an argument is %s, expected an integer", TypeName(v))
 	}
 	return i
 }
 
 // string returns an argument that must be a string.
-func (r *run) string(v Value) string {
+func (r *Run) string(v Value) string {
 	s, ok := textOf(v)
 	if !ok {
-		r.failUndefined(v)
-		r.fail("an argument is %s, expected a string", typeName(v))
+		r.FailUndefined(v)
+		r.Fail("an argument is %s, expected a string", TypeName(v))
 	}
 	return s
 }
 
-// attribute returns object.name: an attribute or a method, or else an item.
-func (r *run) attribute(object Value, name string) Value {
+// Attribute returns object.name: an attribute or a method, or else an item.
+func (r *Run) Attribute(object Value, name string) Value {
 	if v, ok := r.ownAttribute(object, name); ok {
 		return v
 	}
-	if d, ok := object.(*dict); ok {
-		if v, ok := d.get(name); ok {
+	if d, ok := object.(*Dict); ok {
+		if v, ok := d.Get(name); ok {
 			return v
 		}
 	}
 	return r.noAttribute(object, name)
 }
 
-func (r *run) noAttribute(object Value, name string) Value {
-	r.take(1, 96+len(name))
+func (r *Run) noAttribute(object Value, name string) Value {
+	r.Take(1, 96+len(name))
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
-		return &undefined{"the attribute " + name + " is out of a template's reach", r.line, true}
+		return &Undefined{"the attribute " + name + " is out of a template's reach", r.Line, true}
 	}
-	return &undefined{text: typeName(object) + " has no attribute " + name, line: r.line}
+	return &Undefined{Text: TypeName(object) + " has no attribute " + name, Line: r.Line}
 }
 
 // methodsOf has the methods of each type; nil stands for those that change their receiver.
-func methodsOf(object Value) map[string]*builtin {
+func methodsOf(object Value) map[string]*Builtin {
 	switch object := object.(type) {
 	case string, markup:
 		return stringMethods
-	case *dict:
+	case *Dict:
 		return dictMethods
-	case *list:
-		if object.kind == listKind {
+	case *List:
+		if object.Kind == listKind {
 			return listMethods
 		} else if object.isTuple() {
 			return tupleMethods
 		}
-	case *cycler:
-		return cyclerMethods
 	}
 	return nil
 }
 
 // ownAttribute returns an attribute that is no item.
-func (r *run) ownAttribute(object Value, name string) (Value, bool) {
+func (r *Run) ownAttribute(object Value, name string) (Value, bool) {
 	switch o := object.(type) {
-	case *undefined:
-		r.failUndefined(o)
-	case *namespace:
-		return o.dict.get(name)
-	case *loop:
-		return o.attribute(name)
-	case *macro:
-		if name == "name" {
-			return o.name, true
-		}
-	case *list:
-		if i := slices.Index([]string{"grouper", "list"}, name); o.kind == groupKind && i >= 0 {
-			return o.items[i], true
-		}
-	case *cycler:
-		if name == "current" {
-			return o.items[o.at], true
+	case *Undefined:
+		r.FailUndefined(o)
+	case *Namespace:
+		return o.dict.Get(name)
+	case custom:
+		return o.Attribute(name)
+	case *List:
+		if i := slices.Index([]string{"grouper", "list"}, name); o.Kind == groupKind && i >= 0 {
+			return o.Items[i], true
 		}
 	}
 	f, ok := methodsOf(object)[name]
 	if ok && f == nil {
-		return &undefined{typeName(object) + "." + name + " changes its " + typeName(object) +
-			", which a template cannot do: use + or a namespace()", r.line, true}, true
+		return &Undefined{TypeName(object) + "." + name + " changes its " + TypeName(object) +
+			", which a template cannot do: use + or a namespace()", r.Line, true}, true
 	}
 	if ok {
-		r.take(1, 48)
-		return &method{f, object}, true
+		r.Take(1, 48)
+		return &Method{f, object}, true
 	}
 	return nil, false
 }
 
-// item returns object[index]: an item, or else an attribute.
-func (r *run) item(object, index Value) Value {
-	r.failUndefined(object)
+// Item returns object[index]: an item, or else an attribute.
+func (r *Run) Item(object, index Value) Value {
+	r.FailUndefined(object)
 	switch o := object.(type) {
-	case *dict:
+	case *Dict:
 		if v, ok := o.lookup(r, index); ok {
 			return v
 		}
-	case *list:
-		if v, ok := at(o.items, index); ok && o.sequence() {
+	case *List:
+		if v, ok := at(o.Items, index); ok && o.sequence() {
 			return v
 		}
 	case *span:
@@ -217,13 +214,13 @@ func (r *run) item(object, index Value) Value {
 		}
 		return r.noAttribute(object, name)
 	}
-	r.take(1, 96)
-	return &undefined{text: typeName(object) + " has no such item", line: r.line}
+	r.Take(1, 96)
+	return &Undefined{Text: TypeName(object) + " has no such item", Line: r.Line}
 }
 
 // position returns an index from the beginning of n items; it is n where there is no item.
 func position(index Value, n int) (int, int, bool) {
-	i, _, ok := number(index)
+	i, _, ok := Number(index)
 	if !ok || isFloat(index) {
 		return 0, 0, false
 	}
@@ -243,12 +240,12 @@ func at(items []Value, index Value) (Value, bool) {
 	return nil, false
 }
 
-// slice returns object[start:stop:step].
-func (r *run) slice(object Value, bounds [3]Value) Value {
-	r.failUndefined(object)
+// Slice returns object[start:stop:step].
+func (r *Run) Slice(object Value, bounds [3]Value) Value {
+	r.FailUndefined(object)
 	for i := range bounds {
-		if _, _, ok := number(bounds[i]); bounds[i] != nil && (!ok || isFloat(bounds[i])) {
-			return &undefined{text: "the bounds of a slice are no integers", line: r.line}
+		if _, _, ok := Number(bounds[i]); bounds[i] != nil && (!ok || isFloat(bounds[i])) {
+			return &Undefined{Text: "the bounds of a slice are no integers", Line: r.Line}
 		}
 	}
 	n, _ := r.length(object)
@@ -257,43 +254,43 @@ func (r *run) slice(object Value, bounds [3]Value) Value {
 		s, _ := textOf(o)
 		start, stop, step := r.bounds(bounds, n)
 		if step == 1 {
-			r.take(1, 16)
+			r.Take(1, 16)
 			return r.cut(s, start, max(start, stop))
 		}
 		r.walk(len(s))
 		var b strings.Builder
-		r.take(len(s), 4+3)
+		r.Take(len(s), 4+3)
 		characters := []rune(s)
 		for _, i := range indices(start, stop, step) {
 			b.WriteRune(characters[i])
 		}
 		return b.String()
-	case *list:
+	case *List:
 		if !o.sequence() {
 			break
 		}
 		start, stop, step := r.bounds(bounds, n)
-		r.take((&span{start, stop, step}).length(), valueSize+8)
+		r.Take((&span{start, stop, step}).length(), ValueSize+8)
 		var items []Value
 		for _, i := range indices(start, stop, step) {
-			items = append(items, o.items[i])
+			items = append(items, o.Items[i])
 		}
-		return &list{o.kind, items}
+		return &List{o.Kind, items}
 	case *span:
 		start, stop, step := r.bounds(bounds, n)
 		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
 	}
-	return &undefined{text: typeName(object) + " has no slices", line: r.line}
+	return &Undefined{Text: TypeName(object) + " has no slices", Line: r.Line}
 }
 
 // bounds returns the bounds of a slice of n items, as Python's slice.indices.
-func (r *run) bounds(bounds [3]Value, n int) (start, stop, step int) {
+func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
 	step = 1
 	if bounds[2] != nil {
 		step = r.int(bounds[2], 1)
 	}
 	if step == 0 {
-		r.fail("the step of a slice is 0")
+		r.Fail("the step of a slice is 0")
 	}
 	low, high := 0, n
 	if step < 0 {

@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 func runes(s string) int { return utf8.RuneCountInString(s) }
 
 // runes returns the number of characters of any text.
-func (r *run) runes(s string) int {
+func (r *Run) runes(s string) int {
 	r.scan(len(s))
 	if isASCII(s) {
 		return len(s)
@@ -23,7 +23,7 @@ func (r *run) runes(s string) int {
 }
 
 // cut returns characters from one index to another.
-func (r *run) cut(s string, from, to int) string {
+func (r *Run) cut(s string, from, to int) string {
 	r.scan(len(s))
 	if isASCII(s) {
 		return s[min(from, len(s)):min(to, len(s))]
@@ -48,129 +48,123 @@ func runeSize(s string) int {
 	return size
 }
 
-// concat joins texts.
-func (r *run) concat(texts ...string) string {
+// Concat joins texts.
+func (r *Run) Concat(texts ...string) string {
 	for _, t := range texts {
-		r.take(len(t), 1)
+		r.Take(len(t), 1)
 	}
 	return strings.Join(texts, "")
 }
 
-// str returns a value as Python's str does.
-func (r *run) str(v Value) string {
+// Str returns a value as Python's str does.
+func (r *Run) Str(v Value) string {
 	switch v := v.(type) {
 	case string:
 		return v
 	case markup:
 		return string(v)
-	case *undefined:
+	case *Undefined:
 		return ""
 	case int:
-		r.take(1, 24)
+		r.Take(1, 24)
 		return strconv.Itoa(v)
 	}
-	return r.repr(v)
+	return r.Repr(v)
 }
 
-// repr returns a value as Python's repr does.
-func (r *run) repr(v Value) string {
-	o := &output{run: r}
+// Repr returns a value as Python's repr does.
+func (r *Run) Repr(v Value) string {
+	o := NewOutput(r)
 	r.writeRepr(o, v)
 	return o.String()
 }
 
-func (r *run) writeRepr(o *output, v Value) {
-	r.step(1)
-	r.enter()
-	defer r.leave()
+func (r *Run) writeRepr(o *Output, v Value) {
+	r.Step(1)
+	r.Enter()
+	defer r.Leave()
 	switch v := v.(type) {
 	case nil:
-		o.write("None")
+		o.Write("None")
 	case bool:
-		o.write(map[bool]string{true: "True", false: "False"}[v])
+		o.Write(map[bool]string{true: "True", false: "False"}[v])
 	case int:
-		o.write(strconv.Itoa(v))
+		o.Write(strconv.Itoa(v))
 	case float64:
-		o.write(formatFloat(v))
+		o.Write(formatFloat(v))
 	case string:
 		r.writeQuoted(o, v)
 	case markup:
-		o.write("Markup(")
+		o.Write("Markup(")
 		r.writeQuoted(o, string(v))
-		o.write(")")
-	case *undefined:
-		o.write("Undefined")
-	case *list:
+		o.Write(")")
+	case *Undefined:
+		o.Write("Undefined")
+	case *List:
 		r.writeList(o, v)
-	case *dict:
+	case *Dict:
 		r.writeDict(o, v)
 	case *span:
-		o.write(fmt.Sprintf("range(%d, %d", v.start, v.stop))
+		o.Write(fmt.Sprintf("range(%d, %d", v.start, v.stop))
 		if v.step != 1 {
-			o.write(fmt.Sprintf(", %d", v.step))
+			o.Write(fmt.Sprintf(", %d", v.step))
 		}
-		o.write(")")
-	case *namespace:
-		o.write("<Namespace ")
+		o.Write(")")
+	case *Namespace:
+		o.Write("<Namespace ")
 		r.writeRepr(o, v.dict)
-		o.write(">")
-	case *macro:
-		if v.name == "" {
-			o.write("<Macro anonymous>")
-		} else {
-			o.write("<Macro '" + v.name + "'>")
-		}
-	case *loop:
-		o.write(fmt.Sprintf("<LoopContext %d/%d>", v.index+1, v.count()))
+		o.Write(">")
+	case custom:
+		o.Write(v.String())
 	default:
-		r.fail("%s is printed, expected a value: apply list to it, or call it", typeName(v))
+		r.Fail("%s is printed, expected a value: apply list to it, or call it", TypeName(v))
 	}
 }
 
-func (r *run) writeList(o *output, l *list) {
+func (r *Run) writeList(o *Output, l *List) {
 	before, after := "[", "]"
 	switch {
-	case l.isTuple() && len(l.items) == 1:
+	case l.isTuple() && len(l.Items) == 1:
 		before, after = "(", ",)"
 	case l.isTuple():
 		before, after = "(", ")"
-	case l.kind != listKind:
-		before, after = l.kind+"([", "])"
+	case l.Kind != listKind:
+		before, after = l.Kind+"([", "])"
 	}
-	o.write(before)
-	for i, item := range l.items {
+	o.Write(before)
+	for i, item := range l.Items {
 		if i > 0 {
-			o.write(", ")
+			o.Write(", ")
 		}
 		r.writeRepr(o, item)
 	}
-	o.write(after)
+	o.Write(after)
 }
 
-func (r *run) writeDict(o *output, d *dict) {
-	o.write("{")
-	for i, k := range d.keys {
+func (r *Run) writeDict(o *Output, d *Dict) {
+	o.Write("{")
+	for i, k := range d.Keys {
 		if i > 0 {
-			o.write(", ")
+			o.Write(", ")
 		}
 		r.writeRepr(o, k)
-		o.write(": ")
-		r.writeRepr(o, d.values[i])
+		o.Write(": ")
+		r.writeRepr(o, d.Values[i])
 	}
-	o.write("}")
+	o.Write("}")
 }
 
 // quotedEscapes has a quote only where it is the one around the literal.
 var quotedEscapes = map[rune]string{'\\': `\\`, '\'': `\'`, '"': `\"`, '\n': `\n`, '\r': `\r`, '\t': `\t`}
 
 // writeQuoted writes a string as a literal of Python.
-func (r *run) writeQuoted(o *output, s string) {
+func (r *Run) writeQuoted(o *Output, s string) {
 	r.walk(len(s))
 	quote, other := "'", '"'
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		quote, other = `"`, '\''
 	}
-	o.write(quote)
+	o.Write(quote)
 	from := 0
 	for i, c := range s {
 		text := quotedEscapes[c]
@@ -185,13 +179,13 @@ func (r *run) writeQuoted(o *output, s string) {
 		default:
 			text = fmt.Sprintf(`\U%08x`, c)
 		}
-		r.step(1)
-		o.write(s[from:i])
-		o.write(text)
+		r.Step(1)
+		o.Write(s[from:i])
+		o.Write(text)
 		from = i + runeSize(s[i:])
 	}
-	o.write(s[from:])
-	o.write(quote)
+	o.Write(s[from:])
+	o.Write(quote)
 }
 
 // formatFloat writes a float with the fewest digits that stand for it, as Python does.
@@ -214,4 +208,12 @@ func formatFloat(f float64) string {
 		s += ".0"
 	}
 	return s
+}
+
+// IsSpace says what white space is in Python.
+func IsSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
+
+// IsWord says what can be part of a name.
+func IsWord(c rune) bool {
+	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.In(c, unicode.Mn, unicode.Mc)
 }

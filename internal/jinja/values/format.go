@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"math"
@@ -24,56 +24,57 @@ type layout struct {
 const maxPrecision = 1000
 
 // printf formats as Python's % does: with a tuple of values, one value, or a dict of named ones.
-func (r *run) printf(format string, v Value) Value {
-	p := &printer{run: r, format: format, values: []Value{v}, out: &output{run: r}}
-	if l, ok := v.(*list); ok && l.isTuple() {
-		p.values = l.items
+func (r *Run) printf(format string, v Value) Value {
+	p := &printer{run: r, format: format, values: []Value{v}, out: NewOutput(r)}
+	l, isList := v.(*List)
+	if isList && l.isTuple() {
+		p.values = l.Items
 	}
-	p.named, _ = v.(*dict)
+	p.named, _ = v.(*Dict)
 	r.scan(len(format))
 	for p.at < len(format) {
 		n := strings.IndexByte(format[p.at:], '%')
 		if n < 0 {
 			n = len(format) - p.at
 		}
-		p.out.write(format[p.at : p.at+n])
+		p.out.Write(format[p.at : p.at+n])
 		if p.at += n; p.at < len(format) {
 			p.at++
 			p.directive()
 		}
 	}
-	if _, isList := v.(*list); p.used < len(p.values) && p.named == nil && !(isList && !v.(*list).isTuple()) {
-		r.fail("a format has %d values, expected %d", len(p.values), p.used)
+	if unused := p.used < len(p.values); unused && p.named == nil && (!isList || l.isTuple()) {
+		r.Fail("a format has %d values, expected %d", len(p.values), p.used)
 	}
 	return p.out.String()
 }
 
 // printer formats one string with %.
 type printer struct {
-	run    *run
+	run    *Run
 	format string
 	at     int
 	values []Value
 	used   int
-	named  *dict
-	out    *output
+	named  *Dict
+	out    *Output
 }
 
 // directive formats what is after a %.
 func (p *printer) directive() {
-	p.run.step(1)
+	p.run.Step(1)
 	l := layout{fill: " ", align: '>', precision: -1}
 	var v Value = absent{}
 	if p.peek() == '(' {
 		end := strings.IndexByte(p.format[p.at:], ')')
 		if end < 0 || p.named == nil {
-			p.run.fail("a format has %%(name), expected a dict of values and a closing bracket")
+			p.run.Fail("a format has %%(name), expected a dict of values and a closing bracket")
 		}
 		name := p.format[p.at+1 : p.at+end]
 		p.at += end + 1
 		var ok bool
-		if v, ok = p.named.get(name); !ok {
-			p.run.fail("a format has the name %s, which is not in the dict", name)
+		if v, ok = p.named.Get(name); !ok {
+			p.run.Fail("a format has the name %s, which is not in the dict", name)
 		}
 	}
 	for ; strings.IndexByte("-+ #0", p.peek()) >= 0; p.at++ {
@@ -101,26 +102,26 @@ func (p *printer) directive() {
 	l.verb = p.peek()
 	p.at++
 	if l.verb == '%' {
-		p.out.write("%")
+		p.out.Write("%")
 		return
 	}
 	if v == (absent{}) {
 		v = p.value()
 	}
-	p.out.write(p.run.directive(v, l))
+	p.out.Write(p.run.directive(v, l))
 }
 
 // peek returns the next byte of the format, which must not end there.
 func (p *printer) peek() byte {
 	if p.at >= len(p.format) {
-		p.run.fail("a format ends after %%, expected a letter such as s or d")
+		p.run.Fail("a format ends after %%, expected a letter such as s or d")
 	}
 	return p.format[p.at]
 }
 
 func (p *printer) value() Value {
 	if p.used >= len(p.values) {
-		p.run.fail("a format has %d values, expected more", len(p.values))
+		p.run.Fail("a format has %d values, expected more", len(p.values))
 	}
 	p.used++
 	return p.values[p.used-1]
@@ -141,15 +142,15 @@ func (p *printer) number() int {
 }
 
 // directive formats one value with %.
-func (r *run) directive(v Value, l layout) string {
+func (r *Run) directive(v Value, l layout) string {
 	switch l.verb {
 	case 's', 'r', 'a':
 		l.fill = " "
 		text := ""
 		if l.verb == 's' {
-			text = r.str(v)
+			text = r.Str(v)
 		} else {
-			text = r.repr(v)
+			text = r.Repr(v)
 		}
 		if l.precision >= 0 && l.precision < r.runes(text) {
 			text = r.cut(text, 0, l.precision)
@@ -160,13 +161,13 @@ func (r *run) directive(v Value, l layout) string {
 			v = string(rune(i))
 		}
 		if s := r.string(v); r.runes(s) != 1 {
-			r.fail("%%c has %.40q, expected one character", s)
+			r.Fail("%%c has %.40q, expected one character", s)
 		}
 		return r.pad(r.string(v), " ", l.align, l.width)
 	}
-	if _, _, ok := number(v); !ok {
-		r.failUndefined(v)
-		r.fail("%%%c has %s, expected a number", l.verb, typeName(v))
+	if _, _, ok := Number(v); !ok {
+		r.FailUndefined(v)
+		r.Fail("%%%c has %s, expected a number", l.verb, TypeName(v))
 	}
 	if l.fill == "0" && l.align == '>' {
 		l.align = '='
@@ -178,23 +179,23 @@ func (r *run) directive(v Value, l layout) string {
 		if f, ok := v.(float64); ok {
 			v = int(f)
 			if math.Abs(f) >= 1<<63 || math.IsNaN(f) {
-				r.fail("%%d has %s, which is no integer of 64 bits", formatFloat(f))
+				r.Fail("%%d has %s, which is no integer of 64 bits", formatFloat(f))
 			}
 		}
 		l.verb = 'd'
 	case 'x', 'X', 'o':
 		if isFloat(v) {
-			r.fail("%%%c has a float, expected an integer", l.verb)
+			r.Fail("%%%c has a float, expected an integer", l.verb)
 		}
 	}
 	return r.formatNumber(v, l)
 }
 
 // formatNumber formats a number with a layout.
-func (r *run) formatNumber(v Value, l layout) string {
-	i, f, _ := number(v)
+func (r *Run) formatNumber(v Value, l layout) string {
+	i, f, _ := Number(v)
 	if l.precision > maxPrecision {
-		r.fail("a precision is %d, expected at most %d", l.precision, maxPrecision)
+		r.Fail("a precision is %d, expected at most %d", l.precision, maxPrecision)
 	}
 	sign, digits := "", ""
 	switch l.verb {
@@ -215,7 +216,7 @@ func (r *run) formatNumber(v Value, l layout) string {
 			digits += "%"
 		}
 	default:
-		r.fail("a number is formatted as %q, expected a letter such as d or f", string(rune(l.verb)))
+		r.Fail("a number is formatted as %q, expected a letter such as d or f", string(rune(l.verb)))
 	}
 	if l.sign != 0 && !strings.HasPrefix(sign, "-") {
 		sign = string(rune(l.sign)) + sign
@@ -224,7 +225,7 @@ func (r *run) formatNumber(v Value, l layout) string {
 		digits = group(digits, l.grouping)
 	}
 	if l.align == '=' {
-		return r.concat(sign, r.pad(digits, l.fill, '>', l.width-len(sign)))
+		return r.Concat(sign, r.pad(digits, l.fill, '>', l.width-len(sign)))
 	}
 	return r.pad(sign+digits, l.fill, l.align, l.width)
 }
@@ -271,37 +272,37 @@ func group(digits, separator string) string {
 }
 
 // format formats as Python's str.format does.
-func (r *run) format(format string, items []Value, named arguments) string {
+func (r *Run) format(format string, items []Value, named Arguments) string {
 	r.scan(len(format))
-	f := &formatter{run: r, items: items, named: named, out: &output{run: r}}
+	f := &formatter{run: r, items: items, named: named, out: NewOutput(r)}
 	f.fields(format, 2)
 	return f.out.String()
 }
 
 type formatter struct {
-	run   *run
+	run   *Run
 	items []Value
-	named arguments
+	named Arguments
 	next  int // field without a number; -1: fields have numbers
-	out   *output
+	out   *Output
 }
 
 // fields writes a format; fields can hold others in their layouts, up to a depth.
 func (f *formatter) fields(s string, depth int) {
 	r := f.run
 	if depth == 0 {
-		r.fail("the fields of a format nest too deep")
+		r.Fail("the fields of a format nest too deep")
 	}
 	for s != "" {
 		n := strings.IndexAny(s, "{}")
 		if n < 0 {
-			f.out.write(s)
+			f.out.Write(s)
 			return
 		}
-		f.out.write(s[:n])
+		f.out.Write(s[:n])
 		brace := s[n]
 		if s = s[n+1:]; s != "" && s[0] == brace {
-			f.out.write(s[:1])
+			f.out.Write(s[:1])
 			s = s[1:]
 			continue
 		}
@@ -316,7 +317,7 @@ func (f *formatter) fields(s string, depth int) {
 			}
 		}
 		if end >= len(s) || brace == '}' {
-			r.fail("a format has a single brace, expected two for the character itself")
+			r.Fail("a format has a single brace, expected two for the character itself")
 		}
 		f.field(s[:end], depth)
 		s = s[end+1:]
@@ -326,7 +327,7 @@ func (f *formatter) fields(s string, depth int) {
 // field writes a field: a name or number, attributes and items, a conversion, a layout.
 func (f *formatter) field(field string, depth int) {
 	r := f.run
-	r.step(1)
+	r.Step(1)
 	name, spec, _ := strings.Cut(field, ":")
 	name, conversion, _ := strings.Cut(name, "!")
 	end := strings.IndexAny(name, ".[")
@@ -334,41 +335,41 @@ func (f *formatter) field(field string, depth int) {
 		end = len(name)
 	}
 	if end == 0 && name != "" { // as in Python's string.Formatter
-		r.fail("the field %q of a format has no number or name", name)
+		r.Fail("the field %q of a format has no number or name", name)
 	}
 	v := f.argument(name[:end])
 	for path := name[end:]; path != ""; {
 		if path[0] == '.' {
 			n := strings.IndexAny(path[1:]+".", ".[") + 1
-			v, path = r.attribute(v, path[1:n]), path[n:]
+			v, path = r.Attribute(v, path[1:n]), path[n:]
 			continue
 		}
 		n := strings.IndexByte(path, ']')
 		if path[0] != '[' || n < 2 {
-			r.fail("the field %q of a format is malformed", name)
+			r.Fail("the field %q of a format is malformed", name)
 		}
 		var index Value = path[1:n]
 		if i, err := strconv.Atoi(path[1:n]); err == nil {
 			index = i
 		}
-		v, path = r.item(v, index), path[n+1:]
+		v, path = r.Item(v, index), path[n+1:]
 	}
 	switch conversion {
 	case "":
 	case "s":
-		v = r.str(v)
+		v = r.Str(v)
 	case "r", "a":
-		v = r.repr(v)
+		v = r.Repr(v)
 	default:
-		r.fail("a format has the conversion !%s, expected !s or !r", conversion)
+		r.Fail("a format has the conversion !%s, expected !s or !r", conversion)
 	}
 	if strings.Contains(spec, "{") {
 		out := f.out
-		f.out = &output{run: r}
+		f.out = NewOutput(r)
 		f.fields(spec, depth-1)
 		spec, f.out = f.out.String(), out
 	}
-	f.out.write(r.formatted(v, spec))
+	f.out.Write(r.formatted(v, spec))
 }
 
 // argument returns the value of a field by its number or name.
@@ -377,42 +378,42 @@ func (f *formatter) argument(name string) Value {
 	switch {
 	case name == "":
 		if f.next < 0 {
-			f.run.fail("some fields of a format have numbers, expected all or none")
+			f.run.Fail("some fields of a format have numbers, expected all or none")
 		}
 		i = f.next
 		f.next++
 	case err == nil:
 		if f.next > 0 {
-			f.run.fail("some fields of a format have numbers, expected all or none")
+			f.run.Fail("some fields of a format have numbers, expected all or none")
 		}
 		f.next = -1
 	default:
-		for i, n := range f.named.names {
+		for i, n := range f.named.Names {
 			if n == name {
-				return f.named.named[i]
+				return f.named.Named[i]
 			}
 		}
-		f.run.fail("a format has the name %s, which is not given", name)
+		f.run.Fail("a format has the name %s, which is not given", name)
 	}
 	if i < 0 || i >= len(f.items) {
-		f.run.fail("a format has %d values, expected at least %d", len(f.items), i+1)
+		f.run.Fail("a format has %d values, expected at least %d", len(f.items), i+1)
 	}
 	return f.items[i]
 }
 
 // formatted formats a value with a layout as Python's format does.
-func (r *run) formatted(v Value, spec string) string {
+func (r *Run) formatted(v Value, spec string) string {
 	if spec == "" {
-		return r.str(v)
+		return r.Str(v)
 	}
 	l := r.layout(spec)
-	if _, _, ok := number(v); ok {
+	if _, _, ok := Number(v); ok {
 		return r.formattedNumber(v, l)
 	}
 	s, ok := textOf(v)
 	if !ok || l.verb != 0 && l.verb != 's' || l.sign != 0 || l.align == '=' {
-		r.failUndefined(v)
-		r.fail("%s is formatted as %q, which does not fit", typeName(v), spec)
+		r.FailUndefined(v)
+		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
 	}
 	if l.precision >= 0 && l.precision < r.runes(s) {
 		s = r.cut(s, 0, l.precision)
@@ -426,7 +427,7 @@ func (r *run) formatted(v Value, spec string) string {
 	return r.pad(s, l.fill, l.align, l.width)
 }
 
-func (r *run) formattedNumber(v Value, l layout) string {
+func (r *Run) formattedNumber(v Value, l layout) string {
 	if b, ok := v.(bool); ok && l.verb == 0 {
 		v = map[bool]int{false: 0, true: 1}[b]
 	}
@@ -446,13 +447,13 @@ func (r *run) formattedNumber(v Value, l layout) string {
 		l.verb = 'd'
 	}
 	if isFloat && strings.IndexByte("dxXob", l.verb) >= 0 {
-		r.fail("a float is formatted as %q, expected f, e or g", string(rune(l.verb)))
+		r.Fail("a float is formatted as %q, expected f, e or g", string(rune(l.verb)))
 	}
 	return r.formatNumber(v, l)
 }
 
 // layout reads a layout: [[fill]align][sign][#][0][width][grouping][.precision][type].
-func (r *run) layout(spec string) layout {
+func (r *Run) layout(spec string) layout {
 	l := layout{fill: " ", precision: -1}
 	rest := spec
 	isAlign := func(s string) bool { return s != "" && strings.IndexByte("<>^=", s[0]) >= 0 }
@@ -488,14 +489,14 @@ func (r *run) layout(spec string) layout {
 	}
 	if take(".") != 0 {
 		if take("0123456789") == 0 {
-			r.fail("the layout %q of a format has no precision", spec)
+			r.Fail("the layout %q of a format has no precision", spec)
 		}
 		rest = spec[len(spec)-len(rest)-1:]
 		l.precision = digits()
 	}
 	l.verb = take("sdxXobfFeEgG%")
 	if rest != "" {
-		r.fail("the layout %q of a format is not known", spec)
+		r.Fail("the layout %q of a format is not known", spec)
 	}
 	return l
 }

@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"strings"
@@ -43,49 +43,49 @@ func isDigit(c rune) bool {
 }
 
 // mapped makes a method that returns a text of about the same length.
-func mapped(name string, convert func(string) string) *builtin {
-	return fn(name, "self", func(r *run, a []Value) Value {
+func mapped(name string, convert func(string) string) *Builtin {
+	return fn(name, "self", func(r *Run, a []Value) Value {
 		s := r.string(a[0])
 		r.scan(len(s))
 		if !isASCII(s) {
 			r.walk(2 * len(s))
 		}
-		r.take(len(s), 3)
+		r.Take(len(s), 3)
 		return convert(s)
 	})
 }
 
 // every makes a method that says whether all characters are of a kind, and there is one.
-func every(name string, of func(rune) bool) *builtin {
-	return fn(name, "self", func(r *run, a []Value) Value {
+func every(name string, of func(rune) bool) *Builtin {
+	return fn(name, "self", func(r *Run, a []Value) Value {
 		s := r.string(a[0])
 		r.walk(len(s))
 		return s != "" && strings.IndexFunc(s, func(c rune) bool { return !of(c) }) < 0
 	})
 }
 
-func wrongCase(name string, wrong func(rune) bool) *builtin {
-	return fn(name, "self", func(r *run, a []Value) Value { return hasCase(r, r.string(a[0]), wrong) })
+func wrongCase(name string, wrong func(rune) bool) *Builtin {
+	return fn(name, "self", func(r *Run, a []Value) Value { return hasCase(r, r.string(a[0]), wrong) })
 }
 
 // padded makes a method that fills a text up to a width.
-func padded(name string, align byte) *builtin {
-	return fn(name, "self width fill=", func(r *run, a []Value) Value {
+func padded(name string, align byte) *Builtin {
+	return fn(name, "self width fill=", func(r *Run, a []Value) Value {
 		fill := r.string(orElse(a[2], " "))
 		if runes(fill) != 1 {
-			r.fail("%s fills with %q, expected one character", name, fill)
+			r.Fail("%s fills with %q, expected one character", name, fill)
 		}
 		return r.pad(r.string(a[0]), fill, align, r.int(a[1], 0))
 	})
 }
 
 // pad fills a text up to a width: '<' puts it to the left, '>' to the right, '^' between.
-func (r *run) pad(s, fill string, align byte, width int) string {
+func (r *Run) pad(s, fill string, align byte, width int) string {
 	n := width - r.runes(s)
 	if n <= 0 {
 		return s
 	}
-	r.take(n, 2*len(fill))
+	r.Take(n, 2*len(fill))
 	left := 0
 	switch align {
 	case '>':
@@ -95,29 +95,29 @@ func (r *run) pad(s, fill string, align byte, width int) string {
 	case 'f': // in the middle, as str.format does
 		left = n / 2
 	}
-	return r.concat(strings.Repeat(fill, left), s, strings.Repeat(fill, n-left))
+	return r.Concat(strings.Repeat(fill, left), s, strings.Repeat(fill, n-left))
 }
 
 // replace replaces the first count of a text, all if it is negative.
-func (r *run) replace(s, old, with string, count int) string {
+func (r *Run) replace(s, old, with string, count int) string {
 	r.scan(len(s))
 	n := strings.Count(s, old)
 	if count >= 0 {
 		n = min(n, count)
 	}
 	r.walk(n)
-	r.take(n, len(with))
-	r.take(len(s), 1)
+	r.Take(n, len(with))
+	r.Take(len(s), 1)
 	return strings.Replace(s, old, with, n)
 }
 
 // strip makes a method that drops white space, or given characters, at the ends.
-func strip(name string, left, right bool) *builtin {
-	return fn(name, "self chars=", func(r *run, a []Value) Value {
+func strip(name string, left, right bool) *Builtin {
+	return fn(name, "self chars=", func(r *Run, a []Value) Value {
 		s := r.string(a[0])
 		drop := func(c rune) bool {
 			r.walk(8)
-			return isSpace(c)
+			return IsSpace(c)
 		}
 		if given(a[1]) {
 			chars := r.string(a[1])
@@ -132,13 +132,13 @@ func strip(name string, left, right bool) *builtin {
 		if right {
 			s = strings.TrimRightFunc(s, drop)
 		}
-		r.take(1, 16)
+		r.Take(1, 16)
 		return s
 	})
 }
 
 // window returns the part of a text between the indices of two arguments, and its first index.
-func (r *run) window(s string, from, to Value) (part string, start int, ok bool) {
+func (r *Run) window(s string, from, to Value) (part string, start int, ok bool) {
 	if !given(from) && !given(to) {
 		return s, 0, true
 	}
@@ -161,8 +161,8 @@ func (r *run) window(s string, from, to Value) (part string, start int, ok bool)
 
 // finder makes a method that looks for a text and returns its index; a strict one fails if it
 // is not there.
-func finder(name string, index func(s, sub string) int, strict bool) *builtin {
-	return fn(name, "self sub start= end=", func(r *run, a []Value) Value {
+func finder(name string, index func(s, sub string) int, strict bool) *Builtin {
+	return fn(name, "self sub start= end=", func(r *Run, a []Value) Value {
 		s, sub := r.string(a[0]), r.string(a[1])
 		r.scan(len(s))
 		if part, start, ok := r.window(s, a[2], a[3]); ok {
@@ -171,23 +171,23 @@ func finder(name string, index func(s, sub string) int, strict bool) *builtin {
 			}
 		}
 		if strict {
-			r.fail("%.40q is not in the string: find returns -1 then", sub)
+			r.Fail("%.40q is not in the string: find returns -1 then", sub)
 		}
 		return -1
 	})
 }
 
 // affix makes a method that tests the beginning or end for a text, or one of several.
-func affix(name string, has func(s, sub string) bool) *builtin {
-	return fn(name, "self prefix start= end=", func(r *run, a []Value) Value {
+func affix(name string, has func(s, sub string) bool) *Builtin {
+	return fn(name, "self prefix start= end=", func(r *Run, a []Value) Value {
 		options := []Value{a[1]}
-		if l, ok := a[1].(*list); ok && l.isTuple() {
-			options = l.items
+		if l, ok := a[1].(*List); ok && l.isTuple() {
+			options = l.Items
 		}
 		part, _, ok := r.window(r.string(a[0]), a[2], a[3])
 		for _, o := range options {
 			s := r.string(o)
-			r.step(1)
+			r.Step(1)
 			r.scan(len(s))
 			if ok && has(part, s) {
 				return true
@@ -198,8 +198,8 @@ func affix(name string, has func(s, sub string) bool) *builtin {
 }
 
 // texts makes values of strings that are parts of another.
-func (r *run) texts(parts []string) []Value {
-	r.take(len(parts), valueSize+16+16)
+func (r *Run) texts(parts []string) []Value {
+	r.Take(len(parts), ValueSize+16+16)
 	items := make([]Value, len(parts))
 	for i, p := range parts {
 		items[i] = p
@@ -208,44 +208,44 @@ func (r *run) texts(parts []string) []Value {
 }
 
 // split makes a method that splits a text at a separator, from the left or the right.
-func split(name string, right bool) *builtin {
-	return fn(name, "self sep= maxsplit=", func(r *run, a []Value) Value {
+func split(name string, right bool) *Builtin {
+	return fn(name, "self sep= maxsplit=", func(r *Run, a []Value) Value {
 		s, most := r.string(a[0]), r.int(a[2], -1)
 		r.scan(len(s))
 		if !given(a[1]) {
 			r.walk(len(s))
-			r.take(len(s)/2, 16) // most that there can be
-			return r.list(r.texts(splitSpace(s, most, right)))
+			r.Take(len(s)/2, 16) // most that there can be
+			return r.List(r.texts(splitSpace(s, most, right)))
 		}
 		sep := r.string(a[1])
 		if sep == "" {
-			r.fail("split has an empty separator; list makes a list of characters")
+			r.Fail("split has an empty separator; list makes a list of characters")
 		}
 		n := strings.Count(s, sep)
 		r.walk(n)
-		r.take(n, 32)
+		r.Take(n, 32)
 		parts := strings.Split(s, sep)
 		if most >= 0 && most < n && right {
 			head := strings.Join(parts[:n-most+1], sep)
-			r.take(len(head), 1)
+			r.Take(len(head), 1)
 			parts = append([]string{head}, parts[n-most+1:]...)
 		} else if most >= 0 && most < n {
 			parts = strings.SplitN(s, sep, most+1)
 		}
-		return r.list(r.texts(parts))
+		return r.List(r.texts(parts))
 	})
 }
 
 func splitSpace(s string, most int, right bool) []string {
-	fields := strings.FieldsFunc(s, isSpace)
+	fields := strings.FieldsFunc(s, IsSpace)
 	if most < 0 || len(fields) <= most {
 		return fields
 	}
 	if right {
 		kept := fields[len(fields)-most:]
-		s = strings.TrimRightFunc(s, isSpace)
+		s = strings.TrimRightFunc(s, IsSpace)
 		for i := len(kept) - 1; i >= 0; i-- {
-			s = strings.TrimRightFunc(strings.TrimSuffix(s, kept[i]), isSpace)
+			s = strings.TrimRightFunc(strings.TrimSuffix(s, kept[i]), IsSpace)
 		}
 		if s == "" {
 			return kept
@@ -253,9 +253,9 @@ func splitSpace(s string, most int, right bool) []string {
 		return append([]string{s}, kept...)
 	}
 	kept := fields[:most]
-	s = strings.TrimLeftFunc(s, isSpace)
+	s = strings.TrimLeftFunc(s, IsSpace)
 	for _, f := range kept {
-		s = strings.TrimLeftFunc(strings.TrimPrefix(s, f), isSpace)
+		s = strings.TrimLeftFunc(strings.TrimPrefix(s, f), IsSpace)
 	}
 	if s == "" {
 		return kept
@@ -264,7 +264,7 @@ func splitSpace(s string, most int, right bool) []string {
 }
 
 // splitLines cuts a text at the ends of lines.
-func splitLines(r *run, s string, keep bool) []Value {
+func splitLines(r *Run, s string, keep bool) []Value {
 	r.walk(len(s))
 	var lines []Value
 	for s != "" {
@@ -281,7 +281,7 @@ func splitLines(r *run, s string, keep bool) []Value {
 		if keep {
 			line = s[:end+size]
 		}
-		r.take(1, 4*valueSize+16)
+		r.Take(1, 4*ValueSize+16)
 		lines = append(lines, line)
 		s = s[end+size:]
 	}
@@ -289,12 +289,12 @@ func splitLines(r *run, s string, keep bool) []Value {
 }
 
 // partition makes a method that cuts a text in what is before a separator, it, and what is after.
-func partition(name string, index func(s, sub string) int) *builtin {
-	return fn(name, "self sep", func(r *run, a []Value) Value {
+func partition(name string, index func(s, sub string) int) *Builtin {
+	return fn(name, "self sep", func(r *Run, a []Value) Value {
 		s, sep := r.string(a[0]), r.string(a[1])
 		r.scan(len(s))
 		if sep == "" {
-			r.fail("%s has an empty separator", name)
+			r.Fail("%s has an empty separator", name)
 		}
 		parts := []string{s, "", ""}
 		if i := index(s, sep); i >= 0 {
@@ -302,7 +302,7 @@ func partition(name string, index func(s, sub string) int) *builtin {
 		} else if name == "rpartition" {
 			parts = []string{"", "", s}
 		}
-		return &list{tupleKind, r.texts(parts)}
+		return &List{TupleKind, r.texts(parts)}
 	})
 }
 
@@ -344,10 +344,10 @@ func swapCase(s string) string {
 }
 
 // stringMethods are Python's. encode, translate and maketrans are not: they need bytes or sets.
-var stringMethods map[string]*builtin
+var stringMethods map[string]*Builtin
 
-func textMethods() []*builtin {
-	return []*builtin{
+func textMethods() []*Builtin {
+	return []*Builtin{
 		mapped("upper", upper), mapped("lower", lower), mapped("casefold", fold), mapped("title", titleMethod),
 		mapped("capitalize", capitalize), mapped("swapcase", swapCase),
 		strip("strip", true, true), strip("lstrip", true, false), strip("rstrip", false, true),
@@ -358,27 +358,27 @@ func textMethods() []*builtin {
 		finder("index", strings.Index, true), finder("rindex", strings.LastIndex, true),
 		affix("startswith", strings.HasPrefix), affix("endswith", strings.HasSuffix),
 		every("isdigit", isDigit), every("isdecimal", unicode.IsDigit), every("isnumeric", unicode.IsNumber),
-		every("isalpha", unicode.IsLetter), every("isspace", isSpace),
+		every("isalpha", unicode.IsLetter), every("isspace", IsSpace),
 		every("isalnum", func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) }),
 		every("isascii", func(c rune) bool { return c < utf8.RuneSelf }),
 		wrongCase("islower", unicode.IsUpper), wrongCase("isupper", unicode.IsLower),
 	}
 }
 
-func moreTextMethods() []*builtin {
-	return []*builtin{
-		fn("istitle", "self", func(r *run, a []Value) Value {
+func moreTextMethods() []*Builtin {
+	return []*Builtin{
+		fn("istitle", "self", func(r *Run, a []Value) Value {
 			s := r.string(a[0])
-			r.take(len(s), 3)
+			r.Take(len(s), 3)
 			return strings.IndexFunc(s, isCased) >= 0 && titleMethod(s) == s
 		}),
-		fn("splitlines", "self keepends=", func(r *run, a []Value) Value {
-			return r.list(splitLines(r, r.string(a[0]), r.truth(orElse(a[1], false))))
+		fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
+			return r.List(splitLines(r, r.string(a[0]), r.Truth(orElse(a[1], false))))
 		}),
-		fn("replace", "self old new count=", func(r *run, a []Value) Value {
+		fn("replace", "self old new count=", func(r *Run, a []Value) Value {
 			return r.replace(r.string(a[0]), r.string(a[1]), r.string(a[2]), r.int(a[3], -1))
 		}),
-		fn("count", "self sub start= end=", func(r *run, a []Value) Value {
+		fn("count", "self sub start= end=", func(r *Run, a []Value) Value {
 			s, sub := r.string(a[0]), r.string(a[1])
 			r.scan(len(s))
 			part, _, ok := r.window(s, a[2], a[3])
@@ -387,70 +387,70 @@ func moreTextMethods() []*builtin {
 			}
 			return strings.Count(part, sub)
 		}),
-		fn("join", "self iterable", func(r *run, a []Value) Value {
+		fn("join", "self iterable", func(r *Run, a []Value) Value {
 			d := r.string(a[0])
-			o := &output{run: r}
-			for i, item := range r.items(a[1]) {
+			o := NewOutput(r)
+			for i, item := range r.Items(a[1]) {
 				if i > 0 {
-					o.write(d)
+					o.Write(d)
 				}
-				r.step(1)
-				o.write(r.string(item))
+				r.Step(1)
+				o.Write(r.string(item))
 			}
 			return o.String()
 		}),
 	}
 }
 
-func layoutMethods() []*builtin {
-	return []*builtin{
-		fn("zfill", "self width", func(r *run, a []Value) Value {
+func layoutMethods() []*Builtin {
+	return []*Builtin{
+		fn("zfill", "self width", func(r *Run, a []Value) Value {
 			s := r.string(a[0])
 			sign := ""
 			if s != "" && (s[0] == '-' || s[0] == '+') {
 				sign, s = s[:1], s[1:]
 			}
-			return r.concat(sign, r.pad(s, "0", '>', r.int(a[1], 0)-len(sign)))
+			return r.Concat(sign, r.pad(s, "0", '>', r.int(a[1], 0)-len(sign)))
 		}),
-		fn("removeprefix", "self prefix", func(r *run, a []Value) Value {
+		fn("removeprefix", "self prefix", func(r *Run, a []Value) Value {
 			return strings.TrimPrefix(r.string(a[0]), r.string(a[1]))
 		}),
-		fn("removesuffix", "self suffix", func(r *run, a []Value) Value {
+		fn("removesuffix", "self suffix", func(r *Run, a []Value) Value {
 			return strings.TrimSuffix(r.string(a[0]), r.string(a[1]))
 		}),
-		fn("expandtabs", "self tabsize=", func(r *run, a []Value) Value {
-			o, column, size := &output{run: r}, 0, r.int(a[1], 8)
+		fn("expandtabs", "self tabsize=", func(r *Run, a []Value) Value {
+			o, column, size := NewOutput(r), 0, r.int(a[1], 8)
 			for _, c := range r.string(a[0]) {
 				switch {
 				case c == '\t' && size > 0:
 					n := size - column%size
-					o.write(r.pad("", " ", '<', n))
+					o.Write(r.pad("", " ", '<', n))
 					column += n
 				case c == '\t':
 				case c == '\n' || c == '\r':
-					o.write(string(c))
+					o.Write(string(c))
 					column = 0
 				default:
-					o.write(string(c))
+					o.Write(string(c))
 					column++
 				}
 			}
 			return o.String()
 		}),
-		raw("format", func(r *run, a arguments) Value { return r.format(r.string(a.items[0]), a.items[1:], a) }),
-		raw("format_map", func(r *run, a arguments) Value {
-			if len(a.items) != 2 {
-				r.fail("format_map has %d arguments, expected one", len(a.items)-1)
+		Raw("format", func(r *Run, a Arguments) Value { return r.format(r.string(a.Items[0]), a.Items[1:], a) }),
+		Raw("format_map", func(r *Run, a Arguments) Value {
+			if len(a.Items) != 2 {
+				r.Fail("format_map has %d arguments, expected one", len(a.Items)-1)
 			}
-			d, ok := a.items[1].(*dict)
+			d, ok := a.Items[1].(*Dict)
 			if !ok {
-				r.fail("format_map has %s, expected a dict", typeName(a.items[1]))
+				r.Fail("format_map has %s, expected a dict", TypeName(a.Items[1]))
 			}
-			named := arguments{named: d.values}
-			for _, k := range d.keys {
-				named.names = append(named.names, r.string(k))
+			named := Arguments{Named: d.Values}
+			for _, k := range d.Keys {
+				named.Names = append(named.Names, r.string(k))
 			}
-			return r.format(r.string(a.items[0]), nil, named)
+			return r.format(r.string(a.Items[0]), nil, named)
 		}),
 	}
 }

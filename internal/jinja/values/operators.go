@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"cmp"
@@ -9,8 +9,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
 
-// number returns a number as an integer, if it is one, and as a float.
-func number(v Value) (i int, f float64, ok bool) {
+// Number returns a number as an integer, if it is one, and as a float.
+func Number(v Value) (i int, f float64, ok bool) {
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -41,15 +41,15 @@ func textOf(v Value) (s string, ok bool) {
 	return "", false
 }
 
-// arithmetic applies a binary operator as Python does.
-func (r *run) arithmetic(op string, a, b Value) Value {
-	r.failUndefined(a)
+// Arithmetic applies a binary operator as Python does.
+func (r *Run) Arithmetic(op string, a, b Value) Value {
+	r.FailUndefined(a)
 	if s, ok := textOf(a); ok && op == "%" {
 		return r.printf(s, b)
 	}
-	r.failUndefined(b)
-	i, f, aOK := number(a)
-	j, g, bOK := number(b)
+	r.FailUndefined(b)
+	i, f, aOK := Number(a)
+	j, g, bOK := Number(b)
 	switch {
 	case aOK && bOK && (isFloat(a) || isFloat(b)):
 		return r.floats(op, f, g)
@@ -68,13 +68,13 @@ func (r *run) arithmetic(op string, a, b Value) Value {
 			return v
 		}
 	}
-	r.fail("found %s %s %s, expected two numbers%s", typeName(a), op, typeName(b),
+	r.Fail("found %s %s %s, expected two numbers%s", TypeName(a), op, TypeName(b),
 		map[bool]string{true: ", strings or lists; ~ joins values of any type"}[op == "+"])
 	return nil
 }
 
 // add joins strings or lists.
-func (r *run) add(a, b Value) (Value, bool) {
+func (r *Run) add(a, b Value) (Value, bool) {
 	s, ok1 := textOf(a)
 	t, ok2 := textOf(b)
 	if ok1 && ok2 {
@@ -82,55 +82,55 @@ func (r *run) add(a, b Value) (Value, bool) {
 		_, n := b.(markup)
 		switch {
 		case m && !n:
-			return markup(r.concat(s, r.escape(t))), true
+			return markup(r.Concat(s, r.escape(t))), true
 		case n && !m:
-			return markup(r.concat(r.escape(s), t)), true
+			return markup(r.Concat(r.escape(s), t)), true
 		case m && n:
-			return markup(r.concat(s, t)), true
+			return markup(r.Concat(s, t)), true
 		}
-		return r.concat(s, t), true
+		return r.Concat(s, t), true
 	}
-	l, ok1 := a.(*list)
-	m, ok2 := b.(*list)
+	l, ok1 := a.(*List)
+	m, ok2 := b.(*List)
 	if !ok1 || !ok2 || !l.sequence() || l.isTuple() != m.isTuple() || !m.sequence() {
 		return nil, false
 	}
-	r.take(len(l.items)+len(m.items), valueSize)
-	items := append(append(make([]Value, 0, len(l.items)+len(m.items)), l.items...), m.items...)
+	r.Take(len(l.Items)+len(m.Items), ValueSize)
+	items := append(append(make([]Value, 0, len(l.Items)+len(m.Items)), l.Items...), m.Items...)
 	if l.isTuple() {
-		return &list{tupleKind, items}, true
+		return &List{TupleKind, items}, true
 	}
-	return r.list(items), true
+	return r.List(items), true
 }
 
 // repeat repeats a string or list.
-func (r *run) repeat(v Value, n int) (Value, bool) {
+func (r *Run) repeat(v Value, n int) (Value, bool) {
 	n = max(0, n)
 	switch v := v.(type) {
 	case string:
-		r.take(n, len(v))
+		r.Take(n, len(v))
 		return strings.Repeat(v, n), true
 	case markup:
-		r.take(n, len(v))
+		r.Take(n, len(v))
 		return markup(strings.Repeat(string(v), n)), true
-	case *list:
+	case *List:
 		if !v.sequence() {
 			return nil, false
 		}
-		r.take(n, len(v.items)*valueSize)
-		items := make([]Value, 0, n*len(v.items))
+		r.Take(n, len(v.Items)*ValueSize)
+		items := make([]Value, 0, n*len(v.Items))
 		for range n {
-			if len(v.items) == 0 {
+			if len(v.Items) == 0 {
 				break
 			}
-			items = append(items, v.items...)
+			items = append(items, v.Items...)
 		}
-		return &list{v.kind, items}, true
+		return &List{v.Kind, items}, true
 	}
 	return nil, false
 }
 
-func (r *run) ints(op string, a, b int) Value {
+func (r *Run) ints(op string, a, b int) Value {
 	switch op {
 	case "+":
 		if c := a + b; (c > a) == (b > 0) {
@@ -156,14 +156,14 @@ func (r *run) ints(op string, a, b int) Value {
 			return c
 		}
 	}
-	r.fail("the result of %s has more than 64 bits, which is not supported: use floats", op)
+	r.Fail("the result of %s has more than 64 bits, which is not supported: use floats", op)
 	return nil
 }
 
 // divide rounds the quotient down.
-func (r *run) divide(op string, a, b int) Value {
+func (r *Run) divide(op string, a, b int) Value {
 	if b == 0 {
-		r.fail("%s divides by zero", op)
+		r.Fail("%s divides by zero", op)
 	}
 	if b == -1 { // the lowest integer has no opposite
 		if op == "%" {
@@ -204,9 +204,9 @@ func power(a, b int) (int, bool) {
 	}
 }
 
-func (r *run) floats(op string, a, b float64) Value {
+func (r *Run) floats(op string, a, b float64) Value {
 	if b == 0 && (op == "/" || op == "//" || op == "%") {
-		r.fail("%s divides by zero", op)
+		r.Fail("%s divides by zero", op)
 	}
 	switch op {
 	case "+":
@@ -224,7 +224,7 @@ func (r *run) floats(op string, a, b float64) Value {
 	}
 	c := math.Pow(a, b)
 	if !floats.Finite(c) && floats.Finite(a) && floats.Finite(b) {
-		r.fail("the result of ** is no float")
+		r.Fail("the result of ** is no float")
 	}
 	return c
 }
@@ -241,13 +241,13 @@ func floorMod(a, b float64) float64 {
 	return m
 }
 
-// compare applies an operator of comparison.
-func (r *run) compare(op string, a, b Value) bool {
+// Compare applies an operator of comparison.
+func (r *Run) Compare(op string, a, b Value) bool {
 	switch op {
 	case "==":
-		return r.equal(a, b)
+		return r.Equal(a, b)
 	case "!=":
-		return !r.equal(a, b)
+		return !r.Equal(a, b)
 	case "in":
 		return r.contains(b, a)
 	case "not in":
@@ -260,31 +260,32 @@ func (r *run) compare(op string, a, b Value) bool {
 	return op == "<" && c < 0 || op == "<=" && c <= 0 || op == ">" && c > 0 || op == ">=" && c >= 0
 }
 
-func (r *run) equal(a, b Value) bool {
-	r.step(1)
-	r.enter()
-	defer r.leave()
+// Equal says whether two values are equal.
+func (r *Run) Equal(a, b Value) bool {
+	r.Step(1)
+	r.Enter()
+	defer r.Leave()
 	if s, ok := textOf(a); ok {
 		t, ok := textOf(b)
 		r.scan(min(len(s), len(t)))
 		return ok && s == t
 	}
-	if i, f, ok := number(a); ok {
-		j, g, ok := number(b)
+	if i, f, ok := Number(a); ok {
+		j, g, ok := Number(b)
 		if !isFloat(a) && !isFloat(b) {
 			return ok && i == j
 		}
 		return ok && f == g
 	}
 	switch a := a.(type) {
-	case *undefined:
-		_, ok := b.(*undefined)
+	case *Undefined:
+		_, ok := b.(*Undefined)
 		return ok
-	case *list:
-		b, ok := b.(*list)
+	case *List:
+		b, ok := b.(*List)
 		return ok && (a == b || r.equalLists(a, b))
-	case *dict:
-		b, ok := b.(*dict)
+	case *Dict:
+		b, ok := b.(*Dict)
 		return ok && (a == b || r.equalDicts(a, b))
 	case *span:
 		b, ok := b.(*span)
@@ -293,25 +294,25 @@ func (r *run) equal(a, b Value) bool {
 	return a == b
 }
 
-func (r *run) equalLists(a, b *list) bool {
-	if len(a.items) != len(b.items) || a.isTuple() != b.isTuple() || a.sequence() != b.sequence() {
+func (r *Run) equalLists(a, b *List) bool {
+	if len(a.Items) != len(b.Items) || a.isTuple() != b.isTuple() || a.sequence() != b.sequence() {
 		return false
 	}
-	for i, item := range a.items {
-		if !r.equal(item, b.items[i]) {
+	for i, item := range a.Items {
+		if !r.Equal(item, b.Items[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *run) equalDicts(a, b *dict) bool {
-	if len(a.keys) != len(b.keys) {
+func (r *Run) equalDicts(a, b *Dict) bool {
+	if len(a.Keys) != len(b.Keys) {
 		return false
 	}
-	for i, k := range a.keys {
+	for i, k := range a.Keys {
 		v, ok := b.lookup(r, k)
-		if !ok || !r.equal(a.values[i], v) {
+		if !ok || !r.Equal(a.Values[i], v) {
 			return false
 		}
 	}
@@ -319,62 +320,62 @@ func (r *run) equalDicts(a, b *dict) bool {
 }
 
 // order compares two values of a kind that has an order; it is false for a NaN.
-func (r *run) order(a, b Value) (int, bool) {
-	r.step(1)
-	r.enter()
-	defer r.leave()
-	r.failUndefined(a)
-	r.failUndefined(b)
+func (r *Run) order(a, b Value) (int, bool) {
+	r.Step(1)
+	r.Enter()
+	defer r.Leave()
+	r.FailUndefined(a)
+	r.FailUndefined(b)
 	s, ok1 := textOf(a)
 	t, ok2 := textOf(b)
 	if ok1 && ok2 {
 		r.scan(min(len(s), len(t)))
 		return strings.Compare(s, t), true
 	}
-	i, f, ok1 := number(a)
-	j, g, ok2 := number(b)
+	i, f, ok1 := Number(a)
+	j, g, ok2 := Number(b)
 	if ok1 && ok2 {
 		if isFloat(a) || isFloat(b) {
 			return cmp.Compare(f, g), !math.IsNaN(f) && !math.IsNaN(g)
 		}
 		return cmp.Compare(i, j), true
 	}
-	l, ok1 := a.(*list)
-	m, ok2 := b.(*list)
+	l, ok1 := a.(*List)
+	m, ok2 := b.(*List)
 	if !ok1 || !ok2 || !l.sequence() || !m.sequence() || l.isTuple() != m.isTuple() {
-		r.fail("%s is compared with %s, expected two numbers or two strings", typeName(a), typeName(b))
+		r.Fail("%s is compared with %s, expected two numbers or two strings", TypeName(a), TypeName(b))
 	}
-	for i := range min(len(l.items), len(m.items)) {
-		if !r.equal(l.items[i], m.items[i]) {
-			return r.order(l.items[i], m.items[i])
+	for i := range min(len(l.Items), len(m.Items)) {
+		if !r.Equal(l.Items[i], m.Items[i]) {
+			return r.order(l.Items[i], m.Items[i])
 		}
 	}
-	return cmp.Compare(len(l.items), len(m.items)), true
+	return cmp.Compare(len(l.Items), len(m.Items)), true
 }
 
 // less is for sorting.
-func (r *run) less(a, b Value) bool { return r.compare("<", a, b) }
+func (r *Run) less(a, b Value) bool { return r.Compare("<", a, b) }
 
 // contains says whether a value is in another.
-func (r *run) contains(container, v Value) bool {
+func (r *Run) contains(container, v Value) bool {
 	if s, ok := textOf(container); ok {
 		t, ok := textOf(v)
 		if !ok {
-			r.failUndefined(v)
-			r.fail("%s is looked for in a string, expected a string", typeName(v))
+			r.FailUndefined(v)
+			r.Fail("%s is looked for in a string, expected a string", TypeName(v))
 		}
 		r.scan(len(s))
 		return strings.Contains(s, t)
 	}
-	if d, ok := container.(*dict); ok {
+	if d, ok := container.(*Dict); ok {
 		if _, ok := r.hash(v); !ok {
-			r.fail("%s is looked for in a dict, expected a string or a number", typeName(v))
+			r.Fail("%s is looked for in a dict, expected a string or a number", TypeName(v))
 		}
 		_, ok = d.lookup(r, v)
 		return ok
 	}
-	for _, item := range r.items(container) {
-		if r.equal(item, v) {
+	for _, item := range r.Items(container) {
+		if r.Equal(item, v) {
 			return true
 		}
 	}

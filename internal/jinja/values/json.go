@@ -1,4 +1,4 @@
-package jinja
+package values
 
 import (
 	"fmt"
@@ -19,56 +19,56 @@ type jsonStyle struct {
 }
 
 // toJSON is transformers' filter tojson: Python's json.dumps.
-func toJSON(r *run, a []Value) Value {
+func toJSON(r *Run, a []Value) Value {
 	st := jsonStyle{comma: ", ", colon: ": "}
-	st.ascii, st.sorted = r.truth(orElse(a[1], false)), r.truth(orElse(a[4], false))
+	st.ascii, st.sorted = r.Truth(orElse(a[1], false)), r.Truth(orElse(a[4], false))
 	if given(a[2]) {
 		st.lines, st.comma = true, ","
 		if s, ok := textOf(a[2]); ok {
 			st.indent = s
 		} else {
 			n := max(0, r.int(a[2], 0))
-			r.take(n, 1)
+			r.Take(n, 1)
 			st.indent = strings.Repeat(" ", n)
 		}
 	}
 	if given(a[3]) {
-		pair := r.items(a[3])
+		pair := r.Items(a[3])
 		if len(pair) != 2 {
-			r.fail("tojson has %d separators, expected 2", len(pair))
+			r.Fail("tojson has %d separators, expected 2", len(pair))
 		}
 		st.comma, st.colon = r.string(pair[0]), r.string(pair[1])
 	}
-	o := &output{run: r}
+	o := NewOutput(r)
 	r.writeJSON(o, &st, a[0], 0)
 	return o.String()
 }
 
-func (r *run) writeJSON(o *output, st *jsonStyle, v Value, depth int) {
-	r.step(1)
-	r.enter()
-	defer r.leave()
+func (r *Run) writeJSON(o *Output, st *jsonStyle, v Value, depth int) {
+	r.Step(1)
+	r.Enter()
+	defer r.Leave()
 	switch v := v.(type) {
 	case nil:
-		o.write("null")
+		o.Write("null")
 	case bool:
-		o.write(strconv.FormatBool(v))
+		o.Write(strconv.FormatBool(v))
 	case int, float64:
-		o.write(jsonNumber(v))
+		o.Write(jsonNumber(v))
 	case string:
 		r.writeJSONString(o, st, v)
 	case markup:
 		r.writeJSONString(o, st, string(v))
-	case *list:
+	case *List:
 		if !v.sequence() {
-			r.fail("tojson is applied to %s, expected a list: apply list to it", typeName(v))
+			r.Fail("tojson is applied to %s, expected a list: apply list to it", TypeName(v))
 		}
-		r.writeJSONItems(o, st, "[]", len(v.items), depth, func(i int) { r.writeJSON(o, st, v.items[i], depth+1) })
-	case *dict:
+		r.writeJSONItems(o, st, "[]", len(v.Items), depth, func(i int) { r.writeJSON(o, st, v.Items[i], depth+1) })
+	case *Dict:
 		r.writeJSONDict(o, st, v, depth)
 	default:
-		r.failUndefined(v)
-		r.fail("tojson is applied to %s, expected what JSON can hold", typeName(v))
+		r.FailUndefined(v)
+		r.Fail("tojson is applied to %s, expected what JSON can hold", TypeName(v))
 	}
 }
 
@@ -89,37 +89,37 @@ func jsonNumber(v Value) string {
 }
 
 // writeJSONItems writes n items between two brackets.
-func (r *run) writeJSONItems(o *output, st *jsonStyle, brackets string, n, depth int, item func(i int)) {
-	o.write(brackets[:1])
+func (r *Run) writeJSONItems(o *Output, st *jsonStyle, brackets string, n, depth int, item func(i int)) {
+	o.Write(brackets[:1])
 	newline := func(depth int) {
 		if st.lines && n > 0 {
-			o.write("\n")
+			o.Write("\n")
 			for range depth {
-				o.write(st.indent)
+				o.Write(st.indent)
 			}
 		}
 	}
 	for i := range n {
 		if i > 0 {
-			o.write(st.comma)
+			o.Write(st.comma)
 		}
 		newline(depth + 1)
 		item(i)
 	}
 	newline(depth)
-	o.write(brackets[1:])
+	o.Write(brackets[1:])
 }
 
-func (r *run) writeJSONDict(o *output, st *jsonStyle, d *dict, depth int) {
+func (r *Run) writeJSONDict(o *Output, st *jsonStyle, d *Dict, depth int) {
 	if st.sorted {
-		sorted := newDict()
-		for _, pair := range r.sorted(r.pairs(d), false, func(v Value) Value { return v.(*list).items[0] }) {
-			sorted.set(r, pair.(*list).items[0], pair.(*list).items[1])
+		sorted := NewDict()
+		for _, pair := range r.sorted(r.pairs(d), false, func(v Value) Value { return v.(*List).Items[0] }) {
+			sorted.Set(r, pair.(*List).Items[0], pair.(*List).Items[1])
 		}
 		d = sorted
 	}
-	r.writeJSONItems(o, st, "{}", len(d.keys), depth, func(i int) {
-		switch k := d.keys[i].(type) {
+	r.writeJSONItems(o, st, "{}", len(d.Keys), depth, func(i int) {
+		switch k := d.Keys[i].(type) {
 		case string:
 			r.writeJSONString(o, st, k)
 		case nil, bool:
@@ -127,18 +127,18 @@ func (r *run) writeJSONDict(o *output, st *jsonStyle, d *dict, depth int) {
 		case int, float64:
 			r.writeJSONString(o, st, jsonNumber(k))
 		default:
-			r.fail("a key is %s, expected a string", typeName(k))
+			r.Fail("a key is %s, expected a string", TypeName(k))
 		}
-		o.write(st.colon)
-		r.writeJSON(o, st, d.values[i], depth+1)
+		o.Write(st.colon)
+		r.writeJSON(o, st, d.Values[i], depth+1)
 	})
 }
 
 var jsonEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\b': `\b`, '\f': `\f`}
 
-func (r *run) writeJSONString(o *output, st *jsonStyle, s string) {
+func (r *Run) writeJSONString(o *Output, st *jsonStyle, s string) {
 	r.walk(len(s))
-	o.write(`"`)
+	o.Write(`"`)
 	from := 0
 	for i, c := range s {
 		text, ok := jsonEscapes[c]
@@ -152,12 +152,12 @@ func (r *run) writeJSONString(o *output, st *jsonStyle, s string) {
 		default:
 			continue
 		}
-		r.step(1)
-		o.write(s[from:i])
-		o.write(text)
+		r.Step(1)
+		o.Write(s[from:i])
+		o.Write(text)
 		_, size := utf8.DecodeRuneInString(s[i:])
 		from = i + size
 	}
-	o.write(s[from:])
-	o.write(`"`)
+	o.Write(s[from:])
+	o.Write(`"`)
 }

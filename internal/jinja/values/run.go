@@ -1,0 +1,104 @@
+// Package values has the values of templates, which are Python's, and what can be done with them: operators,
+// attributes, methods, Jinja's filters and tests, and the functions of every template. Everything counts what it
+// takes, before it takes it.
+package values
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Limits bound what a template may take.
+type Limits struct {
+	// Steps counts expressions and statements, every 64 bytes that are searched or compared, and
+	// every 8 bytes that are gone through character by character.
+	Steps int
+	// Bytes counts all memory that values and the output ever take; nothing is given back.
+	Bytes int
+}
+
+// maxDepth bounds expressions and statements that are being evaluated within each other,
+// and how deep a value that is printed or compared can hold others.
+const maxDepth = 2500
+
+// Error is a template's own fault: it is malformed, fails, or takes too much.
+type Error struct {
+	Template string // its name
+	Line     int    // from 1
+	Text     string
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s, line %d: %s", e.Template, e.Line, e.Text) }
+
+// Run counts what one rendering of a template takes. Its methods throw an *Error.
+type Run struct {
+	template             string // its name
+	now                  func() time.Time
+	limits               Limits
+	stepsLeft, bytesLeft int
+	depth                int
+	Line                 int // of what was evaluated last
+}
+
+// NewRun returns the run of a template by its name. strftime_now asks for the time.
+func NewRun(template string, limits Limits, now func() time.Time) *Run {
+	return &Run{template: template, now: now, limits: limits, stepsLeft: limits.Steps, bytesLeft: limits.Bytes, Line: 1}
+}
+
+// Fail throws an *Error.
+func (r *Run) Fail(format string, args ...any) {
+	panic(&Error{r.template, r.Line, fmt.Sprintf(format, args...)})
+}
+
+// Step counts n steps.
+func (r *Run) Step(n int) {
+	if r.stepsLeft -= n; r.stepsLeft < 0 {
+		r.Fail("the template takes more than %d steps; it may have no end: use another one", r.limits.Steps)
+	}
+}
+
+// scan counts the steps of going through n bytes.
+func (r *Run) scan(n int) { r.Step(n / 64) }
+
+// walk counts the steps of going through n bytes character by character.
+func (r *Run) walk(n int) { r.Step(n / 8) }
+
+// Take counts n×size bytes before they are allocated.
+func (r *Run) Take(n, size int) {
+	if n > 0 && size > r.bytesLeft/n {
+		r.Fail("the template takes more than %d MiB of memory: use another one", r.limits.Bytes>>20)
+	}
+	r.bytesLeft -= max(0, n) * size
+}
+
+// Enter goes one level deeper; leave comes back.
+func (r *Run) Enter() {
+	if r.depth++; r.depth > maxDepth {
+		r.Fail("the template calls itself or nests values more than %d levels deep: use another one", maxDepth)
+	}
+}
+
+// Leave comes back from a level.
+func (r *Run) Leave() { r.depth-- }
+
+// Output collects text, within the limit of memory.
+type Output struct {
+	run *Run
+	b   strings.Builder
+}
+
+// Write adds text, and counts the memory that is allocated as the output grows.
+func (o *Output) Write(s string) {
+	if o.b.Cap()-o.b.Len() < len(s) {
+		o.run.Take(2*o.b.Cap()+len(s), 1)
+		o.b.Grow(len(s)) // which allocates as much
+	}
+	o.b.WriteString(s)
+}
+
+// NewOutput returns an empty output.
+func NewOutput(r *Run) *Output { return &Output{run: r} }
+
+// String returns all text.
+func (o *Output) String() string { return o.b.String() }
