@@ -229,7 +229,7 @@ func (r *run) start(tokens []int32) error {
 		}
 		return nil
 	}
-	return r.groups(func(first, count int, _ []int) error {
+	return groups(r.lengths, func(first, count int, _ []int) error {
 		x := r.rows(count)
 		if r.memory != nil {
 			x = r.memory[first*r.l.Hidden():][:len(x)]
@@ -239,21 +239,6 @@ func (r *run) start(tokens []int32) error {
 		}
 		return r.put(x, first, 0)
 	})
-}
-
-// groups calls f for each group of sequences, with its first token and their number.
-func (r *run) groups(f func(first, count int, lengths []int) error) error {
-	first, count, from := 0, 0, 0
-	for i, n := range r.lengths {
-		if count > 0 && count+n > groupTokens {
-			if err := f(first, count, r.lengths[from:i]); err != nil {
-				return err
-			}
-			first, count, from = first+count, 0, i
-		}
-		count += n
-	}
-	return f(first, count, r.lengths[from:])
 }
 
 // rows returns a buffer for a number of tokens.
@@ -298,7 +283,7 @@ func (r *run) step(ctx context.Context) error {
 			weights[p.tensor] = stats.TokenWeights(parts...)
 		}
 	}
-	err := r.groups(func(first, count int, lengths []int) error {
+	err := groups(r.lengths, func(first, count int, lengths []int) error {
 		x, err := r.get(first, count)
 		if err != nil {
 			return err
@@ -335,14 +320,6 @@ func (r *run) step(ctx context.Context) error {
 		return nil
 	}
 	return r.save(r.done + 1)
-}
-
-// of returns the weights of some tokens; nil, for 1 each, of nil.
-func of(weights []float32, first, n int) []float32 {
-	if weights == nil {
-		return nil
-	}
-	return weights[first : first+n]
 }
 
 // keep writes a layer's statistics to the work file.

@@ -2,7 +2,6 @@ package calib
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"os"
 
@@ -19,10 +18,12 @@ type Recipe struct {
 	// FileType is what general.file_type says. Matrices that are not in Tensors get the types that it gives them.
 	FileType policy.FileType
 	Method   *Method
-	// Solve, Split and AWQ are for methods that solve layers. Threads and Encoder are no part of a recipe.
-	Solve   solve.Options
-	Split   bool
-	AWQ     bool // scales channels before a method that is not Scaled by itself
+	// Solve is for methods that take its options. Threads are no part of a recipe.
+	Solve solve.Options
+	// Split weighs tokens for the parts of a layer's outputs (q, k and v; gate and up) each by its own gradients.
+	Split bool
+	// AWQ scales channels first. A method that always does so does not take it.
+	AWQ     bool
 	Tensors []quant.Target
 }
 
@@ -58,7 +59,7 @@ func ReadRecipe(path string) (*Recipe, error) {
 		return nil, err
 	}
 	if len(data) > maxRecipe {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("more than %d bytes, expected a recipe", maxRecipe)}
+		return nil, formats.FileErrorf(path, -1, "more than %d bytes, expected a recipe", maxRecipe)
 	}
 	r, err := ParseRecipe(data)
 	return r, formats.WithPath(err, path)
@@ -89,11 +90,16 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	if r.Method, err = MethodByName(y.Method); err != nil {
 		return nil, &formats.Error{Off: -1, What: "method", Err: err}
 	}
-	if !r.Method.Solves() && (y.Damp != nil || y.Shrink != nil || y.Refine != nil || y.Asymmetric != nil || y.AWQ != nil) ||
-		!r.Method.Sequential && y.Split != nil {
-		return nil, formats.Errorf(-1, "damp, shrink, refine, asymmetric, awq and split are not all for the method %s", y.Method)
+	for option, given := range map[string]bool{
+		"damp": y.Damp != nil, "shrink": y.Shrink != nil, "refine": y.Refine != nil,
+		"asymmetric": y.Asymmetric != nil, "awq": y.AWQ != nil, "split": y.Split != nil,
+	} {
+		if given && !r.Method.Takes(option) {
+			return nil, formats.Errorf(-1,
+				"damp, shrink, refine, asymmetric, awq and split are not all for the method %s", y.Method)
+		}
 	}
-	r.AWQ = r.Method.Solves()
+	r.AWQ = r.Method.Takes("awq")
 	if y.Damp != nil {
 		r.Solve.Damp = y.Damp
 	}
@@ -170,12 +176,12 @@ func (r *Recipe) Compact() (string, error) {
 
 func (r *Recipe) node() (*yaml.Node, error) {
 	y := recipeYAML{Recipe: recipeVersion, FileType: r.FileType.String(), Method: r.Method.Name}
-	if r.Method.Sequential {
-		y.Split = &r.Split
-	}
-	if s := &r.Solve; r.Method.Solves() {
-		y.Damp, y.Shrink, y.Refine, y.Asymmetric, y.AWQ = s.Damp, &s.Shrink, &s.Sweeps, &s.Asymmetric, &r.AWQ
-	}
+	y.Damp = taken(r.Method, "damp", r.Solve.Damp)
+	y.Shrink = taken(r.Method, "shrink", &r.Solve.Shrink)
+	y.Refine = taken(r.Method, "refine", &r.Solve.Sweeps)
+	y.Asymmetric = taken(r.Method, "asymmetric", &r.Solve.Asymmetric)
+	y.AWQ = taken(r.Method, "awq", &r.AWQ)
+	y.Split = taken(r.Method, "split", &r.Split)
 	y.Tensors.Kind = yaml.MappingNode
 	for _, t := range r.Tensors {
 		y.Tensors.Content = append(y.Tensors.Content,
@@ -183,4 +189,12 @@ func (r *Recipe) node() (*yaml.Node, error) {
 	}
 	n := new(yaml.Node)
 	return n, n.Encode(&y)
+}
+
+// taken returns an option's value if the method takes it, otherwise nil.
+func taken[T []float64 | *float64 | *int | *bool](m *Method, option string, value T) T {
+	if m.Takes(option) {
+		return value
+	}
+	return nil
 }

@@ -42,12 +42,12 @@ func newFold(by string, first, width int, cols string, channels, columns int, ch
 	return f
 }
 
-// scale scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there; the
+// scaleBlock scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there; the
 // matrices are as they have been quantized then.
-func (q *quantizer) scale(ctx context.Context, i int) error {
+func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
 	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
 	places := slices.DeleteFunc(folds(q.l, i), func(f solve.Fold) bool { return !q.covers(f.By) || !q.covers(f.Cols) })
-	if i >= q.done {
+	if i >= q.work.Done {
 		if err := q.search(ctx, places); err != nil {
 			return err
 		}
@@ -80,30 +80,6 @@ func (q *quantizer) scale(ctx context.Context, i int) error {
 	return nil
 }
 
-// placesOf returns those of a linear layer, or of a norm.
-func (q *quantizer) placesOf(layer string) []encodedPlace {
-	var places []encodedPlace
-	for _, p := range q.places {
-		if p.layer == layer {
-			places = append(places, p)
-		}
-	}
-	return places
-}
-
-// covers reports whether all rows of a layer have places.
-func (q *quantizer) covers(layer string) bool {
-	rows, _, err := q.l.Shape(layer)
-	return err == nil && covers(q.placesOf(layer), rows)
-}
-
-func covers(places []encodedPlace, rows int) bool {
-	for _, p := range places {
-		rows -= p.rows
-	}
-	return rows == 0
-}
-
 // search finds the factors of some places in a block and keeps what they make of the weights. The inputs that judge
 // them are those of the block as the original has it, behind the quantized ones; one place's factors change
 // nothing for another's.
@@ -125,11 +101,7 @@ func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 	}
 	err := q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: places[len(places)-1].Cols, Tap: func(in runtime.Inputs) error {
 		if m, ok := all[in.Tensor]; ok {
-			w := m.weights
-			if w != nil {
-				w = w[in.First:][:in.Rows]
-			}
-			m.Add(in, w, q.opt.Threads)
+			m.Add(in, of(m.weights, in.First, in.Rows), q.l.Threads())
 		}
 		return nil
 	}})
@@ -157,7 +129,7 @@ func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 		typ := func(row int) quant.Type {
 			return into[slices.IndexFunc(into, func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows })].Type
 		}
-		factors, share := f.Search(w, l.H, typ, q.opt.Threads)
+		factors, share := f.Search(w, l.H, typ, q.l.Threads())
 		if q.opt.Scaled != nil {
 			q.opt.Scaled(f.Cols, share)
 		}

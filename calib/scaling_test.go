@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/testdata"
 )
@@ -98,15 +99,16 @@ func TestFoldsChangeNothing(t *testing.T) {
 // is not scaled where one of its two sides is no target.
 func TestQuantizeAWQ(t *testing.T) {
 	s := tinyTokens(t, 4, 80)
-	opt := QuantizeOptions{Options: options(), AWQ: true, Work: filepath.Join(t.TempDir(), "work")}
-	opt.Asymmetric, opt.Sweeps = 0.5, 0
+	opt := QuantizeOptions{Work: filepath.Join(t.TempDir(), "work")}
+	r := recipe(t, solve.Options{Damp: []float64{0.01}, Asymmetric: 0.5})
+	r.AWQ = true
 	scaled := 0
 	opt.Scaled = func(tensor string, share float64) {
 		if scaled++; share > 1 {
 			t.Errorf("%s: share %g", tensor, share)
 		}
 	}
-	want, err := quantizeTiny(context.Background(), t, s, 1, opt)
+	want, err := quantizeTiny(context.Background(), t, s, 1, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +121,12 @@ func TestQuantizeAWQ(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := quantizeTiny(ctx, t, s, 3, opt); !errors.Is(err, context.Canceled) {
+	if _, err := quantizeTiny(ctx, t, s, 3, r, opt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
 	resumed := 0
 	opt.Progress, opt.Resumed = nil, func(blocks int) { resumed = blocks }
-	got, err := quantizeTiny(context.Background(), t, s, 3, opt)
+	got, err := quantizeTiny(context.Background(), t, s, 3, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,8 +134,8 @@ func TestQuantizeAWQ(t *testing.T) {
 		t.Errorf("continued behind block %d", resumed)
 	}
 	sameBlocks(t, "continued, 3 threads", got, want)
-	opt.AWQ = false
-	plain, err := quantizeTiny(context.Background(), t, s, 2, opt)
+	r.AWQ = false
+	plain, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,9 +34,7 @@ type Options struct {
 	Sweeps int
 	// Asymmetric is the share of the correction by Layer.Cross.
 	Asymmetric float64
-	// Encoder leaves it at the type's own encoder, with H's diagonal as importance.
-	Encoder bool
-	Threads int
+	Threads    int
 }
 
 // DefaultOptions are what methods that solve layers use unless told otherwise.
@@ -85,9 +83,6 @@ func (l *Layer) Quantize(ctx context.Context, opt Options) (*Solution, error) {
 	if err := l.Check(); err != nil {
 		return nil, err
 	}
-	if opt.Encoder {
-		return l.encode(opt.Threads), nil
-	}
 	var best *Solution
 	for _, damp := range opt.Damp {
 		s, err := newSolver(l, damp, &opt)
@@ -105,8 +100,11 @@ func (l *Layer) Quantize(ctx context.Context, opt Options) (*Solution, error) {
 	return best, nil
 }
 
-// encode quantizes a layer by the type's own encoder.
-func (l *Layer) encode(threads int) *Solution {
+// Encode quantizes a layer by the type's own encoder, with H's diagonal as importance.
+func (l *Layer) Encode(threads int) (*Solution, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
+	}
 	imp := make([]float32, l.Cols)
 	for j := range imp {
 		imp[j] = l.H[j*l.Cols+j]
@@ -121,7 +119,7 @@ func (l *Layer) encode(threads int) *Solution {
 	})
 	s.Error = l.Error(s.Data, l.H, threads)
 	s.Plain = s.Error
-	return s
+	return s, nil
 }
 
 // Check refuses weights and second moments that are not finite or too large.

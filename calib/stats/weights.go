@@ -1,7 +1,6 @@
 package stats
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -72,13 +71,18 @@ func MeanNorms(parts [][]float32) []float64 {
 	return means
 }
 
+// HasGradients reports whether the file holds squared gradients at the outputs of a layer.
+func (s *File) HasGradients(name string) bool {
+	e := s.Entry(name)
+	return e != nil && e.Parts > 0
+}
+
 // Gradients returns what calibration with Fisher gathered at the outputs of a layer: for each token, in the
 // order of Origin, the squared norm of the loss's gradient, for each part of the outputs: q, k, v;
 // or gate, up; or all of them.
 func (s *File) Gradients(name string) ([][]float32, error) {
-	e := s.Entry(name)
-	if e == nil || e.Parts == 0 {
-		return nil, &formats.Error{Path: s.Path, Off: -1, What: "no gradients of " + name + ": calibrate with --fisher"}
+	if !s.HasGradients(name) {
+		return nil, formats.FileErrorf(s.Path, -1, "no gradients of %s: calibrate with --fisher", name)
 	}
 	t := s.file.Tensor(name + suffixGradients)
 	values, err := readFloats(t)
@@ -87,8 +91,8 @@ func (s *File) Gradients(name string) ([][]float32, error) {
 	}
 	for i, v := range values {
 		if !(v >= 0) || !floats.Finite(v) {
-			return nil, &formats.Error{Path: s.Path, Off: t.Offset + int64(4*i), What: fmt.Sprintf("the squared gradients of %s have the value %g", name, v)}
+			return nil, formats.FileErrorf(s.Path, t.Offset+int64(4*i), "the squared gradients of %s have the value %g", name, v)
 		}
 	}
-	return slices.Collect(slices.Chunk(values, len(values)/e.Parts)), nil
+	return slices.Collect(slices.Chunk(values, len(values)/s.Entry(name).Parts)), nil
 }

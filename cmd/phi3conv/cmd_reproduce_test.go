@@ -21,13 +21,13 @@ func TestReproduce(t *testing.T) {
 	write(t, renamed, read(t, stats))
 	for _, m := range calib.Methods() {
 		names := []string{m.Name + ".gguf"}
-		if !m.Sequential {
+		if !m.RunsModel() {
 			names = append(names, m.Name+".pmap")
 		}
 		for _, name := range names {
 			out := filepath.Join(dir, name)
 			make, again := []string{"convert", model, "-o", out, "--type", "Q3_K_M", "--method", m.Name, "--model-name", "Phi-3 of a test", "--refine", "1"}, []string{"reproduce", out, "--model", model, "--threads", "2"}
-			if m.Importance {
+			if m.Needs > calib.Nothing {
 				make, again = append(make, "--stats", stats), append(again, "--stats", renamed)
 			}
 			if _, stderr, code := phi3conv(t, make...); code != exitOK {

@@ -29,7 +29,7 @@ func TestMethods(t *testing.T) {
 	simple := 1e9
 	for _, m := range calib.Methods() {
 		args := []string{"quantize", "--pure", "--method", m.Name}
-		if m.Importance {
+		if m.Needs > calib.Nothing {
 			args = append(args, "--stats", stats)
 		}
 		out, again := filepath.Join(dir, m.Name+".gguf"), filepath.Join(dir, "again.gguf")
@@ -45,17 +45,17 @@ func TestMethods(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name, _ := f.Metadata.Str("phi3conv.quantize.method"); name != m.Name && m.Importance {
+		if name, _ := f.Metadata.Str("phi3conv.quantize.method"); name != m.Name && m.Needs > calib.Nothing {
 			t.Errorf("%s: the file says %q", m.Name, name)
 		}
 		_ = f.Close()
 		r, _ := verifyJSON(t, out, "--base", model, "-c", "256", "--chunks", "8")
 		kld := r.Summary.KLD.Value
 		limit := 0.9 * simple
-		if m.Scaled {
+		if m.Name == "awq" {
 			limit = simple
 		}
-		if m.Sequential && kld > limit {
+		if m.RunsModel() && kld > limit {
 			t.Errorf("%s: mean KLD %g, and %g without", m.Name, kld, simple)
 		}
 		simple = min(simple, kld)

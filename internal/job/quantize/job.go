@@ -97,7 +97,7 @@ func (j *Job) open(in string, limits Limits) (err error) {
 	if j.source, err = source.Open(in); err != nil {
 		return err
 	}
-	if j.recipe.Method.Importance {
+	if j.recipe.Method.Needs > calib.Nothing {
 		j.options.Imatrix, j.options.Policy.Imatrix = j.stats.imatrix(), true
 	}
 	return nil

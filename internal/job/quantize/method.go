@@ -8,7 +8,6 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
-	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -66,9 +65,9 @@ func (o *Options) recipe(st *statistics) (calib.Recipe, error) {
 		return r, err
 	}
 	switch {
-	case !r.Method.Importance && st != nil && o.Budget == nil:
+	case r.Method.Needs == calib.Nothing && st != nil && o.Budget == nil:
 		return r, usage.Errorf("--method %s uses no --stats", r.Method.Name)
-	case r.Method.Importance && st == nil:
+	case r.Method.Needs > calib.Nothing && st == nil:
 		return r, usage.Errorf("--method %s needs --stats", r.Method.Name)
 	}
 	return r, nil
@@ -90,10 +89,9 @@ func (o *Options) chooseMethod(r *calib.Recipe, st *statistics) error {
 	if r.Method, err = calib.MethodByName(name); err != nil {
 		return usage.Errorf("--method: %w", err)
 	}
-	solves := r.Method.Solves()
-	r.AWQ = solves
+	r.AWQ = r.Method.Takes("awq")
 	if awq := o.Solver.AWQ; awq != nil {
-		if !solves {
+		if !r.AWQ {
 			return usage.Errorf("--awq goes with --method gptq; --method awq is imatrix with it")
 		}
 		r.AWQ = *awq
@@ -110,18 +108,22 @@ func (o *Options) chooseMethod(r *calib.Recipe, st *statistics) error {
 // solve makes the blocks of the tensors that the method makes by running the model, and gives them to the plan. What it
 // returns must be closed, or removed when the output is complete; it is nil if the method runs no model.
 func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
-	if !j.recipe.Method.Sequential {
+	if !j.recipe.Method.RunsModel() {
 		return nil, nil
 	}
-	if !j.stats.hasTokens() {
-		return nil, formats.FileErrorf(j.stats.Path, -1, "it does not hold the tokens that it was made from, "+
-			"as files of llama-imatrix do not: --method %s runs the model on them; make it with phi3conv calibrate",
-			j.recipe.Method.Name)
+	var st *stats.File
+	identity := j.weights
+	if j.stats != nil {
+		st, identity = j.stats.File, identity+j.stats.sha256
 	}
-	var targets []quant.Target
+	if err := j.recipe.Method.Check(st); err != nil {
+		return nil, err
+	}
+	recipe := j.recipe
+	recipe.Tensors = nil
 	for i := range j.plan.Tensors {
 		if t := &j.plan.Tensors[i]; t.Original() {
-			targets = append(targets, quant.Target{Tensor: t.Name, Type: t.Type})
+			recipe.Tensors = append(recipe.Tensors, quant.Target{Tensor: t.Name, Type: t.Type})
 		}
 	}
 	l, err := j.openLayers()
@@ -131,18 +133,14 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 	defer func() { _ = l.Close() }() // only read from
 	step := j.monitor.Begin("quantizing", int64(l.Count()+1), work.Count)
 	opt := calib.QuantizeOptions{
-		Options:  j.recipe.Solve,
-		Split:    j.recipe.Split,
-		AWQ:      j.recipe.AWQ || j.recipe.Method.Scaled,
-		Identity: j.weights + j.stats.sha256,
+		Identity: identity,
 		Work:     j.out + ".work",
 		Progress: func(done, _ int) { step.Set(int64(done)) },
 	}
-	opt.Encoder = j.recipe.Method.Scaled
 	opt.Resumed = func(blocks int) {
 		j.monitor.Note("continuing behind block %d of %d, from %s", blocks, l.Count(), opt.Work)
 	}
-	encoded, err := calib.Quantize(ctx, l, j.stats.File, targets, opt)
+	encoded, err := calib.Quantize(ctx, l, st, &recipe, opt)
 	step.End()
 	if errors.Is(err, context.Canceled) {
 		return nil, fmt.Errorf("interrupted, %s was not written; the same command continues: %w", j.out, err)

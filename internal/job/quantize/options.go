@@ -76,7 +76,7 @@ const (
 // withDefaults fills in what is 0 and refuses what is out of range.
 func (l Limits) withDefaults(m *calib.Method) (Limits, error) {
 	switch {
-	case l.MaxRAM == 0 && m.Sequential:
+	case l.MaxRAM == 0 && m.RunsModel():
 		l.MaxRAM = sequentialRAM
 	case l.MaxRAM == 0:
 		l.MaxRAM = defaultRAM

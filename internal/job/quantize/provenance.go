@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 )
 
@@ -35,7 +36,7 @@ func (j *Job) record(ctx context.Context, md *gguf.Metadata) error {
 	md.Set(keyMethod, j.recipe.Method.Name)
 	md.Set(keyRecipe, recipe)
 	md.Set(keySource, j.weights)
-	if j.recipe.Method.Importance {
+	if j.recipe.Method.Needs > calib.Nothing {
 		md.Set(keyStats, j.stats.sha256)
 		if o := j.stats.Origin; o != nil && len(o.Texts) > 0 {
 			md.Set(keyTexts, o.Texts)

@@ -242,7 +242,7 @@ func TestMethods(t *testing.T) {
 	without := math.Inf(1)
 	for _, m := range calib.Methods() {
 		opt := Options{Policy: policy.Policy{FileType: policy.MostlyQ3_K_S, Pure: true}, Method: m.Name}
-		if m.Importance {
+		if m.Needs > calib.Nothing {
 			opt.Stats = fisherStats(t)
 		}
 		out, again := filepath.Join(dir, m.Name+".gguf"), filepath.Join(dir, "again.gguf")
@@ -262,10 +262,10 @@ func TestMethods(t *testing.T) {
 		}
 		_ = f.Close()
 		kld, limit := meanKLD(t, out), 0.9*without
-		if m.Scaled {
+		if m.Name == "awq" {
 			limit = without
 		}
-		if m.Sequential && kld > limit {
+		if m.RunsModel() && kld > limit {
 			t.Errorf("%s: mean KLD %g, and %g without", m.Name, kld, without)
 		}
 		without = min(without, kld)

@@ -104,9 +104,9 @@ func (r *Reproduction) readRecipe(stats bool) error {
 		return formats.WithPath(fmt.Errorf("%s: %w", keyRecipe, err), r.path)
 	}
 	switch name := recipe.Method.Name; {
-	case recipe.Method.Importance && !stats:
+	case recipe.Method.Needs > calib.Nothing && !stats:
 		return usage.Errorf("%s was made by the method %s: reproduce needs --stats", r.path, name)
-	case !recipe.Method.Importance && stats:
+	case recipe.Method.Needs == calib.Nothing && stats:
 		return usage.Errorf("%s was made by the method %s, which uses no --stats", r.path, name)
 	}
 	r.job.recipe = *recipe

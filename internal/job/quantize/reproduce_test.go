@@ -39,17 +39,17 @@ func TestReproduce(t *testing.T) {
 	write(t, renamed, read(t, fisherStats(t)))
 	for _, m := range calib.Methods() {
 		names := []string{m.Name + ".gguf"}
-		if !m.Sequential {
+		if !m.RunsModel() {
 			names = append(names, m.Name+".pmap")
 		}
 		for _, name := range names {
 			out := filepath.Join(dir, name)
 			opt := Options{Policy: policy.Policy{FileType: policy.MostlyQ3_K_M}, Method: m.Name, Name: "Phi-3 of a test"}
 			again := ReproduceOptions{Model: tiny, Limits: Limits{Threads: 2}}
-			if m.Importance {
+			if m.Needs > calib.Nothing {
 				opt.Stats, again.Stats = fisherStats(t), renamed
 			}
-			if m.Solves() {
+			if m.Takes("damp") {
 				opt.Solver = quick()
 			}
 			mustRun(t, tiny, out, opt)

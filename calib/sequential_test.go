@@ -36,10 +36,20 @@ func tinyTokens(t *testing.T, sequences, length int) *stats.File {
 	return s
 }
 
-func options() solve.Options { return solve.Options{Damp: []float64{0.01}, Sweeps: 3, Threads: 2} }
+// recipe is one of the method gptq, with channels not scaled.
+func recipe(t *testing.T, how solve.Options) *Recipe {
+	t.Helper()
+	m, err := MethodByName("gptq")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Recipe{Method: m, Solve: how}
+}
 
-// quantizeTiny returns the blocks of every linear layer of the tiny model.
-func quantizeTiny(ctx context.Context, t *testing.T, s *stats.File, threads int, opt QuantizeOptions) (map[string][]byte, error) {
+// quantizeTiny returns the blocks of every linear layer of the tiny model. It sets the recipe's tensors.
+func quantizeTiny(
+	ctx context.Context, t *testing.T, s *stats.File, threads int, r *Recipe, opt QuantizeOptions,
+) (map[string][]byte, error) {
 	t.Helper()
 	l, err := runtime.OpenLayers(tinyModel, runtime.Options{Threads: threads, Batch: BatchTokens})
 	if err != nil {
@@ -50,10 +60,12 @@ func quantizeTiny(ctx context.Context, t *testing.T, s *stats.File, threads int,
 	targets := []quant.Target{{Tensor: "token_embd.weight", Type: quant.Q4_0}, {Tensor: l.Output(), Type: quant.Q5_0}}
 	for i := range l.Count() {
 		for j, name := range l.Linear(i) {
-			targets = append(targets, quant.Target{Tensor: name, Type: []quant.Type{quant.Q4_K, quant.Q4_0, quant.Q6_K, quant.F16, quant.IQ4_NL}[(i+j)%5]})
+			typ := []quant.Type{quant.Q4_K, quant.Q4_0, quant.Q6_K, quant.F16, quant.IQ4_NL}[(i+j)%5]
+			targets = append(targets, quant.Target{Tensor: name, Type: typ})
 		}
 	}
-	e, err := Quantize(ctx, l, s, targets, opt)
+	r.Tensors = targets
+	e, err := Quantize(ctx, l, s, r, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +110,8 @@ func sameBlocks(t *testing.T, what string, got, want map[string][]byte) {
 func TestQuantizeModel(t *testing.T) {
 	s := tinyTokens(t, 6, 80)
 	work := filepath.Join(t.TempDir(), "work")
-	opt := QuantizeOptions{Options: options(), Work: work}
-	opt.Asymmetric, opt.Sweeps = 0.5, 1
+	opt := QuantizeOptions{Work: work}
+	r := recipe(t, solve.Options{Damp: []float64{0.01}, Sweeps: 1, Asymmetric: 0.5})
 	layers := 0
 	opt.Solved = func(tensor string, s *solve.Solution) {
 		layers++
@@ -107,14 +119,14 @@ func TestQuantizeModel(t *testing.T) {
 			t.Errorf("%s: error %g, and %g of the encoder", tensor, s.Error, s.Plain)
 		}
 	}
-	want, err := quantizeTiny(context.Background(), t, s, 1, opt)
+	want, err := quantizeTiny(context.Background(), t, s, 1, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if layers != len(want) || layers == 0 {
 		t.Errorf("%d layers solved, %d tensors", layers, len(want))
 	}
-	got, err := quantizeTiny(context.Background(), t, s, 3, opt)
+	got, err := quantizeTiny(context.Background(), t, s, 3, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,12 +138,12 @@ func TestQuantizeModel(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := quantizeTiny(ctx, t, s, 2, opt); !errors.Is(err, context.Canceled) {
+	if _, err := quantizeTiny(ctx, t, s, 2, r, opt); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
 	resumed := 0
 	opt.Progress, opt.Resumed = nil, func(blocks int) { resumed = blocks }
-	got, err = quantizeTiny(context.Background(), t, s, 2, opt)
+	got, err = quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +158,7 @@ func TestQuantizeModel(t *testing.T) {
 	if err := os.WriteFile(work, []byte("something that is not ours"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := quantizeTiny(context.Background(), t, s, 1, opt); err == nil {
+	if _, err := quantizeTiny(context.Background(), t, s, 1, r, opt); err == nil {
 		t.Error("another file was taken for a work file")
 	}
 }
@@ -154,8 +166,9 @@ func TestQuantizeModel(t *testing.T) {
 // Statistics with gradients weigh the tokens, for each part of a layer's outputs if split.
 func TestQuantizeWeighted(t *testing.T) {
 	plain := tinyTokens(t, 3, 80)
-	opt := QuantizeOptions{Options: solve.Options{Damp: []float64{0.01}}, Work: filepath.Join(t.TempDir(), "work")}
-	want, err := quantizeTiny(context.Background(), t, plain, 2, opt)
+	r := recipe(t, solve.Options{Damp: []float64{0.01}})
+	opt := QuantizeOptions{Work: filepath.Join(t.TempDir(), "work")}
+	want, err := quantizeTiny(context.Background(), t, plain, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,12 +186,12 @@ func TestQuantizeWeighted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = s.Close() }()
-	weighted, err := quantizeTiny(context.Background(), t, s, 2, opt)
+	weighted, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt.Split = true
-	split, err := quantizeTiny(context.Background(), t, s, 2, opt)
+	r.Split = true
+	split, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
