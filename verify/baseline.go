@@ -93,8 +93,9 @@ var figures = []Figure{
 		change: func(old, now []Position) sample.Statistic {
 			return sample.MeanOf(len(now), changeOf(old, now, quantNLL))
 		}},
-	{Name: "top1", Usage: "share of the tokens for which the likeliest token is the original's, from 0 to 1", higher: true,
-		value: func(p []Position) float64 { return meanOf(p, sameTop).Value() },
+	{Name: "top1", Usage: "share of the tokens for which the likeliest token is the original's, from 0 to 1",
+		higher: true,
+		value:  func(p []Position) float64 { return meanOf(p, sameTop).Value() },
 		change: func(old, now []Position) sample.Statistic {
 			return sample.ShareChange{Difference: sample.DifferenceOf(len(now), changeOf(old, now, sameTop))}
 		}},
@@ -149,10 +150,12 @@ func (r *Report) Compare(baseline *Report, allowed []Threshold) error {
 	if !sameTokens(baseline.Positions, r.Positions) {
 		return errors.New("a stale baseline: other tokens were scored")
 	}
-	b := &Baseline{Outcome: Pass, Tool: baseline.Tool, Quant: baseline.Quant, Tokens: len(r.Positions), Checks: []Regression{}, Costs: costs(baseline, r)}
+	b := &Baseline{Outcome: Pass, Tool: baseline.Tool, Quant: baseline.Quant, Tokens: len(r.Positions),
+		Checks: []Regression{}, Costs: costs(baseline, r)}
 	for _, f := range figures {
 		s := f.change(baseline.Positions, r.Positions)
-		c := Regression{Name: f.Name, Baseline: f.value(baseline.Positions), Now: f.value(r.Positions), Difference: estimate(s)}
+		c := Regression{Name: f.Name, Baseline: f.value(baseline.Positions), Now: f.value(r.Positions),
+			Difference: estimate(s)}
 		for _, t := range allowed {
 			if t.Name == f.Name {
 				c.Allowed = t.Limit
@@ -167,7 +170,8 @@ func (r *Report) Compare(baseline *Report, allowed []Threshold) error {
 		}
 		c.Change = change(s.Count())
 		if c.Change == Unknown {
-			c.Enough = sample.LeastNumber(max(leastTokens, s.Count()), most, func(n int) bool { return change(n) != Unknown })
+			c.Enough = sample.LeastNumber(max(leastTokens, s.Count()), most,
+				func(n int) bool { return change(n) != Unknown })
 		}
 		b.Checks = append(b.Checks, c)
 		switch {
@@ -280,24 +284,31 @@ func (b *Baseline) tables() []report.Table {
 	if b == nil {
 		return nil
 	}
-	s := report.Table{Title: fmt.Sprintf("Against the baseline %s %s: %s", report.Printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome), Left: 2, Rows: [][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
+	s := report.Table{Title: fmt.Sprintf("Against the baseline %s %s: %s", report.Printable(b.Quant.Name),
+		short(b.Quant.SHA256), b.Outcome), Left: 2, Rows: [][]string{{"", "", "allowed", "baseline", "now", "change",
+		"± SE", "95 % from", "to"}}}
 	for _, c := range b.Checks {
-		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE), Digits(c.Now, c.Difference.SE)}
+		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE),
+			Digits(c.Now, c.Difference.SE)}
 		s.Rows = append(s.Rows, append(row, c.Difference.Cells()...))
 	}
-	t := report.Table{Title: "Size and speed against the baseline (not judged)", Left: 1, Rows: [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
+	t := report.Table{Title: "Size and speed against the baseline (not judged)", Left: 1,
+		Rows: [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Costs {
 		row := []string{c.Name}
 		if c.Difference.SE == 0 {
 			exact := func(x float64) string { return strconv.FormatFloat(math.Round(1000*x)/1000, 'f', -1, 64) }
-			t.Rows = append(t.Rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", ""))
+			t.Rows = append(t.Rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "",
+				exact(c.Difference.Value), "", "", ""))
 			continue
 		}
 		t.Rows = append(t.Rows, slices.Concat(row, c.Baseline.Cells()[:2], c.Now.Cells()[:2], c.Difference.Cells()))
 	}
-	l := report.Table{Title: "KLD of layers that have changed since the baseline", Left: 1, Rows: [][]string{{"", "baseline", "now"}}}
+	l := report.Table{Title: "KLD of layers that have changed since the baseline", Left: 1,
+		Rows: [][]string{{"", "baseline", "now"}}}
 	for _, c := range b.Layers {
-		l.Rows = append(l.Rows, []string{report.Printable(c.Name), Digits(c.Baseline, c.Baseline), Digits(c.Now, c.Now)})
+		l.Rows = append(l.Rows, []string{report.Printable(c.Name), Digits(c.Baseline, c.Baseline),
+			Digits(c.Now, c.Now)})
 	}
 	return []report.Table{s, l, t}
 }
@@ -323,8 +334,10 @@ func (b *Baseline) cases(class string) []report.Case {
 	var list []report.Case
 	for _, c := range b.Checks {
 		se := c.Difference.SE
-		words := fmt.Sprintf("the change from %s to %s: %s", Digits(c.Baseline, se), Digits(c.Now, se), c.Explain(b.Tokens))
-		check := Check{Threshold: Threshold{"baseline-" + c.Name, c.Allowed}, Measured: c.Difference, Outcome: outcomes[c.Change]}
+		words := fmt.Sprintf("the change from %s to %s: %s", Digits(c.Baseline, se), Digits(c.Now, se),
+			c.Explain(b.Tokens))
+		check := Check{Threshold: Threshold{"baseline-" + c.Name, c.Allowed}, Measured: c.Difference,
+			Outcome: outcomes[c.Change]}
 		list = append(list, report.Case{Class: class, Name: check.Name, Failure: check.failure(words)})
 	}
 	return list

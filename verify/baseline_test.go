@@ -18,7 +18,8 @@ func reportOn(p []Position, name string) *Report {
 	r := NewReport(p, []Text{{Name: "a.txt", SHA256: "aa", Tokens: len(p) + 1, Windows: 1}}, 3)
 	r.Tool, r.Tokens = "phi3conv v1", "cc"
 	r.Conventions = Conventions{Name: Strided, Context: 512, Stride: 256}
-	r.Base, r.Quant = Model{Name: "base", SHA256: "bb"}, Model{Name: name, SHA256: "dd", FileBytes: 1000, BitsPerWeight: 4.5}
+	r.Base, r.Quant = Model{Name: "base", SHA256: "bb"}, Model{Name: name, SHA256: "dd", FileBytes: 1000,
+		BitsPerWeight: 4.5}
 	return r
 }
 
@@ -80,7 +81,8 @@ func TestCompare(t *testing.T) {
 	}
 	// The number that would be enough is that, to 1 %.
 	old, now := pairOf(900)
-	if err := now.Compare(old, nil); err != nil || now.Baseline.Checks[1].Enough < 1000 || now.Baseline.Checks[1].Enough > 1010 {
+	if err := now.Compare(old, nil); err != nil || now.Baseline.Checks[1].Enough < 1000 ||
+		now.Baseline.Checks[1].Enough > 1010 {
 		t.Errorf("error %v, %+v", err, now.Baseline)
 	}
 }
@@ -118,7 +120,8 @@ func TestStaleBaseline(t *testing.T) {
 }
 
 func TestParseAllowed(t *testing.T) {
-	for _, text := range []string{"", "kld", "kld=", "kld=-1", "kld=x", "kld=NaN", "kld=1e999", "ppl=1", "=1", "kld=0.1 "} {
+	for _, text := range []string{"", "kld", "kld=", "kld=-1", "kld=x", "kld=NaN", "kld=1e999", "ppl=1", "=1",
+		"kld=0.1 "} {
 		if got, err := ParseAllowed(text); err == nil {
 			t.Errorf("%q is %+v", text, got)
 		}
@@ -147,7 +150,8 @@ func TestBaselineCosts(t *testing.T) {
 	if c := find("file, bytes"); c.Difference != (Estimate{-100, 0, -100, -100}) {
 		t.Errorf("%+v", c)
 	}
-	if d := find("decode, tok/s").Difference; d.Value != 2 || d.SE != 0.5 || !(d.Low < -0.2 && d.Low > -0.3 && d.High > 4.2 && d.High < 4.3) {
+	if d := find("decode, tok/s").Difference; d.Value != 2 || d.SE != 0.5 ||
+		!(d.Low < -0.2 && d.Low > -0.3 && d.High > 4.2 && d.High < 4.3) {
 		t.Errorf("%+v", d)
 	}
 	if want := []LayerChange{{"d", 0, 0.5}, {"a", 1, 1.25}, {"b", 2, 0}}; !slices.Equal(b.Layers, want) {
@@ -166,7 +170,8 @@ func TestBaselineForms(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text, markdown, junit, report bytes.Buffer
-	for _, err := range []error{now.WriteText(&text), now.WriteMarkdown(&markdown), now.WriteJUnit(&junit), now.WriteReport(&report)} {
+	for _, err := range []error{now.WriteText(&text), now.WriteMarkdown(&markdown), now.WriteJUnit(&junit),
+		now.WriteReport(&report)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,8 @@ type LayerKLD struct {
 // ByLayer measures models against the original: layers[i] describes models[i], and gets its KLD.
 // whole describes the model with all quantized weights. The report gets the layers, those
 // of the greatest KLD first.
-func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKLD, models []Predictor, layers []LayerKLD, windows []Window) error {
+func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKLD, models []Predictor,
+	layers []LayerKLD, windows []Window) error {
 	klds := make([][]Position, 1+len(models))
 	err := RunAll(ctx, base, append([]Predictor{all}, models...), windows, func(p [][]Position) error {
 		for i := range p {
@@ -48,7 +49,9 @@ func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKL
 
 // layers is the table of Layers, empty if they were not measured.
 func (r *Report) layers() report.Table {
-	s := report.Table{Title: fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens", r.LayerTokens), Left: 2, Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
+	s := report.Table{Title: fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d "+
+		"tokens", r.LayerTokens), Left: 2,
+		Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
 	if len(r.Layers) == 0 {
 		return report.Table{}
 	}
@@ -57,7 +60,8 @@ func (r *Report) layers() report.Table {
 		sum += l.KLD.Value
 	}
 	add := func(l LayerKLD, part float64) {
-		s.Rows = append(s.Rows, slices.Concat([]string{report.Printable(l.Name), report.Printable(l.Type), bytesOf(l.Bytes), fmt.Sprintf("%.2f", l.BitsPerWeight)},
+		s.Rows = append(s.Rows, slices.Concat([]string{report.Printable(l.Name), report.Printable(l.Type),
+			bytesOf(l.Bytes), fmt.Sprintf("%.2f", l.BitsPerWeight)},
 			l.KLD.Cells()[:2], []string{fmt.Sprintf("%.1f", part)}))
 	}
 	percent := func(x float64) float64 {

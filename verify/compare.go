@@ -33,7 +33,8 @@ type Position struct {
 // fewer than [TopK] logits, or if token is not in the vocabulary.
 func Compare(base, quant []float32, token int32) (Position, error) {
 	if len(base) != len(quant) {
-		return Position{}, fmt.Errorf("vocabularies differ: the base model gives %d logits, the quantized model %d", len(base), len(quant))
+		return Position{}, fmt.Errorf("vocabularies differ: the base model gives %d logits, the quantized model %d",
+			len(base), len(quant))
 	}
 	if len(base) < TopK {
 		return Position{}, fmt.Errorf("%d logits, but a comparison needs at least %d", len(base), TopK)

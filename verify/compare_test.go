@@ -77,7 +77,8 @@ func TestCompareGolden(t *testing.T) {
 		for _, v := range []struct {
 			what      string
 			got, want float64
-		}{{"base", got.Base, want.Base}, {"quant", got.Quant, want.Quant}, {"KLD", got.KLD, want.KLD}, {"Δp", got.DeltaP, want.DeltaP}} {
+		}{{"base", got.Base, want.Base}, {"quant", got.Quant, want.Quant}, {"KLD", got.KLD, want.KLD}, {"Δp",
+			got.DeltaP, want.DeltaP}} {
 			if !(math.Abs(v.got-v.want) <= 1e-11*math.Abs(v.want)) {
 				t.Errorf("token %d: %s is %.17g, expected %.17g", want.Token, v.what, v.got, v.want)
 			}
@@ -213,7 +214,8 @@ func TestExps(t *testing.T) {
 			t.Fatalf("exp(%v) is %v, expected %v", x, got, want)
 		}
 	}
-	for _, x := range []float64{0, math.Copysign(0, -1), -5e-324, -1e-300, -708, math.Nextafter(-708, -1000), -709, -746, -1e300, math.Inf(-1)} {
+	for _, x := range []float64{0, math.Copysign(0, -1), -5e-324, -1e-300, -708, math.Nextafter(-708, -1000), -709,
+		-746, -1e300, math.Inf(-1)} {
 		check(x)
 	}
 	for range 1_000_000 {

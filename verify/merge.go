@@ -52,7 +52,8 @@ func (r *Report) SameRun(o *Report) error {
 	for i, t := range r.Texts {
 		switch u := o.Texts[i]; {
 		case t.SHA256 != u.SHA256:
-			return differ("another text", report.Printable(t.Name)+" "+short(t.SHA256), report.Printable(u.Name)+" "+short(u.SHA256))
+			return differ("another text", report.Printable(t.Name)+" "+short(t.SHA256),
+				report.Printable(u.Name)+" "+short(u.SHA256))
 		case t.Windows != u.Windows:
 			return differ("another number of windows of "+report.Printable(t.Name), t.Windows, u.Windows)
 		}

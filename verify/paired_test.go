@@ -32,7 +32,8 @@ func TestChangeGolden(t *testing.T) {
 		u, v, w := uniform(), uniform(), uniform()
 		mixed := float64(0.875*u) + float64(0.125*v)
 		old[i] = Position{KLD: 1 / (1.0625 - u), Quant: 3 * u, SameTop: w < 0.9}
-		now[i] = Position{KLD: 1.125 / (1.0625 - mixed), Quant: float64(3*mixed) + float64(0.0625*v*v), SameTop: w < 0.9-float64(0.03125*v) || w > 0.99}
+		now[i] = Position{KLD: 1.125 / (1.0625 - mixed), Quant: float64(3*mixed) + float64(0.0625*v*v),
+			SameTop: w < 0.9-float64(0.03125*v) || w > 0.99}
 	}
 	for _, f := range figures {
 		var e Estimate
@@ -108,7 +109,8 @@ func TestChangeCoverage(t *testing.T) {
 			c := 100 * float64(held[name]) / experiments
 			t.Logf("correlation %v: %-8s %.2f %%", correlation, name, c)
 			if c < 93 || c > 97 {
-				t.Errorf("correlation %v: the 95 %% interval of the change of %s holds the truth in %.2f %%", correlation, name, c)
+				t.Errorf("correlation %v: the 95 %% interval of the change of %s holds the truth in %.2f %%",
+					correlation, name, c)
 			}
 		}
 	}
@@ -131,7 +133,8 @@ func TestNoChange(t *testing.T) {
 	}
 	q := population{rand.New(rand.NewPCG(13, 14))}.draw(2500)
 	p99 := figures[slices.IndexFunc(figures, func(f Figure) bool { return f.Name == "kld-p99" })]
-	if e := estimate(p99.change(p[:999], q[:999])); !math.IsInf(e.High, 1) || !math.IsInf(e.Low, -1) || !math.IsNaN(e.SE) {
+	if e := estimate(p99.change(p[:999], q[:999])); !math.IsInf(e.High, 1) || !math.IsInf(e.Low, -1) ||
+		!math.IsNaN(e.SE) {
 		t.Errorf("the 99 %% quantile of 999 tokens changes by %+v", e)
 	}
 	if e := estimate(p99.change(p[:1000], q[:1000])); math.IsInf(e.High, 1) {

@@ -20,7 +20,8 @@ func speedReport() *Report {
 func TestNewSpeed(t *testing.T) {
 	s := speedReport().Performance.Quant
 	want := Estimate{12.12, 0.10677078252031312, 11.823556783493338, 12.41644321650666}
-	for _, v := range [][2]float64{{s.TG.Value, want.Value}, {s.TG.SE, want.SE}, {s.TG.Low, want.Low}, {s.TG.High, want.High},
+	for _, v := range [][2]float64{{s.TG.Value, want.Value}, {s.TG.SE, want.SE}, {s.TG.Low, want.Low},
+		{s.TG.High, want.High},
 		{s.PP.Value, 112.12}, {s.Share, 0.5}, {s.Load, 2}, {float64(s.RSS), 3<<30 + 4}} {
 		if math.Abs(v[0]/v[1]-1) > 1e-12 {
 			t.Errorf("%v, expected %v: %+v", v[0], v[1], s)
@@ -62,7 +63,8 @@ func TestJudgeSpeed(t *testing.T) {
 		}
 	}
 	r.Performance.Quant = NewSpeed(r.Performance.Quant.Runs[:1], 1, 1)
-	if err := r.Judge([]Threshold{{"min-tg", 1}}); err != nil || r.Verdict.Outcome != Undecided || r.Verdict.Checks[0].Explain(0) == "" {
+	if err := r.Judge([]Threshold{{"min-tg", 1}}); err != nil || r.Verdict.Outcome != Undecided ||
+		r.Verdict.Checks[0].Explain(0) == "" {
 		t.Errorf("one run: %v, %+v", err, r.Verdict)
 	}
 	r.Performance.Quant.RSS = 0
@@ -90,12 +92,14 @@ func TestReportPerformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := written(t, r.WriteText)
-	for _, want := range []string{"Speed, 2 threads; this machine reads 24.2 GB/s\n", "× 2.00", "× 0.50", "3.0 GiB", "max-size  fail", "1.0 MiB  2.0 MiB", "about 13 would be"} {
+	for _, want := range []string{"Speed, 2 threads; this machine reads 24.2 GB/s\n", "× 2.00", "× 0.50", "3.0 GiB",
+		"max-size  fail", "1.0 MiB  2.0 MiB", "about 13 would be"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if back, err := ReadReport("r", []byte(written(t, r.WriteReport))); err != nil || back.Performance.Quant.TG != r.Performance.Quant.TG || back.Performance.Base.RSS != 0 {
+	if back, err := ReadReport("r", []byte(written(t, r.WriteReport))); err != nil ||
+		back.Performance.Quant.TG != r.Performance.Quant.TG || back.Performance.Base.RSS != 0 {
 		t.Errorf("%v, %+v", err, back)
 	}
 }

@@ -56,7 +56,8 @@ func (p *Positions) UnmarshalJSON(b []byte) error {
 		name string
 		n    int
 	}{
-		{"index", len(c.Index)}, {"context", len(c.Context)}, {"token", len(c.Token)}, {"base", len(c.Base)}, {"quant", len(c.Quant)},
+		{"index", len(c.Index)}, {"context", len(c.Context)}, {"token", len(c.Token)}, {"base", len(c.Base)},
+		{"quant", len(c.Quant)},
 		{"kld", len(c.KLD)}, {"same_top", len(c.SameTop)}, {"top5", len(c.Top5)}, {"delta_p", len(c.DeltaP)},
 	} {
 		if column.n != n {
@@ -84,7 +85,8 @@ func (p Positions) check(texts []Text) error {
 		case q.Index < 1 || q.Index >= texts[q.Text].Tokens:
 			what, got = fmt.Sprintf("index, expected 1 to %d", texts[q.Text].Tokens-1), q.Index
 		case i > 0 && (q.Text < p[i-1].Text || q.Text == p[i-1].Text && q.Index <= p[i-1].Index):
-			what, got = fmt.Sprintf("index of text %d, expected one behind %d of text %d", q.Text, p[i-1].Index, p[i-1].Text), q.Index
+			what, got = fmt.Sprintf("index of text %d, expected one behind %d of text %d", q.Text, p[i-1].Index,
+				p[i-1].Text), q.Index
 		case q.Context < 1 || q.Context > q.Index:
 			what, got = fmt.Sprintf("context, expected 1 to the index, %d", q.Index), q.Context
 		case q.Token < 0:
@@ -122,7 +124,8 @@ func ReadReport(path string, data []byte) (*Report, error) {
 		return nil, err
 	}
 	if len(list) != 1 {
-		return nil, &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("reports on %d models, expected one", len(list))}
+		return nil, &formats.Error{Path: path, Off: -1,
+			What: fmt.Sprintf("reports on %d models, expected one", len(list))}
 	}
 	return list[0], nil
 }
@@ -185,7 +188,8 @@ func decodeJSON(data []byte, v any) error {
 
 // check returns an error if the report cannot be one of a verification.
 func (r *Report) check() error {
-	if c := r.Conventions; c.Name != LlamaPerplexity && c.Name != Strided || c.Context < 2 || c.Stride < 1 || c.Stride > c.Context || c.First < 0 || c.First >= c.Context {
+	if c := r.Conventions; c.Name != LlamaPerplexity && c.Name != Strided || c.Context < 2 || c.Stride < 1 ||
+		c.Stride > c.Context || c.First < 0 || c.First >= c.Context {
 		return fmt.Errorf("impossible conventions %+v", c)
 	}
 	for _, t := range r.Texts {

@@ -63,11 +63,14 @@ func TestReadReportRefuses(t *testing.T) {
 		{"cut", good[:len(good)/2], "not a report of verify: unexpected EOF"},
 		{"more", good + "{}", "more after the end"},
 		{"other JSON", `{"a": 1}`, `it has no "schema"`},
-		{"schema", change(func(m, _ map[string]any) { m["schema"] = 2; m["texts"] = "another form" }), "a report of schema 2, this program reads 1"},
+		{"schema", change(func(m, _ map[string]any) { m["schema"] = 2; m["texts"] = "another form" }),
+			"a report of schema 2, this program reads 1"},
 		{"no conventions", `{"schema": 1}`, "impossible conventions"},
 		{"type", change(func(m, _ map[string]any) { m["texts"] = "x" }), "report: json: cannot unmarshal string"},
-		{"lengths", change(func(_, c map[string]any) { c["kld"] = c["kld"].([]any)[1:] }), "positions: 599 values of kld, expected as many as of text, 600"},
-		{"count", change(func(m, _ map[string]any) { m["summary"].(map[string]any)["count"] = 599 }), "600 positions, but a summary of 599"},
+		{"lengths", change(func(_, c map[string]any) { c["kld"] = c["kld"].([]any)[1:] }),
+			"positions: 599 values of kld, expected as many as of text, 600"},
+		{"count", change(func(m, _ map[string]any) { m["summary"].(map[string]any)["count"] = 599 }),
+			"600 positions, but a summary of 599"},
 		{"text", set("text", 599, 2), "number 599 has 2 as text, expected 0 to 1"},
 		{"index", set("index", 5, 1400), "number 5 has 1400 as index, expected 1 to 1399"},
 		{"context", set("context", 5, 0), "number 5 has 0 as context"},
@@ -80,7 +83,8 @@ func TestReadReportRefuses(t *testing.T) {
 		{"delta", set("delta_p", 5, 1.5), "number 5 has 1.5 as delta_p"},
 		{"null", set("kld", 5, "NaN"), "cannot unmarshal string"},
 		{"order", set("index", 5, 516), "number 5 has 516 as index of text 0, expected one behind 516"},
-		{"worst", change(func(m, _ map[string]any) { m["worst"].([]any)[0].(map[string]any)["text"] = 2 }), "of text 2, expected 0 to 1"},
+		{"worst", change(func(m, _ map[string]any) { m["worst"].([]any)[0].(map[string]any)["text"] = 2 }),
+			"of text 2, expected 0 to 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := ReadReport("r.json", []byte(c.text))

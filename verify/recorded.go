@@ -56,7 +56,8 @@ func NewRecorded(vocab int, r io.Reader) Predictor {
 
 func (m *recorded) VocabSize() int { return m.vocab }
 
-func (m *recorded) Logits(ctx context.Context, tokens []int32, first int, emit func(i int, logits []float32) error) error {
+func (m *recorded) Logits(ctx context.Context, tokens []int32, first int,
+	emit func(i int, logits []float32) error) error {
 	for i := first; i < len(tokens)-1; i++ {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -22,7 +22,8 @@ func testReport(t *testing.T, thresholds ...Threshold) *Report {
 		p[i].Text, p[i].Index, p[i].Context, p[i].Token = i/400, 512+i%400, 256+i%256, int32(i)
 		p[i].Quant = math.Abs(p[i].Quant)
 	}
-	r := NewReport(p, []Text{{"wiki.txt", 5000, strings.Repeat("1a", 32), 1400, 2}, {"code|*x*.txt", 4000, strings.Repeat("2b", 32), 900, 1}}, 3)
+	r := NewReport(p, []Text{{"wiki.txt", 5000, strings.Repeat("1a", 32), 1400, 2},
+		{"code|*x*.txt", 4000, strings.Repeat("2b", 32), 900, 1}}, 3)
 	r.Tool = "phi3conv v1.2.3"
 	r.Conventions = Conventions{Name: "llama-perplexity", Context: 512, Stride: 512, First: 256, BOS: true}
 	r.Base = Model{"tiny_phi3", "BF16", 5 << 20, strings.Repeat("3c", 32), 5<<20 + 100, 16}
@@ -61,10 +62,12 @@ func TestReportJSON(t *testing.T) {
 	if again := written(t, back.WriteJSON); again != text {
 		t.Errorf("comes back as\n%s, expected\n%s", again, text)
 	}
-	if back.Schema != Schema || !reflect.DeepEqual(back.Worst, r.Worst) || back.Summary.KLD != r.Summary.KLD || back.Verdict.Outcome != Fail {
+	if back.Schema != Schema || !reflect.DeepEqual(back.Worst, r.Worst) || back.Summary.KLD != r.Summary.KLD ||
+		back.Verdict.Outcome != Fail {
 		t.Errorf("comes back as %+v", back)
 	}
-	for _, want := range []string{`"schema": 1`, `"sha256": "3c3c`, `"outcome": "undecided"`, `"by_context": [`, `"name": "256-287"`, `"high": null`} {
+	for _, want := range []string{`"schema": 1`, `"sha256": "3c3c`, `"outcome": "undecided"`, `"by_context": [`,
+		`"name": "256-287"`, `"high": null`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s in\n%s", want, text)
 		}
@@ -79,8 +82,10 @@ func TestReportJSON(t *testing.T) {
 func TestReportText(t *testing.T) {
 	text := written(t, testReport(t, threeOutcomes...).WriteText)
 	for _, want := range []string{
-		"Verdict: fail\n", "max-kld ", "not enough tokens to tell: about 30", "here are 600", "original   tiny_phi3", "4d4d4d4d4d4d", "5.0 MiB",
-		"600 tokens\n", "KLD p99.9", "  256-287 ", "code|*x*.txt  ", `"the \x1b[31m`, "windows of 512 tokens every 512, a BOS token first, scored from 256",
+		"Verdict: fail\n", "max-kld ", "not enough tokens to tell: about 30", "here are 600", "original   tiny_phi3",
+		"4d4d4d4d4d4d", "5.0 MiB",
+		"600 tokens\n", "KLD p99.9", "  256-287 ", "code|*x*.txt  ", `"the \x1b[31m`,
+		"windows of 512 tokens every 512, a BOS token first, scored from 256",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -96,7 +101,8 @@ func TestReportText(t *testing.T) {
 
 func TestReportMarkdown(t *testing.T) {
 	text := written(t, testReport(t, threeOutcomes...).WriteMarkdown)
-	if !strings.HasPrefix(text, "### tiny&#60;b&#62;&#64;you.gguf against tiny&#95;phi3: fail\n\n|  |  | limit | value |") {
+	if !strings.HasPrefix(text,
+		"### tiny&#60;b&#62;&#64;you.gguf against tiny&#95;phi3: fail\n\n|  |  | limit | value |") {
 		t.Errorf("begins with %.200s", text)
 	}
 	for _, bad := range []string{"<b>", "<i>", "@you", "\x1b", "*x*"} {
@@ -115,7 +121,8 @@ func TestReportMarkdown(t *testing.T) {
 	if open, end := strings.Count(text, "<details>"), strings.Count(text, "</details>"); open != 5 || end != 5 {
 		t.Errorf("%d sections begin, %d end, expected 5", open, end)
 	}
-	if text := written(t, testReport(t).WriteMarkdown); !strings.HasPrefix(text, "### tiny&#60;b&#62;&#64;you.gguf against tiny&#95;phi3\n\n<details>") {
+	if text := written(t, testReport(t).WriteMarkdown); !strings.HasPrefix(text,
+		"### tiny&#60;b&#62;&#64;you.gguf against tiny&#95;phi3\n\n<details>") {
 		t.Errorf("begins with %.200s", text)
 	}
 }
@@ -140,14 +147,16 @@ func TestReportJUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := got.Suites[0]
-	if s.Tests != 3 || s.Failures != 2 || len(s.Cases) != 3 || s.Cases[0].Failure != nil || s.Cases[1].Failure == nil || s.Cases[2].Failure == nil ||
+	if s.Tests != 3 || s.Failures != 2 || len(s.Cases) != 3 || s.Cases[0].Failure != nil || s.Cases[1].Failure == nil ||
+		s.Cases[2].Failure == nil ||
 		s.Cases[0].Class != "verify.tiny<b>@you.gguf" || s.Cases[0].Name != "max-kld" {
 		t.Fatalf("got %s", text)
 	}
 	if f := s.Cases[1].Failure; f.Type != "fail" || !strings.HasPrefix(f.Message, "limit 0.99, measured 0.9") {
 		t.Errorf("failure %+v", f)
 	}
-	if f := s.Cases[2].Failure; f.Type != "undecided" || !strings.Contains(f.Message, "not enough tokens to tell: about ") {
+	if f := s.Cases[2].Failure; f.Type != "undecided" ||
+		!strings.Contains(f.Message, "not enough tokens to tell: about ") {
 		t.Errorf("failure %+v", f)
 	}
 	if text := written(t, testReport(t).WriteJUnit); !strings.Contains(text, `tests="0"`) {
@@ -172,8 +181,10 @@ func TestDigits(t *testing.T) {
 		x, scale float64
 		want     string
 	}{
-		{12.34567, 0.0432, "12.346"}, {0.0432, 0.0432, "0.043"}, {1234.5, 12, "1234"}, {5, 0, "5"}, {0.1234567, math.NaN(), "0.1235"},
-		{math.NaN(), 1, "?"}, {math.Inf(1), 1, "∞"}, {math.Inf(-1), 1, "-∞"}, {1e30, 1, "1e+30"}, {1e-12, 1e-12, "1e-12"}, {0, 0, "0"},
+		{12.34567, 0.0432, "12.346"}, {0.0432, 0.0432, "0.043"}, {1234.5, 12, "1234"}, {5, 0, "5"},
+		{0.1234567, math.NaN(), "0.1235"},
+		{math.NaN(), 1, "?"}, {math.Inf(1), 1, "∞"}, {math.Inf(-1), 1, "-∞"}, {1e30, 1, "1e+30"},
+		{1e-12, 1e-12, "1e-12"}, {0, 0, "0"},
 	} {
 		if got := Digits(c.x, c.scale); got != c.want {
 			t.Errorf("Digits(%v, %v) is %q, expected %q", c.x, c.scale, got, c.want)

@@ -131,8 +131,9 @@ func (list Reports) WriteMarkdown(w io.Writer) error {
 	return err
 }
 
-// WriteJUnit writes the verdicts as JUnit's XML: a test suite for each model, and in it a test case
-// for each threshold and each figure that was compared with a baseline. One that is undecided has failed too, as nothing shows that it holds.
+// WriteJUnit writes the verdicts as JUnit's XML: a test suite for each model, and in it a test case for each threshold
+// and each figure that was compared with a baseline. One that is undecided has failed too, as nothing shows that it
+// holds.
 func (list Reports) WriteJUnit(w io.Writer) error {
 	var suites []report.Suite
 	for _, r := range list {

@@ -106,7 +106,8 @@ func Run(ctx context.Context, base, quant Predictor, windows []Window, progress 
 // RunAll evaluates every window once with the base model and with each quantized one, and calls
 // done for each window, in their order, with the positions of each quantized model. It
 // keeps the base model's logits of one window in memory, and those of a few positions of another.
-func RunAll(ctx context.Context, base Predictor, quants []Predictor, windows []Window, done func(p [][]Position) error) error {
+func RunAll(ctx context.Context, base Predictor, quants []Predictor, windows []Window,
+	done func(p [][]Position) error) error {
 	c := comparer{vocab: base.VocabSize()}
 	for _, q := range quants {
 		if n := q.VocabSize(); n != c.vocab {

@@ -64,7 +64,8 @@ func TestWindows(t *testing.T) {
 	}
 
 	// Every token but the first is scored once, in order, with at least what the stride leaves before it.
-	for _, c := range []struct{ n, context, stride int }{{100, 16, 4}, {100, 16, 16}, {10, 16, 4}, {17, 16, 15}, {2, 16, 1}} {
+	for _, c := range []struct{ n, context, stride int }{{100, 16, 4}, {100, 16, 16}, {10, 16, 4}, {17, 16, 15},
+		{2, 16, 1}} {
 		next := 1
 		for _, x := range Windows(0, text[:c.n], Conventions{Name: Strided, Context: c.context, Stride: c.stride}, -1) {
 			for i := x.First; i < len(x.Tokens)-1; i++ {
@@ -94,12 +95,14 @@ func TestRun(t *testing.T) {
 		t.Fatalf("%d positions, expected 28", len(same))
 	}
 	for i, p := range same {
-		if p.KLD != 0 || !p.SameTop || p.Base != p.Quant || p.Index != i/7*16+i%7+9 || p.Context != i%7+9 || p.Token != text[p.Index] {
+		if p.KLD != 0 || !p.SameTop || p.Base != p.Quant || p.Index != i/7*16+i%7+9 || p.Context != i%7+9 ||
+			p.Token != text[p.Index] {
 			t.Errorf("position %d: %+v", i, p)
 		}
 	}
 	done := 0
-	noisy, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, noise: 0.3}, windows, func(n int) { done = n })
+	noisy, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, noise: 0.3}, windows,
+		func(n int) { done = n })
 	if err != nil || done != len(windows) {
 		t.Fatalf("error %v, %d windows done", err, done)
 	}
@@ -113,10 +116,12 @@ func TestRun(t *testing.T) {
 		t.Error("different vocabularies were compared")
 	}
 	broken := errors.New("broken")
-	if _, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, fail: broken}, windows, nil); !errors.Is(err, broken) {
+	if _, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, fail: broken}, windows,
+		nil); !errors.Is(err, broken) {
 		t.Errorf("error %v, expected the model's", err)
 	}
-	if _, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, noise: float32(math.NaN())}, windows, nil); err == nil {
+	if _, err := Run(context.Background(), hashed{vocab: 50}, hashed{vocab: 50, noise: float32(math.NaN())}, windows,
+		nil); err == nil {
 		t.Error("logits that are not numbers were compared")
 	}
 }

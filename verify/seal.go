@@ -42,7 +42,8 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 		return Bounded{}, fmt.Errorf("token %d is not among the %d that the model knows", e.Token, len(quant))
 	}
 	if e.Full != nil && len(e.Full) != len(quant) {
-		return Bounded{}, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model gives %d logits", len(e.Full), len(quant))
+		return Bounded{}, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model gives %d logits",
+			len(e.Full), len(quant))
 	}
 	ids := make([]int, len(e.Top))
 	for i, t := range e.Top {
@@ -50,7 +51,8 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	}
 	slices.Sort(ids)
 	if len(ids) < TopK || ids[0] < 0 || ids[len(ids)-1] >= len(quant) {
-		return Bounded{}, fmt.Errorf("the entry has %d likely tokens, must have at least %d of the %d that the model knows", len(ids), TopK, len(quant))
+		return Bounded{}, fmt.Errorf("the entry has %d likely tokens, must have at least %d of the %d that the "+
+			"model knows", len(ids), TopK, len(quant))
 	}
 	if d := e.Drawn; d != seal.None && (d.ID < 0 || int(d.ID) >= len(quant)) {
 		return Bounded{}, fmt.Errorf("the drawn token %d is not among the %d that the model knows", d.ID, len(quant))
@@ -215,8 +217,8 @@ func estimatedKLD(e *seal.Entry, lnQ func(id int32) float64, lnQTail float64) fl
 	return max(0, kld/sum-math.Log(sum))
 }
 
-// drawnKLD returns the least that a tail with probability T and a drawn token with probability p can have for
-// T·(x + e^-x - 1), x = ln(p/T) - lnQ, in the ranges of their codes. lnQ is of the drawn token's share of the tail in the
+// drawnKLD returns the least that a tail with probability T and a drawn token with probability p can have for T·(x +
+// e^-x - 1), x = ln(p/T) - lnQ, in the ranges of their codes. lnQ is of the drawn token's share of the tail in the
 // quantized model.
 //
 // Over the draws x has the KLD within the tail as its mean, and e^-x at most 1, which is the sum of the shares in

@@ -75,7 +75,8 @@ func (s *Seal) about() []string {
 	if s == nil {
 		return nil
 	}
-	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimates of the mean, for which each position has a token drawn from its unlikely ones."}
+	return []string{"The original was not there: each KLD above is a proven lower bound but for the estimates of " +
+		"the mean, for which each position has a token drawn from its unlikely ones."}
 }
 
 // KLDName says what the KLDs of the positions, and all figures of them, are: "KLD" or, with a

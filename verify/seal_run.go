@@ -43,9 +43,11 @@ func RunSealed(ctx context.Context, s *seal.Reader, quant Predictor, progress fu
 	return runSealed(ctx, s, quant, maxEntryBytes, progress)
 }
 
-func runSealed(ctx context.Context, s *seal.Reader, quant Predictor, most int, progress func(done int)) ([]Bounded, error) {
+func runSealed(ctx context.Context, s *seal.Reader, quant Predictor, most int, progress func(done int)) ([]Bounded,
+	error) {
 	if n := quant.VocabSize(); n != s.Header.VocabSize {
-		return nil, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model %d", s.Header.VocabSize, n)
+		return nil, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model %d",
+			s.Header.VocabSize, n)
 	}
 	all := make([]Bounded, 0, min(s.Header.Positions, 1<<16))
 	var entries []*seal.Entry // of the window at hand
@@ -58,7 +60,8 @@ func runSealed(ctx context.Context, s *seal.Reader, quant Predictor, most int, p
 		all = append(all, make([]Bounded, len(entries))...)
 		first, last := entries[0], entries[len(entries)-1]
 		start := first.Index - first.Context
-		if err := compareSealed(ctx, quant, windowTokens(s, first.Text, start, last.Index), entries, all[from:]); err != nil {
+		if err := compareSealed(ctx, quant, windowTokens(s, first.Text, start, last.Index), entries,
+			all[from:]); err != nil {
 			return fmt.Errorf("tokens %d to %d of text %d: %w", start, last.Index, first.Text, err)
 		}
 		entries, size = entries[:0], 0
@@ -74,7 +77,8 @@ func runSealed(ctx context.Context, s *seal.Reader, quant Predictor, most int, p
 		} else if err != nil {
 			return nil, err
 		}
-		if len(entries) > 0 && (size > most || e.Text != entries[0].Text || e.Index-e.Context != entries[0].Index-entries[0].Context) {
+		if len(entries) > 0 && (size > most || e.Text != entries[0].Text ||
+			e.Index-e.Context != entries[0].Index-entries[0].Context) {
 			if err := flush(); err != nil {
 				return nil, err
 			}

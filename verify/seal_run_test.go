@@ -19,7 +19,8 @@ type fakeModel [][]float32
 
 func (m fakeModel) VocabSize() int { return len(m[0]) }
 
-func (m fakeModel) Logits(_ context.Context, tokens []int32, first int, emit func(i int, logits []float32) error) error {
+func (m fakeModel) Logits(_ context.Context, tokens []int32, first int,
+	emit func(i int, logits []float32) error) error {
 	for i := first; i < min(len(tokens), len(m)); i++ {
 		if err := emit(i, m[i]); err != nil {
 			return err
@@ -106,7 +107,8 @@ func TestSealGolden(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(e.Top) != len(want.IDs) || e.Tail != want.Tail || (e.Full != nil) != want.Full || e.Drawn != (seal.Drawn{ID: int32(want.Drawn[0]), Code: want.Drawn[1]}) {
+		if len(e.Top) != len(want.IDs) || e.Tail != want.Tail || (e.Full != nil) != want.Full ||
+			e.Drawn != (seal.Drawn{ID: int32(want.Drawn[0]), Code: want.Drawn[1]}) {
 			t.Fatalf("position %d: %+v, want %+v", i, e, want)
 		}
 		for j, l := range e.Top {
@@ -149,14 +151,17 @@ func TestSealGolden(t *testing.T) {
 func TestRunSealedErrors(t *testing.T) {
 	base, quant := randomRows(30, 100, 2, 0.1)
 	b := sealOf(t, base, 16, 0, 2)
-	if _, err := RunSealed(context.Background(), openSeal(t, b), fakeModel{make([]float32, 101)}, nil); err == nil || !strings.Contains(err.Error(), "the seal has 100 tokens, the quantized model 101") {
+	if _, err := RunSealed(context.Background(), openSeal(t, b), fakeModel{make([]float32, 101)}, nil); err == nil ||
+		!strings.Contains(err.Error(), "the seal has 100 tokens, the quantized model 101") {
 		t.Errorf("vocabulary: %v", err)
 	}
 	quant[7][5] = float32(math.NaN())
-	if _, err := RunSealed(context.Background(), openSeal(t, b), fakeModel(quant), nil); err == nil || !strings.Contains(err.Error(), "prediction of token 8: quantized model: the logit of token 5 is NaN") {
+	if _, err := RunSealed(context.Background(), openSeal(t, b), fakeModel(quant), nil); err == nil ||
+		!strings.Contains(err.Error(), "prediction of token 8: quantized model: the logit of token 5 is NaN") {
 		t.Errorf("NaN: %v", err)
 	}
-	if _, err := RunSealed(context.Background(), openSeal(t, b[:len(b)-20]), fakeModel(base), nil); !errors.Is(err, seal.ErrTruncated) {
+	if _, err := RunSealed(context.Background(), openSeal(t, b[:len(b)-20]), fakeModel(base), nil); !errors.Is(err,
+		seal.ErrTruncated) {
 		t.Errorf("truncated: %v", err)
 	}
 }
@@ -190,7 +195,8 @@ func TestJudgeSealed(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := v.Checks[0]
-		if v.Outcome != c.outcome || got.Outcome != c.outcome || !strings.Contains(got.Note, c.note) || (got.Note == "") != (c.note == "") || (got.Enough > len(c.p)) != c.enough {
+		if v.Outcome != c.outcome || got.Outcome != c.outcome || !strings.Contains(got.Note, c.note) ||
+			(got.Note == "") != (c.note == "") || (got.Enough > len(c.p)) != c.enough {
 			t.Errorf("%s %v: %+v, want %s", c.name, c.limit, got, c.outcome)
 		}
 	}

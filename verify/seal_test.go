@@ -18,7 +18,8 @@ func sealed(t *testing.T, rows [][]float32, topK int, minP float64, full int, us
 	t.Helper()
 	digest := strings.Repeat("0", 64)
 	h := seal.Header{
-		WeightsSHA256: digest, Tokenizer: seal.Tokenizer{TokensSHA256: digest, MergesSHA256: digest}, VocabSize: len(rows[0]), TopK: topK, MinP: minP,
+		WeightsSHA256: digest, Tokenizer: seal.Tokenizer{TokensSHA256: digest,
+			MergesSHA256: digest}, VocabSize: len(rows[0]), TopK: topK, MinP: minP,
 		Conventions: seal.Conventions{Context: 2, Stride: 1, BOS: -1},
 		Texts:       []seal.Text{{SHA256: digest, Tokens: len(rows) + 1}}, Positions: len(rows), Full: full,
 	}
@@ -135,7 +136,8 @@ func TestLowerBound(t *testing.T) {
 			if math.Abs(fullKLD-trueKLD) > 0.005*trueKLD+100*5e-5 {
 				t.Errorf("KLD of the full rows %v, want %v", fullKLD, trueKLD)
 			}
-			if m := sample.MeanOf(len(drawn), func(i int) float64 { return drawn[i] }); !(math.Abs(m.Value()) <= 4*m.SE()+5e-5) {
+			if m := sample.MeanOf(len(drawn),
+				func(i int) float64 { return drawn[i] }); !(math.Abs(m.Value()) <= 4*m.SE()+5e-5) {
 				t.Errorf("estimates from drawn tokens are off by %v ± %v", m.Value(), m.SE())
 			}
 			if bounds < c.least*truth {
@@ -228,7 +230,8 @@ func TestLowerBoundErrors(t *testing.T) {
 			want  string
 		}{
 			{"NaN", nan, "quantized model: the logit of token 99 is NaN"},
-			{"vocabulary", append(nan, 0), "vocabularies differ: the seal has 100 tokens, the quantized model gives 101 logits"},
+			{"vocabulary", append(nan, 0),
+				"vocabularies differ: the seal has 100 tokens, the quantized model gives 101 logits"},
 			{"too few", quant[0][:4], "4 logits"},
 		} {
 			if _, err := LowerBound(e, c.quant); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -236,11 +239,13 @@ func TestLowerBoundErrors(t *testing.T) {
 			}
 		}
 		e.Full = nil
-		if _, err := LowerBound(e, quant[0][:50]); err == nil || !strings.Contains(err.Error(), "of the 50 that the model knows") {
+		if _, err := LowerBound(e, quant[0][:50]); err == nil ||
+			!strings.Contains(err.Error(), "of the 50 that the model knows") {
 			t.Errorf("small vocabulary: %v", err)
 		}
 		e.Token = 100
-		if _, err := LowerBound(e, quant[0]); err == nil || !strings.Contains(err.Error(), "token 100 is not among the 100") {
+		if _, err := LowerBound(e, quant[0]); err == nil ||
+			!strings.Contains(err.Error(), "token 100 is not among the 100") {
 			t.Errorf("token: %v", err)
 		}
 	})
@@ -275,8 +280,8 @@ func TestSealedKLD(t *testing.T) {
 	}
 }
 
-// A least mean is above the mean in at most the share of samples that was allowed, be the numbers ever so skewed, and not
-// far below it in most. The tail's numbers scatter like these: many near 0, few large.
+// A least mean is above the mean in at most the share of samples that was allowed, be the numbers ever so skewed, and
+// not far below it in most. The tail's numbers scatter like these: many near 0, few large.
 func TestLeastMean(t *testing.T) {
 	const trials, n = 2000, 500
 	rng := rand.New(rand.NewPCG(7, 8))
@@ -285,7 +290,8 @@ func TestLeastMean(t *testing.T) {
 		draw     func(i int) float64 // of the mean 1
 		tightest float64             // most samples have at least this
 	}{
-		{"as χ², in different scales", func(i int) float64 { x := rng.NormFloat64(); return x * x * float64(2*(i%5)) / 4 }, 0.65},
+		{"as χ², in different scales",
+			func(i int) float64 { x := rng.NormFloat64(); return x * x * float64(2*(i%5)) / 4 }, 0.65},
 		{"lognormal", func(int) float64 { return math.Exp(1.5*rng.NormFloat64() - 1.5*1.5/2) }, 0.6},
 		{"one in a hundred", func(int) float64 {
 			if rng.IntN(100) == 0 {
@@ -314,7 +320,8 @@ func TestLeastMean(t *testing.T) {
 				t.Errorf("%s × %v: above the mean in %.3f of the samples", c.name, scale, share)
 			}
 			if float64(near) < 0.9*trials {
-				t.Errorf("%s × %v: at least %v of the mean in %.3f of the samples alone", c.name, scale, c.tightest, float64(near)/trials)
+				t.Errorf("%s × %v: at least %v of the mean in %.3f of the samples alone", c.name, scale, c.tightest,
+					float64(near)/trials)
 			}
 		}
 	}
@@ -323,7 +330,8 @@ func TestLeastMean(t *testing.T) {
 	}
 }
 
-// Over all tokens that can be drawn, what they tell is on average what the KLD has beyond the bound, less what rounding may hide.
+// Over all tokens that can be drawn, what they tell is on average what the KLD has beyond the bound, less what rounding
+// may hide.
 func TestDrawnKLD(t *testing.T) {
 	base, quant := randomRows(40, 600, 3, 0.5)
 	sealed(t, base, 16, 0, 0, func(i int, e *seal.Entry) {
@@ -359,7 +367,8 @@ func TestDrawnKLD(t *testing.T) {
 		}
 		// Two roundings of half a step each move x, about 0.5, by at most a step.
 		if most := want.KLD - bound; mean > most || mean < 0.97*most-0.001 {
-			t.Errorf("row %d: the drawn tokens tell %v on average, the KLD %v is %v above the bound", i, mean, want.KLD, most)
+			t.Errorf("row %d: the drawn tokens tell %v on average, the KLD %v is %v above the bound", i, mean, want.KLD,
+				most)
 		}
 	})
 }

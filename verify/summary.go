@@ -102,7 +102,8 @@ func Summarize(p []Position) Summary {
 		RMSDeltaP:  estimate(sample.Root{Mean: meanOf(p, squaredDeltaP)}),
 	}
 	klds := sorted(p, kld)
-	for q, e := range map[float64]*Estimate{0.5: &s.KLDMedian, 0.9: &s.KLD90, 0.95: &s.KLD95, 0.99: &s.KLD99, 0.999: &s.KLD999} {
+	for q, e := range map[float64]*Estimate{0.5: &s.KLDMedian, 0.9: &s.KLD90, 0.95: &s.KLD95, 0.99: &s.KLD99,
+		0.999: &s.KLD999} {
 		*e = estimate(sample.QuantileOf(klds, q))
 	}
 	deltas := sorted(p, deltaP)

@@ -125,7 +125,8 @@ func TestCoverage(t *testing.T) {
 	}
 	for name := range truth {
 		percent := func(n int) float64 { return 100 * float64(n) / experiments }
-		t.Logf("%-15s interval holds in %.2f %%; at the limit passes %.2f %%, fails %.2f %%", name, percent(held[name]), percent(passed[name]), percent(failed[name]))
+		t.Logf("%-15s interval holds in %.2f %%; at the limit passes %.2f %%, fails %.2f %%", name, percent(held[name]),
+			percent(passed[name]), percent(failed[name]))
 		if c := percent(held[name]); c < 93 || c > 97 {
 			t.Errorf("%s: the 95 %% interval holds the truth in %.2f %%", name, c)
 		}
@@ -177,7 +178,8 @@ func TestGroups(t *testing.T) {
 		names = append(names, fmt.Sprintf("%s:%d", g.Name, g.Count))
 		total += g.Count
 	}
-	want := []string{"256-287:64", "288-319:64", "320-351:64", "352-383:64", "384-415:64", "416-447:64", "448-479:64", "480-510:62"}
+	want := []string{"256-287:64", "288-319:64", "320-351:64", "352-383:64", "384-415:64", "416-447:64", "448-479:64",
+		"480-510:62"}
 	if !slices.Equal(names, want) || total != len(p) {
 		t.Errorf("by context: %v", names)
 	}

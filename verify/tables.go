@@ -10,7 +10,9 @@ import (
 )
 
 func (r *Report) tables() []report.Table {
-	list := []report.Table{r.models(), r.Seal.table(), r.figures(), r.layers(), r.speed(), groupTable("By text", r.KLDName(), r.ByText), groupTable("By tokens before, in the window", r.KLDName(), r.ByContext),
+	list := []report.Table{r.models(), r.Seal.table(), r.figures(), r.layers(), r.speed(),
+		groupTable("By text", r.KLDName(), r.ByText), groupTable("By tokens before, in the window", r.KLDName(),
+			r.ByContext),
 		r.worst()}
 	list = append(append(r.Baseline.tables(), r.Weights.table()), list...)
 	if r.Verdict != nil {
@@ -20,18 +22,21 @@ func (r *Report) tables() []report.Table {
 }
 
 func (r *Report) models() report.Table {
-	s := report.Table{Title: "Compared", Left: 4, Rows: [][]string{{"", "name", "content", "SHA-256", "size", "bits/weight"}}}
+	s := report.Table{Title: "Compared", Left: 4,
+		Rows: [][]string{{"", "name", "content", "SHA-256", "size", "bits/weight"}}}
 	for _, m := range []struct {
 		what string
 		Model
 	}{{"original", r.Base}, {"quantized", r.Quant}} {
-		s.Rows = append(s.Rows, []string{m.what, report.Printable(m.Name), report.Printable(m.Format), short(m.SHA256), bytesOf(m.FileBytes), fmt.Sprintf("%.2f", m.BitsPerWeight)})
+		s.Rows = append(s.Rows, []string{m.what, report.Printable(m.Name), report.Printable(m.Format), short(m.SHA256),
+			bytesOf(m.FileBytes), fmt.Sprintf("%.2f", m.BitsPerWeight)})
 	}
 	if r.Seal != nil { // which says nothing of the original's file
 		clear(s.Rows[1][4:])
 	}
 	for _, t := range r.Texts {
-		s.Rows = append(s.Rows, []string{"text", report.Printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens), short(t.SHA256), bytesOf(t.Bytes), ""})
+		s.Rows = append(s.Rows, []string{"text", report.Printable(t.Name), fmt.Sprintf("%d tokens", t.Tokens),
+			short(t.SHA256), bytesOf(t.Bytes), ""})
 	}
 	return s
 }
@@ -91,7 +96,9 @@ func (r *Report) figures() report.Table {
 }
 
 func groupTable(title, kld string, groups []Group) report.Table {
-	s := report.Table{Title: title, Left: 1, Rows: [][]string{{"", "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %", "± SE"}}}
+	s := report.Table{Title: title, Left: 1,
+		Rows: [][]string{{"", "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %",
+			"± SE"}}}
 	for _, g := range groups {
 		row := []string{report.Printable(g.Name), strconv.Itoa(g.Count)}
 		for _, e := range []Estimate{g.PPLRatio, g.KLD, g.KLD99, g.SameTop.Times(100)} {
@@ -103,13 +110,15 @@ func groupTable(title, kld string, groups []Group) report.Table {
 }
 
 func (r *Report) worst() report.Table {
-	s := report.Table{Title: "Greatest " + r.KLDName(), Left: 3, Rows: [][]string{{"text", "token", "after", "at", r.KLDName(), "p original, %", "p quantized, %"}}}
+	s := report.Table{Title: "Greatest " + r.KLDName(), Left: 3,
+		Rows: [][]string{{"text", "token", "after", "at", r.KLDName(), "p original, %", "p quantized, %"}}}
 	for _, t := range r.Worst {
 		name := strconv.Itoa(t.Text)
 		if t.Text >= 0 && t.Text < len(r.Texts) {
 			name = r.Texts[t.Text].Name
 		}
-		s.Rows = append(s.Rows, []string{report.Printable(name), strconv.Quote(t.Piece), strconv.Quote(t.Before), strconv.Itoa(t.Index),
+		s.Rows = append(s.Rows, []string{report.Printable(name), strconv.Quote(t.Piece), strconv.Quote(t.Before),
+			strconv.Itoa(t.Index),
 			Digits(t.KLD, t.KLD), Digits(100*math.Exp(-t.Base), 1), Digits(100*math.Exp(-t.Quant), 1)})
 	}
 	return s
@@ -121,8 +130,10 @@ func (r *Report) speed() report.Table {
 	if p == nil {
 		return report.Table{}
 	}
-	s := report.Table{Title: fmt.Sprintf("Speed, %d threads; this machine reads %.1f GB/s", p.Threads, p.Bandwidth/1e9), Left: 1,
-		Rows: [][]string{{"", "prompt, tok/s", "± SE", "decode, tok/s", "± SE", "of bandwidth, %", "load, s", "peak RSS"}}}
+	s := report.Table{Title: fmt.Sprintf("Speed, %d threads; this machine reads %.1f GB/s", p.Threads, p.Bandwidth/1e9),
+		Left: 1,
+		Rows: [][]string{{"", "prompt, tok/s", "± SE", "decode, tok/s", "± SE", "of bandwidth, %", "load, s",
+			"peak RSS"}}}
 	add := func(what string, v *Speed) {
 		rss := "?"
 		if v.RSS > 0 {
@@ -141,13 +152,15 @@ func (r *Report) speed() report.Table {
 		if b.RSS > 0 {
 			rss = ratio(float64(q.RSS), float64(b.RSS))
 		}
-		s.Rows = append(s.Rows, []string{"", ratio(q.PP.Value, b.PP.Value), "", ratio(q.TG.Value, b.TG.Value), "", "", ratio(q.Load, b.Load), rss})
+		s.Rows = append(s.Rows, []string{"", ratio(q.PP.Value, b.PP.Value), "", ratio(q.TG.Value, b.TG.Value), "", "",
+			ratio(q.Load, b.Load), rss})
 	}
 	return s
 }
 
 func (v *Verdict) table() report.Table {
-	s := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 2, Rows: [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
+	s := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 2,
+		Rows: [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
 		limit, measured := c.Cells()
 		s.Rows = append(s.Rows, append([]string{c.Name, c.Explain(v.Tokens), limit}, measured...))
@@ -163,7 +176,8 @@ func (r *Report) about() []string {
 		bos = "a BOS token first"
 	}
 	return append(r.Seal.about(),
-		r.part()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.", report.Printable(c.Name), c.Context, c.Stride, bos, c.First),
+		r.part()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.",
+			report.Printable(c.Name), c.Context, c.Stride, bos, c.First),
 		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
 		"Measured by "+report.Printable(r.Tool)+".",
 	)

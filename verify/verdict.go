@@ -57,20 +57,26 @@ var metrics = []Metric{
 	{Name: "max-kld", Usage: "mean KL divergence, in nats", below: inf,
 		of: func(r *Report) sample.Statistic { return sample.Positive{Mean: meanOf(r.Positions, kld)} }},
 	{Name: "max-kld-median", Usage: "median of the KL divergence", below: inf, of: kldQuantile(0.5)},
-	{Name: "max-kld-p90", Usage: "KL divergence that 90 % of the tokens do not exceed", below: inf, of: kldQuantile(0.9)},
-	{Name: "max-kld-p95", Usage: "KL divergence that 95 % of the tokens do not exceed", below: inf, of: kldQuantile(0.95)},
-	{Name: "max-kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed", below: inf, of: kldQuantile(0.99)},
-	{Name: "max-kld-p99.9", Usage: "KL divergence that 99.9 % of the tokens do not exceed", below: inf, of: kldQuantile(0.999)},
+	{Name: "max-kld-p90", Usage: "KL divergence that 90 % of the tokens do not exceed", below: inf,
+		of: kldQuantile(0.9)},
+	{Name: "max-kld-p95", Usage: "KL divergence that 95 % of the tokens do not exceed", below: inf,
+		of: kldQuantile(0.95)},
+	{Name: "max-kld-p99", Usage: "KL divergence that 99 % of the tokens do not exceed", below: inf,
+		of: kldQuantile(0.99)},
+	{Name: "max-kld-p99.9", Usage: "KL divergence that 99.9 % of the tokens do not exceed", below: inf,
+		of: kldQuantile(0.999)},
 	{Name: "min-top1", Usage: "share of the tokens for which both models find the same token likeliest", below: 1,
 		of: func(r *Report) sample.Statistic { return shareOf(r.Positions, sameTop, 1) }},
-	{Name: "min-top5", Usage: "mean share of the original's five likeliest tokens that are among the quantized model's five", below: 1,
+	{Name: "min-top5", Usage: "mean share of the original's five likeliest tokens that are among the quantized " +
+		"model's five", below: 1,
 		of: func(r *Report) sample.Statistic { return shareOf(r.Positions, top5, TopK) }},
 	{Name: "max-ppl", Usage: "perplexity of the quantized model", above: 1, below: inf,
 		of: func(r *Report) sample.Statistic { return sample.Exponential{Mean: meanOf(r.Positions, quantNLL)} }},
 	{Name: "max-ppl-ratio", Usage: "perplexity of the quantized model over that of the original", below: inf,
 		of: func(r *Report) sample.Statistic { return sample.Exponential{Mean: meanOf(r.Positions, lnRatio)} }},
-	{Name: "max-rms-dp", Usage: "root mean square of the change in probability of the token that comes, from 0 to 1", below: 1,
-		of: func(r *Report) sample.Statistic { return sample.Root{Mean: meanOf(r.Positions, squaredDeltaP)} }},
+	{Name: "max-rms-dp", Usage: "root mean square of the change in probability of the token that comes, from 0 to 1",
+		below: 1,
+		of:    func(r *Report) sample.Statistic { return sample.Root{Mean: meanOf(r.Positions, squaredDeltaP)} }},
 
 	{Name: "min-tg", Usage: "tokens a second, one by one", Source: OfSpeed, below: inf,
 		of: func(r *Report) sample.Statistic {
@@ -84,10 +90,12 @@ var metrics = []Metric{
 		of: func(r *Report) sample.Statistic {
 			return runsOf(r.Performance.Quant.Runs, func(s *SpeedRun) float64 { return s.Load })
 		}},
-	{Name: "max-rss", Usage: "peak of the resident memory, in bytes or such as 2GiB", Source: OfSpeed, Size: true, below: inf,
-		of: func(r *Report) sample.Statistic { return sample.Exact(r.Performance.Quant.RSS) }},
-	{Name: "max-size", Usage: "size of the files with weights, in bytes or such as 2GiB", Source: OfFile, Size: true, below: inf,
-		of: func(r *Report) sample.Statistic { return sample.Exact(r.Quant.FileBytes) }},
+	{Name: "max-rss", Usage: "peak of the resident memory, in bytes or such as 2GiB", Source: OfSpeed, Size: true,
+		below: inf,
+		of:    func(r *Report) sample.Statistic { return sample.Exact(r.Performance.Quant.RSS) }},
+	{Name: "max-size", Usage: "size of the files with weights, in bytes or such as 2GiB", Source: OfFile, Size: true,
+		below: inf,
+		of:    func(r *Report) sample.Statistic { return sample.Exact(r.Quant.FileBytes) }},
 	{Name: "max-bpw", Usage: "bits per weight", Source: OfFile, below: inf,
 		of: func(r *Report) sample.Statistic { return sample.Exact(r.Quant.BitsPerWeight) }},
 }
@@ -137,7 +145,8 @@ func (m Metric) validate(limit float64) error {
 // is for errors, which are of type [formats.Error] and name the line.
 func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	refuse := func(n *yaml.Node, format string, a ...any) error {
-		return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", n.Line) + fmt.Errorf(format, a...).Error()}
+		return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", n.Line) +
+			fmt.Errorf(format, a...).Error()}
 	}
 	var doc, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(data))
@@ -259,7 +268,8 @@ func (r *Report) judge(thresholds []Threshold, sources ...Source) (Verdict, erro
 			return Verdict{}, err
 		}
 		if m.Name == "max-rss" && r.Performance.Quant.RSS == 0 {
-			return Verdict{}, errors.New("max-rss cannot be tested: this system does not tell how much memory a program took")
+			return Verdict{}, errors.New("max-rss cannot be tested: this system does not tell how much memory a " +
+				"program took")
 		}
 		s := m.of(r)
 		c := Check{Threshold: t, Measured: estimate(s), Outcome: decide(t, s, s.Count())}

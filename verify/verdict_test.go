@@ -64,8 +64,10 @@ func TestJudge(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := v.Checks[0]
-			if got.Outcome != c.want || v.Outcome != c.want || got.Enough < c.low || got.Enough > c.high || v.Tokens != len(c.p) {
-				t.Errorf("%s, enough are %d, measured %+v; expected %s, %d to %d", got.Outcome, got.Enough, got.Measured, c.want, c.low, c.high)
+			if got.Outcome != c.want || v.Outcome != c.want || got.Enough < c.low || got.Enough > c.high ||
+				v.Tokens != len(c.p) {
+				t.Errorf("%s, enough are %d, measured %+v; expected %s, %d to %d", got.Outcome, got.Enough,
+					got.Measured, c.want, c.low, c.high)
 			}
 		})
 	}
@@ -98,7 +100,8 @@ func TestJudgeMany(t *testing.T) {
 func TestEnough(t *testing.T) {
 	r := population{rand.New(rand.NewPCG(9, 10))}
 	large := r.draw(200_000)
-	for _, threshold := range []Threshold{{"max-kld", 0.036}, {"min-top1", 0.915}, {"max-kld-p95", 0.112}, {"max-ppl-ratio", 1.02}} {
+	for _, threshold := range []Threshold{{"max-kld", 0.036}, {"min-top1", 0.915}, {"max-kld-p95", 0.112},
+		{"max-ppl-ratio", 1.02}} {
 		m, err := metricNamed(threshold.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -159,7 +162,8 @@ func TestReadThresholds(t *testing.T) {
 }
 
 func FuzzReadThresholds(f *testing.F) {
-	for _, s := range []string{"max-kld: 0.05\nmin-top1: 0.9\n", "{max-ppl: 3}", "max-kld: &a [*a]\n", "<<: *x", "? [a]\n: 1\n", "a: !!float x"} {
+	for _, s := range []string{"max-kld: 0.05\nmin-top1: 0.9\n", "{max-ppl: 3}", "max-kld: &a [*a]\n", "<<: *x",
+		"? [a]\n: 1\n", "a: !!float x"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -9,15 +9,17 @@ import (
 
 // Weights says how the rows of a model's matrices compare with the original's.
 type Weights struct {
-	Rows   int                     `json:"rows"`   // compared
-	Unlike []tensorstats.UnlikeRow `json:"unlike"` // the worst first of each tensor, the tensors in the order of the file
+	Rows int `json:"rows"` // compared
+	// the worst first of each tensor, the tensors in the order of the file
+	Unlike []tensorstats.UnlikeRow `json:"unlike"`
 }
 
 func (w *Weights) table() report.Table {
 	if w == nil || len(w.Unlike) == 0 {
 		return report.Table{}
 	}
-	s := report.Table{Title: fmt.Sprintf("Weights: fail, %s", w), Left: 1, Rows: [][]string{{"tensor", "row", "cosine", "of most rows"}}}
+	s := report.Table{Title: fmt.Sprintf("Weights: fail, %s", w), Left: 1,
+		Rows: [][]string{{"tensor", "row", "cosine", "of most rows"}}}
 	for _, u := range w.Unlike[:min(len(w.Unlike), maxUnlike)] {
 		s.Rows = append(s.Rows, u.Cells())
 	}
@@ -30,7 +32,8 @@ func (w *Weights) String() string {
 		return fmt.Sprintf("all %d rows are like the original's", w.Rows)
 	}
 	first := w.Unlike[0]
-	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike), w.Rows, report.Printable(first.Tensor), first.Row)
+	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike),
+		w.Rows, report.Printable(first.Tensor), first.Row)
 }
 
 // maxUnlike is how many rows texts name.

@@ -102,10 +102,12 @@ func TestStatistics(t *testing.T) {
 	for _, c := range readGolden(t).Statistics {
 		r := reportOf(answers(c.Cells))
 		m := r.Models[0]
-		if !near(m.Metrics[0], c.Acc) || !near(m.Paired.Differences[0], c.Difference) || !near(m.Paired.Flips, c.Flips) || math.Abs(m.Paired.McNemar/c.McNemar-1) > 1e-9 {
+		if !near(m.Metrics[0], c.Acc) || !near(m.Paired.Differences[0], c.Difference) ||
+			!near(m.Paired.Flips, c.Flips) || math.Abs(m.Paired.McNemar/c.McNemar-1) > 1e-9 {
 			t.Errorf("%v: %+v %+v, expected %+v", c.Cells, m.Metrics, m.Paired, c)
 		}
-		if p := m.Paired; p.RightWrong != c.Cells[1] || p.WrongRight != c.Cells[2] || p.Changed != c.Cells[1]+c.Cells[2] {
+		if p := m.Paired; p.RightWrong != c.Cells[1] || p.WrongRight != c.Cells[2] ||
+			p.Changed != c.Cells[1]+c.Cells[2] {
 			t.Errorf("%v: %+v", c.Cells, p)
 		}
 	}
@@ -147,7 +149,8 @@ func TestCoverage(t *testing.T) {
 		}
 		for _, k := range []int{acc, diff, flips} {
 			if c := float64(k) / runs; c < 0.93 || c > 0.98 {
-				t.Errorf("%v: coverage %.3f of accuracy, %.3f of difference, %.3f of flips", p, float64(acc)/runs, float64(diff)/runs, float64(flips)/runs)
+				t.Errorf("%v: coverage %.3f of accuracy, %.3f of difference, %.3f of flips", p, float64(acc)/runs,
+					float64(diff)/runs, float64(flips)/runs)
 				break
 			}
 		}
@@ -168,7 +171,8 @@ func TestJudge(t *testing.T) {
 		{[4]int{10, 0, 0, 2}, verify.Undecided, verify.Undecided, verify.Undecided},
 	} {
 		r := reportOf(answers(c.cells))
-		if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.02}, {Name: "max-flips", Limit: 0.05}}); err != nil {
+		if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.02},
+			{Name: "max-flips", Limit: 0.05}}); err != nil {
 			t.Fatal(err)
 		}
 		v := r.Verdict
@@ -182,13 +186,15 @@ func TestJudge(t *testing.T) {
 			// As many questions as it says decide, nine tenths of them do not.
 			p := pairsOf(r.Base.Answers, r.Models[0].Answers)
 			s := Limits()[i].of(&p)
-			if n := check.Enough; n > 0 && (decide(check.Limit, s, n) == verify.Undecided || n > leastQuestions && decide(check.Limit, s, n*9/10) != verify.Undecided) {
+			if n := check.Enough; n > 0 && (decide(check.Limit, s, n) == verify.Undecided || n > leastQuestions &&
+				decide(check.Limit, s, n*9/10) != verify.Undecided) {
 				t.Errorf("%v: %d questions are not just enough for %s", c.cells, n, check.Name)
 			}
 		}
 	}
 	r := reportOf(answers([4]int{10, 1, 1, 3}))
-	for _, bad := range []verify.Threshold{{Name: "max-kld", Limit: 0.1}, {Name: "max-flips", Limit: 1}, {Name: "max-acc-drop", Limit: math.NaN()}} {
+	for _, bad := range []verify.Threshold{{Name: "max-kld", Limit: 0.1}, {Name: "max-flips", Limit: 1},
+		{Name: "max-acc-drop", Limit: math.NaN()}} {
 		if r.Judge([]verify.Threshold{bad}) == nil {
 			t.Errorf("%v is accepted", bad)
 		}
@@ -197,14 +203,17 @@ func TestJudge(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	r := reportOf(answers([4]int{60, 6, 2, 32}))
-	if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.5}, {Name: "max-flips", Limit: 0.01}}); err != nil {
+	if err := r.Judge([]verify.Threshold{{Name: "max-acc-drop", Limit: 0.5},
+		{Name: "max-flips", Limit: 0.01}}); err != nil {
 		t.Fatal(err)
 	}
 	var text, markdown, junit, js bytes.Buffer
-	if err := errors.Join(r.WriteText(&text), r.WriteMarkdown(&markdown), r.WriteJUnit(&junit), r.WriteJSON(&js)); err != nil {
+	if err := errors.Join(r.WriteText(&text), r.WriteMarkdown(&markdown), r.WriteJUnit(&junit),
+		r.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Verdict: fail", "right → wrong", "McNemar", "Flipped answers", "q.jsonl:61", "A → B"} {
+	for _, want := range []string{"Verdict: fail", "right → wrong", "McNemar", "Flipped answers", "q.jsonl:61",
+		"A → B"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}
@@ -221,11 +230,13 @@ func TestReport(t *testing.T) {
 			Failures int `xml:"failures,attr"`
 		} `xml:"testsuite"`
 	}
-	if err := xml.Unmarshal(junit.Bytes(), &suites); err != nil || suites.Suite.Tests != 2 || suites.Suite.Failures != 1 {
+	if err := xml.Unmarshal(junit.Bytes(), &suites); err != nil || suites.Suite.Tests != 2 ||
+		suites.Suite.Failures != 1 {
 		t.Errorf("%v %+v", err, suites)
 	}
 	var again Report
-	if err := json.Unmarshal(js.Bytes(), &again); err != nil || again.Schema != Schema || len(again.Models[0].Answers) != 100 || again.Models[0].Paired.RightWrong != 6 {
+	if err := json.Unmarshal(js.Bytes(), &again); err != nil || again.Schema != Schema ||
+		len(again.Models[0].Answers) != 100 || again.Models[0].Paired.RightWrong != 6 {
 		t.Errorf("%v", err)
 	}
 }
@@ -236,7 +247,8 @@ func TestParse(t *testing.T) {
 {"question": "What?", "choices": ["x", "y"], "answer": "B"}
 `
 	want := []Record{
-		{Path: "f.jsonl", Line: 1, Kind: Choice, Subject: "s_t", Question: "What?", Choices: []string{"x", "y", "z"}, Right: 2},
+		{Path: "f.jsonl", Line: 1, Kind: Choice, Subject: "s_t", Question: "What?", Choices: []string{"x", "y", "z"},
+			Right: 2},
 		{Path: "f.jsonl", Line: 3, Kind: Choice, Question: "What?", Choices: []string{"x", "y"}, Right: 1},
 	}
 	if got, err := Parse("f.jsonl", []byte("\ufeff"+lines), ""); err != nil || !reflect.DeepEqual(got, want) {
@@ -245,11 +257,14 @@ func TestParse(t *testing.T) {
 	got, err := Parse("f.jsonl", []byte(`{"question":"Who?","answer":{"value":"A B","aliases":["B"],"normalized_aliases":["a b"]}}
 {"question":"Who?","answer":["C",""]}
 {"question":"Who?","answer":"D"}`), ShortAnswer)
-	if err != nil || len(got) != 3 || !reflect.DeepEqual([][]string{got[0].Answers, got[1].Answers, got[2].Answers}, [][]string{{"A B", "B", "a b"}, {"C"}, {"D"}}) {
+	if err != nil || len(got) != 3 || !reflect.DeepEqual([][]string{got[0].Answers, got[1].Answers, got[2].Answers},
+		[][]string{{"A B", "B", "a b"}, {"C"}, {"D"}}) {
 		t.Errorf("%v %+v", err, got)
 	}
-	got, err = Parse("dir/high_school_physics_test.csv", []byte("\"What, \n\"\"now\"\"?\",1,2,3,4,D\nB?,a,b,c,d,A\n"), "")
-	if err != nil || len(got) != 2 || got[0].Subject != "high_school_physics" || got[0].Question != "What, \n\"now\"?" || got[0].Right != 3 || got[1].Line != 3 || got[1].Choices[3] != "d" {
+	got, err = Parse("dir/high_school_physics_test.csv", []byte("\"What, \n\"\"now\"\"?\",1,2,3,4,D\nB?,a,b,c,d,A\n"),
+		"")
+	if err != nil || len(got) != 2 || got[0].Subject != "high_school_physics" ||
+		got[0].Question != "What, \n\"now\"?" || got[0].Right != 3 || got[1].Line != 3 || got[1].Choices[3] != "d" {
 		t.Errorf("%v %+v", err, got)
 	}
 
@@ -268,7 +283,8 @@ func TestParse(t *testing.T) {
 		{"e.jsonl", `{"question": "q", "choices": "xy", "answer": "C"}`, "line 1"},
 		{"e.jsonl", `{"question": "q", "answer": 7}`, "expected an object"},
 		{"e.jsonl", `{"question": "q", "answer": {"aliases": [" "]}}`, "no text"},
-		{"e.jsonl", `{"question": "q", "answer": "x"}` + "\n" + `{"question": "q", "choices": ["x", "y"], "answer": 0}`, "line 2"},
+		{"e.jsonl", `{"question": "q", "answer": "x"}` + "\n" + `{"question": "q", "choices": ["x", "y"], "answer": 0}`,
+			"line 2"},
 		{"e.csv", "q,a,B\n", "columns"},
 		{"e.csv", "q,a,b,c,d,E\n", "from A to D"},
 		{"e.csv", "q,a,b,A\n\"", "line 2"},
@@ -305,7 +321,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, r := range records {
-			if r.Question == "" || r.Line < 1 || r.Kind == Choice && r.Right >= len(r.Choices) || r.Kind == ShortAnswer && len(r.Answers) == 0 {
+			if r.Question == "" || r.Line < 1 || r.Kind == Choice && r.Right >= len(r.Choices) ||
+				r.Kind == ShortAnswer && len(r.Answers) == 0 {
 				t.Fatalf("%+v", r)
 			}
 			for _, a := range r.Answers {
@@ -327,8 +344,12 @@ func TestPrompt(t *testing.T) {
 		r, e *Record
 		want string
 	}{
-		{Options{Kind: Choice}, r, e, "The following are multiple choice questions (with answers) about high school physics.\n\nQ1?\nA. u\nB. v\nAnswer: B\n\nQ2?\nA. x\nB. y\nAnswer:"},
-		{Options{Kind: Choice, ByText: true}, r, e, "The following are questions (with answers) about high school physics.\n\nQuestion: Q1?\nAnswer: v\n\nQuestion: Q2?\nAnswer:"},
+		{Options{Kind: Choice}, r, e,
+			"The following are multiple choice questions (with answers) about high school physics.\n\nQ1?\nA. u\nB. " +
+				"v\nAnswer: B\n\nQ2?\nA. x\nB. y\nAnswer:"},
+		{Options{Kind: Choice, ByText: true}, r, e,
+			"The following are questions (with answers) about high school physics.\n\nQuestion: Q1?\nAnswer: " +
+				"v\n\nQuestion: Q2?\nAnswer:"},
 		{Options{Kind: ShortAnswer}, a, a, "Question: Q3?\nAnswer: Ans\n\nQuestion: Q3?\nAnswer:"},
 	} {
 		if got := (&Task{Options: c.o}).Prompt(c.r, []*Record{c.e}); got != c.want {

@@ -133,7 +133,8 @@ func rightChoice(answer json.RawMessage, n int) (int, error) {
 	}
 	var i int
 	if err := json.Unmarshal(answer, &i); err != nil || i < 0 || i >= n {
-		return 0, fmt.Errorf("the answer is %s, expected a number from 0 to %d or a letter from A to %s", short(answer), n-1, letter(n-1))
+		return 0, fmt.Errorf("the answer is %s, expected a number from 0 to %d or a letter from A to %s", short(answer),
+			n-1, letter(n-1))
 	}
 	return i, nil
 }
@@ -202,9 +203,11 @@ func parseCSV(path string, data []byte) ([]Record, error) {
 		line, _ := d.FieldPos(0)
 		last := len(row) - 1
 		if last < 3 || last-1 > maxChoices {
-			return nil, refuse(path, line, "%d columns, expected a question, 2 to %d choices and a letter", len(row), maxChoices)
+			return nil, refuse(path, line, "%d columns, expected a question, 2 to %d choices and a letter", len(row),
+				maxChoices)
 		}
-		r := Record{Path: path, Line: line, Kind: Choice, Subject: subject, Question: strings.TrimSpace(row[0]), Choices: row[1:last]}
+		r := Record{Path: path, Line: line, Kind: Choice, Subject: subject, Question: strings.TrimSpace(row[0]),
+			Choices: row[1:last]}
 		if r.Question == "" {
 			return nil, refuse(path, line, "the question is empty")
 		}

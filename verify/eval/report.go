@@ -124,7 +124,8 @@ func pairsOf(base, model []Answer) pairs {
 // questions of a task. Each has its name and answers; the rest is filled in.
 func NewReport(t *Task, base *Result, models []Result) *Report {
 	r := &Report{Schema: Schema, Base: base, Models: models, questions: map[place]*Question{},
-		Task: TaskInfo{Options: t.Options, Metrics: t.Metrics(), Questions: len(t.Questions), Files: []File{}, Examples: []File{}}}
+		Task: TaskInfo{Options: t.Options, Metrics: t.Metrics(), Questions: len(t.Questions), Files: []File{},
+			Examples: []File{}}}
 	for i := range t.Questions {
 		q := &t.Questions[i]
 		r.questions[place{q.Path, q.Line}] = q
@@ -206,7 +207,8 @@ func (r *Report) results() report.Table {
 		Rows: [][]string{{"model", "weights", "metric", "value, %", "± SE", "95 % from", "to"}}}
 	for _, m := range r.all() {
 		for j, e := range m.Metrics {
-			t.Rows = append(t.Rows, append([]string{report.Printable(m.Name), report.Printable(m.Format), r.Task.Metrics[j]}, e.Times(100).Cells()...))
+			t.Rows = append(t.Rows, append([]string{report.Printable(m.Name), report.Printable(m.Format),
+				r.Task.Metrics[j]}, e.Times(100).Cells()...))
 		}
 	}
 	return t
@@ -233,7 +235,8 @@ func (r *Report) paired() report.Table {
 }
 
 func (r *Report) subjects() report.Table {
-	t := report.Table{Title: "By subject, " + r.Task.Metrics[0] + ", %", Left: 1, Rows: [][]string{{"subject", "questions"}}}
+	t := report.Table{Title: "By subject, " + r.Task.Metrics[0] + ", %", Left: 1,
+		Rows: [][]string{{"subject", "questions"}}}
 	for _, m := range r.all() {
 		t.Rows[0] = append(t.Rows[0], report.Printable(m.Name), "± SE")
 	}
@@ -251,7 +254,8 @@ func (r *Report) subjects() report.Table {
 const shownFlips = 20
 
 func (r *Report) flipped() report.Table {
-	t := report.Table{Title: "Flipped answers", Left: 5, Rows: [][]string{{"model", "record", "question", "right", "original → quantized"}}}
+	t := report.Table{Title: "Flipped answers", Left: 5,
+		Rows: [][]string{{"model", "record", "question", "right", "original → quantized"}}}
 	if r.Base == nil {
 		return t
 	}
@@ -266,7 +270,8 @@ func (r *Report) flipped() report.Table {
 			if q.Kind == ShortAnswer {
 				right = q.Answers[0]
 			}
-			t.Rows = append(t.Rows, []string{report.Printable(m.Name), fmt.Sprintf("%s:%d", report.Printable(a.Path), a.Line),
+			t.Rows = append(t.Rows, []string{report.Printable(m.Name),
+				fmt.Sprintf("%s:%d", report.Printable(a.Path), a.Line),
 				beginning(q.Question), beginning(right), beginning(b.Text) + " → " + beginning(a.Text)})
 		}
 	}
@@ -303,9 +308,11 @@ func (r *Report) files() report.Table {
 }
 
 func (v *Verdict) table() report.Table {
-	t := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 3, Rows: [][]string{{"model", "", "", "limit", "value", "± SE", "95 % from", "to"}}}
+	t := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 3,
+		Rows: [][]string{{"model", "", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
-		t.Rows = append(t.Rows, append([]string{report.Printable(c.Model), c.Name, c.what(v.Questions), fmt.Sprint(c.Limit)}, c.Measured.Cells()...))
+		t.Rows = append(t.Rows, append([]string{report.Printable(c.Model), c.Name, c.what(v.Questions),
+			fmt.Sprint(c.Limit)}, c.Measured.Cells()...))
 	}
 	return t
 }
@@ -346,9 +353,11 @@ func (r *Report) about() []string {
 	how += fmt.Sprintf(", context %d.", r.Task.Context)
 	list := []string{how}
 	if r.Task.Shortened > 0 {
-		list = append(list, fmt.Sprintf("%d questions have fewer examples, %d less together, as the context is too short.", r.Task.Shortened, r.Task.Dropped))
+		list = append(list, fmt.Sprintf("%d questions have fewer examples, %d less together, as the context is too "+
+			"short.", r.Task.Shortened, r.Task.Dropped))
 	}
-	return append(list, "Standard errors (SE) and intervals take questions as independent; differences and flips compare answers to the same question.",
+	return append(list, "Standard errors (SE) and intervals take questions as independent; differences and flips "+
+		"compare answers to the same question.",
 		"Measured by "+report.Printable(r.Tool)+".")
 }
 
@@ -413,7 +422,8 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	if v := r.Verdict; v != nil {
 		for i := range v.Checks {
 			c := &v.Checks[i]
-			s.Cases = append(s.Cases, report.Case{Class: "eval." + c.Model, Name: c.Name, Failure: c.failure(v.Questions)})
+			s.Cases = append(s.Cases, report.Case{Class: "eval." + c.Model, Name: c.Name,
+				Failure: c.failure(v.Questions)})
 		}
 	}
 	return report.WriteJUnit(w, s)

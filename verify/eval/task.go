@@ -18,8 +18,9 @@ import (
 
 // Options say how questions are asked.
 type Options struct {
-	Kind    Kind `json:"kind"`
-	ByText  bool `json:"by_text"` // score the text of the choices, which the prompt does not show, instead of their letters
+	Kind Kind `json:"kind"`
+	// score the text of the choices, which the prompt does not show, instead of their letters
+	ByText  bool `json:"by_text"`
 	Shots   int  `json:"shots"`   // examples with their answers before each question
 	Chat    bool `json:"chat"`    // the prompt is what a user says, in the form of the chat template
 	Context int  `json:"context"` // tokens of a prompt and its answer at most
@@ -84,13 +85,15 @@ func NewTask(tok *tokenizer.Tokenizer, records, examples []Record, o Options) (*
 		list := asked[subject]
 		if examples == nil {
 			if len(list) <= o.Shots {
-				return nil, refuse(list[0].Path, list[0].Line, "%s has %d records; %d examples leave no question: use fewer or take them from another file",
+				return nil, refuse(list[0].Path, list[0].Line,
+					"%s has %d records; %d examples leave no question: use fewer or take them from another file",
 					subjectName(subject), len(list), o.Shots)
 			}
 			shown[subject], list = list[:o.Shots], list[o.Shots:]
 		}
 		if n := len(shown[subject]); n < o.Shots {
-			return nil, &formats.Error{Path: examples[0].Path, Off: -1, What: fmt.Sprintf("%d examples of %s, expected %d", n, subjectName(subject), o.Shots)}
+			return nil, &formats.Error{Path: examples[0].Path, Off: -1,
+				What: fmt.Sprintf("%d examples of %s, expected %d", n, subjectName(subject), o.Shots)}
 		}
 		for _, r := range list {
 			q, err := t.question(r, shown[subject])
@@ -145,7 +148,8 @@ func (t *Task) question(r *Record, examples []*Record) (Question, error) {
 			return q, nil
 		}
 		if n == 0 {
-			return q, refuse(r.Path, r.Line, "the question takes %d tokens without examples, more than the context of %d", longest, t.Context)
+			return q, refuse(r.Path, r.Line,
+				"the question takes %d tokens without examples, more than the context of %d", longest, t.Context)
 		}
 	}
 }
@@ -180,7 +184,8 @@ func (t *Task) Prompt(r *Record, examples []*Record) string {
 	var b strings.Builder
 	about := ""
 	if r.Subject != "" {
-		about = " about " + strings.Join(strings.FieldsFunc(r.Subject, func(c rune) bool { return c == '_' || c == ' ' }), " ")
+		about = " about " + strings.Join(strings.FieldsFunc(r.Subject,
+			func(c rune) bool { return c == '_' || c == ' ' }), " ")
 	}
 	switch {
 	case t.Kind == ShortAnswer:
@@ -219,7 +224,8 @@ func (t *Task) Same(other *Task) error {
 	for i := range t.Questions {
 		q := &t.Questions[i]
 		same := i < len(other.Questions) && slices.Equal(q.prompt, other.Questions[i].prompt) &&
-			slices.EqualFunc(q.tails, other.Questions[i].tails, func(a, b tail) bool { return a.from == b.from && slices.Equal(a.tokens, b.tokens) })
+			slices.EqualFunc(q.tails, other.Questions[i].tails,
+				func(a, b tail) bool { return a.from == b.from && slices.Equal(a.tokens, b.tokens) })
 		if !same {
 			return fmt.Errorf("the question in line %d of %s has other tokens", q.Line, q.Path)
 		}

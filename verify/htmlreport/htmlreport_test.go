@@ -82,7 +82,8 @@ func against(t testing.TB, r, baseline *verify.Report) *verify.Report {
 	return r
 }
 
-const hostile = "a\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\u202eab\u2066\x00\x1b[31m\xff\n\u2028]]>--></style></svg>`{{.}}javascript:x"
+const hostile = "a\"'><script>alert(1)</script><img src=x " +
+	"onerror=alert(1)>&amp;\u202eab\u2066\x00\x1b[31m\xff\n\u2028]]>--></style></svg>`{{.}}javascript:x"
 
 // broken is a report in which nothing can be trusted to be a number, or a name to be one.
 func broken(t testing.TB) *verify.Report {
@@ -123,26 +124,40 @@ func TestPage(t *testing.T) {
 	strided.Shard = &verify.Shard{I: 1, N: 4}
 	one := synthetic(t, "m-Q4.gguf", 0.05)
 	sealed := synthetic(t, "m-Q4.gguf", 0.05)
-	sealed.Base, sealed.Performance.Base, sealed.Layers = verify.Model{Name: "original", SHA256: strings.Repeat("12", 32)}, nil, nil
-	sealed.Seal = &verify.Seal{Name: "phi.seal", Bytes: 1 << 20, SHA256: strings.Repeat("56", 32), TopK: 64, MinP: 0.001, Positions: 600, Full: 20,
-		Bound: sealed.Summary.KLD, Share: verify.Estimate{Value: 0.9, SE: 0.01, Low: 0.88, High: 0.92}, KLD: verify.Estimate{Value: 0.06, SE: 0.002, Low: 0.056, High: 0.064}}
+	sealed.Base, sealed.Performance.Base, sealed.Layers = verify.Model{Name: "original",
+		SHA256: strings.Repeat("12", 32)}, nil, nil
+	sealed.Seal = &verify.Seal{Name: "phi.seal", Bytes: 1 << 20, SHA256: strings.Repeat("56", 32), TopK: 64,
+		MinP: 0.001, Positions: 600, Full: 20,
+		Bound: sealed.Summary.KLD, Share: verify.Estimate{Value: 0.9, SE: 0.01, Low: 0.88,
+			High: 0.92}, KLD: verify.Estimate{Value: 0.06, SE: 0.002, Low: 0.056, High: 0.064}}
 	for _, c := range []struct {
 		name    string
 		reports []*verify.Report
 		want    []string
 	}{
 		{"everything", []*verify.Report{one}, []string{
-			"m-Q4.gguf against original", "✓ Good enough: all 4 limits are kept.", "Mean KL divergence, in nats", "limit at most 0.1", "limit at least 5", "1.0 MiB",
-			"How far single predictions moved", "By position in the context", "By text", "Which weights are to blame", "The 20 greatest of 30", "all together", "Decoding speed", "Reading speed", "Worst tokens", "once upon a", "<mark>▁time</mark>",
-			strings.Repeat("12", 32), strings.Repeat("ab", 32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
+			"m-Q4.gguf against original", "✓ Good enough: all 4 limits are kept.", "Mean KL divergence, in nats",
+			"limit at most 0.1", "limit at least 5", "1.0 MiB",
+			"How far single predictions moved", "By position in the context", "By text", "Which weights are to blame",
+			"The 20 greatest of 30", "all together", "Decoding speed", "Reading speed", "Worst tokens",
+			"once upon a", "<mark>▁time</mark>",
+			strings.Repeat("12", 32), strings.Repeat("ab",
+				32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
 		}},
-		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)}, []string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse", "Size and speed since the baseline"}},
-		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)}, []string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse", "✓ the same"}},
-		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal", strings.Repeat("56", 32), "share of the divergence in that bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
-		{"figures only", []*verify.Report{plain}, []string{"Measured, not judged", "which share of the tokens exceeds"}},
+		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)},
+			[]string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse",
+				"Size and speed since the baseline"}},
+		{"not worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.05), one)},
+			[]string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse",
+				"✓ the same"}},
+		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal",
+			strings.Repeat("56", 32), "share of the divergence in that bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
+		{"figures only", []*verify.Report{plain},
+			[]string{"Measured, not judged", "which share of the tokens exceeds"}},
 		{"empty", []*verify.Report{empty}, []string{"On 0 tokens", "All metrics, of 0 tokens"}},
 		{"several", []*verify.Report{one, synthetic(t, "m-Q2.gguf", 0.5), strided, empty, plain}, []string{
-			"✗ 1 of 5 models are not good enough.", "Comparison", "Size against quality", "Pareto front", "✗ Not good enough", "every token is scored once", "1 of 4, only its windows",
+			"✗ 1 of 5 models are not good enough.", "Comparison", "Size against quality", "Pareto front",
+			"✗ Not good enough", "every token is scored once", "1 of 4, only its windows",
 		}},
 		{"broken", []*verify.Report{broken(t)}, []string{"U+202E", "U+0000", `\xFF`, "↵", "&lt;script&gt;"}},
 		{"several broken", []*verify.Report{broken(t), one, broken(t)}, []string{"U+202E"}},
@@ -168,7 +183,8 @@ func TestPage(t *testing.T) {
 // Whatever the numbers are, the page is one.
 func TestAnyNumbers(t *testing.T) {
 	g := rand.New(rand.NewPCG(3, 4))
-	special := []float64{0, math.Copysign(0, -1), 1, -1, 1e-300, 5e-324, 1e300, math.MaxFloat64, -math.MaxFloat64, 1e17, math.NaN(), math.Inf(1), math.Inf(-1), 0.1, 0.1 + 1e-17}
+	special := []float64{0, math.Copysign(0, -1), 1, -1, 1e-300, 5e-324, 1e300, math.MaxFloat64, -math.MaxFloat64, 1e17,
+		math.NaN(), math.Inf(1), math.Inf(-1), 0.1, 0.1 + 1e-17}
 	any := func() float64 { return special[g.IntN(len(special))] }
 	estimate := func() verify.Estimate { return verify.Estimate{Value: any(), SE: any(), Low: any(), High: any()} }
 	var list []*verify.Report
@@ -178,7 +194,8 @@ func TestAnyNumbers(t *testing.T) {
 	for range 8 {
 		for _, r := range list {
 			u := &r.Summary
-			for _, e := range []*verify.Estimate{&u.KLD, &u.KLDMedian, &u.KLD90, &u.KLD95, &u.KLD99, &u.KLD999, &u.PPLRatio, &u.SameTop, &r.Performance.Quant.TG, &r.Performance.Quant.PP, &r.Performance.Base.TG} {
+			for _, e := range []*verify.Estimate{&u.KLD, &u.KLDMedian, &u.KLD90, &u.KLD95, &u.KLD99, &u.KLD999,
+				&u.PPLRatio, &u.SameTop, &r.Performance.Quant.TG, &r.Performance.Quant.PP, &r.Performance.Base.TG} {
 				*e = estimate()
 			}
 			for i := range r.ByContext {
@@ -328,8 +345,10 @@ func TestVerdict(t *testing.T) {
 		word   string
 	}{
 		{[]verify.Threshold{{Name: "max-kld", Limit: 1}}, "pass", "the limit is kept"},
-		{[]verify.Threshold{{Name: "max-kld", Limit: 0.001}, {Name: "min-top1", Limit: 0.5}}, "fail", "1 of 2 limits missed"},
-		{[]verify.Threshold{{Name: "max-kld", Limit: 0.001}, {Name: "max-kld-p90", Limit: r.Summary.KLD90.Value}}, "fail", "of 2 limits 1 missed, 1 undecided"},
+		{[]verify.Threshold{{Name: "max-kld", Limit: 0.001}, {Name: "min-top1", Limit: 0.5}}, "fail",
+			"1 of 2 limits missed"},
+		{[]verify.Threshold{{Name: "max-kld", Limit: 0.001}, {Name: "max-kld-p90", Limit: r.Summary.KLD90.Value}},
+			"fail", "of 2 limits 1 missed, 1 undecided"},
 		{[]verify.Threshold{{Name: "max-kld", Limit: kld}}, "undecided", "1 of 1 limit undecided"},
 	} {
 		judge(t, r, c.limits...)
@@ -346,8 +365,10 @@ func TestGauge(t *testing.T) {
 		name          string
 		value, limit  float64
 		below, inside bool // the dot is left of the limit, and within what is allowed
-	}{{"max-kld", 0.01, 0.05, true, true}, {"max-kld", 0.06, 0.05, false, false}, {"min-top1", 0.8, 0.9, true, false}, {"min-top1", 0.95, 0.9, false, true}} {
-		k := verify.Check{Threshold: verify.Threshold{Name: c.name, Limit: c.limit}, Measured: verify.Estimate{Value: c.value, SE: 0.01, Low: c.value - 0.02, High: c.value + 0.02}}
+	}{{"max-kld", 0.01, 0.05, true, true}, {"max-kld", 0.06, 0.05, false, false}, {"min-top1", 0.8, 0.9, true,
+		false}, {"min-top1", 0.95, 0.9, false, true}} {
+		k := verify.Check{Threshold: verify.Threshold{Name: c.name, Limit: c.limit},
+			Measured: verify.Estimate{Value: c.value, SE: 0.01, Low: c.value - 0.02, High: c.value + 0.02}}
 		g := newCheck(&k, 100).Gauge
 		number := func(s string) float64 {
 			x, err := strconv.ParseFloat(s, 64)

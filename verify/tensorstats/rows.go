@@ -50,7 +50,8 @@ func (r *Rows) Add(a, b []float32) {
 
 // Cells are the tensor, the row and the cosines.
 func (u *UnlikeRow) Cells() []string {
-	return []string{report.Printable(u.Tensor), strconv.Itoa(u.Row), fmt.Sprintf("%.4f", u.Cosine), fmt.Sprintf("%.4f", u.Median)}
+	return []string{report.Printable(u.Tensor), strconv.Itoa(u.Row), fmt.Sprintf("%.4f", u.Cosine),
+		fmt.Sprintf("%.4f", u.Median)}
 }
 
 // UnlikeRow is a row that is unlike the reference's.
@@ -61,9 +62,9 @@ type UnlikeRow struct {
 	Median float64 `json:"median"` // cosine, of the tensor's rows
 }
 
-// Which rows are unlike. Quantization turns rows by angles that scatter: of 64 files of one model, by 5 methods in 11 types, with
-// 2 to 8 bits, none has a row beyond 6.0 times the distance from the median to the 99th percentile, in logarithms, where tan² is
-// above the least. An exponent bit of a block's scale gives 9.8 and more.
+// Which rows are unlike. Quantization turns rows by angles that scatter: of 64 files of one model, by 5 methods in 11
+// types, with 2 to 8 bits, none has a row beyond 6.0 times the distance from the median to the 99th percentile, in
+// logarithms, where tan² is above the least. An exponent bit of a block's scale gives 9.8 and more.
 const (
 	unlikeTan2   = 0.1  // less is not told from quantization
 	unlikeFactor = 8    // times the distance from the median to the 99th percentile

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Of matrices whose rows are off by errors that scatter, none is unlike; swapped and damaged ones are, wherever pieces end.
+// Of matrices whose rows are off by errors that scatter, none is unlike; swapped and damaged ones are, wherever pieces
+// end.
 func TestRows(t *testing.T) {
 	const n, cols = 300, 96
 	rng := rand.New(rand.NewPCG(9, 10))

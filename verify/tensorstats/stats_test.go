@@ -44,7 +44,8 @@ func TestStatsSample(t *testing.T) {
 	s.Add(sample())
 	near(t, "mean", s.Mean(), -0.0016005859375)
 	near(t, "std", s.Std(), 0.47183508362249499)
-	if s.Count != 1000 || s.Zero != 2 || s.NaN != 0 || s.Inf != 0 || s.Min != -9.25 || s.Max != 7.5 || s.AbsMax() != 9.25 {
+	if s.Count != 1000 || s.Zero != 2 || s.NaN != 0 || s.Inf != 0 || s.Min != -9.25 || s.Max != 7.5 ||
+		s.AbsMax() != 9.25 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -61,9 +62,12 @@ func TestStats(t *testing.T) {
 		{"nothing", nil, Stats{}, 0, 0, 0, 0},
 		{"one value", []float32{-3}, Stats{Count: 1, Min: -3, Max: -3}, -3, 0, 1, 3},
 		{"three values", []float32{1, 2, 6}, Stats{Count: 3, Min: 1, Max: 6}, 3, math.Sqrt(14.0 / 3), 3, 6},
-		{"zeros of both signs", []float32{0, float32(math.Copysign(0, -1)), 2}, Stats{Count: 3, Zero: 2, Max: 2}, 2.0 / 3, math.Sqrt(8.0 / 9), 3, 2},
-		{"equal values, which sums of squares would blur", slices.Repeat([]float32{1.1}, 1000), Stats{Count: 1000, Min: 1.1, Max: 1.1}, float64(float32(1.1)), 0, 1000, float64(float32(1.1))},
-		{"not finite", []float32{nan, inf, 1, -inf, 3, nan}, Stats{Count: 6, NaN: 2, Inf: 2, Min: 1, Max: 3}, 2, 1, 2, 3},
+		{"zeros of both signs", []float32{0, float32(math.Copysign(0, -1)), 2}, Stats{Count: 3, Zero: 2, Max: 2},
+			2.0 / 3, math.Sqrt(8.0 / 9), 3, 2},
+		{"equal values, which sums of squares would blur", slices.Repeat([]float32{1.1}, 1000),
+			Stats{Count: 1000, Min: 1.1, Max: 1.1}, float64(float32(1.1)), 0, 1000, float64(float32(1.1))},
+		{"not finite", []float32{nan, inf, 1, -inf, 3, nan}, Stats{Count: 6, NaN: 2, Inf: 2, Min: 1, Max: 3}, 2, 1, 2,
+			3},
 		{"nothing finite", []float32{nan, -inf}, Stats{Count: 2, NaN: 1, Inf: 1}, 0, 0, 0, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -106,7 +110,8 @@ func TestDistributionOfEqualValues(t *testing.T) {
 	s.Add(x)
 	d := NewDistribution(&s)
 	d.Add(x)
-	if d.Outliers != 0 || d.Bin[Bins/2] != 3 || d.Sigma(2) != 0 || !slices.Equal(d.Top, []Extreme{{0, 2}, {1, 2}, {3, 2}}) {
+	if d.Outliers != 0 || d.Bin[Bins/2] != 3 || d.Sigma(2) != 0 ||
+		!slices.Equal(d.Top, []Extreme{{0, 2}, {1, 2}, {3, 2}}) {
 		t.Errorf("got %+v", d)
 	}
 }
