@@ -284,33 +284,46 @@ func (b *Baseline) tables() []report.Table {
 	if b == nil {
 		return nil
 	}
-	s := report.Table{Title: fmt.Sprintf("Against the baseline %s %s: %s", report.Printable(b.Quant.Name),
-		short(b.Quant.SHA256), b.Outcome), Left: 2, Rows: [][]string{{"", "", "allowed", "baseline", "now", "change",
-		"± SE", "95 % from", "to"}}}
+	return []report.Table{b.checksTable(), b.layersTable(), b.costsTable()}
+}
+
+func (b *Baseline) checksTable() report.Table {
+	title := fmt.Sprintf("Against the baseline %s %s: %s",
+		report.Printable(b.Quant.Name), short(b.Quant.SHA256), b.Outcome)
+	t := report.Table{Title: title, Left: 2,
+		Rows: [][]string{{"", "", "allowed", "baseline", "now", "change", "± SE", "95 % from", "to"}}}
 	for _, c := range b.Checks {
-		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, c.Difference.SE),
-			Digits(c.Now, c.Difference.SE)}
-		s.Rows = append(s.Rows, append(row, c.Difference.Cells()...))
+		se := c.Difference.SE
+		row := []string{c.Name, c.Explain(b.Tokens), fmt.Sprint(c.Allowed), Digits(c.Baseline, se), Digits(c.Now, se)}
+		t.Rows = append(t.Rows, append(row, c.Difference.Cells()...))
 	}
+	return t
+}
+
+func (b *Baseline) layersTable() report.Table {
+	t := report.Table{Title: "KLD of layers that have changed since the baseline", Left: 1,
+		Rows: [][]string{{"", "baseline", "now"}}}
+	for _, c := range b.Layers {
+		t.Rows = append(t.Rows,
+			[]string{report.Printable(c.Name), Digits(c.Baseline, c.Baseline), Digits(c.Now, c.Now)})
+	}
+	return t
+}
+
+func (b *Baseline) costsTable() report.Table {
 	t := report.Table{Title: "Size and speed against the baseline (not judged)", Left: 1,
 		Rows: [][]string{{"", "baseline", "± SE", "now", "± SE", "change", "± SE", "95 % from", "to"}}}
+	exact := func(x float64) string { return strconv.FormatFloat(math.Round(1000*x)/1000, 'f', -1, 64) }
 	for _, c := range b.Costs {
 		row := []string{c.Name}
 		if c.Difference.SE == 0 {
-			exact := func(x float64) string { return strconv.FormatFloat(math.Round(1000*x)/1000, 'f', -1, 64) }
-			t.Rows = append(t.Rows, append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "",
-				exact(c.Difference.Value), "", "", ""))
-			continue
+			row = append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", "")
+		} else {
+			row = slices.Concat(row, c.Baseline.Cells()[:2], c.Now.Cells()[:2], c.Difference.Cells())
 		}
-		t.Rows = append(t.Rows, slices.Concat(row, c.Baseline.Cells()[:2], c.Now.Cells()[:2], c.Difference.Cells()))
+		t.Rows = append(t.Rows, row)
 	}
-	l := report.Table{Title: "KLD of layers that have changed since the baseline", Left: 1,
-		Rows: [][]string{{"", "baseline", "now"}}}
-	for _, c := range b.Layers {
-		l.Rows = append(l.Rows, []string{report.Printable(c.Name), Digits(c.Baseline, c.Baseline),
-			Digits(c.Now, c.Now)})
-	}
-	return []report.Table{s, l, t}
+	return t
 }
 
 // Explain says the outcome in words; tokens is how many were compared.

@@ -49,37 +49,37 @@ func (r *Report) ByLayer(ctx context.Context, base, all Predictor, whole LayerKL
 
 // layers is the table of Layers, empty if they were not measured.
 func (r *Report) layers() report.Table {
-	s := report.Table{Title: fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d "+
-		"tokens", r.LayerTokens), Left: 2,
-		Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
 	if len(r.Layers) == 0 {
 		return report.Table{}
 	}
+	title := fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens", r.LayerTokens)
+	t := report.Table{Title: title, Left: 2,
+		Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
 	sum := 0.0
 	for _, l := range r.Layers {
 		sum += l.KLD.Value
 	}
-	add := func(l LayerKLD, part float64) {
-		s.Rows = append(s.Rows, slices.Concat([]string{report.Printable(l.Name), report.Printable(l.Type),
-			bytesOf(l.Bytes), fmt.Sprintf("%.2f", l.BitsPerWeight)},
-			l.KLD.Cells()[:2], []string{fmt.Sprintf("%.1f", part)}))
-	}
-	percent := func(x float64) float64 {
+	percent := func(x float64) string {
 		if sum == 0 {
-			return 0
+			return "0.0"
 		}
-		return 100 * x / sum
+		return fmt.Sprintf("%.1f", 100*x/sum)
+	}
+	add := func(l LayerKLD) {
+		row := []string{report.Printable(l.Name), report.Printable(l.Type), bytesOf(l.Bytes),
+			fmt.Sprintf("%.2f", l.BitsPerWeight)}
+		t.Rows = append(t.Rows, slices.Concat(row, l.KLD.Cells()[:2], []string{percent(l.KLD.Value)}))
 	}
 	for _, l := range r.Layers {
-		add(l, percent(l.KLD.Value))
+		add(l)
 	}
 	scale := sum
 	if r.AllLayers != nil {
 		scale = r.AllLayers.KLD.SE
 	}
-	s.Rows = append(s.Rows, []string{"sum", "", "", "", Digits(sum, scale), "", fmt.Sprintf("%.1f", percent(sum))})
+	t.Rows = append(t.Rows, []string{"sum", "", "", "", Digits(sum, scale), "", percent(sum)})
 	if r.AllLayers != nil {
-		add(*r.AllLayers, percent(r.AllLayers.KLD.Value))
+		add(*r.AllLayers)
 	}
-	return s
+	return t
 }

@@ -3,6 +3,8 @@ package verify
 import (
 	"fmt"
 	"math"
+
+	"github.com/phi3conv/phi3conv/internal/floats"
 )
 
 // TopK is the number of likeliest tokens that [Position.Top5] compares, and so
@@ -95,7 +97,7 @@ func NLL(logits []float32, token int32) (float64, error) {
 	}
 	greatest := logits[0]
 	for i, x := range logits {
-		if x-x != 0 {
+		if !floats.Finite(x) {
 			return 0, notFinite(x, i)
 		}
 		greatest = max(greatest, x)
@@ -124,7 +126,7 @@ func top(logits []float32) ([TopK]int, error) {
 		best[i] = float32(math.Inf(-1))
 	}
 	for i, x := range logits {
-		if x-x != 0 {
+		if !floats.Finite(x) {
 			return ids, notFinite(x, i)
 		}
 		if x <= best[TopK-1] {

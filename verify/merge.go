@@ -84,41 +84,30 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 	}
 	parts = slices.Clone(parts)
 	slices.SortStableFunc(parts, func(a, b *Report) int { return a.Shard.I - b.Shard.I })
-	first := parts[0]
-	for i, p := range parts {
-		if p.Shard.N != first.Shard.N {
-			return nil, fmt.Errorf("a part of %d and one of %d", first.Shard.N, p.Shard.N)
-		}
-		if err := first.SameRun(p); err != nil {
-			return nil, fmt.Errorf("parts %d and %d do not belong together: %w", first.Shard.I, p.Shard.I, err)
-		}
-		if i > 0 && p.Shard.I == parts[i-1].Shard.I {
-			return nil, fmt.Errorf("part %d of %d is there twice", p.Shard.I, p.Shard.N)
-		}
+	if err := completeRun(parts); err != nil {
+		return nil, err
 	}
 	var all Positions
 	var tokens []Token
-	for i := range first.Shard.N {
-		if i >= len(parts) || parts[i].Shard.I != i+1 {
-			return nil, fmt.Errorf("part %d of %d is missing", i+1, first.Shard.N)
-		}
-		all = append(all, parts[i].Positions...)
-		tokens = append(tokens, parts[i].Worst...)
+	most := 0
+	for _, p := range parts {
+		all = append(all, p.Positions...)
+		tokens = append(tokens, p.Worst...)
+		most = max(most, len(p.Worst))
 	}
+	if worst < 0 {
+		worst = most
+	}
+	first := parts[0]
 	if err := all.check(first.Texts); err != nil {
 		return nil, err
 	}
 	if n := first.scored(); len(all) != n {
 		return nil, fmt.Errorf("the parts have %d positions together, the texts %d", len(all), n)
 	}
-	if worst < 0 {
-		for _, p := range parts {
-			worst = max(worst, len(p.Worst))
-		}
-	}
-
 	r := NewReport(all, first.Texts, worst)
-	r.Tool, r.Conventions, r.Compute, r.Base, r.Quant, r.Tokens, r.Weights = first.Tool, first.Conventions, first.Compute, first.Base, first.Quant, first.Tokens, first.Weights
+	r.Tool, r.Conventions, r.Compute, r.Tokens = first.Tool, first.Conventions, first.Compute, first.Tokens
+	r.Base, r.Quant, r.Weights = first.Base, first.Quant, first.Weights
 	for i := range r.Worst {
 		at := slices.IndexFunc(tokens, func(t Token) bool { return t.Position == r.Worst[i].Position })
 		if at < 0 {
@@ -132,6 +121,28 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// completeRun returns an error unless the reports, in the order of their shards, are all of one run.
+func completeRun(parts []*Report) error {
+	first := parts[0]
+	for i, p := range parts {
+		if p.Shard.N != first.Shard.N {
+			return fmt.Errorf("a part of %d and one of %d", first.Shard.N, p.Shard.N)
+		}
+		if err := first.SameRun(p); err != nil {
+			return fmt.Errorf("parts %d and %d do not belong together: %w", first.Shard.I, p.Shard.I, err)
+		}
+		if i > 0 && p.Shard.I == parts[i-1].Shard.I {
+			return fmt.Errorf("part %d of %d is there twice", p.Shard.I, p.Shard.N)
+		}
+	}
+	for i := range first.Shard.N {
+		if i >= len(parts) || parts[i].Shard.I != i+1 {
+			return fmt.Errorf("part %d of %d is missing", i+1, first.Shard.N)
+		}
+	}
+	return nil
 }
 
 // scored returns how many positions the windows of all texts have.

@@ -67,7 +67,8 @@ func (p *Positions) UnmarshalJSON(b []byte) error {
 	*p = make(Positions, n)
 	for i := range *p {
 		(*p)[i] = Position{
-			c.Text[i], c.Index[i], c.Context[i], c.Token[i], c.Base[i], c.Quant[i], c.KLD[i], c.SameTop[i], c.Top5[i], c.DeltaP[i],
+			c.Text[i], c.Index[i], c.Context[i], c.Token[i],
+			c.Base[i], c.Quant[i], c.KLD[i], c.SameTop[i], c.Top5[i], c.DeltaP[i],
 		}
 	}
 	return nil
@@ -76,37 +77,54 @@ func (p *Positions) UnmarshalJSON(b []byte) error {
 // check returns an error if a value is not one that a comparison gives, or if the positions
 // are not in order.
 func (p Positions) check(texts []Text) error {
+	before := Position{Text: -1}
 	for i, q := range p {
-		var what string
-		var got any
-		switch {
-		case q.Text < 0 || q.Text >= len(texts):
-			what, got = fmt.Sprintf("text, expected 0 to %d", len(texts)-1), q.Text
-		case q.Index < 1 || q.Index >= texts[q.Text].Tokens:
-			what, got = fmt.Sprintf("index, expected 1 to %d", texts[q.Text].Tokens-1), q.Index
-		case i > 0 && (q.Text < p[i-1].Text || q.Text == p[i-1].Text && q.Index <= p[i-1].Index):
-			what, got = fmt.Sprintf("index of text %d, expected one behind %d of text %d", q.Text, p[i-1].Index,
-				p[i-1].Text), q.Index
-		case q.Context < 1 || q.Context > q.Index:
-			what, got = fmt.Sprintf("context, expected 1 to the index, %d", q.Index), q.Context
-		case q.Token < 0:
-			what, got = "token, expected 0 or more", q.Token
-		case !(q.Base >= 0 && q.Base <= math.MaxFloat64):
-			what, got = "base, expected a finite number of 0 or more", q.Base
-		case !(q.Quant >= 0 && q.Quant <= math.MaxFloat64):
-			what, got = "quant, expected a finite number of 0 or more", q.Quant
-		case !(q.KLD >= 0 && q.KLD <= math.MaxFloat64):
-			what, got = "kld, expected a finite number of 0 or more", q.KLD
-		case q.Top5 < 0 || q.Top5 > TopK:
-			what, got = fmt.Sprintf("top5, expected 0 to %d", TopK), q.Top5
-		case !(q.DeltaP >= -1 && q.DeltaP <= 1):
-			what, got = "delta_p, expected -1 to 1", q.DeltaP
-		default:
-			continue
+		got, what := q.wrongPlace(before, texts)
+		if what == "" {
+			got, what = q.wrongFigure()
 		}
-		return fmt.Errorf("positions: number %d has %v as %s", i, got, what)
+		if what != "" {
+			return fmt.Errorf("positions: number %d has %v as %s", i, got, what)
+		}
+		before = q
 	}
 	return nil
+}
+
+// wrongPlace says which field that tells the token is impossible after the position before: its value, and
+// what it is and what was expected.
+func (q *Position) wrongPlace(before Position, texts []Text) (got any, what string) {
+	switch {
+	case q.Text < 0 || q.Text >= len(texts):
+		return q.Text, fmt.Sprintf("text, expected 0 to %d", len(texts)-1)
+	case q.Index < 1 || q.Index >= texts[q.Text].Tokens:
+		return q.Index, fmt.Sprintf("index, expected 1 to %d", texts[q.Text].Tokens-1)
+	case q.Text < before.Text || q.Text == before.Text && q.Index <= before.Index:
+		return q.Index, fmt.Sprintf("index of text %d, expected one behind %d of text %d", q.Text, before.Index, before.Text)
+	case q.Context < 1 || q.Context > q.Index:
+		return q.Context, fmt.Sprintf("context, expected 1 to the index, %d", q.Index)
+	case q.Token < 0:
+		return q.Token, "token, expected 0 or more"
+	}
+	return nil, ""
+}
+
+// wrongFigure says which figure is impossible.
+func (q *Position) wrongFigure() (got any, what string) {
+	possible := func(x float64) bool { return x >= 0 && x <= math.MaxFloat64 }
+	switch {
+	case !possible(q.Base):
+		return q.Base, "base, expected a finite number of 0 or more"
+	case !possible(q.Quant):
+		return q.Quant, "quant, expected a finite number of 0 or more"
+	case !possible(q.KLD):
+		return q.KLD, "kld, expected a finite number of 0 or more"
+	case q.Top5 < 0 || q.Top5 > TopK:
+		return q.Top5, fmt.Sprintf("top5, expected 0 to %d", TopK)
+	case !(q.DeltaP >= -1 && q.DeltaP <= 1):
+		return q.DeltaP, "delta_p, expected -1 to 1"
+	}
+	return nil, ""
 }
 
 // WriteReport writes the report with its positions, for [ReadReport]. The JSON is on one line.
@@ -124,8 +142,7 @@ func ReadReport(path string, data []byte) (*Report, error) {
 		return nil, err
 	}
 	if len(list) != 1 {
-		return nil, &formats.Error{Path: path, Off: -1,
-			What: fmt.Sprintf("reports on %d models, expected one", len(list))}
+		return nil, formats.FileErrorf(path, -1, "reports on %d models, expected one", len(list))
 	}
 	return list[0], nil
 }
@@ -176,12 +193,12 @@ func decodeJSON(data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return &formats.Error{Off: syntax.Offset, What: err.Error()}
+			return formats.Errorf(syntax.Offset, "%v", err)
 		}
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return &formats.Error{Off: d.InputOffset(), What: "more after the end of the report"}
+		return formats.Errorf(d.InputOffset(), "more after the end of the report")
 	}
 	return nil
 }

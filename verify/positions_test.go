@@ -98,8 +98,9 @@ func TestReadReportRefuses(t *testing.T) {
 
 func FuzzReadReport(f *testing.F) {
 	for _, s := range []string{
-		`{"schema":1,"conventions":{"name":"strided","context":8,"stride":4},"texts":[{"tokens":9}],"summary":{"count":1},
-			"positions":{"text":[0],"index":[1],"context":[1],"token":[3],"base":[0.5],"quant":[1e-9],"kld":[0],"same_top":[true],"top5":[5],"delta_p":[-1]}}`,
+		`{"schema":1,"conventions":{"name":"strided","context":8,"stride":4},"texts":[{"tokens":9}],
+			"summary":{"count":1},"positions":{"text":[0],"index":[1],"context":[1],"token":[3],"base":[0.5],
+			"quant":[1e-9],"kld":[0],"same_top":[true],"top5":[5],"delta_p":[-1]}}`,
 		`{"schema":1,"positions":{"text":[0]}}`, `{"schema":2}`, `[{}]`,
 	} {
 		f.Add([]byte(s))

@@ -9,11 +9,17 @@ import (
 	"testing"
 )
 
-func TestReports(t *testing.T) {
+// threeReports pass, fail, and have no verdict.
+func threeReports(t *testing.T) Reports {
 	list := Reports{testReport(t, Threshold{"max-kld", 1}), testReport(t, threeOutcomes...), testReport(t)}
 	list[0].Quant.Name, list[2].Quant.Name = "first.gguf", "third.gguf"
 	list[0].Quant.FileBytes++ // worse than the second
 	list[2].Quant.FileBytes, list[2].Summary.KLD.Value = 1<<20, 1
+	return list
+}
+
+func TestReports(t *testing.T) {
+	list := threeReports(t)
 	if got := list.Pareto(); !slices.Equal(got, []bool{false, true, true}) {
 		t.Errorf("front %v", got)
 	}
@@ -35,6 +41,10 @@ func TestReports(t *testing.T) {
 		suites.Suites[1].Failures != 2 {
 		t.Errorf("%v, %+v", err, suites)
 	}
+}
+
+func TestReadReports(t *testing.T) {
+	list := threeReports(t)
 	var several struct {
 		Schema  int
 		Reports []Report

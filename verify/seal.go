@@ -35,27 +35,9 @@ type Bounded struct {
 // Drawn is what the drawn token alone tells of the difference of KLD and bound. It is not negative, and on average not
 // more than the difference, however codes were rounded.
 func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
-	if len(quant) < TopK {
-		return Bounded{}, fmt.Errorf("%d logits, but a comparison needs at least %d", len(quant), TopK)
-	}
-	if e.Token < 0 || int(e.Token) >= len(quant) {
-		return Bounded{}, fmt.Errorf("token %d is not among the %d that the model knows", e.Token, len(quant))
-	}
-	if e.Full != nil && len(e.Full) != len(quant) {
-		return Bounded{}, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model gives %d logits",
-			len(e.Full), len(quant))
-	}
-	ids := make([]int, len(e.Top))
-	for i, t := range e.Top {
-		ids[i] = int(t.ID)
-	}
-	slices.Sort(ids)
-	if len(ids) < TopK || ids[0] < 0 || ids[len(ids)-1] >= len(quant) {
-		return Bounded{}, fmt.Errorf("the entry has %d likely tokens, must have at least %d of the %d that the "+
-			"model knows", len(ids), TopK, len(quant))
-	}
-	if d := e.Drawn; d != seal.None && (d.ID < 0 || int(d.ID) >= len(quant)) {
-		return Bounded{}, fmt.Errorf("the drawn token %d is not among the %d that the model knows", d.ID, len(quant))
+	ids, err := checkEntry(e, len(quant))
+	if err != nil {
+		return Bounded{}, err
 	}
 	topQ, err := top(quant)
 	if err != nil {
@@ -63,40 +45,19 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	}
 
 	greatest := float64(quant[topQ[0]])
-	var sum, tail float64 // of exp(logit - greatest): of the likely tokens, and of all others
-	var block [expBlock]float64
-	likely := ids
-	for from := 0; from < len(quant); from += expBlock {
-		row := quant[from:min(from+expBlock, len(quant))]
-		exps(&block, row, greatest)
-		for ; len(likely) > 0 && likely[0] < from+len(row); likely = likely[1:] {
-			sum += block[likely[0]-from]
-			block[likely[0]-from] = 0
-		}
-		for _, e := range block[:len(row)] {
-			tail += e
-		}
-	}
-	sum += tail
-	logSum := math.Log(sum)
-	lnQ := func(x float32) float64 { return float64(x) - greatest - logSum } // without cancellation
-
-	parts := make([]part, 0, len(e.Top)+1)
-	for _, t := range e.Top {
-		low, high := t.Bounds()
-		parts = append(parts, part{low, high, lnQ(quant[t.ID])})
-	}
+	sum, tail := expSums(quant, ids, greatest)
+	logSum := math.Log(sum + tail)
+	lnQ := func(id int32) float64 { return float64(quant[id]) - greatest - logSum } // without cancellation
 	if len(e.Top) < len(quant) {
-		low, high := e.TailBounds()
 		// exps gives 0 for what is below e^-708 = 3.3e-308; q must not be too small.
 		tail += 3.4e-308 * float64(len(quant))
-		parts = append(parts, part{low, high, math.Log(tail) - logSum})
 	}
+	lnTail := math.Log(tail) - logSum
 	b := Bounded{Position: Position{
 		Text: e.Text, Index: e.Index, Context: e.Context, Token: e.Token,
 		Base:    float64(e.NLL),
-		Quant:   -lnQ(quant[e.Token]),
-		KLD:     leastKLD(parts),
+		Quant:   -lnQ(e.Token),
+		KLD:     leastKLD(partsOf(e, len(quant), lnQ, lnTail)),
 		SameTop: int(e.Top[0].ID) == topQ[0],
 	}}
 	for _, t := range e.Top[:TopK] {
@@ -106,18 +67,78 @@ func LowerBound(e *seal.Entry, quant []float32) (Bounded, error) {
 	}
 	b.DeltaP = math.Exp(-b.Quant) - math.Exp(-b.Base)
 	if e.Drawn != seal.None {
-		b.Drawn = drawnKLD(e, lnQ(quant[e.Drawn.ID])-(math.Log(tail)-logSum))
+		b.Drawn = drawnKLD(e, lnQ(e.Drawn.ID)-lnTail)
 	}
-	b.Estimated = estimatedKLD(e, func(id int32) float64 { return lnQ(quant[id]) }, math.Log(tail)-logSum)
+	b.Estimated = estimatedKLD(e, lnQ, lnTail)
 	return b, nil
 }
 
-// part is a part of the vocabulary: low ≤ p ≤ high, and ln q.
-type part struct{ low, high, lnQ float64 }
+// checkEntry returns the entry's likely tokens in ascending order, or an error if it does not belong to a
+// vocabulary of so many tokens.
+func checkEntry(e *seal.Entry, vocab int) ([]int, error) {
+	if vocab < TopK {
+		return nil, fmt.Errorf("%d logits, but a comparison needs at least %d", vocab, TopK)
+	}
+	if e.Token < 0 || int(e.Token) >= vocab {
+		return nil, fmt.Errorf("token %d is not among the %d that the model knows", e.Token, vocab)
+	}
+	if e.Full != nil && len(e.Full) != vocab {
+		return nil, fmt.Errorf("vocabularies differ: the seal has %d tokens, the quantized model gives %d logits",
+			len(e.Full), vocab)
+	}
+	ids := make([]int, len(e.Top))
+	for i, t := range e.Top {
+		ids[i] = int(t.ID)
+	}
+	slices.Sort(ids)
+	if len(ids) < TopK || ids[0] < 0 || ids[len(ids)-1] >= vocab {
+		return nil, fmt.Errorf("the entry has %d likely tokens, must have at least %d of the %d that the model knows",
+			len(ids), TopK, vocab)
+	}
+	if d := e.Drawn; d != seal.None && (d.ID < 0 || int(d.ID) >= vocab) {
+		return nil, fmt.Errorf("the drawn token %d is not among the %d that the model knows", d.ID, vocab)
+	}
+	return ids, nil
+}
+
+// expSums returns the sums of exp(logit - greatest) over the tokens ids, which are in ascending order, and
+// over all others.
+func expSums(logits []float32, ids []int, greatest float64) (of, others float64) {
+	var block [expBlock]float64
+	for from := 0; from < len(logits); from += expBlock {
+		row := logits[from:min(from+expBlock, len(logits))]
+		exps(&block, row, greatest)
+		for ; len(ids) > 0 && ids[0] < from+len(row); ids = ids[1:] {
+			of += block[ids[0]-from]
+			block[ids[0]-from] = 0
+		}
+		for _, e := range block[:len(row)] {
+			others += e
+		}
+	}
+	return of, others
+}
+
+// partsOf returns what is known of each likely token, and of all other tokens together.
+func partsOf(e *seal.Entry, vocab int, lnQ func(id int32) float64, lnTail float64) []vocabPart {
+	parts := make([]vocabPart, 0, len(e.Top)+1)
+	for _, t := range e.Top {
+		low, high := t.Bounds()
+		parts = append(parts, vocabPart{low, high, lnQ(t.ID)})
+	}
+	if len(e.Top) < vocab {
+		low, high := e.TailBounds()
+		parts = append(parts, vocabPart{low, high, lnTail})
+	}
+	return parts
+}
+
+// vocabPart is a part of the vocabulary: low ≤ p ≤ high, and ln q.
+type vocabPart struct{ low, high, lnQ float64 }
 
 // least returns the p that minimizes p·(ln(p/q) - 1 - x) in the part's range, and
 // its logarithm. Without the range that is q·e^x.
-func (t *part) least(x float64) (p, lnP float64) {
+func (t *vocabPart) least(x float64) (p, lnP float64) {
 	lnP = t.lnQ + x
 	switch {
 	case lnP >= 0 || math.Exp(lnP) >= t.high:
@@ -139,7 +160,7 @@ func (t *part) least(x float64) (p, lnP float64) {
 // and equal to the least KLD, at the x for which the p of the minima have the sum 1.
 // The sum grows with x, so bisection finds it; where it ends a little beside, the bound
 // is a little lower, not wrong.
-func leastKLD(parts []part) float64 {
+func leastKLD(parts []vocabPart) float64 {
 	sum := func(x float64) (s float64) {
 		for i := range parts {
 			p, _ := parts[i].least(x)

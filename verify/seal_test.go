@@ -176,13 +176,13 @@ func TestLeastKLD(t *testing.T) {
 			sumP += p[i]
 			sumQ += q[i]
 		}
-		parts := make([]part, n)
+		parts := make([]vocabPart, n)
 		width := math.Exp(-8 * rng.Float64())
 		kld := 0.0
 		for i := range parts {
 			p[i] /= sumP
 			q[i] /= sumQ
-			parts[i] = part{p[i] * (1 - width*rng.Float64()), min(1, p[i]*(1+width*rng.Float64())), math.Log(q[i])}
+			parts[i] = vocabPart{p[i] * (1 - width*rng.Float64()), min(1, p[i]*(1+width*rng.Float64())), math.Log(q[i])}
 			if rng.IntN(8) == 0 {
 				parts[i].low = 0
 			}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/sample"
 )
 
@@ -29,7 +30,7 @@ type jsonEstimate struct {
 // MarshalJSON writes an object of value, se, low and high.
 func (e Estimate) MarshalJSON() ([]byte, error) {
 	finite := func(x *float64) *float64 {
-		if *x-*x != 0 {
+		if !floats.Finite(*x) {
 			return nil
 		}
 		return x

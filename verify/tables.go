@@ -9,16 +9,15 @@ import (
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
+// tables are those of the text and the Markdown, without those that have no rows.
 func (r *Report) tables() []report.Table {
-	list := []report.Table{r.models(), r.Seal.table(), r.figures(), r.layers(), r.speed(),
-		groupTable("By text", r.KLDName(), r.ByText), groupTable("By tokens before, in the window", r.KLDName(),
-			r.ByContext),
-		r.worst()}
-	list = append(append(r.Baseline.tables(), r.Weights.table()), list...)
-	if r.Verdict != nil {
-		list = append([]report.Table{r.Verdict.table()}, list...)
-	}
-	return slices.DeleteFunc(list, func(s report.Table) bool { return len(s.Rows) < 2 })
+	list := slices.Concat([]report.Table{r.Verdict.table()}, r.Baseline.tables(), []report.Table{
+		r.Weights.table(), r.models(), r.Seal.table(), r.figures(), r.layers(), r.speed(),
+		groupTable("By text", r.KLDName(), r.ByText),
+		groupTable("By tokens before, in the window", r.KLDName(), r.ByContext),
+		r.worst(),
+	})
+	return slices.DeleteFunc(list, func(t report.Table) bool { return len(t.Rows) < 2 })
 }
 
 func (r *Report) models() report.Table {
@@ -159,6 +158,9 @@ func (r *Report) speed() report.Table {
 }
 
 func (v *Verdict) table() report.Table {
+	if v == nil {
+		return report.Table{}
+	}
 	s := report.Table{Title: "Verdict: " + string(v.Outcome), Left: 2,
 		Rows: [][]string{{"", "", "limit", "value", "± SE", "95 % from", "to"}}}
 	for _, c := range v.Checks {
@@ -176,15 +178,15 @@ func (r *Report) about() []string {
 		bos = "a BOS token first"
 	}
 	return append(r.Seal.about(),
-		r.part()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.",
+		r.shardText()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.",
 			report.Printable(c.Name), c.Context, c.Stride, bos, c.First),
 		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
 		"Measured by "+report.Printable(r.Tool)+".",
 	)
 }
 
-// part says which part of a verification the report is of.
-func (r *Report) part() string {
+// shardText says which part of a verification the report is of.
+func (r *Report) shardText() string {
 	if r.Shard == nil {
 		return ""
 	}

@@ -145,8 +145,7 @@ func (m Metric) validate(limit float64) error {
 // is for errors, which are of type [formats.Error] and name the line.
 func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	refuse := func(n *yaml.Node, format string, a ...any) error {
-		return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", n.Line) +
-			fmt.Errorf(format, a...).Error()}
+		return formats.FileErrorf(path, -1, "line %d: %v", n.Line, fmt.Errorf(format, a...))
 	}
 	var doc, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(data))
@@ -154,7 +153,7 @@ func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	if len(doc.Content) == 0 {
-		return nil, &formats.Error{Path: path, Off: -1, What: `no thresholds, want lines such as "max-kld: 0.05"`}
+		return nil, formats.FileErrorf(path, -1, `no thresholds, want lines such as "max-kld: 0.05"`)
 	}
 	root := doc.Content[0]
 	if root.Kind != yaml.MappingNode || len(root.Content) == 0 {

@@ -254,7 +254,8 @@ func TestParse(t *testing.T) {
 	if got, err := Parse("f.jsonl", []byte("\ufeff"+lines), ""); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v %+v", err, got)
 	}
-	got, err := Parse("f.jsonl", []byte(`{"question":"Who?","answer":{"value":"A B","aliases":["B"],"normalized_aliases":["a b"]}}
+	got, err := Parse("f.jsonl", []byte(`{"question":"Who?",`+
+		`"answer":{"value":"A B","aliases":["B"],"normalized_aliases":["a b"]}}
 {"question":"Who?","answer":["C",""]}
 {"question":"Who?","answer":"D"}`), ShortAnswer)
 	if err != nil || len(got) != 3 || !reflect.DeepEqual([][]string{got[0].Answers, got[1].Answers, got[2].Answers},

@@ -77,7 +77,7 @@ func Parse(path string, data []byte, kind Kind) ([]Record, error) {
 }
 
 func refuse(path string, line int, format string, a ...any) error {
-	return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf("line %d: ", line) + fmt.Sprintf(format, a...)}
+	return formats.FileErrorf(path, -1, "line %d: %s", line, fmt.Sprintf(format, a...))
 }
 
 func parseLines(path string, data []byte) ([]Record, error) {
@@ -162,7 +162,8 @@ func rightAnswers(answer json.RawMessage) ([]string, error) {
 	case json.Unmarshal(answer, &object) == nil:
 		list = append(append([]string{object.Value}, object.Aliases...), object.Normalized...)
 	default:
-		return nil, fmt.Errorf(`the answer is %s, expected an object with "value" and "aliases", a list of strings, or a string`, short(answer))
+		return nil, fmt.Errorf("the answer is %s, expected an object with %q and %q, a list of strings, or a string",
+			short(answer), "value", "aliases")
 	}
 	var right []string
 	for _, s := range list {

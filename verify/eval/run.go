@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -119,7 +120,7 @@ func (t *Task) generate(ctx context.Context, m verify.Predictor, q *Question, a 
 		next := int32(0)
 		err := m.Logits(ctx, tokens, len(tokens)-1, func(_ int, logits []float32) error {
 			for id, x := range logits {
-				if x-x != 0 {
+				if !floats.Finite(x) {
 					return fmt.Errorf("the logit of token %d is %v, want a finite number", id, x)
 				}
 				if x > logits[next] {

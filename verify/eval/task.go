@@ -92,8 +92,8 @@ func NewTask(tok *tokenizer.Tokenizer, records, examples []Record, o Options) (*
 			shown[subject], list = list[:o.Shots], list[o.Shots:]
 		}
 		if n := len(shown[subject]); n < o.Shots {
-			return nil, &formats.Error{Path: examples[0].Path, Off: -1,
-				What: fmt.Sprintf("%d examples of %s, expected %d", n, subjectName(subject), o.Shots)}
+			return nil, formats.FileErrorf(examples[0].Path, -1, "%d examples of %s, expected %d",
+				n, subjectName(subject), o.Shots)
 		}
 		for _, r := range list {
 			q, err := t.question(r, shown[subject])
