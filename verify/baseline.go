@@ -317,7 +317,8 @@ func (b *Baseline) costsTable() report.Table {
 	for _, c := range b.Costs {
 		row := []string{c.Name}
 		if c.Difference.SE == 0 {
-			row = append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value), "", "", "")
+			row = append(row, exact(c.Baseline.Value), "", exact(c.Now.Value), "", exact(c.Difference.Value))
+			row = append(row, "", "", "")
 		} else {
 			row = slices.Concat(row, c.Baseline.Cells()[:2], c.Now.Cells()[:2], c.Difference.Cells())
 		}

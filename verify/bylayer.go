@@ -52,7 +52,8 @@ func (r *Report) layers() report.Table {
 	if len(r.Layers) == 0 {
 		return report.Table{}
 	}
-	title := fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens", r.LayerTokens)
+	title := fmt.Sprintf("KLD that the quantized weights add, each layer alone in the original, %d tokens",
+		r.LayerTokens)
 	t := report.Table{Title: title, Left: 2,
 		Rows: [][]string{{"", "type", "size", "bits/weight", "KLD mean", "± SE", "of the sum, %"}}}
 	sum := 0.0

@@ -12,7 +12,7 @@ import (
 type Predictor interface {
 	VocabSize() int
 	// Logits evaluates the tokens of a window by themselves and calls emit with the logits
-	// behind each token i ≥ first, in order. emit does not keep them; its error ends the evaluation.
+	// after each token i ≥ first, in order. emit does not keep them; its error ends the evaluation.
 	Logits(ctx context.Context, tokens []int32, first int, emit func(i int, logits []float32) error) error
 }
 
@@ -21,7 +21,7 @@ type Window struct {
 	Text   int     // which text
 	Start  int     // index of its first token in the text
 	Tokens []int32 // what the models see
-	First  int     // the predictions behind token First and all later ones but the last are scored
+	First  int     // the predictions after token First and all later ones but the last are scored
 }
 
 // Windows cuts a text as the conventions say. bos replaces the first token of each window if
@@ -174,7 +174,7 @@ func (c *comparer) compare(ctx context.Context, quant Predictor, w *Window, out 
 	var group sync.WaitGroup
 	err := quant.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
 		k := i - w.First
-		if k >= len(out) { // behind the last token: nothing to compare with
+		if k >= len(out) { // after the last token: nothing to compare with
 			return nil
 		}
 		mine := <-free

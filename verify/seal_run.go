@@ -18,7 +18,7 @@ func RunSeal(ctx context.Context, base Predictor, windows []Window, s *seal.Writ
 		w := &windows[n]
 		err := base.Logits(ctx, w.Tokens, w.First, func(i int, logits []float32) error {
 			if i-w.First >= w.Scored() {
-				return nil // nothing comes behind the last token
+				return nil // nothing comes after the last token
 			}
 			return s.Add(w.Text, w.Start+i+1, i+1, logits)
 		})

@@ -14,7 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/seal"
 )
 
-// fakeModel gives rows of logits: row i behind token i of any window, none behind the last.
+// fakeModel gives rows of logits: row i after token i of any window, none after the last.
 type fakeModel [][]float32
 
 func (m fakeModel) VocabSize() int { return len(m[0]) }

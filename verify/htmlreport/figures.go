@@ -175,8 +175,9 @@ func klds(groups []verify.Group) []verify.Estimate {
 
 // groupTable has the numbers of groups.
 func groupTable(caption, head, kld string, groups []verify.Group) *table {
-	t := &table{Caption: caption, Head: []string{head, "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld +
-		" p99", "± SE", "same top, %", "± SE"}, Text: 1}
+	t := &table{Caption: caption, Text: 1, Head: []string{
+		head, "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %", "± SE",
+	}}
 	for _, g := range groups {
 		row := []string{g.Name, humanize.Comma(int64(g.Count))}
 		for _, e := range []verify.Estimate{g.PPLRatio, g.KLD, g.KLD99, g.SameTop.Times(100)} {

@@ -1,7 +1,6 @@
 package htmlreport
 
 import (
-	_ "embed"
 	"fmt"
 	"html/template"
 	"math"

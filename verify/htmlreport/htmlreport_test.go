@@ -106,12 +106,17 @@ func broken(t testing.TB) *verify.Report {
 	}
 	r.Verdict.Checks[0].Name = hostile
 	r.Positions[0].KLD, r.Positions[1].KLD = math.NaN(), math.Inf(1)
-	r.Base.Name, r.Base.Format, r.Base.SHA256, r.Tool, r.Conventions.Name, r.Compute.Cache = hostile, hostile, hostile, hostile, hostile, hostile
+	for _, s := range []*string{
+		&r.Base.Name, &r.Base.Format, &r.Base.SHA256, &r.Tool, &r.Conventions.Name, &r.Compute.Cache,
+	} {
+		*s = hostile
+	}
 	r.Quant.BitsPerWeight, r.Quant.FileBytes = math.NaN(), math.MinInt64
 	r.Texts[0].Name, r.Worst[0].Piece, r.Worst[0].Before, r.Worst[1].Text = hostile, hostile, hostile, 99
 	r.Layers[0].Name, r.Layers[1].KLD, r.Layers[2].KLD = hostile, bad[0], bad[2]
 	r.Worst[2].Base, r.Worst[3].KLD = math.NaN(), math.Inf(1)
-	r.Performance.Bandwidth, r.Performance.Quant.TG, r.Performance.Quant.PP, r.Performance.Base.PP = math.Inf(1), bad[0], bad[3], bad[2]
+	speed := r.Performance
+	speed.Bandwidth, speed.Quant.TG, speed.Quant.PP, speed.Base.PP = math.Inf(1), bad[0], bad[3], bad[2]
 	return r
 }
 
@@ -124,12 +129,14 @@ func TestPage(t *testing.T) {
 	strided.Shard = &verify.Shard{I: 1, N: 4}
 	one := synthetic(t, "m-Q4.gguf", 0.05)
 	sealed := synthetic(t, "m-Q4.gguf", 0.05)
-	sealed.Base, sealed.Performance.Base, sealed.Layers = verify.Model{Name: "original",
-		SHA256: strings.Repeat("12", 32)}, nil, nil
-	sealed.Seal = &verify.Seal{Name: "phi.seal", Bytes: 1 << 20, SHA256: strings.Repeat("56", 32), TopK: 64,
-		MinP: 0.001, Positions: 600, Full: 20,
-		Bound: sealed.Summary.KLD, Share: verify.Estimate{Value: 0.9, SE: 0.01, Low: 0.88,
-			High: 0.92}, KLD: verify.Estimate{Value: 0.06, SE: 0.002, Low: 0.056, High: 0.064}}
+	sealed.Base = verify.Model{Name: "original", SHA256: strings.Repeat("12", 32)}
+	sealed.Performance.Base, sealed.Layers = nil, nil
+	sealed.Seal = &verify.Seal{
+		Name: "phi.seal", Bytes: 1 << 20, SHA256: strings.Repeat("56", 32),
+		TopK: 64, MinP: 0.001, Positions: 600, Full: 20, Bound: sealed.Summary.KLD,
+		Share: verify.Estimate{Value: 0.9, SE: 0.01, Low: 0.88, High: 0.92},
+		KLD:   verify.Estimate{Value: 0.06, SE: 0.002, Low: 0.056, High: 0.064},
+	}
 	for _, c := range []struct {
 		name    string
 		reports []*verify.Report
@@ -141,8 +148,8 @@ func TestPage(t *testing.T) {
 			"How far single predictions moved", "By position in the context", "By text", "Which weights are to blame",
 			"The 20 greatest of 30", "all together", "Decoding speed", "Reading speed", "Worst tokens",
 			"once upon a", "<mark>▁time</mark>",
-			strings.Repeat("12", 32), strings.Repeat("ab",
-				32), "first in every window", "second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
+			strings.Repeat("12", 32), strings.Repeat("ab", 32), "first in every window",
+			"second half of each is scored", "phi3conv test", "KLD p99.9", "share of memory bandwidth",
 		}},
 		{"worse", []*verify.Report{against(t, synthetic(t, "new.gguf", 0.06), one)},
 			[]string{"✗ Not good enough: worse than the baseline.", "Changes since m-Q4.gguf", "✗ worse",
@@ -151,7 +158,8 @@ func TestPage(t *testing.T) {
 			[]string{"✓ Good enough: all 4 limits are kept, and it is not worse than the baseline.", "0 worse",
 				"✓ the same"}},
 		{"sealed", []*verify.Report{sealed}, []string{"at least 0.0", "by estimate 0.0600 ± 0.0020", "phi.seal",
-			strings.Repeat("56", 32), "share of the divergence in that bound", "KLD bound p99.9", "KLD bound of a token", "With a seal the original was not there"}},
+			strings.Repeat("56", 32), "share of the divergence in that bound", "KLD bound p99.9",
+			"KLD bound of a token", "With a seal the original was not there"}},
 		{"figures only", []*verify.Report{plain},
 			[]string{"Measured, not judged", "which share of the tokens exceeds"}},
 		{"empty", []*verify.Report{empty}, []string{"On 0 tokens", "All metrics, of 0 tokens"}},

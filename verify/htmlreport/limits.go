@@ -1,7 +1,6 @@
 package htmlreport
 
 import (
-	_ "embed"
 	"fmt"
 	"math"
 	"strings"
@@ -12,7 +11,8 @@ import (
 func newCheck(c *verify.Check, tokens int) check {
 	limit, m := c.Cells()
 	k := check{
-		Tone: string(c.Outcome), Badge: badge(c.Outcome), Name: visible(c.Name), What: visible(c.Name), Bound: "at most", Limit: limit,
+		Tone: string(c.Outcome), Badge: badge(c.Outcome), Name: visible(c.Name), What: visible(c.Name),
+		Bound: "at most", Limit: limit,
 		Value: m[0], SE: m[1], Low: m[2], High: m[3], Gauge: newGauge(c, limit, m),
 	}
 	if atLeast(c) {

@@ -1,7 +1,6 @@
 package htmlreport
 
 import (
-	_ "embed"
 	"fmt"
 	"math"
 	"strconv"
@@ -13,7 +12,8 @@ import (
 func newModel(r *verify.Report) *model {
 	m := &model{
 		Name: r.Quant.Name, Banner: verdictOf(r),
-		Compared: compared(r), Tiles: tiles(r), Baseline: newBaseline(r.Baseline), Compares: compares(r), Facts: facts(r), Worst: worst(r),
+		Compared: compared(r), Tiles: tiles(r), Baseline: newBaseline(r.Baseline),
+		Compares: compares(r), Facts: facts(r), Worst: worst(r),
 		Numbers: []*table{allNumbers(r)},
 	}
 	if t := performanceTable(r); t != nil {
@@ -34,12 +34,11 @@ func newModel(r *verify.Report) *model {
 
 func tiles(r *verify.Report) []tile {
 	u := &r.Summary
-	list := append(kldTiles(r), []tile{
-		{"Same top token", verify.Digits(100*u.SameTop.Value, 100*u.SameTop.SE) + " %", "± " +
-			verify.Digits(100*u.SameTop.SE, 100*u.SameTop.SE) + " points"},
-		{"Perplexity", verify.Digits(u.PPL.Value, u.PPL.SE),
-			change(u.PPLRatio, verify.Digits(u.PPLBase.Value, u.PPLBase.SE))},
-	}...)
+	sameTop, base := u.SameTop.Times(100).Cells(), u.PPLBase.Cells()[0]
+	list := append(kldTiles(r),
+		tile{"Same top token", sameTop[0] + " %", "± " + sameTop[1] + " points"},
+		tile{"Perplexity", u.PPL.Cells()[0], change(u.PPLRatio, base)},
+	)
 	if b, q := r.Base.FileBytes, r.Quant.FileBytes; q > 0 {
 		t := tile{"File size", sizeText(q), ""}
 		if b > 0 {
@@ -48,10 +47,9 @@ func tiles(r *verify.Report) []tile {
 		list = append(list, t)
 	}
 	if p := r.Performance; p != nil && finite(p.Quant.TG.Value) {
-		t := tile{"Decoding speed", verify.Digits(p.Quant.TG.Value, p.Quant.TG.SE) + " tok/s", ""}
-		if p.Base != nil && p.Base.TG.Value > 0 {
-			t.Note = fmt.Sprintf("%.2g times the original's %s", p.Quant.TG.Value/p.Base.TG.Value,
-				verify.Digits(p.Base.TG.Value, p.Base.TG.SE))
+		t := tile{"Decoding speed", p.Quant.TG.Cells()[0] + " tok/s", ""}
+		if b := p.Base; b != nil && b.TG.Value > 0 {
+			t.Note = fmt.Sprintf("%.2g times the original's %s", p.Quant.TG.Value/b.TG.Value, b.TG.Cells()[0])
 		}
 		list = append(list, t)
 	}

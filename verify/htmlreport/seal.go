@@ -12,8 +12,8 @@ func sealTables(s *verify.Seal) []*table {
 	if s == nil {
 		return nil
 	}
-	file := &table{Caption: "Seal, which stood for the original", Head: []string{"name", "SHA-256", "size", "top k",
-		"min p", "positions", "with the whole vocabulary"}, Text: 2, Hash: 1,
+	file := &table{Caption: "Seal, which stood for the original", Text: 2, Hash: 1,
+		Head: []string{"name", "SHA-256", "size", "top k", "min p", "positions", "with the whole vocabulary"},
 		Rows: [][]string{{s.Name, s.SHA256, sizeText(s.Bytes), fmt.Sprint(s.TopK), fmt.Sprint(s.MinP),
 			humanize.Comma(int64(s.Positions)), humanize.Comma(int64(s.Full))}}}
 	kld := &table{Caption: "What the seal tells of the KL divergence",
