@@ -19,6 +19,11 @@ var TinyPhi3 embed.FS
 //go:embed tiny-phi3-eval.txt
 var EvalText []byte
 
+// Questions are multiple-choice questions about the tiny model's world, as JSON lines.
+//
+//go:embed eval/choice.jsonl
+var Questions []byte
+
 // WriteTinyPhi3 writes the files of [TinyPhi3] into the directory dir, which is created if needed. A file that exists
 // already is an error.
 func WriteTinyPhi3(dir string) error {

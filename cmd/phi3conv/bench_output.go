@@ -105,7 +105,9 @@ var benchColumns = []benchColumn{
 	{"test", 15, (*bench.Result).Test},
 	{"t/s", 20, func(m *bench.Result) string { return fmt.Sprintf("%.2f ± %.2f", m.Avg, m.Std) }},
 	{"GB/s", 6, func(m *bench.Result) string { return ifDecoded(m, "%.2f", m.Rate/1e9) }},
-	{"of bandwidth", 12, func(m *bench.Result) string { return ifDecoded(m, "%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9) }},
+	{"of bandwidth", 12, func(m *bench.Result) string {
+		return ifDecoded(m, "%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9)
+	}},
 }
 
 func resultName(m *bench.Result) string {

@@ -23,7 +23,7 @@ func TestBench(t *testing.T) {
 		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s \| +GB/s \| of bandwidth \|$`,
 		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \|$`,
 		row + `\| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
-		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d ` + `\| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
+		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
 		`^$`,
 		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, ` +
 			`peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
@@ -58,7 +58,8 @@ func TestBenchFlags(t *testing.T) {
 
 func TestBenchCSV(t *testing.T) {
 	model := tinyModel(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, model, "-p", "8,3", "-n", "0", "-t", "1,2", "-r", "1", "-o", "csv")
+	stdout, stderr, code := phi3conv(t, "bench", model, model, "-p", "8,3", "-n", "0", "-t", "1,2", "-r", "1",
+		"-o", "csv")
 	rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
 	if code != exitOK || err != nil || len(rows) != 1+2*2*2 {
 		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)

@@ -8,7 +8,8 @@ import (
 
 func TestCompletion(t *testing.T) {
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if stdout, stderr, code := phi3conv(t, "completion", shell); code != exitOK || !strings.Contains(stdout, "phi3conv") {
+		stdout, stderr, code := phi3conv(t, "completion", shell)
+		if code != exitOK || !strings.Contains(stdout, "phi3conv") {
 			t.Errorf("%s: exit %d\n%s%s", shell, code, stdout, stderr)
 		}
 	}

@@ -13,12 +13,33 @@ func TestDemo(t *testing.T) {
 	if code != exitOK {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	for _, want := range []string{"no problems found", "Q4_K_M: 27 tensors", "attn_qkv"} {
+	for _, want := range []string{
+		"no problems found", "[399, 263, 262, 354, 272, 395, 467]", "Q4_K_M: 27 tensors", "attn_qkv",
+		"3 models against",
+		"budget.gguf: the same bytes", "Q4_K_M.pmap: whole; ", "weights  " + filepath.Join(dir, "unpacked"),
+	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is missing in\n%s", want, stdout)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "tiny-phi3-Q4_K_M.gguf")); err != nil {
+	if _, err := os.Stat(filepath.Join(dir, "Q4_K_M.gguf")); err != nil {
 		t.Error(err)
+	}
+}
+
+// The demo runs every command but itself, those that need a registry, and what is no stage.
+func TestDemoStages(t *testing.T) {
+	without := map[string]bool{"demo": true, "completion": true, "push": true, "pull": true}
+	for _, s := range stages {
+		name, _, _ := strings.Cut(s.line, " ")
+		without[name] = true
+		if err := parseOnly(s.line + " 'text'"); err != nil {
+			t.Errorf("%s: %v", s.line, err)
+		}
+	}
+	for _, c := range commands() {
+		if !without[c.Name] {
+			t.Errorf("the demo does not run %s", c.Name)
+		}
 	}
 }

@@ -82,7 +82,8 @@ func printStatistics(p *printer, s *inspect.Statistics) {
 	p.printf("%s\n", printable(s.Name))
 	p.printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
 	p.printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)
-	p.printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n", s.Zeros, s.NaN, s.Inf, tensorstats.Sigmas, s.Outliers)
+	p.printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n",
+		s.Zeros, s.NaN, s.Inf, tensorstats.Sigmas, s.Outliers)
 	if s.Elems == s.NaN+s.Inf || s.Std == 0 {
 		return
 	}
