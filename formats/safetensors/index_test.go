@@ -49,72 +49,79 @@ func weights(names ...string) []byte {
 	return file("{"+strings.Join(entries, ",")+"}", len(names))
 }
 
+const (
+	shard1 = "model-00001-of-00002.safetensors"
+	shard2 = "model-00002-of-00002.safetensors"
+)
+
+func index(s string) []byte {
+	return []byte(`{"metadata":{"total_size":1e99},"weight_map":{` + s + `}}`)
+}
+
+var goodIndex = index(`"a":"` + shard1 + `","b":"` + shard1 + `","c":"` + shard2 + `"`)
+
+// directories lists directories that open and that do not.
+var directories = []struct {
+	name  string
+	files map[string][]byte
+	is    error
+	want  string // "" if it opens
+}{
+	{"one file", map[string][]byte{singleName: weights("a")}, nil, ""},
+	{"index", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c")}, nil, ""},
+	{
+		"index of one file",
+		map[string][]byte{indexName: index(`"a":"model.safetensors"`), singleName: weights("a")}, nil, "",
+	},
+	{
+		"index in another order",
+		map[string][]byte{
+			indexName: index(`"c":"` + shard2 + `","a":"` + shard1 + `"`), shard1: weights("a"),
+			shard2: weights("c"),
+		},
+		nil, "",
+	},
+	{"nothing", nil, ErrNoWeights, "neither model.safetensors.index.json nor model.safetensors is there"},
+	{"pickle", map[string][]byte{"pytorch_model.bin": nil}, ErrNoWeights, "is a pickle"},
+	{
+		"pickles", map[string][]byte{"pytorch_model.bin.index.json": nil, "pytorch_model-00001-of-00002.bin": nil},
+		ErrNoWeights, "is a pickle",
+	},
+	{"no index", map[string][]byte{shard1: weights("a")}, ErrNoWeights, "the index is missing"},
+	{
+		"index and another file",
+		map[string][]byte{
+			indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c"), singleName: weights("a", "b", "c"),
+		},
+		ErrIndex, "remove one of the two",
+	},
+	{
+		"missing shard", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b")}, ErrIndex,
+		shard2 + ": the file is missing; model.safetensors.index.json lists 2 files",
+	},
+	{
+		"missing tensor", map[string][]byte{indexName: goodIndex, shard1: weights("a"), shard2: weights("c")}, ErrIndex,
+		shard1 + `: tensor "b" is not in the file`,
+	},
+	{
+		"unlisted tensor", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c", "d")},
+		ErrIndex,
+		shard2 + `: offset 114: tensor "d": model.safetensors.index.json does not say that it is in this file`,
+	},
+	{
+		"tensor in two files",
+		map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("a", "c")}, ErrIndex,
+		shard2 + `: offset 113: tensor "a"`,
+	},
+	{
+		"broken shard", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c")[:50]},
+		ErrTruncated, shard2 + ": offset 0: header of",
+	},
+	{"broken index", map[string][]byte{indexName: []byte(`{"weight_map":{"a":"`)}, nil, indexName + ": offset 19: JSON: unexpected EOF"},
+}
+
 func TestOpenDir(t *testing.T) {
-	const (
-		shard1 = "model-00001-of-00002.safetensors"
-		shard2 = "model-00002-of-00002.safetensors"
-	)
-	index := func(s string) []byte { return []byte(`{"metadata":{"total_size":1e99},"weight_map":{` + s + `}}`) }
-	good := index(`"a":"` + shard1 + `","b":"` + shard1 + `","c":"` + shard2 + `"`)
-	tests := []struct {
-		name  string
-		files map[string][]byte
-		is    error
-		want  string // "" if it opens
-	}{
-		{"one file", map[string][]byte{singleName: weights("a")}, nil, ""},
-		{"index", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c")}, nil, ""},
-		{
-			"index of one file",
-			map[string][]byte{indexName: index(`"a":"model.safetensors"`), singleName: weights("a")}, nil, "",
-		},
-		{
-			"index in another order",
-			map[string][]byte{
-				indexName: index(`"c":"` + shard2 + `","a":"` + shard1 + `"`), shard1: weights("a"),
-				shard2: weights("c"),
-			},
-			nil, "",
-		},
-		{"nothing", nil, ErrNoWeights, "neither model.safetensors.index.json nor model.safetensors is there"},
-		{"pickle", map[string][]byte{"pytorch_model.bin": nil}, ErrNoWeights, "is a pickle"},
-		{
-			"pickles", map[string][]byte{"pytorch_model.bin.index.json": nil, "pytorch_model-00001-of-00002.bin": nil},
-			ErrNoWeights, "is a pickle",
-		},
-		{"no index", map[string][]byte{shard1: weights("a")}, ErrNoWeights, "the index is missing"},
-		{
-			"index and another file",
-			map[string][]byte{
-				indexName: good, shard1: weights("a", "b"), shard2: weights("c"), singleName: weights("a", "b", "c"),
-			},
-			ErrIndex, "remove one of the two",
-		},
-		{
-			"missing shard", map[string][]byte{indexName: good, shard1: weights("a", "b")}, ErrIndex,
-			shard2 + ": the file is missing; model.safetensors.index.json lists 2 files",
-		},
-		{
-			"missing tensor", map[string][]byte{indexName: good, shard1: weights("a"), shard2: weights("c")}, ErrIndex,
-			shard1 + `: tensor "b" is not in the file`,
-		},
-		{
-			"unlisted tensor", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c", "d")},
-			ErrIndex,
-			shard2 + `: offset 114: tensor "d": model.safetensors.index.json does not say that it is in this file`,
-		},
-		{
-			"tensor in two files",
-			map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("a", "c")}, ErrIndex,
-			shard2 + `: offset 113: tensor "a"`,
-		},
-		{
-			"broken shard", map[string][]byte{indexName: good, shard1: weights("a", "b"), shard2: weights("c")[:50]},
-			ErrTruncated, shard2 + ": offset 0: header of",
-		},
-		{"broken index", map[string][]byte{indexName: []byte(`{"weight_map":{"a":"`)}, nil, indexName + ": offset 19: JSON: unexpected EOF"},
-	}
-	for _, tt := range tests {
+	for _, tt := range directories {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			for name, b := range tt.files {

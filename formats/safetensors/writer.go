@@ -84,41 +84,21 @@ func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []b
 	if n := len(metadata); n > maxNames {
 		return nil, nil, formats.Errorf(-1, "metadata of %d keys, at most %d are allowed", n, maxNames)
 	}
-	// By hand as far as the order matters: encoding/json sorts names.
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	field := func(name string, value any) error {
-		sep := byte(',')
-		if b.Len() == 0 {
-			sep = '{'
-		}
-		b.WriteByte(sep)
-		if err := enc.Encode(name); err != nil {
-			return err
-		}
-		b.Truncate(b.Len() - 1) // the encoder ends with a newline
-		b.WriteByte(':')
-		if err := enc.Encode(value); err != nil {
-			return err
-		}
-		b.Truncate(b.Len() - 1)
-		return nil
-	}
-
+	var o object
 	if metadata != nil {
 		for k, v := range metadata {
 			if !utf8.ValidString(k) || !utf8.ValidString(v) {
 				return nil, nil, formats.Errorf(-1, "metadata %q: %q is not valid UTF-8", k, v)
 			}
 		}
-		if err := field(metadataName, metadata); err != nil {
+		if err := o.field(metadataName, metadata); err != nil {
 			return nil, nil, err
 		}
 	}
 	seen := map[string]bool{metadataName: true} // no tensor may have that name
 	var end int64
-	for _, t := range tensors {
+	for i := range tensors {
+		t := &tensors[i]
 		if !utf8.ValidString(t.Name) {
 			return nil, nil, formats.Errorf(-1, "tensor name %q is not valid UTF-8", t.Name)
 		}
@@ -126,43 +106,77 @@ func encodeHeader(tensors []WriteTensor, metadata map[string]string) (header []b
 			return nil, nil, formats.Errorf(-1, "tensor name %q is taken", t.Name)
 		}
 		seen[t.Name] = true
-		if int(t.DType) >= len(dtypes) {
-			return nil, nil, formats.Errorf(-1, "tensor %q: %s is no type", t.Name, t.DType)
-		}
-		_, size, err := measure(t.DType, t.Shape)
-		if err != nil {
-			return nil, nil, formats.Errorf(-1, "tensor %q: %v", t.Name, err)
-		}
-		if size > math.MaxInt64-maxHeader-8-end {
-			return nil, nil, formats.Errorf(-1, "tensor %q: the data are larger than any file", t.Name)
-		}
-		if size > 0 && t.Data == nil {
-			return nil, nil, formats.Errorf(-1, "tensor %q: Data is nil, must have %d bytes", t.Name, size)
-		}
-		shape := t.Shape
-		if shape == nil {
-			shape = []uint64{} // not null
-		}
-		err = field(t.Name, struct {
-			DType   string   `json:"dtype"`
-			Shape   []uint64 `json:"shape"`
-			Offsets [2]int64 `json:"data_offsets"`
-		}{t.DType.String(), shape, [2]int64{end, end + size}})
+		size, err := t.place(&o, end)
 		if err != nil {
 			return nil, nil, err
 		}
 		sizes = append(sizes, size)
 		end += size
 	}
-	if b.Len() == 0 {
-		b.WriteByte('{')
-	}
-	b.WriteByte('}')
-	text := separators.Replace(b.String())
+	text := separators.Replace(o.end())
 	text += strings.Repeat(" ", -len(text)&7)
 	if len(text) > maxHeader {
 		return nil, nil, formats.Errorf(-1, "header of %d bytes, at most %d are allowed", len(text), maxHeader)
 	}
 	header = binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
 	return append(header, text...), sizes, nil
+}
+
+// place adds to the header that the tensor's data begin at offset begin, and returns their size.
+func (t *WriteTensor) place(o *object, begin int64) (size int64, err error) {
+	if int(t.DType) >= len(dtypes) {
+		return 0, formats.Errorf(-1, "tensor %q: %s is no type", t.Name, t.DType)
+	}
+	_, size, err = measure(t.DType, t.Shape)
+	if err != nil {
+		return 0, formats.Errorf(-1, "tensor %q: %v", t.Name, err)
+	}
+	if size > math.MaxInt64-maxHeader-8-begin {
+		return 0, formats.Errorf(-1, "tensor %q: the data are larger than any file", t.Name)
+	}
+	if size > 0 && t.Data == nil {
+		return 0, formats.Errorf(-1, "tensor %q: Data is nil, must have %d bytes", t.Name, size)
+	}
+	shape := t.Shape
+	if shape == nil {
+		shape = []uint64{} // not null
+	}
+	return size, o.field(t.Name, struct {
+		DType   string   `json:"dtype"`
+		Shape   []uint64 `json:"shape"`
+		Offsets [2]int64 `json:"data_offsets"`
+	}{t.DType.String(), shape, [2]int64{begin, begin + size}})
+}
+
+// object is a JSON object whose names stay in the order in which they come; encoding/json sorts those of a map.
+type object struct{ b bytes.Buffer }
+
+func (o *object) field(name string, value any) error {
+	if o.b.Len() == 0 {
+		o.b.WriteByte('{')
+	} else {
+		o.b.WriteByte(',')
+	}
+	if err := o.encode(name); err != nil {
+		return err
+	}
+	o.b.WriteByte(':')
+	return o.encode(value)
+}
+
+func (o *object) encode(value any) error {
+	enc := json.NewEncoder(&o.b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return err
+	}
+	o.b.Truncate(o.b.Len() - 1) // the encoder ends with a newline
+	return nil
+}
+
+func (o *object) end() string {
+	if o.b.Len() == 0 {
+		return "{}"
+	}
+	return o.b.String() + "}"
 }

@@ -251,30 +251,8 @@ func (r *Reader) position() error {
 	if !(e.NLL >= 0) || math.IsInf(float64(e.NLL), 0) {
 		return r.errorf("position %d: -ln p of its token is %v, must be 0 or more", i, e.NLL)
 	}
-	code := maxCode
-	for j := r.used; j < r.used+r.k(i); j++ {
-		id := int32(r.ids[j]) | int32(r.ids[r.likely+j])<<8
-		if h.idBytes() == 3 {
-			id |= int32(r.ids[2*r.likely+j]) << 16
-		}
-		if int(id) >= h.VocabSize {
-			return r.errorf("position %d: likely token %d, the vocabulary has %d", i, id, h.VocabSize)
-		}
-		code -= int(r.codes[j]) | int(r.codes[r.likely+j])<<8
-		if code < 0 {
-			return r.errorf("position %d: likely token %d has the code %d, must be 0 or more", i, id, code)
-		}
-		e.Top = append(e.Top, Likely{id, uint16(code)})
-	}
-	r.sorted = r.sorted[:0]
-	for _, t := range e.Top {
-		r.sorted = append(r.sorted, t.ID)
-	}
-	slices.Sort(r.sorted)
-	for j, id := range r.sorted[1:] {
-		if id == r.sorted[j] {
-			return r.errorf("position %d: likely token %d is there twice", i, id)
-		}
+	if err := r.top(); err != nil {
+		return err
 	}
 	if !e.possible(h.VocabSize) {
 		return r.errorf("position %d: no probabilities with these codes have the sum 1", i)
@@ -282,14 +260,8 @@ func (r *Reader) position() error {
 	if len(e.Top) == h.VocabSize {
 		e.Drawn = None
 	}
-	if e.Drawn != None {
-		if _, in := slices.BinarySearch(r.sorted, e.Drawn.ID); in || int(e.Drawn.ID) >= h.VocabSize {
-			return r.errorf("position %d: the drawn token %d is not in the tail", i, e.Drawn.ID)
-		}
-		if e.Drawn.Code < e.Tail {
-			return r.errorf("position %d: the drawn token has the code %d, must be at least the tail's, %d",
-				i, e.Drawn.Code, e.Tail)
-		}
+	if err := r.checkDrawn(); err != nil {
+		return err
 	}
 	r.used += len(e.Top)
 	if r.isFull(i) == 1 {
@@ -299,5 +271,50 @@ func (r *Reader) position() error {
 	r.last = at
 	r.count++
 	r.i++
+	return nil
+}
+
+// top decodes the likely tokens of the position, and leaves their ids in r.sorted.
+func (r *Reader) top() error {
+	e, vocab := &r.entry, r.Header.VocabSize
+	r.sorted = r.sorted[:0]
+	code := maxCode
+	for j := r.used; j < r.used+r.k(r.i); j++ {
+		id := int32(r.ids[j]) | int32(r.ids[r.likely+j])<<8
+		if r.Header.idBytes() == 3 {
+			id |= int32(r.ids[2*r.likely+j]) << 16
+		}
+		if int(id) >= vocab {
+			return r.errorf("position %d: likely token %d, the vocabulary has %d", r.i, id, vocab)
+		}
+		code -= int(r.codes[j]) | int(r.codes[r.likely+j])<<8
+		if code < 0 {
+			return r.errorf("position %d: likely token %d has the code %d, must be 0 or more", r.i, id, code)
+		}
+		e.Top = append(e.Top, Likely{id, uint16(code)})
+		r.sorted = append(r.sorted, id)
+	}
+	slices.Sort(r.sorted)
+	for j, id := range r.sorted[1:] {
+		if id == r.sorted[j] {
+			return r.errorf("position %d: likely token %d is there twice", r.i, id)
+		}
+	}
+	return nil
+}
+
+// checkDrawn checks the token drawn from the tail, if there is one: r.sorted holds those that are not in it.
+func (r *Reader) checkDrawn() error {
+	e := &r.entry
+	if e.Drawn == None {
+		return nil
+	}
+	if _, in := slices.BinarySearch(r.sorted, e.Drawn.ID); in || int(e.Drawn.ID) >= r.Header.VocabSize {
+		return r.errorf("position %d: the drawn token %d is not in the tail", r.i, e.Drawn.ID)
+	}
+	if e.Drawn.Code < e.Tail {
+		return r.errorf("position %d: the drawn token has the code %d, must be at least the tail's, %d",
+			r.i, e.Drawn.Code, e.Tail)
+	}
 	return nil
 }

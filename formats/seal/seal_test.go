@@ -376,105 +376,113 @@ func patched(b []byte, i int, with ...byte) []byte {
 	return b
 }
 
+// header is a small file whose header has one part replaced.
+func header(old, new string) []byte {
+	if !strings.Contains(smallHeader, old) {
+		panic("no " + old)
+	}
+	return file(strings.Replace(smallHeader, old, new, 1), smallTokens, smallBlock)
+}
+
+// block is a small file whose block of positions has other bytes from byte i on.
+func block(i int, with ...byte) []byte {
+	return file(smallHeader, smallTokens, patched(smallBlock, i, with...))
+}
+
+// beginning is a file that ends after the length of its first section.
+func beginning(name string, length uint32) []byte {
+	b := append(le.AppendUint32([]byte(magic), version), name...)
+	return le.AppendUint32(b, length)
+}
+
+// hostile lists files that are refused, and what the error says.
+var hostile = []struct {
+	name string
+	file []byte
+	want string
+}{
+	{"empty", nil, "offset 0: magic and version: 12 bytes needed, 0 left: file is truncated"},
+	{"other file", []byte("GGUF\x03\x00\x00\x00\x00\x00\x00\x00"), "offset 0: begins with"},
+	{"version", patched(file(smallHeader, nil), 8, 1), "offset 8: version 1, this program reads 2"},
+	{"length of header", beginning("HEAD", 1<<31), "offset 16: section HEAD: length 2147483648, must be 2 to 1048576"},
+	{"section", beginning("TOKS", 8), `offset 12: section "TOKS", must be "HEAD"`},
+	{"no JSON", file("[]", nil), "header: JSON"},
+	{"no UTF-8", header(`"m"`, "\"\xff\""), "not valid UTF-8"},
+	{"second object", file(smallHeader+"{}", nil), "something follows"},
+	{"unknown field", header(`"model"`, `"name":"","model"`), "unknown field"},
+	{"hash", header("0123", "012G"), "weights_sha256"},
+	{"short hash", header("0123", ""), "weights_sha256"},
+	{"vocabulary", header(`"vocab_size":8`, `"vocab_size":1048577`), "vocab_size is 1048577, must be 5 to 1048576"},
+	{"top k", header(`"top_k":6`, `"top_k":9`), "top_k is 9, must be 5 to 8"},
+	{"min p", header(`"min_p":0`, `"min_p":1`), "min_p is 1"},
+	{"context", header(`"context":4`, `"context":0`), "context is 0"},
+	{"stride", header(`"stride":2`, `"stride":5`), "stride is 5, must be 1 to 4"},
+	{"first", header(`"first":1`, `"first":4`), "first is 4, must be 0 to 3"},
+	{"bos", header(`"first":1,"bos":-1`, `"first":1,"bos":8`), "bos is 8, must be -1 to 7"},
+	{"no texts", header(`[{"name":"a","bytes":9,"sha256":"`+digest+`","tokens":3}]`, `[]`), "number of texts is 0"},
+	{"tokens", header(`"tokens":3`, `"tokens":4611686018427387905`), "tokens of text 0 is 4611686018427387905"},
+	{"negative tokens", header(`"tokens":3`, `"tokens":-1`), "tokens of text 0 is -1"},
+	{
+		"tokens that are not there", header(`"tokens":3}`, `"tokens":67108864}`),
+		"section TOKS: length 6, must be 134217728",
+	},
+	{
+		"sum of tokens",
+		header(`"tokens":3}`, `"tokens":67108864},{"name":"b","bytes":1,"sha256":"`+digest+`","tokens":1}`),
+		"tokens of text 1 is 1, must be 0 to 0",
+	},
+	{"positions", header(`"positions":1`, `"positions":4`), "positions is 4, must be 1 to 3"},
+	{"too few positions", header(`"positions":1`, `"positions":2`), `section "DONE", must be "POSN"`},
+	{"full", header(`"full":0`, `"full":2`), "full is 2, must be 0 to 1"},
+	{"too few full", header(`"full":0`, `"full":1`), "0 positions have the whole vocabulary, the header says 1"},
+	{
+		"token", file(smallHeader, patched(smallTokens, 2, 8), smallBlock),
+		"token 1 of text 0 is 8, the vocabulary has 8",
+	},
+	{
+		"no zstd",
+		appendSection(
+			file(smallHeader, smallTokens)[:len(file(smallHeader, smallTokens))-12], positionSection,
+			[]byte("zstd"),
+		),
+		"zstd",
+	},
+	{"bomb", file(smallHeader, smallTokens, make([]byte, maxBlock+1)), "zstd"},
+	{"empty block", file(smallHeader, smallTokens, nil), "section POSN"},
+	{"short block", file(smallHeader, smallTokens, []byte{1, 0, 0}), "3 bytes"},
+	{"no positions", block(0, 0), "0 positions in"},
+	{"count", block(0, 255, 255, 255, 255), "4294967295 positions in"},
+	{"second block", file(smallHeader, smallTokens, smallBlock, smallBlock), `section "POSN", must be "DONE"`},
+	{"text", block(4, 1), "token 2 of text 1, which there is not"},
+	{"window", block(6, 3), "-1 tokens of context"},
+	{"no context", block(6, 2), "0 tokens of context, must be 1 to 3"},
+	{"index", block(10, 3), "token 3 of text 0, which there is not"},
+	{"large index", block(10, 255, 255, 255, 255), "token 4294967295 of text 0"},
+	{"few likely", block(14, 4), "has 4 likely tokens, must be 5 to 6"},
+	{"many likely", block(14, 6), "must be 24"},
+	{"full flag", block(16, 2), "is full: 2"},
+	{"full row", block(16, 1), "must be 28"},
+	{"NLL NaN", block(17, 0, 0, 0xc0, 0x7f), "-ln p of its token is NaN"},
+	{"NLL negative", block(17, 0, 0, 0x80, 0xbf), "-ln p of its token is -1"},
+	{"NLL infinite", block(17, 0, 0, 0x80, 0x7f), "-ln p of its token is +Inf"},
+	{"id", block(27, 8), "likely token 8, the vocabulary has 8"},
+	{"id twice", block(27, 1), "likely token 1 is there twice"},
+	{"code", block(37, 0xff, 1, 0, 0, 0, 0xff), "likely token 1 has the code -1"},
+	{"drawn is likely", block(23, 7), "the drawn token 7 is not in the tail"},
+	{"drawn is no token", block(23, 8), "the drawn token 8 is not in the tail"},
+	{
+		"drawn is too likely", block(25, 250, 0),
+		"the drawn token has the code 250, must be at least the tail's, 251",
+	},
+	{"sum above 1", block(21, 0, 0), "no probabilities with these codes have the sum 1"},
+	{"sum below 1", block(21, 255, 255), "no probabilities with these codes have the sum 1"},
+}
+
 func TestHostile(t *testing.T) {
 	if n, err := readAll(file(smallHeader, smallTokens, smallBlock)); n != 1 || err != nil {
 		t.Fatalf("%d positions, error %v", n, err)
 	}
-	header := func(old, new string) []byte {
-		if !strings.Contains(smallHeader, old) {
-			t.Fatalf("no %s", old)
-		}
-		return file(strings.Replace(smallHeader, old, new, 1), smallTokens, smallBlock)
-	}
-	block := func(i int, with ...byte) []byte {
-		return file(smallHeader, smallTokens, patched(smallBlock, i, with...))
-	}
-	raw := func(name string, length uint32) []byte {
-		b := append(le.AppendUint32([]byte(magic), version), name...)
-		return le.AppendUint32(b, length)
-	}
-	bomb := make([]byte, maxBlock+1)
-	for _, c := range []struct {
-		name string
-		file []byte
-		want string
-	}{
-		{"empty", nil, "offset 0: magic and version: 12 bytes needed, 0 left: file is truncated"},
-		{"other file", []byte("GGUF\x03\x00\x00\x00\x00\x00\x00\x00"), "offset 0: begins with"},
-		{"version", patched(file(smallHeader, nil), 8, 1), "offset 8: version 1, this program reads 2"},
-		{"length of header", raw("HEAD", 1<<31), "offset 16: section HEAD: length 2147483648, must be 2 to 1048576"},
-		{"section", raw("TOKS", 8), `offset 12: section "TOKS", must be "HEAD"`},
-		{"no JSON", file("[]", nil), "header: JSON"},
-		{"no UTF-8", header(`"m"`, "\"\xff\""), "not valid UTF-8"},
-		{"second object", file(smallHeader+"{}", nil), "something follows"},
-		{"unknown field", header(`"model"`, `"name":"","model"`), "unknown field"},
-		{"hash", header("0123", "012G"), "weights_sha256"},
-		{"short hash", header("0123", ""), "weights_sha256"},
-		{"vocabulary", header(`"vocab_size":8`, `"vocab_size":1048577`), "vocab_size is 1048577, must be 5 to 1048576"},
-		{"top k", header(`"top_k":6`, `"top_k":9`), "top_k is 9, must be 5 to 8"},
-		{"min p", header(`"min_p":0`, `"min_p":1`), "min_p is 1"},
-		{"context", header(`"context":4`, `"context":0`), "context is 0"},
-		{"stride", header(`"stride":2`, `"stride":5`), "stride is 5, must be 1 to 4"},
-		{"first", header(`"first":1`, `"first":4`), "first is 4, must be 0 to 3"},
-		{"bos", header(`"first":1,"bos":-1`, `"first":1,"bos":8`), "bos is 8, must be -1 to 7"},
-		{"no texts", header(`[{"name":"a","bytes":9,"sha256":"`+digest+`","tokens":3}]`, `[]`), "number of texts is 0"},
-		{"tokens", header(`"tokens":3`, `"tokens":4611686018427387905`), "tokens of text 0 is 4611686018427387905"},
-		{"negative tokens", header(`"tokens":3`, `"tokens":-1`), "tokens of text 0 is -1"},
-		{
-			"tokens that are not there", header(`"tokens":3}`, `"tokens":67108864}`),
-			"section TOKS: length 6, must be 134217728",
-		},
-		{
-			"sum of tokens",
-			header(`"tokens":3}`, `"tokens":67108864},{"name":"b","bytes":1,"sha256":"`+digest+`","tokens":1}`),
-			"tokens of text 1 is 1, must be 0 to 0",
-		},
-		{"positions", header(`"positions":1`, `"positions":4`), "positions is 4, must be 1 to 3"},
-		{"too few positions", header(`"positions":1`, `"positions":2`), `section "DONE", must be "POSN"`},
-		{"full", header(`"full":0`, `"full":2`), "full is 2, must be 0 to 1"},
-		{"too few full", header(`"full":0`, `"full":1`), "0 positions have the whole vocabulary, the header says 1"},
-		{
-			"token", file(smallHeader, patched(smallTokens, 2, 8), smallBlock),
-			"token 1 of text 0 is 8, the vocabulary has 8",
-		},
-		{
-			"no zstd",
-			appendSection(
-				file(smallHeader, smallTokens)[:len(file(smallHeader, smallTokens))-12], positionSection,
-				[]byte("zstd"),
-			),
-			"zstd",
-		},
-		{"bomb", file(smallHeader, smallTokens, bomb), "zstd"},
-		{"empty block", file(smallHeader, smallTokens, nil), "section POSN"},
-		{"short block", file(smallHeader, smallTokens, []byte{1, 0, 0}), "3 bytes"},
-		{"no positions", block(0, 0), "0 positions in"},
-		{"count", block(0, 255, 255, 255, 255), "4294967295 positions in"},
-		{"second block", file(smallHeader, smallTokens, smallBlock, smallBlock), `section "POSN", must be "DONE"`},
-		{"text", block(4, 1), "token 2 of text 1, which there is not"},
-		{"window", block(6, 3), "-1 tokens of context"},
-		{"no context", block(6, 2), "0 tokens of context, must be 1 to 3"},
-		{"index", block(10, 3), "token 3 of text 0, which there is not"},
-		{"large index", block(10, 255, 255, 255, 255), "token 4294967295 of text 0"},
-		{"few likely", block(14, 4), "has 4 likely tokens, must be 5 to 6"},
-		{"many likely", block(14, 6), "must be 24"},
-		{"full flag", block(16, 2), "is full: 2"},
-		{"full row", block(16, 1), "must be 28"},
-		{"NLL NaN", block(17, 0, 0, 0xc0, 0x7f), "-ln p of its token is NaN"},
-		{"NLL negative", block(17, 0, 0, 0x80, 0xbf), "-ln p of its token is -1"},
-		{"NLL infinite", block(17, 0, 0, 0x80, 0x7f), "-ln p of its token is +Inf"},
-		{"id", block(27, 8), "likely token 8, the vocabulary has 8"},
-		{"id twice", block(27, 1), "likely token 1 is there twice"},
-		{"code", block(37, 0xff, 1, 0, 0, 0, 0xff), "likely token 1 has the code -1"},
-		{"drawn is likely", block(23, 7), "the drawn token 7 is not in the tail"},
-		{"drawn is no token", block(23, 8), "the drawn token 8 is not in the tail"},
-		{
-			"drawn is too likely", block(25, 250, 0),
-			"the drawn token has the code 250, must be at least the tail's, 251",
-		},
-		{"sum above 1", block(21, 0, 0), "no probabilities with these codes have the sum 1"},
-		{"sum below 1", block(21, 255, 255), "no probabilities with these codes have the sum 1"},
-	} {
+	for _, c := range hostile {
 		t.Run(c.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

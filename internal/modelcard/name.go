@@ -55,6 +55,35 @@ func parseName(id string, params int64) modelName {
 		}
 	}
 	parts := slices.DeleteFunc(strings.Split(n.full, "-"), func(p string) bool { return p == "" })
+	roles := rolesOf(parts, params)
+	findBasename(parts, roles)
+	join := func(keep func(role) bool) string {
+		var out []string
+		for i, p := range parts {
+			if keep(roles[i]) {
+				out = append(out, p)
+			}
+		}
+		return strings.Join(out, "-")
+	}
+	n.basename = join(func(r role) bool { return r&isBasename != 0 })
+	n.finetune = join(func(r role) bool { return r == isFinetune })
+	n.version = join(func(r role) bool { return r == isVersion })
+	var sizes []string
+	for i, p := range parts {
+		if roles[i] == isSize && !slices.Contains(sizes, p) {
+			sizes = append(sizes, p)
+		}
+	}
+	n.sizeLabel = strings.Join(sizes, "-")
+	if n.sizeLabel == "" && n.finetune == "" && n.version == "" {
+		n.basename = "" // the whole name: says nothing
+	}
+	return n
+}
+
+// rolesOf finds the parts that tell themselves what they are, and writes them as they are usually written.
+func rolesOf(parts []string, params int64) []role {
 	roles := make([]role, len(parts))
 	for i, p := range parts {
 		switch {
@@ -69,7 +98,6 @@ func parseName(id string, params int64) modelName {
 			roles[i] = isFinetune
 		}
 	}
-
 	// A size in words says less than one in numbers.
 	numbered := func(i int) bool { return roles[i] == isSize && strings.ContainsFunc(parts[i], isDigit) }
 	if slices.ContainsFunc(indexes(parts), numbered) {
@@ -79,9 +107,12 @@ func parseName(id string, params int64) modelName {
 			}
 		}
 	}
+	return roles
+}
 
-	// The basename is what stands in front, its versions included unless they
-	// come last; what is left over is part of the finetune.
+// findBasename marks the basename, which is what stands in front, its versions included unless they come last. What is
+// left over is part of the finetune.
+func findBasename(parts []string, roles []role) {
 	start := true
 	for i, p := range parts {
 		first := []rune(p)[0]
@@ -97,32 +128,6 @@ func parseName(id string, params int64) modelName {
 	for i := len(parts) - 1; i >= 0 && roles[i] == isBasename|isVersion; i-- {
 		roles[i] = isVersion
 	}
-
-	join := func(keep func(role) bool) string {
-		var out []string
-		for i, p := range parts {
-			if keep(roles[i]) {
-				out = append(out, p)
-			}
-		}
-		return strings.Join(out, "-")
-	}
-	n.basename = join(func(r role) bool { return r&isBasename != 0 })
-	n.finetune = join(func(r role) bool { return r == isFinetune })
-	n.version = join(func(r role) bool { return r == isVersion })
-	seen := make(map[string]bool)
-	var sizes []string
-	for i, p := range parts {
-		if roles[i] == isSize && !seen[p] {
-			seen[p] = true
-			sizes = append(sizes, p)
-		}
-	}
-	n.sizeLabel = strings.Join(sizes, "-")
-	if n.sizeLabel == "" && n.finetune == "" && n.version == "" {
-		n.basename = "" // the whole name: says nothing
-	}
-	return n
 }
 
 func indexes(parts []string) []int {

@@ -155,27 +155,8 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 	v.Merges, _ = value[[]string](&g, keyMerges)
 	v.SpacePrefix, _ = value[string](&g, keySpacePrefix)
 	v.ChatTemplate, _ = value[string](&g, keyChatTemplate)
-	if types, ok := g.ints(keyTypes); ok {
-		v.Types = make([]TokenType, len(types))
-		for i, t := range types {
-			v.Types[i] = TokenType(t)
-		}
-	} else {
-		v.Types = slices.Repeat([]TokenType{Normal}, len(v.Tokens))
-	}
-	for _, f := range idFields {
-		if id, ok := g.int(f.key); ok {
-			*f.of(v) = id
-		}
-	}
-	for _, f := range flagFields {
-		if b, ok := value[bool](&g, f.key); ok {
-			*f.of(v) = &b
-		}
-	}
-	for _, f := range idListFields {
-		*f.of(v), _ = g.ints(f.key)
-	}
+	g.types(v)
+	g.ids(v)
 	names, _ := value[[]string](&g, keyTemplates)
 	for _, name := range names {
 		text, _ := value[string](&g, keyChatTemplate+"."+name)
@@ -204,6 +185,36 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// types reads the tokens' types; without them all are normal.
+func (g *getter) types(v *Vocab) {
+	types, ok := g.ints(keyTypes)
+	if !ok {
+		v.Types = slices.Repeat([]TokenType{Normal}, len(v.Tokens))
+		return
+	}
+	v.Types = make([]TokenType, len(types))
+	for i, t := range types {
+		v.Types[i] = TokenType(t)
+	}
+}
+
+// ids reads the special ids, and what to do with them.
+func (g *getter) ids(v *Vocab) {
+	for _, f := range idFields {
+		if id, ok := g.int(f.key); ok {
+			*f.of(v) = id
+		}
+	}
+	for _, f := range flagFields {
+		if b, ok := value[bool](g, f.key); ok {
+			*f.of(v) = &b
+		}
+	}
+	for _, f := range idListFields {
+		*f.of(v), _ = g.ints(f.key)
+	}
 }
 
 // getter remembers the first key whose value has the wrong type.

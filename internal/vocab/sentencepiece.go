@@ -29,41 +29,54 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 	v.Model, v.Pre = SentencePiece, "default"
 	v.Scores = slices.Repeat([]float32{holeScore}, len(v.Tokens))
 
-	place := func(id int, p piece) { v.Tokens[id], v.Scores[id], v.Types[id] = p.text, p.score, p.typ }
-	prefix := true // put a space in front of a text
-	if s.spm != nil {
-		m, err := parseModel(s.spm, len(v.Tokens))
-		if err != nil {
-			return formats.WithPath(err, s.path("tokenizer.model"))
-		}
-		for id, p := range m.pieces {
-			place(id, p)
-		}
-		prefix = m.addDummyPrefix
-		if s.tokenizer != nil { // a pipeline that it cannot name does not matter: the model decides
-			_, v.SpacePrefix, _ = s.prefixFromJSON()
-		}
-	} else {
-		pieces, err := s.piecesFromJSON(len(v.Tokens))
-		if err != nil {
-			return err
-		}
-		for id, p := range pieces {
-			place(id, p)
-		}
-		if prefix, v.SpacePrefix, err = s.prefixFromJSON(); err != nil {
-			return err
-		}
+	pieces, prefix, err := s.pieces(v)
+	if err != nil {
+		return err
+	}
+	for id, p := range pieces {
+		v.place(id, p)
 	}
 	if !prefix { // true is every runtime's default
 		v.AddSpacePrefix = &prefix
 	}
-
 	for _, e := range s.added {
 		if e.id < len(v.Tokens) { // a token without a row of the embedding cannot occur
-			place(e.id, piece{e.text, addedScore, UserDefined})
+			v.place(e.id, piece{e.text, addedScore, UserDefined})
 		}
 	}
+	return s.overlayAdded(v)
+}
+
+func (v *Vocab) place(id int, p piece) {
+	v.Tokens[id], v.Scores[id], v.Types[id] = p.text, p.score, p.typ
+}
+
+// pieces reads the model, by ids, from tokenizer.model or, without it, from tokenizer.json. prefix says that a space is
+// put in front of a text.
+func (s *source) pieces(v *Vocab) (pieces map[int]piece, prefix bool, err error) {
+	if s.spm == nil {
+		if pieces, err = s.piecesFromJSON(len(v.Tokens)); err != nil {
+			return nil, false, err
+		}
+		prefix, v.SpacePrefix, err = s.prefixFromJSON()
+		return pieces, prefix, err
+	}
+	m, err := parseModel(s.spm, len(v.Tokens))
+	if err != nil {
+		return nil, false, formats.WithPath(err, s.path("tokenizer.model"))
+	}
+	pieces = make(map[int]piece, len(m.pieces))
+	for id, p := range m.pieces {
+		pieces[id] = p
+	}
+	if s.tokenizer != nil { // a pipeline that it cannot name does not matter: the model decides
+		_, v.SpacePrefix, _ = s.prefixFromJSON()
+	}
+	return pieces, m.addDummyPrefix, nil
+}
+
+// overlayAdded puts the added tokens of the configurations in place: tokenizer.json has the last word.
+func (s *source) overlayAdded(v *Vocab) error {
 	overlay := func(t addedToken, id int64, file string) error {
 		if id < 0 || id >= int64(len(v.Tokens)) {
 			return s.errorf(file, "added token %q has the id %d, expected 0 to %d", t.Content, id, len(v.Tokens)-1)
@@ -72,7 +85,7 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 		if t.Special {
 			typ = Control
 		}
-		place(int(id), piece{t.Content, addedScore, typ})
+		v.place(int(id), piece{t.Content, addedScore, typ})
 		return nil
 	}
 	if s.config != nil {
@@ -86,14 +99,15 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 			}
 		}
 	}
-	if s.tokenizer != nil {
-		for _, t := range s.tokenizer.AddedTokens {
-			if t.ID == nil {
-				return s.errorf("tokenizer.json", "added token %q has no id", t.Content)
-			}
-			if err := overlay(t, *t.ID, "tokenizer.json"); err != nil {
-				return err
-			}
+	if s.tokenizer == nil {
+		return nil
+	}
+	for _, t := range s.tokenizer.AddedTokens {
+		if t.ID == nil {
+			return s.errorf("tokenizer.json", "added token %q has no id", t.Content)
+		}
+		if err := overlay(t, *t.ID, "tokenizer.json"); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -288,7 +302,6 @@ func (f field) varint(num protowire.Number, to *uint64) error {
 // score -i. Llama's model, which Phi-3 uses, has one exception: pieces of spaces
 // only have the score -1e9, wherever their ids are.
 func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
-	const file = "tokenizer.json"
 	list, err := s.vocabulary(size)
 	if err != nil {
 		return nil, err
@@ -297,85 +310,99 @@ func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids := make(map[string]int, len(list))
+	c := s.conversion(list, size)
+	if err := c.countMerges(s, merges); err != nil {
+		return nil, err
+	}
 	for _, e := range list {
-		ids[e.text] = e.id
+		p := c.pieces[e.id]
+		if p.typ != Normal || c.added[p.text] {
+			continue
+		}
+		p.score = -float32(e.id - c.first)
+		if !c.ordered && isSpaces(p.text) {
+			p.score = -1e9
+		}
+		c.pieces[e.id] = p
+		if len(p.text) > maxPiece {
+			return nil, s.errorf(jsonFile, "token %d has %d bytes, expected at most %d", e.id, len(p.text), maxPiece)
+		}
+		if n := splits(p.text, c.ids); n != c.ways[e.id] {
+			return nil, s.errorf(jsonFile, "%q is made by %d merges of the %d that there are: "+notConverted,
+				p.text, c.ways[e.id], n)
+		}
 	}
-	added := make(map[string]bool)
-	for _, t := range s.tokenizer.AddedTokens {
-		added[t.Content] = true
-	}
+	return c.pieces, nil
+}
 
-	pieces := make(map[int]piece, len(list))
-	first := size // id of the first piece found in training
+const (
+	jsonFile     = "tokenizer.json"
+	notConverted = "not converted from a SentencePiece model; tokenizer.model is needed"
+)
+
+// conversion is what a tokenizer.json tells of the model that it was converted from.
+type conversion struct {
+	ids     map[string]int // of pieces, by text
+	added   map[string]bool
+	pieces  map[int]piece
+	first   int         // id of the first piece found in training
+	ways    map[int]int // merges that make a piece
+	ordered bool        // all merges are in the order of ids, those that make pieces of spaces too
+}
+
+// conversion reads what the pieces are.
+func (s *source) conversion(list []entry, size int) *conversion {
+	c := &conversion{
+		ids: make(map[string]int, len(list)), added: make(map[string]bool), pieces: make(map[int]piece, len(list)),
+		first: size, ways: make(map[int]int, len(list)), ordered: true,
+	}
+	for _, t := range s.tokenizer.AddedTokens {
+		c.added[t.Content] = true
+	}
 	for _, e := range list {
+		c.ids[e.text] = e.id
 		typ := Normal
 		switch {
 		case e.text == s.tokenizer.Model.UnkToken:
 			typ = Unknown
 		case isByte(e.text):
 			typ = Byte
-		case added[e.text]: // typed by the added tokens
+		case c.added[e.text]: // typed by the added tokens
 		default:
-			first = min(first, e.id)
+			c.first = min(c.first, e.id)
 		}
-		pieces[e.id] = piece{text: e.text, typ: typ}
+		c.pieces[e.id] = piece{text: e.text, typ: typ}
 	}
+	return c
+}
 
-	results := make([]int, len(merges))    // id of what each merge makes
-	ways := make(map[int]int, len(pieces)) // merges that make a piece
-	ordered := true
-	tail := 0 // the merges from here on make pieces of spaces
+// countMerges counts the merges that make each piece, and checks that they come in the order of ids, but for those that
+// make pieces of spaces, which come last if they are not in that order.
+func (c *conversion) countMerges(s *source, merges []merge) error {
+	results := make([]int, len(merges)) // id of what each merge makes
+	tail := 0                           // the merges from here on make pieces of spaces
 	for i, m := range merges {
 		text := m.left + m.right
-		id, ok := ids[text]
+		id, ok := c.ids[text]
 		if !ok {
-			return nil, s.errorf(file, "merge %d makes %q, which is not in the vocabulary", i, text)
+			return s.errorf(jsonFile, "merge %d makes %q, which is not in the vocabulary", i, text)
 		}
 		results[i] = id
-		ways[id]++
-		ordered = ordered && (i == 0 || results[i-1] <= id)
+		c.ways[id]++
+		c.ordered = c.ordered && (i == 0 || results[i-1] <= id)
 		if !isSpaces(text) {
 			tail = i + 1
 		}
 	}
-	if ordered {
-		tail = len(merges)
+	if c.ordered {
+		return nil
 	}
 	for i, id := range results[:tail] {
-		if i > 0 && results[i-1] > id || !ordered && isSpaces(pieces[id].text) {
-			return nil, s.errorf(
-				file,
-				"merge %d makes %q out of the order of ids: not converted from a SentencePiece model; "+
-					"tokenizer.model is needed",
-				i, pieces[id].text,
-			)
+		if i > 0 && results[i-1] > id || isSpaces(c.pieces[id].text) {
+			return s.errorf(jsonFile, "merge %d makes %q out of the order of ids: "+notConverted, i, c.pieces[id].text)
 		}
 	}
-	for _, e := range list {
-		p := pieces[e.id]
-		switch {
-		case p.typ != Normal || added[p.text]:
-			continue
-		case !ordered && isSpaces(p.text):
-			p.score = -1e9
-		default:
-			p.score = -float32(e.id - first)
-		}
-		pieces[e.id] = p
-		if len(p.text) > maxPiece {
-			return nil, s.errorf(file, "token %d has %d bytes, expected at most %d", e.id, len(p.text), maxPiece)
-		}
-		if n := splits(p.text, ids); n != ways[e.id] {
-			return nil, s.errorf(
-				file,
-				"%q is made by %d merges of the %d that there are: not converted from a SentencePiece model; "+
-					"tokenizer.model is needed",
-				p.text, ways[e.id], n,
-			)
-		}
-	}
-	return pieces, nil
+	return nil
 }
 
 // isSpaces tells whether a piece stands for spaces only.
@@ -484,19 +511,18 @@ func appendSteps(out []component, c *component) []component {
 
 // vocabulary returns tokenizer.json's model.vocab, whose ids must be below size.
 func (s *source) vocabulary(size int) ([]entry, error) {
-	const file = "tokenizer.json"
 	m := &s.tokenizer.Model
 	if m.Type != "BPE" && m.Type != "" {
-		return nil, s.errorf(file, "model of type %q, expected \"BPE\"", m.Type)
+		return nil, s.errorf(jsonFile, "model of type %q, expected \"BPE\"", m.Type)
 	}
 	var list entries
 	if m.Vocab == nil {
-		return nil, s.errorf(file, "no model.vocab")
+		return nil, s.errorf(jsonFile, "no model.vocab")
 	}
 	if err := json.Unmarshal(m.Vocab, &list); err != nil {
-		return nil, s.errorf(file, "model.vocab: %v", err)
+		return nil, s.errorf(jsonFile, "model.vocab: %v", err)
 	}
-	return list, s.checkSize(file, list, size)
+	return list, s.checkSize(jsonFile, list, size)
 }
 
 func (s *source) checkSize(file string, list []entry, size int) error {

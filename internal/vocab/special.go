@@ -35,16 +35,9 @@ func (s *source) loadSpecial(v *Vocab) error {
 			}
 		}
 	}
-	if c := s.config; c != nil {
-		for _, f := range []struct{ to, from **bool }{
-			{&v.AddBOS, &c.AddBOS}, {&v.AddEOS, &c.AddEOS}, {&v.AddSep, &c.AddSep},
-		} {
-			if *f.from != nil {
-				*f.to = *f.from
-			}
-		}
+	if s.config != nil {
+		s.config.switches(v)
 	}
-
 	sources := map[string]struct {
 		token specialToken
 		id    idList
@@ -61,10 +54,8 @@ func (s *source) loadSpecial(v *Vocab) error {
 	for _, f := range idFields {
 		from, to := sources[f.name], f.of(v)
 		if s.config != nil && s.tokenizer != nil && from.token.Content != "" {
-			i := slices.IndexFunc(
-				s.tokenizer.AddedTokens, func(a addedToken) bool { return a.Content == from.token.Content },
-			)
-			if i >= 0 {
+			named := func(a addedToken) bool { return a.Content == from.token.Content }
+			if i := slices.IndexFunc(s.tokenizer.AddedTokens, named); i >= 0 {
 				*to = int(*s.tokenizer.AddedTokens[i].ID) // checked when the tokens were loaded
 			}
 		}
@@ -81,6 +72,17 @@ func (s *source) loadSpecial(v *Vocab) error {
 		}
 	}
 	return s.loadStops(v)
+}
+
+// switches takes over which special tokens are put around a text.
+func (c *tokenizerConfig) switches(v *Vocab) {
+	for _, f := range []struct{ to, from **bool }{
+		{&v.AddBOS, &c.AddBOS}, {&v.AddEOS, &c.AddEOS}, {&v.AddSep, &c.AddSep},
+	} {
+		if *f.from != nil {
+			*f.to = *f.from
+		}
+	}
 }
 
 func (s *source) checkID(v *Vocab, file, key string, id int64) error {
@@ -106,31 +108,43 @@ func (r *roles) frame(v *Vocab, c component, configured bool) {
 		last = c.Single[len(c.Single)-1].SpecialToken.ID
 	}
 	if first != "" {
-		named := r.BOS.is(first) || r.Cls.is(first)
-		if !named && (r.BOS.Content == "" || !configured) {
-			r.BOS = special(first)
-		}
-		if !named && r.Cls.Content == "" {
-			r.Cls = special(first)
-		}
-		add := r.BOS.is(first) || r.Cls.is(first)
-		v.AddBOS = &add
+		r.begin(v, first, configured)
 	}
 	if last != "" {
-		if !r.EOS.is(last) {
-			if r.EOT.Content == "" {
-				r.EOT = r.EOS
-			} else if r.EOM.Content == "" {
-				r.EOM = r.EOS
-			}
-			r.EOS = special(last)
-		}
-		add := true
-		v.AddEOS = &add
+		r.end(v, last)
 	}
+	r.separate(v, c.Pair, first, last)
+}
 
-	// Between the texts of a pair: A [sep] [eos] B.
-	pair := c.Pair
+// begin notes the token before a text.
+func (r *roles) begin(v *Vocab, first string, configured bool) {
+	named := r.BOS.is(first) || r.Cls.is(first)
+	if !named && (r.BOS.Content == "" || !configured) {
+		r.BOS = special(first)
+	}
+	if !named && r.Cls.Content == "" {
+		r.Cls = special(first)
+	}
+	add := r.BOS.is(first) || r.Cls.is(first)
+	v.AddBOS = &add
+}
+
+// end notes the token after a text.
+func (r *roles) end(v *Vocab, last string) {
+	if !r.EOS.is(last) {
+		if r.EOT.Content == "" {
+			r.EOT = r.EOS
+		} else if r.EOM.Content == "" {
+			r.EOM = r.EOS
+		}
+		r.EOS = special(last)
+	}
+	add := true
+	v.AddEOS = &add
+}
+
+// separate notes what is between the texts of a pair: A [sep] [eos] B.
+func (r *roles) separate(v *Vocab, pair []templatePiece, first, last string) {
 	if len(pair) > 0 && first != "" && pair[0].SpecialToken.ID == first {
 		pair = pair[1:]
 	}

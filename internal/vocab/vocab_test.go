@@ -415,198 +415,200 @@ func TestTooManyTemplateFiles(t *testing.T) {
 	}
 }
 
+// loadErrors are directories of testdata with one file changed, and what the error says.
+var loadErrors = map[string]struct {
+	dir, file, content string
+	size               int
+	want               []string
+}{
+	"no vocab_size":        {"spm", "", "", 0, []string{"vocab_size is 0"}},
+	"huge vocab_size":      {"spm", "", "", 1 << 40, []string{"vocab_size is 1099511627776"}},
+	"vocab_size too small": {"spm", "", "", 300, []string{"tokenizer.model", "more pieces than the 300"}},
+	"added id too large":   {"spm", "", "", 311, []string{"tokenizer_config.json", `"<|end|>" has the id 311`}},
+	"model is text": {
+		"spm", "tokenizer.model", "hello", 320, []string{"tokenizer.model", "not a SentencePiece model"},
+	},
+	"model is empty": {"spm", "tokenizer.model", "", 320, []string{"tokenizer.model", "no pieces"}},
+	"no JSON": {
+		"spm", "tokenizer.json", `{"model":`, 320, []string{"tokenizer.json", "offset 9", "not JSON"},
+	},
+	"not UTF-8": {
+		"spm", "tokenizer_config.json", "{\"bos_token\": \"\xff\"}", 320,
+		[]string{"tokenizer_config.json", "offset 15", "0xFF"},
+	},
+	"wrong type": {
+		"spm", "tokenizer_config.json", `{"tokenizer_class": 5}`, 320,
+		[]string{"tokenizer_config.json", "tokenizer_class", "number"},
+	},
+	"switch is a string": {
+		"spm", "tokenizer_config.json", `{"add_bos_token": "yes"}`, 320, []string{"add_bos_token", "string"},
+	},
+	"token is a number": {
+		"spm", "tokenizer_config.json", `{"bos_token": 1}`, 320,
+		[]string{"tokenizer_config.json", "special token is 1"},
+	},
+	"template is a number": {
+		"spm", "tokenizer_config.json", `{"chat_template": 1}`, 320, []string{"chat_template is neither"},
+	},
+	"id is no number": {
+		"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`, 320,
+		[]string{`"x"`, "expected an id"},
+	},
+	"id is huge": {
+		"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"1099511627776": {"content": "y"}}}`, 320,
+		[]string{`"y" has the id 1099511627776`},
+	},
+	"id is negative": {
+		"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"-1": {"content": "y"}}}`, 320,
+		[]string{`"y" has the id -1`},
+	},
+	"duplicate text": {
+		"spm", "tokenizer_config.json",
+		`{"added_tokens_decoder": {"315": {"content": "<|x|>"}, "316": {"content": "<|x|>"}}}`, 320,
+		[]string{"tokens 315 and 316 are both"},
+	},
+	"added_tokens.json list": {
+		"spm", "added_tokens.json", `["a"]`, 320, []string{"added_tokens.json", "expected an object"},
+	},
+	"added id is a string": {
+		"spm", "added_tokens.json", `{"a": "5"}`, 320, []string{"added_tokens.json", `"a" has the id 5`},
+	},
+	"added id 2^40": {
+		"spm", "added_tokens.json", `{"a": 1099511627776}`, 320, []string{"added_tokens.json", "1099511627776"},
+	},
+	"added id 2^80": {
+		"spm", "added_tokens.json", `{"a": 1208925819614629174706176}`, 320,
+		[]string{"added_tokens.json", "1208925819614629174706176"},
+	},
+	"added id 1.5": {
+		"spm", "added_tokens.json", `{"a": 1.5}`, 320, []string{"added_tokens.json", "1.5"},
+	},
+	"added ids equal": {
+		"spm", "added_tokens.json", `{"a": 315, "b": 315}`, 320, []string{`"a" and "b" both have the id 315`},
+	},
+	"added texts equal": {
+		"spm", "added_tokens.json", `{"a": 315, "a": 316}`, 320, []string{`"a" is listed twice`},
+	},
+	"stop id too large": {
+		"spm", "generation_config.json", `{"eos_token_id": [1, 320]}`, 320,
+		[]string{"generation_config.json", "eos_token_id is 320"},
+	},
+	"stop id is a string": {
+		"spm", "generation_config.json", `{"eos_token_id": "1"}`, 320,
+		[]string{"generation_config.json", `token id is "1"`},
+	},
+	"pad id too large": {
+		"byte-legacy", "config.json", `{"pad_token_id": 272}`, 272, []string{"config.json", "pad_token_id is 272"},
+	},
+	"no id": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x"}]}`, 272,
+		[]string{"tokenizer.json", `"x" has no id`},
+	},
+	"id that loaders ignore": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x","id":7}]}`,
+		272, []string{"tokenizer.json", `"x" has the id 7, but loaders number it 1`},
+	},
+	"id 2^40": {
+		"byte-legacy", "tokenizer.json", `{"model":{"vocab":{"a":1099511627776}}}`, 272,
+		[]string{"tokenizer.json", "model.vocab", "1099511627776"},
+	},
+	"no vocabulary": {
+		"byte-legacy", "tokenizer.json", `{"model":{"type":"BPE"}}`, 272,
+		[]string{"tokenizer.json", "no model.vocab"},
+	},
+	"vocabulary is empty": {
+		"byte-legacy", "tokenizer.json", `{"model":{"vocab":{}}}`, 272, []string{"tokenizer.json", "no tokens"},
+	},
+	"vocabulary too large": {
+		"byte-legacy", "", "", 259, []string{"tokenizer.json", "has the id 259, but vocab_size is 259"},
+	},
+	"Unigram": {
+		"byte-legacy", "tokenizer.json", `{"model":{"type":"Unigram","vocab":[["a",0]]}}`, 272,
+		[]string{"tokenizer.json", `"Unigram"`},
+	},
+	"merge of one token": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":["a"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{`merge 0 is "a"`},
+	},
+	"merge of three tokens": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{"merge 0 is not a list of two tokens"},
+	},
+	"merge of numbers": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{"merge 0 is 1, expected"},
+	},
+	"merge of one in a list": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":[["a"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{"merge 0 is not a list of two tokens"},
+	},
+	"merges in an object": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":{}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{"model.merges is not a list"},
+	},
+	"content is a number": {
+		"spm", "tokenizer.json", `{"model":{},"added_tokens":[{"id":1,"content":5}]}`, 320,
+		[]string{`tokenizer.json: "added_tokens.content" is a JSON number`},
+	},
+	"type is a number": {
+		"spm", "tokenizer.json", `{"model":{},"normalizer":{"type":5}}`, 320,
+		[]string{`tokenizer.json: "normalizer.type" is a JSON number`},
+	},
+	"too many merges": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0},"merges":[` + many(`"a b"`, maxTokens+1) +
+			`]},"pre_tokenizer":{"type":"ByteLevel"}}`,
+		272, []string{"more than 1048576 merges"},
+	},
+	"too many processors": {
+		"spm", "tokenizer.json",
+		`{"model":{},"post_processor":{"type":"Sequence","processors":[` + many("{}", 100000) + `]}}`, 320,
+		[]string{"tokenizer.json", "has 300034 bytes, at most 262144"},
+	},
+	"too many added tokens": {
+		"spm", "tokenizer.json", `{"model":{},"added_tokens":[` + many("{}", maxAdded+2) + `]}`, 320,
+		[]string{"tokenizer.json", "65538 added tokens, at most 65536"},
+	},
+	"too many by id": {
+		"spm", "tokenizer_config.json", `{"added_tokens_decoder":{` + manyByID(maxAdded+1) + `}}`, 320,
+		[]string{"tokenizer_config.json", "more than 65536 added tokens"},
+	},
+	"too many special tokens": {
+		"spm", "tokenizer_config.json", `{"additional_special_tokens":[` + many(`""`, maxAdded+1) + `]}`, 320,
+		[]string{"tokenizer_config.json", "65537 special tokens, at most 65536"},
+	},
+	"too many stop ids": {
+		"spm", "generation_config.json", `{"eos_token_id":[` + many("1", 257) + `]}`, 320,
+		[]string{"generation_config.json", "257 ids", "eos_token_id", "at most 256"},
+	},
+	"too many templates": {
+		"spm", "tokenizer_config.json", `{"chat_template":[` + many("{}", 65) + `]}`, 320,
+		[]string{"tokenizer_config.json", "65 chat templates, at most 64"},
+	},
+	"file too large": {
+		"spm", "tokenizer_config.json", strings.Repeat(" ", maxFile+1), 320,
+		[]string{"tokenizer_config.json", "larger than 64 MiB"},
+	},
+	"merge of unknown tokens": {
+		"byte-object", "tokenizer.json",
+		`{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{`"ab" is not in the vocabulary`},
+	},
+	"no merges": {
+		"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
+		[]string{"merges.txt", "not found"},
+	},
+}
+
 func TestLoadErrors(t *testing.T) {
-	cases := map[string]struct {
-		dir, file, content string
-		size               int
-		want               []string
-	}{
-		"no vocab_size":        {"spm", "", "", 0, []string{"vocab_size is 0"}},
-		"huge vocab_size":      {"spm", "", "", 1 << 40, []string{"vocab_size is 1099511627776"}},
-		"vocab_size too small": {"spm", "", "", 300, []string{"tokenizer.model", "more pieces than the 300"}},
-		"added id too large":   {"spm", "", "", 311, []string{"tokenizer_config.json", `"<|end|>" has the id 311`}},
-		"model is text": {
-			"spm", "tokenizer.model", "hello", 320, []string{"tokenizer.model", "not a SentencePiece model"},
-		},
-		"model is empty": {"spm", "tokenizer.model", "", 320, []string{"tokenizer.model", "no pieces"}},
-		"no JSON": {
-			"spm", "tokenizer.json", `{"model":`, 320, []string{"tokenizer.json", "offset 9", "not JSON"},
-		},
-		"not UTF-8": {
-			"spm", "tokenizer_config.json", "{\"bos_token\": \"\xff\"}", 320,
-			[]string{"tokenizer_config.json", "offset 15", "0xFF"},
-		},
-		"wrong type": {
-			"spm", "tokenizer_config.json", `{"tokenizer_class": 5}`, 320,
-			[]string{"tokenizer_config.json", "tokenizer_class", "number"},
-		},
-		"switch is a string": {
-			"spm", "tokenizer_config.json", `{"add_bos_token": "yes"}`, 320, []string{"add_bos_token", "string"},
-		},
-		"token is a number": {
-			"spm", "tokenizer_config.json", `{"bos_token": 1}`, 320,
-			[]string{"tokenizer_config.json", "special token is 1"},
-		},
-		"template is a number": {
-			"spm", "tokenizer_config.json", `{"chat_template": 1}`, 320, []string{"chat_template is neither"},
-		},
-		"id is no number": {
-			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"x": {"content": "y"}}}`, 320,
-			[]string{`"x"`, "expected an id"},
-		},
-		"id is huge": {
-			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"1099511627776": {"content": "y"}}}`, 320,
-			[]string{`"y" has the id 1099511627776`},
-		},
-		"id is negative": {
-			"spm", "tokenizer_config.json", `{"added_tokens_decoder": {"-1": {"content": "y"}}}`, 320,
-			[]string{`"y" has the id -1`},
-		},
-		"duplicate text": {
-			"spm", "tokenizer_config.json",
-			`{"added_tokens_decoder": {"315": {"content": "<|x|>"}, "316": {"content": "<|x|>"}}}`, 320,
-			[]string{"tokens 315 and 316 are both"},
-		},
-		"added_tokens.json list": {
-			"spm", "added_tokens.json", `["a"]`, 320, []string{"added_tokens.json", "expected an object"},
-		},
-		"added id is a string": {
-			"spm", "added_tokens.json", `{"a": "5"}`, 320, []string{"added_tokens.json", `"a" has the id 5`},
-		},
-		"added id 2^40": {
-			"spm", "added_tokens.json", `{"a": 1099511627776}`, 320, []string{"added_tokens.json", "1099511627776"},
-		},
-		"added id 2^80": {
-			"spm", "added_tokens.json", `{"a": 1208925819614629174706176}`, 320,
-			[]string{"added_tokens.json", "1208925819614629174706176"},
-		},
-		"added id 1.5": {
-			"spm", "added_tokens.json", `{"a": 1.5}`, 320, []string{"added_tokens.json", "1.5"},
-		},
-		"added ids equal": {
-			"spm", "added_tokens.json", `{"a": 315, "b": 315}`, 320, []string{`"a" and "b" both have the id 315`},
-		},
-		"added texts equal": {
-			"spm", "added_tokens.json", `{"a": 315, "a": 316}`, 320, []string{`"a" is listed twice`},
-		},
-		"stop id too large": {
-			"spm", "generation_config.json", `{"eos_token_id": [1, 320]}`, 320,
-			[]string{"generation_config.json", "eos_token_id is 320"},
-		},
-		"stop id is a string": {
-			"spm", "generation_config.json", `{"eos_token_id": "1"}`, 320,
-			[]string{"generation_config.json", `token id is "1"`},
-		},
-		"pad id too large": {
-			"byte-legacy", "config.json", `{"pad_token_id": 272}`, 272, []string{"config.json", "pad_token_id is 272"},
-		},
-		"no id": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x"}]}`, 272,
-			[]string{"tokenizer.json", `"x" has no id`},
-		},
-		"id that loaders ignore": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"content":"x","id":7}]}`,
-			272, []string{"tokenizer.json", `"x" has the id 7, but loaders number it 1`},
-		},
-		"id 2^40": {
-			"byte-legacy", "tokenizer.json", `{"model":{"vocab":{"a":1099511627776}}}`, 272,
-			[]string{"tokenizer.json", "model.vocab", "1099511627776"},
-		},
-		"no vocabulary": {
-			"byte-legacy", "tokenizer.json", `{"model":{"type":"BPE"}}`, 272,
-			[]string{"tokenizer.json", "no model.vocab"},
-		},
-		"vocabulary is empty": {
-			"byte-legacy", "tokenizer.json", `{"model":{"vocab":{}}}`, 272, []string{"tokenizer.json", "no tokens"},
-		},
-		"vocabulary too large": {
-			"byte-legacy", "", "", 259, []string{"tokenizer.json", "has the id 259, but vocab_size is 259"},
-		},
-		"Unigram": {
-			"byte-legacy", "tokenizer.json", `{"model":{"type":"Unigram","vocab":[["a",0]]}}`, 272,
-			[]string{"tokenizer.json", `"Unigram"`},
-		},
-		"merge of one token": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":["a"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{`merge 0 is "a"`},
-		},
-		"merge of three tokens": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":[["a","b","c"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{"merge 0 is not a list of two tokens"},
-		},
-		"merge of numbers": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":[1]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{"merge 0 is 1, expected"},
-		},
-		"merge of one in a list": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":[["a"]]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{"merge 0 is not a list of two tokens"},
-		},
-		"merges in an object": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":{}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{"model.merges is not a list"},
-		},
-		"content is a number": {
-			"spm", "tokenizer.json", `{"model":{},"added_tokens":[{"id":1,"content":5}]}`, 320,
-			[]string{`tokenizer.json: "added_tokens.content" is a JSON number`},
-		},
-		"type is a number": {
-			"spm", "tokenizer.json", `{"model":{},"normalizer":{"type":5}}`, 320,
-			[]string{`tokenizer.json: "normalizer.type" is a JSON number`},
-		},
-		"too many merges": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0},"merges":[` + many(`"a b"`, maxTokens+1) +
-				`]},"pre_tokenizer":{"type":"ByteLevel"}}`,
-			272, []string{"more than 1048576 merges"},
-		},
-		"too many processors": {
-			"spm", "tokenizer.json",
-			`{"model":{},"post_processor":{"type":"Sequence","processors":[` + many("{}", 100000) + `]}}`, 320,
-			[]string{"tokenizer.json", "has 300034 bytes, at most 262144"},
-		},
-		"too many added tokens": {
-			"spm", "tokenizer.json", `{"model":{},"added_tokens":[` + many("{}", maxAdded+2) + `]}`, 320,
-			[]string{"tokenizer.json", "65538 added tokens, at most 65536"},
-		},
-		"too many by id": {
-			"spm", "tokenizer_config.json", `{"added_tokens_decoder":{` + manyByID(maxAdded+1) + `}}`, 320,
-			[]string{"tokenizer_config.json", "more than 65536 added tokens"},
-		},
-		"too many special tokens": {
-			"spm", "tokenizer_config.json", `{"additional_special_tokens":[` + many(`""`, maxAdded+1) + `]}`, 320,
-			[]string{"tokenizer_config.json", "65537 special tokens, at most 65536"},
-		},
-		"too many stop ids": {
-			"spm", "generation_config.json", `{"eos_token_id":[` + many("1", 257) + `]}`, 320,
-			[]string{"generation_config.json", "257 ids", "eos_token_id", "at most 256"},
-		},
-		"too many templates": {
-			"spm", "tokenizer_config.json", `{"chat_template":[` + many("{}", 65) + `]}`, 320,
-			[]string{"tokenizer_config.json", "65 chat templates, at most 64"},
-		},
-		"file too large": {
-			"spm", "tokenizer_config.json", strings.Repeat(" ", maxFile+1), 320,
-			[]string{"tokenizer_config.json", "larger than 64 MiB"},
-		},
-		"merge of unknown tokens": {
-			"byte-object", "tokenizer.json",
-			`{"model":{"vocab":{"a":0,"b":1},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{`"ab" is not in the vocabulary`},
-		},
-		"no merges": {
-			"byte-object", "tokenizer.json", `{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"ByteLevel"}}`, 272,
-			[]string{"merges.txt", "not found"},
-		},
-	}
-	for name, c := range cases {
+	for name, c := range loadErrors {
 		t.Run(name, func(t *testing.T) {
 			dir := copyDir(t, filepath.Join("testdata", c.dir))
 			if c.file != "" {
