@@ -79,10 +79,12 @@ func TestConvert(t *testing.T) {
 // llama.cpp goes by the model's name, so a name that misleads it is pointed out.
 func TestNameNote(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.gguf")
-	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi 3 Tiny"); code != exitOK || !strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
+	_, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi 3 Tiny")
+	if code != exitOK || !strings.HasPrefix(stderr, "note: ") || !strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi-3 Tiny"); code != exitOK || stderr != "" {
+	_, stderr, code = phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi-3 Tiny")
+	if code != exitOK || stderr != "" {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
@@ -120,107 +122,174 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
-// Every mistake has its exit code and a message that names it, and leaves no output.
-func TestMistakes(t *testing.T) {
-	edit := func(name, old, new string) func(dir string) {
-		return func(dir string) {
-			path := filepath.Join(dir, name)
-			data := read(t, path)
-			if !bytes.Contains(data, []byte(old)) {
-				t.Fatalf("%s does not contain %q", name, old)
-			}
-			write(t, path, bytes.Replace(data, []byte(old), []byte(new), 1))
+// damage changes a copy of the tiny model.
+type damage func(t *testing.T, dir string)
+
+// inFile replaces a text in one of the model's files.
+func inFile(name, old, new string) damage {
+	return func(t *testing.T, dir string) {
+		path := filepath.Join(dir, name)
+		data := read(t, path)
+		if !bytes.Contains(data, []byte(old)) {
+			t.Fatalf("%s does not contain %q", name, old)
 		}
+		write(t, path, bytes.Replace(data, []byte(old), []byte(new), 1))
 	}
-	index := func(shard string) func(dir string) {
-		return func(dir string) {
-			if err := os.Rename(filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "model-00001-of-00002.safetensors")); err != nil {
+}
+
+// inIndex makes the weights a split set whose index names a shard.
+func inIndex(shard string) damage {
+	return func(t *testing.T, dir string) {
+		from, to := filepath.Join(dir, "model.safetensors"), filepath.Join(dir, "model-00001-of-00002.safetensors")
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		index := `{"metadata":{},"weight_map":{"model.norm.weight":"` + shard + `"}}`
+		write(t, filepath.Join(dir, "model.safetensors.index.json"), []byte(index))
+	}
+}
+
+// without removes files of the model.
+func without(names ...string) damage {
+	return func(t *testing.T, dir string) {
+		for _, name := range names {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
 				t.Fatal(err)
 			}
-			write(t, filepath.Join(dir, "model.safetensors.index.json"), []byte(`{"metadata":{},"weight_map":{"model.norm.weight":"`+shard+`"}}`))
 		}
 	}
+}
+
+func truncated(t *testing.T, dir string) {
+	if err := os.Truncate(filepath.Join(dir, "model.safetensors"), 100_000); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every damaged model is refused with the code of bad input and a message that names the damage, and leaves no output.
+func TestDamagedModels(t *testing.T) {
 	for name, c := range map[string]struct {
-		damage func(dir string)
-		args   []string
-		code   int
+		damage damage
 		want   string
 	}{
-		"type":               {nil, []string{"--type", "Q9"}, exitUsage, `unknown file type "Q9"`},
-		"flag":               {nil, []string{"--typ", "Q4_0"}, exitUsage, "not defined: -typ"},
-		"two models":         {nil, []string{"other"}, exitUsage, "takes one MODEL"},
-		"threads":            {nil, []string{"--threads", "0"}, exitUsage, "0 threads"},
-		"memory":             {nil, []string{"--max-ram", "1MB"}, exitUsage, "expected at least 320 MiB"},
-		"memory unit":        {nil, []string{"--max-ram", "lots"}, exitUsage, `--max-ram "lots"`},
-		"tensor type":        {nil, []string{"--tensor-type", "ffn=Q9"}, exitUsage, `"Q9"`},
-		"tensor type syntax": {nil, []string{"--tensor-type", "ffn"}, exitUsage, "REGEX=TYPE"},
-		"pattern":            {nil, []string{"--tensor-type", "(=Q4_0"}, exitUsage, "missing closing )"},
-		"output directory":   {nil, []string{"-o", "/nonexistent/x.gguf"}, exitBadInput, "/nonexistent"},
-		"architecture":       {edit("config.json", "Phi3ForCausalLM", "Phi3SmallForCausalLM"), nil, exitBadInput, "Phi3SmallForCausalLM is not supported"},
-		"shape":              {edit("config.json", `"intermediate_size": 512`, `"intermediate_size": 1024`), nil, exitBadInput, "has shape [1024 256], expected [2048 256]"},
-		"more layers":        {edit("config.json", `"num_hidden_layers": 4`, `"num_hidden_layers": 5`), nil, exitBadInput, "tensors are missing: model.layers.4."},
-		"fewer layers":       {edit("config.json", `"num_hidden_layers": 4`, `"num_hidden_layers": 3`), nil, exitBadInput, "does not belong to a Phi3ForCausalLM"},
-		"no config":          {func(dir string) { _ = os.Remove(filepath.Join(dir, "config.json")) }, nil, exitBadInput, "config.json"},
-		"no weights":         {func(dir string) { _ = os.Remove(filepath.Join(dir, "model.safetensors")) }, nil, exitBadInput, "model.safetensors"},
-		"missing shard":      {index("model-00002-of-00002.safetensors"), nil, exitBadInput, "model-00002-of-00002.safetensors"},
-		"wrong shard":        {index("model-00001-of-00002.safetensors"), nil, exitBadInput, "model-00001-of-00002.safetensors"},
-		"shard outside":      {index("../model.safetensors"), nil, exitBadInput, "../model.safetensors"},
-		"truncated":          {func(dir string) { _ = os.Truncate(filepath.Join(dir, "model.safetensors"), 100_000) }, nil, exitBadInput, "model.safetensors"},
-		"no tokenizer": {func(dir string) {
-			_ = os.Remove(filepath.Join(dir, "tokenizer.model"))
-			_ = os.Remove(filepath.Join(dir, "tokenizer.json"))
-		}, nil, exitBadInput, "tokenizer"},
+		"architecture": {inFile("config.json", "Phi3ForCausalLM", "Phi3SmallForCausalLM"),
+			"Phi3SmallForCausalLM is not supported"},
+		"shape": {inFile("config.json", `"intermediate_size": 512`, `"intermediate_size": 1024`),
+			"has shape [1024 256], expected [2048 256]"},
+		"more layers": {inFile("config.json", `"num_hidden_layers": 4`, `"num_hidden_layers": 5`),
+			"tensors are missing: model.layers.4."},
+		"fewer layers": {inFile("config.json", `"num_hidden_layers": 4`, `"num_hidden_layers": 3`),
+			"does not belong to a Phi3ForCausalLM"},
+		"no config":     {without("config.json"), "config.json"},
+		"no weights":    {without("model.safetensors"), "model.safetensors"},
+		"missing shard": {inIndex("model-00002-of-00002.safetensors"), "model-00002-of-00002.safetensors"},
+		"wrong shard":   {inIndex("model-00001-of-00002.safetensors"), "model-00001-of-00002.safetensors"},
+		"shard outside": {inIndex("../model.safetensors"), "../model.safetensors"},
+		"truncated":     {truncated, "model.safetensors"},
+		"no tokenizer":  {without("tokenizer.model", "tokenizer.json"), "tokenizer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			model := tinyModel(t)
-			if c.damage != nil {
-				c.damage(model)
+			model, dir := tinyModel(t), t.TempDir()
+			c.damage(t, model)
+			_, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(dir, "out.gguf"))
+			if code != exitBadInput || !strings.Contains(stderr, c.want) {
+				t.Errorf("exit %d, expected %d with %q\n%s", code, exitBadInput, c.want, stderr)
 			}
-			out := filepath.Join(t.TempDir(), "out.gguf")
-			args := append([]string{"convert", model, "-o", out}, c.args...)
-			stdout, stderr, code := phi3conv(t, args...)
-			if code != c.code || !strings.Contains(stderr, c.want) {
-				t.Errorf("exit %d, want %d with %q\n%s%s", code, c.code, c.want, stdout, stderr)
-			}
-			if left, _ := os.ReadDir(filepath.Dir(out)); len(left) > 0 {
-				t.Errorf("%s was left behind", left[0].Name())
+			if left, _ := os.ReadDir(dir); len(left) > 0 {
+				t.Errorf("left: %v", left)
 			}
 		})
 	}
 }
 
-func TestRefusesItself(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "x.gguf")
-	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", "F32"); code != exitOK {
+// Every mistake has its exit code and a message that names it, and leaves no output.
+func TestConvertMistakes(t *testing.T) {
+	model, dir := tinyModel(t), t.TempDir()
+	out := filepath.Join(dir, "out.gguf")
+	q8 := filepath.Join(t.TempDir(), "q8.gguf")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", q8, "--type", "Q8_0"); code != exitOK {
 		t.Fatal(stderr)
 	}
-	if _, stderr, code := phi3conv(t, "quantize", out, out, "Q4_0"); code != exitUsage || !strings.Contains(stderr, "is a file of the input") {
-		t.Errorf("exit %d: %s", code, stderr)
+	for args, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"MODEL --type Q9":                    {exitUsage, `unknown file type "Q9"`},
+		"MODEL --typ Q4_0":                   {exitUsage, "not defined: -typ"},
+		"MODEL other":                        {exitUsage, "convert takes one MODEL, got 2 arguments"},
+		"MODEL --threads 0":                  {exitUsage, "0 threads"},
+		"MODEL --max-ram 1MB":                {exitUsage, "expected at least 320 MiB"},
+		"MODEL --tensor-type ffn=Q9":         {exitUsage, `"Q9"`},
+		"MODEL -o /nonexistent/x.gguf":       {exitBadInput, "/nonexistent"},
+		"MODEL --type Q8_0 --bpw 4":          {exitUsage, "go with --output and without --type"},
+		"MODEL --seal x.seal":                {exitUsage, "--seal goes into a .pmap file"},
+		"GGUF --type Q4_0":                   {exitBadInput, "--allow-requantize"},
+		"GGUF --type COPY -o ":               {exitUsage, "COPY needs --output"},
+		"GGUF --type COPY --pure":            {exitUsage, "--pure does nothing to a copy; --type says"},
+		"GGUF --type COPY --seal x.seal":     {exitUsage, "--seal goes into a .pmap file"},
+		"GGUF --type COPY -o " + q8:          {exitUsage, "is a file of the input"},
+		"MODEL --type COPY":                  {exitBadInput, "tiny-phi3"},
+		"GGUF -o DIR/x.pmap --seal no":       {exitBadInput, "no"},
+		"GGUF.none":                          {exitBadInput, "q8.gguf.none"},
+		"MODEL -o MODEL/config.json":         {exitUsage, "is a file of the input"},
+		"GGUF --type Q8_0 -o GGUF":           {exitUsage, "is a file of the input"},
+		"MODEL -o DIR":                       {exitUsage, "exists and is not a regular file"},
+		"MODEL --recipe " + q8 + " -o DIR/x": {exitBadInput, "q8.gguf"},
+	} {
+		words := []string{"convert", "-o", out}
+		for _, w := range strings.Split(args, " ") {
+			words = append(words, strings.NewReplacer("MODEL", model, "GGUF", q8, "DIR", dir).Replace(w))
+		}
+		_, stderr, code := phi3conv(t, words...)
+		if code != want.code || !strings.Contains(stderr, want.text) {
+			t.Errorf("%s: exit %d, expected %d with %q\n%s", args, code, want.code, want.text, stderr)
+		}
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
 
-func TestOverwritingSources(t *testing.T) {
-	model := tinyModel(t)
-	if _, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(model, "config.json")); code != exitUsage {
-		t.Errorf("config.json: exit %d, %s", code, stderr)
+// A file goes to the other format, by its name or as COPY, and back.
+func TestConvertCopies(t *testing.T) {
+	model, dir := tinyModel(t), t.TempDir()
+	in, pmap, back := filepath.Join(dir, "in.gguf"), filepath.Join(dir, "m.pmap"), filepath.Join(dir, "back.gguf")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", in); code != exitOK {
+		t.Fatal(stderr)
 	}
+	for _, args := range [][]string{{in, "-o", pmap}, {pmap, "-o", back, "--type", "copy"}} {
+		stdout, stderr, code := phi3conv(t, append([]string{"convert"}, args...)...)
+		if code != exitOK || stderr != "" || !strings.HasPrefix(stdout, args[2]+": 27 tensors copied, ") {
+			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	if !bytes.Equal(read(t, in), read(t, back)) {
+		t.Error("another file")
+	}
+}
+
+func TestOverwritingParts(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "m.gguf")
-	if _, stderr, code := phi3conv(t, "convert", model, "-o", out, "--type", "F16", "--split-max-size", "2MB"); code != exitOK {
+	_, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", "F16", "--split-max-size", "2MB")
+	if code != exitOK {
 		t.Fatal(stderr)
 	}
 	parts, _ := filepath.Glob(strings.TrimSuffix(out, ".gguf") + "-*")
 	if len(parts) != 3 {
 		t.Fatalf("parts %v", parts)
 	}
-	if _, stderr, code := phi3conv(t, "convert", parts[0], "-o", out, "--type", "Q8_0", "--split-max-size", "1MB"); code != exitUsage {
+	_, stderr, code = phi3conv(t, "convert", parts[0], "-o", out, "--type", "Q8_0", "--split-max-size", "1MB")
+	if code != exitUsage {
 		t.Errorf("a part of the source: exit %d, %s", code, stderr)
 	}
 }
 
 func TestTensorType(t *testing.T) {
 	model := tinyModel(t)
-	stdout, stderr, code := phi3conv(t, "convert", model, "--dry-run", "--tensor-type", `blk\.[0-9]{1,2}\.ffn_up=Q8_0`, "--tensor-type", "nothing=Q8_0")
-	if code != exitOK || strings.Count(stdout, "Q8_0") != 4 || !strings.Contains(stderr, `"nothing" matches no tensor`) {
+	stdout, stderr, code := phi3conv(t, "convert", model, "--dry-run",
+		"--tensor-type", `blk\.[0-9]{1,2}\.ffn_up=Q8_0`, "--tensor-type", "nothing=Q8_0")
+	if code != exitOK || strings.Count(stdout, "Q8_0") != 4 ||
+		!strings.Contains(stderr, `"nothing" matches no tensor`) {
 		t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -1,65 +1,48 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 )
 
-// What every method makes can be made again, from statistics that have another name by then.
+// What reproduce says, as text and as JSON, and its exit codes.
 func TestReproduce(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
-	stats := tinyStats(t, model)
-	renamed := filepath.Join(dir, "renamed.gguf")
-	write(t, renamed, read(t, stats))
-	for _, m := range calib.Methods() {
-		names := []string{m.Name + ".gguf"}
-		if !m.RunsModel() {
-			names = append(names, m.Name+".pmap")
-		}
-		for _, name := range names {
-			out := filepath.Join(dir, name)
-			make, again := []string{"convert", model, "-o", out, "--type", "Q3_K_M", "--method", m.Name, "--model-name", "Phi-3 of a test", "--refine", "1"}, []string{"reproduce", out, "--model", model, "--threads", "2"}
-			if m.Needs > calib.Nothing {
-				make, again = append(make, "--stats", stats), append(again, "--stats", renamed)
-			}
-			if _, stderr, code := phi3conv(t, make...); code != exitOK {
-				t.Fatalf("%s: %s", name, stderr)
-			}
-			if stdout, stderr, code := phi3conv(t, again...); code != exitOK || !strings.Contains(stdout, "the same ") {
-				t.Errorf("%s: exit %d: %s%s", name, code, stdout, stderr)
-			}
+	stats, out, pmap := tinyStats(t, model), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "out.pmap")
+	for _, path := range []string{out, pmap} {
+		if _, stderr, code := phi3conv(t, "convert", model, "-o", path, "--stats", stats); code != exitOK {
+			t.Fatal(stderr)
 		}
 	}
-}
-
-// What differs is named: a tensor, a key, an input.
-func TestReproduceDifferent(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
-	stats, out, kept := tinyStats(t, model), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "kept.gguf")
-	if _, stderr, code := phi3conv(t, "quantize", model, out, "Q4_K_M", "--stats", stats); code != exitOK {
-		t.Fatal(stderr)
-	}
-	reproduce := func(args ...string) (r quantize.Comparison, code int) {
-		stdout, stderr, code := phi3conv(t, append([]string{"reproduce", out, "--json"}, args...)...)
-		if err := json.Unmarshal([]byte(stdout), &r); err != nil {
-			t.Fatalf("%s%s", stdout, stderr)
+	reproduce := func(args ...string) (stdout string, code int) {
+		stdout, stderr, code := phi3conv(t, append([]string{"reproduce", "--model", model}, args...)...)
+		if stderr != "" {
+			t.Error(stderr)
 		}
-		return r, code
+		return stdout, code
 	}
-	if r, code := reproduce("--model", model, "--stats", stats, "-o", kept); code != exitOK || !r.Same || len(r.Inputs) != 2 {
-		t.Errorf("exit %d: %+v", code, r)
+	stdout, code := reproduce(out, "--stats", stats)
+	want := "model " + model + ": the one it was made from\nstats " + stats + ": the one it was made from\n" +
+		out + ": the same bytes\n"
+	if code != exitOK || stdout != want {
+		t.Errorf("exit %d\n%s", code, stdout)
 	}
-	good := read(t, out)
-	if !bytes.Equal(good, read(t, kept)) {
-		t.Error("what --output keeps is another file")
+	if stdout, code = reproduce(pmap, "--stats", stats, "--threads", "1"); code != exitOK ||
+		!strings.HasSuffix(stdout, pmap+": the same tensors and metadata\n") {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+	// Other statistics.
+	other := tinyStats(t, model, "--chunks", "2")
+	if stdout, code = reproduce(out, "--stats", other); code != exitFailed ||
+		!strings.Contains(stdout, "stats "+other+": another one than it was made from: SHA-256 ") ||
+		!strings.Contains(stdout, "key phi3conv.quantize.stats_sha256 differs\n") ||
+		!strings.Contains(stdout, out+": the first tensor that differs is blk.0.attn_qkv.weight: byte ") {
+		t.Errorf("exit %d\n%s", code, stdout)
 	}
 	// One bit of a tensor.
 	f, err := gguf.Open(out)
@@ -68,26 +51,19 @@ func TestReproduceDifferent(t *testing.T) {
 	}
 	at := f.Tensor("blk.1.ffn_up.weight").Offset + 200
 	_ = f.Close()
-	bad := bytes.Clone(good)
+	bad := read(t, out)
 	bad[at] ^= 1
 	write(t, out, bad)
-	if r, code := reproduce("--model", model, "--stats", stats); code != exitFailed || r.Tensor != "blk.1.ffn_up.weight" || !strings.HasPrefix(r.Why, "byte 200 ") || len(r.Keys) != 0 {
-		t.Errorf("exit %d: %+v", code, r)
+	stdout, code = reproduce(out, "--stats", stats, "--json")
+	var c quantize.Comparison
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != exitFailed || c.Same || len(c.Inputs) != 2 ||
+		c.Tensor != "blk.1.ffn_up.weight" || !strings.HasPrefix(c.Why, "byte 200 ") {
+		t.Errorf("exit %d: %v\n%s", code, err, stdout)
 	}
-	// Other statistics.
-	write(t, out, good)
-	other := filepath.Join(dir, "other.gguf")
-	if _, stderr, code := phi3conv(t, "calibrate", model, "--text", "../../testdata/tiny-phi3-calib.txt", "--chunks", "2", "--ctx-size", "64", "-o", other); code != exitOK {
-		t.Fatal(stderr)
-	}
-	r, code := reproduce("--model", model, "--stats", other)
-	if code != exitFailed || r.Same || !r.Inputs[0].Same || r.Inputs[1].Same || r.Tensor == "" || len(r.Keys) == 0 {
-		t.Errorf("exit %d: %+v", code, r)
-	}
-	stdout, _, code := phi3conv(t, "reproduce", out, "--model", model, "--stats", other)
-	if code != exitFailed || !strings.Contains(stdout, "stats "+other+": another one than it was made from") {
-		t.Errorf("exit %d: %s", code, stdout)
-	}
+}
+
+func TestReproduceMistakes(t *testing.T) {
+	model, dir := tinyModel(t), t.TempDir()
 	plain := filepath.Join(dir, "plain.gguf")
 	if _, stderr, code := phi3conv(t, "quantize", model, plain, "Q4_K_M"); code != exitOK {
 		t.Fatal(stderr)
@@ -97,20 +73,15 @@ func TestReproduceDifferent(t *testing.T) {
 		code int
 		want string
 	}{
-		{out, exitUsage, "--model"},
-		{out + " --model " + model, exitUsage, "needs --stats"},
+		{plain, exitUsage, "reproduce takes one FILE and --model"},
+		{"--model " + model, exitUsage, "reproduce takes one FILE and --model"},
 		{plain + " --model " + model, exitBadInput, "does not say how it was made"},
-		{out + " --stats " + stats + " --model " + model + " -o " + out, exitUsage, "is a file of the input"},
-		{filepath.Join(dir, "none") + " --model " + model, exitBadInput, "none"},
+		{plain + " --threads 0 --model " + model, exitUsage, "0 threads"},
+		{plain + ".none --model " + model, exitBadInput, "plain.gguf.none"},
 	} {
-		if _, stderr, code := phi3conv(t, append([]string{"reproduce"}, strings.Fields(c.args)...)...); code != c.code || !strings.Contains(stderr, c.want) {
+		_, stderr, code := phi3conv(t, append([]string{"reproduce"}, strings.Fields(c.args)...)...)
+		if code != c.code || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit %d: %s", c.args, code, stderr)
 		}
-	}
-	if !bytes.Equal(good, read(t, out)) {
-		t.Error("the file was written to")
-	}
-	if left, _ := os.ReadDir(dir); len(left) != 4 {
-		t.Errorf("left behind: %v", left)
 	}
 }

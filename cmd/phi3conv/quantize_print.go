@@ -52,8 +52,8 @@ func printAllocation(w io.Writer, a *quantize.Allocation) error {
 		p.Printf("\nCosts are scaled to what was measured with about 4.5 bits for all of a kind:\n\n")
 		t := report.NewColumns(w, "kind", "estimated", "measured", "factor")
 		for _, x := range a.Factors {
-			t.Row(x.Kind, report.Decimal(fmt.Sprintf("%.4g", x.Estimate)), report.Decimal(fmt.Sprintf("%.4g", x.Measured)),
-				report.Decimal(fmt.Sprint(x.Factor)))
+			t.Row(x.Kind, report.Decimal(fmt.Sprintf("%.4g", x.Estimate)),
+				report.Decimal(fmt.Sprintf("%.4g", x.Measured)), report.Decimal(fmt.Sprint(x.Factor)))
 		}
 		flush(p, t)
 	}
