@@ -205,9 +205,9 @@ func (e *subscript) eval(r *rendering, s *scope) values.Value {
 // sliceBounds are start, stop and step of a slice, nil where one is not given.
 type sliceBounds struct{ bounds [3]expression }
 
-func (e *sliceBounds) eval(r *rendering, _ *scope) values.Value {
-	r.Fail("a slice among several indices is not supported")
-	return nil
+// eval is for a slice among several indices, for which no value has an item.
+func (e *sliceBounds) eval(*rendering, *scope) values.Value {
+	return &values.Undefined{Text: "a slice is no value"}
 }
 
 // callArguments are expressions for the arguments of a call; list and dict are those

@@ -331,10 +331,7 @@ func (p *parser) subscript(e expression) expression {
 		items = append(items, p.index())
 	}
 	p.expect("]")
-	if len(items) == 0 {
-		p.fail(line, "found [], expected an index")
-	}
-	if len(items) > 1 {
+	if len(items) != 1 {
 		return &subscript{line: line, object: e, index: &listLiteral{items: items, isTuple: true}}
 	}
 	return &subscript{line: line, object: e, index: items[0]}
@@ -346,7 +343,7 @@ func (p *parser) index() expression {
 	n := 0
 	isSlice := false
 	for ; n < 3; n++ {
-		if !p.is(":") && !p.is("]") && !p.is(",") {
+		if n == 0 && !p.is(":") || !p.is(":") && !p.is("]") && !p.is(",") {
 			bounds[n] = p.expression(true)
 		}
 		if !p.is(":") {
