@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-
-	"github.com/phi3conv/phi3conv/calib/text"
 )
 
 // Summary says what statistics cover and what stands out in them.
@@ -78,16 +76,6 @@ func (s *File) Summarize() *Summary {
 
 func (s *Summary) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
-}
-
-// overlapLimit is the overlap from which a text counts as seen.
-const overlapLimit = 0.01
-
-// Against adds a warning if the calibration text and another one, of those tokens, overlap.
-func (s *Summary) Against(o *Origin, name string, tokens []int32) {
-	if share := text.Overlap(o.Tokens, o.Lengths, tokens); share > overlapLimit {
-		s.warn("%.1f %% of the calibration text or of %s, whichever is shorter, is in the other: %s cannot judge what is calibrated with it", 100*share, name, name)
-	}
 }
 
 func (e *Entry) summarize() EntrySummary {

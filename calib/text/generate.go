@@ -24,8 +24,9 @@ type GenerateOptions struct {
 	Progress func(tokens int)
 }
 
-// side is how many sequences are written side by side: more would hardly be faster.
-const side = 64
+// Parallel is the most sequences that are written side by side; more would hardly be faster. Each gets one token at a
+// time, so that a model that is opened for this needs no larger batch.
+const Parallel = 64
 
 // openings begin what a user says. The model goes on with the question, and then answers.
 var openings = []string{
@@ -54,7 +55,7 @@ func Generate(ctx context.Context, m *runtime.Model, tok *tokenizer.Tokenizer, o
 	if len(w.words) == 0 {
 		return nil, fmt.Errorf("the vocabulary has no token with a text")
 	}
-	group := min(side, int(opt.Memory/max(1, m.CacheBytes(opt.Length))))
+	group := min(Parallel, int(opt.Memory/max(1, m.CacheBytes(opt.Length))))
 	if group < 1 {
 		return nil, fmt.Errorf("keys and values of %d tokens take %d bytes, %d are allowed", opt.Length, m.CacheBytes(opt.Length), opt.Memory)
 	}

@@ -69,38 +69,6 @@ func TestCalibrate(t *testing.T) {
 	}
 }
 
-// Statistics weighted by gradients work where others do, and have the same bytes on any number of threads.
-func TestCalibrateFisher(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
-	stats := map[string]string{"1": "", "2": ""}
-	for threads := range stats {
-		path := filepath.Join(dir, threads+".gguf")
-		stdout, stderr, code := phi3conv(t, "calibrate", model, "--text", calibText, "-o", path, "-c", "64", "--chunks", "3", "--fisher", "-t", threads)
-		if code != exitOK || !strings.Contains(stdout, "17 linear layers, 192 tokens in 3 sequences") {
-			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stats[threads] = string(data)
-		stdout, _, _ = phi3conv(t, "calibrate", "--show", path, "--json")
-		if strings.Count(stdout, `"fisher": true`) != 17 || !strings.Contains(stdout, `"chunks": 3`) {
-			t.Errorf("%s", stdout)
-		}
-		if stdout, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(dir, "m"+threads), "--type", "Q4_K", "--imatrix", path); code != exitOK || stderr != "" {
-			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
-		}
-	}
-	if stats["1"] != stats["2"] {
-		t.Error("the number of threads changes the file")
-	}
-	_, stderr, code := phi3conv(t, "calibrate", model, "--text", calibText, "-o", filepath.Join(dir, "n"), "--fisher", "--max-ram", "1MiB")
-	if code != exitUsage || !strings.Contains(stderr, "--max-ram is 1.0 MiB, expected at least") {
-		t.Errorf("exit %d: %s", code, stderr)
-	}
-}
-
 func TestCalibrateMistakes(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
 	out := filepath.Join(dir, "stats.gguf")
@@ -122,6 +90,8 @@ func TestCalibrateMistakes(t *testing.T) {
 		{exitUsage, "not both", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "1", "--tokens", "1"}},
 		{exitUsage, "at least 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "0"}},
 		{exitUsage, "--max-ram is 1.0 MiB, expected at least", []string{"calibrate", model, "--text", calibText, "-o", out, "--max-ram", "1MiB"}},
+		{exitUsage, "--max-ram is 1.0 MiB, expected at least", []string{"calibrate", model, "--text", calibText, "-o", out,
+			"--fisher", "--max-ram", "1MiB"}},
 		{exitUsage, "flag provided but not defined: -hessian", []string{"calibrate", model, "--text", calibText, "-o", filepath.Join(dir, "a.gguf"), "--hessian"}},
 		{exitUsage, "is an input", []string{"calibrate", model, "--text", short, "-o", short}},
 		{exitBadInput, "too few for a sequence of 512", []string{"calibrate", model, "--text", short, "-o", out}},

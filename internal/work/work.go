@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"slices"
 )
 
 // HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled.
@@ -41,3 +42,16 @@ func Resize[T any](b []T, n int) []T {
 	}
 	return b[:n]
 }
+
+// IsOneOf reports whether path is one of the files, under whatever name.
+func IsOneOf(path string, files []string) bool {
+	info, err := os.Stat(path)
+	return err == nil && slices.ContainsFunc(files, func(name string) bool {
+		other, err := os.Stat(name)
+		return err == nil && os.SameFile(info, other)
+	})
+}
+
+// ProgramRAM is the memory in bytes that the program needs beside buffers: itself, and a vocabulary of 200,000
+// tokens.
+const ProgramRAM = 256 << 20

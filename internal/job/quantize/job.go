@@ -173,7 +173,7 @@ func (j *Job) build(ctx context.Context) error {
 	}
 	step := j.monitor.Begin("converting", j.plan.SourceSize(), work.Bytes)
 	err = j.plan.Run(ctx, j.out, convert.Limits{
-		Threads: j.limits.Threads, Memory: j.limits.MaxRAM - ProgramRAM, Progress: step.Set,
+		Threads: j.limits.Threads, Memory: j.limits.MaxRAM - work.ProgramRAM, Progress: step.Set,
 	})
 	step.End()
 	if errors.Is(err, context.Canceled) {

@@ -138,7 +138,7 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 		Progress: func(done, _ int) { step.Set(int64(done)) },
 	}
 	opt.Resumed = func(blocks int) {
-		j.monitor.Note("continuing behind block %d of %d, from %s", blocks, l.Count(), opt.Work)
+		j.monitor.Note("continuing after block %d of %d, from %s", blocks, l.Count(), opt.Work)
 	}
 	encoded, err := calib.Quantize(ctx, l, st, &recipe, opt)
 	step.End()

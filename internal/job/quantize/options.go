@@ -10,6 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
@@ -63,11 +64,8 @@ type Limits struct {
 }
 
 const (
-	// ProgramRAM is the memory in bytes that the program needs beside buffers: itself, and a vocabulary of 200,000
-	// tokens.
-	ProgramRAM = 256 << 20
 	// leastRAM is the smallest MaxRAM.
-	leastRAM = ProgramRAM + 64<<20
+	leastRAM = work.ProgramRAM + 64<<20
 
 	defaultRAM    = 1 << 30
 	sequentialRAM = 6 << 30 // of methods that run the model

@@ -2,10 +2,10 @@ package quantize
 
 import (
 	"os"
-	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // refuseOverwrite stops files of the source from being replaced by what is made from them.
@@ -35,11 +35,7 @@ func refuseReplacing(sources []string, out string) error {
 	if !info.Mode().IsRegular() {
 		return usage.Errorf("output %s exists and is not a regular file", out)
 	}
-	isOut := func(path string) bool {
-		source, err := os.Stat(path)
-		return err == nil && os.SameFile(info, source)
-	}
-	if slices.ContainsFunc(sources, isOut) {
+	if work.IsOneOf(out, sources) {
 		return usage.Errorf("output %s is a file of the input", out)
 	}
 	return nil

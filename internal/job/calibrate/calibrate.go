@@ -1,0 +1,158 @@
+// Package calibrate gathers statistics of a model's activations in a file, as the command calibrate does, and says what
+// is in such files.
+package calibrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+)
+
+// Options say from what statistics are gathered, and how.
+type Options struct {
+	Text
+	// Fisher weighs each token by the squared gradient of the model's own loss: see [calib.Options]. Nil does so if the
+	// model writes all of the text.
+	Fisher *bool
+	// Against is the path of a text that models will be judged by, "" for none. The summary warns if it is in the
+	// calibration text.
+	Against string
+	// Threads is their number, 0 for the runtime's default. MaxRAM is the memory in bytes for all of the program, 0 for
+	// 4 GiB. They do not change the file.
+	Threads int
+	MaxRAM  int64
+	// Monitor may be nil.
+	Monitor work.Monitor
+}
+
+// Result is what a run has done.
+type Result struct {
+	Output  string  `json:"output"`
+	Seconds float64 `json:"seconds"` // of gathering
+	*stats.Summary
+	TextTokens int `json:"-"` // in all sequences
+}
+
+// defaultRAM is the default of MaxRAM.
+const defaultRAM = 4 << 30
+
+// Run gathers statistics of a model in the file out, in llama.cpp's older form if its name ends in .dat. An
+// interrupted run is continued by another one with the same model and options, from files beside out.
+func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
+	opt.Monitor = work.Quiet(opt.Monitor)
+	if opt.MaxRAM == 0 {
+		opt.MaxRAM = defaultRAM
+	}
+	r := &run{Options: opt, model: model, out: out}
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.layers.Close() }() // only read from
+	if err := r.gatherText(ctx); err != nil {
+		return nil, err
+	}
+	how, err := r.options()
+	if err != nil {
+		return nil, err
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(r.MaxRAM))
+	start := time.Now()
+	if err := r.calibrate(ctx, how); err != nil {
+		return nil, err
+	}
+	took := time.Since(start)
+	_ = os.Remove(r.textFile()) // if the model wrote any
+	sum := r.stats.Summarize()
+	if err := against(sum, r.stats.Origin, r.Against, r.tok); err != nil {
+		return nil, err
+	}
+	return &Result{Output: out, Seconds: took.Seconds(), Summary: sum, TextTokens: len(r.stats.Origin.Tokens)}, nil
+}
+
+// run is a run of the job.
+type run struct {
+	Options
+	model, out string
+	tok        *tokenizer.Tokenizer
+	layers     *runtime.Layers
+	weights    string      // SHA-256 of the model's
+	stats      *stats.File // to be filled
+}
+
+// open opens the model, and refuses an output that is a file of the input.
+func (r *run) open(ctx context.Context) (err error) {
+	if r.tok, err = tokenizer.Open(r.model); err != nil {
+		return err
+	}
+	r.layers, err = runtime.OpenLayers(r.model, runtime.Options{Threads: r.Threads, Batch: calib.BatchTokens})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = r.layers.Close()
+		}
+	}()
+	files, err := r.layers.Files()
+	if err != nil {
+		return err
+	}
+	if work.IsOneOf(r.out, append(files, r.Files...)) {
+		return usage.Errorf("output %s is an input", r.out)
+	}
+	r.weights, err = r.layers.SHA256(ctx)
+	return err
+}
+
+// options are those of gathering. The text is known.
+func (r *run) options() (calib.Options, error) {
+	opt := calib.Options{Work: r.out + ".work", Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers)}
+	if opt.Memory < 0 {
+		return opt, r.tooLittle(r.MaxRAM-opt.Memory, "this model")
+	}
+	if opt.Fisher = len(r.Files) == 0; r.Fisher != nil {
+		opt.Fisher = *r.Fisher
+	}
+	if opt.Fisher {
+		opt.GradientMemory = r.MaxRAM - work.ProgramRAM
+		longest := int(slices.Max(r.stats.Origin.Lengths))
+		if need := r.layers.GradientBytes(longest, longest); need > opt.GradientMemory {
+			return opt, r.tooLittle(need+work.ProgramRAM, "the gradients of this model, or --fisher=false")
+		}
+	}
+	return opt, nil
+}
+
+func (r *run) tooLittle(need int64, what string) error {
+	return usage.Errorf("--max-ram is %s, expected at least %s for %s",
+		humanize.IBytes(uint64(max(0, r.MaxRAM))), humanize.IBytes(uint64(need)), what)
+}
+
+// calibrate gathers the statistics and writes the file.
+func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
+	opt.Resumed = func(blocks int) {
+		r.Monitor.Note("continuing after block %d of %d, from %s", blocks, r.layers.Count(), opt.Work)
+	}
+	tokens := int64(len(r.stats.Origin.Tokens))
+	step := r.Monitor.Begin("calibrating", tokens, work.Count)
+	opt.Progress = func(done, total int64) { step.Set(tokens * done / total) }
+	err := calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
+	step.End()
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("interrupted, %s was not written; the same command continues: %w", r.out, err)
+	}
+	return err
+}
