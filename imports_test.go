@@ -20,7 +20,7 @@ var level = map[string]int{
 	"internal/job":          90,
 	"internal/job/bench":    85, // what other jobs use
 	"internal/job/diff":     85,
-	"internal/job/model":    85,
+	"internal/job/model":    84,
 	"internal/lint":         80,
 	"internal/pack":         80,
 	"calib":                 78,

@@ -21,31 +21,41 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s: twice", c.Name)
 		}
 		seen[c.Name] = true
-		for i, line := range strings.Split(c.Description, "\n") {
-			free := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "File types: ")
-			if n := len([]rune(line)); n > maxHelp && !free {
-				t.Errorf("%s: line %d of the help has %d characters, expected at most %d", c.Name, i+1, n, maxHelp)
-			}
-		}
-		names := map[string]bool{"help": true, "h": true, "version": true, "v": true}
-		for _, f := range c.Flags {
-			for _, name := range f.Names() {
-				if names[name] {
-					t.Errorf("%s: the flag --%s is there twice", c.Name, name)
-				}
-				names[name] = true
-			}
-			if d, ok := f.(cli.DocGenerationFlag); !ok || d.GetUsage() == "" {
-				t.Errorf("%s: --%s does not say what it does", c.Name, f.Names()[0])
-			}
-		}
-		if !names["json"] && !printsText[c.Name] {
-			t.Errorf("%s: no --json", c.Name)
-		}
+		checkDescription(t, c)
+		checkFlags(t, c)
 		stdout, stderr, code := phi3conv(t, append(strings.Fields(c.HelpName), "--help")...)
 		if code != exitOK || stderr != "" || !strings.Contains(stdout, c.Usage) {
 			t.Errorf("%s --help: exit %d\n%s%s", c.HelpName, code, stdout, stderr)
 		}
+	}
+}
+
+func checkDescription(t *testing.T, c *cli.Command) {
+	t.Helper()
+	for i, line := range strings.Split(c.Description, "\n") {
+		free := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "File types: ")
+		if n := len([]rune(line)); n > maxHelp && !free {
+			t.Errorf("%s: line %d of the help has %d characters, expected at most %d", c.Name, i+1, n, maxHelp)
+		}
+	}
+}
+
+func checkFlags(t *testing.T, c *cli.Command) {
+	t.Helper()
+	names := map[string]bool{"help": true, "h": true, "version": true, "v": true}
+	for _, f := range c.Flags {
+		for _, name := range f.Names() {
+			if names[name] {
+				t.Errorf("%s: the flag --%s is there twice", c.Name, name)
+			}
+			names[name] = true
+		}
+		if d, ok := f.(cli.DocGenerationFlag); !ok || d.GetUsage() == "" {
+			t.Errorf("%s: --%s does not say what it does", c.Name, f.Names()[0])
+		}
+	}
+	if !names["json"] && !printsText[c.Name] {
+		t.Errorf("%s: no --json", c.Name)
 	}
 }
 

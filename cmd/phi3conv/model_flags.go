@@ -1,7 +1,6 @@
 package main
 
 import (
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -72,11 +71,3 @@ const (
 	defaultBatch = 512
 	maxBatch     = 16384
 )
-
-// open opens a model with a progress bar.
-func open(c *cli.Context, path string, opt runtime.Options) (*runtime.Model, error) {
-	var loaded func()
-	opt.Progress, loaded = work.Progress(monitor{c.App.ErrWriter}, "loading", work.Bytes)
-	defer loaded()
-	return runtime.Open(c.Context, path, opt)
-}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -66,10 +67,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	start := time.Now()
 	opt := b.Compute
 	opt.Threads = threads
-	var loaded func()
-	opt.Progress, loaded = work.Progress(b.Monitor, "loading", work.Bytes)
-	m, err := runtime.Open(ctx, path, opt)
-	loaded()
+	m, err := model.Open(ctx, path, opt, b.Monitor)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -64,12 +65,7 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 		return nil, usage.Errorf("--system-prompt needs a chat template; without one, write it into the prompt")
 	}
 	c.Reset()
-	compute := opt.Compute
-	var loaded func()
-	compute.Progress, loaded = work.Progress(opt.Monitor, "loading", work.Bytes)
-	c.model, err = runtime.Open(ctx, path, compute)
-	loaded()
-	if err != nil {
+	if c.model, err = model.Open(ctx, path, opt.Compute, opt.Monitor); err != nil {
 		return nil, err
 	}
 	if c.seq, err = c.model.NewSequence(opt.Context); err != nil {

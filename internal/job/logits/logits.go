@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/npy"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -23,8 +24,8 @@ type Options struct {
 }
 
 // WriteNPY writes the logits after every token to a NumPy file, float32 [tokens, vocabulary].
-func WriteNPY(ctx context.Context, model string, tokens []int32, path string, opt Options) error {
-	m, s, err := open(ctx, model, len(tokens), opt)
+func WriteNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
+	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
 		return err
 	}
@@ -59,8 +60,8 @@ type Likely struct {
 }
 
 // Likeliest returns the n likeliest tokens after the last one, the likeliest first.
-func Likeliest(ctx context.Context, model string, tokens []int32, n int, opt Options) ([]Likely, error) {
-	m, s, err := open(ctx, model, len(tokens), opt)
+func Likeliest(ctx context.Context, modelPath string, tokens []int32, n int, opt Options) ([]Likely, error) {
+	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func Likeliest(ctx context.Context, model string, tokens []int32, n int, opt Opt
 		return nil, err
 	}
 	list := likeliest(last, n)
-	if tok, err := tokenizer.Open(model); err == nil { // a model without a tokenizer has ids only
+	if tok, err := tokenizer.Open(modelPath); err == nil { // a model without a tokenizer has ids only
 		for i := range list {
 			list[i].Token = tok.Token(int32(list[i].ID))
 		}
@@ -98,11 +99,7 @@ func likeliest(logits []float32, n int) (list []Likely) {
 
 // open opens a model, and a sequence for so many tokens.
 func open(ctx context.Context, path string, tokens int, opt Options) (*runtime.Model, *runtime.Sequence, error) {
-	compute := opt.Compute
-	var loaded func()
-	compute.Progress, loaded = work.Progress(opt.Monitor, "loading", work.Bytes)
-	m, err := runtime.Open(ctx, path, compute)
-	loaded()
+	m, err := model.Open(ctx, path, opt.Compute, opt.Monitor)
 	if err != nil {
 		return nil, nil, err
 	}
