@@ -38,13 +38,16 @@ func (l *Layers) OutputGroups() []OutputGroup {
 	return append(all, OutputGroup{l.Output(), "", 0, c.VocabSize})
 }
 
-// Places of the groups of a layer in OutputGroups.
+// Places of a block's groups in OutputGroups.
 const (
-	groupQKV  = 0
-	groupO    = 3
-	groupUp   = 4
-	groupDown = 6
-	perLayer  = 7
+	groupQ = iota
+	groupK
+	groupV
+	groupO
+	groupGate
+	groupUp
+	groupDown
+	groupsPerBlock
 )
 
 // Label chooses the token that the loss expects after position pos of a sequence, p being
@@ -112,9 +115,9 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 type gradients struct {
 	l         *Layers
 	m         *Model
-	b         *batch // what is inside of a block, for the tokens of a part; b.x is the stream after attention
+	b         *batch // what is inside of a block, for the tokens of a bundle; b.x is the stream after attention
 	sequences [][]int32
-	parts     []part
+	bundles   []bundle
 	stream    []linear.Rows // the residual stream before each block and after the last, for all tokens
 	grad      linear.Rows   // the loss's gradient with respect to the stream
 	label     Label
@@ -130,8 +133,8 @@ type gradients struct {
 	progress    func(float64)
 }
 
-// part is sequences that go through a block together.
-type part struct {
+// bundle is sequences that go through a block together.
+type bundle struct {
 	first, count int // tokens of all sequences
 	sequence     int // number of the first sequence
 	runs         []run
@@ -157,12 +160,12 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	tokens, longest, most := 0, 0, 0
 	for i, s := range sequences {
 		longest = max(longest, len(s))
-		k := len(g.parts) - 1
-		if k < 0 || g.parts[k].count+len(s) > m.opt.Batch {
-			g.parts = append(g.parts, part{first: tokens, sequence: i})
+		k := len(g.bundles) - 1
+		if k < 0 || g.bundles[k].count+len(s) > m.opt.Batch {
+			g.bundles = append(g.bundles, bundle{first: tokens, sequence: i})
 			k++
 		}
-		p := &g.parts[k]
+		p := &g.bundles[k]
 		p.runs = append(p.runs, run{first: p.count, count: len(s), long: m.rope.IsLong(len(s))})
 		p.count += len(s)
 		tokens += len(s)
@@ -211,7 +214,7 @@ func (g *gradients) run(ctx context.Context) error {
 		if err := g.l.Load(ctx, i); err != nil {
 			return err
 		}
-		if err := g.each(ctx, 1, func(p *part) error { return g.forward(block, i, p) }); err != nil {
+		if err := g.each(ctx, 1, func(p *bundle) error { return g.forward(block, i, p) }); err != nil {
 			return err
 		}
 	}
@@ -227,7 +230,7 @@ func (g *gradients) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := g.each(ctx, 2, func(p *part) error { return g.backward(block, i, p) }); err != nil {
+		if err := g.each(ctx, 2, func(p *bundle) error { return g.backward(block, i, p) }); err != nil {
 			return err
 		}
 	}
@@ -242,10 +245,10 @@ func (g *gradients) run(ctx context.Context) error {
 	return nil
 }
 
-// each calls f for all parts. work is how much of a block that is.
-func (g *gradients) each(ctx context.Context, work int, f func(p *part) error) error {
-	for i := range g.parts {
-		p := &g.parts[i]
+// each calls f for all bundles. work is how much of a block that is.
+func (g *gradients) each(ctx context.Context, work int, f func(p *bundle) error) error {
+	for i := range g.bundles {
+		p := &g.bundles[i]
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -292,7 +295,7 @@ func (g *gradients) embed() error {
 }
 
 // inside computes what is inside of block l up to the outputs of gate and up, from the stream x.
-func (g *gradients) inside(l *layer, x linear.Rows, p *part) error {
+func (g *gradients) inside(l *layer, x linear.Rows, p *bundle) error {
 	b, n := g.b, p.count
 	for t := range n {
 		copy(b.x.Row(t), x.Row(p.first+t))
@@ -317,7 +320,7 @@ func (g *gradients) inside(l *layer, x linear.Rows, p *part) error {
 }
 
 // forward computes the stream after block i.
-func (g *gradients) forward(l *layer, i int, p *part) error {
+func (g *gradients) forward(l *layer, i int, p *bundle) error {
 	b, n := g.b, p.count
 	if err := g.inside(l, g.stream[i], p); err != nil {
 		return err
@@ -339,12 +342,12 @@ func (g *gradients) forward(l *layer, i int, p *part) error {
 }
 
 // backward takes the gradient from after block i to before it.
-func (g *gradients) backward(l *layer, i int, p *part) error {
+func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	b, n, c, threads := g.b, p.count, g.m.cfg, g.m.threads
 	if err := g.inside(l, g.stream[i], p); err != nil {
 		return err
 	}
-	grad, groups := g.grad.From(p.first), i*perLayer
+	grad, groups := g.grad.From(p.first), i*groupsPerBlock
 	if err := g.measure(groups+groupDown, grad, p.first, n, c.Hidden); err != nil {
 		return err
 	}
@@ -354,7 +357,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 	if err := threads.Run(&siluBack{g}, n); err != nil {
 		return err
 	}
-	if err := g.measure(groups+groupUp, b.up, p.first, n, c.Intermediate, c.Intermediate); err != nil {
+	if err := g.measure(groups+groupGate, b.up, p.first, n, c.Intermediate, c.Intermediate); err != nil {
 		return err
 	}
 	if err := g.multiply(l.up, b.up, b.norm, n); err != nil {
@@ -373,7 +376,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 		return err
 	}
 	kv := c.KVHeads * c.HeadDim
-	if err := g.measure(groups+groupQKV, b.qkv, p.first, n, c.Heads*c.HeadDim, kv, kv); err != nil {
+	if err := g.measure(groups+groupQ, b.qkv, p.first, n, c.Heads*c.HeadDim, kv, kv); err != nil {
 		return err
 	}
 	if err := g.multiply(l.qkv, b.qkv, b.norm, n); err != nil {
@@ -384,7 +387,7 @@ func (g *gradients) backward(l *layer, i int, p *part) error {
 
 // head computes the gradient with respect to the stream after the last block, some rows of
 // logits at a time.
-func (g *gradients) head(p *part) error {
+func (g *gradients) head(p *bundle) error {
 	m, b := g.m, g.b
 	stream, last := g.stream[m.cfg.Layers], len(g.norms)-1
 	for t := range p.count {
@@ -478,8 +481,8 @@ func dot(a, b []float32) float64 {
 // lossBack turns rows of logits into the loss's gradient: p, less 1 for the label. A task is a row.
 type lossBack struct {
 	g     *gradients
-	p     *part
-	first int // of the part's tokens
+	p     *bundle
+	first int // of the bundle's tokens
 	bad   []bool
 }
 

@@ -146,13 +146,13 @@ var gradientSteps = []gradientStep{
 		func(g *gradients) (x, grad linear.Rows) { return g.b.x, g.grad },
 		func(g *gradients) int { return g.m.cfg.Hidden },
 		func(t *testing.T, g *gradients) linear.Rows {
-			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.parts[0].count, false, g.m.layers[0].up))
+			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.bundles[0].count, false, g.m.layers[0].up))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.norm.Data, u.Data)
 			do(
 				t, linear.Rows{},
-				g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.parts[0].count),
+				g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.bundles[0].count),
 			)
 		}},
 	{"swiglu",
@@ -160,12 +160,12 @@ var gradientSteps = []gradientStep{
 		func(g *gradients) int { return 2 * g.m.cfg.Intermediate },
 		func(t *testing.T, g *gradients) linear.Rows {
 			g.b.siluJob = siluJob{b: g.b, n: g.m.cfg.Intermediate}
-			g.b.begin(g.m.layers[0].down, g.b.act, g.parts[0].count)
-			return do(t, g.b.act, g.m.threads.Run(&g.b.siluJob, g.parts[0].count))
+			g.b.begin(g.m.layers[0].down, g.b.act, g.bundles[0].count)
+			return do(t, g.b.act, g.m.threads.Run(&g.b.siluJob, g.bundles[0].count))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.act.Data, u.Data)
-			do(t, linear.Rows{}, g.m.threads.Run(&siluBack{g}, g.parts[0].count))
+			do(t, linear.Rows{}, g.m.threads.Run(&siluBack{g}, g.bundles[0].count))
 		}},
 	{"attention",
 		func(g *gradients) (x, grad linear.Rows) { return g.b.qkv, g.b.qkv },
@@ -184,21 +184,21 @@ var gradientSteps = []gradientStep{
 		func(g *gradients) (x, grad linear.Rows) { return g.b.norm, g.b.x },
 		func(g *gradients) int { return g.m.cfg.Hidden },
 		func(t *testing.T, g *gradients) linear.Rows {
-			g.b.begin(g.m.layers[0].qkv, g.b.norm, g.parts[0].count)
-			return do(t, g.b.qkv, g.b.matmul(g.m.layers[0].qkv, g.b.norm, g.b.qkv, g.parts[0].count))
+			g.b.begin(g.m.layers[0].qkv, g.b.norm, g.bundles[0].count)
+			return do(t, g.b.qkv, g.b.matmul(g.m.layers[0].qkv, g.b.norm, g.b.qkv, g.bundles[0].count))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
-			do(t, linear.Rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.parts[0].count))
+			do(t, linear.Rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.bundles[0].count))
 		}},
 	{"block",
 		func(g *gradients) (x, grad linear.Rows) { return g.stream[0], g.grad },
 		func(g *gradients) int { return g.m.cfg.Hidden },
 		func(t *testing.T, g *gradients) linear.Rows {
-			return do(t, g.stream[1], g.forward(&g.m.layers[0], 0, &g.parts[0]))
+			return do(t, g.stream[1], g.forward(&g.m.layers[0], 0, &g.bundles[0]))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.grad.Data, u.Data)
-			do(t, linear.Rows{}, g.backward(&g.m.layers[0], 0, &g.parts[0]))
+			do(t, linear.Rows{}, g.backward(&g.m.layers[0], 0, &g.bundles[0]))
 		}},
 }
 
@@ -227,14 +227,14 @@ func TestGradientSteps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.b.runs = g.parts[0].runs
+		g.b.runs = g.bundles[0].runs
 		g.b.angles()
 		for i, s := range g.b.sin {
 			g.sinBack[i] = -s
 		}
 		random := func(x linear.Rows, cols int) linear.Rows {
 			x.Data = make([]float32, len(x.Data))
-			for i := range g.parts[0].count {
+			for i := range g.bundles[0].count {
 				for k := range cols {
 					x.Row(i)[k] = float32(r.NormFloat64())
 				}
@@ -262,7 +262,7 @@ func TestGradientSteps(t *testing.T) {
 			u := random(up, outCols)
 			s.back(t, g, u)
 			var got, want, size float64
-			for i := range g.parts[0].count {
+			for i := range g.bundles[0].count {
 				got += dot(grad.Row(i)[:s.cols(g)], d.Row(i)[:s.cols(g)])
 				for k, v := range u.Row(i) {
 					e := float64(v) * (float64(up.Row(i)[k]) - float64(down.Row(i)[k])) / (2 * h)
@@ -304,7 +304,7 @@ func TestGradientLoss(t *testing.T) {
 		}
 		return int32(label(sequence, pos))
 	}
-	if err := g.m.threads.Run(&lossBack{g: g, p: &g.parts[0], bad: make([]bool, 5)}, 5); err != nil {
+	if err := g.m.threads.Run(&lossBack{g: g, p: &g.bundles[0], bad: make([]bool, 5)}, 5); err != nil {
 		t.Fatal(err)
 	}
 	for i, row := range logits {

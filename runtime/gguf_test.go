@@ -144,7 +144,7 @@ func TestTypes(t *testing.T) {
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
 	mixed := []quant.Type{quant.Q6_K, quant.Q4_0, quant.F16} // inputs are encoded in three ways
-	var types []policy.FileType // the first of each type
+	var types []policy.FileType                              // the first of each type
 	for _, ft := range policy.FileTypes() {
 		if !slices.ContainsFunc(types, func(other policy.FileType) bool { return other.Type() == ft.Type() }) {
 			types = append(types, ft)

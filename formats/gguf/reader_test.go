@@ -91,10 +91,7 @@ func TestGolden(t *testing.T) {
 		{"a.f64", []float64{0.25, 1e300}},
 		{"a.nested", []any{[]int32{1, 2}, []int32{3}}},
 	}
-	tensors := []struct {
-		TensorInfo
-		rows, cols, size int64
-	}{
+	tensors := []goldenTensor{
 		{TensorInfo{"one", quant.F32, []uint64{3}}, 1, 3, 12},
 		{TensorInfo{"norm.weight", quant.F32, []uint64{5}}, 1, 5, 20},
 		{TensorInfo{"half", quant.F16, []uint64{3, 2}}, 2, 3, 12},
@@ -125,26 +122,38 @@ func TestGolden(t *testing.T) {
 			t.Fatalf("%d keys, %d tensors", i, len(f.Tensors))
 		}
 		for i, want := range tensors {
-			got := f.Tensors[i]
-			if !reflect.DeepEqual(got.TensorInfo, want.TensorInfo) {
-				t.Errorf("tensor %d: %v, want %v", i, got.TensorInfo, want.TensorInfo)
-			}
-			if got.Rows() != want.rows || got.Cols() != want.cols || got.Elems() != want.rows*want.cols ||
-				got.Size() != want.size {
-				t.Errorf("%s: %d rows, %d columns, %d elements, %d bytes",
-					got.Name, got.Rows(), got.Cols(), got.Elems(), got.Size())
-			}
-			if b := pattern(got.Name, want.size); !bytes.Equal(data(t, got), b) ||
-				!bytes.Equal(raw[got.Offset:][:want.size], b) {
-				t.Errorf("%s: wrong data", got.Name)
-			}
-			if f.Tensor(want.Name) != got {
-				t.Errorf("Tensor(%q) does not find it", want.Name)
+			checkGolden(t, f, i, want)
+			if got := f.Tensors[i]; !bytes.Equal(raw[got.Offset:][:want.size], pattern(got.Name, want.size)) {
+				t.Errorf("%s: wrong offset", got.Name)
 			}
 		}
 		if f.Tensor("none") != nil {
 			t.Error("Tensor finds what is not there")
 		}
+	}
+}
+
+type goldenTensor struct {
+	TensorInfo
+	rows, cols, size int64
+}
+
+func checkGolden(t *testing.T, f *File, i int, want goldenTensor) {
+	t.Helper()
+	got := f.Tensors[i]
+	if !reflect.DeepEqual(got.TensorInfo, want.TensorInfo) {
+		t.Errorf("tensor %d: %v, want %v", i, got.TensorInfo, want.TensorInfo)
+	}
+	if got.Rows() != want.rows || got.Cols() != want.cols || got.Elems() != want.rows*want.cols ||
+		got.Size() != want.size {
+		t.Errorf("%s: %d rows, %d columns, %d elements, %d bytes",
+			got.Name, got.Rows(), got.Cols(), got.Elems(), got.Size())
+	}
+	if !bytes.Equal(data(t, got), pattern(got.Name, want.size)) {
+		t.Errorf("%s: wrong data", got.Name)
+	}
+	if f.Tensor(want.Name) != got {
+		t.Errorf("Tensor(%q) does not find it", want.Name)
 	}
 }
 

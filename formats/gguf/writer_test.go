@@ -292,23 +292,26 @@ func TestWriterRefuses(t *testing.T) {
 		{"too many files", "k", uint32(1), many, "65536 files of 1 bytes, at most 65535"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "x.gguf")
-			md := new(Metadata)
-			md.Set(tt.key, tt.value)
-			opt := Options{}
-			if len(tt.tensors) > 3 {
-				opt.SplitMaxSize = 1
-			}
-			_, err := Create(path, md, tt.tensors, opt)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), path+": ") {
-				t.Errorf("error %.300v, want %q", err, tt.want)
-			}
-			if names := fileNames(t, dir); names != "" {
-				t.Errorf("left %s", names)
-			}
-		})
+		t.Run(tt.name, func(t *testing.T) { refuses(t, tt.key, tt.value, tt.tensors, tt.want) })
+	}
+}
+
+// refuses writes a file with a key and tensors, which must not be possible.
+func refuses(t *testing.T, key string, value any, tensors []TensorInfo, want string) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.gguf")
+	md := new(Metadata)
+	md.Set(key, value)
+	opt := Options{}
+	if len(tensors) > 3 {
+		opt.SplitMaxSize = 1
+	}
+	_, err := Create(path, md, tensors, opt)
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path+": ") {
+		t.Errorf("error %.300v, want %q", err, want)
+	}
+	if names := fileNames(t, dir); names != "" {
+		t.Errorf("left %s", names)
 	}
 }
 

@@ -203,24 +203,13 @@ func checkEntry(t *testing.T, e *Entry, logits []float32, h *Header) {
 		sum += math.Exp(float64(x) - greatest)
 	}
 	lnP := func(id int32) float64 { return float64(logits[id]) - greatest - math.Log(sum) }
+	checkTop(t, e, logits, h, lnP)
 	if want := -lnP(e.Token); math.Abs(float64(e.NLL)-want) > 1e-7*want+1e-12 {
 		t.Errorf("NLL %v, want %v", e.NLL, want)
 	}
 	inTop := make(map[int32]bool)
-	for i, l := range e.Top {
+	for _, l := range e.Top {
 		inTop[l.ID] = true
-		if low, high := l.Bounds(); math.Exp(lnP(l.ID)) < low || math.Exp(lnP(l.ID)) > high {
-			t.Errorf("p of token %d is %v, not within %v and %v", l.ID, math.Exp(lnP(l.ID)), low, high)
-		}
-		if i > 0 {
-			a := e.Top[i-1].ID
-			if logits[a] < logits[l.ID] || logits[a] == logits[l.ID] && a > l.ID {
-				t.Errorf("likely tokens %d and %d are in the wrong order", a, l.ID)
-			}
-		}
-		if i >= MinTopK && math.Exp(lnP(l.ID)) < h.MinP {
-			t.Errorf("token %d is not likely", l.ID)
-		}
 	}
 	tail := 0.0
 	last := e.Top[len(e.Top)-1].ID
@@ -245,6 +234,25 @@ func checkEntry(t *testing.T, e *Entry, logits []float32, h *Header) {
 	for id, c := range e.Full {
 		if d := math.Abs(-lnP(int32(id)) - float64(c)*RowStep); c < math.MaxUint8 && d > half*RowStep {
 			t.Errorf("ln p of token %d is off by %v", id, d)
+		}
+	}
+}
+
+// checkTop checks that the likely tokens are likely, and in their order.
+func checkTop(t *testing.T, e *Entry, logits []float32, h *Header, lnP func(id int32) float64) {
+	t.Helper()
+	for i, l := range e.Top {
+		if low, high := l.Bounds(); math.Exp(lnP(l.ID)) < low || math.Exp(lnP(l.ID)) > high {
+			t.Errorf("p of token %d is %v, not within %v and %v", l.ID, math.Exp(lnP(l.ID)), low, high)
+		}
+		if i > 0 {
+			a := e.Top[i-1].ID
+			if logits[a] < logits[l.ID] || logits[a] == logits[l.ID] && a > l.ID {
+				t.Errorf("likely tokens %d and %d are in the wrong order", a, l.ID)
+			}
+		}
+		if i >= MinTopK && math.Exp(lnP(l.ID)) < h.MinP {
+			t.Errorf("token %d is not likely", l.ID)
 		}
 	}
 }

@@ -324,8 +324,18 @@ func TestResume(t *testing.T) {
 		}
 	}
 	f.noRange = false
+}
 
-	// Another process: what is left of the first is a partial file.
+// What is left of another process that pulled is a partial file.
+func TestResumePull(t *testing.T) {
+	f, name := newFake(t)
+	ctx, dir := t.Context(), checkpoint(t)
+	im := build(t, dir)
+	weights := im.Manifest.Layers[0]
+	if err := im.Push(ctx, open(t, name), nil); err != nil {
+		t.Fatal(err)
+	}
+	f.requests("")
 	for _, left := range []struct {
 		what   string
 		data   []byte
@@ -342,7 +352,7 @@ func TestResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pulled.Unpack(ctx, out, func(n int64) { done = n }); err != nil {
+		if _, err := pulled.Unpack(ctx, out, nil); err != nil {
 			t.Fatalf("%s: %v", left.what, err)
 		}
 		same(t, pulled, dir, out)
@@ -350,8 +360,14 @@ func TestResume(t *testing.T) {
 			t.Errorf("%s: requests\n%s", left.what, log)
 		}
 	}
+}
 
-	// Another process that pushes: the address of the session is in the cache directory.
+// What is left of another process that pushed is the address of its session, in the cache directory.
+func TestResumePush(t *testing.T) {
+	f, name := newFake(t)
+	ctx, dir := t.Context(), checkpoint(t)
+	im := build(t, dir)
+	weights := im.Manifest.Layers[0]
 	for _, forget := range []bool{false, true} {
 		f.blobs, f.forget = map[string][]byte{}, forget
 		r := open(t, name)
