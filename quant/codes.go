@@ -7,13 +7,13 @@ import "fmt"
 //
 //	(D·Scale[g])·Levels[c] - DMin·Min[g]
 //
-// where every product is rounded to float32.
+// where every product is rounded to float32. Levels are those of one weight: a grid of points of several weights, each
+// with one code, cannot be expressed.
 type Geometry struct {
-	Group  int       // weights that share a scale and a minimum
+	Group  int       // weights that share a scale and a minimum: 16 or 32
 	Levels []float32 // what the codes 0…len(Levels)-1 stand for, in ascending order
-	// Scale and Min have these ranges, limits included. Where a block has one group, D and
-	// DMin are its scale and minimum: Scale and Min are 1 always. A type without
-	// minima has Min 0 always.
+	// Scale and Min have these ranges, limits included. Where a block has no scales but D, for one group or several,
+	// Scale is 1 always, and so is Min where DMin is its only minimum. A type without minima has Min 0 always.
 	ScaleLo, ScaleHi int
 	MinLo, MinHi     int
 }

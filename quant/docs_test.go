@@ -22,8 +22,8 @@ func TestDocuments(t *testing.T) {
 	for _, typ := range Types() {
 		if g := typ.Geometry(); typ.IsQuantized() {
 			block := fmt.Sprint(typ.BlockLen())
-			if n := typ.BlockLen() / max(1, g.Group); typ.HasGeometry() && n > 1 {
-				block = fmt.Sprintf("%d × %d", n, g.Group)
+			if g.ScaleLo != g.ScaleHi { // groups have scales of their own
+				block = fmt.Sprintf("%d × %d", typ.BlockLen()/g.Group, g.Group)
 			}
 			row := fmt.Sprintf("| %s | %s | %s |", typ, block, bits(typ))
 			if !strings.Contains(types, "\n"+row) {

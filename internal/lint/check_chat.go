@@ -75,7 +75,8 @@ func isPhi4FirstRelease(t *tokenizer) bool {
 
 func phi4FirstRelease(m *model, report reportFunc) {
 	if t := m.tokens; isPhi4FirstRelease(t) {
-		report("tokenizer.ggml.eos_token_id", "%d (%s), expected %d (%s)", t.index[endOfText], endOfText, t.index[phi4TurnEnd], phi4TurnEnd)
+		report("tokenizer.ggml.eos_token_id", "%d (%s), expected %d (%s)",
+			t.index[endOfText], endOfText, t.index[phi4TurnEnd], phi4TurnEnd)
 	}
 }
 
@@ -143,7 +144,8 @@ func adds(m *model, key string, byDefault bool) bool {
 func doubleBOS(m *model, report reportFunc) {
 	t := m.tokens
 	// A SentencePiece vocabulary adds it unless the key says otherwise.
-	if _, ok := t.id("bos"); ok && adds(m, addBOSKey, t.model == vocab.SentencePiece) && beginsBOS.MatchString(t.template) {
+	if _, ok := t.id("bos"); ok && adds(m, addBOSKey, t.model == vocab.SentencePiece) &&
+		beginsBOS.MatchString(t.template) {
 		report(addBOSKey, "true, and the chat template begins with bos_token")
 	}
 }

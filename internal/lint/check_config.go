@@ -116,7 +116,8 @@ func fileType(m *model, report reportFunc) {
 			most = t
 		}
 	}
-	report(key, "%d (%s), but most weights are %s: %.0f %% of them have the type that %s gives", n, ft, most, 100*float64(fit)/float64(total), ft)
+	report(key, "%d (%s), but most weights are %s: %.0f %% of them have the type that %s gives",
+		n, ft, most, 100*float64(fit)/float64(total), ft)
 }
 
 // longContext is the context from which on a Phi model without LongRoPE cannot be right.
@@ -132,7 +133,8 @@ func longRopeFactors(m *model, report reportFunc) {
 	var why string
 	switch {
 	case needsLongRope(c):
-		why = fmt.Sprintf("%s is %d and %s %d", m.key("context_length"), c.Context, m.key("rope.scaling.original_context_length"), c.OriginalContext)
+		why = fmt.Sprintf("%s is %d and %s %d", m.key("context_length"), c.Context,
+			m.key("rope.scaling.original_context_length"), c.OriginalContext)
 	case len(m.factors) > 0:
 		why = "the other one is there"
 	case c.LongRope != nil:
@@ -149,7 +151,8 @@ func longRopeFactors(m *model, report reportFunc) {
 
 func longRopeConfig(m *model, report reportFunc) {
 	if c := m.config; needsLongRope(c) && c.LongRope == nil {
-		report("config.json", "max_position_embeddings is %d and original_max_position_embeddings %d, but there are no factors", c.Context, c.OriginalContext)
+		report("config.json", "max_position_embeddings is %d and original_max_position_embeddings %d, "+
+			"but there are no factors", c.Context, c.OriginalContext)
 	}
 }
 
@@ -179,7 +182,8 @@ func attnFactorValue(m *model, report reportFunc) {
 func factorCount(m *model, report reportFunc) {
 	for _, name := range factorNames {
 		if x, ok := m.factors[name]; ok && 2*len(x) != m.config.RotaryDims {
-			report(name, "%d factors, but %s is %d, which needs %d", len(x), m.key("rope.dimension_count"), m.config.RotaryDims, m.config.RotaryDims/2)
+			report(name, "%d factors, but %s is %d, which needs %d", len(x), m.key("rope.dimension_count"),
+				m.config.RotaryDims, m.config.RotaryDims/2)
 		}
 	}
 }

@@ -19,7 +19,8 @@ func noTokenizer(m *model, report reportFunc) {
 			v, _ := m.md.Get(key)
 			report(key, "value of type %T", v)
 		}
-		if t := m.tokens.model; t != vocab.SentencePiece && t != vocab.ByteLevel && !slices.Contains(m.tokens.wrong, modelKey) {
+		if t := m.tokens.model; t != vocab.SentencePiece && t != vocab.ByteLevel &&
+			!slices.Contains(m.tokens.wrong, modelKey) {
 			report(modelKey, "%q, expected %q or %q", t, vocab.SentencePiece, vocab.ByteLevel)
 		}
 	}
@@ -85,7 +86,8 @@ func badMerges(m *model, report reportFunc) {
 		}
 	}
 	if bad > 0 {
-		report(mergesKey, "%d of %d need tokens that are not in the vocabulary; the first is number %d, %q", bad, len(t.merges), first, t.merges[first])
+		report(mergesKey, "%d of %d need tokens that are not in the vocabulary; the first is number %d, %q", bad,
+			len(t.merges), first, t.merges[first])
 	}
 }
 
@@ -138,6 +140,7 @@ func chatTokenTypes(m *model, report reportFunc) {
 		if !ok || t.types[id] == int32(vocab.Control) || t.types[id] == int32(vocab.UserDefined) {
 			continue
 		}
-		report(token, "token %d has type %d, expected %d (control) or %d (user-defined)", id, t.types[id], vocab.Control, vocab.UserDefined)
+		report(token, "token %d has type %d, expected %d (control) or %d (user-defined)", id, t.types[id],
+			vocab.Control, vocab.UserDefined)
 	}
 }

@@ -34,40 +34,55 @@ type published struct {
 }
 
 const (
-	miniTemplate = "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}" +
+	miniTemplate = "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + " +
+		"message['content'] + '<|end|>\n'}}" +
 		"{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}" +
-		"{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}" +
+		"{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}" +
+		"{% endfor %}" +
 		"{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
-	phi4Template = "{% for message in messages %}{% if (message['role'] == 'system') %}{{'<|im_start|>system<|im_sep|>' + message['content'] + '<|im_end|>'}}" +
+	phi4Template = "{% for message in messages %}" +
+		"{% if (message['role'] == 'system') %}{{'<|im_start|>system<|im_sep|>' + message['content'] + '<|im_end|>'}}" +
 		"{% elif (message['role'] == 'user') %}{{'<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|>'}}" +
-		"{% elif (message['role'] == 'assistant') %}{{'<|im_start|>assistant<|im_sep|>' + message['content'] + '<|im_end|>'}}{% endif %}{% endfor %}" +
+		"{% elif (message['role'] == 'assistant') %}{{'<|im_start|>assistant<|im_sep|>' + message['content'] + " +
+		"'<|im_end|>'}}{% endif %}{% endfor %}" +
 		"{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}"
-	phi4MiniTemplate = "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}" +
-		"{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + '<|end|>' }}" +
+	phi4MiniTemplate = "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and " +
+		"message['tools'] is not none %}" +
+		"{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + " +
+		"'<|/tool|>' + '<|end|>' }}" +
 		"{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}" +
 		"{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
 )
 
 var family = []published{
-	{name: "Phi 3 Mini 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 1, kvHeads: 1, headDim: 96, rotary: 96, freqBase: 10000,
+	{name: "Phi 3 Mini 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 1, kvHeads: 1, headDim: 96,
+		rotary: 96, freqBase: 10000,
 		phi3Tokens: true, template: miniTemplate, warnings: []string{"PHI407", "PHI503"}},
-	{name: "Phi 3 Mini 128k Instruct", context: 131072, original: 4096, window: 262144, heads: 1, kvHeads: 1, headDim: 96, rotary: 96, freqBase: 10000,
+	{name: "Phi 3 Mini 128k Instruct", context: 131072, original: 4096, window: 262144, heads: 1, kvHeads: 1,
+		headDim: 96, rotary: 96, freqBase: 10000,
 		longRope: true, phi3Tokens: true, template: miniTemplate, warnings: []string{"PHI407", "PHI503"}},
-	{name: "Phi 3 Medium 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 2, kvHeads: 1, headDim: 128, rotary: 128, freqBase: 10000,
+	{name: "Phi 3 Medium 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 2, kvHeads: 1, headDim: 128,
+		rotary: 128, freqBase: 10000,
 		phi3Tokens: true, template: medium, warnings: []string{"PHI407", "PHI503"}},
-	{name: "Phi 3 Medium 128k Instruct", context: 131072, original: 4096, window: 131072, heads: 2, kvHeads: 1, headDim: 128, rotary: 128, freqBase: 10000,
+	{name: "Phi 3 Medium 128k Instruct", context: 131072, original: 4096, window: 131072, heads: 2, kvHeads: 1,
+		headDim: 128, rotary: 128, freqBase: 10000,
 		longRope: true, phi3Tokens: true, template: medium, warnings: []string{"PHI407", "PHI503"}},
-	{name: "Phi 3.5 Mini Instruct", context: 131072, original: 4096, window: 262144, heads: 1, kvHeads: 1, headDim: 96, rotary: 96, freqBase: 10000,
+	{name: "Phi 3.5 Mini Instruct", context: 131072, original: 4096, window: 262144, heads: 1, kvHeads: 1, headDim: 96,
+		rotary: 96, freqBase: 10000,
 		longRope: true, phi3Tokens: true, template: miniTemplate, warnings: []string{"PHI407", "PHI503"}},
-	{name: "Phi-3 Mini 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 1, kvHeads: 1, headDim: 96, rotary: 96, freqBase: 10000,
+	{name: "Phi-3 Mini 4k Instruct", context: 4096, original: 4096, window: 2047, heads: 1, kvHeads: 1, headDim: 96,
+		rotary: 96, freqBase: 10000,
 		phi3Tokens: true, template: miniTemplate, warnings: []string{"PHI503"}},
-	{name: "Phi 4", context: 16384, original: 16384, heads: 4, kvHeads: 1, headDim: 128, rotary: 128, freqBase: 250000, pre: "dbrx",
+	{name: "Phi 4", context: 16384, original: 16384, heads: 4, kvHeads: 1, headDim: 128, rotary: 128, freqBase: 250000,
+		pre:  "dbrx",
 		chat: []string{"<|endoftext|>", "<|fim_prefix|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|dummy_85|>"},
 		eos:  "<|im_end|>", pad: "<|dummy_85|>", template: phi4Template},
-	{name: "Phi 4 Mini Instruct", context: 131072, original: 4096, window: 262144, heads: 3, kvHeads: 1, headDim: 128, rotary: 96, freqBase: 10000,
+	{name: "Phi 4 Mini Instruct", context: 131072, original: 4096, window: 262144, heads: 3, kvHeads: 1, headDim: 128,
+		rotary: 96, freqBase: 10000,
 		longRope: true, tied: true, pre: "gpt-4o",
-		chat: []string{"<|endoftext|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>", "<|tool|>", "<|/tool|>"},
-		eos:  "<|endoftext|>", pad: "<|endoftext|>", template: phi4MiniTemplate, warnings: []string{"PHI503"}},
+		chat: []string{"<|endoftext|>", "<|endofprompt|>", "<|assistant|>", "<|end|>", "<|user|>", "<|system|>",
+			"<|tool|>", "<|/tool|>"},
+		eos: "<|endoftext|>", pad: "<|endoftext|>", template: phi4MiniTemplate, warnings: []string{"PHI503"}},
 }
 
 // tokenizer sets the keys of the tokenizer and returns the number of tokens.
@@ -87,7 +102,8 @@ func (p *published) tokenizer(md *gguf.Metadata) int {
 		for len(words) < 32000 {
 			add(vocab.Normal, fmt.Sprintf("▁w%d", len(words)))
 		}
-		for _, text := range strings.Fields("<|endoftext|> <|assistant|> <|placeholder1|> <|placeholder2|> <|placeholder3|> <|placeholder4|> " +
+		for _, text := range strings.Fields("<|endoftext|> <|assistant|> <|placeholder1|> <|placeholder2|> " +
+			"<|placeholder3|> <|placeholder4|> " +
 			"<|system|> <|end|> <|placeholder5|> <|placeholder6|> <|user|>") {
 			add(vocab.Control, text)
 		}

@@ -179,10 +179,12 @@ func long(f *file) {
 
 // byteLevel gives the model a tokenizer like Phi-4's.
 func byteLevel(f *file) {
-	for _, key := range []string{scoresKey, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.unknown_token_id", "phi3conv.rstrip_token_ids"} {
+	for _, key := range []string{scoresKey, "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id",
+		"tokenizer.ggml.unknown_token_id", "phi3conv.rstrip_token_ids"} {
 		f.md.Delete(key)
 	}
-	words := []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|dummy|>", "a", "b", "Ġ", "ab", "Ġab"}
+	words := []string{"<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>", "<|dummy|>", "a", "b", "Ġ", "ab",
+		"Ġab"}
 	types := []int32{3, 3, 3, 3, 3, 1, 1, 1, 1, 1}
 	for i := len(words); i < 576; i++ {
 		words, types = append(words, "[PAD"+string(rune(0x1000+i))+"]"), append(types, 5)
@@ -197,7 +199,8 @@ func byteLevel(f *file) {
 	f.md.Set("tokenizer.ggml.eos_token_id", uint32(2))
 	f.md.Set("tokenizer.ggml.padding_token_id", uint32(4))
 	f.md.Set(stopsKey, []int32{0, 2})
-	f.md.Set(templateKey, "{% for m in messages %}<|im_start|>{{ m.role }}<|im_sep|>{{ m.content }}<|im_end|>{% endfor %}")
+	f.md.Set(templateKey, "{% for m in messages %}<|im_start|>{{ m.role }}<|im_sep|>{{ m.content }}<|im_end|>"+
+		"{% endfor %}")
 }
 
 // id returns the id of a token.
@@ -295,7 +298,8 @@ func entry(name string, change func(typ, offset []byte)) func(*testing.T, string
 	})
 }
 
-const medium = "{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}" +
+const medium = "{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + " +
+	"message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}" +
 	"{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + '\n'}}{% endif %}{% endfor %}"
 
 // damages makes every check fire, each at least once.
@@ -309,10 +313,12 @@ var damages = []struct {
 }{
 	{"truncated GGUF", "PHI101", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte { return b[:len(b)-1000] }), nil},
 	{"header cut off", "PHI101", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte { return b[:1000] }), nil},
-	{"truncated safetensors", "PHI101", "model.safetensors", nil, nil, bytesOf("model.safetensors", func(b []byte) []byte { return b[:len(b)-1000] })},
+	{"truncated safetensors", "PHI101", "model.safetensors",
+		nil, nil, bytesOf("model.safetensors", func(b []byte) []byte { return b[:len(b)-1000] })},
 	{"unaligned", "PHI102", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(_, off []byte) { off[0]++ }), nil},
 	{"overlapping", "PHI103", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(_, off []byte) { clear(off) }), nil},
-	{"bytes after the end", "PHI104", "model.safetensors", nil, nil, bytesOf("model.safetensors", func(b []byte) []byte { return append(b, 0) })},
+	{"bytes after the end", "PHI104", "model.safetensors",
+		nil, nil, bytesOf("model.safetensors", func(b []byte) []byte { return append(b, 0) })},
 	{"no weights", "PHI105", "dir", nil, nil, func(t *testing.T, dir string) {
 		if err := os.Remove(filepath.Join(dir, "model.safetensors")); err != nil {
 			t.Fatal(err)
@@ -325,33 +331,48 @@ var damages = []struct {
 	}), nil},
 
 	{"another architecture", "PHI201", "general.architecture", set("general.architecture", "llama"), nil, nil},
-	{"another architecture", "PHI201", "architectures", nil, nil, edit("config.json", func(c map[string]any) { c["architectures"] = []string{"Phi3SmallForCausalLM"} })},
+	{"another architecture", "PHI201", "architectures",
+		nil, nil, edit("config.json",
+			func(c map[string]any) { c["architectures"] = []string{"Phi3SmallForCausalLM"} })},
 	{"no architecture", "PHI202", "metadata", unset("general.architecture"), nil, nil},
 	{"no layer count", "PHI202", "metadata", unset("phi3.block_count"), nil, nil},
 	{"too many rotary dimensions", "PHI202", "metadata", set("phi3.rope.dimension_count", uint32(96)), nil, nil},
-	{"no heads", "PHI202", "config.json", nil, nil, edit("config.json", func(c map[string]any) { c["num_attention_heads"] = 0 })},
+	{"no heads", "PHI202", "config.json",
+		nil, nil, edit("config.json", func(c map[string]any) { c["num_attention_heads"] = 0 })},
 	{"no config.json", "PHI202", "config.json", nil, nil, func(t *testing.T, dir string) {
 		if err := os.Remove(filepath.Join(dir, "config.json")); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{"no quantization version", "PHI203", "general.quantization_version", unset("general.quantization_version"), nil, nil},
-	{"quantization version 1", "PHI203", "general.quantization_version", set("general.quantization_version", uint32(1)), nil, nil},
+	{"no quantization version", "PHI203", "general.quantization_version",
+		unset("general.quantization_version"), nil, nil},
+	{"quantization version 1", "PHI203", "general.quantization_version",
+		set("general.quantization_version", uint32(1)), nil, nil},
 	{"Q8_0 called Q4_K_M", "PHI204", "general.file_type", set("general.file_type", uint32(15)), nil, nil},
 
-	{"factors missing", "PHI301", arch.LongFactors, all(long, func(f *file) { f.remove(arch.LongFactors); f.remove(arch.ShortFactors) }), nil, nil},
-	{"short factors missing", "PHI301", arch.ShortFactors, all(long, func(f *file) { f.remove(arch.ShortFactors) }), nil, nil},
+	{"factors missing", "PHI301", arch.LongFactors,
+		all(long, func(f *file) { f.remove(arch.LongFactors); f.remove(arch.ShortFactors) }), nil, nil},
+	{"short factors missing", "PHI301", arch.ShortFactors,
+		all(long, func(f *file) { f.remove(arch.ShortFactors) }), nil, nil},
 	{"attention factor only", "PHI301", arch.ShortFactors, set("phi3.rope.scaling.attn_factor", float32(1)), nil, nil},
-	{"long context without any sign of LongRoPE", "PHI301", arch.LongFactors, all(set("phi3.context_length", uint32(131072)),
-		set("phi3.rope.scaling.original_context_length", uint32(131072))), nil, nil},
-	{"rope_scaling null", "PHI302", "config.json", nil, nil, edit("config.json", func(c map[string]any) { c["max_position_embeddings"] = 4096 })},
-	{"attention factor missing", "PHI303", "phi3.rope.scaling.attn_factor", all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
-	{"attention factor of yarn", "PHI304", "phi3.rope.scaling.attn_factor", all(long, set("phi3.rope.scaling.attn_factor", float32(0.1*math.Log(8)+1))), nil, nil},
-	{"half of the rotary dimensions", "PHI305", arch.LongFactors, all(long, set("phi3.rope.dimension_count", uint32(32))), nil, nil},
-	{"half of the rotary dimensions", "PHI306", "phi3.rope.dimension_count", set("phi3.rope.dimension_count", uint32(32)), nil, nil},
-	{"original context missing", "PHI307", "phi3.rope.scaling.original_context_length", all(long, unset("phi3.rope.scaling.original_context_length")), nil, nil},
+	{"long context without any sign of LongRoPE", "PHI301", arch.LongFactors,
+		all(set("phi3.context_length", uint32(131072)),
+			set("phi3.rope.scaling.original_context_length", uint32(131072))), nil, nil},
+	{"rope_scaling null", "PHI302", "config.json",
+		nil, nil, edit("config.json", func(c map[string]any) { c["max_position_embeddings"] = 4096 })},
+	{"attention factor missing", "PHI303", "phi3.rope.scaling.attn_factor",
+		all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
+	{"attention factor of yarn", "PHI304", "phi3.rope.scaling.attn_factor",
+		all(long, set("phi3.rope.scaling.attn_factor", float32(0.1*math.Log(8)+1))), nil, nil},
+	{"half of the rotary dimensions", "PHI305", arch.LongFactors,
+		all(long, set("phi3.rope.dimension_count", uint32(32))), nil, nil},
+	{"half of the rotary dimensions", "PHI306", "phi3.rope.dimension_count",
+		set("phi3.rope.dimension_count", uint32(32)), nil, nil},
+	{"original context missing", "PHI307", "phi3.rope.scaling.original_context_length",
+		all(long, unset("phi3.rope.scaling.original_context_length")), nil, nil},
 	{"no sliding window", "PHI308", "config.json", nil, nil, edit("config.json", func(c map[string]any) {
-		c["max_position_embeddings"], c["original_max_position_embeddings"], c["vocab_size"], c["sliding_window"] = 4096, 4096, 32064, nil
+		c["max_position_embeddings"], c["original_max_position_embeddings"] = 4096, 4096
+		c["vocab_size"], c["sliding_window"] = 32064, nil
 	})},
 	{"sliding window 0", "PHI308", "phi3.attention.sliding_window", func(f *file) {
 		f.md.Set("phi3.context_length", uint32(4096))
@@ -360,14 +381,17 @@ var damages = []struct {
 		e := f.tensor(embedding)
 		e.Dims[1], e.data = 32064, make([]byte, quant.Q8_0.Size(32064*256))
 	}, nil, nil},
-	{"factor 0", "PHI309", arch.ShortFactors, all(long, func(f *file) { clear(f.tensor(arch.ShortFactors).data[:4]) }), nil, nil},
-	{"factor NaN", "PHI309", arch.LongFactors, all(long, func(f *file) { copy(f.tensor(arch.LongFactors).data, floats(float32(math.NaN()))) }), nil, nil},
+	{"factor 0", "PHI309", arch.ShortFactors,
+		all(long, func(f *file) { clear(f.tensor(arch.ShortFactors).data[:4]) }), nil, nil},
+	{"factor NaN", "PHI309", arch.LongFactors,
+		all(long, func(f *file) { copy(f.tensor(arch.LongFactors).data, floats(float32(math.NaN()))) }), nil, nil},
 
 	{"no tokens", "PHI401", tokensKey, unset(tokensKey), nil, nil},
 	{"token list of numbers", "PHI401", tokensKey, set(tokensKey, []int32{1, 2}), nil, nil},
 	{"id as a text", "PHI401", "tokenizer.ggml.bos_token_id", set("tokenizer.ggml.bos_token_id", "<s>"), nil, nil},
 	{"unknown tokenizer", "PHI401", modelKey, set(modelKey, "wordpiece"), nil, nil},
-	{"broken tokenizer.json", "PHI401", "tokenizer.json", nil, nil, bytesOf("tokenizer.json", func(b []byte) []byte { return b[:len(b)/2] })},
+	{"broken tokenizer.json", "PHI401", "tokenizer.json",
+		nil, nil, bytesOf("tokenizer.json", func(b []byte) []byte { return b[:len(b)/2] })},
 	{"a token less", "PHI402", tokensKey, func(f *file) {
 		tokens, _ := f.md.Strings(tokensKey)
 		types, _ := f.md.Int32s(typesKey)
@@ -393,7 +417,8 @@ var damages = []struct {
 		tokens[570] = tokens[571]
 		f.md.Set(tokensKey, tokens)
 	}, nil, nil},
-	{"merge of an unknown token", "PHI405", mergesKey, all(byteLevel, set(mergesKey, []string{"a b", "a c"})), nil, nil},
+	{"merge of an unknown token", "PHI405", mergesKey,
+		all(byteLevel, set(mergesKey, []string{"a b", "a c"})), nil, nil},
 	{"merge without a space", "PHI405", mergesKey, all(byteLevel, set(mergesKey, []string{"", "ab"})), nil, nil},
 	{"no merges", "PHI405", mergesKey, all(byteLevel, unset(mergesKey)), nil, nil},
 	{"no pre-tokenizer", "PHI406", preKey, all(byteLevel, unset(preKey)), nil, nil},
@@ -408,57 +433,72 @@ var damages = []struct {
 	}, nil, nil},
 
 	{"no eos", "PHI501", "tokenizer.ggml.eos_token_id", unset("tokenizer.ggml.eos_token_id"), nil, nil},
-	{"eos beyond the vocabulary", "PHI502", "tokenizer.ggml.eos_token_id", set("tokenizer.ggml.eos_token_id", uint32(32000)), nil, nil},
+	{"eos beyond the vocabulary", "PHI502", "tokenizer.ggml.eos_token_id",
+		set("tokenizer.ggml.eos_token_id", uint32(32000)), nil, nil},
 	{"negative stop id", "PHI502", stopsKey, set(stopsKey, []int32{512, 519, 513, -1}), nil, nil},
 	{"only eos", "PHI503", "<|end|>", onlyEOS, nil, nil},
-	{"only eos", "PHI504", "<|end|>", nil, nil, edit("generation_config.json", func(c map[string]any) { c["eos_token_id"] = 512 })},
+	{"only eos", "PHI504", "<|end|>",
+		nil, nil, edit("generation_config.json", func(c map[string]any) { c["eos_token_id"] = 512 })},
 	{"only eos", "PHI505", "<|assistant|>", onlyEOS, nil, nil},
 	{"no <|endoftext|>", "PHI505", "<|endoftext|>", all(byteLevel, unset(stopsKey)), nil, nil},
 	{"ids of Phi-4's first release", "PHI506", "tokenizer.ggml.eos_token_id", all(byteLevel, unset(stopsKey),
 		set("tokenizer.ggml.eos_token_id", uint32(0)), set("tokenizer.ggml.padding_token_id", uint32(0))), nil, nil},
-	{"pad is <|end|>", "PHI507", "tokenizer.ggml.padding_token_id", set("tokenizer.ggml.padding_token_id", uint32(519)), nil, nil},
+	{"pad is <|end|>", "PHI507", "tokenizer.ggml.padding_token_id",
+		set("tokenizer.ggml.padding_token_id", uint32(519)), nil, nil},
 	{"no template", "PHI508", templateKey, unset(templateKey), nil, nil},
-	{"no template", "PHI508", templateKey, nil, nil, edit("tokenizer_config.json", func(c map[string]any) { delete(c, "chat_template") })},
-	{"template of another model", "PHI509", templateKey, set(templateKey, "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"), nil, nil},
+	{"no template", "PHI508", templateKey,
+		nil, nil, edit("tokenizer_config.json", func(c map[string]any) { delete(c, "chat_template") })},
+	{"template of another model", "PHI509", templateKey,
+		set(templateKey, "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"),
+		nil, nil},
 	{"template with tools", "PHI510", templateKey, func(f *file) {
 		template, _ := f.md.Str(templateKey)
 		f.md.Set(templateKey, template+"{% if tools %}<|tool|>{% endif %}")
 	}, nil, nil},
 	{"template of Phi-3-medium", "PHI511", templateKey, set(templateKey, medium), nil, nil},
 	{"bos twice", "PHI512", addBOSKey, all(set(addBOSKey, true), set(templateKey, "{{ bos_token }}"+medium)), nil, nil},
-	{"bos twice by default", "PHI512", addBOSKey, all(unset(addBOSKey), set(templateKey, "{{- bos_token -}}"+medium)), nil, nil},
+	{"bos twice by default", "PHI512", addBOSKey,
+		all(unset(addBOSKey), set(templateKey, "{{- bos_token -}}"+medium)), nil, nil},
 	{"adds no bos", "PHI513", addBOSKey, all(set(addBOSKey, true), unset("tokenizer.ggml.bos_token_id")), nil, nil},
 	{"adds eos", "PHI514", addEOSKey, set(addEOSKey, true), nil, nil},
 
-	{"matrix missing", "PHI601", "blk.1.ffn_down.weight", func(f *file) { f.remove("blk.1.ffn_down.weight") }, nil, nil},
-	{"matrix missing", "PHI601", "model.layers.1.mlp.down_proj.weight", nil, nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
-		return slices.DeleteFunc(all, func(t safetensors.WriteTensor) bool { return t.Name == "model.layers.1.mlp.down_proj.weight" })
-	})},
+	{"matrix missing", "PHI601", "blk.1.ffn_down.weight",
+		func(f *file) { f.remove("blk.1.ffn_down.weight") }, nil, nil},
+	{"matrix missing", "PHI601", "model.layers.1.mlp.down_proj.weight",
+		nil, nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+			return slices.DeleteFunc(all,
+				func(t safetensors.WriteTensor) bool { return t.Name == "model.layers.1.mlp.down_proj.weight" })
+		})},
 	{"no tensors", "PHI601", "tiny.gguf", func(f *file) { f.tensors = nil }, nil, nil},
 	{"head of Phi-3 missing", "PHI601", "output.weight", func(f *file) {
 		f.remove("output.weight")
 		e := f.tensor(embedding)
 		e.Dims[1], e.data = 32064, make([]byte, quant.Q8_0.Size(32064*256))
 	}, nil, nil},
-	{"an adapter", "PHI602", "blk.0.lora_a", func(f *file) { f.add("blk.0.lora_a", quant.F32, floats(1, 2), 2) }, nil, nil},
+	{"an adapter", "PHI602", "blk.0.lora_a",
+		func(f *file) { f.add("blk.0.lora_a", quant.F32, floats(1, 2), 2) }, nil, nil},
 	{"an adapter", "PHI602", "lora_a", nil, nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
-		return append(all, safetensors.WriteTensor{Name: "lora_a", DType: safetensors.F32, Shape: []uint64{2}, Data: strings.NewReader(string(floats(1, 2)))})
+		return append(all, safetensors.WriteTensor{Name: "lora_a", DType: safetensors.F32, Shape: []uint64{2},
+			Data: strings.NewReader(string(floats(1, 2)))})
 	})},
-	{"transposed", "PHI603", "blk.1.ffn_up.weight", func(f *file) { slices.Reverse(f.tensor("blk.1.ffn_up.weight").Dims) }, nil, nil},
+	{"transposed", "PHI603", "blk.1.ffn_up.weight",
+		func(f *file) { slices.Reverse(f.tensor("blk.1.ffn_up.weight").Dims) }, nil, nil},
 	{"norm as F16", "PHI604", "output_norm.weight", func(f *file) {
 		x := f.tensor("output_norm.weight")
 		x.Type, x.data = quant.F16, x.data[:len(x.data)/2]
 	}, nil, nil},
-	{"matrix of integers", "PHI605", "model.norm.weight", nil, nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
-		for i := range all {
-			if all[i].Name == "model.norm.weight" {
-				all[i].DType = safetensors.I16
+	{"matrix of integers", "PHI605", "model.norm.weight",
+		nil, nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+			for i := range all {
+				if all[i].Name == "model.norm.weight" {
+					all[i].DType = safetensors.I16
+				}
 			}
-		}
-		return all
-	})},
+			return all
+		})},
 
-	{"NaN", "PHI701", "output_norm.weight", func(f *file) { copy(f.tensor("output_norm.weight").data[40:], floats(float32(math.NaN()))) }, nil, nil},
+	{"NaN", "PHI701", "output_norm.weight",
+		func(f *file) { copy(f.tensor("output_norm.weight").data[40:], floats(float32(math.NaN()))) }, nil, nil},
 	{"infinite scale", "PHI701", "blk.3.ffn_up.weight", func(f *file) {
 		f.tensor("blk.3.ffn_up.weight").scales(func(block int, bits uint16) uint16 {
 			if block == 5000 {
@@ -467,13 +507,17 @@ var damages = []struct {
 			return bits
 		})
 	}, nil, nil},
-	{"zero matrix", "PHI702", "blk.3.ffn_up.weight", func(f *file) { clear(f.tensor("blk.3.ffn_up.weight").data) }, nil, nil},
-	{"zero norm", "PHI702", "blk.3.ffn_norm.weight", func(f *file) { clear(f.tensor("blk.3.ffn_norm.weight").data) }, nil, nil},
-	{"norm of ones", "PHI703", "blk.3.ffn_norm.weight", func(f *file) { f.tensor("blk.3.ffn_norm.weight").fill(func(int) float32 { return 1 }) }, nil, nil},
+	{"zero matrix", "PHI702", "blk.3.ffn_up.weight",
+		func(f *file) { clear(f.tensor("blk.3.ffn_up.weight").data) }, nil, nil},
+	{"zero norm", "PHI702", "blk.3.ffn_norm.weight",
+		func(f *file) { clear(f.tensor("blk.3.ffn_norm.weight").data) }, nil, nil},
+	{"norm of ones", "PHI703", "blk.3.ffn_norm.weight",
+		func(f *file) { f.tensor("blk.3.ffn_norm.weight").fill(func(int) float32 { return 1 }) }, nil, nil},
 	{"bytes swapped", "PHI704", "blk.3.ffn_norm.weight", func(f *file) {
 		f.tensor("blk.3.ffn_norm.weight").fill(func(i int) float32 { return float32(i) * 1e30 })
 	}, nil, nil},
-	{"a matrix twice", "PHI705", "blk.3.ffn_up.weight", func(f *file) { f.tensor("blk.3.ffn_up.weight").data = f.tensor("blk.2.ffn_up.weight").data }, nil, nil},
+	{"a matrix twice", "PHI705", "blk.3.ffn_up.weight",
+		func(f *file) { f.tensor("blk.3.ffn_up.weight").data = f.tensor("blk.2.ffn_up.weight").data }, nil, nil},
 	{"scales of zero", "PHI706", "blk.3.ffn_up.weight", func(f *file) {
 		f.tensor("blk.3.ffn_up.weight").scales(func(block int, bits uint16) uint16 {
 			if block%101 == 0 {
@@ -517,7 +561,9 @@ func TestDamage(t *testing.T) {
 				}
 			}
 			r := run(t, path, Options{Threads: 2})
-			found := slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Code == d.code && f.Subject == d.subject })
+			found := slices.ContainsFunc(r.Findings, func(f Finding) bool {
+				return f.Code == d.code && f.Subject == d.subject
+			})
 			if !found {
 				t.Errorf("expected %s about %s, got %d findings:", d.code, d.subject, len(r.Findings))
 				for _, f := range r.Findings {
@@ -565,7 +611,8 @@ func TestSound(t *testing.T) {
 		{"LongRoPE", long, nil},
 		{"LongRoPE in config.json", nil, edit("config.json", func(c map[string]any) {
 			c["max_position_embeddings"] = 4096
-			c["rope_scaling"] = map[string]any{"type": "longrope", "short_factor": slices.Repeat([]float64{1}, 32), "long_factor": slices.Repeat([]float64{2}, 32)}
+			c["rope_scaling"] = map[string]any{"type": "longrope", "short_factor": slices.Repeat([]float64{1}, 32),
+				"long_factor": slices.Repeat([]float64{2}, 32)}
 		})},
 		{"partial rotary", all(long, func(f *file) {
 			f.md.Set("phi3.rope.dimension_count", uint32(48))
@@ -578,7 +625,8 @@ func TestSound(t *testing.T) {
 		{"tied", func(f *file) { f.remove("output.weight") }, nil},
 		{"tied, with a copy", nil, edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })},
 		{"old rotary tables", nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
-			return append(all, safetensors.WriteTensor{Name: "model.layers.0.self_attn.rotary_emb.inv_freq", DType: safetensors.F32, Shape: []uint64{2},
+			return append(all, safetensors.WriteTensor{Name: "model.layers.0.self_attn.rotary_emb.inv_freq",
+				DType: safetensors.F32, Shape: []uint64{2},
 				Data: strings.NewReader(string(floats(1, 0.5)))})
 		})},
 		{"q, k and v apart", func(f *file) {
@@ -604,7 +652,8 @@ func TestSound(t *testing.T) {
 		{"no BOS in the template, added by default", unset(addBOSKey), nil},
 		{"name in capitals", set("general.name", "TINY PHI3"), nil},
 		{"no padding token, as -1", set("tokenizer.ggml.padding_token_id", int32(-1)), nil},
-		{"integers of another width", all(set("phi3.block_count", uint64(4)), set("tokenizer.ggml.eos_token_id", int32(512)), set(stopsKey, []uint32{512, 513, 519})), nil},
+		{"integers of another width", all(set("phi3.block_count", uint64(4)),
+			set("tokenizer.ggml.eos_token_id", int32(512)), set(stopsKey, []uint32{512, 513, 519})), nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tiny")
@@ -720,7 +769,8 @@ func FuzzRun(f *testing.F) {
 			f.Fatal(err)
 		}
 		small := &file{md: m.md.Clone()}
-		for key, n := range map[string]uint32{"embedding_length": 32, "feed_forward_length": 32, "block_count": 1, "attention.head_count": 1, "attention.head_count_kv": 1, "rope.dimension_count": 32} {
+		for key, n := range map[string]uint32{"embedding_length": 32, "feed_forward_length": 32, "block_count": 1,
+			"attention.head_count": 1, "attention.head_count_kv": 1, "rope.dimension_count": 32} {
 			small.md.Set("phi3."+key, n)
 		}
 		small.md.Set(tokensKey, []string{"<unk>", "<s>", "</s>", "<|endoftext|>", "<|end|>", "<|user|>"})
