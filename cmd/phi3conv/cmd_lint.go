@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 
 	"github.com/phi3conv/phi3conv/internal/lint"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/urfave/cli/v2"
 )
 
@@ -42,17 +42,13 @@ Exits with 1 if there is an error, else with 0. Example:
 		if err != nil {
 			return err
 		}
-		var start sync.Once
-		var bar progress
+		progress, end := work.Progress(monitor{c.App.ErrWriter}, "checking", work.Bytes)
 		r, err := lint.Run(c.Context, c.Args().First(), lint.Options{
-			Fast:    c.Bool("fast"),
-			Threads: threads,
-			Progress: func(done, total int64) {
-				start.Do(func() { bar = newProgress(c.App.ErrWriter, "checking", total) })
-				bar.set(done)
-			},
+			Fast:     c.Bool("fast"),
+			Threads:  threads,
+			Progress: progress,
 		})
-		bar.done()
+		end()
 		if err != nil {
 			return err
 		}
