@@ -7,6 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
 )
 
@@ -14,10 +15,10 @@ var inspectCommand = &cli.Command{
 	Name:      "inspect",
 	Usage:     "show what is in a model, or how two models differ",
 	ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
-	Description: `FILE is a GGUF file of any architecture (or any part of a split one), of the
-tensor types F32, F16, BF16, Q4_0 to Q8_0, Q2_K to Q6_K, IQ4_NL and IQ4_XS, a
-.pmap file or a .safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for
-GGUF files too. Long arrays and texts are shortened.
+	Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
+.safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for GGUF files too.
+Long arrays and texts are shortened. Tensors of a GGUF file can have the types
+` + quant.TypeNames() + `.
 
 --tensor reads the values of a tensor and shows their statistics. The name is that in the
 checkpoint or that in a GGUF file.

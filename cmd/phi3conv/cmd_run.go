@@ -22,9 +22,9 @@ what you say from the standard input, line by line, and keeps the conversation.
 Ctrl-C ends an answer; when none is under way, it ends the program.
 
 The prompt is what a user says, in the form of the model's chat template. With --raw,
-or if the model has no template, the model goes on with the prompt itself. Special tokens
-such as <|user|> in it are recognized, and each line is a prompt of its own.
-Backslashes in prompts mean nothing.
+or if the model has no template, the model goes on with the prompt itself: special tokens
+such as <|user|> are recognized in it, and each line is a prompt of its own. Backslashes in
+prompts mean nothing.
 
 Example:
 

@@ -107,7 +107,8 @@ var detokenizeCommand = &cli.Command{
 	ArgsUsage: "MODEL [ID...]",
 	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
 The ids come from the arguments, from -f, or else from standard input. Brackets and commas
-between them are allowed, so the output of tokenize --ids can be used. Prints the text and nothing after it. Example:
+between them are allowed, so the output of tokenize --ids can be used. Prints the text and
+nothing after it. Example:
 
    phi3conv detokenize phi-3-mini.gguf 15043 3186`,
 	Flags: []cli.Flag{

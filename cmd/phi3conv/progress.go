@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/cheggaaa/pb/v3"
-	"golang.org/x/term"
 
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -20,50 +18,26 @@ func (m monitor) Note(format string, args ...any) {
 }
 
 func (m monitor) Begin(what string, total int64, unit work.Unit) work.Step {
-	p := newProgress(m.w, what, total)
-	if p.bar != nil {
-		p.bar.Set(pb.Bytes, unit == work.Bytes)
+	if !isTerminal(m.w) {
+		return bar{}
 	}
-	return p
-}
-
-// progress shows the bytes done, their rate and the time left, when w is a terminal.
-type progress struct{ bar *pb.ProgressBar }
-
-func newProgress(w io.Writer, what string, total int64) progress {
-	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		return progress{}
-	}
-	bar := pb.New64(total).SetWriter(w).Set(pb.Bytes, true).Set(pb.CleanOnFinish, true)
-	bar.SetTemplateString(what + ` {{percent .}} {{bar . "[" "=" ">" " " "]"}} {{counters .}} {{speed . "%s/s" ""}} ` +
+	b := pb.New64(total).SetWriter(m.w).Set(pb.Bytes, unit == work.Bytes).Set(pb.CleanOnFinish, true)
+	b.SetTemplateString(what + ` {{percent .}} {{bar . "[" "=" ">" " " "]"}} {{counters .}} {{speed . "%s/s" ""}} ` +
 		`{{rtime . "%s left" "" ""}}`)
-	return progress{bar.Start()}
+	return bar{b.Start()}
 }
 
-// newCounter shows a number of things done, their rate and the time left, when w is a terminal.
-func newCounter(w io.Writer, what string, total int64) progress {
-	p := newProgress(w, what, total)
-	if p.bar != nil {
-		p.bar.Set(pb.Bytes, false)
-	}
-	return p
-}
+// bar is a progress bar on a terminal, or nothing.
+type bar struct{ pb *pb.ProgressBar }
 
-// set may be called from several goroutines. A count below the highest so far is old news.
-func (p progress) set(done int64) {
-	if p.bar != nil && done > p.bar.Current() {
-		p.bar.SetCurrent(done)
+func (b bar) Set(done int64) {
+	if b.pb != nil && done > b.pb.Current() {
+		b.pb.SetCurrent(done)
 	}
 }
 
-func (p progress) done() {
-	if p.bar != nil {
-		p.bar.Finish()
+func (b bar) End() {
+	if b.pb != nil {
+		b.pb.Finish()
 	}
 }
-
-// Set and End make a progress a [work.Step].
-func (p progress) Set(done int64) { p.set(done) }
-
-// End ends the bar.
-func (p progress) End() { p.done() }
