@@ -17,6 +17,7 @@ const module = "github.com/phi3conv/phi3conv/"
 var level = map[string]int{
 	"cmd":                   100,
 	"docs":                  100, // programs that make pages
+	".":                     95,
 	"internal/job":          90,
 	"internal/job/bench":    85, // what other jobs use
 	"internal/job/diff":     85,
@@ -70,18 +71,27 @@ var level = map[string]int{
 	"internal/job/inspect": 82,
 }
 
+// only says which packages may import a library, by the prefix of its path.
+var only = map[string]string{
+	"github.com/urfave/cli":         "cmd/phi3conv",
+	"github.com/cheggaaa/pb":        "cmd/phi3conv",
+	"golang.org/x/term":             "cmd/phi3conv",
+	"oras.land/oras-go":             "internal/pack",
+	"gonum.org/v1/gonum":            "internal/sample",
+	"github.com/klauspost/compress": "formats/seal",
+	"google.golang.org/protobuf":    "internal/vocab",
+}
+
 func levelOf(dir string) int {
-	for prefix := dir; ; prefix = filepath.ToSlash(filepath.Dir(prefix)) {
+	for prefix := dir; prefix != "." || dir == "."; prefix = filepath.ToSlash(filepath.Dir(prefix)) {
 		if l, ok := level[prefix]; ok {
 			return l
 		}
-		if prefix == "." {
-			return -1
-		}
 	}
+	return -1
 }
 
-// Imports point one way, and only the command line knows the command line library.
+// Imports point one way, and only those packages know a library that docs/architecture.md names.
 func TestImports(t *testing.T) {
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -115,8 +125,10 @@ func TestImports(t *testing.T) {
 			if name == "C" {
 				t.Errorf("%s uses cgo", path)
 			}
-			if strings.HasPrefix(name, "github.com/urfave/cli") && !strings.HasPrefix(dir, "cmd/") {
-				t.Errorf("%s imports %s", path, name)
+			for library, importer := range only {
+				if strings.HasPrefix(name, library) && dir != importer {
+					t.Errorf("%s imports %s, which only %s does", path, name, importer)
+				}
 			}
 		}
 		return nil
