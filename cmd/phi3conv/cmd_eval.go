@@ -34,8 +34,8 @@ with 95 % intervals, answers that flipped, McNemar's exact test. A limit passes 
 		&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions; may be given several times"},
 		&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
 			DefaultText: "that of the first record"},
-		&cli.StringFlag{Name: "score", Value: "letter", Usage: "multiple choice by the `WHAT` of the choices: letter, " +
-			"which the prompt shows, or text, which it does not"},
+		&cli.StringFlag{Name: "score", Value: "letter", Usage: "multiple choice by the `WHAT` of the choices: " +
+			"letter, which the prompt shows, or text, which it does not"},
 		&cli.IntFlag{Name: "shots", Value: 5, Usage: "examples before each question"},
 		&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples; may be given several times"},
 		&cli.BoolFlag{Name: "chat", Usage: "ask in the form of the model's chat template"},

@@ -15,8 +15,8 @@ import (
 func sealed(t *testing.T, model string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "model.seal")
-	stdout, stderr, code := phi3conv(t, "seal", model, "-o", path, "--text", evalText, "-c", "64", "--chunks", "2", "--json",
-		"--full", "1")
+	stdout, stderr, code := phi3conv(t, "seal", model, "-o", path, "--text", evalText, "-c", "64", "--chunks", "2",
+		"--full", "1", "--json")
 	var s verifyjob.SealSummary
 	if err := json.Unmarshal([]byte(stdout), &s); code != exitOK || err != nil {
 		t.Fatalf("exit %d, %v\n%s", code, err, stderr)
@@ -46,7 +46,8 @@ func TestSeal(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "text.seal")
 	stdout, _, code = phi3conv(t, "seal", model, "-o", out, "--text", evalText, "-c", "64", "--chunks", "1")
-	if code != exitOK || !strings.Contains(stdout, "text.seal: 31 positions of tiny-phi3, 24 with the whole vocabulary, ") {
+	const want = "text.seal: 31 positions of tiny-phi3, 24 with the whole vocabulary, "
+	if code != exitOK || !strings.Contains(stdout, want) {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }
@@ -108,7 +109,7 @@ func TestSealMistakes(t *testing.T) {
 		{[]string{"verify", model, "--seal", out, "--text", "x"}, exitUsage, "--text cannot be used with a seal"},
 		{[]string{"verify", model, "--seal", out, "--shard", "1/2"}, exitUsage, "--shard cannot be used with a seal"},
 		{[]string{"verify", model, "--seal", out, "--one-at-a-time"}, exitUsage, "cannot be used with a seal"},
-		{[]string{"verify", model, "--seal", out, "--baseline", out}, exitUsage, "--baseline cannot be used with a seal"},
+		{[]string{"verify", model, "--seal", out, "--baseline", "x"}, exitUsage, "--baseline cannot be used with a"},
 		{[]string{"verify", model, "--seal", out, "--by-layer"}, exitUsage, "--by-layer cannot be used with a seal"},
 	} {
 		if _, stderr, code := phi3conv(t, c.args...); code != c.code || !strings.Contains(stderr, c.want) {

@@ -34,15 +34,18 @@ their files.
 With --report an interrupted verification goes on when the same command is given again;
 progress is in FILE.partial. With --shard several machines share one; see verify merge --help.`,
 	Flags: slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, alone or in a .pmap file; " +
-			"instead of --base and --text (default: that in QUANT, if it is a .pmap file with one)"},
+		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, " +
+			"alone or in a .pmap file; instead of --base and --text " +
+			"(default: that in QUANT, if it is a .pmap file with one)"},
 		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 	}, windowFlags(), []cli.Flag{
-		&cli.StringFlag{Name: "shard", Usage: "evaluate only the `I/N`th part of the windows, such as 1/4, for verify merge"},
+		&cli.StringFlag{Name: "shard",
+			Usage: "evaluate only the `I/N`th part of the windows, such as 1/4, for verify merge"},
 		&cli.IntFlag{Name: "worst", Value: 10, Usage: "number of tokens to show whose predictions changed most"},
 		&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
 			"the original's logits are kept in a temporary file (in TMPDIR)"},
-		&cli.BoolFlag{Name: "speed", Usage: "measure speed, load time and memory of all models too (done for limits on them)"},
+		&cli.BoolFlag{Name: "speed",
+			Usage: "measure speed, load time and memory of all models too (done for limits on them)"},
 		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to measure speed"},
 		thresholdsFlag(),
 	}, baselineFlags(), layerFlags(), reportFlags(), []cli.Flag{
@@ -59,9 +62,10 @@ progress is in FILE.partial. With --shard several machines share one; see verify
 // layerFlags find the layers that are to blame.
 func layerFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "by-layer", Usage: "rank the layers by the KL divergence that each one's quantized weights add, " +
-			"alone in the original. Takes about the time of --by-layer-chunks windows of the original for every second layer, " +
-			"and of memory both models, and 4 bytes for each token of a window, element of the residual stream and layer"},
+		&cli.BoolFlag{Name: "by-layer", Usage: "rank the layers by the KL divergence that each one's quantized " +
+			"weights add, alone in the original. Takes about the time of --by-layer-chunks windows of the original " +
+			"for every second layer, and of memory both models, and 4 bytes for each token of a window, " +
+			"element of the residual stream and layer"},
 		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead: four times as long"},
 		&cli.IntFlag{Name: "by-layer-chunks", Value: 4,
 			Usage: "number of windows to do that with, spread over all texts"},

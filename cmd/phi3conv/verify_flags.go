@@ -17,7 +17,8 @@ func windowFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
 			Usage: "`FILE` with text to predict; may be given several times"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
-		&cli.IntFlag{Name: "stride", Usage: "tokens from one window to the next; windows overlap and every token is scored once " +
+		&cli.IntFlag{Name: "stride", Usage: "tokens from one window to the next; " +
+			"windows overlap and every token is scored once " +
 			"(default: off, windows follow each other and their second halves are scored)"},
 		&cli.IntFlag{Name: "chunks", Usage: "windows of each text at most (default: all)"},
 	}
