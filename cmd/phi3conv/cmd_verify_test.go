@@ -17,17 +17,6 @@ import (
 
 const evalText = "../../testdata/tiny-phi3-eval.txt"
 
-// asProgram in the environment makes the test binary the program, for tests of what
-// a program of its own does.
-const asProgram = "PHI3CONV_TEST_AS_PROGRAM"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
-	}
-	os.Exit(m.Run())
-}
-
 // converted makes a GGUF of the model and returns its path.
 func converted(t *testing.T, model, fileType string) string {
 	t.Helper()

@@ -16,6 +16,17 @@ import (
 	"github.com/phi3conv/phi3conv/internal/pack"
 )
 
+// asProgram in the environment makes the test binary the program, for tests of what
+// a program of its own does.
+const asProgram = "PHI3CONV_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
 func TestExitCode(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -57,8 +68,11 @@ func TestInterrupted(t *testing.T) {
 		"run MODEL -p Hello",
 		"bench MODEL -p 4 -n 0",
 		"pack MODEL -o OUT.tar",
+		"verify MODEL --base MODEL --text TEXT -c 64 --chunks 1",
+		"seal MODEL --text TEXT -c 64 --chunks 1 -o OUT.seal",
+		"eval MODEL --task TASK --shots 0",
 	} {
-		args := strings.Fields(strings.NewReplacer("MODEL", model, "OUT", out).Replace(line))
+		args := strings.Fields(strings.NewReplacer("MODEL", model, "OUT", out, "TEXT", evalText, "TASK", choiceTask).Replace(line))
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, append([]string{"phi3conv"}, args...), &stdout, &stderr)
 		if code != exitInterrupted || !strings.Contains(stderr.String(), "context canceled") {
