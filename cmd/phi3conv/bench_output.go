@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/internal/job/bench"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
@@ -49,7 +50,7 @@ func (o *benchJSON) print(m *bench.Result) error {
 	return nil
 }
 
-func (o *benchJSON) end() error { return printJSON(o.w, o.all) }
+func (o *benchJSON) end() error { return report.WriteJSON(o.w, o.all) }
 
 // benchCSV has a column for each field but the samples.
 type benchCSV struct {
@@ -111,7 +112,7 @@ var benchColumns = []benchColumn{
 }
 
 func resultName(m *bench.Result) string {
-	return printable(strings.TrimSuffix(filepath.Base(filepath.Clean(m.Path)), ".gguf"))
+	return report.Printable(strings.TrimSuffix(filepath.Base(filepath.Clean(m.Path)), ".gguf"))
 }
 
 // ifDecoded is the text of what only tests tgN have.
@@ -131,18 +132,18 @@ func inUnits(n, great int64, greatName string, small int64, smallName string) st
 }
 
 func (o *benchTable) print(m *bench.Result) error {
-	p := &printer{w: o.w}
+	p := &report.Printer{W: o.w}
 	line := func(cell func(c benchColumn) string) {
 		for _, c := range o.columns {
 			text := cell(c)
 			pad := strings.Repeat(" ", max(0, max(c.width, -c.width)-utf8.RuneCountInString(text)))
 			if c.width < 0 {
-				p.printf("| %s%s ", text, pad)
+				p.Printf("| %s%s ", text, pad)
 			} else {
-				p.printf("| %s%s ", pad, text)
+				p.Printf("| %s%s ", pad, text)
 			}
 		}
-		p.printf("|\n")
+		p.Printf("|\n")
 	}
 	if o.columns == nil {
 		for _, c := range benchColumns {
@@ -153,16 +154,16 @@ func (o *benchTable) print(m *bench.Result) error {
 		line(func(c benchColumn) string { return c.name })
 		for _, c := range o.columns {
 			if c.width < 0 {
-				p.printf("| %s ", strings.Repeat("-", -c.width))
+				p.Printf("| %s ", strings.Repeat("-", -c.width))
 			} else {
-				p.printf("| %s: ", strings.Repeat("-", c.width-1))
+				p.Printf("| %s: ", strings.Repeat("-", c.width-1))
 			}
 		}
-		p.printf("|\n")
+		p.Printf("|\n")
 	}
 	line(func(c benchColumn) string { return c.cell(m) })
 
-	of := fmt.Sprintf("%s, %s: ", printable(m.Path), plural(m.Threads, "thread"))
+	of := fmt.Sprintf("%s, %s: ", report.Printable(m.Path), report.Plural(m.Threads, "thread"))
 	note := fmt.Sprintf("%sloaded in %.2f s, first token after %.2f s", of, m.Load, m.First)
 	if m.Peak > 0 {
 		note += ", peak RSS " + inUnits(m.Peak, 1<<30, "GiB", 1<<20, "MiB")
@@ -175,7 +176,7 @@ func (o *benchTable) print(m *bench.Result) error {
 	} else {
 		o.notes = append(o.notes, note)
 	}
-	return p.err
+	return p.Err
 }
 
 func (o *benchTable) end() error {

@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 var textDefaults = calibrate.DefaultText()
@@ -39,9 +40,11 @@ llama-quantize too, and holds the squared gradients besides. Examples:
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
 			Usage: "`FILE` with calibration text; may be given several times"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE`"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length, Usage: "tokens in a sequence"},
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
+			Usage: "tokens in a sequence"},
 		&cli.IntFlag{Name: "chunks",
-			Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts (default: all text)"},
+			Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts (default: " +
+				"all text)"},
 		&cli.IntFlag{Name: "tokens",
 			Usage: "use about `N` tokens, spread evenly over the texts (default: all text; 65536 without text)"},
 		&cli.BoolFlag{Name: "self", Usage: "let the model write text itself, beside --text"},
@@ -56,9 +59,11 @@ llama-quantize too, and holds the squared gradients besides. Examples:
 			"(default: without --text; --fisher=false for not)"},
 		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; " +
 			"activations beyond it go through OUT.work; does not change the result"},
-		&cli.StringFlag{Name: "show", Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
-		&cli.StringFlag{Name: "against", Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
-			"with --show it needs MODEL for its tokenizer"},
+		&cli.StringFlag{Name: "show",
+			Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
+		&cli.StringFlag{Name: "against",
+			Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
+				"with --show it needs MODEL for its tokenizer"},
 		&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
 		modelThreadsFlag(),
 	},
@@ -101,10 +106,11 @@ func calibrateModel(c *cli.Context, model string) error {
 		_, _ = fmt.Fprintf(c.App.ErrWriter, "warning: %s\n", w)
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, r)
+		return report.WriteJSON(c.App.Writer, r)
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", out, len(r.Entries),
-		plural(r.TextTokens, "token"), plural(r.Sequences, "sequence"), r.Seconds, float64(r.TextTokens)/r.Seconds)
+		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences,
+			"sequence"), r.Seconds, float64(r.TextTokens)/r.Seconds)
 	return err
 }
 
@@ -139,32 +145,34 @@ func showStats(c *cli.Context, path string) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, sum)
+		return report.WriteJSON(c.App.Writer, sum)
 	}
-	t := newTable(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median", "top 1 %",
+	t := report.NewColumns(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median",
+		"top 1 %",
 		"always 0", "Fisher")
 	for _, e := range sum.Entries {
 		tokens := "unknown"
 		if sum.ChunkSize > 0 {
 			tokens = fmt.Sprint(e.Tokens)
 		}
-		t.row(e.Name, decimal(tokens), e.Columns, decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			decimal(fmt.Sprintf("%.1f", e.Ratio)), decimal(fmt.Sprintf("%.1f %%", 100*e.Share)), e.Dead, yesNo[e.Weighted])
+		t.Row(e.Name, report.Decimal(tokens), e.Columns, report.Decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
+			report.Decimal(fmt.Sprintf("%.1f", e.Ratio)), report.Decimal(fmt.Sprintf("%.1f %%",
+				100*e.Share)), e.Dead, yesNo[e.Weighted])
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	chunks := plural(sum.Chunks, "chunk")
+	chunks := report.Plural(sum.Chunks, "chunk")
 	if sum.ChunkSize > 0 {
 		chunks = fmt.Sprintf("%d tokens, %s of %d", sum.Tokens, chunks, sum.ChunkSize)
 	}
-	p := printer{w: c.App.Writer}
-	p.printf("%d linear layers, %s, from: %s\n", len(sum.Entries), chunks, strings.Join(sum.Datasets, ", "))
+	p := report.Printer{W: c.App.Writer}
+	p.Printf("%d linear layers, %s, from: %s\n", len(sum.Entries), chunks, strings.Join(sum.Datasets, ", "))
 	if sum.Sequences > 0 {
-		p.printf("%d sequences, %d different tokens\n", sum.Sequences, sum.Vocabulary)
+		p.Printf("%d sequences, %d different tokens\n", sum.Sequences, sum.Vocabulary)
 	}
 	for _, w := range sum.Warnings {
-		p.printf("warning: %s\n", w)
+		p.Printf("warning: %s\n", w)
 	}
-	return p.err
+	return p.Err
 }

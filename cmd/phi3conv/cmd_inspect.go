@@ -7,6 +7,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/urfave/cli/v2"
 )
@@ -73,7 +74,7 @@ func inspectAction(c *cli.Context) error {
 	}
 	o := m.Overview()
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, o)
+		return report.WriteJSON(c.App.Writer, o)
 	}
 	return printOverview(c.App.Writer, o)
 }
@@ -84,19 +85,19 @@ func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads in
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, struct {
+		return report.WriteJSON(c.App.Writer, struct {
 			Path    string                `json:"path"`
 			Tensors []*inspect.Statistics `json:"tensors"`
 		}{m.Path, all})
 	}
-	p := &printer{w: c.App.Writer}
+	p := &report.Printer{W: c.App.Writer}
 	for i, s := range all {
 		if i > 0 {
-			p.printf("\n")
+			p.Printf("\n")
 		}
 		printStatistics(p, s)
 	}
-	return p.err
+	return p.Err
 }
 
 func inspectDiff(c *cli.Context, threads int) error {
@@ -115,7 +116,7 @@ func inspectDiff(c *cli.Context, threads int) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, d)
+		return report.WriteJSON(c.App.Writer, d)
 	}
 	return printDiff(c.App.Writer, d)
 }
@@ -128,7 +129,7 @@ func inspectCheck(c *cli.Context, threads int) error {
 	}
 	switch {
 	case c.Bool("json"):
-		err = printJSON(c.App.Writer, r)
+		err = report.WriteJSON(c.App.Writer, r)
 	case len(r.Damage) > 0:
 		_, err = fmt.Fprintf(c.App.Writer, "%s\n", strings.Join(r.Damage, "\n"))
 	default:

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/lint"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/urfave/cli/v2"
 )
@@ -53,7 +54,8 @@ Exits with 1 if there is an error, else with 0. Example:
 			return err
 		}
 		if c.Bool("json") {
-			err = printJSON(c.App.Writer, lintJSON{r.Count(lint.Error), r.Count(lint.Warning), r.Count(lint.Info), r})
+			err = report.WriteJSON(c.App.Writer,
+				lintJSON{r.Count(lint.Error), r.Count(lint.Warning), r.Count(lint.Info), r})
 		} else {
 			err = printFindings(c.App.Writer, r)
 		}
@@ -88,7 +90,7 @@ const maxSubjects = 10
 
 // printFindings prints each check once, with everything that it found.
 func printFindings(out io.Writer, r *lint.Report) error {
-	w := &printer{w: out}
+	w := &report.Printer{W: out}
 	for rest := r.Findings; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].Code == rest[0].Code {
@@ -96,20 +98,20 @@ func printFindings(out io.Writer, r *lint.Report) error {
 		}
 		f, found := rest[0], rest[:n]
 		rest = rest[n:]
-		w.printf("%s %s: %s\n", f.Severity, f.Code, f.Title)
-		t := newTable(out)
+		w.Printf("%s %s: %s\n", f.Severity, f.Code, f.Title)
+		t := report.NewColumns(out)
 		for _, x := range found[:min(n, maxSubjects)] {
-			t.row("  "+printable(x.Subject), printable(x.Message))
+			t.Row("  "+report.Printable(x.Subject), report.Printable(x.Message))
 		}
 		if n > maxSubjects {
-			t.row(fmt.Sprintf("  … and %d more", n-maxSubjects))
+			t.Row(fmt.Sprintf("  … and %d more", n-maxSubjects))
 		}
-		if err := t.flush(); err != nil {
+		if err := t.Flush(); err != nil {
 			return err
 		}
-		w.printf("%s%s\n", wrap("  why: ", f.Why), wrap("  fix: ", f.Fix))
+		w.Printf("%s%s\n", wrap("  why: ", f.Why), wrap("  fix: ", f.Fix))
 	}
-	ran := plural(r.Checks, "check")
+	ran := report.Plural(r.Checks, "check")
 	if r.Fast {
 		ran += ", tensor data not read"
 	}
@@ -119,14 +121,14 @@ func printFindings(out io.Writer, r *lint.Report) error {
 		case n > 0 && s == lint.Info: // has no plural
 			counts = append(counts, fmt.Sprintf("%d %s", n, s))
 		case n > 0:
-			counts = append(counts, plural(n, string(s)))
+			counts = append(counts, report.Plural(n, string(s)))
 		}
 	}
 	if len(counts) == 0 {
 		counts = []string{"no problems found"}
 	}
-	w.printf("%s: %s (%s)\n", r.Path, strings.Join(counts, ", "), ran)
-	return w.err
+	w.Printf("%s: %s (%s)\n", r.Path, strings.Join(counts, ", "), ran)
+	return w.Err
 }
 
 // wrap breaks text into lines of at most 80 characters. The first begins with

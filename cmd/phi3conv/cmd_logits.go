@@ -9,6 +9,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/job/logits"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/urfave/cli/v2"
@@ -63,14 +64,14 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, all)
+		return report.WriteJSON(c.App.Writer, all)
 	}
-	t := newTable(c.App.Writer, "id", "token", "logit", "probability")
-	four := func(x float64) decimal { return decimal(fmt.Sprintf("%.4f", x)) }
+	t := report.NewColumns(c.App.Writer, "id", "token", "logit", "probability")
+	four := func(x float64) report.Decimal { return report.Decimal(fmt.Sprintf("%.4f", x)) }
 	for _, l := range all {
-		t.row(l.ID, printable(l.Token), four(float64(l.Logit)), four(l.Probability))
+		t.Row(l.ID, report.Printable(l.Token), four(float64(l.Logit)), four(l.Probability))
 	}
-	return t.flush()
+	return t.Flush()
 }
 
 func logitsCompute(c *cli.Context) (opt runtime.Options, err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/job/chat"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -104,8 +105,8 @@ func runAction(c *cli.Context) error {
 	}
 	if t := &m.Total; t.PromptTokens > 0 {
 		s.note("loaded in %.2f s; prompt: %s, %.1f tok/s; answer: %s, %.1f tok/s; seed %d", m.Load.Seconds(),
-			plural(t.PromptTokens, "token"), rate(t.PromptTokens, t.PromptTime),
-			plural(t.Tokens, "token"), rate(t.DecodeTokens, t.DecodeTime), seed)
+			report.Plural(t.PromptTokens, "token"), rate(t.PromptTokens, t.PromptTime),
+			report.Plural(t.Tokens, "token"), rate(t.DecodeTokens, t.DecodeTime), seed)
 	}
 	return err
 }
@@ -193,7 +194,7 @@ func answerJSON(ctx context.Context, w io.Writer, m *chat.Chat, prompt string, s
 	if err != nil && len(a.IDs) == 0 {
 		return err
 	}
-	printErr := printJSON(w, answerFigures{
+	printErr := report.WriteJSON(w, answerFigures{
 		Text: a.Text, Tokens: a.IDs, Stop: a.Stop, Seed: seed, LoadSeconds: m.Load.Seconds(),
 		PromptTokens: a.PromptTokens, PromptSeconds: a.PromptTime.Seconds(),
 		PromptRate:   rate(a.PromptTokens, a.PromptTime),

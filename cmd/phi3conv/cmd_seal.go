@@ -6,6 +6,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/urfave/cli/v2"
 )
 
@@ -53,11 +54,11 @@ func sealAction(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, s)
+		return report.WriteJSON(c.App.Writer, s)
 	}
 	_, err = fmt.Fprintf(c.App.Writer,
 		"%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
-		s.Path, s.Positions, printable(s.Model), s.Full,
+		s.Path, s.Positions, report.Printable(s.Model), s.Full,
 		humanize.Bytes(uint64(s.Bytes)), float64(s.Bytes)/float64(s.Positions), s.SHA256)
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/urfave/cli/v2"
 )
@@ -78,18 +79,18 @@ func printTokens(c *cli.Context, t *tokenizer.Tokenizer, ids []int32) error {
 		for i, id := range ids {
 			out.Tokens[i] = t.Token(id)
 		}
-		return printJSON(w, out)
+		return report.WriteJSON(w, out)
 	}
 	if c.Bool("ids") {
-		p := &printer{w: w}
-		p.printf("%s\n", listIDs(ids))
-		return p.err
+		p := &report.Printer{W: w}
+		p.Printf("%s\n", listIDs(ids))
+		return p.Err
 	}
-	lines := newTable(w)
+	lines := report.NewColumns(w)
 	for _, id := range ids {
-		lines.row(int(id), strconv.Quote(t.Token(id)))
+		lines.Row(int(id), strconv.Quote(t.Token(id)))
 	}
-	return lines.flush()
+	return lines.Flush()
 }
 
 // listIDs writes ids as "[1, 2, 3]".
@@ -142,7 +143,7 @@ nothing after it. Example:
 			return err
 		}
 		if c.Bool("json") {
-			return printJSON(c.App.Writer, struct {
+			return report.WriteJSON(c.App.Writer, struct {
 				Text string `json:"text"`
 			}{text})
 		}

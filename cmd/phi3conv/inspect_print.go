@@ -14,44 +14,45 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
 func printOverview(w io.Writer, o *inspect.Overview) error {
-	p := &printer{w: w}
+	p := &report.Printer{W: w}
 	printFiles(p, o)
 	if len(o.Config) > 0 {
-		t := newTable(w, "config.json", "value")
+		t := report.NewColumns(w, "config.json", "value")
 		for _, key := range slices.Sorted(maps.Keys(o.Config)) {
 			var line bytes.Buffer
 			_ = json.Compact(&line, o.Config[key]) // it is valid: it was parsed
-			t.row(printable(key), inspect.Shorten(line.String()))
+			t.Row(report.Printable(key), inspect.Shorten(line.String()))
 		}
-		p.table(t)
+		p.Columns(t)
 	}
 	if len(o.Metadata) > 0 {
-		t := newTable(w, "key", "type", "value")
+		t := report.NewColumns(w, "key", "type", "value")
 		for _, k := range o.Metadata {
-			t.row(printable(k.Key), k.Type, k.Text())
+			t.Row(report.Printable(k.Key), k.Type, k.Text())
 		}
-		p.table(t)
+		p.Columns(t)
 	}
-	t := newTable(w, "tensor", "type", "shape", "bytes", "bits/weight")
+	t := report.NewColumns(w, "tensor", "type", "shape", "bytes", "bits/weight")
 	for _, x := range o.Tensors {
-		t.row(printable(x.Name), x.Type, fmt.Sprint(x.Shape), x.Bytes, decimals(x.Bits, 2))
+		t.Row(report.Printable(x.Name), x.Type, fmt.Sprint(x.Shape), x.Bytes, decimals(x.Bits, 2))
 	}
-	p.table(t)
-	t = newTable(w, "type", "tensors", "parameters", "bytes", "bits/weight")
+	p.Columns(t)
+	t = report.NewColumns(w, "type", "tensors", "parameters", "bytes", "bits/weight")
 	total := inspect.TypeTotal{Type: "total", Tensors: o.Total.Tensors, Elems: o.Total.Elems, Bytes: o.Total.Bytes}
 	for _, x := range append(o.Total.Types, total) {
-		t.row(x.Type, x.Tensors, x.Elems, x.Bytes, decimals(inspect.BitsPerWeight(x.Bytes, x.Elems), 4))
+		t.Row(x.Type, x.Tensors, x.Elems, x.Bytes, decimals(inspect.BitsPerWeight(x.Bytes, x.Elems), 4))
 	}
-	p.table(t)
-	return p.err
+	p.Columns(t)
+	return p.Err
 }
 
 // printFiles prints what the model is.
-func printFiles(p *printer, o *inspect.Overview) {
+func printFiles(p *report.Printer, o *inspect.Overview) {
 	var size int64
 	for _, f := range o.Files {
 		size += f.Bytes
@@ -67,32 +68,32 @@ func printFiles(p *printer, o *inspect.Overview) {
 		}
 		format += fmt.Sprintf(", alignment %d", o.Alignment)
 	}
-	p.printf("%s: %s, %s\n", o.Path, format, byteSize(size))
+	p.Printf("%s: %s, %s\n", o.Path, format, byteSize(size))
 	if len(o.Files) > 1 {
 		for _, f := range o.Files {
-			p.printf("  %s: %s\n", filepath.Base(f.Path), byteSize(f.Bytes))
+			p.Printf("  %s: %s\n", filepath.Base(f.Path), byteSize(f.Bytes))
 		}
 	}
 	if o.Model != "" {
-		p.printf("%s\n", o.Model)
+		p.Printf("%s\n", o.Model)
 	}
 }
 
-func printStatistics(p *printer, s *inspect.Statistics) {
-	p.printf("%s\n", printable(s.Name))
-	p.printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
-	p.printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)
-	p.printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n",
+func printStatistics(p *report.Printer, s *inspect.Statistics) {
+	p.Printf("%s\n", report.Printable(s.Name))
+	p.Printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
+	p.Printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)
+	p.Printf("  zeros %d  NaN %d  infinite %d  beyond %d std %d\n",
 		s.Zeros, s.NaN, s.Inf, tensorstats.Sigmas, s.Outliers)
 	if s.Elems == s.NaN+s.Inf || s.Std == 0 {
 		return
 	}
-	t := newTable(p.w, "  farthest from the mean:", "row", "column", "value", "std")
+	t := report.NewColumns(p.W, "  farthest from the mean:", "row", "column", "value", "std")
 	for _, e := range s.Farthest {
-		t.row("", e.Row, e.Col, decimal(fmt.Sprintf("%.6g", e.Value)), decimals(e.Sigma, 1))
+		t.Row("", e.Row, e.Col, report.Decimal(fmt.Sprintf("%.6g", e.Value)), decimals(e.Sigma, 1))
 	}
-	p.table(t)
-	p.printf("\n  values from (half a std each)\n")
+	p.Columns(t)
+	p.Printf("\n  values from (half a std each)\n")
 	const width = 32 // of the longest bar
 	most := slices.Max(s.Counts)
 	for i, n := range s.Counts {
@@ -104,7 +105,7 @@ func printStatistics(p *printer, s *inspect.Statistics) {
 			label = "≥ " + label
 		}
 		bar := strings.Repeat("#", int((n*width+most-1)/most)) // at least one for one value
-		p.printf("  %10s  %-*s  %6.2f %%\n", label, width, bar, 100*float64(n)/float64(s.Elems-s.NaN-s.Inf))
+		p.Printf("  %10s  %-*s  %6.2f %%\n", label, width, bar, 100*float64(n)/float64(s.Elems-s.NaN-s.Inf))
 	}
 }
 
@@ -115,9 +116,9 @@ func byteSize(n int64) string {
 	return fmt.Sprintf("%d bytes (%s)", n, humanize.IBytes(uint64(n)))
 }
 
-func decimals(x number, digits int) decimal {
+func decimals(x report.Number, digits int) report.Decimal {
 	if math.IsNaN(float64(x)) {
 		return "-"
 	}
-	return decimal(strconv.FormatFloat(float64(x), 'f', digits, 64))
+	return report.Decimal(strconv.FormatFloat(float64(x), 'f', digits, 64))
 }

@@ -7,86 +7,87 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 func printDiff(w io.Writer, d *diff.Diff) error {
-	p := &printer{w: w}
-	p.printf("A: %s\nB: %s\n", d.A, d.B)
+	p := &report.Printer{W: w}
+	p.Printf("A: %s\nB: %s\n", d.A, d.B)
 	for _, note := range d.Notes {
-		p.printf("%s\n", note)
+		p.Printf("%s\n", note)
 	}
 	printOnly(p, "A", d.KeysA, d.TensorsA)
 	printOnly(p, "B", d.KeysB, d.TensorsB)
 	if len(d.Keys) > 0 {
-		t := newTable(w, "key that differs", "A", "B")
+		t := report.NewColumns(w, "key that differs", "A", "B")
 		for _, k := range d.Keys {
 			a, b := k.Texts()
-			t.row(printable(k.Key), a, b)
+			t.Row(report.Printable(k.Key), a, b)
 		}
-		p.table(t)
+		p.Columns(t)
 	}
 	if len(d.Unlike) > 0 {
-		t := newTable(w, "tensor not compared", "why")
+		t := report.NewColumns(w, "tensor not compared", "why")
 		for _, u := range d.Unlike {
-			t.row(printable(u.Name), u.Why)
+			t.Row(report.Printable(u.Name), u.Why)
 		}
-		p.table(t)
+		p.Columns(t)
 	}
 	printTensors(p, d)
 	if len(d.Weights.Unlike) > 0 {
-		t := newTable(w, "row unlike A's", "row", "cosine", "of most rows")
+		t := report.NewColumns(w, "row unlike A's", "row", "cosine", "of most rows")
 		for _, u := range d.Weights.Unlike {
 			cells := u.Cells()
-			t.row(cells[0], cells[1], decimal(cells[2]), decimal(cells[3]))
+			t.Row(cells[0], cells[1], report.Decimal(cells[2]), report.Decimal(cells[3]))
 		}
-		p.table(t)
+		p.Columns(t)
 	}
-	p.printf("\n%s equal, %d different, %d only in A, %d only in B\n",
-		plural(d.EqualKeys, "key"), len(d.Keys), len(d.KeysA), len(d.KeysB))
-	p.printf("%s compared (%d parameters), %d not comparable, %d only in A, %d only in B\n",
-		plural(len(d.Tensors), "tensor"), d.Parameters, len(d.Unlike), len(d.TensorsA), len(d.TensorsB))
-	return p.err
+	p.Printf("\n%s equal, %d different, %d only in A, %d only in B\n",
+		report.Plural(d.EqualKeys, "key"), len(d.Keys), len(d.KeysA), len(d.KeysB))
+	p.Printf("%s compared (%d parameters), %d not comparable, %d only in A, %d only in B\n",
+		report.Plural(len(d.Tensors), "tensor"), d.Parameters, len(d.Unlike), len(d.TensorsA), len(d.TensorsB))
+	return p.Err
 }
 
 // printOnly prints what only one model has.
-func printOnly(p *printer, side string, keys []inspect.Key, tensors []string) {
+func printOnly(p *report.Printer, side string, keys []inspect.Key, tensors []string) {
 	if len(keys) > 0 {
-		t := newTable(p.w, "key only in "+side, "type", "value")
+		t := report.NewColumns(p.W, "key only in "+side, "type", "value")
 		for _, k := range keys {
-			t.row(printable(k.Key), k.Type, k.Text())
+			t.Row(report.Printable(k.Key), k.Type, k.Text())
 		}
-		p.table(t)
+		p.Columns(t)
 	}
 	if len(tensors) > 0 {
-		p.printf("\ntensors only in %s\n", side)
+		p.Printf("\ntensors only in %s\n", side)
 		for _, name := range tensors {
-			p.printf("%s\n", printable(name))
+			p.Printf("%s\n", report.Printable(name))
 		}
 	}
 }
 
-func printTensors(p *printer, d *diff.Diff) {
-	t := newTable(p.w, "tensor", "A", "B", "RMSE", "max error", "cosine", "SQNR dB")
+func printTensors(p *report.Printer, d *diff.Diff) {
+	t := report.NewColumns(p.W, "tensor", "A", "B", "RMSE", "max error", "cosine", "SQNR dB")
 	row := func(name, a, b string, m diff.Metrics) {
 		sqnr := decimals(m.SQNR, 2)
 		if m.Equal() {
 			sqnr = "equal"
 		}
-		t.row(name, a, b, scientific(m.RMSE), scientific(m.MaxErr), decimals(m.Cosine, 8), sqnr)
+		t.Row(name, a, b, scientific(m.RMSE), scientific(m.MaxErr), decimals(m.Cosine, 8), sqnr)
 	}
 	for _, x := range d.Tensors {
-		row(printable(x.Name), x.TypeA, x.TypeB, x.Metrics)
+		row(report.Printable(x.Name), x.TypeA, x.TypeB, x.Metrics)
 	}
 	row("overall", "", "", d.Overall)
-	p.table(t)
+	p.Columns(t)
 }
 
-func scientific(x number) decimal {
+func scientific(x report.Number) report.Decimal {
 	switch {
 	case x == 0:
 		return "0"
 	case math.IsNaN(float64(x)):
 		return "NaN"
 	}
-	return decimal(fmt.Sprintf("%.3e", float64(x)))
+	return report.Decimal(fmt.Sprintf("%.3e", float64(x)))
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/pack"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/urfave/cli/v2"
 )
@@ -129,18 +130,18 @@ func (r *artifact) add(l pack.Layer, path string) {
 
 func (r *artifact) print(c *cli.Context) error {
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, r)
+		return report.WriteJSON(c.App.Writer, r)
 	}
-	t := newTable(c.App.Writer)
+	t := report.NewColumns(c.App.Writer)
 	for _, f := range r.Files {
-		t.row(f.Role, printable(f.Path), byteSize(f.Bytes), f.Digest)
+		t.Row(f.Role, report.Printable(f.Path), byteSize(f.Bytes), f.Digest)
 	}
-	if err := t.flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
-	p := &printer{w: c.App.Writer}
+	p := &report.Printer{W: c.App.Writer}
 	if len(r.Left) > 0 {
-		p.printf("left out: %s\n", strings.Join(r.Left, ", "))
+		p.Printf("left out: %s\n", strings.Join(r.Left, ", "))
 	}
 	signed := ""
 	switch {
@@ -149,6 +150,6 @@ func (r *artifact) print(c *cli.Context) error {
 	case r.Signature != "":
 		signed = ", signed"
 	}
-	p.printf("%s: %s%s, %.1f s\n", r.Output, r.Digest, signed, r.Seconds)
-	return p.err
+	p.Printf("%s: %s%s, %.1f s\n", r.Output, r.Digest, signed, r.Seconds)
+	return p.Err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/job/bench"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/urfave/cli/v2"
@@ -56,7 +57,7 @@ func benchProcess(ctx context.Context, path string, opt runtime.Options) (m veri
 		return m, err
 	}
 	if len(list) != 2 {
-		return m, fmt.Errorf("%s, expected 2", plural(len(list), "measurement"))
+		return m, fmt.Errorf("%s, expected 2", report.Plural(len(list), "measurement"))
 	}
 	pp, tg := &list[0], &list[1]
 	return verifyjob.Measurement{

@@ -17,3 +17,11 @@ func (p *Printer) Printf(format string, args ...any) {
 		_, p.Err = fmt.Fprintf(p.W, format, args...)
 	}
 }
+
+// Columns prints an empty line and then the list.
+func (p *Printer) Columns(c *Columns) {
+	p.Printf("\n")
+	if p.Err == nil {
+		p.Err = c.Flush()
+	}
+}
