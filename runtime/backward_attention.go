@@ -58,7 +58,8 @@ func (j *wholeAttention) Do(thread, i int) {
 	c := j.b.model.cfg
 	h := &head{
 		b: j.b, s: &j.b.model.scratch[thread].whole, products: j.b.model.threads.Scratch[thread],
-		run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sinBack: j.sinBack, dim: c.HeadDim, dimWidth: linear.Padded(c.HeadDim),
+		run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sinBack: j.sinBack,
+		dim: c.HeadDim, dimWidth: linear.Padded(c.HeadDim),
 	}
 	h.n = linear.Padded(h.run.count)
 	if j.sinBack == nil {

@@ -229,7 +229,10 @@ var splitRefused = []struct {
 		partName(2) + ": the file is missing",
 	},
 	{"repeated", func(t *testing.T, dir string) { copyPart(t, dir, 2, 3) }, partName(3) + ": split.no is 1, must be 2"},
-	{"swapped", func(t *testing.T, dir string) { copyPart(t, dir, 2, 3); copyPart(t, dir, 3, 2) }, partName(2) + ": split.no is 2, must be 1"},
+	{"swapped", func(t *testing.T, dir string) {
+		copyPart(t, dir, 2, 3)
+		copyPart(t, dir, 3, 2)
+	}, partName(2) + ": split.no is 2, must be 1"},
 	{
 		"other count", func(t *testing.T, dir string) { patch(t, dir, 3, "split.count", raw{4, 0}) },
 		partName(3) + ": split.count is 4, must be 3",
@@ -251,7 +254,10 @@ var splitRefused = []struct {
 		func(t *testing.T, dir string) { patch(t, dir, 1, "split.tensors.count", raw{}.u32(math.MaxUint32)) },
 		partName(1) + ": split.tensors.count is -1",
 	},
-	{"tensor twice", func(t *testing.T, dir string) { copyPart(t, dir, 2, 3); patch(t, dir, 3, "split.no", raw{2, 0}) }, partName(3) + `: tensor "blk.0.c" is also in`},
+	{"tensor twice", func(t *testing.T, dir string) {
+		copyPart(t, dir, 2, 3)
+		patch(t, dir, 3, "split.no", raw{2, 0})
+	}, partName(3) + `: tensor "blk.0.c" is also in`},
 	{
 		"count unlike the name", func(t *testing.T, dir string) { patch(t, dir, 1, "split.count", raw{2, 0}) },
 		partName(1) + ": split.count is 2, but the name says 3",
@@ -500,7 +506,7 @@ func TestAccepted(t *testing.T) {
 		{"empty arrays", head(3, 0, 3).key("a", 9).u32(8).u64(0).key("b", 9).u32(9).u64(0).key("c", 9).u32(6).u64(0)},
 		{
 			"nested 8 deep",
-			head(3, 0, 1).key("k", 9).u32(9).u64(1).u32(9).u64(1).u32(9).u64(1).u32(9).u64(1).u32(9).u64(1).u32(9).u64(1).u32(9).u64(1).u32(0).u64(1).add("x"),
+			nested(8),
 		},
 		{"scalar", head(3, 1, 0).tensor("x", 0, 0).pad(32).zeros(4)},
 		{"no padding at the end", head(3, 1, 0).tensor("x", 0, 0, 1).pad(32).zeros(4)},

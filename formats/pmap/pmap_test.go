@@ -322,7 +322,10 @@ func TestRefused(t *testing.T) {
 		{"version", func(b []byte) { b[8] = 2 }, "offset 8: version 2, version 1 is read", ErrUnsupported},
 		{"many sections", func(b []byte) { le.PutUint32(b[12:], 1<<31) }, "offset 12: 2147483648 sections", ErrDamaged},
 		{"length", func(b []byte) { le.PutUint64(b[16:], 5) }, "its header says 5", io.ErrUnexpectedEOF},
-		{"section missing", func(b []byte) { copy(b[entry(2):], "sensors"); b[entry(2)+16] = 0 }, `section "tensors" is missing`, ErrDamaged},
+		{"section missing", func(b []byte) {
+			copy(b[entry(2):], "sensors")
+			b[entry(2)+16] = 0
+		}, `section "tensors" is missing`, ErrDamaged},
 		{"section twice", func(b []byte) { copy(b[entry(1):], "gguf") }, `a second section "gguf"`, ErrDamaged},
 		{
 			"unknown and required", func(b []byte) { b[entry(1)+16] = flagRequired },

@@ -139,7 +139,8 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 		return nil, f.inSection(f.header, err)
 	}
 	if data := f.gguf.Shards[0].DataOffset; data != f.header.Len {
-		return nil, formats.Wrapf(ErrDamaged, f.header.Offset, "section gguf has %d bytes, its header %d", f.header.Len, data)
+		return nil, formats.Wrapf(ErrDamaged, f.header.Offset, "section gguf has %d bytes, its header %d",
+			f.header.Len, data)
 	}
 	f.size = f.header.Len
 	for _, t := range f.gguf.Tensors {
@@ -166,7 +167,8 @@ func (f *File) contents(size int64) error {
 	}
 	n := le.Uint32(head[12:])
 	if n > maxSections || headerBytes+int64(n)*entryBytes > size {
-		return formats.Wrapf(ErrDamaged, 12, "%d sections, expected at most %d in a file of %d bytes", n, maxSections, size)
+		return formats.Wrapf(ErrDamaged, 12, "%d sections, expected at most %d in a file of %d bytes",
+			n, maxSections, size)
 	}
 	table := make([]byte, headerBytes+int(n)*entryBytes)
 	if err := f.read(table, 0); err != nil {
@@ -175,7 +177,8 @@ func (f *File) contents(size int64) error {
 	want := le.Uint32(head[24:])
 	clear(table[24:28])
 	if got := crc32.Checksum(table, castagnoli); got != want {
-		return formats.Wrapf(ErrDamaged, 24, "checksum of header and table of contents is %08x, expected %08x", got, want)
+		return formats.Wrapf(ErrDamaged, 24, "checksum of header and table of contents is %08x, expected %08x",
+			got, want)
 	}
 	if length := le.Uint64(head[16:]); length != uint64(size) {
 		return formats.Wrapf(io.ErrUnexpectedEOF, 16, "the file has %d bytes, its header says %d", size, length)
@@ -196,7 +199,8 @@ func (f *File) contents(size int64) error {
 			return formats.Wrapf(ErrDamaged, int64(at), "a second section %q", s.Name)
 		}
 		if !slices.Contains(knownSections, s.Name) && s.Flags&flagRequired != 0 {
-			return formats.Wrapf(ErrUnsupported, int64(at), "section %q is required and this program does not know it", s.Name)
+			return formats.Wrapf(ErrUnsupported, int64(at),
+				"section %q is required and this program does not know it", s.Name)
 		}
 		f.Sections = append(f.Sections, s)
 	}

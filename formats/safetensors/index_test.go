@@ -104,7 +104,8 @@ var directories = []struct {
 		shard1 + `: tensor "b" is not in the file`,
 	},
 	{
-		"unlisted tensor", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c", "d")},
+		"unlisted tensor",
+		map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c", "d")},
 		ErrIndex,
 		shard2 + `: offset 114: tensor "d": model.safetensors.index.json does not say that it is in this file`,
 	},
@@ -117,7 +118,8 @@ var directories = []struct {
 		"broken shard", map[string][]byte{indexName: goodIndex, shard1: weights("a", "b"), shard2: weights("c")[:50]},
 		ErrTruncated, shard2 + ": offset 0: header of",
 	},
-	{"broken index", map[string][]byte{indexName: []byte(`{"weight_map":{"a":"`)}, nil, indexName + ": offset 19: JSON: unexpected EOF"},
+	{"broken index", map[string][]byte{indexName: []byte(`{"weight_map":{"a":"`)}, nil,
+		indexName + ": offset 19: JSON: unexpected EOF"},
 }
 
 func TestOpenDir(t *testing.T) {
@@ -187,7 +189,7 @@ func TestIndexRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := parseIndex([]byte(" {\"x\":[1,{\"y\":null}],\"weight_map\":{\"a\":\"b.safetensors\"}}\r\n\t ")); err != nil {
+	if _, err := parseIndex([]byte(" " + `{"x":[1,{"y":null}],"weight_map":{"a":"b.safetensors"}}` + "\r\n\t ")); err != nil {
 		t.Error(err)
 	}
 }

@@ -198,8 +198,12 @@ func TestReadLongFloat32(t *testing.T) {
 
 // TestDTypes checks the table against what the format says about each type.
 func TestDTypes(t *testing.T) {
-	bits := map[string]int{"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
-		"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64}
+	bits := map[string]int{
+		"BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+		"U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+		"F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
+		"I32": 32, "U32": 32, "F32": 32, "C64": 64, "F64": 64, "I64": 64, "U64": 64,
+	}
 	if len(DTypes()) != len(bits) {
 		t.Errorf("%d types, want %d", len(DTypes()), len(bits))
 	}
@@ -420,14 +424,16 @@ func TestAccepted(t *testing.T) {
 		{
 			"other order of fields and tensors",
 			file(
-				`{"y":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"},"x":{"shape":[],"dtype":"I8","data_offsets":[0,1]}}`,
+				`{"y":{"data_offsets":[1,3],"shape":[2],"dtype":"U8"},`+
+					`"x":{"shape":[],"dtype":"I8","data_offsets":[0,1]}}`,
 				3,
 			),
 		},
 		{
 			"empty tensors anywhere",
 			file(
-				`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`,
+				`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},`+
+					`"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`,
 				1,
 			),
 		},

@@ -48,7 +48,8 @@ func TestWriteEscapes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "\x80\x00\x00\x00\x00\x00\x00\x00" + `{"__metadata__":{"k` + "\u2028" + `":"v\\` + "\u2029" + `\\u2028"},"a` + "\u2028" + `\\u2029` + "\u2029" +
+	want := "\x80\x00\x00\x00\x00\x00\x00\x00" + `{"__metadata__":{"k` + "\u2028" + `":"v\\` + "\u2029" +
+		`\\u2028"},"a` + "\u2028" + `\\u2029` + "\u2029" +
 		`\u0000\u001f` + "\x7f" + `\b\f/<":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}   ` + "\x00"
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
@@ -62,7 +63,8 @@ func TestRoundTrip(t *testing.T) {
 		var tensors []WriteTensor
 		content := make(map[string][]byte)
 		for i := range r.IntN(20) {
-			x := WriteTensor{Name: fmt.Sprintf("%d\"\u2028<%c", i, rune(r.IntN(0xd800))), DType: DType(r.IntN(len(dtypes)))}
+			name := fmt.Sprintf("%d\"\u2028<%c", i, rune(r.IntN(0xd800)))
+			x := WriteTensor{Name: name, DType: DType(r.IntN(len(dtypes)))}
 			for range r.IntN(4) {
 				x.Shape = append(x.Shape, uint64(r.IntN(5)))
 			}
@@ -136,7 +138,8 @@ func TestWriteRefuses(t *testing.T) {
 		{"overflow", one("x", U8, "", 1<<32, 1<<32), nil, "too many elements"},
 		{"larger than a file", exa, nil, "larger than any file"},
 		{"no data", []WriteTensor{{"x", F32, []uint64{1}, nil}}, nil, `tensor "x": Data is nil, must have 4 bytes`},
-		{"65 dimensions", one("x", U8, "x", slices.Repeat([]uint64{1}, 65)...), nil, `tensor "x": 65 dimensions, at most 64`},
+		{"65 dimensions", one("x", U8, "x", slices.Repeat([]uint64{1}, 65)...), nil,
+			`tensor "x": 65 dimensions, at most 64`},
 		{"too many tensors", many, nil, "65536 tensors, at most 65535 are allowed"},
 		{"too many keys", nil, keys, "metadata of 65537 keys, at most 65536 are allowed"},
 		{"short data", one("x", F32, "abc"), nil, `tensor "x": its data ends after 3 bytes of 4`},
@@ -149,7 +152,8 @@ func TestWriteRefuses(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "x.safetensors")
 			err := Create(path, tt.tensors, tt.metadata)
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.HasPrefix(err.Error(), "write "+path+": ") {
+			if err == nil || !strings.Contains(err.Error(), tt.want) ||
+				!strings.HasPrefix(err.Error(), "write "+path+": ") {
 				t.Errorf("error %.300v, want %q", err, tt.want)
 			}
 			entries, err := os.ReadDir(dir)

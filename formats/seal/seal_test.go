@@ -355,10 +355,14 @@ func file(header string, tokens []byte, blocks ...[]byte) []byte {
 	return appendSection(b, endSection, nil)
 }
 
-const smallHeader = `{"model":"m","weights_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",` +
-	`"tokenizer":{"model":"llama","pre":"","tokens_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",` +
-	`"merges_sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","bos":-1,"eos":2},"vocab_size":8,"top_k":6,"min_p":0,` +
-	`"conventions":{"name":"x","context":4,"stride":2,"first":1,"bos":-1},"texts":[{"name":"a","bytes":9,"sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef","tokens":3}],"positions":1,"full":0}`
+const (
+	hash        = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	smallHeader = `{"model":"m","weights_sha256":"` + hash + `","tokenizer":{"model":"llama","pre":"",` +
+		`"tokens_sha256":"` + hash + `","merges_sha256":"` + hash + `","bos":-1,"eos":2},` +
+		`"vocab_size":8,"top_k":6,"min_p":0,` +
+		`"conventions":{"name":"x","context":4,"stride":2,"first":1,"bos":-1},` +
+		`"texts":[{"name":"a","bytes":9,"sha256":"` + hash + `","tokens":3}],"positions":1,"full":0}`
+)
 
 // smallBlock is the section of one position: token 2 of text 0 after the window
 // that begins at token 0, five likely tokens of p = 1/8, a tail of 3/8.

@@ -10,19 +10,32 @@ import (
 
 // published holds config.json's of the supported models, cut down to what defines them.
 var published = map[string]string{
-	"Phi-3-mini-4k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,"num_attention_heads":32,"num_key_value_heads":32,
-		"intermediate_size":8192,"hidden_act":"silu","vocab_size":32064,"max_position_embeddings":4096,"original_max_position_embeddings":4096,
-		"rms_norm_eps":1e-05,"rope_theta":10000.0,"rope_scaling":null,"sliding_window":2047,"tie_word_embeddings":false,"attention_bias":false}`,
-	"Phi-3-medium-4k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":5120,"num_hidden_layers":40,"num_attention_heads":40,"num_key_value_heads":10,
-		"intermediate_size":17920,"vocab_size":32064,"max_position_embeddings":4096,"original_max_position_embeddings":4096,"rms_norm_eps":1e-05,"sliding_window":2047}`,
-	"Phi-3-mini-128k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,"num_attention_heads":32,"num_key_value_heads":32,
-		"intermediate_size":8192,"vocab_size":32064,"max_position_embeddings":131072,"original_max_position_embeddings":4096,"rope_theta":10000.0,
-		"rope_scaling":{"type":"su","short_factor":` + ones(48) + `,"long_factor":` + ones(48) + `},"sliding_window":262144}`,
-	"Phi-4": `{"architectures":["Phi3ForCausalLM"],"hidden_size":5120,"num_hidden_layers":40,"num_attention_heads":40,"num_key_value_heads":10,
-		"intermediate_size":17920,"vocab_size":100352,"max_position_embeddings":16384,"original_max_position_embeddings":16384,"rope_theta":250000,"sliding_window":null}`,
-	"Phi-4-mini": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,"num_attention_heads":24,"num_key_value_heads":8,
-		"intermediate_size":8192,"vocab_size":200064,"max_position_embeddings":131072,"original_max_position_embeddings":4096,"rope_theta":10000.0,
-		"partial_rotary_factor":0.75,"rope_scaling":{"type":"longrope","short_factor":` + ones(48) + `,"long_factor":` + ones(48) + `},
+	"Phi-3-mini-4k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,
+		"num_attention_heads":32,"num_key_value_heads":32,
+		"intermediate_size":8192,"hidden_act":"silu","vocab_size":32064,"max_position_embeddings":4096,
+		"original_max_position_embeddings":4096,
+		"rms_norm_eps":1e-05,"rope_theta":10000.0,"rope_scaling":null,"sliding_window":2047,
+		"tie_word_embeddings":false,"attention_bias":false}`,
+	"Phi-3-medium-4k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":5120,"num_hidden_layers":40,
+		"num_attention_heads":40,"num_key_value_heads":10,
+		"intermediate_size":17920,"vocab_size":32064,"max_position_embeddings":4096,
+		"original_max_position_embeddings":4096,"rms_norm_eps":1e-05,"sliding_window":2047}`,
+	"Phi-3-mini-128k": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,
+		"num_attention_heads":32,"num_key_value_heads":32,
+		"intermediate_size":8192,"vocab_size":32064,"max_position_embeddings":131072,
+		"original_max_position_embeddings":4096,"rope_theta":10000.0,
+		"rope_scaling":{"type":"su","short_factor":` + ones(48) + `,"long_factor":` + ones(48) + `},
+		"sliding_window":262144}`,
+	"Phi-4": `{"architectures":["Phi3ForCausalLM"],"hidden_size":5120,"num_hidden_layers":40,
+		"num_attention_heads":40,"num_key_value_heads":10,
+		"intermediate_size":17920,"vocab_size":100352,"max_position_embeddings":16384,
+		"original_max_position_embeddings":16384,"rope_theta":250000,"sliding_window":null}`,
+	"Phi-4-mini": `{"architectures":["Phi3ForCausalLM"],"hidden_size":3072,"num_hidden_layers":32,
+		"num_attention_heads":24,"num_key_value_heads":8,
+		"intermediate_size":8192,"vocab_size":200064,"max_position_embeddings":131072,
+		"original_max_position_embeddings":4096,"rope_theta":10000.0,
+		"partial_rotary_factor":0.75,"rope_scaling":{"type":"longrope","short_factor":` + ones(48) + `,
+		"long_factor":` + ones(48) + `},
 		"sliding_window":262144,"tie_word_embeddings":true}`,
 }
 
@@ -125,7 +138,8 @@ func TestMetadataRoundTrip(t *testing.T) {
 
 // Every field of config.json, made wrong in every way, is refused by name or harmless.
 func TestHostileFields(t *testing.T) {
-	required := map[string]bool{"architectures": true, "vocab_size": true, "hidden_size": true, "intermediate_size": true,
+	required := map[string]bool{"architectures": true, "vocab_size": true, "hidden_size": true,
+		"intermediate_size": true,
 		"num_hidden_layers": true, "num_attention_heads": true, "max_position_embeddings": true}
 	free := map[string]bool{} // fields that any value of the right type suits
 	for name, config := range published {

@@ -99,7 +99,8 @@ func TestStale(t *testing.T) {
 	defer f.Abort()
 	old := time.Now().Add(-2 * staleAfter)
 	for name, stale := range map[string]time.Time{
-		".out.tmp-00000001": old, ".out.tmp-00000002": time.Now(), ".out.tmp-1": old, ".other.tmp-00000003": old, "out": old,
+		".out.tmp-00000001": old, ".out.tmp-00000002": time.Now(), ".out.tmp-1": old,
+		".other.tmp-00000003": old, "out": old,
 		filepath.Base(f.Name()): old,
 	} {
 		path := filepath.Join(dir, name)

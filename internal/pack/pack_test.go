@@ -262,7 +262,8 @@ func TestDocker(t *testing.T) {
 	}
 	l := im.Manifest.Layers
 	want := fmt.Sprintf(
-		`{"config":{"format":"gguf","quantization":"Q8_0","parameters":"0.0K","architecture":"phi3","size":"%dB","context_size":4096},"descriptor":{},"rootfs":{"type":"rootfs","diff_ids":["%s","%s"]}}`,
+		`{"config":{"format":"gguf","quantization":"Q8_0","parameters":"0.0K","architecture":"phi3",`+
+			`"size":"%dB","context_size":4096},"descriptor":{},"rootfs":{"type":"rootfs","diff_ids":["%s","%s"]}}`,
 		l[0].Size, l[0].Digest, l[1].Digest,
 	)
 	if string(config) != want {
@@ -766,8 +767,10 @@ func TestRoles(t *testing.T) {
 	for name, want := range map[string]Role{
 		"model-00001-of-00002.safetensors": Weights, "model.safetensors.index.json": Config, "M.GGUF": Weights,
 		"m.pmap":          Weights,
-		"tokenizer.model": Config, "chat_template.jinja": Config, "LICENSE": License, "licence.txt": License, "NOTICE.md": License,
-		"README.md": Readme, "SECURITY.md": Readme, "recipe.json": Recipe, "q4.recipe.json": Recipe, "out.yaml": Recipe, "recipe.yml": Recipe, "m.seal": Seal, "a.py": Code, "pytorch_model.bin": "",
+		"tokenizer.model": Config, "chat_template.jinja": Config, "LICENSE": License, "licence.txt": License,
+		"NOTICE.md": License,
+		"README.md": Readme, "SECURITY.md": Readme, "recipe.json": Recipe, "q4.recipe.json": Recipe, "out.yaml": Recipe,
+		"recipe.yml": Recipe, "m.seal": Seal, "a.py": Code, "pytorch_model.bin": "",
 	} {
 		if got, _ := RoleOf(name); got != want {
 			t.Errorf("%s: %q, expected %q", name, got, want)
@@ -790,11 +793,10 @@ func TestRecipeInDirectory(t *testing.T) {
 
 // FuzzManifest reads manifests that a registry serves.
 func FuzzManifest(f *testing.F) {
-	f.Add(
-		[]byte(
-			`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"x","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":0},"layers":[{"mediaType":"a","digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1,"annotations":{"org.cncf.model.filepath":"a/b"}}]}`,
-		),
-	)
+	zero := "sha256:" + strings.Repeat("0", 64)
+	f.Add([]byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",` +
+		`"config":{"mediaType":"x","digest":"` + zero + `","size":0},"layers":[{"mediaType":"a","digest":"` + zero +
+		`","size":1,"annotations":{"org.cncf.model.filepath":"a/b"}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := localStore{}
 		im, err := fetchImage(t.Context(), s, s.add(ocispec.MediaTypeImageManifest, data))

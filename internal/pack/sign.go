@@ -76,7 +76,8 @@ func ReadPrivateKey(path string) (crypto.Signer, error) {
 	switch {
 	case strings.HasPrefix(block.Type, "ENCRYPTED"), block.Headers["DEK-Info"] != "":
 		return nil, formats.FileErrorf(path, -1,
-			"%q is locked with a password; expected a PRIVATE KEY without one, such as openssl genpkey makes", block.Type)
+			"%q is locked with a password; expected a PRIVATE KEY without one, such as openssl genpkey makes",
+			block.Type)
 	case block.Type == "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 	case block.Type == "EC PRIVATE KEY":

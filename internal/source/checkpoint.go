@@ -58,7 +58,8 @@ func openCheckpoint(dir string) (*Model, error) {
 
 func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) ([]Tensor, error) {
 	used := map[string]bool{}
-	tensors, err := match(config.Tensors(), dir, func(t arch.Tensor) string { return t.HF }, func(name string) (Tensor, error) {
+	nameOf := func(t arch.Tensor) string { return t.HF }
+	tensors, err := match(config.Tensors(), dir, nameOf, func(name string) (Tensor, error) {
 		st := f.Tensor(name)
 		if st == nil {
 			return Tensor{}, errMissing

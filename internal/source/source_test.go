@@ -88,7 +88,10 @@ func TestGGUF(t *testing.T) {
 		change func(md *gguf.Metadata, tensors map[string][]uint64)
 		want   string
 	}{
-		"architecture": {func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("general.architecture", "llama") }, `"llama" is not supported; supported: phi3`},
+		"architecture": {
+			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("general.architecture", "llama") },
+			`"llama" is not supported; supported: phi3`,
+		},
 		"no heads": {
 			func(md *gguf.Metadata, _ map[string][]uint64) { md.Set("phi3.attention.head_count", uint32(0)) },
 			"phi3.attention.head_count is 0",

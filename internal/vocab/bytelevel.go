@@ -163,7 +163,8 @@ func (s *source) namedTokens() (tokens []specialToken, file string) {
 // or returns t with the roles that it leaves open filled from u.
 func (t specialTokens) or(u specialTokens) specialTokens {
 	for _, p := range []struct{ to, from *specialToken }{
-		{&t.BOS, &u.BOS}, {&t.EOS, &u.EOS}, {&t.Unk, &u.Unk}, {&t.Sep, &u.Sep}, {&t.Pad, &u.Pad}, {&t.Cls, &u.Cls}, {&t.Mask, &u.Mask},
+		{&t.BOS, &u.BOS}, {&t.EOS, &u.EOS}, {&t.Unk, &u.Unk}, {&t.Sep, &u.Sep},
+		{&t.Pad, &u.Pad}, {&t.Cls, &u.Cls}, {&t.Mask, &u.Mask},
 	} {
 		if p.to.Content == "" {
 			*p.to = *p.from
