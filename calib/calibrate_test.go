@@ -119,7 +119,8 @@ func farthest(got, want []float32) float64 {
 	return most / math.Sqrt(norm)
 }
 
-// sums returns the second moments of the inputs of all linear layers, by the names of their entries, with weights of tokens.
+// sums returns the second moments of the inputs of all linear layers, by the names of their entries, with weights of
+// tokens.
 func sums(t *testing.T, l *runtime.Layers, o *stats.Origin, weights func(tensor string) []float32) map[string]*stats.Moments {
 	t.Helper()
 	found := map[string]*stats.Moments{}

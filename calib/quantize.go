@@ -28,9 +28,10 @@ type QuantizeOptions struct {
 	Scaled func(tensor string, share float64)
 }
 
-// Quantize makes the blocks that the recipe's method makes by running the model l over the tokens of the statistics s.
-// Of the recipe's tensors those that are no linear layers, such as an embedding, and those of types that are not quantized,
-// are left out; so are all for a method that runs no model. l must have been opened with batches of [BatchTokens].
+// Quantize makes the blocks that the recipe's method makes by running the model l over the tokens of the statistics
+// s. Of the recipe's tensors those that are no linear layers, such as an embedding, and those of types that are not
+// quantized, are left out; so are all for a method that runs no model. l must have been opened with batches of
+// [BatchTokens].
 //
 // The blocks go to a work file; what an interrupted run has done is taken from there. Layers are quantized
 // the same whether a run was interrupted or not.

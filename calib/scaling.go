@@ -42,8 +42,8 @@ func newFold(by string, first, width int, cols string, channels, columns int, ch
 	return f
 }
 
-// scaleBlock scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there; the
-// matrices are as they have been quantized then.
+// scaleBlock scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there;
+// the matrices are as they have been quantized then.
 func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
 	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
 	places := slices.DeleteFunc(folds(q.l, i), func(f solve.Fold) bool { return !q.covers(f.By) || !q.covers(f.Cols) })

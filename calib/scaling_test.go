@@ -95,8 +95,8 @@ func TestFoldsChangeNothing(t *testing.T) {
 	}
 }
 
-// With scaled channels too, the result does not depend on threads and interruptions, and norms are part of it. A channel
-// is not scaled where one of its two sides is no target.
+// With scaled channels too, the result does not depend on threads and interruptions, and norms are part of it. A
+// channel is not scaled where one of its two sides is no target.
 func TestQuantizeAWQ(t *testing.T) {
 	s := tinyTokens(t, 4, 80)
 	opt := QuantizeOptions{Work: filepath.Join(t.TempDir(), "work")}

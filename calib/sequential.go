@@ -16,8 +16,8 @@ import (
 )
 
 // sequential quantizes the linear layers of a model one after the other, in the order in which tokens pass them: the
-// inputs of a layer, whose second moments it is solved under, are those that it gets after everything before it has been
-// quantized. The tokens are those of the statistics, and each counts by its gradients if those are there.
+// inputs of a layer, whose second moments it is solved under, are those that it gets after everything before it has
+// been quantized. The tokens are those of the statistics, and each counts by its gradients if those are there.
 type sequential struct {
 	// layer quantizes a layer. Its result does not depend on the number of threads.
 	layer func(ctx context.Context, l *solve.Layer, threads int) (*solve.Solution, error)
@@ -86,7 +86,8 @@ func (m sequential) quantize(
 	return &Encoded{q.work, q.places}, nil
 }
 
-// lay sets places: those of the targets that are linear layers or parts of them, and those of norms that will be scaled.
+// lay sets places: those of the targets that are linear layers or parts of them, and those of norms that will be
+// scaled.
 func (q *quantizer) lay(targets []quant.Target) error {
 	at := int64(work.DataAt)
 	for i := range q.l.Count() + 1 {

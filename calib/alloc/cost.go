@@ -2,7 +2,6 @@ package alloc
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
@@ -58,19 +57,30 @@ type Estimation struct {
 	Factors     []Factor
 }
 
-// Estimate computes the costs of a model's matrices for the types that candidates names for each, a tensor with rows of cols values. Where the statistics
-// hold gradients, the divergence with the linear layers quantized, and with the embedding, is measured on some of their tokens, and estimates
-// are scaled to agree. With split, a matrix that may be stored in parts (q, k and v) has costs for each of them instead. The
-// result does not depend on the number of threads, the model's.
-func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, candidates func(tensor string, cols int) []quant.Type, split bool, progress func(done, total int)) (*Estimation, error) {
+// Options say what [Estimate] estimates.
+type Options struct {
+	// Candidates returns the types that a tensor with rows of cols values may get.
+	Candidates func(tensor string, cols int) []quant.Type
+	// Split estimates the parts of a matrix that may be stored apart (q, k and v) each by itself.
+	Split bool
+	// Progress, if not nil, is called with steps done and in all.
+	Progress func(done, total int)
+}
+
+// Estimate computes what each candidate costs for each of a model's matrices. Where the statistics hold gradients, it
+// also measures two divergences on some of their tokens, that of the model with all linear layers quantized and that
+// with the embedding quantized, and scales the estimates to agree with them. The result does not depend on the number
+// of threads.
+func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options) (*Estimation, error) {
 	e := &estimator{l: l, s: s, threads: l.Threads()}
-	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }) {
-		return nil, &formats.Error{Path: s.Path, Off: -1, What: "it holds tokens that the model does not have"}
+	foreign := func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }
+	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, foreign) {
+		return nil, formats.FileErrorf(s.Path, -1, "it holds tokens that the model does not have")
 	}
 	tensors, done := l.Tensors(), 0
 	step := func() {
-		if done++; progress != nil {
-			progress(done, len(tensors)+l.Count()*measureSteps)
+		if done++; opt.Progress != nil {
+			opt.Progress(done, len(tensors)+l.Count()*measureSteps)
 		}
 	}
 	found := &Estimation{Divergences: true}
@@ -80,12 +90,12 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, candidates 
 			return nil, err
 		}
 		list := t.Pieces()
-		if !split || list == nil {
+		if !opt.Split || list == nil {
 			list = []runtime.Tensor{*t}
 		}
 		for k := range list {
 			if t := &list[k]; len(t.Shape) == 2 {
-				c, weighted, err := e.tensor(t, candidates(t.GGUF, t.Cols()))
+				c, weighted, err := e.tensor(t, opt.Candidates(t.GGUF, t.Cols()))
 				if err != nil {
 					return nil, err
 				}
@@ -139,7 +149,7 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 		energy += sums[0]
 		for k := range costs {
 			costs[k] += sums[k+1]
-			if len(samples) == 2 && i == 0 && t.GGUF == EmbeddingEntry { // the first as output matrix, the second as embedding
+			if len(samples) == 2 && i == 0 && t.GGUF == EmbeddingEntry { // the first is the one as output matrix
 				output[k] = sums[k+1]
 			}
 		}
@@ -168,7 +178,8 @@ func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample, imp
 				return
 			}
 			if c := quant.CheckRange(row); c >= 0 {
-				errs[task] = &formats.Error{Path: t.Path, Off: -1, What: fmt.Sprintf("tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)}
+				errs[task] = formats.FileErrorf(t.Path, -1,
+					"tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)
 				return
 			}
 			sums[task][0] += s.squares(row)
@@ -221,10 +232,11 @@ func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float
 		return []sample{s}, nil, weighted, err
 	}
 	if entry == nil {
-		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: "no statistics of " + name}
+		return nil, nil, false, formats.FileErrorf(e.s.Path, -1, "no statistics of %s", name)
 	}
 	if len(entry.Sums) != t.Cols() {
-		return nil, nil, false, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("the statistics of %s are for %d columns, and the model has %d: they are another model's", name, len(entry.Sums), t.Cols())}
+		return nil, nil, false, formats.FileErrorf(e.s.Path, -1,
+			"the statistics of %s are for %d columns, and the model has %d: they are another model's", name, len(entry.Sums), t.Cols())
 	}
 	importance, weighted = entry.Importance(), entry.Parts > 0
 	if name != stats.OutputEntry {
@@ -297,7 +309,8 @@ func (e *estimator) norms(name string, n int) ([]float64, error) {
 		return nil, err
 	}
 	if len(parts) != n {
-		return nil, &formats.Error{Path: e.s.Path, Off: -1, What: fmt.Sprintf("gradients of %d parts of %s, expected %d", len(parts), name, n)}
+		return nil, formats.FileErrorf(e.s.Path, -1,
+			"gradients of %d parts of %s, expected %d", len(parts), name, n)
 	}
 	return stats.MeanNorms(parts), nil
 }

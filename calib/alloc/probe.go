@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
@@ -25,6 +26,7 @@ const (
 	probeSequence = 256  // tokens of a sequence at most
 	leastMeasured = 1e-9 // below it there is rounding only
 	probeBits     = 4.5  // bits per weight of the types that are measured, or near that
+	negligible    = -40  // the logarithm of a probability, 4e-18, that changes no sum in float64 by itself
 )
 
 // probe is the model with one kind of tensors quantized.
@@ -79,12 +81,41 @@ func probes(all []TensorCost) []*probe {
 // it costs as embedding.
 func (c *Candidate) own() float64 { return c.Cost - c.output }
 
-// measure runs the model, and beside it the model with one kind of tensors quantized after the other, over some of the statistics'
-// tokens, and scales costs by what comes out.
+// measure runs the model over some of the statistics' tokens, and beside it the model with one kind of tensors
+// quantized after the other, and scales costs by what comes out.
 func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) ([]Factor, error) {
 	list := probes(all)
-	var tokens []int32
-	var lengths []int
+	tokens, lengths := e.excerpt()
+	x := make([]float32, len(tokens)*e.l.Hidden())
+	if err := e.l.Embed(x, tokens); err != nil {
+		return nil, err
+	}
+	for _, p := range list {
+		p.x = slices.Clone(x)
+		if typ, ok := p.types[EmbeddingEntry]; ok {
+			e.roundTrip(p.x, e.l.Hidden(), typ, e.importance(EmbeddingEntry))
+		}
+	}
+	for i := range e.l.Count() {
+		if err := e.block(ctx, i, x, lengths, list); err != nil {
+			return nil, err
+		}
+		step()
+	}
+	if err := e.divergences(ctx, x, lengths, list); err != nil {
+		return nil, err
+	}
+	var factors []Factor
+	for _, p := range list {
+		f := p.factor(len(tokens))
+		factors = append(factors, f)
+		f.scale(all)
+	}
+	return factors, nil
+}
+
+// excerpt returns the beginnings of sequences of the statistics, spread evenly, and their lengths.
+func (e *estimator) excerpt() (tokens []int32, lengths []int) {
 	o := e.s.Origin
 	every := max(1, len(o.Lengths)*probeSequence/probeTokens/2)
 	first := 0
@@ -95,85 +126,86 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 		}
 		first += int(n)
 	}
-	hidden := e.l.Hidden()
-	x := make([]float32, len(tokens)*hidden)
-	if err := e.l.Embed(x, tokens); err != nil {
-		return nil, err
+	return tokens, lengths
+}
+
+// block runs block i of the model, and of each probe.
+func (e *estimator) block(ctx context.Context, i int, x []float32, lengths []int, list []*probe) error {
+	if err := e.l.Load(ctx, i); err != nil {
+		return err
 	}
+	if err := e.l.Forward(ctx, x, lengths, runtime.Pass{}); err != nil {
+		return err
+	}
+	changed := false
 	for _, p := range list {
-		p.x = append([]float32(nil), x...)
-		if typ, ok := p.types[EmbeddingEntry]; ok {
-			e.roundTrip(p.x, hidden, typ, e.importance(EmbeddingEntry))
-		}
-	}
-	for i := range e.l.Count() {
-		if err := e.l.Load(ctx, i); err != nil {
-			return nil, err
-		}
-		if err := e.l.Forward(ctx, x, lengths, runtime.Pass{}); err != nil {
-			return nil, err
-		}
-		changed := false
-		for _, p := range list {
-			if changed { // back to the original
-				if err := e.l.Load(ctx, i); err != nil {
-					return nil, err
-				}
-			}
-			changed = false
-			for _, name := range e.l.Linear(i) {
-				var w []float32
-				for _, t := range e.l.Stored(name) {
-					typ, ok := p.types[t.GGUF]
-					if !ok {
-						continue
-					}
-					if w == nil {
-						var err error
-						if w, err = e.l.Weights(name); err != nil {
-							return nil, err
-						}
-					}
-					cols := t.Cols()
-					e.roundTrip(w[t.First*cols:][:t.Rows()*cols], cols, typ, e.importance(name))
-				}
-				if w == nil {
-					continue
-				}
-				if err := e.l.SetWeights(name, w); err != nil {
-					return nil, err
-				}
-				changed = true
-			}
-			if err := e.l.Forward(ctx, p.x, lengths, runtime.Pass{}); err != nil {
-				return nil, err
+		if changed { // back to the original
+			if err := e.l.Load(ctx, i); err != nil {
+				return err
 			}
 		}
-		step()
-	}
-	if err := e.divergences(ctx, x, lengths, list); err != nil {
-		return nil, err
-	}
-	var factors []Factor
-	for _, p := range list {
-		f := Factor{Kind: p.kind, Measured: p.sum / float64(len(tokens)), Estimate: p.estimate}
-		// Two digits: the last bits of exponentials are not the same on every machine.
-		f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
-		if !(f.Measured > leastMeasured && f.Estimate > 0) {
-			f.Factor = 1
+		var err error
+		if changed, err = e.quantizeBlock(p, i); err != nil {
+			return err
 		}
-		factors = append(factors, f)
-		for i := range all {
-			if all[i].kind() != p.kind {
+		if err := e.l.Forward(ctx, p.x, lengths, runtime.Pass{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quantizeBlock replaces those weights of block i, which is loaded, that the probe quantizes. It reports whether
+// there are any.
+func (e *estimator) quantizeBlock(p *probe, i int) (changed bool, err error) {
+	for _, name := range e.l.Linear(i) {
+		var w []float32
+		for _, t := range e.l.Stored(name) {
+			typ, ok := p.types[t.GGUF]
+			if !ok {
 				continue
 			}
-			for k := range all[i].Candidates {
-				c := &all[i].Candidates[k]
-				c.Cost = c.output + float64(c.own()*f.Factor)
+			if w == nil {
+				if w, err = e.l.Weights(name); err != nil {
+					return false, err
+				}
 			}
+			cols := t.Cols()
+			e.roundTrip(w[t.First*cols:][:t.Rows()*cols], cols, typ, e.importance(name))
+		}
+		if w == nil {
+			continue
+		}
+		if err := e.l.SetWeights(name, w); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// factor returns what was measured, as means over so many tokens.
+func (p *probe) factor(tokens int) Factor {
+	f := Factor{Kind: p.kind, Measured: p.sum / float64(tokens), Estimate: p.estimate}
+	// Two digits: the last bits of exponentials are not the same on every machine.
+	f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
+	if !(f.Measured > leastMeasured && f.Estimate > 0) {
+		f.Factor = 1
+	}
+	return f
+}
+
+// scale multiplies the costs of the factor's kind of tensors.
+func (f *Factor) scale(all []TensorCost) {
+	for i := range all {
+		if all[i].kind() != f.Kind {
+			continue
+		}
+		for k := range all[i].Candidates {
+			c := &all[i].Candidates[k]
+			c.Cost = c.output + float64(c.own()*f.Factor)
 		}
 	}
-	return factors, nil
 }
 
 // divergences adds up the KL divergences of the probes' predictions, a sequence after the other.
@@ -197,7 +229,7 @@ func (e *estimator) divergences(ctx context.Context, x []float32, lengths []int,
 				}
 				logSoftmax(q, logits)
 				for i, lp := range base[row] {
-					if lp > -40 {
+					if lp > negligible {
 						p.sum += float64(math.Exp(lp) * (lp - q[i]))
 					}
 				}
@@ -226,7 +258,7 @@ func logSoftmax(dst []float64, logits []float32) []float64 {
 	sum := 0.0
 	for i, v := range logits {
 		dst[i] = float64(v) - float64(top)
-		if dst[i] > -40 {
+		if dst[i] > negligible {
 			sum += math.Exp(dst[i])
 		}
 	}

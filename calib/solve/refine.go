@@ -70,12 +70,24 @@ func (t *tile) climb(try func(setting) bool, taken *setting) {
 	}
 }
 
-// climbs is the most steps of a climb.
+// climbs is the most steps of a climb. One takes most of the gain, and two or more differ by less than 1 %: for Q4_K
+// random layers keep 0.397 of the encoder's error without, 0.324 with one, 0.322 with two, 0.323 with three.
 const climbs = 3
+
+// steps32 are the steps of a search for the float16 scale d of a block of one group, as shares of it. A step of 0.06
+// moves the outermost values of a type of 4 bits, outermost times d, by 0.48 d, half the distance of two values; the
+// others by a quarter and an eighth of it. With none, one, two and three of them, error feedback and refinement of
+// random layers leave 0.338, 0.308, 0.297 and 0.292 of the encoder's error for Q4_0, and 0.473, 0.449, 0.420 and
+// 0.389 for Q4_1. The numbers are part of what a method's bytes are.
+var steps32 = [...]float32{0.06, 0.03, 0.015}
+
+// outermost is the number of steps of d from the middle of a type of 4 bits to its end. A minimum moves by as
+// much as a change of d by the same share moves the outermost value.
+const outermost = 8
 
 // climb32 moves the scale and the minimum of a block of one group by smaller and smaller shares.
 func (t *tile) climb32(try func(setting) bool, taken *setting) {
-	for _, h := range [...]float32{0.06, 0.03, 0.015} {
+	for _, h := range steps32 {
 		from := *taken
 		for _, ds := range [...]float32{-h, h} {
 			s := from
@@ -86,7 +98,7 @@ func (t *tile) climb32(try func(setting) bool, taken *setting) {
 			from = *taken
 			for _, dm := range [...]float32{-h, h} {
 				s := from
-				s.dmin = quant.RoundF16(from.dmin + float32(8*dm*from.d))
+				s.dmin = quant.RoundF16(from.dmin + float32(outermost*dm*from.d))
 				try(s)
 			}
 		}
@@ -155,9 +167,9 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 		}
 		g.h.times(&grads, &move, n)
 	}
-	// Single codes, until none gains.
+	// Single codes, until none gains, which is mostly so after the first pass.
 	inv := floats.InverseOrZero(scale)
-	for range 4 {
+	for range codePasses {
 		moved := false
 		for j := range n {
 			h := g.h[j][j]
@@ -184,6 +196,11 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 	}
 	return changed
 }
+
+// codePasses bounds the passes over a group's single codes. Two are as good as eight (Q4_0: 0.307 of the encoder's
+// error without, 0.293 with one, 0.292 with two and with eight): the bound is against codes that change back and
+// forth.
+const codePasses = 4
 
 // leastGain is the share of the error that a change must save: less may be rounding error.
 const leastGain = 1e-4

@@ -34,9 +34,9 @@ var openings = []string{
 	"Is", "The", "In", "def ", "Calculate", "Compare", "List", "Tell me", "Please",
 }
 
-// Generate lets a model write texts: sampled from all tokens, each from one of three starts in turn: the beginning of a text
-// (BOS if the tokenizer has one, otherwise a random token), a random token, and where there is a chat template,
-// a user's turn that begins with one of various words and is completed and answered by the model itself.
+// Generate lets a model write texts: sampled from all tokens, each from one of three starts in turn: the beginning of
+// a text (BOS if the tokenizer has one, otherwise a random token), a random token, and where there is a chat
+// template, a user's turn that begins with one of various words and is completed and answered by the model itself.
 //
 // Text that the model writes is of all kinds that it knows, weighted as it weights them, so statistics
 // from it fit text of any kind. The result depends on model, tokenizer and options only, if m was

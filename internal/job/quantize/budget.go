@@ -184,9 +184,11 @@ func (a *allocator) estimate(ctx context.Context) error {
 	const shares = 1000
 	step := a.monitor.Begin("estimating", shares, work.Count)
 	defer step.End()
-	candidates := func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) }
-	progress := func(done, total int) { step.Set(int64(shares * done / total)) }
-	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, candidates, a.options.Split, progress)
+	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, alloc.Options{
+		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },
+		Split:      a.options.Split,
+		Progress:   func(done, total int) { step.Set(int64(shares * done / total)) },
+	})
 	return err
 }
 
