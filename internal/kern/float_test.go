@@ -111,7 +111,8 @@ func BenchmarkFloatPanels(b *testing.B) {
 				b.RunParallel(func(pb *testing.PB) {
 					out := make([]float32, Rows*panels)
 					decode := Product{
-						Out: &out[0], A: (*byte)(unsafe.Pointer(&a[0])), T: 1, Blocks: columns, Panels: panels, PanelBytes: int64(size),
+						Out: &out[0], A: (*byte)(unsafe.Pointer(&a[0])), T: 1, Blocks: columns, Panels: panels,
+						PanelBytes: int64(size),
 					}
 					next := rand.IntN(len(w))
 					for pb.Next() {

@@ -91,7 +91,8 @@ func TestLayouts(t *testing.T) {
 		{"A256.Q", unsafe.Offsetof(a256.Q), 0}, {"A256.Sum16", unsafe.Offsetof(a256.Sum16), 256},
 		{"A256.Sum32", unsafe.Offsetof(a256.Sum32), 288}, {"A256.D", unsafe.Offsetof(a256.D), 304},
 		{"the size of A256", unsafe.Sizeof(a256), A256Bytes},
-		{"A32.Q", unsafe.Offsetof(a32.Q), 0}, {"A32.D", unsafe.Offsetof(a32.D), 32}, {"A32.S", unsafe.Offsetof(a32.S), 36},
+		{"A32.Q", unsafe.Offsetof(a32.Q), 0}, {"A32.D", unsafe.Offsetof(a32.D), 32},
+		{"A32.S", unsafe.Offsetof(a32.S), 36},
 		{"the size of A32", unsafe.Sizeof(a32), A32Bytes},
 
 		{"Units.RowBytes", unsafe.Offsetof(u.RowBytes), 0}, {"Units.N", unsafe.Offsetof(u.N), 8},
@@ -177,14 +178,24 @@ var cases = []struct {
 	{"AbsMax", func(s *Set, t *Tile) { s.AbsMax(t) }},
 	{"ScaleMin", func(s *Set, t *Tile) { t.C, t.Hi = 1, 15; t.steps(21, 14, 0.1); s.WeightAbs(t); s.ScaleMin(t) }},
 	{"ScaleMin/37", func(s *Set, t *Tile) { t.Hi = 31; t.steps(37, 30.1, 0.05); s.WeightSquare(t); s.ScaleMin(t) }},
-	{"ScaleMinAbs", func(s *Set, t *Tile) { t.C, t.Hi = 0, 3; t.steps(16, 2.5, 0.1); s.WeightAbs(t); s.ScaleMinAbs(t) }},
+	{"ScaleMinAbs", func(s *Set, t *Tile) {
+		t.C, t.Hi = 0, 3
+		t.steps(16, 2.5, 0.1)
+		s.WeightAbs(t)
+		s.ScaleMinAbs(t)
+	}},
 	{"ScaleSymmetric", func(s *Set, t *Tile) {
 		t.Lo, t.Hi = -32, 31
 		t.steps(19, -32.9, 0.1)
 		s.WeightSquare(t)
 		s.ScaleSymmetric(t)
 	}},
-	{"ScaleDescent", func(s *Set, t *Tile) { t.Lo, t.Hi = -4, 3; t.steps(1, -4, 0); s.WeightSquare(t); s.ScaleDescent(t) }},
+	{"ScaleDescent", func(s *Set, t *Tile) {
+		t.Lo, t.Hi = -4, 3
+		t.steps(1, -4, 0)
+		s.WeightSquare(t)
+		s.ScaleDescent(t)
+	}},
 	{"ScaleTable", func(s *Set, t *Tile) { t.steps(15, -134, 1); s.WeightSquare(t); s.ScaleTable(t) }},
 	{"CodeSums", func(s *Set, t *Tile) { t.Lo, t.Hi = -4, 3; t.someScales(); s.WeightSquare(t); s.CodeSums(t) }},
 	{"EncodeRound", func(s *Set, t *Tile) {
@@ -274,7 +285,8 @@ func TestExpandBF16(t *testing.T) {
 }
 
 func TestBelow(t *testing.T) {
-	bad := []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 65536, -70000, math.Float32frombits(0x7f800001)}
+	bad := []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 65536, -70000,
+		math.Float32frombits(0x7f800001)}
 	for _, s := range Sets() {
 		for n := range 70 {
 			x := make([]float32, n)

@@ -42,7 +42,7 @@ type Product struct {
 	T         int64    // 32: tokens, at least 1
 	Blocks    int64    // 40: blocks in a row, at least 1; columns for float formats, even for BF16
 	OutStride int64    // 48: bytes from a token to the next in Out
-	AStride   int64    // 56: bytes from a token to the next in A for float formats, from a block to the next for the others
+	AStride   int64    // 56: bytes in A from a token to the next for float formats, else from a block to the next
 	Add       int64    // 64: 1 to add to what Out holds (float formats only), else 0
 
 	Panels     int64 // 72: panels, at least 1; 1 for several tokens and other than float formats

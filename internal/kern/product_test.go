@@ -25,7 +25,8 @@ var scaleOffsets = func() (all [NumFormats][]int) {
 			binary.LittleEndian.PutUint16(row[at:], 0x7e00)
 			panel := make([]byte, Rows*len(row))
 			generic.interleave(f, panel, row, 1)
-			generic.Products[f](&Product{Out: &out[0], W: &panel[0], A: &a[0], T: 1, Blocks: 1, OutStride: 4 * Rows, Panels: 1})
+			generic.Products[f](&Product{Out: &out[0], W: &panel[0], A: &a[0], T: 1, Blocks: 1, OutStride: 4 * Rows,
+				Panels: 1})
 			if math.IsNaN(float64(out[0])) {
 				all[f] = append(all[f], at)
 			}
@@ -372,7 +373,8 @@ func TestProductsAgree(t *testing.T) {
 								err = o.sameBits(got, want)
 							}
 							if err != nil {
-								t.Fatalf("%d blocks, %d tokens, %d panels, add %v, %+v: %v", blocks, tokens, panels, o.add, p, err)
+								t.Fatalf("%d blocks, %d tokens, %d panels, add %v, %+v: %v", blocks, tokens, panels,
+									o.add, p, err)
 							}
 						}
 					}
@@ -457,7 +459,8 @@ func TestFMA32(t *testing.T) {
 		{0, 1, minus0, 0}, {minus0, 1, minus0, minus0}, {0, -1, minus0, minus0}, {1, -1, 1, 0}, {minus0, 1, 0, 0},
 		{inf, 1, 1, inf}, {inf, 0, 1, nan}, {inf, 1, -inf, nan}, {1, 1, -inf, -inf}, {nan, 1, 1, nan}, {1, 1, nan, nan},
 		{top, top, -inf, -inf}, {top, top, 0, inf}, {top, -top, top, -inf}, {top, 2, -top, top},
-		{tiny, tiny, 0, 0}, {tiny, -tiny, 0, minus0}, {tiny, tiny, 1, 1}, {tiny, 0.5, 0, 0}, {tiny, 0.5, tiny, 2 * tiny}, {tiny, 0.75, 0, tiny},
+		{tiny, tiny, 0, 0}, {tiny, -tiny, 0, minus0}, {tiny, tiny, 1, 1}, {tiny, 0.5, 0, 0},
+		{tiny, 0.5, tiny, 2 * tiny}, {tiny, 0.75, 0, tiny},
 		{tiny, tiny, top, top}, {1, 0x1p127, top, inf}, {1, 0x1p103, top, inf}, {1, 0x1.fffffep102, top, top},
 		{1 + 0x1p-23, 1 - 0x1p-23, -1, -0x1p-46},
 		{1, 0x1p-24, 1, 1}, {1 + 0x1p-23, 0x1p-24, 1, 1 + 0x1p-23}, // halfway, and a little more
@@ -552,7 +555,8 @@ func BenchmarkProduct(b *testing.B) {
 							copy(w[n:], w[:n])
 						}
 					}
-					p := &Product{Out: &out[0], A: &a[0], Scratch: scratch, T: int64(tokens), Blocks: int64(blocks), OutStride: 4 * Rows, Panels: 1, PanelBytes: int64(size)}
+					p := &Product{Out: &out[0], A: &a[0], Scratch: scratch, T: int64(tokens), Blocks: int64(blocks),
+						OutStride: 4 * Rows, Panels: 1, PanelBytes: int64(size)}
 					p.AStride = int64(tokens * recordBytes(f))
 					if isFloat(f) {
 						p.AStride = int64(aBytes)

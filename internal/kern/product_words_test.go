@@ -84,7 +84,8 @@ func TestProductWords(t *testing.T) {
 			t.Errorf("%s: %q should be %#08x", function, line, want)
 		}
 		sdot := strings.Contains(function, "DotProd") || strings.Contains(function, "I8MM")
-		if strings.HasPrefix(shape, "sdot") && !sdot || strings.HasPrefix(shape, "usmmla") && !strings.Contains(function, "I8MM") {
+		if strings.HasPrefix(shape, "sdot") && !sdot ||
+			strings.HasPrefix(shape, "usmmla") && !strings.Contains(function, "I8MM") {
 			t.Errorf("%s has %q", function, line)
 		}
 	}

@@ -99,7 +99,9 @@ func fill(x []float32, v float32) {
 	}
 }
 
-func converter[D, S float32 | uint16](kernel func(dst *D, x *S, n int), rest func(dst []D, x []S)) func(dst []D, x []S) {
+func converter[D, S float32 | uint16](
+	kernel func(dst *D, x *S, n int), rest func(dst []D, x []S),
+) func(dst []D, x []S) {
 	return func(dst []D, x []S) {
 		n := len(x) &^ 15
 		dst = dst[:len(x)]

@@ -141,7 +141,9 @@ var vectorCases = []struct {
 		v.Rope(m.floats(2*n), m.floats(n), m.floats(n))
 	}},
 	{"Add", false, func(v *Vector, m *vectorMemory, n int) { v.Add(m.floats(n), m.floats(n)) }},
-	{"Quantize256", true, func(v *Vector, m *vectorMemory, n int) { quantizeCase(v.Quantize256, m, n, 256, A256Bytes) }},
+	{"Quantize256", true, func(v *Vector, m *vectorMemory, n int) {
+		quantizeCase(v.Quantize256, m, n, 256, A256Bytes)
+	}},
 	{"Quantize32", true, func(v *Vector, m *vectorMemory, n int) { quantizeCase(v.Quantize32, m, n, 32, A32Bytes) }},
 	{"ToF16", true, func(v *Vector, m *vectorMemory, n int) {
 		n -= min(n, m.r.IntN(20))
@@ -329,9 +331,42 @@ func TestExp(t *testing.T) {
 	}
 }
 
+// half is the relative error of a rounding: half the distance from 1 to the next number.
+const half = 0x1p-24
+
+func near(t *testing.T, i int, got float32, want, bound float64) {
+	t.Helper()
+	if d := math.Abs(float64(got) - want); !(d <= bound) {
+		t.Fatalf("[%d] = %g, want %g: off by %g, more than %g", i, got, want, d, bound)
+	}
+}
+
+func checkSoftmax(t *testing.T, s *Set, x []float32) {
+	const lo, hi, scale = 5, 500, float32(0.3)
+	v := make([]float64, len(x))
+	m := math.Inf(-1)
+	for i := lo; i < hi; i++ {
+		v[i] = float64(scale) * float64(x[i])
+		m = max(m, v[i])
+	}
+	var sum float64
+	for i := lo; i < hi; i++ {
+		v[i] -= m
+		sum += math.Exp(v[i])
+	}
+	s.Softmax(x, lo, hi, scale)
+	for i := range x {
+		if i < lo || i >= hi {
+			near(t, i, x[i], 0, 0)
+			continue
+		}
+		want := math.Exp(v[i]) / sum
+		near(t, i, x[i], want, (3*math.Abs(v[i])+3*math.Abs(m)+50)*half*want)
+	}
+}
+
 // The vector kernels do what the doc says, compared with float64.
 func TestVectorAccuracy(t *testing.T) {
-	const half = 0x1p-24 // half the distance from 1 to the next number: the relative error of a rounding
 	r := rand.New(rand.NewPCG(3, 4))
 	random := func(n int, scale float64) []float32 {
 		x := make([]float32, n)
@@ -339,12 +374,6 @@ func TestVectorAccuracy(t *testing.T) {
 			x[i] = float32(r.NormFloat64() * scale)
 		}
 		return x
-	}
-	near := func(t *testing.T, i int, got float32, want, bound float64) {
-		t.Helper()
-		if d := math.Abs(float64(got) - want); !(d <= bound) {
-			t.Fatalf("[%d] = %g, want %g: off by %g, more than %g", i, got, want, d, bound)
-		}
 	}
 	for _, s := range Sets() {
 		t.Run(s.Name+"/RMSNorm", func(t *testing.T) {
@@ -358,33 +387,11 @@ func TestVectorAccuracy(t *testing.T) {
 			s.RMSNorm(dst, x, w, n, 1e-5)
 			for i := range x {
 				want := float64(x[i]) * float64(w[i]) / math.Sqrt(sum/n+1e-5)
-				near(t, i, dst[i], want, 40*half*math.Abs(want)) // 69 roundings before the root, which halves them, 4 after
+				// 69 roundings before the root, which halves them, 4 after
+				near(t, i, dst[i], want, 40*half*math.Abs(want))
 			}
 		})
-		t.Run(s.Name+"/Softmax", func(t *testing.T) {
-			const lo, hi, scale = 5, 500, float32(0.3)
-			x := random(512, 10)
-			v := make([]float64, len(x))
-			m := math.Inf(-1)
-			for i := lo; i < hi; i++ {
-				v[i] = float64(scale) * float64(x[i])
-				m = max(m, v[i])
-			}
-			var sum float64
-			for i := lo; i < hi; i++ {
-				v[i] -= m
-				sum += math.Exp(v[i])
-			}
-			s.Softmax(x, lo, hi, scale)
-			for i := range x {
-				if i < lo || i >= hi {
-					near(t, i, x[i], 0, 0)
-					continue
-				}
-				want := math.Exp(v[i]) / sum
-				near(t, i, x[i], want, (3*math.Abs(v[i])+3*math.Abs(m)+50)*half*want)
-			}
-		})
+		t.Run(s.Name+"/Softmax", func(t *testing.T) { checkSoftmax(t, s, random(512, 10)) })
 		t.Run(s.Name+"/SiluMul", func(t *testing.T) {
 			gate, up, dst := random(4096, 20), random(4096, 1), make([]float32, 4096)
 			s.SiluMul(dst, gate, up)

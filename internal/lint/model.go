@@ -59,8 +59,8 @@ func open(path string) (*model, error) {
 			return nil, err
 		}
 		if !is {
-			return nil, &formats.Error{Path: path, Off: -1, What: "neither a GGUF file nor a checkpoint directory; " +
-				"of a .safetensors file, check its directory"}
+			return nil, formats.FileErrorf(path, -1,
+				"neither a GGUF file nor a checkpoint directory; of a .safetensors file, check its directory")
 		}
 	}
 	if m.file, m.broken = tensorfile.Open(path); m.broken != nil && !isContent(m.broken) {

@@ -179,7 +179,8 @@ func (g floatX86) tile(s shape, n int) {
 
 // token returns the address of token t's value at off.
 func (g floatX86) token(t, off int) string {
-	return fmt.Sprintf("%d(R10)%s", off, []string{"", "(R11*1)", "(R11*2)", "(R12*1)", "(R11*4)", "(R13*1)", "(R12*2)", "(R15*1)"}[t])
+	index := []string{"", "(R11*1)", "(R11*2)", "(R12*1)", "(R11*4)", "(R13*1)", "(R12*2)", "(R15*1)"}
+	return fmt.Sprintf("%d(R10)%s", off, index[t])
 }
 
 // panel returns the address of panel p's bytes at off.
@@ -241,7 +242,8 @@ func (g floatX86) fma(a, b, d int) {
 	p1 := (^b&15)<<3 | 4 | 2
 	p2 := 2<<5 | not(b, 4)<<3
 	modrm := 3<<6 | d&7<<3 | a&7
-	g.p("BYTE $0x62; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x52; BYTE $0x%02x // vdpbf16ps zmm%d, zmm%d, zmm%d", p0, p1, p2, modrm, d, b, a)
+	g.p("BYTE $0x62; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x%02x; BYTE $0x52; BYTE $0x%02x "+
+		"// vdpbf16ps zmm%d, zmm%d, zmm%d", p0, p1, p2, modrm, d, b, a)
 }
 
 // floatsNEON writes floatF32, floatF16 and floatBF16.

@@ -348,7 +348,8 @@ func (a *isa) andLess(n, m, t int) {
 func (a *isa) blend(d, s int) {
 	switch {
 	case a.neon():
-		a.word(0x6ea01c00|uint32(maskReg)<<16|uint32(s)<<5|uint32(d), fmt.Sprintf("bit v%d.16b, v%d.16b, v15.16b", d, s))
+		a.word(0x6ea01c00|uint32(maskReg)<<16|uint32(s)<<5|uint32(d),
+			fmt.Sprintf("bit v%d.16b, v%d.16b, v15.16b", d, s))
 	case a.avx512():
 		a.p("VMOVAPS %s, K1, %s", a.v(s), a.v(d))
 	default:

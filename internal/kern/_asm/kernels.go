@@ -33,17 +33,23 @@ func kernels(a *isa) {
 	a.function("weightAbs", "W = C·rms + |X|, rms over each group.", func() { weightAbs(a) })
 	a.function("weightSquare", "W = X².", func() { weightSquare(a) })
 	a.function("minMax", "Min and Scale = smallest and largest X of each group.", func() { minMax(a) })
-	a.function("absMax", "Scale = the X of largest magnitude of each group, with its sign; the first of equals.", func() { absMax(a) })
-	a.function("scaleMin", "Scale and Min by candidate search under the weighted squared error.", func() { scaleMin(a, false) })
-	a.function("scaleMinAbs", "Scale and Min by candidate search under the weighted absolute error.", func() { scaleMin(a, true) })
+	a.function("absMax", "Scale = the X of largest magnitude of each group, with its sign; the first of equals.",
+		func() { absMax(a) })
+	a.function("scaleMin", "Scale and Min by candidate search under the weighted squared error.",
+		func() { scaleMin(a, false) })
+	a.function("scaleMinAbs", "Scale and Min by candidate search under the weighted absolute error.",
+		func() { scaleMin(a, true) })
 	a.function("scaleSymmetric", "Scale by candidate search, codes Lo…Hi.", func() { scaleSymmetric(a) })
 	a.function("scaleDescent", "Scale by coordinate descent over the codes Lo…Hi.", func() { scaleDescent(a) })
 	a.function("scaleTable", "Scale by candidate search for the codes of Table.", func() { scaleTable(a) })
-	a.function("codeSums", "SumW, SumX, SumL, SumXL and SumL2 for the codes round((X + Min) / Scale) in Lo…Hi.", func() { codeSums(a) })
+	a.function("codeSums", "SumW, SumX, SumL, SumXL and SumL2 for the codes round((X + Min) / Scale) in Lo…Hi.",
+		func() { codeSums(a) })
 	a.function("encodeRound", "Codes = round((Src + Min) / Scale) in Lo…Hi, plus C.", func() { encode(a, encodeRound) })
 	a.function("encodeFloor", "Codes = floor((Src - Min) · Scale + C), at most Hi.", func() { encode(a, encodeFloor) })
-	a.function("encodeAway", "Codes = Src · Scale, rounded with halves away from zero.", func() { encode(a, encodeAway) })
-	a.function("encodeTable", "Codes = index of the Table entry nearest to Src · Scale.", func() { encode(a, encodeTable) })
+	a.function("encodeAway", "Codes = Src · Scale, rounded with halves away from zero.",
+		func() { encode(a, encodeAway) })
+	a.function("encodeTable", "Codes = index of the Table entry nearest to Src · Scale.",
+		func() { encode(a, encodeTable) })
 }
 
 func weightAbs(a *isa) {

@@ -31,7 +31,8 @@ func (l layout) tailAt(i int) int { return l.at(l.quads) + 32*i }
 // layouts are those of the formats that have recipes.
 var layouts = map[string]layout{
 	"Q4_0": {1, 4, 0}, "Q4_1": {2, 4, 0}, "Q5_0": {1, 5, 0}, "Q5_1": {2, 5, 0}, "Q8_0": {1, 8, 0}, "IQ4_NL": {1, 4, 0},
-	"Q2_K": {0, 20, 2}, "Q3_K": {0, 27, 1}, "Q4_K": {2, 35, 0}, "Q5_K": {2, 43, 0}, "Q6_K": {0, 52, 1}, "IQ4_XS": {2, 33, 0},
+	"Q2_K": {0, 20, 2}, "Q3_K": {0, 27, 1}, "Q4_K": {2, 35, 0}, "Q5_K": {2, 43, 0}, "Q6_K": {0, 52, 1},
+	"IQ4_XS": {2, 33, 0},
 }
 
 // iq4Values are kern.IQ4Values.

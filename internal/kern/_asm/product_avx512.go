@@ -118,7 +118,8 @@ func (a *vnni) vector(pattern ...byte) string {
 		at = 64 * len(a.offsets)
 		a.offsets[key] = at
 		for i := 0; i < 64; i += 8 {
-			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i, binary.LittleEndian.Uint64(pattern[i:]))
+			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i,
+				binary.LittleEndian.Uint64(pattern[i:]))
 		}
 	}
 	return fmt.Sprintf("vnniConstants<>+%d(SB)", at)

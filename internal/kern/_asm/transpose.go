@@ -31,7 +31,7 @@ func (a *isa) transposeAVX2() {
 	a.p("LEAQ (R11)(R8*4), R13")
 	for i := range 8 {
 		base := []string{"R11", "R13"}[i/4]
-		a.p("VMOVUPS %s, Y%d", []string{"(" + base + ")", "(" + base + ")(R8*1)", "(" + base + ")(R8*2)", "(" + base + ")(R12*1)"}[i%4], i)
+		a.p("VMOVUPS %s, Y%d", "("+base+")"+[]string{"", "(R8*1)", "(R8*2)", "(R12*1)"}[i%4], i)
 	}
 	for i := 0; i < 8; i += 2 {
 		a.p("VUNPCKLPS Y%d, Y%d, Y%d", i+1, i, 8+i)

@@ -60,7 +60,9 @@ var constants = [numConstants]uint32{
 	ones16:       0x00010001,
 }
 
-var expConstants = []constant{expLow, expHigh, inf, log2e, magic, minusLn2High, minusLn2Low, expC6, expC5, expC4, expC3, expC2, one}
+var expConstants = []constant{
+	expLow, expHigh, inf, log2e, magic, minusLn2High, minusLn2Low, expC6, expC5, expC4, expC3, expC2, one,
+}
 
 // table writes the constants, each in all lanes for AVX2, once for the others.
 func (a *isa) table() {
