@@ -18,6 +18,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -98,7 +99,7 @@ func pmapOf(t testing.TB, path string) string {
 	infos := make([]pmap.TensorInfo, len(f.Tensors))
 	for i, tensor := range f.Tensors {
 		infos[i].TensorInfo = tensor.TensorInfo
-		if len(tensor.Dims) > 1 && tensor.Name != embedName { // as convert does
+		if len(tensor.Dims) > 1 && tensor.Name != arch.Embedding { // as convert does
 			infos[i].Layout = pmap.Panels
 		}
 	}

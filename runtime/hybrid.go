@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -66,7 +67,7 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 		return nil, err
 	}
 	h := &Hybrid{model: model, from: from, seq: seq}
-	h.slots = append(h.slots, slot{name: embedName, block: -1, embed: from.embed})
+	h.slots = append(h.slots, slot{name: arch.Embedding, block: -1, embed: from.embed})
 	for i := range model.layers {
 		to, src, blk := &model.layers[i], &from.layers[i], fmt.Sprintf("blk.%d.", i)
 		h.slots = append(h.slots,

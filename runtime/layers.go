@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/kvcache"
 	"github.com/phi3conv/phi3conv/internal/linear"
@@ -68,7 +69,7 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 	m := newModel(path, src, Options{Threads: opt.Threads, Batch: opt.Batch, Float32: true, Cache: CacheF32})
 	m.cache = kvcache.NewLayout(kvcache.F32, 1, src.Config.KVHeads, src.Config.HeadDim)
 	m.layers = make([]layer, 1)
-	m.embed = linear.NewLoader(src).Tensor(embedName)
+	m.embed = linear.NewLoader(src).Tensor(arch.Embedding)
 	return &Layers{m: m, index: -1}, nil
 }
 

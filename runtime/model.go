@@ -143,7 +143,7 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 		t := &m.src.Tensors[i]
 		n := t.Bytes()
 		file += n
-		if t.GGUF != embedName || m.cfg.Tied {
+		if t.GGUF != arch.Embedding || m.cfg.Tied {
 			perToken += n
 		} else {
 			perToken += int64(t.RowBytes())
@@ -157,10 +157,7 @@ func (m *Model) CacheBytes(n int) int64 {
 	return int64((n+kvcache.ChunkLen-1)/kvcache.ChunkLen) * m.cache.Bytes()
 }
 
-const (
-	embedName = "token_embd.weight"
-	normName  = "output_norm.weight"
-)
+const normName = "output_norm.weight"
 
 // newLayer finds the weights of block i.
 func newLayer(ld *linear.Loader, i int) layer {
@@ -175,15 +172,15 @@ func newLayer(ld *linear.Loader, i int) layer {
 // outputName names the output matrix.
 func (m *Model) outputName() string {
 	if m.cfg.Tied {
-		return embedName
+		return arch.Embedding
 	}
-	return "output.weight"
+	return arch.Output
 }
 
 // load reads the weights.
 func (m *Model) load(ctx context.Context) (err error) {
 	ld := linear.NewLoader(m.src)
-	m.embed = ld.Tensor(embedName)
+	m.embed = ld.Tensor(arch.Embedding)
 	for i := range m.cfg.Layers {
 		m.layers = append(m.layers, newLayer(ld, i))
 	}

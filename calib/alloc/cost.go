@@ -6,6 +6,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -36,9 +37,6 @@ type TensorCost struct {
 	Linear     bool // a linear layer of a block, not the embedding nor the output matrix
 	Candidates []Candidate
 }
-
-// EmbeddingEntry is the name of the embedding.
-const EmbeddingEntry = "token_embd.weight"
 
 const (
 	// sampledRows of a part of a layer's outputs, spread evenly, are encoded for the estimate.
@@ -149,12 +147,12 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 		energy += sums[0]
 		for k := range costs {
 			costs[k] += sums[k+1]
-			if len(samples) == 2 && i == 0 && t.GGUF == EmbeddingEntry { // the first is the one as output matrix
+			if len(samples) == 2 && i == 0 && t.GGUF == arch.Embedding { // the first is the one as output matrix
 				output[k] = sums[k+1]
 			}
 		}
 	}
-	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != EmbeddingEntry && t.GGUF != stats.OutputEntry}
+	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != arch.Embedding && t.GGUF != stats.OutputEntry}
 	for i, typ := range types {
 		if !weighted && energy > 0 {
 			costs[i] /= energy
@@ -221,13 +219,13 @@ func (s *sample) squares(row []float32) (sum float64) {
 // samples says which rows of a tensor to encode, the importance of columns for the encoders, and whether costs
 // are divergences.
 func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float32, weighted bool, err error) {
-	tied := e.l.Output() == t.GGUF && t.GGUF == EmbeddingEntry
+	tied := e.l.Output() == t.GGUF && t.GGUF == arch.Embedding
 	name := t.Role()
 	if tied {
 		name = stats.OutputEntry
 	}
 	entry := e.s.Entry(name)
-	if name == EmbeddingEntry {
+	if name == arch.Embedding {
 		s, weighted, err := e.embedding(t)
 		return []sample{s}, nil, weighted, err
 	}

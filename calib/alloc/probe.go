@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -92,8 +93,8 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 	}
 	for _, p := range list {
 		p.x = slices.Clone(x)
-		if typ, ok := p.types[EmbeddingEntry]; ok {
-			e.roundTrip(p.x, e.l.Hidden(), typ, e.importance(EmbeddingEntry))
+		if typ, ok := p.types[arch.Embedding]; ok {
+			e.roundTrip(p.x, e.l.Hidden(), typ, e.importance(arch.Embedding))
 		}
 	}
 	for i := range e.l.Count() {
@@ -271,7 +272,7 @@ func logSoftmax(dst []float64, logits []float32) []float64 {
 
 // importance returns a tensor's, nil if there is none.
 func (e *estimator) importance(tensor string) []float32 {
-	if tensor == EmbeddingEntry && e.l.Output() == EmbeddingEntry {
+	if tensor == arch.Embedding && e.l.Output() == arch.Embedding {
 		tensor = stats.OutputEntry
 	}
 	if entry := e.s.Entry(tensor); entry != nil {

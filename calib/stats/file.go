@@ -8,6 +8,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
 
@@ -50,7 +51,7 @@ type Origin struct {
 }
 
 // OutputEntry is the name of the statistics of the output matrix, even where that is the embedding.
-const OutputEntry = "output.weight"
+const OutputEntry = arch.Output
 
 // Entry returns the statistics of a tensor, nil if there are none.
 func (s *File) Entry(name string) *Entry {

@@ -119,6 +119,12 @@ func (c *Config) FactorTensors() map[string][]float32 {
 	return map[string][]float32{LongFactors: c.LongRope.Long, ShortFactors: c.LongRope.Short}
 }
 
+// Names in a GGUF file of the matrices outside the blocks. Where the embedding is tied, it is the output matrix too.
+const (
+	Embedding = "token_embd.weight"
+	Output    = "output.weight"
+)
+
 // Names of the LongRoPE factor tensors in a GGUF file.
 const (
 	LongFactors  = "rope_factors_long.weight"

@@ -138,7 +138,7 @@ func phi3Tensors(c *Config) []Tensor {
 		all = append(all, Tensor{HF: hf, GGUF: gguf, Shape: shape})
 		return &all[len(all)-1]
 	}
-	add("model.embed_tokens.weight", "token_embd.weight", uint64(c.VocabSize), h)
+	add("model.embed_tokens.weight", Embedding, uint64(c.VocabSize), h)
 	for l := range c.Layers {
 		hf, gguf := fmt.Sprintf("model.layers.%d.", l), fmt.Sprintf("blk.%d.", l)
 		add(hf+"input_layernorm.weight", gguf+"attn_norm.weight", h)
@@ -159,7 +159,7 @@ func phi3Tensors(c *Config) []Tensor {
 	}
 	add("model.norm.weight", "output_norm.weight", h)
 	if !c.Tied {
-		add("lm_head.weight", "output.weight", uint64(c.VocabSize), h)
+		add("lm_head.weight", Output, uint64(c.VocabSize), h)
 	}
 	return all
 }

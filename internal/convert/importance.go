@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -40,8 +41,8 @@ func (p *Plan) addImportance(m *Imatrix) error {
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
 		columns := m.tensor(t.role())
-		if columns == nil && t.Name == embedName && p.Source.Config.Tied {
-			columns = m.tensor(outputName)
+		if columns == nil && t.Name == arch.Embedding && p.Source.Config.Tied {
+			columns = m.tensor(arch.Output)
 		}
 		if columns == nil {
 			continue

@@ -19,7 +19,7 @@ func importance(t *testing.T, m *source.Model) *Imatrix {
 	t.Helper()
 	all := &Imatrix{Path: "dir/stats.gguf", Datasets: []string{"text.txt", "more.txt"}, Chunks: 7}
 	for i := range m.Tensors {
-		if s := &m.Tensors[i]; len(s.Shape) == 2 && s.GGUF != embedName {
+		if s := &m.Tensors[i]; len(s.Shape) == 2 && s.GGUF != arch.Embedding {
 			columns := make([]float32, s.Cols())
 			for k := range columns {
 				columns[k] = float32(1+(k*7+i)%13) / 3
@@ -166,9 +166,9 @@ func TestImportanceOfAnotherModel(t *testing.T) {
 func TestImportanceTied(t *testing.T) {
 	m := openTiny(t)
 	m.Config.Tied = true
-	m.Tensors = slices.DeleteFunc(m.Tensors, func(s source.Tensor) bool { return s.GGUF == outputName })
+	m.Tensors = slices.DeleteFunc(m.Tensors, func(s source.Tensor) bool { return s.GGUF == arch.Output })
 	opt := withType(policy.MostlyQ4_0)
-	opt.Imatrix = &Imatrix{Path: "stats.gguf", Tensors: []Importance{{outputName, make([]float32, 256)}}}
+	opt.Imatrix = &Imatrix{Path: "stats.gguf", Tensors: []Importance{{arch.Output, make([]float32, 256)}}}
 	for i := range opt.Imatrix.Tensors[0].Columns {
 		opt.Imatrix.Tensors[0].Columns[i] = 1
 	}
@@ -177,7 +177,7 @@ func TestImportanceTied(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range p.Tensors {
-		if (s.importance != nil) != (s.Name == embedName) {
+		if (s.importance != nil) != (s.Name == arch.Embedding) {
 			t.Errorf("%s: %d columns of importance", s.Name, len(s.importance))
 		}
 	}

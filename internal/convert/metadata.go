@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
@@ -95,7 +96,7 @@ func (p *Plan) withoutImportance() int {
 	n := 0
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
-		if p.opt.Imatrix != nil && t.Type.IsQuantized() && t.importance == nil && t.Name != embedName {
+		if p.opt.Imatrix != nil && t.Type.IsQuantized() && t.importance == nil && t.Name != arch.Embedding {
 			n++
 		}
 	}

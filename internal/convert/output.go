@@ -6,6 +6,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/arch"
 )
 
 // output is a file being written.
@@ -60,11 +61,11 @@ func createPMAP(
 // panels lays matrices that are multiplied in panels. Of the embedding single rows are read,
 // unless it is the output matrix too.
 func panels(infos []gguf.TensorInfo) []pmap.TensorInfo {
-	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == outputName })
+	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == arch.Output })
 	all := make([]pmap.TensorInfo, len(infos))
 	for i, t := range infos {
 		all[i].TensorInfo = t
-		if len(t.Dims) > 1 && (tied || t.Name != embedName) {
+		if len(t.Dims) > 1 && (tied || t.Name != arch.Embedding) {
 			all[i].Layout = pmap.Panels
 		}
 	}

@@ -158,11 +158,6 @@ func (t *Tensor) role() string {
 	return t.Name
 }
 
-const (
-	embedName  = "token_embd.weight"
-	outputName = "output.weight"
-)
-
 // planTensor decides a tensor's type. types are those that are given by name.
 func (p *Plan) planTensor(t *source.Tensor, types map[string]quant.Type) (*Tensor, error) {
 	if n := len(t.Shape); n != 1 && n != 2 {

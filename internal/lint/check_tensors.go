@@ -32,7 +32,7 @@ func missingTensors(m *model, report reportFunc) {
 		}
 	}
 	if c := m.config; m.isGGUF && c.Tied && slices.Contains(untied, c.VocabSize) {
-		report("output.weight", "missing; models with %d tokens do not tie it to the embedding", c.VocabSize)
+		report(arch.Output, "missing; models with %d tokens do not tie it to the embedding", c.VocabSize)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
 
@@ -27,9 +28,9 @@ func noTokenizer(m *model, report reportFunc) {
 }
 
 func tokenCount(m *model, report reportFunc) {
-	t := m.file.Tensor(embedding)
+	t := m.file.Tensor(arch.Embedding)
 	if t != nil && len(t.Shape) == 2 && t.Shape[0] != uint64(len(m.tokens.tokens)) {
-		report(tokensKey, "%d tokens, but %s has %d rows", len(m.tokens.tokens), embedding, t.Shape[0])
+		report(tokensKey, "%d tokens, but %s has %d rows", len(m.tokens.tokens), arch.Embedding, t.Shape[0])
 	}
 }
 

@@ -378,7 +378,7 @@ var damages = []struct {
 		f.md.Set("phi3.context_length", uint32(4096))
 		f.md.Set("phi3.rope.scaling.original_context_length", uint32(4096))
 		f.md.Set("phi3.attention.sliding_window", uint32(0))
-		e := f.tensor(embedding)
+		e := f.tensor(arch.Embedding)
 		e.Dims[1], e.data = 32064, make([]byte, quant.Q8_0.Size(32064*256))
 	}, nil, nil},
 	{"factor 0", "PHI309", arch.ShortFactors,
@@ -472,7 +472,7 @@ var damages = []struct {
 	{"no tensors", "PHI601", "tiny.gguf", func(f *file) { f.tensors = nil }, nil, nil},
 	{"head of Phi-3 missing", "PHI601", "output.weight", func(f *file) {
 		f.remove("output.weight")
-		e := f.tensor(embedding)
+		e := f.tensor(arch.Embedding)
 		e.Dims[1], e.data = 32064, make([]byte, quant.Q8_0.Size(32064*256))
 	}, nil, nil},
 	{"an adapter", "PHI602", "blk.0.lora_a",
@@ -638,7 +638,7 @@ func TestSound(t *testing.T) {
 			f.remove("blk.0.attn_qkv.weight")
 		}, nil},
 		{"unused tokens are zero", func(f *file) {
-			x := f.tensor(embedding)
+			x := f.tensor(arch.Embedding)
 			clear(x.data[len(x.data)*9/10:])
 		}, nil},
 		{"padded width", func(f *file) { // the last block of each row
@@ -777,7 +777,7 @@ func FuzzRun(f *testing.F) {
 		small.md.Set(typesKey, []int32{3, 3, 4, 3, 3, 3})
 		small.md.Set(scoresKey, make([]float32, 6))
 		small.md.Set(stopsKey, []int32{3, 4})
-		small.add(embedding, quant.Q8_0, make([]byte, quant.Q8_0.Size(6*32)), 32, 6)
+		small.add(arch.Embedding, quant.Q8_0, make([]byte, quant.Q8_0.Size(6*32)), 32, 6)
 		small.add("blk.0.ffn_down.weight", quant.F16, make([]byte, 2*32*32), 32, 32)
 		small.add("output_norm.weight", quant.F32, make([]byte, 4*32), 32)
 		small.add(arch.LongFactors, quant.F32, make([]byte, 4*16), 16)

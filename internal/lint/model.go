@@ -123,8 +123,8 @@ func (m *model) openGGUF() error {
 	m.md = m.file.GGUF.Metadata
 	m.config, m.configErr = arch.FromMetadata(m.md.Get)
 	if c := m.config; c != nil {
-		c.Tied = m.file.Tensor("output.weight") == nil
-		if t := m.file.Tensor(embedding); t != nil && len(t.Shape) == 2 {
+		c.Tied = m.file.Tensor(arch.Output) == nil
+		if t := m.file.Tensor(arch.Embedding); t != nil && len(t.Shape) == 2 {
 			c.VocabSize = int(t.Shape[0])
 		}
 	}
@@ -143,8 +143,6 @@ func (m *model) openGGUF() error {
 	m.tokens = readTokenizer(m.md)
 	return nil
 }
-
-const embedding = "token_embd.weight"
 
 var factorNames = []string{arch.LongFactors, arch.ShortFactors}
 

@@ -79,8 +79,8 @@ func GGUFConfig(f *gguf.File) (*arch.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Tied = f.Tensor("output.weight") == nil
-	embd := f.Tensor("token_embd.weight")
+	c.Tied = f.Tensor(arch.Output) == nil
+	embd := f.Tensor(arch.Embedding)
 	if embd == nil {
 		return nil, fmt.Errorf("tensor token_embd.weight is missing")
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -54,11 +55,11 @@ func (p *Policy) Type(t Tensor) quant.Type {
 	switch {
 	case !t.Matrix || strings.HasSuffix(t.Name, "_norm.weight"):
 		return quant.F32
-	case t.Name == outputName && p.KeepOutput:
+	case t.Name == arch.Output && p.KeepOutput:
 		return t.Source
-	case t.Name == embeddingName && p.Embedding != nil:
+	case t.Name == arch.Embedding && p.Embedding != nil:
 		return fallback(*p.Embedding, t.Cols)
-	case t.Name == outputName && p.Output != nil:
+	case t.Name == arch.Output && p.Output != nil:
 		return fallback(*p.Output, t.Cols)
 	}
 	for _, o := range p.Overrides {
@@ -75,7 +76,7 @@ func (p *Policy) Type(t Tensor) quant.Type {
 // mixture returns the type of a matrix by the rules of the file type.
 func (p *Policy) mixture(t Tensor) quant.Type {
 	f := &fileTypes[p.FileType]
-	if t.Name == outputName || t.Name == embeddingName && t.Tied {
+	if t.Name == arch.Output || t.Name == arch.Embedding && t.Tied {
 		if p.Output != nil {
 			return *p.Output
 		}
@@ -92,15 +93,10 @@ func (p *Policy) mixture(t Tensor) quant.Type {
 // Pinned reports whether the type of a matrix is given by name, not by the file type. tied says that
 // the embedding is the output matrix too.
 func (p *Policy) Pinned(name string, tied bool) bool {
-	return name == outputName && (p.KeepOutput || p.Output != nil) ||
-		name == embeddingName && (p.Embedding != nil || tied && p.Output != nil) ||
+	return name == arch.Output && (p.KeepOutput || p.Output != nil) ||
+		name == arch.Embedding && (p.Embedding != nil || tied && p.Output != nil) ||
 		slices.ContainsFunc(p.Overrides, func(o Override) bool { return o.Pattern.MatchString(name) })
 }
-
-const (
-	embeddingName = "token_embd.weight"
-	outputName    = "output.weight"
-)
 
 // fallbacks are the types that take over from those with blocks of 256 where these do not divide a row.
 var fallbacks = map[quant.Type]quant.Type{

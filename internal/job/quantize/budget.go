@@ -8,6 +8,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/alloc"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -195,7 +196,7 @@ func (a *allocator) estimate(ctx context.Context) error {
 // candidates returns the types that a matrix with cols columns may get. given is what it has in the Q6_K mixture of
 // llama.cpp, or what an option gives it.
 func (a *allocator) candidates(tensor string, cols int, given quant.Type) []quant.Type {
-	edge := tensor == alloc.EmbeddingEntry || tensor == stats.OutputEntry
+	edge := tensor == arch.Embedding || tensor == stats.OutputEntry
 	a.pinned[tensor] = a.options.Policy.Pinned(tensor, a.source.Config.Tied)
 	if a.pinned[tensor] || edge && a.budget.BPW != 0 { // bits per weight bound the linear layers alone
 		return []quant.Type{given}
