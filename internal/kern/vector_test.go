@@ -341,6 +341,22 @@ func near(t *testing.T, i int, got float32, want, bound float64) {
 	}
 }
 
+func checkRMSNorm(t *testing.T, s *Set, x, w []float32) {
+	const n = 1000 // and 8 of padding
+	dst := make([]float32, len(x))
+	clear(x[n:])
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	s.RMSNorm(dst, x, w, n, 1e-5)
+	for i := range x {
+		want := float64(x[i]) * float64(w[i]) / math.Sqrt(sum/n+1e-5)
+		// 69 roundings before the root, which halves them, 4 after
+		near(t, i, dst[i], want, 40*half*math.Abs(want))
+	}
+}
+
 func checkSoftmax(t *testing.T, s *Set, x []float32) {
 	const lo, hi, scale = 5, 500, float32(0.3)
 	v := make([]float64, len(x))
@@ -376,21 +392,7 @@ func TestVectorAccuracy(t *testing.T) {
 		return x
 	}
 	for _, s := range Sets() {
-		t.Run(s.Name+"/RMSNorm", func(t *testing.T) {
-			const n, padded = 1000, 1008
-			x, w, dst := random(padded, 5), random(padded, 1), make([]float32, padded)
-			clear(x[n:])
-			var sum float64
-			for _, v := range x {
-				sum += float64(v) * float64(v)
-			}
-			s.RMSNorm(dst, x, w, n, 1e-5)
-			for i := range x {
-				want := float64(x[i]) * float64(w[i]) / math.Sqrt(sum/n+1e-5)
-				// 69 roundings before the root, which halves them, 4 after
-				near(t, i, dst[i], want, 40*half*math.Abs(want))
-			}
-		})
+		t.Run(s.Name+"/RMSNorm", func(t *testing.T) { checkRMSNorm(t, s, random(1008, 5), random(1008, 1)) })
 		t.Run(s.Name+"/Softmax", func(t *testing.T) { checkSoftmax(t, s, random(512, 10)) })
 		t.Run(s.Name+"/SiluMul", func(t *testing.T) {
 			gate, up, dst := random(4096, 20), random(4096, 1), make([]float32, 4096)

@@ -166,6 +166,11 @@ func (a *allocator) needsGradients() error {
 
 // estimate computes the costs of all matrices: for the budget's types, or for the one that an option gives a matrix.
 func (a *allocator) estimate(ctx context.Context) error {
+	for _, t := range a.budget.Types {
+		if err := t.CheckGeometry(); err != nil && t.IsQuantized() {
+			return usage.Errorf("--types: %w", err)
+		}
+	}
 	fixed := a.options
 	fixed.Policy.FileType = policy.MostlyQ6_K
 	fixed.AllowRequantize = true // refused later, if it is not permitted
@@ -204,7 +209,7 @@ func (a *allocator) candidates(tensor string, cols int, given quant.Type) []quan
 	types := a.budget.Types
 	if types == nil {
 		for _, q := range quant.Types() {
-			if q.IsQuantized() || q == quant.F16 && edge {
+			if q.HasGeometry() || q == quant.F16 && edge {
 				types = append(types, q)
 			}
 		}
