@@ -145,7 +145,12 @@ func TestGenerateStops(t *testing.T) {
 			t.Errorf("%s: error of type %T", test.name, err)
 		}
 	}
-	s, err := m.NewSequence(0)
+}
+
+// A caller ends an answer, by what emit returns or by its context.
+func TestGenerateEnded(t *testing.T) {
+	k := readChats(t).Cases[0]
+	s, err := openTiny(t, runtime.Options{}).NewSequence(0)
 	if err != nil {
 		t.Fatal(err)
 	}

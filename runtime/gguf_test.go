@@ -169,11 +169,7 @@ func TestTypes(t *testing.T) {
 			exact := Options{Float32: true, Cache: CacheF32}
 			want := allLogits(t, sequence(t, open(t, convertTo(t, path, policy.AllF32), exact)), tokens)
 			got := allLogits(t, sequence(t, open(t, path, exact)), tokens)
-			for i := range want {
-				if !slices.Equal(got[i], want[i]) {
-					t.Fatalf("float32 mode: other bits than the decoded weights at position %d", i)
-				}
-			}
+			sameLogits(t, got, want, "float32 mode, compared with the decoded weights")
 			mapped := pmapOf(t, path)
 			var first [][]float32
 			for _, set := range kern.Sets() {
@@ -204,15 +200,20 @@ func TestTypes(t *testing.T) {
 					if first == nil {
 						first = got
 					}
-					for i := range first {
-						if !slices.Equal(got[i], first[i]) {
-							t.Fatalf("%s %+v: other bits at position %d: NMSE %.2g",
-								set.Name, opt, i, nmse(got[i], first[i]))
-						}
-					}
+					sameLogits(t, got, first, fmt.Sprintf("%s %+v", set.Name, opt))
 				}
 			}
 		})
+	}
+}
+
+// sameLogits compares bits.
+func sameLogits(t *testing.T, got, want [][]float32, what string) {
+	t.Helper()
+	for i := range want {
+		if !slices.Equal(got[i], want[i]) {
+			t.Fatalf("%s: other bits at position %d: NMSE %.2g", what, i, nmse(got[i], want[i]))
+		}
 	}
 }
 
@@ -474,8 +475,9 @@ func rewrite(t *testing.T, dir string, dtype safetensors.DType, parts int) strin
 // not, its logits are the same bits; of odd numbers of columns too.
 func TestFiles(t *testing.T) {
 	odd := func(dtype string) string {
-		return writeVariant(t, testdata.Variant{Name: "odd columns", DType: dtype, Config: []byte(`{"architectures": ["Phi3ForCausalLM"], "vocab_size": 33,
-			"hidden_size": 45, "intermediate_size": 37, "num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
+		return writeVariant(t, testdata.Variant{Name: "odd columns", DType: dtype, Config: []byte(`{
+			"architectures": ["Phi3ForCausalLM"], "vocab_size": 33, "hidden_size": 45, "intermediate_size": 37,
+			"num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
 			"max_position_embeddings": 64, "rms_norm_eps": 1e-5, "partial_rotary_factor": 0.8}`)})
 	}
 	tiny := tinyPhi3(t)

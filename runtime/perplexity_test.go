@@ -47,13 +47,14 @@ func TestPerplexityGolden(t *testing.T) {
 		for at := 0; at+c.Context <= len(tokens); at += c.Context {
 			chunk := tokens[at : at+c.Context]
 			s := sequence(t, m)
-			err := m.Eval(context.Background(), Request{Seq: s, Tokens: chunk, All: true, Logits: func(i int, l []float32) error {
+			add := func(i int, l []float32) error {
 				if i >= c.First && i < c.Context-1 {
 					sum += nll(l, chunk[i+1])
 					scored++
 				}
 				return nil
-			}})
+			}
+			err := m.Eval(context.Background(), Request{Seq: s, Tokens: chunk, All: true, Logits: add})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -88,10 +88,11 @@ func sequence(t testing.TB, m *Model) *Sequence {
 func allLogits(t testing.TB, s *Sequence, tokens []int32) [][]float32 {
 	t.Helper()
 	var all [][]float32
-	err := s.model.Eval(context.Background(), Request{Seq: s, Tokens: tokens, All: true, Logits: func(_ int, l []float32) error {
+	keep := func(_ int, l []float32) error {
 		all = append(all, slices.Clone(l))
 		return nil
-	}})
+	}
+	err := s.model.Eval(context.Background(), Request{Seq: s, Tokens: tokens, All: true, Logits: keep})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,7 +245,8 @@ func TestTap(t *testing.T) {
 // Memory that is not there is refused before it is taken.
 func TestHugeBatch(t *testing.T) {
 	config, err := json.Marshal(map[string]any{
-		"architectures": []string{"Phi3ForCausalLM"}, "vocab_size": 32, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1,
+		"architectures": []string{"Phi3ForCausalLM"}, "vocab_size": 32, "hidden_size": 32,
+		"intermediate_size": 32, "num_hidden_layers": 1,
 		"num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 1 << 30, "rms_norm_eps": 1e-5,
 	})
 	if err != nil {

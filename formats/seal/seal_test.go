@@ -231,7 +231,13 @@ func checkEntry(t *testing.T, e *Entry, logits []float32, h *Header) {
 	} else if inTop[d.ID] || math.Abs(-lnP(d.ID)-float64(d.Code)*Step) > half*Step && d.Code < maxCode {
 		t.Errorf("drawn: %v, its -ln p is %v", d, -lnP(d.ID))
 	}
-	for id, c := range e.Full {
+	checkRow(t, e.Full, lnP)
+}
+
+// checkRow checks a row of the whole vocabulary.
+func checkRow(t *testing.T, row []uint8, lnP func(id int32) float64) {
+	t.Helper()
+	for id, c := range row {
 		if d := math.Abs(-lnP(int32(id)) - float64(c)*RowStep); c < math.MaxUint8 && d > half*RowStep {
 			t.Errorf("ln p of token %d is off by %v", id, d)
 		}

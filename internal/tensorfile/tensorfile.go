@@ -157,8 +157,10 @@ func FromValues(name string, x []float32) Tensor {
 	for _, v := range x {
 		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
 	}
-	return Tensor{Name: name, Type: quant.F32.String(), Shape: []uint64{uint64(len(x))}, Elems: int64(len(x)), Bytes: int64(len(data)),
-		Block: quant.F32, r: bytes.NewReader(data)}
+	return Tensor{
+		Name: name, Type: quant.F32.String(), Shape: []uint64{uint64(len(x))}, Elems: int64(len(x)),
+		Bytes: int64(len(data)), Block: quant.F32, r: bytes.NewReader(data),
+	}
 }
 
 // Rows returns n rows of a matrix from row first on, as a tensor of that name.

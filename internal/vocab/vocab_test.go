@@ -165,8 +165,9 @@ func TestSentencePieceFromJSON(t *testing.T) {
 		for id := range want.Tokens {
 			a, b := math.Float32bits(got.Scores[id]), math.Float32bits(want.Scores[id])
 			if got.Tokens[id] != want.Tokens[id] || a != b || got.Types[id] != want.Types[id] {
-				t.Errorf("%s: token %d is %q, score %g (%#x), type %d, want %q, %g (%#x), %d", dir, id,
-					got.Tokens[id], got.Scores[id], a, got.Types[id], want.Tokens[id], want.Scores[id], b, want.Types[id])
+				t.Errorf("%s: token %d is %q, score %g (%#x), type %d, want %q, %g (%#x), %d",
+					dir, id, got.Tokens[id], got.Scores[id], a, got.Types[id],
+					want.Tokens[id], want.Scores[id], b, want.Types[id])
 			}
 			if isSpaces(want.Tokens[id]) {
 				spaces++
@@ -200,10 +201,11 @@ func alphabet(n int, merges ...string) string {
 
 func TestLoadVocabJSONAndMerges(t *testing.T) {
 	dir := writeDir(t, map[string]string{
-		"vocab.json":             alphabet(258, "t h", "th e"),
-		"merges.txt":             "#version: 0.2\nt h\n\nth e\n",
-		"added_tokens.json":      `{"<|endoftext|>": 258, "<k>": 261}`,
-		"tokenizer_config.json":  `{"tokenizer_class": "CodeGenTokenizer", "eos_token": "<|endoftext|>", "bos_token": {"content": "<|endoftext|>"}}`,
+		"vocab.json":        alphabet(258, "t h", "th e"),
+		"merges.txt":        "#version: 0.2\nt h\n\nth e\n",
+		"added_tokens.json": `{"<|endoftext|>": 258, "<k>": 261}`,
+		"tokenizer_config.json": `{"tokenizer_class": "CodeGenTokenizer", "eos_token": "<|endoftext|>", ` +
+			`"bos_token": {"content": "<|endoftext|>"}}`,
 		"generation_config.json": `{"eos_token_id": 258}`,
 	})
 	v, err := Load(dir, 264)
@@ -348,7 +350,8 @@ func TestAddSpacePrefix(t *testing.T) {
 		want string
 	}{
 		"phi-3": {
-			`{"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}}`,
+			`{"normalizer": {"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},` +
+				`{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}}`,
 			"true",
 		},
 		"replace only": {`{"normalizer": {"type":"Replace","pattern":{"String":" "},"content":"▁"}}`, "false"},
@@ -667,7 +670,8 @@ func TestLoadErrorsWithoutTokenizer(t *testing.T) {
 
 // spmJSON is a tokenizer.json in the layout of Phi-3's.
 func spmJSON(vocab, merges string) string {
-	return `{"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},
+	return `{"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},` +
+		`{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},
 		"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"vocab":` + vocab + `,"merges":` + merges + `}}`
 }
 
@@ -799,13 +803,19 @@ func FuzzSentencePieceModel(f *testing.F) {
 
 func FuzzTokenizerJSON(f *testing.F) {
 	// Small seeds: the fuzzer spends its time on shrinking large ones.
-	const byteLevel = `"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"model":{"type":"BPE","vocab":{"a":0,"b":1,"Ġ":2,"ab":3},"merges":`
-	f.Add(`{"added_tokens":[{"id":4,"content":"<|x|>","special":true},{"id":5,"content":"Ġy","rstrip":true,"normalized":false}],`+byteLevel+`["a b"]}}`,
-		`{"tokenizer_class":"GPT2Tokenizer","eos_token":"<|x|>","pad_token":{"content":"<pad>"},"added_tokens_decoder":{"5":{"content":"Ġy","lstrip":true}}}`)
-	f.Add(`{"added_tokens":[{"id":4,"content":"<s>"},{"id":5,"content":"</s>"}],"post_processor":{"type":"TemplateProcessing",`+
+	const byteLevel = `"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},` +
+		`"model":{"type":"BPE","vocab":{"a":0,"b":1,"Ġ":2,"ab":3},"merges":`
+	f.Add(`{"added_tokens":[{"id":4,"content":"<|x|>","special":true},`+
+		`{"id":5,"content":"Ġy","rstrip":true,"normalized":false}],`+byteLevel+`["a b"]}}`,
+		`{"tokenizer_class":"GPT2Tokenizer","eos_token":"<|x|>","pad_token":{"content":"<pad>"},`+
+			`"added_tokens_decoder":{"5":{"content":"Ġy","lstrip":true}}}`)
+	f.Add(`{"added_tokens":[{"id":4,"content":"<s>"},{"id":5,"content":"</s>"}],`+
+		`"post_processor":{"type":"TemplateProcessing",`+
 		`"single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}}],`+
-		`"pair":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}},{"Sequence":{"id":"B"}}]},`+byteLevel+`[["a","b"]]}}`,
-		`{"bos_token":"<s>","eos_token":"b","add_eos_token":false,"chat_template":[{"name":"default","template":"t"},{"name":"r g","template":"u"}]}`)
+		`"pair":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}},{"Sequence":{"id":"B"}}]},`+
+		byteLevel+`[["a","b"]]}}`,
+		`{"bos_token":"<s>","eos_token":"b","add_eos_token":false,`+
+			`"chat_template":[{"name":"default","template":"t"},{"name":"r g","template":"u"}]}`)
 	f.Add(
 		spmJSON(`{"<unk>":0,"<0x00>":1,"▁▁":2,"ab":3,"a":4,"b":5,"▁":6}`, `["a b","▁ ▁"]`),
 		`{"tokenizer_class":"LlamaTokenizer","added_tokens_decoder":{"7":{"content":"x"}}}`,

@@ -181,7 +181,16 @@ func TestTinyModel(t *testing.T) {
 			t.Errorf("%q, special tokens taken for text: ids %d, expected %d", c.Text, got, c.Plain)
 		}
 	}
+	if id, ok := tok.BOS(); id != 1 || !ok || tok.VocabSize() != 576 || !tok.HasTemplate() || tok.Token(299) != "▁H" ||
+		tok.Token(-1) != "" || tok.Token(576) != "" {
+		t.Errorf("BOS %d %t, %d tokens, template %t, token 299 %q",
+			id, ok, tok.VocabSize(), tok.HasTemplate(), tok.Token(299))
+	}
+}
 
+// Prompts and answers of chats, as transformers has them.
+func TestTinyChats(t *testing.T) {
+	tok := open(t, tiny)
 	var chat struct {
 		StopIDs []int32 `json:"stop_ids"`
 		Cases   []struct {
@@ -207,11 +216,6 @@ func TestTinyModel(t *testing.T) {
 		if got, err := tok.Decode(c.AnswerIDs, false); got != c.Answer || err != nil {
 			t.Errorf("answer %q, %v, expected %q", got, err, c.Answer)
 		}
-	}
-	if id, ok := tok.BOS(); id != 1 || !ok || tok.VocabSize() != 576 || !tok.HasTemplate() || tok.Token(299) != "▁H" ||
-		tok.Token(-1) != "" || tok.Token(576) != "" {
-		t.Errorf("BOS %d %t, %d tokens, template %t, token 299 %q",
-			id, ok, tok.VocabSize(), tok.HasTemplate(), tok.Token(299))
 	}
 }
 
@@ -396,9 +400,12 @@ func TestClasses(t *testing.T) {
 			t.Errorf("%U has class %d, expected %d", r, got, want)
 		}
 	}
-	for r, want := range map[rune]class{'A': upper, 'z': lower, 'ǅ': title, 'ʰ': modifier, 'ª': letter, '日': letter, '\u0301': mark, '७': number, '½': number, '\u3000': white,
+	for r, want := range map[rune]class{
+		'A': upper, 'z': lower, 'ǅ': title, 'ʰ': modifier, 'ª': letter, '日': letter,
+		'\u0301': mark, '७': number, '½': number, '\u3000': white,
 		// the last three are of Unicode 16 and 17
-		'\u200b': other, '🙂': other, 0x10D50: upper, 0x105C0: letter, 0x11DE1: newDigit} {
+		'\u200b': other, '🙂': other, 0x10D50: upper, 0x105C0: letter, 0x11DE1: newDigit,
+	} {
 		if got := classes()[r]; got != want {
 			t.Errorf("%U has class %d, expected %d", r, got, want)
 		}
