@@ -328,7 +328,8 @@ func (r *run) keep(p place, m *stats.Moments) error {
 	for c, v := range sums {
 		if !floats.Finite(v) {
 			return formats.FileErrorf(r.l.Path(), -1,
-				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture", p.name, c)
+				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture",
+				p.name, c)
 		}
 	}
 	if err := r.work.WriteFloats([]float32{float32(math.Round(m.Count))}, p.at); err != nil {

@@ -54,13 +54,16 @@ const gradientMagic = "phi3conv gradients 1\n"
 
 // gatherGradients computes the squared gradients, or what an earlier run has left of them, with so much
 // memory. progress gets the tokens done.
-func gatherGradients(ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, progress func(tokens float64)) (_ *gradients, err error) {
+func gatherGradients(
+	ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, progress func(tokens float64),
+) (_ *gradients, err error) {
 	g := &gradients{groups: l.OutputGroups(), lengths: o.Lengths, tokens: len(o.Tokens)}
 	id, err := json.Marshal(o)
 	if err != nil {
 		return nil, err
 	}
-	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", sha256.Sum256(id), len(o.Lengths)); err != nil {
+	key := sha256.Sum256(id)
+	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths)); err != nil {
 		return nil, err
 	}
 	defer func() {

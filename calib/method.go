@@ -22,7 +22,9 @@ type Method struct {
 	Options []string
 	// Quantize makes blocks of the recipe's tensors, for [Quantize]. What it does not make is left to the types' own
 	// encoders: all tensors if it is nil.
-	Quantize func(ctx context.Context, l *runtime.Layers, s *stats.File, r *Recipe, opt QuantizeOptions) (*Encoded, error)
+	Quantize func(
+		ctx context.Context, l *runtime.Layers, s *stats.File, r *Recipe, opt QuantizeOptions,
+	) (*Encoded, error)
 }
 
 // Needs is what a method must know of the inputs of linear layers. Each includes those before it.

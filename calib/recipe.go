@@ -80,7 +80,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 		return nil, formats.Errorf(-1, "more than one YAML document, expected one recipe")
 	}
 	if y.Recipe != recipeVersion {
-		return nil, formats.Errorf(-1, "\"recipe\" is %d, expected %d, the version of the form", y.Recipe, recipeVersion)
+		return nil, formats.Errorf(-1, `"recipe" is %d, expected %d, the version of the form`, y.Recipe, recipeVersion)
 	}
 	r := &Recipe{Solve: solve.DefaultOptions()}
 	var err error
@@ -126,7 +126,8 @@ func (r *Recipe) readTensors(n *yaml.Node) error {
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		return formats.Errorf(-1, "line %d: \"tensors\" is no mapping, expected lines such as \"blk.0.ffn_up.weight: Q4_K\"", n.Line)
+		return formats.Errorf(-1,
+			`line %d: "tensors" is no mapping, expected lines such as "blk.0.ffn_up.weight: Q4_K"`, n.Line)
 	}
 	seen := map[string]bool{}
 	for i := 0; i < len(n.Content); i += 2 {
@@ -185,7 +186,8 @@ func (r *Recipe) node() (*yaml.Node, error) {
 	y.Tensors.Kind = yaml.MappingNode
 	for _, t := range r.Tensors {
 		y.Tensors.Content = append(y.Tensors.Content,
-			&yaml.Node{Kind: yaml.ScalarNode, Value: t.Tensor}, &yaml.Node{Kind: yaml.ScalarNode, Value: t.Type.String()})
+			&yaml.Node{Kind: yaml.ScalarNode, Value: t.Tensor},
+			&yaml.Node{Kind: yaml.ScalarNode, Value: t.Type.String()})
 	}
 	n := new(yaml.Node)
 	return n, n.Encode(&y)

@@ -20,7 +20,8 @@ func folds(l *runtime.Layers, i int) []solve.Fold {
 	linear := l.Linear(i)
 	qkv, o, up, down := linear[0], linear[1], linear[2], linear[3]
 	norm := func(name, cols string) solve.Fold {
-		return newFold(fmt.Sprintf("blk.%d.%s.weight", i, name), 0, 1, cols, c.Hidden, c.Hidden, func(c int) int { return c })
+		by := fmt.Sprintf("blk.%d.%s.weight", i, name)
+		return newFold(by, 0, 1, cols, c.Hidden, c.Hidden, func(c int) int { return c })
 	}
 	value := func(col int) int {
 		head, dim := col/c.HeadDim, col%c.HeadDim
@@ -81,30 +82,13 @@ func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
 }
 
 // search finds the factors of some places in a block and keeps what they make of the weights. The inputs that judge
-// them are those of the block as the original has it, behind the quantized ones; one place's factors change
-// nothing for another's.
+// them are those that the block as the original has it gets from the quantized ones before it; one place's factors
+// change nothing for another's.
 func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
-	type inputs struct {
-		*stats.Moments
-		weights []float32 // of the tokens
-	}
-	all := map[string]inputs{}
-	for _, f := range places {
-		weights, err := q.tokenWeights(f.Cols)
-		if err != nil {
-			return err
-		}
-		all[f.Cols] = inputs{stats.NewMoments(len(f.Channel), true), weights}
-	}
 	if len(places) == 0 {
 		return nil
 	}
-	err := q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: places[len(places)-1].Cols, Tap: func(in runtime.Inputs) error {
-		if m, ok := all[in.Tensor]; ok {
-			m.Add(in, of(m.weights, in.First, in.Rows), q.l.Threads())
-		}
-		return nil
-	}})
+	moments, err := q.blockMoments(ctx, places)
 	if err != nil {
 		return err
 	}
@@ -112,34 +96,62 @@ func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		by, err := q.weights(f.By)
-		if err != nil {
+		if err := q.searchFold(&f, moments[f.Cols]); err != nil {
 			return err
 		}
-		w, err := q.weights(f.Cols)
-		if err != nil {
-			return err
-		}
-		n := len(f.Channel)
-		into := q.placesOf(f.Cols)
-		l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: all[f.Cols].Matrix()}
-		if err := l.Check(); err != nil {
-			return &formats.Error{Path: q.l.Path(), Off: -1, What: fmt.Sprintf("tensor %s: %v", f.Cols, err)}
-		}
-		typ := func(row int) quant.Type {
-			return into[slices.IndexFunc(into, func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows })].Type
-		}
-		factors, share := f.Search(w, l.H, typ, q.l.Threads())
-		if q.opt.Scaled != nil {
-			q.opt.Scaled(f.Cols, share)
-		}
-		f.Apply(by, w, factors)
-		inverse := make([]float32, n)
-		for c, k := range f.Channel {
-			inverse[c] = 1 / factors[k]
-		}
-		q.scaled[f.By], q.scaled[f.Cols], q.inverse[f.Cols] = by, w, inverse
 	}
+	return nil
+}
+
+// blockMoments returns the second moments of the inputs of those matrices of the loaded block that places scale.
+func (q *quantizer) blockMoments(ctx context.Context, places []solve.Fold) (map[string]*stats.Moments, error) {
+	moments, weights := map[string]*stats.Moments{}, map[string][]float32{}
+	for _, f := range places {
+		var err error
+		if weights[f.Cols], err = q.tokenWeights(f.Cols); err != nil {
+			return nil, err
+		}
+		moments[f.Cols] = stats.NewMoments(len(f.Channel), true)
+	}
+	add := func(in runtime.Inputs) error {
+		if m := moments[in.Tensor]; m != nil {
+			m.Add(in, of(weights[in.Tensor], in.First, in.Rows), q.l.Threads())
+		}
+		return nil
+	}
+	last := places[len(places)-1].Cols
+	return moments, q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: last, Tap: add})
+}
+
+// searchFold finds the factors of a place under the second moments of what reads it.
+func (q *quantizer) searchFold(f *solve.Fold, moments *stats.Moments) error {
+	by, err := q.weights(f.By)
+	if err != nil {
+		return err
+	}
+	w, err := q.weights(f.Cols)
+	if err != nil {
+		return err
+	}
+	n, into := len(f.Channel), q.placesOf(f.Cols)
+	l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: moments.Matrix()}
+	if err := l.Check(); err != nil {
+		return formats.FileErrorf(q.l.Path(), -1, "tensor %s: %v", f.Cols, err)
+	}
+	typ := func(row int) quant.Type {
+		holds := func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows }
+		return into[slices.IndexFunc(into, holds)].Type
+	}
+	factors, share := f.Search(w, l.H, typ, q.l.Threads())
+	if q.opt.Scaled != nil {
+		q.opt.Scaled(f.Cols, share)
+	}
+	f.Apply(by, w, factors)
+	inverse := make([]float32, n)
+	for c, k := range f.Channel {
+		inverse[c] = 1 / factors[k]
+	}
+	q.scaled[f.By], q.scaled[f.Cols], q.inverse[f.Cols] = by, w, inverse
 	return nil
 }
 

@@ -115,7 +115,8 @@ func (q *quantizer) lay(targets []quant.Target) error {
 		for _, f := range folds(q.l, i) {
 			if f.Width == 1 && q.covers(f.Cols) {
 				size := int64(4 * f.Channels)
-				q.places = append(q.places, encodedPlace{quant.Target{Tensor: f.By, Type: quant.F32}, at, size, f.By, 0, 1})
+				norm := quant.Target{Tensor: f.By, Type: quant.F32}
+				q.places = append(q.places, encodedPlace{norm, at, size, f.By, 0, 1})
 				at += size
 			}
 		}

@@ -234,7 +234,8 @@ func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float
 	}
 	if len(entry.Sums) != t.Cols() {
 		return nil, nil, false, formats.FileErrorf(e.s.Path, -1,
-			"the statistics of %s are for %d columns, and the model has %d: they are another model's", name, len(entry.Sums), t.Cols())
+			"the statistics of %s are for %d columns, and the model has %d: they are another model's",
+			name, len(entry.Sums), t.Cols())
 	}
 	importance, weighted = entry.Importance(), entry.Parts > 0
 	if name != stats.OutputEntry {
@@ -284,7 +285,7 @@ func (e *estimator) linear(t *runtime.Tensor, entry *stats.Entry, columns []floa
 	return all, nil
 }
 
-// embedding samples an embedding's rows as the first residual stream has them. The gradient is the one behind the
+// embedding samples an embedding's rows as the first residual stream has them. The gradient is the one after the
 // first attention.
 func (e *estimator) embedding(t *runtime.Tensor) (_ sample, weighted bool, err error) {
 	name := e.l.Linear(0)[1]

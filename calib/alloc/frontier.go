@@ -172,7 +172,8 @@ func (f *Frontier) AtCost(limit float64) *Allocation {
 				low = mid + 1
 			}
 		}
-		if a := f.allocation(options, low, f.least[low]+cost); best == nil || a.Bytes < best.Bytes || a.Bytes == best.Bytes && a.Cost < best.Cost {
+		a := f.allocation(options, low, f.least[low]+cost)
+		if best == nil || a.Bytes < best.Bytes || a.Bytes == best.Bytes && a.Cost < best.Cost {
 			best = a
 		}
 	})

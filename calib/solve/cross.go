@@ -19,7 +19,11 @@ const crossRows = 256
 
 // NewCrossMoments makes sums for rows of cols values.
 func NewCrossMoments(cols int) *CrossMoments {
-	return &CrossMoments{cols, make([]float64, cols*cols), rows{make([]float32, cols*crossRows), crossRows}, make([]float32, cols*crossRows)}
+	return &CrossMoments{
+		cols: cols, sums: make([]float64, cols*cols),
+		diff:   rows{make([]float32, cols*crossRows), crossRows},
+		panels: make([]float32, cols*crossRows),
+	}
 }
 
 // Add adds rows, with a weight for each or nil. original has in.Rows rows of in.Cols values.
@@ -44,7 +48,8 @@ func (m *CrossMoments) Add(in runtime.Inputs, original, weights []float32, threa
 			i := task * span
 			r := min(span, n-i)
 			out := newRows(r, n)
-			w.addPanels(out, 0, rows{m.diff.data[i*crossRows:], crossRows}, 0, r, m.panels, crossRows*kern.Rows, n/kern.Rows, count)
+			diff := rows{m.diff.data[i*crossRows:], crossRows}
+			w.addPanels(out, 0, diff, 0, r, m.panels, crossRows*kern.Rows, n/kern.Rows, count)
 			for k := range r {
 				sums := m.sums[(i+k)*n : (i+k+1)*n]
 				for c, v := range out.row(k)[:n] {

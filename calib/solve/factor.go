@@ -89,7 +89,7 @@ func (f *factor) corner(begin, end int, diagonal []float32) error {
 	for j := m - 1; j >= 0; j-- {
 		d := a[j*m+j]
 		if !(d > leastPivot*float64(diagonal[begin+j])) {
-			return fmt.Errorf("column %d depends on those behind it: pivot %g of %g", begin+j, d, diagonal[begin+j])
+			return fmt.Errorf("column %d depends on those after it: pivot %g of %g", begin+j, d, diagonal[begin+j])
 		}
 		f.d[begin+j] = float32(d)
 		for i := range j {

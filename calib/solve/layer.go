@@ -125,7 +125,8 @@ func (l *Layer) Encode(threads int) (*Solution, error) {
 // Check refuses weights and second moments that are not finite or too large.
 func (l *Layer) Check() error {
 	n := l.Cols
-	if !l.Type.IsQuantized() || n <= 0 || n%l.Type.BlockLen() != 0 || len(l.W) != l.Rows*n || len(l.H) != n*n || (l.Cross != nil && len(l.Cross) != n*n) {
+	if !l.Type.IsQuantized() || n <= 0 || n%l.Type.BlockLen() != 0 ||
+		len(l.W) != l.Rows*n || len(l.H) != n*n || l.Cross != nil && len(l.Cross) != n*n {
 		panic(fmt.Sprintf("solve: %d × %d weights as %s, %d second moments", l.Rows, n, l.Type, len(l.H)))
 	}
 	if i := quant.CheckRange(l.W); i >= 0 {
@@ -170,7 +171,10 @@ func newSolver(l *Layer, damp float64, opt *Options) (*solver, error) {
 		return nil, err
 	}
 	n := l.Cols
-	s := &solver{Layer: l, geo: l.Type.Geometry(), sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads), target: l.W}
+	s := &solver{
+		Layer: l, geo: l.Type.Geometry(), target: l.W,
+		sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads),
+	}
 	s.levels = newLevels(s.geo.Levels)
 	var mean float64
 	for j := range n {

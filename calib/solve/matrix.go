@@ -79,7 +79,8 @@ func (w *multiplier) addPanels(out rows, at int, x rows, x0, n int, p []float32,
 		for k0 := 0; k0 < k; k0 += block {
 			w.call = kern.Product{
 				Out: &out.data[at+kern.Rows*i], OutStride: int64(4 * out.stride),
-				W: (*byte)(unsafe.Pointer(&p[i*step+k0*kern.Rows])), Panels: int64(min(panels, count-i)), PanelBytes: int64(4 * step),
+				W:      (*byte)(unsafe.Pointer(&p[i*step+k0*kern.Rows])),
+				Panels: int64(min(panels, count-i)), PanelBytes: int64(4 * step),
 				A: (*byte)(unsafe.Pointer(&x.data[x0+k0])), AStride: int64(4 * x.stride),
 				T: int64(n), Blocks: int64(min(block, k-k0)), Add: 1, Scratch: &w.mem[0],
 			}

@@ -57,7 +57,8 @@ func (t *tile) climb(try func(setting) bool, taken *setting) {
 			for dm := -1; dm <= 1; dm++ {
 				s := from
 				scale, min := int(from.scale)+ds, int(from.min)+dm
-				if ds == 0 && dm == 0 || scale < t.geo.ScaleLo || scale > t.geo.ScaleHi || min < t.geo.MinLo || min > t.geo.MinHi {
+				if ds == 0 && dm == 0 || scale < t.geo.ScaleLo || scale > t.geo.ScaleHi ||
+					min < t.geo.MinLo || min > t.geo.MinHi {
 					continue
 				}
 				s.scale, s.min = int8(scale), int8(min)
@@ -132,7 +133,8 @@ func (t *tile) refine() bool {
 				}
 			}
 			if at+size < end {
-				t.mul.addPanels(t.x, at+size-c, delta, 0, t.count, t.h.data[t.h.at(at, at+size):], t.h.n*kern.Rows, (end-at-size)/kern.Rows, size)
+				right := t.h.data[t.h.at(at, at+size):]
+				t.mul.addPanels(t.x, at+size-c, delta, 0, t.count, right, t.h.n*kern.Rows, (end-at-size)/kern.Rows, size)
 			}
 		}
 	}
@@ -179,7 +181,8 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 			}
 			v := float32(scale*t.levels.values[c]) - min
 			d := v - q[j]
-			if gain := float32(d * (float32(2*grads[j]) - float32(d*h))); !(gain > float32(leastGain*float32(float32(d*d)*h))) {
+			gain := float32(d * (float32(2*grads[j]) - float32(d*h)))
+			if !(gain > float32(leastGain*float32(float32(d*d)*h))) {
 				continue
 			}
 			t.codes[i+j], q[j], moved, changed = c, v, true, true

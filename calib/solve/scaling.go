@@ -59,7 +59,10 @@ const scalingRows = 512
 func newScaling(f *Fold, typ func(row int) quant.Type, w, h []float32, threads int) *scaling {
 	n := len(f.Channel)
 	rows := len(w) / n
-	s := &scaling{Fold: f, h: newSquare(n), imp: make([]float32, n), in: make([]float64, f.Channels), weights: make([]float64, f.Channels), threads: threads}
+	s := &scaling{
+		Fold: f, h: newSquare(n), imp: make([]float32, n),
+		in: make([]float64, f.Channels), weights: make([]float64, f.Channels), threads: threads,
+	}
 	for r := 0; r < rows; r += (rows + scalingRows - 1) / scalingRows {
 		s.w = append(s.w, w[r*n:(r+1)*n]...)
 		s.types = append(s.types, typ(r))

@@ -26,7 +26,10 @@ type tile struct {
 
 func newTile(s *solver, mul *multiplier, first, count int) *tile {
 	n, block := s.Cols, s.Type.BlockLen()
-	t := &tile{solver: s, mul: mul, count: count, block: block, w: newRows(count, n), e: newRows(count, n), x: rows{make([]float32, count*block), block}}
+	t := &tile{
+		solver: s, mul: mul, count: count, block: block,
+		w: newRows(count, n), e: newRows(count, n), x: rows{make([]float32, count*block), block},
+	}
 	for r := range count {
 		copy(t.w.row(r), s.target[(first+r)*n:(first+r+1)*n])
 	}
@@ -45,7 +48,10 @@ func newTile(s *solver, mul *multiplier, first, count int) *tile {
 func (t *tile) view(r, b int) quant.Block {
 	groups := t.block / t.geo.Group
 	i := r*(t.Cols/t.block) + b
-	return quant.Block{Scale: t.scale[i*groups : (i+1)*groups], Min: t.min[i*groups : (i+1)*groups], Codes: t.codes[i*t.block : (i+1)*t.block]}
+	return quant.Block{
+		Scale: t.scale[i*groups : (i+1)*groups], Min: t.min[i*groups : (i+1)*groups],
+		Codes: t.codes[i*t.block : (i+1)*t.block],
+	}
 }
 
 func (t *tile) unpack(r, b int, src []byte) {
@@ -93,7 +99,8 @@ func (t *tile) cost() (damped, raw []float64) {
 			for i, g := range t.x.row(r) {
 				sum += float64(float64(g) * float64(e[i]))
 				// h is (1-shrink)·H + shrink·diag(H) + add.
-				squares += float64(float64(float64(e[i])*float64(e[i])) * (float64(t.add) + float64(t.shrink*float64(t.solver.imp[c+i]))))
+				diagonal := float64(t.add) + float64(t.shrink*float64(t.solver.imp[c+i]))
+				squares += float64(float64(float64(e[i])*float64(e[i])) * diagonal)
 			}
 			damped[r] += sum
 			raw[r] += (sum - squares) / (1 - t.shrink)

@@ -55,7 +55,8 @@ const OutputEntry = arch.Output
 
 // Entry returns the statistics of a tensor, nil if there are none.
 func (s *File) Entry(name string) *Entry {
-	at, ok := slices.BinarySearchFunc(s.Entries, name, func(e Entry, name string) int { return strings.Compare(e.Name, name) })
+	compare := func(e Entry, name string) int { return strings.Compare(e.Name, name) }
+	at, ok := slices.BinarySearchFunc(s.Entries, name, compare)
 	if !ok {
 		return nil
 	}
@@ -134,12 +135,14 @@ func (s *File) check() error {
 		}
 		for j, v := range e.Sums {
 			if !(v >= 0) || !floats.Finite(v) {
-				return formats.Errorf(-1, "entry %s: column %d has the sum of squares %g, expected a finite number of at least 0", e.Name, j, v)
+				return formats.Errorf(-1,
+					"entry %s: column %d has the sum of squares %g, expected a finite number of at least 0", e.Name, j, v)
 			}
 		}
 		for j, v := range e.Counts {
 			if !(v >= 0) || !floats.Finite(v) {
-				return formats.Errorf(-1, "entry %s: count %d is %g, expected a finite number of at least 0", e.Name, j, v)
+				return formats.Errorf(-1,
+					"entry %s: count %d is %g, expected a finite number of at least 0", e.Name, j, v)
 			}
 		}
 	}

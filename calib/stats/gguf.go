@@ -89,7 +89,8 @@ func readGGUF(path string, f *gguf.File) (*File, error) {
 		}
 		if g := f.Tensor(name + suffixGradients); g != nil {
 			if s.Origin == nil || g.Type != quant.F32 || len(g.Dims) > 2 || g.Cols() != int64(len(s.Origin.Tokens)) {
-				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and the type %s, expected an F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
+				return nil, formats.Errorf(g.Offset, "tensor %s has the shape %v and the type %s, "+
+					"expected an F32 for each token and part of the outputs", g.Name, g.Dims, g.Type)
 			}
 			if e.Parts = 1; len(g.Dims) == 2 {
 				e.Parts = int(g.Dims[1])
@@ -175,7 +176,9 @@ func (s *File) Write(path string, gradients func(name string) ([][]float32, erro
 		if n > 1 {
 			sums, counts = append(sums, n), append(counts, n)
 		}
-		infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums}, gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
+		infos = append(infos,
+			gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums},
+			gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
 		if e.Parts > 0 {
 			dims := []uint64{uint64(len(s.Origin.Tokens))}
 			if e.Parts > 1 {

@@ -53,7 +53,8 @@ func NewMoments(cols int, full bool) *Moments {
 // Add adds rows. weights has one for each of them, or is nil for 1 each.
 func (m *Moments) Add(in runtime.Inputs, weights []float32, threads int) {
 	if in.Cols != m.Cols || weights != nil && len(weights) != in.Rows {
-		panic(fmt.Sprintf("stats: rows of %d with %d weights, expected %d and %d", in.Cols, len(weights), m.Cols, in.Rows))
+		panic(fmt.Sprintf("stats: rows of %d with %d weights, expected %d and %d",
+			in.Cols, len(weights), m.Cols, in.Rows))
 	}
 	const span = 256 // columns of a task
 	work.Each(threads, (m.Cols+span-1)/span, func(i int) {
@@ -139,7 +140,8 @@ func (m *Moments) multiply(stripe, from, to, n int) {
 	panels := (min(m.Cols, at+stripeCols) - at + kern.Rows - 1) / kern.Rows
 	w.call = kern.Product{
 		Out: &w.out[0], OutStride: 4 * stripeCols, Scratch: &w.scratch[0],
-		W: (*byte)(unsafe.Pointer(&m.panels[at*momentRows])), Panels: int64(panels), PanelBytes: 4 * momentRows * kern.Rows,
+		W:      (*byte)(unsafe.Pointer(&m.panels[at*momentRows])),
+		Panels: int64(panels), PanelBytes: 4 * momentRows * kern.Rows,
 		A: (*byte)(unsafe.Pointer(&m.low[from][0])), AStride: 4 * momentRows, T: int64(to - from), Blocks: int64(n),
 	}
 	kern.Best().Products[kern.F32](&w.call)

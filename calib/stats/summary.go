@@ -44,7 +44,10 @@ const (
 
 // Summarize describes the statistics.
 func (s *File) Summarize() *Summary {
-	sum := &Summary{Chunks: s.ChunkCount, ChunkSize: s.ChunkSize, Datasets: append([]string{}, s.Datasets...), Entries: []EntrySummary{}, Warnings: []string{}}
+	sum := &Summary{
+		Chunks: s.ChunkCount, ChunkSize: s.ChunkSize, Datasets: append([]string{}, s.Datasets...),
+		Entries: []EntrySummary{}, Warnings: []string{},
+	}
 	dead := 0
 	for i := range s.Entries {
 		e := s.Entries[i].summarize()
@@ -80,7 +83,10 @@ func (s *Summary) warn(format string, args ...any) {
 
 func (e *Entry) summarize() EntrySummary {
 	mean := e.Importance()
-	sum := EntrySummary{Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean), Outliers: []int{}, Weighted: e.Parts > 0}
+	sum := EntrySummary{
+		Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean),
+		Outliers: []int{}, Weighted: e.Parts > 0,
+	}
 	order := make([]int, len(mean))
 	total := 0.0
 	for i, v := range mean {

@@ -91,7 +91,8 @@ func (s *File) Gradients(name string) ([][]float32, error) {
 	}
 	for i, v := range values {
 		if !(v >= 0) || !floats.Finite(v) {
-			return nil, formats.FileErrorf(s.Path, t.Offset+int64(4*i), "the squared gradients of %s have the value %g", name, v)
+			return nil, formats.FileErrorf(s.Path, t.Offset+int64(4*i),
+				"the squared gradients of %s have the value %g", name, v)
 		}
 	}
 	return slices.Collect(slices.Chunk(values, len(values)/s.Entry(name).Parts)), nil

@@ -71,7 +71,8 @@ func (c *Corpus) AddFile(path string, tok *tokenizer.Tokenizer, context int) err
 func (c *Corpus) addText(data []byte, tok *tokenizer.Tokenizer, context int) error {
 	tokens := tok.Encode(string(data), tokenizer.EncodeOptions{AddSpecial: true})
 	if len(tokens) < context {
-		return formats.Errorf(-1, "%d tokens, too few for a sequence of %d: use a longer text or a smaller --ctx-size", len(tokens), context)
+		return formats.Errorf(-1, "%d tokens, too few for a sequence of %d: use a longer text or a smaller --ctx-size",
+			len(tokens), context)
 	}
 	bos, has := tok.BOS()
 	has = has && tokens[0] == bos

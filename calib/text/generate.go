@@ -57,7 +57,8 @@ func Generate(ctx context.Context, m *runtime.Model, tok *tokenizer.Tokenizer, o
 	}
 	group := min(Parallel, int(opt.Memory/max(1, m.CacheBytes(opt.Length))))
 	if group < 1 {
-		return nil, fmt.Errorf("keys and values of %d tokens take %d bytes, %d are allowed", opt.Length, m.CacheBytes(opt.Length), opt.Memory)
+		return nil, fmt.Errorf("keys and values of %d tokens take %d bytes, %d are allowed",
+			opt.Length, m.CacheBytes(opt.Length), opt.Memory)
 	}
 	var all [][]int32
 	for first, total := 0, 0; total < opt.Tokens; {
@@ -113,7 +114,8 @@ func (w *writer) start(i int, r *rand.Rand) (tokens []int32, chat bool) {
 	case i%3 == 0 && len(tokens) > 0:
 		return tokens, false
 	case i%3 == 2 && w.chat != "":
-		if chat := w.tok.Encode(w.chat+opening, tokenizer.EncodeOptions{ParseSpecial: true}); len(chat) > 0 && len(chat) < w.opt.Length {
+		chat := w.tok.Encode(w.chat+opening, tokenizer.EncodeOptions{ParseSpecial: true})
+		if len(chat) > 0 && len(chat) < w.opt.Length {
 			return chat, true
 		}
 	}
