@@ -29,10 +29,7 @@ type constant struct{ value values.Value }
 
 func (e *constant) eval(*rendering, *scope) values.Value { return e.value }
 
-type variable struct {
-	line int
-	name string
-}
+type variable struct{ name string }
 
 func (e *variable) eval(_ *rendering, s *scope) values.Value {
 	if v, ok := s.get(e.name); ok {
@@ -41,7 +38,7 @@ func (e *variable) eval(_ *rendering, s *scope) values.Value {
 	if g, ok := values.Globals[e.name]; ok {
 		return g
 	}
-	return &values.Undefined{Text: "the variable " + e.name + " is undefined", Line: e.line}
+	return &values.Undefined{Text: "the variable " + e.name + " is undefined"}
 }
 
 type listLiteral struct {
@@ -80,7 +77,7 @@ func (e *condition) eval(r *rendering, s *scope) values.Value {
 	case e.no != nil:
 		return r.eval(e.no, s)
 	}
-	return &values.Undefined{Text: "the if without an else has no value", Line: r.Line}
+	return &values.Undefined{Text: "the if without an else has no value"}
 }
 
 type logical struct {

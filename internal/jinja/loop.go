@@ -141,12 +141,12 @@ func (l *loop) Attribute(name string) (values.Value, bool) {
 		return l.depth, true
 	case "previtem":
 		if l.index == 0 {
-			return &values.Undefined{Text: "there is no previous item", Line: l.run.Line}, true
+			return &values.Undefined{Text: "there is no previous item"}, true
 		}
 		return l.previous, true
 	case "nextitem":
 		if !l.peek() {
-			return &values.Undefined{Text: "there is no next item", Line: l.run.Line}, true
+			return &values.Undefined{Text: "there is no next item"}, true
 		}
 		return l.next, true
 	case "cycle":

@@ -217,7 +217,7 @@ func (p *parser) primary() expression {
 			p.mentions = map[string]int{}
 		}
 		p.mentions[t.text]++
-		return &variable{line: t.line, name: t.text}
+		return &variable{t.text}
 	case stringToken:
 		text := t.text
 		for p.is(stringToken) {

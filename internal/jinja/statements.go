@@ -283,7 +283,7 @@ func (m *macro) call(r *rendering, a values.Arguments) values.Value {
 	}
 	given := make([]bool, len(m.names))
 	for i, name := range m.names {
-		var v values.Value = &values.Undefined{Text: "parameter " + name + " was not provided", Line: r.Line}
+		var v values.Value = &values.Undefined{Text: "parameter " + name + " was not provided"}
 		if i < len(a.Items) {
 			v, given[i] = a.Items[i], true
 		} else if n, ok := named.Get(name); ok {
@@ -306,7 +306,7 @@ func (m *macro) specials(r *rendering, s *scope, a values.Arguments, named *valu
 	if m.usesCaller {
 		caller, ok := named.Get("caller")
 		if !ok {
-			caller = &values.Undefined{Text: "no caller is defined", Line: r.Line}
+			caller = &values.Undefined{Text: "no caller is defined"}
 		}
 		named.Remove("caller")
 		s.set("caller", caller)

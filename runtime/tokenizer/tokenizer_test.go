@@ -583,6 +583,8 @@ func TestTemplateLimits(t *testing.T) {
 	for _, template := range []string{
 		"", "{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</>' }}{% endfor " +
 			"%}", "{{ messages | tojson }}",
+		"{% macro t(m) %}{% if '</x>' not in m.content %}<{{ m.role }}>{{ m.content.strip() }}{% endif %}{% endmacro %}" +
+			"{% for m in messages %}{% set x %}{{ t(m) }}{% endset %}{{ x | replace('ü', 'ue') }}{{ m.content.split('\n') | length }}{% endfor %}",
 	} {
 		if got, err := tok.Chat(long, true, template); err != nil || len(got) < len(long[0].Content) {
 			t.Errorf("%q: %d bytes, %v", template, len(got), err)

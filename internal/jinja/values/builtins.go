@@ -138,9 +138,9 @@ func (r *Run) Attribute(object Value, name string) Value {
 func (r *Run) noAttribute(object Value, name string) Value {
 	r.Take(1, 96+len(name))
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
-		return &Undefined{"the attribute " + name + " is out of a template's reach", r.Line, true}
+		return &Undefined{"the attribute " + name + " is out of a template's reach", true}
 	}
-	return &Undefined{Text: TypeName(object) + " has no attribute " + name, Line: r.Line}
+	return &Undefined{Text: TypeName(object) + " has no attribute " + name}
 }
 
 // methodsOf has the methods of each type; nil stands for those that change their receiver.
@@ -177,7 +177,7 @@ func (r *Run) ownAttribute(object Value, name string) (Value, bool) {
 	f, ok := methodsOf(object)[name]
 	if ok && f == nil {
 		return &Undefined{TypeName(object) + "." + name + " changes its " + TypeName(object) +
-			", which a template cannot do: use + or a namespace()", r.Line, true}, true
+			", which a template cannot do: use + or a namespace()", true}, true
 	}
 	if ok {
 		r.Take(1, 48)
@@ -215,7 +215,7 @@ func (r *Run) Item(object, index Value) Value {
 		return r.noAttribute(object, name)
 	}
 	r.Take(1, 96)
-	return &Undefined{Text: TypeName(object) + " has no such item", Line: r.Line}
+	return &Undefined{Text: TypeName(object) + " has no such item"}
 }
 
 // position returns an index from the beginning of n items; it is n where there is no item.
@@ -245,7 +245,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 	r.FailUndefined(object)
 	for i := range bounds {
 		if _, _, ok := Number(bounds[i]); bounds[i] != nil && (!ok || isFloat(bounds[i])) {
-			return &Undefined{Text: "the bounds of a slice are no integers", Line: r.Line}
+			return &Undefined{Text: "the bounds of a slice are no integers"}
 		}
 	}
 	n, _ := r.length(object)
@@ -280,7 +280,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 		start, stop, step := r.bounds(bounds, n)
 		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
 	}
-	return &Undefined{Text: TypeName(object) + " has no slices", Line: r.Line}
+	return &Undefined{Text: TypeName(object) + " has no slices"}
 }
 
 // bounds returns the bounds of a slice of n items, as Python's slice.indices.

@@ -27,7 +27,7 @@ func listFilters() []*Builtin {
 			g, ok := a[0].(*Generator)
 			items := r.Items(a[0])
 			if len(items) == 0 {
-				return &Undefined{Text: "there is no first item", Line: r.Line}
+				return &Undefined{Text: "there is no first item"}
 			}
 			if ok {
 				g.items = items[1:]
@@ -37,7 +37,7 @@ func listFilters() []*Builtin {
 		fn("last", "value", func(r *Run, a []Value) Value {
 			items := r.reversible(a[0])
 			if len(items) == 0 {
-				return &Undefined{Text: "there is no last item", Line: r.Line}
+				return &Undefined{Text: "there is no last item"}
 			}
 			return items[len(items)-1]
 		}),
@@ -235,7 +235,7 @@ func dictSort(r *Run, a []Value) Value {
 // extreme returns the first item with no other before it in an order.
 func (r *Run) extreme(a []Value, op string) Value {
 	get := r.caseless(r.getter(a[2], absent{}), a[1])
-	var best, bestKey Value = &Undefined{Text: "there is no item", Line: r.Line}, nil
+	var best, bestKey Value = &Undefined{Text: "there is no item"}, nil
 	for i, item := range r.Items(a[0]) {
 		if key := get(item); i == 0 || r.Compare(op, key, bestKey) {
 			best, bestKey = item, key

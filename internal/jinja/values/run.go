@@ -72,7 +72,7 @@ func (r *Run) Take(n, size int) {
 	r.bytesLeft -= max(0, n) * size
 }
 
-// Enter goes one level deeper; leave comes back.
+// Enter goes one level deeper; Leave comes back.
 func (r *Run) Enter() {
 	if r.depth++; r.depth > maxDepth {
 		r.Fail("the template calls itself or nests values more than %d levels deep: use another one", maxDepth)

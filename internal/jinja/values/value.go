@@ -36,8 +36,7 @@ type markup string
 // Undefined is what a name without a value stands for.
 type Undefined struct {
 	Text    string // why there is no value
-	Line    int
-	refused bool // there is one, out of reach
+	refused bool   // there is one, out of reach
 }
 
 // FailUndefined fails if a value is undefined.
