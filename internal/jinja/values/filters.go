@@ -204,7 +204,7 @@ func (r *Run) toInt(v Value, base int) (int, bool) {
 		if prefix := map[int]string{16: "0x", 8: "0o", 2: "0b"}[base]; prefix != "" {
 			digits = strings.TrimPrefix(strings.ToLower(digits), prefix)
 		}
-		if i, err := strconv.ParseInt(sign1(s)+strings.ReplaceAll(digits, "_", ""), base, 64); err == nil {
+		if i, err := strconv.ParseInt(oneSign(s)+strings.ReplaceAll(digits, "_", ""), base, 0); err == nil {
 			return int(i), underscored(digits)
 		}
 	}
@@ -212,17 +212,18 @@ func (r *Run) toInt(v Value, base int) (int, bool) {
 		return i, true
 	}
 	f, ok := r.toFloat(v)
-	if math.Abs(f) >= 1<<63 || math.IsNaN(f) {
-		if isFloat(v) && !math.IsNaN(f) || math.Abs(f) >= 1<<63 && !math.IsInf(f, 0) {
-			r.Fail("the integer %s has more than 64 bits, which is not supported", formatFloat(f))
-		}
+	_, isText := textOf(v)
+	switch {
+	case math.IsNaN(f), isText && math.IsInf(f, 0):
 		return 0, false
+	case math.Abs(f) >= 1<<63:
+		r.Fail("the integer %s has more than 64 bits, which is not supported", formatFloat(f))
 	}
 	return int(math.Trunc(f)), ok
 }
 
-// sign1 returns a sign if there is one and no more.
-func sign1(s string) string {
+// oneSign returns a sign if there is one and no more.
+func oneSign(s string) string {
 	if n := len(s) - len(strings.TrimLeft(s, "+-")); n == 1 {
 		return s[:1]
 	} else if n > 1 {

@@ -2,6 +2,7 @@ package values
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -56,7 +57,7 @@ func makeRange(r *Run, a []Value) Value {
 	if s.step == 0 {
 		r.Fail("the step of range is 0")
 	}
-	const most = 1 << 60 // so that no length overflows
+	const most = math.MaxInt >> 3 // so that no length overflows
 	if max(s.start, s.stop, s.step) > most || min(s.start, s.stop, s.step) < -most || s.length() > maxRange {
 		r.Fail("the range is too long, expected at most %d integers", maxRange)
 	}
