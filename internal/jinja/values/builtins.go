@@ -243,11 +243,6 @@ func at(items []Value, index Value) (Value, bool) {
 // Slice returns object[start:stop:step].
 func (r *Run) Slice(object Value, bounds [3]Value) Value {
 	r.FailUndefined(object)
-	for i := range bounds {
-		if _, _, ok := Number(bounds[i]); bounds[i] != nil && (!ok || isFloat(bounds[i])) {
-			return &Undefined{Text: "the bounds of a slice are no integers"}
-		}
-	}
 	n, _ := r.length(object)
 	switch o := object.(type) {
 	case string, markup:
@@ -280,7 +275,8 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 		start, stop, step := r.bounds(bounds, n)
 		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
 	}
-	return &Undefined{Text: TypeName(object) + " has no slices"}
+	r.Fail("%s is sliced, expected a list or a string", TypeName(object))
+	return nil
 }
 
 // bounds returns the bounds of a slice of n items, as Python's slice.indices.

@@ -133,7 +133,7 @@ func indentFilter(r *Run, a []Value) Value {
 }
 
 func truncateFilter(r *Run, a []Value) Value {
-	s, end := r.Str(a[0]), r.Str(orElse(a[3], "..."))
+	end := r.Str(orElse(a[3], "..."))
 	length, leeway := r.int(a[1], 255), 5
 	if given(a[4]) {
 		leeway = r.int(a[4], 5)
@@ -141,10 +141,11 @@ func truncateFilter(r *Run, a []Value) Value {
 	if length < r.runes(end) || leeway < 0 {
 		r.Fail("truncate has the length %d and the leeway %d, expected at least %d and 0", length, leeway, runes(end))
 	}
-	if r.runes(s) <= length+leeway {
-		return s
+	n, ok := r.length(a[0])
+	if ok && n <= length+leeway {
+		return a[0]
 	}
-	s = r.cut(s, 0, length-runes(end))
+	s := r.cut(r.string(a[0]), 0, length-runes(end))
 	if !r.Truth(orElse(a[2], false)) {
 		if i := strings.LastIndexByte(s, ' '); i >= 0 {
 			s = s[:i]

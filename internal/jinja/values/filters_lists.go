@@ -49,7 +49,7 @@ func listFilters() []*Builtin {
 			r.Take(len(items), ValueSize)
 			items = slices.Clone(items)
 			slices.Reverse(items)
-			return &Generator{items}
+			return &Generator{items: items}
 		}),
 		fn("join", "value d= attribute=", func(r *Run, a []Value) Value {
 			get := r.getter(a[2], absent{})
@@ -64,16 +64,16 @@ func listFilters() []*Builtin {
 			}
 			return o.String()
 		}),
-		fn("items", "value", func(r *Run, a []Value) Value {
+		fn("items", "value", generated(func(r *Run, a []Value) []Value {
 			d, ok := a[0].(*Dict)
 			if _, undefined := a[0].(*Undefined); undefined {
-				return &Generator{}
+				return nil
 			}
 			if !ok {
 				r.Fail("items is applied to %s, expected a dict", TypeName(a[0]))
 			}
-			return &Generator{r.pairs(d)}
-		}),
+			return r.pairs(d)
+		})),
 	}, append(groupingFilters(), selectingFilters()...)...)
 }
 
@@ -90,8 +90,8 @@ func groupingFilters() []*Builtin {
 			}
 			return total
 		}),
-		fn("batch", "value linecount fill_with=", batch),
-		fn("slice", "value slices fill_with=", sliceFilter),
+		fn("batch", "value linecount fill_with=", generated(batch)),
+		fn("slice", "value slices fill_with=", generated(sliceFilter)),
 	}
 }
 
@@ -108,10 +108,7 @@ func selectingFilters() []*Builtin {
 				keys = append(keys, r.caseless(r.getter(key, absent{}), a[2]))
 			}
 			return r.List(r.sorted(r.Items(a[0]), r.Truth(orElse(a[1], false)), func(v Value) Value {
-				if len(keys) == 1 {
-					return keys[0](v)
-				}
-				l := r.List(nil)
+				l := r.List(nil) // lists are compared by what differs, so that equal values need no order
 				for _, key := range keys {
 					r.Take(1, ValueSize)
 					l.Items = append(l.Items, key(v))
@@ -119,26 +116,37 @@ func selectingFilters() []*Builtin {
 				return l
 			}))
 		}),
-		fn("unique", "value case_sensitive= attribute=", func(r *Run, a []Value) Value {
+		fn("unique", "value case_sensitive= attribute=", generated(func(r *Run, a []Value) (items []Value) {
 			seen, get := NewDict(), r.caseless(r.getter(a[2], absent{}), a[1])
-			g := &Generator{}
 			for _, item := range r.Items(a[0]) {
 				n := len(seen.Keys)
 				if seen.Set(r, get(item), nil); len(seen.Keys) > n {
-					g.items = append(g.items, item)
+					items = append(items, item)
 				}
 			}
-			return g
-		}),
+			return items
+		})),
 		fn("min", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return r.extreme(a, "<") }),
 		fn("max", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return r.extreme(a, ">") }),
 		fn("groupby", "value attribute default= case_sensitive=", groupBy),
-		Raw("map", mapFilter),
-		Raw("select", func(r *Run, a Arguments) Value { return r.selected(a, true, false) }),
-		Raw("reject", func(r *Run, a Arguments) Value { return r.selected(a, false, false) }),
-		Raw("selectattr", func(r *Run, a Arguments) Value { return r.selected(a, true, true) }),
-		Raw("rejectattr", func(r *Run, a Arguments) Value { return r.selected(a, false, true) }),
+		lazily("map", (*Run).mapped),
+		lazily("select", func(r *Run, a Arguments) []Value { return r.selected(a, true, false) }),
+		lazily("reject", func(r *Run, a Arguments) []Value { return r.selected(a, false, false) }),
+		lazily("selectattr", func(r *Run, a Arguments) []Value { return r.selected(a, true, true) }),
+		lazily("rejectattr", func(r *Run, a Arguments) []Value { return r.selected(a, false, true) }),
 	}
+}
+
+// lazily makes a filter that takes any arguments, and whose result is a generator.
+func lazily(name string, filter func(r *Run, a Arguments) []Value) *Builtin {
+	return Raw(name, func(r *Run, a Arguments) Value {
+		return &Generator{compute: func() []Value {
+			if len(a.Items) == 0 || !r.Truth(a.Items[0]) {
+				return nil
+			}
+			return filter(r, a)
+		}}
+	})
 }
 
 // reversible returns the items of what can be gone through from its end.
@@ -244,11 +252,10 @@ func (r *Run) extreme(a []Value, op string) Value {
 	return best
 }
 
-func batch(r *Run, a []Value) Value {
+func batch(r *Run, a []Value) (rows []Value) {
 	n := r.int(a[1], 0)
 	items := r.Items(a[0])
 	r.Take(len(items), 2*ValueSize)
-	g := &Generator{}
 	for len(items) > 0 {
 		size := min(len(items), n)
 		if size <= 0 { // as Python does: all in one
@@ -261,19 +268,18 @@ func batch(r *Run, a []Value) Value {
 				row = append(row, a[2])
 			}
 		}
-		g.items = append(g.items, r.List(row))
+		rows = append(rows, r.List(row))
 	}
-	return g
+	return rows
 }
 
-func sliceFilter(r *Run, a []Value) Value {
+func sliceFilter(r *Run, a []Value) (rows []Value) {
 	items, n := r.Items(a[0]), r.int(a[1], 0)
 	if n == 0 {
 		r.Fail("slice makes 0 lists, expected at least one")
 	}
 	r.Take(n, 3*ValueSize)
 	r.Take(len(items), ValueSize)
-	g := &Generator{}
 	each, more := len(items)/max(n, 1), len(items)%max(n, 1)
 	for i := range n {
 		size := each
@@ -284,9 +290,9 @@ func sliceFilter(r *Run, a []Value) Value {
 		if items = items[size:]; given(a[2]) && i >= more {
 			row = append(row, a[2])
 		}
-		g.items = append(g.items, r.List(row))
+		rows = append(rows, r.List(row))
 	}
-	return g
+	return rows
 }
 
 func groupBy(r *Run, a []Value) Value {
@@ -307,11 +313,8 @@ func groupBy(r *Run, a []Value) Value {
 	return groups
 }
 
-// mapFilter applies a filter to each item, or gets an attribute.
-func mapFilter(r *Run, a Arguments) Value {
-	if len(a.Items) == 0 {
-		r.Fail("map has no value")
-	}
+// mapped applies a filter to each item, or gets an attribute.
+func (r *Run) mapped(a Arguments) []Value {
 	var apply func(Value) Value
 	if len(a.Items) > 1 {
 		name := r.string(a.Items[1])
@@ -342,15 +345,15 @@ func mapFilter(r *Run, a Arguments) Value {
 	}
 	items := r.Items(a.Items[0])
 	r.Take(len(items), ValueSize)
-	g := &Generator{make([]Value, len(items))}
+	results := make([]Value, len(items))
 	for i, item := range items {
-		g.items[i] = apply(item)
+		results[i] = apply(item)
 	}
-	return g
+	return results
 }
 
 // selected returns the items, or those with an attribute, for which a test is as wanted.
-func (r *Run) selected(a Arguments, want, byAttribute bool) Value {
+func (r *Run) selected(a Arguments, want, byAttribute bool) (items []Value) {
 	get, rest := r.getter(absent{}, absent{}), a.Items[1:]
 	if byAttribute {
 		if len(rest) == 0 {
@@ -368,13 +371,12 @@ func (r *Run) selected(a Arguments, want, byAttribute bool) Value {
 			return r.Test(name, with)
 		}
 	}
-	g := &Generator{}
 	for _, item := range r.Items(a.Items[0]) {
 		r.Step(1)
 		if passes(get(item)) == want {
 			r.Take(1, 2*ValueSize)
-			g.items = append(g.items, item)
+			items = append(items, item)
 		}
 	}
-	return g
+	return items
 }

@@ -43,10 +43,21 @@ func (r *Run) printf(format string, v Value) Value {
 			p.directive()
 		}
 	}
-	if unused := p.used < len(p.values); unused && p.named == nil && (!isList || l.isTuple()) {
+	if unused := p.used < len(p.values); unused && !hasItems(v) {
 		r.Fail("a format has %d values, expected %d", len(p.values), p.used)
 	}
 	return p.out.String()
+}
+
+// hasItems says whether a value has items by index or key; a format need not use it.
+func hasItems(v Value) bool {
+	switch v := v.(type) {
+	case *List:
+		return v.Kind == listKind
+	case *Dict, *Undefined, *span:
+		return true
+	}
+	return false
 }
 
 // printer formats one string with %.

@@ -79,8 +79,28 @@ func (r *Run) pair(a, b Value) *List {
 	return &List{TupleKind, []Value{a, b}}
 }
 
-// Generator gives its items once.
-type Generator struct{ items []Value }
+// Generator gives its items once. They are computed when they are asked for.
+type Generator struct {
+	compute func() []Value
+	items   []Value // if compute is nil
+}
+
+// take returns the items that were not taken yet.
+func (g *Generator) take() []Value {
+	if g.compute != nil {
+		g.items, g.compute = g.compute(), nil
+	}
+	items := g.items
+	g.items = nil
+	return items
+}
+
+// generated makes a filter's result a generator. A filter that is only gone through fails only then.
+func generated(filter func(r *Run, a []Value) []Value) func(r *Run, a []Value) Value {
+	return func(r *Run, a []Value) Value {
+		return &Generator{compute: func() []Value { return filter(r, a) }}
+	}
+}
 
 // span is a range of integers.
 type span struct{ start, stop, step int }
@@ -322,9 +342,7 @@ func (r *Run) iterable(v Value) ([]Value, bool) {
 	case *Dict:
 		return v.Keys, true
 	case *Generator:
-		items := v.items
-		v.items = nil
-		return items, true
+		return v.take(), true
 	case *span:
 		n := v.length()
 		r.Take(n, ValueSize)
