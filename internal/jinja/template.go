@@ -12,7 +12,7 @@
 // with underscores at both ends, ranges of more than 100,000 items, integers of more than 64 bits,
 // and the filters, tests and methods that are not in the tables of this package
 // (among Jinja's own filters: filesizeformat, pprint, random, striptags, urlencode,
-// urlize, wordwrap, xmlattr). Generators (map, select and others) are computed at once, not item by item.
+// urlize, wordwrap, xmlattr). Generators (map, select and others) are computed as a whole.
 package jinja
 
 import (
