@@ -99,8 +99,9 @@ func logTicks(low, high float64) []Tick {
 	}
 	lowDecades, highDecades := math.Log10(low), math.Log10(high)
 	labelled := []int{1}
-	every := 1 + int(highDecades-lowDecades)/7
-	if highDecades-lowDecades < 2 {
+	span := highDecades - lowDecades + 1e-9 // 7 decades may be a little less, on one CPU and not on another
+	every := 1 + int(span)/7
+	if span < 2 {
 		labelled = []int{1, 2, 5}
 	}
 	var ticks []Tick
