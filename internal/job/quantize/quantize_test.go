@@ -207,7 +207,8 @@ func TestEndToEnd(t *testing.T) {
 		t.Skip("long on an emulator")
 	}
 	dir := t.TempDir()
-	bf16, stats, out := filepath.Join(dir, "bf16.gguf"), filepath.Join(dir, "stats.gguf"), filepath.Join(dir, "out.gguf")
+	bf16, out := filepath.Join(dir, "bf16.gguf"), filepath.Join(dir, "out.gguf")
+	stats := filepath.Join(dir, "stats.gguf")
 	mustRun(t, tiny, bf16, Options{Policy: policy.Policy{FileType: policy.MostlyBF16}})
 	calibrate(t, bf16, stats, 4, true)
 	r := mustRun(t, bf16, out, Options{
@@ -395,8 +396,9 @@ func TestSplitQKV(t *testing.T) {
 	for _, c := range []struct {
 		method string
 		solver Solver
-	}{{"rtn", Solver{}}, {"imatrix", Solver{}}, {"awq", Solver{}}, {"gptq", quick()}, {"gptq", all}} {
-		opt := Options{Policy: policy.Policy{FileType: policy.MostlyQ4_K_S, Pure: true}, Method: c.method, Solver: c.solver}
+	}{{"rtn", Solver{}}, {"imatrix", Solver{}}, {"awq", Solver{}}, {"gptq", all}} {
+		opt := Options{Method: c.method, Solver: c.solver}
+		opt.Policy = policy.Policy{FileType: policy.MostlyQ4_K_S, Pure: true}
 		if c.method != "rtn" {
 			opt.Stats = fisherStats(t)
 		}
@@ -409,7 +411,7 @@ func TestSplitQKV(t *testing.T) {
 		for name, b := range want {
 			a := got[name]
 			if blk, ok := strings.CutSuffix(name, "attn_qkv.weight"); ok {
-				a = bytes.Join([][]byte{got[blk+"attn_q.weight"], got[blk+"attn_k.weight"], got[blk+"attn_v.weight"]}, nil)
+				a = slices.Concat(got[blk+"attn_q.weight"], got[blk+"attn_k.weight"], got[blk+"attn_v.weight"])
 			}
 			if !bytes.Equal(a, b) {
 				t.Errorf("%s: %s differs", c.method, name)
@@ -468,7 +470,7 @@ func TestMistakes(t *testing.T) {
 		{Options{Budget: &Budget{Size: 1 << 20}}, "--size 1048576 needs --stats"},
 		{Options{Budget: &Budget{}}, "a budget is one of"},
 		{Options{Budget: &Budget{Size: 1, BPW: 1}}, "a budget is one of"},
-		{Options{Budget: &Budget{BPW: 4}, Policy: policy.Policy{Pure: true}, Stats: st}, "--bpw 4 does not go with --pure"},
+		{Options{Budget: &Budget{BPW: 4}, Policy: policy.Policy{Pure: true}, Stats: st}, "does not go with --pure"},
 		{Options{Budget: &Budget{BPW: -4}, Stats: st}, "--bpw -4, expected more than 0"},
 		{Options{Budget: &Budget{MaxKLD: 100}, Stats: st}, "--max-kld 100, expected"},
 	} {
@@ -490,7 +492,9 @@ func TestRefusesOverwriting(t *testing.T) {
 		t.Skip(err)
 	}
 	before := read(t, in)
-	for out, want := range map[string]string{in: "is a file of the input", link: "is a file of the input", dir: "not a regular"} {
+	for out, want := range map[string]string{
+		in: "is a file of the input", link: "is a file of the input", dir: "not a regular",
+	} {
 		if _, err := Run(t.Context(), in, out, q8, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", out, err)
 		}

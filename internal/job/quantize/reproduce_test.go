@@ -44,7 +44,8 @@ func TestReproduce(t *testing.T) {
 		}
 		for _, name := range names {
 			out := filepath.Join(dir, name)
-			opt := Options{Policy: policy.Policy{FileType: policy.MostlyQ3_K_M}, Method: m.Name, Name: "Phi-3 of a test"}
+			opt := Options{Method: m.Name, Name: "Phi-3 of a test"}
+			opt.Policy.FileType = policy.MostlyQ3_K_M
 			again := ReproduceOptions{Model: tiny, Limits: Limits{Threads: 2}}
 			if m.Needs > calib.Nothing {
 				opt.Stats, again.Stats = fisherStats(t), renamed
@@ -64,8 +65,7 @@ func TestReproduce(t *testing.T) {
 func TestReproduceDifferent(t *testing.T) {
 	dir := t.TempDir()
 	out, kept := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "kept.gguf")
-	q4 := policy.Policy{FileType: policy.MostlyQ4_K_M}
-	mustRun(t, tiny, out, Options{Policy: q4, Stats: plainStats(t)})
+	mustRun(t, tiny, out, Options{Policy: policy.Policy{FileType: policy.MostlyQ4_K_M}, Stats: plainStats(t)})
 	opt := ReproduceOptions{Model: tiny, Stats: plainStats(t), Output: kept}
 	if c := reproduce(t, out, opt); !c.Same || len(c.Inputs) != 2 || !c.Inputs[0].Same || !c.Inputs[1].Same {
 		t.Errorf("%+v", c)
@@ -75,35 +75,42 @@ func TestReproduceDifferent(t *testing.T) {
 		t.Error("what is kept is another file")
 	}
 	opt.Output = ""
-	// One bit of a tensor.
 	f, err := gguf.Open(out)
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := f.Tensor("blk.1.ffn_up.weight").Offset + 200
-	_ = f.Close()
 	bad := bytes.Clone(good)
-	bad[at] ^= 1
+	bad[f.Tensor("blk.1.ffn_up.weight").Offset+200] ^= 1
+	_ = f.Close()
 	write(t, out, bad)
 	c := reproduce(t, out, opt)
 	if c.Same || c.Tensor != "blk.1.ffn_up.weight" || !strings.HasPrefix(c.Why, "byte 200 ") || len(c.Keys) != 0 {
-		t.Errorf("%+v", c)
+		t.Errorf("one bit of a tensor: %+v", c)
 	}
-	// A byte between tensors, and one after the last.
 	write(t, out, append(bytes.Clone(good), 0))
 	if c := reproduce(t, out, opt); c.Same || c.Tensor != "" || c.Why == "" {
 		t.Errorf("a byte more: %+v", c)
 	}
-	// Other statistics: another input, other tensors, another key.
 	write(t, out, good)
 	other := filepath.Join(dir, "other.gguf")
 	calibrate(t, tiny, other, 3, false)
 	c = reproduce(t, out, ReproduceOptions{Model: tiny, Stats: other})
 	if c.Same || !c.Inputs[0].Same || c.Inputs[1].Same || c.Tensor == "" || len(c.Keys) == 0 {
-		t.Errorf("%+v", c)
+		t.Errorf("other statistics: %+v", c)
 	}
-	plain := filepath.Join(dir, "plain.gguf")
+	if left, _ := os.ReadDir(dir); len(left) != 3 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// What cannot be made again is refused, and no input is written to.
+func TestReproduceMistakes(t *testing.T) {
+	dir := t.TempDir()
+	out, plain := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "plain.gguf")
+	q4 := policy.Policy{FileType: policy.MostlyQ4_K_M}
+	mustRun(t, tiny, out, Options{Policy: q4, Stats: plainStats(t)})
 	mustRun(t, tiny, plain, Options{Policy: q4})
+	before := read(t, out)
 	var mistake *usage.Error
 	for _, c := range []struct {
 		file  string
@@ -113,9 +120,10 @@ func TestReproduceDifferent(t *testing.T) {
 	}{
 		{out, ReproduceOptions{Model: tiny}, true, "reproduce needs --stats"},
 		{plain, ReproduceOptions{Model: tiny}, false, "does not say how it was made"},
-		{filepath.Join(dir, "none"), ReproduceOptions{Model: tiny}, false, "none"},
-		{out, ReproduceOptions{Model: filepath.Join(dir, "none"), Stats: other}, false, "none"},
+		{plain + ".none", ReproduceOptions{Model: tiny}, false, "plain.gguf.none"},
+		{out, ReproduceOptions{Model: plain + ".none", Stats: plainStats(t)}, false, "plain.gguf.none"},
 		{out, ReproduceOptions{Model: tiny, Stats: plainStats(t), Output: out}, true, "is a file of the input"},
+		{out, ReproduceOptions{Model: tiny, Stats: plainStats(t), Limits: Limits{MaxRAM: 1}}, true, "--max-ram is 1 B"},
 	} {
 		r, err := PrepareReproduction(t.Context(), c.file, c.opt, nil)
 		if err == nil {
@@ -126,11 +134,8 @@ func TestReproduceDifferent(t *testing.T) {
 			t.Errorf("%v, expected %q, of usage: %v", err, c.want, c.usage)
 		}
 	}
-	if !bytes.Equal(good, read(t, out)) {
+	if !bytes.Equal(before, read(t, out)) {
 		t.Error("the file was written to")
-	}
-	if left, _ := os.ReadDir(dir); len(left) != 4 {
-		t.Errorf("left: %v", left)
 	}
 }
 
