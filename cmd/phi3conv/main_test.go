@@ -57,6 +57,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := filepath.Join(t.TempDir(), "out")
+	names := strings.NewReplacer("MODEL", model, "OUT", out, "TEXT", evalText, "TASK", choiceTask)
 	for _, line := range []string{
 		"convert MODEL -o OUT.gguf",
 		"quantize MODEL OUT.gguf Q4_0",
@@ -72,7 +73,7 @@ func TestInterrupted(t *testing.T) {
 		"seal MODEL --text TEXT -c 64 --chunks 1 -o OUT.seal",
 		"eval MODEL --task TASK --shots 0",
 	} {
-		args := strings.Fields(strings.NewReplacer("MODEL", model, "OUT", out, "TEXT", evalText, "TASK", choiceTask).Replace(line))
+		args := strings.Fields(names.Replace(line))
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, append([]string{"phi3conv"}, args...), &stdout, &stderr)
 		if code != exitInterrupted || !strings.Contains(stderr.String(), "context canceled") {
