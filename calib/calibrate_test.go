@@ -55,7 +55,8 @@ func tinyStats(t testing.TB, context, n int) *stats.File {
 		t.Fatal(err)
 	}
 	c.Sequences = c.Sequences[:n]
-	s := &stats.File{ChunkSize: context, Datasets: []string{c.Files[0].Name}, Origin: &stats.Origin{Weights: "w", Tokenizer: "t", Texts: []string{c.Files[0].SHA256}, Seed: 1}}
+	origin := &stats.Origin{Weights: "w", Tokenizer: "t", Texts: []string{c.Files[0].SHA256}, Seed: 1}
+	s := &stats.File{ChunkSize: context, Datasets: []string{c.Files[0].Name}, Origin: origin}
 	s.Origin.Tokens, s.Origin.Lengths = c.Flat()
 	return s
 }
@@ -121,7 +122,9 @@ func farthest(got, want []float32) float64 {
 
 // sums returns the second moments of the inputs of all linear layers, by the names of their entries, with weights of
 // tokens.
-func sums(t *testing.T, l *runtime.Layers, o *stats.Origin, weights func(tensor string) []float32) map[string]*stats.Moments {
+func sums(
+	t *testing.T, l *runtime.Layers, o *stats.Origin, weights func(tensor string) []float32,
+) map[string]*stats.Moments {
 	t.Helper()
 	found := map[string]*stats.Moments{}
 	add := func(in runtime.Inputs) error {
@@ -301,7 +304,8 @@ func TestCalibrateErrors(t *testing.T) {
 	if err := os.WriteFile(file, weights, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	err = Calibrate(t.Context(), openLayers(t, damaged, 1), tinyStats(t, 40, 1), filepath.Join(dir, "out"), Options{Work: filepath.Join(dir, "damaged.work")})
+	opt := Options{Work: filepath.Join(dir, "damaged.work")}
+	err = Calibrate(t.Context(), openLayers(t, damaged, 1), tinyStats(t, 40, 1), filepath.Join(dir, "out"), opt)
 	var e *formats.Error
 	if !errors.As(err, &e) || !strings.Contains(err.Error(), "are not finite (column") {
 		t.Errorf("error %v", err)
@@ -311,15 +315,17 @@ func TestCalibrateErrors(t *testing.T) {
 	work = filepath.Join(dir, "other.work")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err = Calibrate(ctx, l, tinyStats(t, 40, 2), filepath.Join(dir, "out"), Options{Work: work, Progress: func(done, total int64) {
+	opt = Options{Work: work, Progress: func(done, total int64) {
 		if 2*done > total {
 			cancel()
 		}
-	}})
+	}}
+	err = Calibrate(ctx, l, tinyStats(t, 40, 2), filepath.Join(dir, "out"), opt)
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	path := gather(t, 1, tinyStats(t, 40, 3), Options{Work: work, Resumed: func(int) { t.Error("another run is continued") }})
+	opt = Options{Work: work, Resumed: func(int) { t.Error("another run is continued") }}
+	path := gather(t, 1, tinyStats(t, 40, 3), opt)
 	if hash(t, path) != tinySHA256 {
 		t.Error("other bytes behind another run's work file")
 	}

@@ -33,7 +33,9 @@ func TestDrawLabels(t *testing.T) {
 	if got := drawLabels(5, 0)(5, 4, uniform); got != at {
 		t.Errorf("sequence 5 draws %d, and %d as the third behind two", got, at)
 	}
-	for _, other := range []int32{drawLabels(6, 2)(3, 4, uniform), drawLabels(5, 2)(4, 4, uniform), drawLabels(5, 2)(3, 5, uniform)} {
+	for _, other := range []int32{
+		drawLabels(6, 2)(3, 4, uniform), drawLabels(5, 2)(4, 4, uniform), drawLabels(5, 2)(3, 5, uniform),
+	} {
 		if other == at {
 			t.Errorf("another seed, sequence or position draws %d too", at)
 		}
@@ -151,10 +153,14 @@ func TestFisherSameBytes(t *testing.T) {
 	for _, runs := range [][]fisherRun{
 		{{threads: 1, memory: 1 << 30}},
 		{{threads: 3, memory: small}},
-		{{threads: 2, memory: small, stop: 30}, {threads: 1, memory: 1 << 30, stop: 60}, {threads: 2, memory: small, stop: 80}, {threads: 2, memory: small}},
+		{
+			{threads: 2, memory: small, stop: 30}, {threads: 1, memory: 1 << 30, stop: 60},
+			{threads: 2, memory: small, stop: 80}, {threads: 2, memory: small},
+		},
 	} {
 		for _, r := range runs {
-			if err := r.run(t, dir, path, o); r.stop > 0 != errors.Is(err, context.Canceled) || r.stop == 0 && err != nil {
+			err := r.run(t, dir, path, o)
+			if r.stop > 0 != errors.Is(err, context.Canceled) || r.stop == 0 && err != nil {
 				t.Fatalf("%+v: %v", r, err)
 			}
 		}

@@ -61,7 +61,8 @@ func quantizeAll(t *testing.T, r *Recipe, s *stats.File, threads int) (blocks ma
 			r.Tensors = append(r.Tensors, quant.Target{Tensor: name, Type: typ})
 		}
 	}
-	encoded, err := Quantize(ctx, openLayers(t, tiny, threads), s, r, QuantizeOptions{Work: filepath.Join(t.TempDir(), "w")})
+	opt := QuantizeOptions{Work: filepath.Join(t.TempDir(), "work")}
+	encoded, err := Quantize(ctx, openLayers(t, tiny, threads), s, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

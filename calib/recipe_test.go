@@ -14,8 +14,10 @@ func testRecipe() *Recipe {
 	m, _ := MethodByName("gptq")
 	return &Recipe{FileType: policy.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
 		Solve: solve.Options{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
-		Tensors: []quant.Target{{Tensor: "token_embd.weight", Type: quant.F16}, {Tensor: "blk.0.ffn_up.weight", Type: quant.IQ4_NL},
-			{Tensor: "a: #b", Type: quant.Q2_K}}}
+		Tensors: []quant.Target{
+			{Tensor: "token_embd.weight", Type: quant.F16}, {Tensor: "blk.0.ffn_up.weight", Type: quant.IQ4_NL},
+			{Tensor: "a: #b", Type: quant.Q2_K},
+		}}
 }
 
 // Both forms are read back as what was written.
@@ -32,7 +34,8 @@ func TestRecipeRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(string(long), "# Made by a test\n# in two lines\nrecipe: 1\n") || strings.Contains(compact, "\n") {
+		const head = "# Made by a test\n# in two lines\nrecipe: 1\n"
+		if !strings.HasPrefix(string(long), head) || strings.Contains(compact, "\n") {
 			t.Errorf("%s\n%s", long, compact)
 		}
 		for _, text := range []string{string(long), compact} {

@@ -50,27 +50,7 @@ func TestFoldsChangeNothing(t *testing.T) {
 			if err := l.Forward(ctx, want, lengths, runtime.Pass{}); err != nil {
 				t.Fatal(err)
 			}
-			weights := map[string][]float32{}
-			places := folds(l, i)
-			for _, f := range places {
-				factors := make([]float32, f.Channels)
-				for k := range factors {
-					factors[k] = float32(math.Exp2(6*r.Float64() - 3))
-				}
-				for _, tensor := range []string{f.By, f.Cols} {
-					if weights[tensor] == nil {
-						if weights[tensor], err = l.Weights(tensor); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-				f.Apply(weights[f.By], weights[f.Cols], factors)
-			}
-			for tensor, w := range weights {
-				if err := l.SetWeights(tensor, w); err != nil {
-					t.Fatal(err)
-				}
-			}
+			scaleRandomly(t, l, i, r)
 			got := append([]float32(nil), x...)
 			if err := l.Forward(ctx, got, lengths, runtime.Pass{}); err != nil {
 				t.Fatal(err)
@@ -84,14 +64,41 @@ func TestFoldsChangeNothing(t *testing.T) {
 					t.Fatalf("%s, block %d, value %d: %g, want %g", name, i, k, got[k], want[k])
 				}
 			}
-			if len(places) != 4 || len(weights) != 6 {
-				t.Errorf("%d places of %d tensors", len(places), len(weights))
-			}
 			x = want
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// scaleRandomly scales all channels of block i that can be.
+func scaleRandomly(t *testing.T, l *runtime.Layers, i int, r *rand.Rand) {
+	t.Helper()
+	weights := map[string][]float32{}
+	places := folds(l, i)
+	for _, f := range places {
+		factors := make([]float32, f.Channels)
+		for k := range factors {
+			factors[k] = float32(math.Exp2(6*r.Float64() - 3))
+		}
+		for _, tensor := range []string{f.By, f.Cols} {
+			if weights[tensor] == nil {
+				var err error
+				if weights[tensor], err = l.Weights(tensor); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		f.Apply(weights[f.By], weights[f.Cols], factors)
+	}
+	for tensor, w := range weights {
+		if err := l.SetWeights(tensor, w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(places) != 4 || len(weights) != 6 {
+		t.Errorf("%d places of %d tensors", len(places), len(weights))
 	}
 }
 
@@ -145,7 +152,8 @@ func TestQuantizeAWQ(t *testing.T) {
 			norms++
 		}
 	}
-	if norms == 0 || len(plain) != len(want)-norms || bytes.Equal(plain["blk.0.attn_qkv.weight"], want["blk.0.attn_qkv.weight"]) {
+	const qkv = "blk.0.attn_qkv.weight"
+	if norms == 0 || len(plain) != len(want)-norms || bytes.Equal(plain[qkv], want[qkv]) {
 		t.Errorf("%d norms, %d tensors, %d without AWQ", norms, len(want), len(plain))
 	}
 }

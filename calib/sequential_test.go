@@ -29,7 +29,8 @@ func tinyTokens(t *testing.T, sequences, length int) *stats.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stats.File{Origin: &stats.Origin{Tokens: tok.Encode(string(text), tokenizer.EncodeOptions{})[:sequences*length]}}
+	tokens := tok.Encode(string(text), tokenizer.EncodeOptions{})[:sequences*length]
+	s := &stats.File{Origin: &stats.Origin{Tokens: tokens}}
 	for range sequences {
 		s.Origin.Lengths = append(s.Origin.Lengths, int32(length))
 	}
@@ -179,7 +180,8 @@ func TestQuantizeWeighted(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	path := filepath.Join(t.TempDir(), "stats.gguf")
 	s := &stats.File{ChunkSize: 80, Origin: plain.Origin}
-	if err := Calibrate(context.Background(), l, s, path, Options{Fisher: true, GradientMemory: 1 << 30, Memory: 1 << 30, Work: path + ".work"}); err != nil {
+	how := Options{Fisher: true, GradientMemory: 1 << 30, Memory: 1 << 30, Work: path + ".work"}
+	if err := Calibrate(context.Background(), l, s, path, how); err != nil {
 		t.Fatal(err)
 	}
 	if s, err = stats.Open(path); err != nil {

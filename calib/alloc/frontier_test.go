@@ -17,7 +17,8 @@ func randomCosts(rng *rand.Rand, layers int) []TensorCost {
 		t := TensorCost{Tensor: fmt.Sprint(i), Linear: i < layers, Elems: 256 * int64(1+rng.IntN(6))}
 		for range 1 + rng.IntN(4) {
 			q := types[rng.IntN(len(types))]
-			t.Candidates = append(t.Candidates, Candidate{Type: q, Bytes: q.Size(t.Elems), Cost: math.Exp2(-q.BitsPerWeight()) * (0.5 + rng.Float64())})
+			cost := math.Exp2(-q.BitsPerWeight()) * (0.5 + rng.Float64())
+			t.Candidates = append(t.Candidates, Candidate{Type: q, Bytes: q.Size(t.Elems), Cost: cost})
 		}
 		all = append(all, t)
 	}
@@ -136,7 +137,8 @@ func TestFrontierCoarse(t *testing.T) {
 		n := int64(1<<24 + 256*rng.IntN(1<<16))
 		t := TensorCost{Tensor: fmt.Sprint(i), Linear: true, Elems: n}
 		for _, q := range []quant.Type{quant.Q2_K, quant.Q4_K, quant.Q6_K} {
-			t.Candidates = append(t.Candidates, Candidate{Type: q, Bytes: q.Size(n), Cost: math.Exp2(-2*q.BitsPerWeight()) * (0.5 + rng.Float64())})
+			cost := math.Exp2(-2*q.BitsPerWeight()) * (0.5 + rng.Float64())
+			t.Candidates = append(t.Candidates, Candidate{Type: q, Bytes: q.Size(n), Cost: cost})
 		}
 		costs = append(costs, t)
 	}

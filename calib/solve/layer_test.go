@@ -204,7 +204,8 @@ func TestSolve(t *testing.T) {
 		plain := mustSolve(t, l, Options{Damp: []float64{0.01}})
 		refined := mustSolve(t, l, options())
 		if !(plain.Error < 0.75*plain.Plain && refined.Error < 0.99*plain.Error) {
-			t.Errorf("%s: error %.4g of the encoder, %.4g with feedback, %.4g refined", typ, plain.Plain, plain.Error, refined.Error)
+			t.Errorf("%s: error %.4g of the encoder, %.4g with feedback, %.4g refined",
+				typ, plain.Plain, plain.Error, refined.Error)
 		}
 		if got := l.Error(refined.Data, l.H, 1); math.Abs(got-refined.Error) > 1e-3*got {
 			t.Errorf("%s: the error is %g, reported %g", typ, got, refined.Error)

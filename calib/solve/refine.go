@@ -134,7 +134,8 @@ func (t *tile) refine() bool {
 			}
 			if at+size < end {
 				right := t.h.data[t.h.at(at, at+size):]
-				t.mul.addPanels(t.x, at+size-c, delta, 0, t.count, right, t.h.n*kern.Rows, (end-at-size)/kern.Rows, size)
+				step, count := t.h.n*kern.Rows, (end-at-size)/kern.Rows
+				t.mul.addPanels(t.x, at+size-c, delta, 0, t.count, right, step, count, size)
 			}
 		}
 	}

@@ -31,7 +31,8 @@ func TestScalingLoss(t *testing.T) {
 		l := randomLayer(typ, 40, 256, 500)
 		s := newScaling(identity(256), always(typ), l.W, l.H, 2)
 		factors := s.factors(2, 8)
-		for i, f := range factors { // to powers of two, with which scaling is exact: else rounding decides between equally good scales
+		// To powers of two, with which scaling is exact: else rounding decides between equally good scales.
+		for i, f := range factors {
 			factors[i] = float32(math.Exp2(math.Round(math.Log2(float64(f)))))
 		}
 		unit := float64(s.imp[0] / l.H[0])

@@ -136,7 +136,8 @@ func (s *File) check() error {
 		for j, v := range e.Sums {
 			if !(v >= 0) || !floats.Finite(v) {
 				return formats.Errorf(-1,
-					"entry %s: column %d has the sum of squares %g, expected a finite number of at least 0", e.Name, j, v)
+					"entry %s: column %d has the sum of squares %g, expected a finite number of at least 0",
+					e.Name, j, v)
 			}
 		}
 		for j, v := range e.Counts {

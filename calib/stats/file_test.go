@@ -30,7 +30,8 @@ func load(t testing.TB, path string) *File {
 // Files of llama-imatrix come back byte by byte.
 func TestLlamaFiles(t *testing.T) {
 	s, dat := load(t, golden+"imatrix.gguf"), load(t, golden+"imatrix.dat")
-	if len(s.Entries) != 16 || s.ChunkCount != 20 || s.ChunkSize != 64 || dat.ChunkCount != 20 || !slices.Equal(s.Datasets, dat.Datasets) {
+	if len(s.Entries) != 16 || s.ChunkCount != 20 || s.ChunkSize != 64 || dat.ChunkCount != 20 ||
+		!slices.Equal(s.Datasets, dat.Datasets) {
 		t.Errorf("%d entries, %d chunks of %d, %q", len(s.Entries), s.ChunkCount, s.ChunkSize, s.Datasets)
 	}
 	for i := range s.Entries {
@@ -82,8 +83,9 @@ func dat(name string, calls, cols int32, values ...float32) []byte {
 	return b
 }
 
-func TestHostileFiles(t *testing.T) {
-	nan := float32(math.NaN())
+var nan = float32(math.NaN())
+
+func TestHostileDat(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		data       []byte
@@ -91,7 +93,8 @@ func TestHostileFiles(t *testing.T) {
 		{"empty", "number of entries", nil},
 		{"no entries", "number of entries is 0", make([]byte, 40)},
 		{"huge", "number of entries is 2147483647", append([]byte{255, 255, 255, 127}, make([]byte, 40)...)},
-		{"cut", "offset 13: importance matrix: entry 1 of 1: number of columns is 9, expected 1 to 5", append(dat("t", 1, 9), 0, 0, 0, 0)},
+		{"cut", "offset 13: importance matrix: entry 1 of 1: number of columns is 9, expected 1 to 5",
+			append(dat("t", 1, 9), 0, 0, 0, 0)},
 		{"cut values", "columns of 8 bytes, and 4 are left", dat("t", 1, 2, 1)},
 		{"negative calls", "number of calls is -1", dat("t", -1, 2, 1, 2)},
 		{"NaN", "column 1 has the sum of squares NaN", dat("t", 1, 2, 1, nan)},
@@ -108,38 +111,44 @@ func TestHostileFiles(t *testing.T) {
 			t.Errorf("%s: error %v, expected %q", c.name, err, c.want)
 		}
 	}
+}
+
+func TestHostileGGUF(t *testing.T) {
+	type tensors = map[string][]float32
 	for _, c := range []struct {
 		name, want string
-		change     func(md *gguf.Metadata, ts map[string][]float32)
+		change     func(md *gguf.Metadata, ts tensors)
 	}{
-		{"type", `general.type is "model"`, func(md *gguf.Metadata, _ map[string][]float32) { md.Set(keyType, "model") }},
-		{"key", "imatrix.chunk_size is missing", func(md *gguf.Metadata, _ map[string][]float32) { md.Delete(keyChunkSize) }},
-		{"counts", "t.in_sum2 without t.counts", func(_ *gguf.Metadata, ts map[string][]float32) { delete(ts, "t.counts") }},
-		{"sums", "t.counts without t.in_sum2", func(_ *gguf.Metadata, ts map[string][]float32) { delete(ts, "t.in_sum2") }},
-		{"nothing", "no entries", func(_ *gguf.Metadata, ts map[string][]float32) {
+		{"type", `general.type is "model"`, func(md *gguf.Metadata, _ tensors) { md.Set(keyType, "model") }},
+		{"key", "imatrix.chunk_size is missing", func(md *gguf.Metadata, _ tensors) { md.Delete(keyChunkSize) }},
+		{"counts", "t.in_sum2 without t.counts", func(_ *gguf.Metadata, ts tensors) { delete(ts, "t.counts") }},
+		{"sums", "t.counts without t.in_sum2", func(_ *gguf.Metadata, ts tensors) { delete(ts, "t.in_sum2") }},
+		{"nothing", "no entries", func(_ *gguf.Metadata, ts tensors) {
 			delete(ts, "t.in_sum2")
 			delete(ts, "t.counts")
 		}},
-		{"shape", "3 columns and 2 counts", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.counts"] = []float32{1, 1} }},
-		{"NaN count", "count 0 is NaN", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.counts"][0] = nan }},
-		{"gradients", "t.out_grad2 has the shape [2] and the type F32", func(_ *gguf.Metadata, ts map[string][]float32) { ts["t.out_grad2"] = []float32{1, 1} }},
-		{"lengths", "has 1 tokens, phi3conv.calibration.lengths says 2", func(md *gguf.Metadata, _ map[string][]float32) {
+		{"shape", "3 columns and 2 counts", func(_ *gguf.Metadata, ts tensors) { ts["t.counts"] = []float32{1, 1} }},
+		{"NaN count", "count 0 is NaN", func(_ *gguf.Metadata, ts tensors) { ts["t.counts"][0] = nan }},
+		{"gradients", "t.out_grad2 has the shape [2] and the type F32", func(_ *gguf.Metadata, ts tensors) {
+			ts["t.out_grad2"] = []float32{1, 1}
+		}},
+		{"lengths", "has 1 tokens, phi3conv.calibration.lengths says 2", func(md *gguf.Metadata, _ tensors) {
 			md.Set(keyWeights, "x")
 			md.Set(keyTokens, []int32{1})
 			md.Set(keyLengths, []int32{2})
 		}},
-		{"good", "", func(*gguf.Metadata, map[string][]float32) {}},
+		{"good", "", func(*gguf.Metadata, tensors) {}},
 	} {
 		md := new(gguf.Metadata)
 		md.Set(keyType, typeImatrix)
 		md.Set(keyDatasets, []string{"a"})
 		md.Set(keyChunkCount, uint32(1))
 		md.Set(keyChunkSize, uint32(512))
-		tensors := map[string][]float32{"t.in_sum2": {1, 2, 3}, "t.counts": {2}, "z": {1}}
-		c.change(md, tensors)
+		made := tensors{"t.in_sum2": {1, 2, 3}, "t.counts": {2}, "z": {1}}
+		c.change(md, made)
 		var infos []gguf.TensorInfo
 		var names []string
-		for name, values := range tensors {
+		for name, values := range made {
 			names = append(names, name)
 			infos = append(infos, gguf.TensorInfo{Name: name, Dims: []uint64{uint64(len(values))}})
 		}
@@ -150,7 +159,7 @@ func TestHostileFiles(t *testing.T) {
 		}
 		for i, name := range names {
 			var raw bytes.Buffer
-			_ = binary.Write(&raw, binary.LittleEndian, tensors[name])
+			_ = binary.Write(&raw, binary.LittleEndian, made[name])
 			if err := w.WriteTensorAt(i, raw.Bytes(), 0); err != nil {
 				t.Fatal(err)
 			}

@@ -40,17 +40,25 @@ func TestTokenWeights(t *testing.T) {
 func TestGradientValues(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), -1} {
 		s := &File{Origin: &Origin{Weights: "w", Tokens: []int32{1, 2}, Lengths: []int32{2}}, Entries: []Entry{
-			{Name: "a", Sums: []float32{1}, Counts: []float32{1}}, {Name: "b", Sums: []float32{1}, Counts: []float32{1}, Parts: 2}}}
+			{Name: "a", Sums: []float32{1}, Counts: []float32{1}},
+			{Name: "b", Sums: []float32{1}, Counts: []float32{1}, Parts: 2},
+		}}
 		path := filepath.Join(t.TempDir(), "stats.gguf")
-		if err := s.Write(path, func(string) ([][]float32, error) { return [][]float32{{1, 2}, {3, bad}}, nil }); err != nil {
+		gradients := func(string) ([][]float32, error) { return [][]float32{{1, 2}, {3, bad}}, nil }
+		if err := s.Write(path, gradients); err != nil {
 			t.Fatal(err)
 		}
 		s, err := Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{"a": "no gradients of a: calibrate with --fisher", "b": fmt.Sprintf("squared gradients of b have the value %g", bad), "c": "no gradients of c"} {
-			if _, err := s.Gradients(name); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+		for name, want := range map[string]string{
+			"a": "no gradients of a: calibrate with --fisher",
+			"b": fmt.Sprintf("squared gradients of b have the value %g", bad),
+			"c": "no gradients of c",
+		} {
+			_, err := s.Gradients(name)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v, expected %q", err, want)
 			}
 		}

@@ -40,7 +40,8 @@ func TestCorpus(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true})
-	if want := slices.Collect(slices.Chunk(all[:len(all)/32*32], 32)); len(c.Sequences) != len(want) || !slices.EqualFunc(c.Sequences, want, slices.Equal[[]int32]) {
+	windows := slices.Collect(slices.Chunk(all[:len(all)/32*32], 32))
+	if want := windows; !slices.EqualFunc(c.Sequences, want, slices.Equal[[]int32]) {
 		t.Errorf("%d sequences, expected %d", len(c.Sequences), len(want))
 	}
 	before := len(c.Sequences)
@@ -52,11 +53,15 @@ func TestCorpus(t *testing.T) {
 	if err := c.AddFile(writeText(t, "b.JSONL", lines), tok, 32); err != nil {
 		t.Fatal(err)
 	}
-	chat, err := tok.Chat([]tokenizer.Message{{Role: "user", Content: "Hello!"}, {Role: "assistant", Content: "Hello!"}}, false, "")
+	turns := []tokenizer.Message{{Role: "user", Content: "Hello!"}, {Role: "assistant", Content: "Hello!"}}
+	chat, err := tok.Chat(turns, false, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := [][]int32{tok.Encode("Anna has the key.", tokenizer.EncodeOptions{AddSpecial: true}), tok.Encode(chat, tokenizer.EncodeOptions{ParseSpecial: true})}
+	want := [][]int32{
+		tok.Encode("Anna has the key.", tokenizer.EncodeOptions{AddSpecial: true}),
+		tok.Encode(chat, tokenizer.EncodeOptions{ParseSpecial: true}),
+	}
 	want = slices.AppendSeq(want, slices.Chunk(tok.Encode(text[:300], tokenizer.EncodeOptions{AddSpecial: true}), 32))
 	if got := c.Sequences[before:]; !slices.EqualFunc(got, want, slices.Equal[[]int32]) {
 		t.Errorf("%v, expected %v", got, want)

@@ -13,7 +13,8 @@ import (
 
 func selfText(t *testing.T, threads int, opt GenerateOptions) [][]int32 {
 	t.Helper()
-	m, err := runtime.Open(context.Background(), tiny, runtime.Options{Threads: threads, Float32: true, Cache: runtime.CacheF32})
+	how := runtime.Options{Threads: threads, Float32: true, Cache: runtime.CacheF32}
+	m, err := runtime.Open(context.Background(), tiny, how)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,11 @@ func TestSelfTextRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, opt := range []GenerateOptions{{Tokens: 10, Length: 1, Memory: 1 << 30}, {Tokens: 10, Length: 1 << 20, Memory: 1 << 30}, {Tokens: 10, Length: 10, Memory: 5}} {
+	for _, opt := range []GenerateOptions{
+		{Tokens: 10, Length: 1, Memory: 1 << 30},
+		{Tokens: 10, Length: 1 << 20, Memory: 1 << 30},
+		{Tokens: 10, Length: 10, Memory: 5},
+	} {
 		if _, err := Generate(context.Background(), m, tok, opt); err == nil {
 			t.Errorf("%+v was accepted", opt)
 		}

@@ -59,7 +59,8 @@ func TestRun(t *testing.T) {
 		t.Errorf("warnings %q", r.Warnings)
 	}
 	opt.Threads, opt.MaxRAM = 2, work.ProgramRAM+64<<20
-	if _, got, err := runTiny(t.Context(), t, filepath.Join(dir, "b.gguf"), opt); err != nil || !bytes.Equal(got, want) {
+	_, got, err := runTiny(t.Context(), t, filepath.Join(dir, "b.gguf"), opt)
+	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("other bytes with 2 threads and less memory: %v", err)
 	}
 	sum, err := Show(filepath.Join(dir, "a.gguf"), tinyText, tiny)
