@@ -60,7 +60,7 @@ func runQuantize(c *cli.Context, in, out string, ft policy.FileType, threads int
 	if err != nil {
 		return err
 	}
-	job, err := quantize.Prepare(c.Context, in, out, *opt, quantizeMonitor{monitor{c.App.ErrWriter}})
+	job, err := quantize.Prepare(c.Context, in, out, *opt, monitor{c.App.ErrWriter})
 	if err != nil {
 		return err
 	}
@@ -95,13 +95,6 @@ func runQuantize(c *cli.Context, in, out string, ft policy.FileType, threads int
 		return report.WriteJSON(c.App.Writer, r)
 	}
 	return printSummary(c.App.Writer, r)
-}
-
-// quantizeMonitor prints what a job has to say while it runs without more words.
-type quantizeMonitor struct{ monitor }
-
-func (m quantizeMonitor) Note(format string, args ...any) {
-	_, _ = fmt.Fprintf(m.w, format+"\n", args...)
 }
 
 // printNotes prints what a user of the output should know.

@@ -39,8 +39,7 @@ func reproduceAction(c *cli.Context) error {
 	if opt.Limits, err = readLimits(c, c.Int("threads")); err != nil {
 		return err
 	}
-	m := quantizeMonitor{monitor{c.App.ErrWriter}}
-	job, err := quantize.PrepareReproduction(c.Context, c.Args().First(), opt, m)
+	job, err := quantize.PrepareReproduction(c.Context, c.Args().First(), opt, monitor{c.App.ErrWriter})
 	if err != nil {
 		return err
 	}

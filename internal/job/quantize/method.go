@@ -64,6 +64,12 @@ func (o *Options) recipe(st *statistics) (calib.Recipe, error) {
 	} else if err := o.chooseMethod(&r, st); err != nil {
 		return r, err
 	}
+	if r.Method == nil {
+		return r, usage.Errorf("the recipe names no method")
+	}
+	if err := r.Solve.Check(); err != nil && r.Method.Takes("damp") {
+		return r, usage.Errorf("the recipe's %w", err)
+	}
 	switch {
 	case r.Method.Needs == calib.Nothing && st != nil && o.Budget == nil:
 		return r, usage.Errorf("--method %s uses no --stats", r.Method.Name)

@@ -454,6 +454,10 @@ func TestMistakes(t *testing.T) {
 	yes, st := true, plainStats(t)
 	bad := solve.DefaultOptions()
 	bad.Shrink = 1
+	gptq, err := calib.MethodByName("gptq")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		opt  Options
 		want string
@@ -466,6 +470,8 @@ func TestMistakes(t *testing.T) {
 		{Options{Limits: Limits{Threads: -1}}, "-1 threads, expected 1 to 1024"},
 		{Options{Limits: Limits{Threads: 1025}}, "1025 threads"},
 		{Options{Limits: Limits{MaxRAM: 1 << 20}}, "--max-ram is 1.0 MiB, expected at least 320 MiB"},
+		{Options{Recipe: &calib.Recipe{}}, "the recipe names no method"},
+		{Options{Recipe: &calib.Recipe{Method: gptq}, Stats: st}, "the recipe's damp has no value"},
 		{Options{Seal: "x.seal"}, "--seal goes into a .pmap file"},
 		{Options{Budget: &Budget{Size: 1 << 20}}, "--size 1048576 needs --stats"},
 		{Options{Budget: &Budget{}}, "a budget is one of"},
