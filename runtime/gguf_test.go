@@ -191,7 +191,11 @@ func TestTypes(t *testing.T) {
 					for i := range want {
 						mean += nmse(got[i], want[i]) / float64(len(want))
 					}
-					if mean > 0.004 {
+					limit := 0.004
+					if ft.Type().BitsPerWeight() < 2.5 { // what is left of the tiny model is mostly noise
+						limit = 0.05
+					}
+					if mean > limit {
 						t.Errorf("%s: mean NMSE %.2g from rounded activations", set.Name, mean)
 					}
 					if ft == policy.MostlyBF16 {

@@ -730,10 +730,12 @@ func TestRunRefuses(t *testing.T) {
 	if err := os.WriteFile(text, []byte("GG"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Run(context.Background(), text, Options{}); err == nil || !strings.Contains(err.Error(), "neither a GGUF file nor") {
+	_, err := Run(context.Background(), text, Options{})
+	if err == nil || !strings.Contains(err.Error(), "neither a GGUF file nor") {
 		t.Errorf("text file: %v", err)
 	}
-	if _, err := Run(context.Background(), filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, fs.ErrNotExist) {
+	_, err = Run(context.Background(), filepath.Join(t.TempDir(), "none"), Options{})
+	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	path := filepath.Join(t.TempDir(), "tiny.gguf")

@@ -95,6 +95,12 @@ var fileTypes = [...]fileType{
 	}},
 }
 
+// fallbacks are the types that take over from those with blocks of 256 where these do not divide a row.
+var fallbacks = map[quant.Type]quant.Type{
+	quant.Q2_K: quant.Q4_0, quant.Q3_K: quant.Q4_0, quant.Q4_K: quant.Q5_0,
+	quant.Q5_K: quant.Q5_1, quant.Q6_K: quant.Q8_0, quant.IQ4_XS: quant.IQ4_NL,
+}
+
 // fileTypeAliases are llama-quantize's short names.
 var fileTypeAliases = map[string]FileType{
 	"Q3_K": MostlyQ3_K_M, "Q4_K": MostlyQ4_K_M, "Q5_K": MostlyQ5_K_M,

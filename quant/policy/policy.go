@@ -98,12 +98,6 @@ func (p *Policy) Pinned(name string, tied bool) bool {
 		slices.ContainsFunc(p.Overrides, func(o Override) bool { return o.Pattern.MatchString(name) })
 }
 
-// fallbacks are the types that take over from those with blocks of 256 where these do not divide a row.
-var fallbacks = map[quant.Type]quant.Type{
-	quant.Q2_K: quant.Q4_0, quant.Q3_K: quant.Q4_0, quant.Q4_K: quant.Q5_0,
-	quant.Q5_K: quant.Q5_1, quant.Q6_K: quant.Q8_0, quant.IQ4_XS: quant.IQ4_NL,
-}
-
 // fallback returns t, or what takes its place in rows of cols weights.
 func fallback(t quant.Type, cols int) quant.Type {
 	if cols%t.BlockLen() == 0 {
