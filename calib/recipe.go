@@ -74,7 +74,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 		if err == io.EOF {
 			return nil, formats.Errorf(-1, "no recipe, expected \"recipe: %d\" and more", recipeVersion)
 		}
-		return nil, &formats.Error{Off: -1, Err: err}
+		return nil, formats.Wrapf(err, -1, "")
 	}
 	if err := d.Decode(new(yaml.Node)); err != io.EOF {
 		return nil, formats.Errorf(-1, "more than one YAML document, expected one recipe")
@@ -85,10 +85,10 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	r := &Recipe{Solve: solve.DefaultOptions()}
 	var err error
 	if r.FileType, err = policy.FileTypeByName(y.FileType); err != nil {
-		return nil, &formats.Error{Off: -1, What: "file-type", Err: err}
+		return nil, formats.Wrapf(err, -1, "file-type")
 	}
 	if r.Method, err = MethodByName(y.Method); err != nil {
-		return nil, &formats.Error{Off: -1, What: "method", Err: err}
+		return nil, formats.Wrapf(err, -1, "method")
 	}
 	for option, given := range map[string]bool{
 		"damp": y.Damp != nil, "shrink": y.Shrink != nil, "refine": y.Refine != nil,
@@ -109,7 +109,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	set(&r.Split, y.Split)
 	set(&r.AWQ, y.AWQ)
 	if err := r.Solve.Check(); err != nil {
-		return nil, &formats.Error{Off: -1, Err: err}
+		return nil, formats.Wrapf(err, -1, "")
 	}
 	return r, r.readTensors(&y.Tensors)
 }

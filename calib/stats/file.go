@@ -98,7 +98,7 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &formats.Error{Path: path, Off: -1, What: "not a regular file, expected an importance matrix"}
+		return nil, formats.FileErrorf(path, -1, "not a regular file, expected an importance matrix")
 	}
 	magic := make([]byte, 4)
 	if _, err := f.ReadAt(magic, 0); err == nil && string(magic) == "GGUF" {

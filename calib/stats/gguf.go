@@ -133,7 +133,7 @@ func readFloats(t *gguf.Tensor) ([]float32, error) {
 	}
 	raw := make([]byte, t.Size())
 	if _, err := t.ReadAt(raw, 0); err != nil {
-		return nil, &formats.Error{Off: t.Offset, What: "reading tensor " + t.Name, Err: err}
+		return nil, formats.Wrapf(err, t.Offset, "reading tensor %s", t.Name)
 	}
 	return toFloats(raw), nil
 }

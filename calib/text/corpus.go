@@ -98,7 +98,7 @@ func (c *Corpus) addLines(data []byte, tok *tokenizer.Tokenizer, context int) er
 		}
 		tokens, err := encodeRecord(line, tok)
 		if err != nil {
-			return &formats.Error{Off: int64(at), What: fmt.Sprintf("line %d", number), Err: err}
+			return formats.Wrapf(err, int64(at), "line %d", number)
 		}
 		for part := range slices.Chunk(tokens, context) {
 			c.Sequences = append(c.Sequences, part)
