@@ -26,6 +26,15 @@ func over(times int, value, body string) string {
 	return fmt.Sprintf("{%% set x = %s %%}{%% for i in range(%d) %%}%s{%% endfor %%}", value, times, body)
 }
 
+// sets sets many variables.
+func sets(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "{%%set a%d=1%%}", i)
+	}
+	return b.String()
+}
+
 const pairs = "{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}"
 
 // hostile templates have no end, ask for all memory, or reach for what they should not.
@@ -137,7 +146,15 @@ var hostile = map[string]string{
 	"strftime": "{{ strftime_now('%c' * 10000000) }}",
 	"many arguments": "{% macro m() %}{{ varargs }}{% endmacro %}" +
 		"{% for i in range(100000) %}{{ m(*range(100000)) }}{% endfor %}",
-	"cycler":             over(100000, "1", "{% set d = cycler(*range(100000)) %}"),
+	"cycler":         over(100000, "1", "{% set d = cycler(*range(100000)) %}"),
+	"many variables": sets(3000) + loops(2, 100000, "{{ a0 }}{{ a1 }}{{ none_of_them }}"),
+	"many named arguments": "{% macro m(a, b, c, d, e) %}{{ kwargs }}{% endmacro %}{% set n = namespace(d={}) %}" +
+		"{% for i in range(2000) %}{% set n.d = dict(n.d, **{'a' ~ i: i}) %}{{ m(**n.d) }}{% endfor %}",
+	"huge exception":     "{{ raise_exception('x' * 45000000) }}",
+	"huge attribute":     "{{ {}['x' * 45000000].y }}",
+	"huge filter":        "{{ [1] | map('x' * 45000000) | list }}",
+	"huge name":          "{{ '{xxx}'.replace('x', 'x' * 14000000).format() }}",
+	"huge argument":      "{{ range(**{'x' * 45000000: 1}) }}",
 	"include":            "{% include 'config.json' %}",
 	"import":             "{% import 'os' as os %}",
 	"extends":            "{% extends 'x' %}",

@@ -288,7 +288,7 @@ func (m *macro) call(r *rendering, a values.Arguments) values.Value {
 			v, given[i] = a.Items[i], true
 		} else if n, ok := named.Get(name); ok {
 			v, given[i] = n, true
-			named.Remove(name)
+			named.Remove(r.Run, name)
 		}
 		s.set(name, v)
 	}
@@ -308,7 +308,7 @@ func (m *macro) specials(r *rendering, s *scope, a values.Arguments, named *valu
 		if !ok {
 			caller = &values.Undefined{Text: "no caller is defined"}
 		}
-		named.Remove("caller")
+		named.Remove(r.Run, "caller")
 		s.set("caller", caller)
 	}
 	if m.usesNamed {

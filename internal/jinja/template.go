@@ -17,6 +17,7 @@ package jinja
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
@@ -96,30 +97,49 @@ type rendering struct {
 	out     *values.Output
 }
 
-// scope holds variables, the innermost last.
+// scope holds variables; those that it lacks are in its parent.
 type scope struct {
 	names  []string
 	values []values.Value
+	at     map[string]int // of names, where they are many
 	parent *scope
 }
 
+// manyNames is how many names are faster found by a map.
+const manyNames = 8
+
+func (s *scope) index(name string) int {
+	if s.at == nil {
+		return slices.Index(s.names, name)
+	}
+	if i, ok := s.at[name]; ok {
+		return i
+	}
+	return -1
+}
+
 func (s *scope) set(name string, v values.Value) {
-	for i, n := range s.names {
-		if n == name {
-			s.values[i] = v
-			return
-		}
+	if i := s.index(name); i >= 0 {
+		s.values[i] = v
+		return
 	}
 	s.names = append(s.names, name)
 	s.values = append(s.values, v)
+	switch n := len(s.names); {
+	case n == manyNames:
+		s.at = map[string]int{}
+		for i, name := range s.names {
+			s.at[name] = i
+		}
+	case n > manyNames:
+		s.at[name] = n - 1
+	}
 }
 
 func (s *scope) get(name string) (values.Value, bool) {
 	for ; s != nil; s = s.parent {
-		for i, n := range s.names {
-			if n == name {
-				return s.values[i], true
-			}
+		if i := s.index(name); i >= 0 {
+			return s.values[i], true
 		}
 	}
 	return nil, false

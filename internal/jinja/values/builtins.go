@@ -136,7 +136,8 @@ func (r *Run) Attribute(object Value, name string) Value {
 }
 
 func (r *Run) noAttribute(object Value, name string) Value {
-	r.Take(1, 96+len(name))
+	r.Take(1, 96+maxQuote)
+	name = brief(name)
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
 		return &Undefined{"the attribute " + name + " is out of a template's reach", true}
 	}

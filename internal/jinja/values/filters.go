@@ -293,7 +293,7 @@ func UnknownFilter(name string) string {
 func (r *Run) Filter(name string, a Arguments) Value {
 	f := Filters[name]
 	if f == nil {
-		r.Fail("%s", UnknownFilter(name))
+		r.Fail("%s", UnknownFilter(brief(name)))
 	}
 	return r.Apply(f, a)
 }

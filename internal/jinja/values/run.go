@@ -46,8 +46,23 @@ func NewRun(template string, limits Limits, now func() time.Time) *Run {
 	return &Run{template: template, now: now, limits: limits, stepsLeft: limits.Steps, bytesLeft: limits.Bytes, Line: 1}
 }
 
+// maxQuote is how many bytes of a template's text an error repeats.
+const maxQuote = 1000
+
+func brief(s string) string {
+	if len(s) > maxQuote {
+		return strings.ToValidUTF8(s[:maxQuote], "") + "..."
+	}
+	return s
+}
+
 // Fail throws an *Error.
 func (r *Run) Fail(format string, args ...any) {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = brief(s)
+		}
+	}
 	panic(&Error{r.template, r.Line, fmt.Sprintf(format, args...)})
 }
 

@@ -102,7 +102,7 @@ func UnknownTest(name string) string {
 func (r *Run) Test(name string, a Arguments) bool {
 	f := Tests[name]
 	if f == nil {
-		r.Fail("%s", UnknownTest(name))
+		r.Fail("%s", UnknownTest(brief(name)))
 	}
 	return r.Truth(r.Apply(f, a))
 }

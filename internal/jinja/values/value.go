@@ -190,7 +190,8 @@ func (d *Dict) Get(name string) (Value, bool) {
 }
 
 // Remove removes a key that is a string.
-func (d *Dict) Remove(name string) {
+func (d *Dict) Remove(r *Run, name string) {
+	r.Step(len(d.Keys))
 	i, ok := d.at[name]
 	if !ok {
 		return
