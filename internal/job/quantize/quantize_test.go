@@ -278,6 +278,9 @@ func TestMethods(t *testing.T) {
 
 // Without a method, statistics decide; without anything to tell, the file does not say how it was made.
 func TestDefaultMethod(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
 	llama := filepath.Join(t.TempDir(), "llama.gguf") // as llama-imatrix's, without tokens
 	s, err := stats.Open(plainStats(t))
 	if err != nil {
