@@ -47,7 +47,7 @@ func ExampleWrite() {
 			Data: strings.NewReader("\x00\x00\x80?\x00\x00\x00@"),
 		},
 		{Name: "ids", DType: safetensors.I64, Shape: []uint64{0}},
-	}, map[string]string{"format": "pt"})
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,6 +63,6 @@ func ExampleWrite() {
 	}
 	fmt.Println(bias)
 	// Output:
-	// {"__metadata__":{"format":"pt"},"ids":{"dtype":"I64","shape":[0],"data_offsets":[0,0]},"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}
+	// {"ids":{"dtype":"I64","shape":[0],"data_offsets":[0,0]},"bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}
 	// [1 2]
 }

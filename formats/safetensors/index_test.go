@@ -189,7 +189,8 @@ func TestIndexRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := parseIndex([]byte(" " + `{"x":[1,{"y":null}],"weight_map":{"a":"b.safetensors"}}` + "\r\n\t ")); err != nil {
+	spaced := " " + `{"x":[1,{"y":null}],"weight_map":{"a":"b.safetensors"}}` + "\r\n\t "
+	if _, err := parseIndex([]byte(spaced)); err != nil {
 		t.Error(err)
 	}
 }

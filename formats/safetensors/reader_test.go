@@ -432,7 +432,8 @@ func TestAccepted(t *testing.T) {
 		{
 			"empty tensors anywhere",
 			file(
-				`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},`+
+				`{"a":{"dtype":"F64","shape":[0],"data_offsets":[0,0]},`+
+					`"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},`+
 					`"c":{"dtype":"U8","shape":[2,0],"data_offsets":[1,1]}}`,
 				1,
 			),
