@@ -1,6 +1,10 @@
 package quant
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/phi3conv/phi3conv/internal/floats"
+)
 
 // IQ4_NL and IQ4_XS store 4-bit indices into a fixed list of 16 unevenly spaced
 // values, denser around zero where weights are.
@@ -57,7 +61,7 @@ func quantizeIQ4_NL(dst []byte, src, imp []float32, s *scratch) {
 		}
 		s.ScaleTable(&s.Tile)
 		for g := range n / 32 {
-			s.Scale[g] = inverseOrZero(putF16(dst[18*g:], s.Scale[g]))
+			s.Scale[g] = floats.InverseOrZero(putF16(dst[18*g:], s.Scale[g]))
 		}
 		s.EncodeTable(&s.Tile)
 		for g := range n / 32 {
@@ -95,7 +99,7 @@ func quantizeIQ4_XS(dst []byte, src, imp []float32, s *scratch) {
 			d := putF16(out, signedScales(scales[:], s.Scale[8*b:8*b+8], 32))
 			putScalesIQ4(out, scales[:])
 			for g, sc := range scales {
-				s.Scale[8*b+g] = inverseOrZero(d * float32(sc))
+				s.Scale[8*b+g] = floats.InverseOrZero(d * float32(sc))
 			}
 		}
 		s.EncodeTable(&s.Tile)

@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/phi3conv/phi3conv/internal/floats"
+
 // Q4_0: 32 weights in 18 bytes, y = d·(q - 8).
 //
 //	byte 0…1   d, float16
@@ -48,7 +50,7 @@ func (e *symmetricEncoder) quantize(dst []byte, src, imp []float32, s *scratch) 
 			for g := range n / 32 {
 				d := s.Scale[g] / float32(-e.levels)
 				putF16(dst[g*e.bytes:], d)
-				s.Scale[g], s.Min[g] = inverseOrZero(d), 0
+				s.Scale[g], s.Min[g] = floats.InverseOrZero(d), 0
 			}
 			s.Hi, s.C = float32(2*e.levels-1), float32(e.levels)+0.5
 			s.EncodeFloor(&s.Tile)

@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/phi3conv/phi3conv/internal/floats"
+
 // Q4_1: 32 weights in 20 bytes, y = d·q + m.
 //
 //	byte 0…1   d, float16
@@ -42,7 +44,7 @@ func (e *affineEncoder) quantize(dst []byte, src, imp []float32, s *scratch) {
 				d := (s.Scale[g] - s.Min[g]) / float32(e.top)
 				putF16(dst[g*e.bytes:], d)
 				putF16(dst[g*e.bytes+2:], s.Min[g])
-				s.Scale[g] = inverseOrZero(d)
+				s.Scale[g] = floats.InverseOrZero(d)
 			}
 			s.C = 0.5
 			s.EncodeFloor(&s.Tile)

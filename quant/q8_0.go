@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/phi3conv/phi3conv/internal/floats"
+
 // Q8_0: 32 weights in 34 bytes, y = d·q.
 //
 //	byte 0…1   d, float16
@@ -24,7 +26,7 @@ func quantizeQ8_0(dst []byte, src, _ []float32, s *scratch) {
 		for g := range n / 32 {
 			d := abs(s.Scale[g]) / 127
 			putF16(dst[g*34:], d)
-			s.Scale[g] = inverseOrZero(d)
+			s.Scale[g] = floats.InverseOrZero(d)
 		}
 		s.C = 0.5
 		s.EncodeAway(&s.Tile)

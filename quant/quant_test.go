@@ -23,13 +23,13 @@ type golden struct {
 		Name    string
 		Columns int
 		Data    []byte
-		Values  floats
+		Values  float32s
 	}
 }
 
-type floats []float32
+type float32s []float32
 
-func (f *floats) UnmarshalJSON(b []byte) error {
+func (f *float32s) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return err

@@ -1,5 +1,7 @@
 package quant
 
+import "github.com/phi3conv/phi3conv/internal/floats"
+
 // The second level of the K-quants and of IQ4_XS: the scales of a super-block's
 // groups become small integers that share one float16 factor.
 
@@ -30,7 +32,7 @@ func plainScales(codes []int8, x []float32, top int) (d float32) {
 	if largest <= 0 {
 		return 0
 	}
-	inv := inverseOrZero(largest) * float32(top)
+	inv := floats.InverseOrZero(largest) * float32(top)
 	for i, v := range x {
 		codes[i] = int8(min(nearest(inv*v), top))
 	}

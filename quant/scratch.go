@@ -127,14 +127,6 @@ func putF16(dst []byte, x float32) float32 {
 
 func getF16(src []byte) float32 { return fromF16(binary.LittleEndian.Uint16(src)) }
 
-// inverseOrZero returns 1/x, or 0 where that is not finite.
-func inverseOrZero(x float32) float32 {
-	if inv := 1 / x; abs(inv) <= math.MaxFloat32 {
-		return inv
-	}
-	return 0
-}
-
 // nearest rounds to the nearest integer, halves to even.
 func nearest(x float32) int { return int(math.RoundToEven(float64(x))) }
 
