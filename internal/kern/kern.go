@@ -1,5 +1,5 @@
 // Package kern holds the numeric inner loops, once in portable Go and once for
-// each instruction set that has a faster way, behind one table of [Set]s.
+// each instruction set that has a faster way. A [Set] is one implementation of all of them.
 //
 // All sets compute the same bits: they work on the same lanes in the same order, and
 // each kernel either rounds every operation to float32 (all that quantizes, see
@@ -170,8 +170,8 @@ var Names = []string{"generic", "avx2", "avx512", "avx512vnni", "neon", "dotprod
 // and the fastest last.
 func Sets() []*Set { return sets }
 
-// best is one for the whole process, since all sets give the same bits: which one is in use is a matter of the CPU, not
-// of a model or a call. Only [Select] changes it, before kernels run.
+// best is one for the whole process, not for a model or a call, since all sets give the same bits. Only [Select]
+// changes it, before kernels run.
 var (
 	sets = append([]*Set{&generic}, native()...)
 	best = sets[len(sets)-1]

@@ -10,8 +10,8 @@ package kern
 // value of A is loaded once for several panels; 4 are enough for that. Panel p's results
 // begin 16·p floats after panel 0's.
 //
-// The other formats take several panels with a single token only, one right behind the other. That is faster than a
-// call for each, since the CPU asks for the next panel's weights while it waits for the last of this one's.
+// The other formats take several panels with a single token only, without a gap between them. That is faster than a
+// call for each, since the CPU loads the next panel's weights while it waits for the last of this one's.
 //
 // K formats (blocks of 256). A holds for each block, for each token an [A256] record.
 // For each block b, in order:
@@ -21,8 +21,8 @@ package kern
 //	out  = fma(float32(isum), d·a.d, out)
 //	out  = fma(float32(msum), m·a.d, out)
 //
-// where code is the unsigned code that stands beside [Format], q the record's int8, sum[g] the
-// sum of q in the group, and d·a.d, m·a.d are products rounded to float32.
+// where code, scale, min, d and m are those of [Format], q is the record's int8, sum[g] the sum of q in the
+// group, a.d the record's D, and d·a.d and m·a.d are rounded to float32.
 //
 // Block formats (blocks of 32). A holds for each block, for each token an [A32] record.
 // For each block, in order:

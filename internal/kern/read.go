@@ -2,7 +2,7 @@ package kern
 
 import "encoding/binary"
 
-// read is the portable Set.Read.
+// read is the portable [Set].Read.
 func read(b []byte) (sum [32]byte) {
 	var s [4]uint64
 	for ; len(b) > 0; b = b[32:] {

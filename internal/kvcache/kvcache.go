@@ -1,4 +1,6 @@
-// Package kvcache lays keys and values of earlier tokens out for the products of attention.
+// Package kvcache keeps keys and values of earlier tokens: their layout in memory, their types, and how a head's part
+// becomes the panels that a product of package kern multiplies. Which chunks a sequence has, and which positions a
+// query sees, is up to package runtime.
 package kvcache
 
 import (
@@ -13,50 +15,49 @@ import (
 // Type is how keys and values are kept.
 type Type uint8
 
-// Types.
+// The types.
 const (
 	F16 Type = iota
 	F32
-	Q8_0 // int8 with one float16 scale for 32 dimensions of a head
+	Q8_0 // int8, with a float16 scale for each 32 dimensions of a head
 )
 
 // ChunkLen is the number of positions that the cache grows by.
 const ChunkLen = 256
 
-// Layout is that of a chunk: keys and values of ChunkLen positions, in
-// panels (see kern.Format) for the products of attention. For each layer, for each
-// key-value head:
+// Layout is how a chunk holds keys and values of ChunkLen positions: in panels (see [kern.Format]) for the products of
+// attention. For each layer, for each key-value head:
 //
 //	keys    [ChunkLen/16 panels][dim columns][16 positions]
-//	values  [vPanels][ChunkLen columns = positions][16 dimensions]
+//	values  [dim/16 panels, rounded up][ChunkLen columns = positions][16 dimensions]
 //
-// With Q8_0 a group is 32 dimensions, and scales are
+// With Q8_0 there is a scale for each group of 32 dimensions of a position:
 //
 //	keys    [ChunkLen/16][groups][16 positions]
 //	values  [groups][ChunkLen]
 type Layout struct {
 	typ                Type
 	layers, heads, dim int
-	vPanels, groups    int
-	keys, head, scales int // elements: a head's keys, its keys and values, its scales of keys
+	vPanels, groups    int // of a head: panels of values, groups of 32 dimensions
+	keys, head, scales int // elements: a head's keys, its keys and values, the scales of its keys
 }
 
-// NewLayout lays out a cache of that many layers with key-value heads of dim dimensions.
+// NewLayout lays out a cache of layers with so many key-value heads of dim dimensions each.
 func NewLayout(typ Type, layers, heads, dim int) *Layout {
-	g := &Layout{typ: typ, layers: layers, heads: heads, dim: dim}
-	g.vPanels = (g.dim + kern.Rows - 1) / kern.Rows
-	g.groups = (g.dim + 31) / 32
-	g.keys = ChunkLen * g.dim
-	g.head = g.keys + ChunkLen*kern.Rows*g.vPanels
-	g.scales = ChunkLen * g.groups
-	return g
+	l := &Layout{typ: typ, layers: layers, heads: heads, dim: dim}
+	l.vPanels = (l.dim + kern.Rows - 1) / kern.Rows
+	l.groups = (l.dim + 31) / 32
+	l.keys = ChunkLen * l.dim
+	l.head = l.keys + ChunkLen*kern.Rows*l.vPanels
+	l.scales = ChunkLen * l.groups
+	return l
 }
 
-// Bytes returns the size of a chunk.
-func (g *Layout) Bytes() int64 {
-	n := int64(g.layers) * int64(g.heads)
-	values, scales := n*int64(g.head), n*2*int64(g.scales)
-	switch g.typ {
+// Bytes returns the size of a chunk in bytes.
+func (l *Layout) Bytes() int64 {
+	n := int64(l.layers) * int64(l.heads)
+	values, scales := n*int64(l.head), n*2*int64(l.scales)
+	switch l.typ {
 	case F32:
 		return 4 * values
 	case F16:
@@ -65,42 +66,42 @@ func (g *Layout) Bytes() int64 {
 	return values + 2*scales
 }
 
-// Chunk is the cache of ChunkLen positions; the slice of its type is not nil. Its memory
-// is the system's, in huge pages: a token writes to every head's part of it, and
-// thousands of small pages would have to be made for the first one.
+// Chunk is the cache of ChunkLen positions. Its memory is mapped, in huge pages: a token writes to every head's part of
+// it, so the first one would fault for thousands of small pages.
 type Chunk struct {
+	// The elements, in the slice of the layout's type; the others are nil.
 	f32   []float32
 	f16   []uint16
 	q8    []int8
-	scale []uint16
+	scale []uint16 // of q8
 
-	mem     []byte // all of them
+	mem     []byte // what these slices are parts of
 	cleanup runtime.Cleanup
 }
 
-// NewChunk makes a chunk of zeros. It goes with the garbage collector if not with Free.
-func (g *Layout) NewChunk() (*Chunk, error) {
-	mem, err := mmap.Memory(int(g.Bytes()))
+// NewChunk makes a chunk of zeros. [Chunk.Free] releases it, or the garbage collector does.
+func (l *Layout) NewChunk() (*Chunk, error) {
+	mem, err := mmap.Memory(int(l.Bytes()))
 	if err != nil {
 		return nil, err
 	}
 	c := &Chunk{mem: mem}
-	n := g.layers * g.heads * g.head
+	n := l.layers * l.heads * l.head
 	p := unsafe.Pointer(&mem[0])
-	switch g.typ {
+	switch l.typ {
 	case F32:
 		c.f32 = unsafe.Slice((*float32)(p), n)
 	case F16:
 		c.f16 = unsafe.Slice((*uint16)(p), n)
 	case Q8_0:
-		c.scale = unsafe.Slice((*uint16)(p), g.layers*g.heads*2*g.scales)
+		c.scale = unsafe.Slice((*uint16)(p), l.layers*l.heads*2*l.scales)
 		c.q8 = unsafe.Slice((*int8)(unsafe.Pointer(&mem[2*len(c.scale)])), n)
 	}
 	c.cleanup = runtime.AddCleanup(c, func(mem []byte) { _ = mmap.Unmap(mem) }, mem)
 	return c, nil
 }
 
-// Free gives the memory back; nothing may use c then.
+// Free releases the memory. c must not be used afterwards.
 func (c *Chunk) Free() {
 	c.cleanup.Stop()
 	_ = mmap.Unmap(c.mem)
@@ -114,8 +115,8 @@ func (c *Chunk) Copy(from *Chunk) {
 	copy(c.scale, from.scale)
 }
 
-// PaddedDim returns a head's dimensions, rounded up to panels.
-func (g *Layout) PaddedDim() int { return g.vPanels * kern.Rows }
+// PaddedDim returns the number of a head's dimensions, rounded up to whole panels.
+func (l *Layout) PaddedDim() int { return l.vPanels * kern.Rows }
 
 // Scratch is a thread's memory for keys and values on their way into a cache and out of it.
 type Scratch struct {
@@ -125,41 +126,46 @@ type Scratch struct {
 	lanes   [kern.Rows]float32
 }
 
-// Store puts a key and a value of a head at position i of the chunk.
-func (g *Layout) Store(s *Scratch, c *Chunk, layer, head, i int, k, v []float32) {
-	at := (layer*g.heads + head) * g.head
-	key := at + i/kern.Rows*kern.Rows*g.dim + i%kern.Rows
-	val := at + g.keys + i*kern.Rows
-	switch g.typ {
+// at returns where a head's part of a chunk begins: index of its first element, and of its first scale.
+func (l *Layout) at(layer, head int) (element, scale int) {
+	n := layer*l.heads + head
+	return n * l.head, n * 2 * l.scales
+}
+
+// Store puts a key and a value of a head, each of dim values, at position i of the chunk.
+func (l *Layout) Store(s *Scratch, c *Chunk, layer, head, i int, k, v []float32) {
+	at, scales := l.at(layer, head)
+	key := at + i/kern.Rows*kern.Rows*l.dim + i%kern.Rows
+	val := at + l.keys + i*kern.Rows
+	switch l.typ {
 	case F32:
-		for d, x := range k[:g.dim] {
+		for d, x := range k[:l.dim] {
 			c.f32[key+d*kern.Rows] = x
 		}
-		for p := 0; p < g.vPanels; p++ {
-			copy(c.f32[val+p*ChunkLen*kern.Rows:][:kern.Rows], v[p*kern.Rows:g.dim])
+		for p := 0; p < l.vPanels; p++ {
+			copy(c.f32[val+p*ChunkLen*kern.Rows:][:kern.Rows], v[p*kern.Rows:l.dim])
 		}
 	case F16:
 		to := kern.Best().ToF16
-		s.half = work.Resize(s.half, g.dim)
+		s.half = work.Resize(s.half, l.dim)
 		tmp := s.half
-		to(tmp[:g.dim], k[:g.dim])
-		for d, x := range tmp[:g.dim] {
+		to(tmp[:l.dim], k[:l.dim])
+		for d, x := range tmp[:l.dim] {
 			c.f16[key+d*kern.Rows] = x
 		}
-		to(tmp[:g.dim], v[:g.dim])
-		for p := 0; p < g.vPanels; p++ {
-			copy(c.f16[val+p*ChunkLen*kern.Rows:][:kern.Rows], tmp[p*kern.Rows:g.dim])
+		to(tmp[:l.dim], v[:l.dim])
+		for p := 0; p < l.vPanels; p++ {
+			copy(c.f16[val+p*ChunkLen*kern.Rows:][:kern.Rows], tmp[p*kern.Rows:l.dim])
 		}
 	case Q8_0:
-		scales := (layer*g.heads + head) * 2 * g.scales
-		for j := range g.groups {
-			first, last := 32*j, min(32*j+32, g.dim)
+		for j := range l.groups {
+			first, last := 32*j, min(32*j+32, l.dim)
 			var q [32]int8
-			c.scale[scales+(i/kern.Rows*g.groups+j)*kern.Rows+i%kern.Rows] = quantize8(&q, k[first:last])
+			c.scale[scales+(i/kern.Rows*l.groups+j)*kern.Rows+i%kern.Rows] = quantize8(&q, k[first:last])
 			for d := first; d < last; d++ {
 				c.q8[key+d*kern.Rows] = q[d-first]
 			}
-			c.scale[scales+g.scales+j*ChunkLen+i] = quantize8(&q, v[first:last])
+			c.scale[scales+l.scales+j*ChunkLen+i] = quantize8(&q, v[first:last])
 			for d := first; d < last; d++ {
 				c.q8[val+d/kern.Rows*ChunkLen*kern.Rows+d%kern.Rows] = q[d-first]
 			}
@@ -167,7 +173,7 @@ func (g *Layout) Store(s *Scratch, c *Chunk, layer, head, i int, k, v []float32)
 	}
 }
 
-// quantize8 encodes up to 32 values as Q8_0 does and returns the scale as float16.
+// quantize8 sets q to the codes of up to 32 values, x ≈ scale·q, and returns the scale as float16.
 func quantize8(q *[32]int8, x []float32) uint16 {
 	var largest float32
 	for _, v := range x {
@@ -191,26 +197,29 @@ func quantize8(q *[32]int8, x []float32) uint16 {
 	return half[0]
 }
 
-// Keys makes the keys of count positions of a head, from position first of the chunk on, the panels of k, which
-// the product of the format that it returns multiplies. They are valid until s is used again.
-func (g *Layout) Keys(k *kern.Product, s *Scratch, c *Chunk, layer, head, first, count int) kern.Format {
-	if g.typ == Q8_0 {
-		return s.panels(k, s.decodeKeys(g, c, layer, head, first, count))
+// Keys sets the panels of k (W and PanelBytes) to the keys of count positions of a head, from position first of the
+// chunk on; both are multiples of 16. It returns the format whose product multiplies them. k.Blocks must be set. The
+// panels are valid until s is used again.
+func (l *Layout) Keys(k *kern.Product, s *Scratch, c *Chunk, layer, head, first, count int) kern.Format {
+	if l.typ == Q8_0 {
+		return decodedPanels(k, s.decodeKeys(l, c, layer, head, first, count))
 	}
-	return g.panels(k, c, (layer*g.heads+head)*g.head+first*g.dim, g.dim*kern.Rows)
+	at, _ := l.at(layer, head)
+	return l.panels(k, c, at+first*l.dim, l.dim*kern.Rows)
 }
 
-// Values is Keys for the values, whose panels hold dimensions.
-func (g *Layout) Values(k *kern.Product, s *Scratch, c *Chunk, layer, head, first, count int) kern.Format {
-	if g.typ == Q8_0 {
-		return s.panels(k, s.decodeValues(g, c, layer, head, first, count))
+// Values is [Layout.Keys] for the values, whose panels hold dimensions: first and count may be any.
+func (l *Layout) Values(k *kern.Product, s *Scratch, c *Chunk, layer, head, first, count int) kern.Format {
+	if l.typ == Q8_0 {
+		return decodedPanels(k, s.decodeValues(l, c, layer, head, first, count))
 	}
-	return g.panels(k, c, (layer*g.heads+head)*g.head+g.keys+first*kern.Rows, ChunkLen*kern.Rows)
+	at, _ := l.at(layer, head)
+	return l.panels(k, c, at+l.keys+first*kern.Rows, ChunkLen*kern.Rows)
 }
 
-// panels makes those that begin at element at and are size elements apart the panels of k.
-func (g *Layout) panels(k *kern.Product, c *Chunk, at, size int) kern.Format {
-	if g.typ == F16 {
+// panels sets the panels of k to those from element at of the chunk on, size elements apart.
+func (l *Layout) panels(k *kern.Product, c *Chunk, at, size int) kern.Format {
+	if l.typ == F16 {
 		k.W, k.PanelBytes = (*byte)(unsafe.Pointer(&c.f16[at])), int64(2*size)
 		return kern.F16
 	}
@@ -218,23 +227,23 @@ func (g *Layout) panels(k *kern.Product, c *Chunk, at, size int) kern.Format {
 	return kern.F32
 }
 
-// panels makes decoded ones the panels of k.
-func (*Scratch) panels(k *kern.Product, decoded []float32) kern.Format {
+// decodedPanels sets the panels of k to decoded ones, which follow one another.
+func decodedPanels(k *kern.Product, decoded []float32) kern.Format {
 	k.W, k.PanelBytes = (*byte)(unsafe.Pointer(&decoded[0])), 4*k.Blocks*kern.Rows
 	return kern.F32
 }
 
 // decodeKeys decodes the panels of count positions from position i of the chunk on.
-func (s *Scratch) decodeKeys(g *Layout, c *Chunk, layer, head, i, count int) []float32 {
+func (s *Scratch) decodeKeys(l *Layout, c *Chunk, layer, head, i, count int) []float32 {
 	v := &kern.Best().Vector
-	s.decoded = work.Resize(s.decoded, count*g.dim)
-	at := (layer*g.heads+head)*g.head + i*g.dim
-	scales := (layer*g.heads+head)*2*g.scales + i*g.groups
+	s.decoded = work.Resize(s.decoded, count*l.dim)
+	at, scales := l.at(layer, head)
+	at, scales = at+i*l.dim, scales+i*l.groups
 	for p := range count / kern.Rows {
-		for j := range g.groups {
-			v.ExpandF16(s.lanes[:], c.scale[scales+(p*g.groups+j)*kern.Rows:][:kern.Rows])
-			from := (p*g.dim + 32*j) * kern.Rows
-			n := min(32, g.dim-32*j) * kern.Rows
+		for j := range l.groups {
+			v.ExpandF16(s.lanes[:], c.scale[scales+(p*l.groups+j)*kern.Rows:][:kern.Rows])
+			from := (p*l.dim + 32*j) * kern.Rows
+			n := min(32, l.dim-32*j) * kern.Rows
 			v.ScaleLanes(s.decoded[from:from+n], c.q8[at+from:at+from+n], &s.lanes)
 		}
 	}
@@ -242,12 +251,12 @@ func (s *Scratch) decodeKeys(g *Layout, c *Chunk, layer, head, i, count int) []f
 }
 
 // decodeValues decodes count positions from position i of the chunk on, panel by panel.
-func (s *Scratch) decodeValues(g *Layout, c *Chunk, layer, head, i, count int) []float32 {
+func (s *Scratch) decodeValues(l *Layout, c *Chunk, layer, head, i, count int) []float32 {
 	v := &kern.Best().Vector
-	s.decoded, s.scale = work.Resize(s.decoded, g.vPanels*count*kern.Rows), work.Resize(s.scale, count)
-	at := (layer*g.heads+head)*g.head + g.keys + i*kern.Rows
-	scales := (layer*g.heads+head)*2*g.scales + g.scales + i
-	for p := range g.vPanels {
+	s.decoded, s.scale = work.Resize(s.decoded, l.vPanels*count*kern.Rows), work.Resize(s.scale, count)
+	at, scales := l.at(layer, head)
+	at, scales = at+l.keys+i*kern.Rows, scales+l.scales+i
+	for p := range l.vPanels {
 		if p%2 == 0 { // a group is two panels
 			v.ExpandF16(s.scale, c.scale[scales+p/2*ChunkLen:][:count])
 		}

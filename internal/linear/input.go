@@ -7,7 +7,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// activation is how the input of a product is encoded.
+// activation is how the input of a product is encoded: a type of activations.
 type activation uint8
 
 const (
@@ -17,18 +17,20 @@ const (
 	as32                     // kern.A32, for the other quantized types
 )
 
-// Input is the encoded input of a product: tokens rows of cols columns. The zero value needs no encoding.
+// Input is the input of a product, encoded as the kernel of a matrix wants it: a row of cols columns for each token.
+// [Input.Prepare] comes first, then [Input.Encode] for each token, then [Product.Multiply]. The zero value stands for an
+// input that needs no encoding.
 type Input struct {
 	kind   activation
 	tokens int
 	cols   int
-	f32    []float32 // rows of stride values
-	stride int
-	enc    []byte // records or bfloat16 values
+	f32    []float32 // for asF32: the rows themselves
+	stride int       // values from a row of f32 to the next
+	enc    []byte    // otherwise: records or bfloat16 values
 }
 
-// activation returns how m takes its input for that many tokens. Single tokens
-// stay in float32 with BF16 weights: reading the weights decides there.
+// activation returns how m takes its input for that many tokens. exact is for the float32 mode. A single token stays in
+// float32 with BF16 weights: there reading the weights takes the time, not multiplying them.
 func (m *Matrix) activation(exact bool, tokens int) activation {
 	switch l := kern.Layouts[m.format]; {
 	case exact, m.format == kern.F32, m.format == kern.F16:
@@ -57,22 +59,22 @@ func encodedBytes(kind activation, tokens, cols int) int {
 	return 0
 }
 
-// Prepare makes in the input of m for that many tokens, whose rows are stride values apart: what Encode encodes for.
-// exact is for the float32 mode.
+// Prepare makes room for that many tokens as the input of m. Their rows of float32 are stride values apart. exact is
+// for the float32 mode, in which nothing is encoded.
 func (in *Input) Prepare(m *Matrix, exact bool, tokens, stride int) {
 	in.kind, in.tokens, in.cols, in.stride = m.activation(exact, tokens), tokens, m.Cols, stride
 	in.enc = work.Resize(in.enc, encodedBytes(in.kind, tokens, m.Cols))
 }
 
-// Suits reports whether what has been encoded suits m too, which has as many columns.
+// Suits reports whether what has been encoded is the input of m too, which has as many columns.
 func (in *Input) Suits(m *Matrix, exact bool, tokens int) bool {
 	return m.activation(exact, tokens) == in.kind
 }
 
-// Encodes reports whether Encode does anything.
+// Encodes reports whether [Input.Encode] does anything.
 func (in *Input) Encodes() bool { return in.kind != asF32 }
 
-// Encode encodes the row of token t.
+// Encode encodes x as the row of token t. Threads may encode different tokens at the same time.
 func (in *Input) Encode(t int, x []float32) {
 	v := &kern.Best().Vector
 	switch in.kind {

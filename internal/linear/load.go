@@ -17,17 +17,17 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// Loader finds tensors of a model by their GGUF names, reads vectors at once, and notes the matrices that are to be
-// read.
+// Loader loads tensors of a model by their GGUF names: a vector when it is asked for, the matrices all together, by
+// [Loader.Read] or [Loader.Map]. After an error its methods do nothing; [Loader.Err] tells.
 type Loader struct {
-	// Expand decodes quantized matrices to float32, and uses none in place.
+	// Expand makes Read decode quantized matrices to float32, and read those that could be used where they are mapped.
 	Expand bool
 
 	src      *source.Model
 	byName   map[string]*source.Tensor
-	parts    map[string][]*source.Tensor // of a matrix that the file holds in parts
-	matrices []*Matrix
-	tensors  []*source.Tensor // of matrices
+	parts    map[string][]*source.Tensor // of a matrix that the file holds in parts, by its name
+	matrices []*Matrix                   // that Read or Map loads
+	tensors  []*source.Tensor            // what they are loaded from
 	err      error
 }
 
@@ -56,7 +56,7 @@ func (ld *Loader) Tensor(name string) *source.Tensor {
 	return t
 }
 
-// Vector returns a vector, padded with zeros, nil after an error.
+// Vector reads a vector. The result is padded with zeros (see [Padded]), and nil after an error.
 func (ld *Loader) Vector(name string) []float32 {
 	t := ld.Tensor(name)
 	if ld.err != nil {
@@ -70,7 +70,8 @@ func (ld *Loader) Vector(name string) []float32 {
 	return values
 }
 
-// Matrix notes a matrix, or the parts of it, for Map or Read. It returns nil after an error.
+// Matrix returns a matrix, which can be used after Read or Map, or nil after an error. If the file holds it in parts, it
+// is the first of them, see [Matrix.Next].
 func (ld *Loader) Matrix(name string) *Matrix {
 	parts := ld.parts[name]
 	if len(parts) == 0 || ld.byName[name] != nil {
@@ -88,20 +89,22 @@ func (ld *Loader) Matrix(name string) *Matrix {
 	return first
 }
 
+// note makes a matrix, to be loaded unless the file's own panels can be used.
 func (ld *Loader) note(t *source.Tensor) *Matrix {
 	m := newMatrix(t)
 	if ld.Expand && t.Type.IsQuantized() {
 		m.setType(quant.F32)
 	}
-	if m.packed = t.Panels; ld.Expand || t.Panels == nil {
-		m.packed = nil
+	if t.Panels != nil && !ld.Expand {
+		m.packed = t.Panels
+	} else {
 		ld.matrices, ld.tensors = append(ld.matrices, m), append(ld.tensors, t)
 	}
 	return m
 }
 
-// Map lets the matrices use the files' own pages. It returns the mapped files by their paths, to be unmapped, after
-// an error too.
+// Map maps the files and lets the matrices use their pages. It returns the mapped files by their paths, which the
+// caller unmaps, after an error too.
 func (ld *Loader) Map() (map[string][]byte, error) {
 	maps := map[string][]byte{}
 	for i, m := range ld.matrices {
@@ -128,9 +131,9 @@ func (ld *Loader) Map() (map[string][]byte, error) {
 	return maps, nil
 }
 
-// Read reads all matrices into panels. Threads take pieces of about pieceBytes, so that reading, interleaving and
-// the system's zeroing of memory overlap. It returns the memory that holds the panels, to be unmapped, nil if there
-// are no matrices. progress, which may be nil, is called with bytes done and in all, from any thread.
+// Read reads all matrices into panels, in pieces of about pieceBytes on all threads, so that reading, interleaving and
+// the system's zeroing of memory overlap. It returns the memory that holds the panels, which the caller unmaps, or nil
+// if there are no matrices. progress, which may be nil, is called with bytes done and in all, from any thread.
 func (ld *Loader) Read(ctx context.Context, threads *Threads, progress func(done, total int64)) ([]byte, error) {
 	const pieceBytes = 1 << 20
 	if len(ld.matrices) == 0 {
@@ -172,14 +175,14 @@ func (ld *Loader) Read(ctx context.Context, threads *Threads, progress func(done
 	return mem, nil
 }
 
-// alignedBytes is bytes, rounded up to a line of a cache.
+// alignedBytes returns the size of all panels, rounded up to a cache line.
 func (m *Matrix) alignedBytes() int { return (m.bytes() + 63) &^ 63 }
 
 // piece is some panels of a matrix.
 type piece struct {
 	m            *Matrix
 	t            *source.Tensor
-	at           int // of the matrix in mem
+	at           int // where the matrix begins in reading.mem
 	first, count int // panels
 }
 
@@ -188,9 +191,9 @@ type reading struct {
 	ctx      context.Context
 	threads  *Threads
 	pieces   []piece
-	mem      []byte
+	mem      []byte // where the panels go
 	progress func(done, total int64)
-	total    int64
+	total    int64 // bytes
 
 	mu   sync.Mutex
 	done int64
@@ -214,7 +217,7 @@ func (j *reading) Do(thread, i int) {
 	}
 }
 
-// read interleaves the rows of a piece.
+// read reads the rows of a piece and interleaves them.
 func (j *reading) read(w *Scratch, p *piece) error {
 	m := p.m
 	first := p.first * kern.Rows
@@ -240,7 +243,7 @@ func (j *reading) read(w *Scratch, p *piece) error {
 	return nil
 }
 
-// decode converts rows to float32.
+// decode converts rows to float32, little-endian. The result is valid until w is used again.
 func (w *Scratch) decode(t *source.Tensor, raw []byte) []byte {
 	w.values = work.Resize(w.values, len(raw)/t.RowBytes()*t.Cols())
 	t.Decode(w.values, raw)

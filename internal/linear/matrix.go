@@ -11,22 +11,20 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// Matrix is the weights of a linear layer, in panels of 16 rows (see kern.Format).
+// Matrix is the weights of a linear layer: in panels of 16 rows (see [kern.Format]), or as a file has them.
 type Matrix struct {
 	Name       string // in a GGUF file
 	Rows, Cols int
-	Panels     int     // the number of panels
-	Next       *Matrix // the rows after these, where the file has them as another tensor; or nil
+	Panels     int     // how many
+	Next       *Matrix // the layer's next rows, if the file has them as another tensor; or nil
 
 	typ    quant.Type
 	format kern.Format
 
-	// packed holds the panels; nil if they are made from mapped at each use.
-	packed []byte
-	// mapped holds the rows as the file has them.
-	mapped   []byte
-	rowBytes int
-	size     int // bytes of a panel
+	packed   []byte // the panels; nil if they are made from mapped at each use
+	mapped   []byte // the rows as the file has them; nil if they have been packed
+	rowBytes int    // of mapped
+	size     int    // bytes of a panel
 }
 
 func newMatrix(t *source.Tensor) *Matrix {
@@ -36,13 +34,13 @@ func newMatrix(t *source.Tensor) *Matrix {
 	return m
 }
 
-// setType says what the panels hold.
+// setType sets what the panels hold.
 func (m *Matrix) setType(t quant.Type) {
 	m.typ, m.format = t, kern.FormatOf(t.GGML())
 	m.size = kern.PanelBytes(m.format, m.Cols)
 }
 
-// SetFloats replaces the weights of the matrix, row by row. The panels are in mem, of FloatBytes bytes.
+// SetFloats replaces the weights by Rows·Cols values, row by row. Their panels are made in mem, of FloatBytes bytes.
 func (m *Matrix) SetFloats(mem []byte, values []float32) {
 	m.setType(quant.F32)
 	raw := unsafe.Slice((*byte)(unsafe.Pointer(&values[0])), 4*len(values))
@@ -54,10 +52,10 @@ func (m *Matrix) SetFloats(mem []byte, values []float32) {
 	m.packed = mem[:m.bytes()]
 }
 
-// FloatBytes returns the size of the matrix in float32.
+// FloatBytes returns the bytes that the panels take in float32.
 func (m *Matrix) FloatBytes() int { return m.Panels * kern.PanelBytes(kern.F32, m.Cols) }
 
-// Equal reports whether a matrix has the same values in the same type.
+// Equal reports whether o holds the same bytes in the same type.
 func (m *Matrix) Equal(o *Matrix) bool {
 	for ; m != nil && o != nil; m, o = m.Next, o.Next {
 		if m.Rows != o.Rows || m.typ != o.typ || !bytes.Equal(m.packed, o.packed) || !bytes.Equal(m.mapped, o.mapped) {
@@ -70,7 +68,7 @@ func (m *Matrix) Equal(o *Matrix) bool {
 // bytes returns the size of all panels.
 func (m *Matrix) bytes() int { return m.Panels * m.size }
 
-// Panel returns n panels from panel i on.
+// Panel returns n panels from panel i on, valid until w is used again.
 func (m *Matrix) Panel(w *Scratch, i, n int) []byte {
 	if m.packed != nil {
 		return m.packed[i*m.size : (i+n)*m.size]
@@ -85,8 +83,8 @@ func (m *Matrix) Panel(w *Scratch, i, n int) []byte {
 	return w.bytes
 }
 
-// floats decodes columns c to c+n of a panel to float32: dst[16·column + row].
-func (m *Matrix) floats(w *Scratch, dst []float32, panel []byte, c, n int) {
+// dequantize decodes columns c to c+n of a panel of a quantized matrix: dst[16·column + row].
+func (m *Matrix) dequantize(w *Scratch, dst []float32, panel []byte, c, n int) {
 	l := kern.Layouts[m.format]
 	blocks, size := n/l.Cols, l.BlockBytes()
 	w.rows = work.Resize(w.rows, kern.Rows*floatBlock/l.Cols*size)
@@ -106,7 +104,7 @@ func (m *Matrix) floats(w *Scratch, dst []float32, panel []byte, c, n int) {
 	}
 }
 
-// expand converts columns c to c+n of a panel to float32: dst[16·column + row]. c is even.
+// expand converts columns c to c+n of a panel of a float matrix to float32: dst[16·column + row]. c is even.
 func (m *Matrix) expand(dst []float32, panel []byte, c, n int) {
 	dst = dst[:n*kern.Rows]
 	switch m.format {
@@ -126,7 +124,7 @@ func (m *Matrix) expand(dst []float32, panel []byte, c, n int) {
 				}
 			}
 		}
-	default: // quantized matrices have become float32
+	default: // float32
 		copy(dst, unsafe.Slice((*float32)(unsafe.Pointer(&panel[4*kern.Rows*c])), len(dst)))
 	}
 }

@@ -7,28 +7,30 @@ import (
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// Product multiplies an input with a matrix: out[t][r] for every token. A task is a range of panels.
+// Product is the job of multiplying an input with a matrix: out[token][row of the matrix]. A task is a range of panels.
+// It is kept between products, so that they allocate nothing.
 type Product struct {
 	threads   *Threads
 	m         *Matrix
 	in        *Input
 	out       []float32
-	outStride int // values; at least the rows of all panels
-	bounds    [maxTasks + 1]int32
+	outStride int                 // values; at least the rows of all panels
+	bounds    [maxTasks + 1]int32 // task i is panels bounds[i] to bounds[i+1]
 }
 
 const maxTasks = 96
 
-// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. It allocates nothing.
+// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. A row of out needs room for all panels
+// of m, the rows that are missing in the last one included. It allocates nothing.
 func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
 	in.f32 = x.Data
 	p.threads, p.m, p.in, p.out, p.outStride = t, m, in, out.Data, out.Stride
 	return t.Run(p, p.plan(t.Threads()))
 }
 
-// plan divides the panels into tasks and returns their number. Tasks become smaller and
-// smaller: long ones keep the reading sequential, and the last ones are short, so that no thread
-// waits long for another. minTask bytes take some 5 µs to read.
+// plan divides the panels into tasks and returns their number. Tasks become smaller and smaller: long ones keep the
+// reading sequential, and the last ones are short, so that no thread waits long for another. They do not become smaller
+// than minTask bytes, which take some 5 µs to read.
 func (p *Product) plan(threads int) (tasks int) {
 	const minTask = 64 << 10
 	least := max(1, minTask/(p.m.size*min(p.in.tokens, 16)))
@@ -46,22 +48,21 @@ func (p *Product) Do(thread, i int) {
 	w := p.threads.Scratch[thread]
 	first, end := int(p.bounds[i]), int(p.bounds[i+1])
 	if p.in.kind != asF32 {
-		p.encoded(w, first, end)
+		p.multiplyEncoded(w, first, end)
 		return
 	}
 	for ; first < end; first += floatPanels {
-		p.float(w, first, min(floatPanels, end-first))
+		p.multiplyFloat(w, first, min(floatPanels, end-first))
 	}
 }
 
-// floatPanels is how many panels the float kernels get at a time: side by side
-// they keep the arithmetic units busy while each waits for its own sums.
+// floatPanels is how many panels the float kernels get at a time. A sum has to wait for its last addition; with several
+// panels there are others to go on with.
 const floatPanels = 4
 
-// results sets where k puts the results of n panels from i on: in place for a single token.
-// The kernel comes back to every token's results again and again, so many tokens' are
-// gathered first: their places are pages apart.
-func (p *Product) results(w *Scratch, k *kern.Product, i, n int) {
+// setOut sets where k puts the results of n panels from i on: in out for a single token. With several tokens that would
+// be pages apart, and the kernel updates each token's results many times, so they go to w.out first; see scatter.
+func (p *Product) setOut(w *Scratch, k *kern.Product, i, n int) {
 	if p.in.tokens == 1 {
 		k.Out, k.OutStride = &p.out[i*kern.Rows], int64(4*p.outStride)
 		return
@@ -70,7 +71,7 @@ func (p *Product) results(w *Scratch, k *kern.Product, i, n int) {
 	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
 }
 
-// scatter puts what results gathered in place.
+// scatter copies the results of n panels from i on from w.out to out, if that is where setOut put them.
 func (p *Product) scatter(w *Scratch, i, n int) {
 	if p.in.tokens == 1 {
 		return
@@ -80,8 +81,8 @@ func (p *Product) scatter(w *Scratch, i, n int) {
 	}
 }
 
-// encoded multiplies the panels from first to end with encoded activations.
-func (p *Product) encoded(w *Scratch, first, end int) {
+// multiplyEncoded multiplies the panels from first to end with encoded activations.
+func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 	m, in, k := p.m, p.in, &w.Call
 	*k = kern.Product{
 		A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: w.Memory(),
@@ -103,19 +104,18 @@ func (p *Product) encoded(w *Scratch, first, end int) {
 	for i := first; i < end; i += step {
 		n := min(step, end-i)
 		k.W, k.Panels = &m.Panel(w, i, n)[0], int64(n)
-		p.results(w, k, i, n)
+		p.setOut(w, k, i, n)
 		kernel(k)
 		p.scatter(w, i, n)
 	}
 }
 
-// singlePanels is how many panels the kernels of quantized weights get at a time for a single
-// token: enough that what lies between two calls does not count, few enough that panels which are
-// made for a call (NoRepack) take little memory.
+// singlePanels is how many panels the kernels of quantized weights get at a time for a single token: enough that the
+// time between two calls does not count, few enough that panels which are made for a call (NoRepack) take little memory.
 const singlePanels = 16
 
-// float multiplies n panels from i on with float32 activations.
-func (p *Product) float(w *Scratch, i, n int) {
+// multiplyFloat multiplies n panels from i on with float32 activations, decoding quantized weights.
+func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 	m, in, k := p.m, p.in, &w.Call
 	cols := m.Cols
 	if m.format == kern.BF16 {
@@ -126,20 +126,20 @@ func (p *Product) float(w *Scratch, i, n int) {
 		T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: int64(n), PanelBytes: int64(m.size),
 		Scratch: w.Memory(),
 	}
-	p.results(w, k, i, n)
+	p.setOut(w, k, i, n)
 	kernel, block := kern.Best().Products[m.format], floatBlock
 	if m.typ.IsQuantized() {
 		kernel, k.PanelBytes = kern.Best().Products[kern.F32], 4*floatBlock*kern.Rows
 		w.panel = work.Resize(w.panel, n*floatBlock*kern.Rows)
 	} else if in.tokens == 1 {
-		block = cols // nothing to keep in the cache for
+		block = cols // no other token would find the weights in the cache
 	}
 	l := kern.Layouts[m.format]
 	for c := 0; c < cols; c += block {
 		b := min(block, cols-c)
 		if m.typ.IsQuantized() {
 			for j := range n {
-				m.floats(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
+				m.dequantize(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
 			}
 			k.W = (*byte)(unsafe.Pointer(&w.panel[0]))
 		} else {
@@ -152,6 +152,6 @@ func (p *Product) float(w *Scratch, i, n int) {
 	p.scatter(w, i, n)
 }
 
-// floatBlock is how many columns are multiplied at a time: 16 rows of them stay in
-// a core's first cache. A multiple of every block length.
+// floatBlock is how many columns are multiplied at a time, so that the weights stay in a core's first cache while all
+// tokens use them. It is a multiple of every block length.
 const floatBlock = 256

@@ -1,8 +1,6 @@
 package linear
 
-import (
-	"github.com/phi3conv/phi3conv/internal/kern"
-)
+import "github.com/phi3conv/phi3conv/internal/kern"
 
 // Rows is a row of float32 for each token of a batch, padded with zeros.
 type Rows struct {
@@ -22,16 +20,17 @@ func (r Rows) Row(t int) []float32 { return r.Data[t*r.Stride:][:r.Width] }
 // From returns the rows from row t on.
 func (r Rows) From(t int) Rows { return Rows{r.Data[t*r.Stride:], r.Width, r.Stride} }
 
-// Columns returns the rows without the columns before column c. They have no width.
+// Columns returns the rows without the columns before column c. Their Width is 0: [Rows.Row] is not for them.
 func (r Rows) Columns(c int) Rows { return Rows{r.Data[c:], 0, r.Stride} }
 
-// Padded rounds a row's length up to whole vectors.
+// Padded rounds a number of values up to whole vectors, a multiple of 16.
 func Padded(n int) int { return (n + kern.Rows - 1) &^ (kern.Rows - 1) }
 
-// RowGap is added to a row's stride where rows would lie whole pages apart, and share lines of a core's first cache.
+// RowGap is added to the stride where rows would lie whole pages apart: equal columns of all rows would then compete for
+// the same few lines of a core's first cache.
 const RowGap = 128
 
-// Stride returns the values from a row of n values to the next.
+// Stride returns how many values lie from a row of n values to the next.
 func Stride(n int) int {
 	stride := Padded(n)
 	if stride%1024 == 0 {

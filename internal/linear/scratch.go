@@ -1,5 +1,3 @@
-// Package linear multiplies rows of activations with the matrices of a model: how both are laid out in memory, how
-// matrices are read into it, and the work of several threads on a product.
 package linear
 
 import (
@@ -9,13 +7,13 @@ import (
 	"github.com/phi3conv/phi3conv/internal/pool"
 )
 
-// Threads run products and other jobs.
+// Threads are a pool that runs products and other jobs, and what each thread works in.
 type Threads struct {
 	*pool.Pool
-	Scratch []*Scratch // of each thread
+	Scratch []*Scratch // of each thread; a job's Do uses that of its own
 }
 
-// NewThreads starts so many threads.
+// NewThreads makes a pool of n threads.
 func NewThreads(n int) *Threads {
 	t := &Threads{Pool: pool.New(n)}
 	for range n {
@@ -26,20 +24,20 @@ func NewThreads(n int) *Threads {
 
 // Scratch is a thread's memory for products.
 type Scratch struct {
-	// Call is the product under way. It is here since kernels are called through pointers, so that it would be
-	// allocated otherwise.
+	// Call is the product under way. It is kept here because kernels are called through function values: a local
+	// variable would be allocated for each call.
 	Call kern.Product
 
-	mem    []byte    // of product kernels, 64-byte aligned
-	bytes  []byte    // a panel
-	rows   []byte    // columns of a panel, row by row
-	values []float32 // the same decoded
-	panel  []float32 // the same as a panel of float32
+	mem    []byte    // Memory, 64-byte aligned
+	bytes  []byte    // panels, or rows as a file has them
+	rows   []byte    // some columns of a panel, row by row
+	values []float32 // these decoded
+	panel  []float32 // these as panels of float32
 	tile   [2][512]float32
-	out    []float32 // a panel's results for every token of a batch
+	out    []float32 // results of some panels for every token of a batch
 }
 
-// Memory returns the memory that product kernels work in.
+// Memory returns what [kern.Product.Scratch] is set to.
 func (w *Scratch) Memory() *byte {
 	if w.mem == nil {
 		b := make([]byte, kern.ScratchBytes+63)
@@ -48,8 +46,9 @@ func (w *Scratch) Memory() *byte {
 	return &w.mem[0]
 }
 
-// Multiply calls the float32 product for k.T rows of a that are aStride values apart with k.Panels panels that are
-// size values apart.
+// Multiply multiplies float32 with float32 on this thread: k.T rows of a, aStride values apart, with k.Panels panels,
+// size values apart. Results of a row go to out, outStride values after those of the row before. Of k, only T, Blocks,
+// Panels and Add are to be set.
 func (w *Scratch) Multiply(
 	k kern.Product, out []float32, outStride int, a []float32, aStride int, panels []float32, size int,
 ) {

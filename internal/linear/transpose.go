@@ -8,13 +8,14 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// Transposed holds columns of a matrix as rows of float32. Its memory is used again.
+// Transposed is some columns of a matrix as the rows of another, in float32.
 type Transposed struct {
 	m   Matrix
-	mem []float32
+	mem []float32 // m's panels, and spare values
 }
 
-// Transpose makes t columns first to first+cols of m, whose quantized values have been decoded.
+// Transpose returns columns first to first+cols of m, which holds float32, float16 or bfloat16, as the rows of a matrix.
+// It is valid until t's next Transpose, which uses the memory again.
 func (t *Transposed) Transpose(threads *Threads, m *Matrix, first, cols int) (*Matrix, error) {
 	t.m = Matrix{
 		typ: quant.F32, format: kern.F32, Rows: cols, Cols: m.Panels * kern.Rows, Panels: Padded(cols) / kern.Rows,
@@ -26,15 +27,15 @@ func (t *Transposed) Transpose(threads *Threads, m *Matrix, first, cols int) (*M
 	return &t.m, err
 }
 
-// TransposedCols is the number of columns of a matrix that are transposed at a time: about 32 MiB as
-// float32.
+// TransposedCols returns how many columns of a matrix of that many rows are best transposed at a time: as many as
+// make about 32 MiB of float32, a multiple of 256.
 func TransposedCols(rows int) int {
 	const bytes = 32 << 20
 	return max(256, bytes/(4*Padded(rows))&^255)
 }
 
-// transposition lays columns of a matrix in panels, as if they were rows of float32. A task is a panel
-// of the matrix, which becomes 16 columns of all panels of out.
+// transposition is the job of [Transposed.Transpose]. A task is a panel of the matrix, which becomes 16 columns of all
+// panels of out.
 type transposition struct {
 	threads     *Threads
 	m           *Matrix
@@ -43,8 +44,8 @@ type transposition struct {
 	size        int // values of a panel of out
 }
 
-// A transposition kernel takes a pointer to 512 values, and uses 256 here. So many lie after
-// the last ones.
+// spare is how many values lie after the last ones of a buffer, since kern's Transpose takes a pointer to 512 values and
+// uses 256 of them here.
 const spare = 256
 
 func (j *transposition) Do(thread, i int) {

@@ -1,7 +1,7 @@
 // Package mmap maps files and memory outside the Go heap.
 //
-// Reading a mapped file that was truncated meanwhile faults. Goroutines that
-// touch a mapping call [Guard] so that the fault becomes an error.
+// Reading a mapped file that was truncated meanwhile faults. Code that reads a mapping
+// runs in [Guard], so that the fault becomes an error.
 package mmap
 
 import (
@@ -11,7 +11,7 @@ import (
 	"runtime/debug"
 )
 
-// File maps the whole file for reading. Close may be called on f afterwards.
+// File maps the whole file for reading. f may be closed afterwards. The caller unmaps the bytes with [Unmap].
 func File(f *os.File) ([]byte, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -29,7 +29,7 @@ func File(f *os.File) ([]byte, error) {
 }
 
 // Memory returns n zeroed bytes, page-aligned, in huge pages where the system has
-// them to give. Pages take memory once they are written.
+// them. A page takes memory once it is written. The caller releases them with [Unmap].
 func Memory(n int) ([]byte, error) {
 	b, err := mapMemory(n)
 	if err != nil {
@@ -38,8 +38,8 @@ func Memory(n int) ([]byte, error) {
 	return b, nil
 }
 
-// Guard runs f and returns the error that a fault in it stands for: a mapped file
-// that has become shorter, or whose medium fails.
+// Guard runs f. If f faults, because a mapped file has become shorter or its medium fails, Guard returns an error
+// that wraps io.ErrUnexpectedEOF.
 func Guard(f func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

@@ -2,6 +2,7 @@ package mmap
 
 import (
 	"os"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -36,4 +37,13 @@ func Unmap(b []byte) error {
 		return windows.UnmapViewOfFile(addr)
 	}
 	return windows.VirtualFree(addr, 0, windows.MEM_RELEASE)
+}
+
+// files holds the addresses of mapped files, which are released in another way than memory.
+var files sync.Map
+
+// view makes a slice of memory that the system, not Go, has allocated. vet refuses to convert addr itself to a
+// pointer, so addr is read as one.
+func view(addr uintptr, n int) []byte {
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&addr)), n)
 }

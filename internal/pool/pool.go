@@ -1,4 +1,6 @@
-// Package pool runs jobs of many small tasks on threads that stay hot between jobs.
+// Package pool runs jobs of many small tasks on threads that look for the next job for a while before they sleep:
+// a token is hundreds of jobs, which are shorter than waking a thread takes. It knows nothing of what a job does;
+// for work that takes longer, internal/work has simpler ways.
 package pool
 
 import (
@@ -12,19 +14,20 @@ import (
 
 // Job is work that consists of independent tasks.
 type Job interface {
-	// Do does a task. A thread does one at a time, so that what a job keeps for each thread is its own.
+	// Do does a task. Calls with the same thread, 0 to [Pool.Threads]-1, never overlap, so memory that a job keeps
+	// for each thread needs no lock.
 	Do(thread, task int)
 }
 
-// Pool runs jobs on threads. One without work looks for more for spinTime and sleeps after that. Tasks are
-// handed out one by one, so a thread that is slowed down does less.
+// Pool is the threads. One without work looks for more for spinTime and sleeps after that. A thread takes the next
+// task when it has done one, so that a slower thread does fewer.
 type Pool struct {
 	errs []error // of each thread in this round; thread 0 is the goroutine that calls Run
 
 	job   Job
 	tasks int64
 	next  atomic.Int64  // the next task
-	round atomic.Uint32 // counts jobs: a new one is there
+	round atomic.Uint32 // counts jobs; a thread starts when it changes
 	busy  atomic.Int32  // threads that have not finished this round
 	quit  bool
 
@@ -34,8 +37,8 @@ type Pool struct {
 	done     sync.WaitGroup
 }
 
-// spinTime is how long a thread looks for work before it sleeps: longer than what
-// happens between two jobs of a token, shorter than a user would notice.
+// spinTime is how long a thread looks for work before it sleeps: longer than the pause between two jobs of a
+// token, and short enough that an idle program takes no CPU time to speak of.
 const spinTime = 200 * time.Microsecond
 
 // New starts threads-1 threads.
@@ -62,7 +65,7 @@ func (p *Pool) Close() {
 func (p *Pool) Threads() int { return len(p.errs) }
 
 // Run does every task of j and returns the error of the first thread that met a fault in mapped memory (see
-// [mmap.Guard]). It allocates nothing, and is not called again before it returns.
+// [mmap.Guard]). It allocates nothing. Calls must not overlap.
 func (p *Pool) Run(j Job, tasks int) error {
 	if tasks == 0 {
 		return nil
@@ -89,7 +92,7 @@ func (p *Pool) Run(j Job, tasks int) error {
 		if err == nil {
 			err = e
 		}
-		p.errs[thread] = nil // a job that not all take part in must not find it
+		p.errs[thread] = nil // else a later job that this thread has no part in would return it
 	}
 	return err
 }
@@ -107,7 +110,7 @@ func (p *Pool) work(thread int) {
 	})
 }
 
-// serve is the life of a thread beyond the first.
+// serve does a thread's part of every job until [Pool.Close].
 func (p *Pool) serve(thread int) {
 	seen := uint32(0)
 	for {
@@ -121,7 +124,7 @@ func (p *Pool) serve(thread int) {
 	}
 }
 
-// await returns when there is a round after seen.
+// await returns when there is a job after round seen, or the pool is closed.
 func (p *Pool) await(seen uint32) {
 	start := time.Now()
 	for i := 0; ; i++ {

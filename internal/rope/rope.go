@@ -1,4 +1,5 @@
-// Package rope computes the angles of rotary position embedding.
+// Package rope computes the angles of rotary position embedding, as their sines and cosines. The rotation itself is a
+// kernel, Rope of package kern.
 package rope
 
 import (
@@ -7,15 +8,15 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 )
 
-// Angles are those of rotary position embedding (arXiv 2104.09864) as transformers computes them, in float32,
-// with the factors of LongRoPE (arXiv 2402.13753).
+// Angles computes what rotary position embedding (arXiv 2104.09864) rotates by, in float32 as transformers does, with
+// the factors of LongRoPE (arXiv 2402.13753).
 type Angles struct {
 	short, long []float32 // frequencies, radians per position; the same without LongRoPE
-	factor      float32   // of cos and sin
+	factor      float32   // cos and sin are multiplied by it; 1 without LongRoPE
 	original    int       // the longest sequence that uses short
 }
 
-// New takes the numbers that say how a model turns queries and keys.
+// New makes the angles of a model.
 func New(c *arch.Config) *Angles {
 	r := &Angles{factor: 1, original: c.Context}
 	freq := func(factors []float32) []float32 {
@@ -41,7 +42,8 @@ func New(c *arch.Config) *Angles {
 // IsLong reports whether a sequence of n tokens uses the long factors, for all its positions.
 func (r *Angles) IsLong(n int) bool { return n > r.original }
 
-// At sets cos and sin, one value for each pair of dimensions, for a position.
+// At sets cos and sin, of one value for each pair of dimensions that is rotated, to those of a position. long says
+// which factors apply, see [Angles.IsLong].
 func (r *Angles) At(cos, sin []float32, pos int, long bool) {
 	f := r.short
 	if long {
@@ -54,8 +56,8 @@ func (r *Angles) At(cos, sin []float32, pos int, long bool) {
 }
 
 // sincos returns the sine and cosine of 0 ≤ x < 2^20, correct to about 1e-15; above, the products below are not
-// exact, and the error grows to 1e-7 at 2^30. Package math has other bits on CPUs for which the compiler fuses
-// multiplication and addition; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
+// exact, and the error grows to 1e-7 at 2^30. Those of package math differ in the last bits where the compiler fuses
+// multiplications and additions; here every operation is rounded. Cody-Waite reduction, Taylor series on |r| ≤ π/4.
 func sincos(x float64) (sin, cos float64) {
 	const (
 		pio2a = 1.57079632673412561417e+00 // the first 33 bits of π/2, the next 33, the rest

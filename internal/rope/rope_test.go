@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The series of sincos against package math.
+// sincos against package math.
 func TestSincos(t *testing.T) {
 	for x := 0.0; x < 1<<20; x = x*1.01 + 0.013 {
 		s, c := sincos(x)

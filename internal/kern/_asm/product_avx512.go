@@ -926,7 +926,7 @@ func directQ3_K(a *vnni, f *vnniFormat) {
 	a.scaleSums(f)
 }
 
-// scaleSums ends the direct way of a format whose scales come behind its codes: Z0…Z15 are the
+// scaleSums ends the direct way of a format whose scales come after its codes: Z0…Z15 are the
 // sums of its groups.
 func (a *vnni) scaleSums(f *vnniFormat) {
 	f.scales(a, f)

@@ -276,7 +276,7 @@ func (g *neonProduct) loads(regs []int, base string, off int) {
 	}
 }
 
-// loadNext loads a vector and moves the pointer behind it.
+// loadNext loads a vector and moves the pointer past it.
 func (g *neonProduct) loadNext(reg int, pointer string) { g.p("FMOVQ.P 16(%s), F%d", pointer, reg) }
 
 // stores is the inverse of loads.
@@ -711,7 +711,7 @@ func (s *step) streams(quarters int, block string) {
 	}
 }
 
-// advance moves the streams, and the state, to the next iteration; done units are behind already.
+// advance moves the streams, and the state, to the next iteration; they have passed done units of it already.
 func (s *step) advance(done int) {
 	for i, st := range s.f.streams {
 		switch by := 64 * (st.advance - done); {
