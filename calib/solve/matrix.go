@@ -51,14 +51,11 @@ func (r rows) row(i int) []float32 { return r.data[i*r.stride:][:r.stride] }
 
 // multiplier is a thread's memory for calling a product kernel.
 type multiplier struct {
-	call kern.Product
-	mem  []byte
+	call    kern.Product
+	scratch *byte
 }
 
-func newMultiplier() *multiplier {
-	b := make([]byte, kern.ScratchBytes+63)
-	return &multiplier{mem: b[-uintptr(unsafe.Pointer(&b[0]))&63:][:kern.ScratchBytes]}
-}
+func newMultiplier() *multiplier { return &multiplier{scratch: kern.NewScratch()} }
 
 // addProduct adds x[:, k0:k1]·m[k0:k1, c0:c1] to out[:, at:at+c1-c0] for n rows, where
 // c0 and c1 are multiples of 16. Each sum is a chain of fused multiply-adds in the order of k.
@@ -82,7 +79,7 @@ func (w *multiplier) addPanels(out rows, at int, x rows, x0, n int, p []float32,
 				W:      (*byte)(unsafe.Pointer(&p[i*step+k0*kern.Rows])),
 				Panels: int64(min(panels, count-i)), PanelBytes: int64(4 * step),
 				A: (*byte)(unsafe.Pointer(&x.data[x0+k0])), AStride: int64(4 * x.stride),
-				T: int64(n), Blocks: int64(min(block, k-k0)), Add: 1, Scratch: &w.mem[0],
+				T: int64(n), Blocks: int64(min(block, k-k0)), Add: 1, Scratch: w.scratch,
 			}
 			kernel(&w.call)
 		}

@@ -139,7 +139,7 @@ func (m *Moments) multiply(stripe, from, to, n int) {
 	at := stripe * stripeCols
 	panels := (min(m.Cols, at+stripeCols) - at + kern.Rows - 1) / kern.Rows
 	w.call = kern.Product{
-		Out: &w.out[0], OutStride: 4 * stripeCols, Scratch: &w.scratch[0],
+		Out: &w.out[0], OutStride: 4 * stripeCols, Scratch: w.scratch,
 		W:      (*byte)(unsafe.Pointer(&m.panels[at*momentRows])),
 		Panels: int64(panels), PanelBytes: 4 * momentRows * kern.Rows,
 		A: (*byte)(unsafe.Pointer(&m.low[from][0])), AStride: 4 * momentRows, T: int64(to - from), Blocks: int64(n),
@@ -155,13 +155,10 @@ func (m *Moments) multiply(stripe, from, to, n int) {
 type gramWorker struct {
 	call    kern.Product
 	out     [taskRows * stripeCols]float32
-	scratch []byte
+	scratch *byte
 }
 
-var gramPool = sync.Pool{New: func() any {
-	b := make([]byte, kern.ScratchBytes+63)
-	return &gramWorker{scratch: b[-uintptr(unsafe.Pointer(&b[0]))&63:]} // aligned
-}}
+var gramPool = sync.Pool{New: func() any { return &gramWorker{scratch: kern.NewScratch()} }}
 
 // Sums returns Σx² of each column.
 func (m *Moments) Sums() []float32 {

@@ -1,5 +1,7 @@
 package kern
 
+import "unsafe"
+
 // Product is one call of a product kernel: 16 rows of weights times the activations
 // of T tokens, Out[t][r] = Σ over columns of W[r]·A[t].
 //
@@ -51,6 +53,12 @@ type Product struct {
 
 // ScratchBytes is the size of Product.Scratch.
 const ScratchBytes = 64 << 10
+
+// NewScratch returns memory for [Product.Scratch].
+func NewScratch() *byte {
+	b := make([]byte, ScratchBytes+63)
+	return &b[-uintptr(unsafe.Pointer(&b[0]))%64]
+}
 
 // A256 is the layout of 256 columns of a token's activations: x = d·q.
 // d = max|x|/127; q = x·(127/max|x|) rounded to even. If max|x| is less than 2^-119,

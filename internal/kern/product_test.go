@@ -506,12 +506,6 @@ func TestFMA32(t *testing.T) {
 	}
 }
 
-// NewScratch returns memory for Product.Scratch.
-func NewScratch() *byte {
-	b := make([]byte, ScratchBytes+63)
-	return &b[-uintptr(unsafe.Pointer(&b[0]))%64]
-}
-
 // One token's products with panels out of memory, beside plain reading, and those of 256 tokens with one panel.
 func BenchmarkProduct(b *testing.B) {
 	const (

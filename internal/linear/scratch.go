@@ -28,7 +28,7 @@ type Scratch struct {
 	// variable would be allocated for each call.
 	Call kern.Product
 
-	mem    []byte    // Memory, 64-byte aligned
+	mem    *byte     // Memory
 	bytes  []byte    // panels, or rows as a file has them
 	rows   []byte    // some columns of a panel, row by row
 	values []float32 // these decoded
@@ -40,10 +40,9 @@ type Scratch struct {
 // Memory returns what [kern.Product.Scratch] is set to.
 func (w *Scratch) Memory() *byte {
 	if w.mem == nil {
-		b := make([]byte, kern.ScratchBytes+63)
-		w.mem = b[-uintptr(unsafe.Pointer(&b[0]))&63:][:kern.ScratchBytes]
+		w.mem = kern.NewScratch()
 	}
-	return &w.mem[0]
+	return w.mem
 }
 
 // Multiply multiplies float32 with float32 on this thread: k.T rows of a, aStride values apart, with k.Panels panels,
