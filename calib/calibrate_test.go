@@ -244,7 +244,7 @@ func TestSameBytes(t *testing.T) {
 		t.Error("other bytes with the residual stream in a file")
 	}
 
-	// Interrupted behind block 1, then behind block 3, and ended in memory.
+	// Interrupted after block 1, then after block 3, and ended in memory.
 	path := filepath.Join(t.TempDir(), "out.gguf")
 	for i, stop := range []int64{1, 3, -1} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -261,7 +261,7 @@ func TestSameBytes(t *testing.T) {
 		err := Calibrate(ctx, openLayers(t, tiny, 2), tinyStats(t, 40, 3), path, opt)
 		cancel()
 		if want := []int{0, 1, 3}[i]; resumed != want {
-			t.Errorf("continued behind block %d, expected %d", resumed, want)
+			t.Errorf("continued after block %d, expected %d", resumed, want)
 		}
 		if stop < 0 {
 			if err != nil || hash(t, path) != tinySHA256 {
@@ -327,6 +327,6 @@ func TestCalibrateErrors(t *testing.T) {
 	opt = Options{Work: work, Resumed: func(int) { t.Error("another run is continued") }}
 	path := gather(t, 1, tinyStats(t, 40, 3), opt)
 	if hash(t, path) != tinySHA256 {
-		t.Error("other bytes behind another run's work file")
+		t.Error("other bytes after another run's work file")
 	}
 }

@@ -31,7 +31,7 @@ func TestDrawLabels(t *testing.T) {
 	uniform := slices.Repeat([]float32{1e-3}, 1000)
 	at := drawLabels(5, 2)(3, 4, uniform)
 	if got := drawLabels(5, 0)(5, 4, uniform); got != at {
-		t.Errorf("sequence 5 draws %d, and %d as the third behind two", got, at)
+		t.Errorf("sequence 5 draws %d, and %d as the fourth after two", got, at)
 	}
 	for _, other := range []int32{
 		drawLabels(6, 2)(3, 4, uniform), drawLabels(5, 2)(4, 4, uniform), drawLabels(5, 2)(3, 5, uniform),
@@ -97,7 +97,7 @@ func TestFisher(t *testing.T) {
 		t.Fatal(err)
 	}
 	if files, _ := os.ReadDir(filepath.Dir(path)); len(files) != 1 {
-		t.Errorf("left behind: %v", files)
+		t.Errorf("files are left: %v", files)
 	}
 	s, err := stats.Open(path)
 	if err != nil {

@@ -138,7 +138,7 @@ func TestQuantizeAWQ(t *testing.T) {
 		t.Fatal(err)
 	}
 	if resumed != 2 {
-		t.Errorf("continued behind block %d", resumed)
+		t.Errorf("continued after block %d", resumed)
 	}
 	sameBlocks(t, "continued, 3 threads", got, want)
 	r.AWQ = false

@@ -149,7 +149,7 @@ func TestQuantizeModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	if resumed != 2 {
-		t.Errorf("continued behind block %d", resumed)
+		t.Errorf("continued after block %d", resumed)
 	}
 	sameBlocks(t, "continued", got, want)
 	if _, err := os.Stat(work); err == nil {

@@ -50,8 +50,8 @@ func fill(dst, src []float32) {
 }
 
 // search says which scales an encoder tries for a group: those that give the greatest weight the codes first,
-// first+delta, …, n of them. For the code of the greatest weight to be off by a part of a step costs that weight a
-// little and may suit the others better.
+// first+delta, …, n of them. A scale that
+// rounds the greatest weight a little off may fit the others better.
 type search struct {
 	n            int
 	first, delta float32

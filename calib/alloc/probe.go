@@ -9,6 +9,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -243,7 +244,7 @@ func (e *estimator) divergences(ctx context.Context, x []float32, lengths []int,
 		first += n
 	}
 	for _, p := range list {
-		if math.IsNaN(p.sum) || math.IsInf(p.sum, 0) {
+		if !floats.Finite(p.sum) {
 			return fmt.Errorf("the divergence with %s quantized is %g", p.kind, p.sum)
 		}
 	}

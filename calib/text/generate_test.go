@@ -68,7 +68,7 @@ func TestGenerate(t *testing.T) {
 			body = slices.DeleteFunc(slices.Clone(body), func(id int32) bool { return id == assistant || id == end })
 		}
 		if slices.ContainsFunc(body, func(id int32) bool { return slices.Contains(tok.StopIDs(), id) }) {
-			t.Errorf("sequence %d goes on behind its end: %v", i, s)
+			t.Errorf("sequence %d goes on after its end: %v", i, s)
 		}
 		total += len(s)
 		text, err := tok.Decode(s[:min(8, len(s))], true)

@@ -27,12 +27,12 @@ func (c *Config) Difference(want *Config) string {
 		}
 		delete(mine, kv.Key)
 	}
-	for _, key := range slices.Sorted(maps.Keys(mine)) {
-		return fmt.Sprintf("%s is %v, expected none", key, mine[key])
+	if keys := slices.Sorted(maps.Keys(mine)); len(keys) > 0 {
+		return fmt.Sprintf("%s is %v, expected none", keys[0], mine[keys[0]])
 	}
-	factors := c.FactorTensors()
-	for name, w := range want.FactorTensors() {
-		if !slices.Equal(factors[name], w) {
+	factors, wanted := c.FactorTensors(), want.FactorTensors()
+	for _, name := range []string{LongFactors, ShortFactors} {
+		if !slices.Equal(factors[name], wanted[name]) {
 			return "other " + name
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/phi3conv/phi3conv/internal/floats"
 )
 
 // reader reads typed fields of config.json or of GGUF metadata. The first
@@ -102,7 +104,7 @@ func toFloat(v any) (float64, bool) {
 	default:
 		return 0, false
 	}
-	return x, !math.IsNaN(x) && !math.IsInf(x, 0)
+	return x, floats.Finite(x)
 }
 
 // integer returns a field between low and high, or fallback where it is missing;

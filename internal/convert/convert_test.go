@@ -415,7 +415,7 @@ func TestRefusesWeights(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) > 0 {
-			t.Errorf("%s: %s was left behind", name, left[0].Name())
+			t.Errorf("%s: %s is left", name, left[0].Name())
 		}
 		_ = m.Close()
 	}
@@ -453,6 +453,6 @@ func TestLimits(t *testing.T) {
 		t.Errorf("cancelled: error %v", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) != 2 {
-		t.Errorf("left behind: %v", left)
+		t.Errorf("files are left: %v", left)
 	}
 }

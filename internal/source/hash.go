@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // SHA256 hashes the weights: every tensor's name, type, shape and bytes, in the order of Tensors.
@@ -20,14 +22,11 @@ func (m *Model) SHA256(ctx context.Context) (string, error) {
 			if err := ctx.Err(); err != nil {
 				return "", err
 			}
-			n := min(step, rows-row) * t.RowBytes()
-			if cap(buf) < n {
-				buf = make([]byte, n)
-			}
-			if err := t.ReadRows(buf[:n], row); err != nil {
+			buf = work.Resize(buf, min(step, rows-row)*t.RowBytes())
+			if err := t.ReadRows(buf, row); err != nil {
 				return "", err
 			}
-			_, _ = h.Write(buf[:n])
+			_, _ = h.Write(buf)
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -20,7 +20,7 @@ type addedTokens struct {
 type addedToken struct {
 	id             int32
 	control        bool
-	lstrip, rstrip bool // swallows white space before, behind it
+	lstrip, rstrip bool // swallows the white space before it, after it
 }
 
 // newAddedTokens collects the added tokens of a vocabulary: those that are matched

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math/bits"
+
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // merges is a table of the pairs of tokens that become one.
@@ -118,7 +120,7 @@ func (m *merges) applyShort(symbols []int32) []int32 {
 // at its place is out of date.
 func (m *merges) applyLong(s *scratch, symbols []int32) []int32 {
 	n := len(symbols)
-	s.prev, s.next, s.ranks = grow(s.prev, n), grow(s.next, n), grow(s.ranks, n)
+	s.prev, s.next, s.ranks = work.Resize(s.prev, n), work.Resize(s.next, n), work.Resize(s.ranks, n)
 	prev, next, ranks, heap := s.prev, s.next, s.ranks, s.heap[:0]
 	for i := range n {
 		prev[i], next[i], ranks[i] = int32(i-1), int32(i+1), noMerge
@@ -166,14 +168,6 @@ func (m *merges) applyLong(s *scratch, symbols []int32) []int32 {
 		k++
 	}
 	return symbols[:k]
-}
-
-// grow returns a slice of n elements in the memory of old if it has room.
-func grow[T any](old []T, n int) []T {
-	if cap(old) >= n {
-		return old[:n]
-	}
-	return make([]T, n)
 }
 
 // siftDown and push keep a heap with the least value first.

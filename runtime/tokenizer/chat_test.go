@@ -55,7 +55,8 @@ func TestTemplateLimits(t *testing.T) {
 		"",
 		"{% for m in messages %}{{ '<' + m.role + '>' + m['content'] | trim + '</>' }}{% endfor %}",
 		"{{ messages | tojson }}",
-		"{% macro t(m) %}{% if '</x>' not in m.content %}<{{ m.role }}>{{ m.content.strip() }}{% endif %}{% endmacro %}" +
+		"{% macro t(m) %}{% if '</x>' not in m.content %}<{{ m.role }}>{{ m.content.strip() }}{% endif %}" +
+			"{% endmacro %}" +
 			"{% for m in messages %}{% set x %}{{ t(m) }}{% endset %}{{ x | replace('ü', 'ue') }}{% endfor %}" +
 			"{{ messages[0].content.split('\n') | length }}",
 	} {

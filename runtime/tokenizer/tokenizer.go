@@ -36,7 +36,7 @@ type Tokenizer struct {
 	model   model
 	control []bool  // by id: structure, not text
 	front   []int32 // put before a text
-	back    []int32 // put behind it
+	back    []int32 // put after it
 	scratch sync.Pool
 }
 
@@ -113,7 +113,7 @@ func fromGGUF(path string) (*vocab.Vocab, error) {
 }
 
 // phi3Strip lists the tokens of Phi-3's vocabulary that swallow the white space
-// behind them, for files by writers that have no place to say so.
+// after them, for files by writers that have no place to say so.
 func phi3Strip(v *vocab.Vocab) []int {
 	var ids []int
 	for id, text := range v.Tokens {
@@ -128,8 +128,7 @@ func phi3Strip(v *vocab.Vocab) []int {
 // maxVocab bounds ids, which take 20 bits in a table of merges.
 const maxVocab = 1 << 20
 
-// newTokenizer makes a tokenizer of a vocabulary, which it keeps and which must not change
-// after.
+// newTokenizer makes a tokenizer of a vocabulary, which it keeps and which must not change from then on.
 func newTokenizer(v *vocab.Vocab) (*Tokenizer, error) {
 	if len(v.Tokens) > maxVocab {
 		return nil, fmt.Errorf("%d tokens, expected at most %d", len(v.Tokens), maxVocab)
@@ -163,8 +162,7 @@ func newTokenizer(v *vocab.Vocab) (*Tokenizer, error) {
 	return t, nil
 }
 
-// controlTokens marks the tokens that are structure, not text. The one for unknown
-// characters is none of a text's either.
+// controlTokens marks, by id, the tokens that are structure, not text. The token for unknown characters is one of them.
 func controlTokens(v *vocab.Vocab) []bool {
 	control := make([]bool, len(v.Types))
 	for id, typ := range v.Types {
