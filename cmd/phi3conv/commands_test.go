@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,6 +76,19 @@ func allCommands(commands []*cli.Command, parents ...string) (all []*cli.Command
 		all = append(all, allCommands(c.Subcommands, words...)...)
 	}
 	return all
+}
+
+// The README's table has every command.
+func TestReadme(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commands() {
+		if row := regexp.MustCompile("(?m)^\\|.*`" + c.Name + "[` ].*\\|$"); c.Name != "completion" && !row.Match(b) {
+			t.Errorf("README.md: no row of the table has the command %s", c.Name)
+		}
+	}
 }
 
 // The examples in descriptions are commands with flags that there are.

@@ -61,6 +61,25 @@ func params(c *Config) (n, tensors uint64) {
 	return n, uint64(len(c.Tensors()) + len(c.FactorTensors()))
 }
 
+// Every architecture has its names, its functions, and a published configuration that the tests here read.
+func TestArchs(t *testing.T) {
+	tested := map[*Arch]bool{}
+	for _, config := range published {
+		tested[mustParse(t, config).Arch] = true
+	}
+	for _, a := range Archs {
+		if a.Name == "" || len(a.HF) == 0 || a.For == "" {
+			t.Errorf("%q lacks a name: %q, for %q", a.Name, a.HF, a.For)
+		}
+		if a.parse == nil || a.tensors == nil || a.metadata == nil || a.fromMetadata == nil {
+			t.Errorf("%s lacks a function", a.Name)
+		}
+		if !tested[a] {
+			t.Errorf("%s: published has no configuration of it", a.Name)
+		}
+	}
+}
+
 // The published parameter counts, and the tensor counts of published GGUF files.
 func TestPublished(t *testing.T) {
 	for name, want := range map[string]struct{ params, tensors uint64 }{
