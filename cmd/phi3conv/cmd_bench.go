@@ -13,30 +13,31 @@ var benchCommand = &cli.Command{
 	Name:      "bench",
 	Usage:     "measure how fast models run",
 	ArgsUsage: "MODEL…",
-	Description: `The tests are llama-bench's: pp512 is the evaluation of a prompt of 512 tokens, tg128 that
-of 128 tokens one by one, random ones from an empty context on. Each test is done as
-often as --repetitions says, after a warm-up; t/s is the mean ± the standard deviation.
-Lists are separated by commas; 0 leaves a test out.
+	Description: `The tests are llama-bench's: pp512 evaluates a prompt of 512 tokens, tg128 decodes 128 tokens
+one by one. The tokens are random and the context is empty at first. After a warm-up each test
+runs --repetitions times; t/s is the mean ± the standard deviation. Items of a list are separated
+by commas; 0 leaves a test out.
 
-Generation is limited by how fast weights can be read. The table has the bytes of
-weights read per second, and what share that is of this machine's read bandwidth with as
-many threads. The bandwidth is the mean of measurements before, between and after the
-repetitions.
+Decoding is limited by how fast the weights can be read. The table has the bytes of weights read
+per second, and their share of this machine's read bandwidth with as many threads. The bandwidth
+is the mean of measurements before, between and after the repetitions.
 
---sustain decodes for a time instead and prints the speed of every five seconds, to
-show a machine that becomes hot and slow. Example:
+--sustain decodes for a given time instead and prints the speed of every five seconds, to show
+whether the machine becomes hot and slow. Example:
 
    phi3conv bench phi-3-mini-Q4_K_M.gguf -p 512 -n 128 -t 1,2`,
 	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512", Usage: "lengths of prompts, in tokens"},
-		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128", Usage: "numbers of tokens to decode"},
-		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads",
+		&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512",
+			Usage: "lengths of prompts in tokens, a `LIST`"},
+		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128",
+			Usage: "numbers of tokens to decode, a `LIST`"},
+		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads, a `LIST`",
 			DefaultText: "the number of physical cores"},
-		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to do each test"},
+		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
 		&cli.DurationFlag{Name: "sustain", DefaultText: "off",
-			Usage: "decode for this long, such as 10m, instead of the tests"},
+			Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
-			Usage: "`FORM` of the results: md, csv or json"},
+			Usage: "`FORMAT` of the results: md, csv or json"},
 		&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
 	}, computeFlags()...),
 	Action: benchAction,

@@ -14,56 +14,55 @@ var textDefaults = calibrate.DefaultText()
 
 var calibrateCommand = &cli.Command{
 	Name:      "calibrate",
-	Usage:     "gather statistics of a model's activations, for quantize and convert --imatrix",
+	Usage:     "gather statistics of a model's activations, for quantize and convert --stats",
 	ArgsUsage: "MODEL",
 	Description: `Runs the model over text, one layer at a time, and writes an importance matrix that
 llama-quantize reads too: the mean square of every column of each linear layer's input.
-An output that ends in .dat gets llama.cpp's older form.
+An output whose name ends in .dat gets llama.cpp's older format.
 
-Without --text, or with --self, the model writes the text itself: many samples from the beginning of a text,
-from random tokens, and of questions with their answers in its chat format. Such statistics
-fit text of any kind; those from given text fit text of its kind better, and other text worse.
+Without --text, or with --self, the model writes the text itself: samples that start at the
+beginning of a text, samples that start with a random token, and questions with answers in its
+chat format. Statistics of its own text suit text of any kind. Those of given text suit text of
+that kind better, and other text worse.
 
-Texts are plain, or, with names that end in .jsonl, an object in each line with a "text" or
-with "messages", a conversation that the model's chat template renders. Computed in float32:
-the file is the same on every machine. An interrupted run is continued by the same
-command, from OUT.work.
+Texts are plain text. In a file whose name ends in .jsonl, each line is an object with a "text",
+or with "messages": a conversation, which the model's chat template renders. Everything is
+computed in float32, and the output is the same on every machine. The same command continues an
+interrupted run, from OUT.work.
 
-With --fisher, the default without --text, each token counts in a layer's statistics as much as the loss
-depends on the layer's output there (the Fisher information). The file is an importance matrix still, for
-llama-quantize too, and holds the squared gradients besides. Examples:
+With --fisher each token is weighed by how much the loss depends on the layer's output there (the
+Fisher information). The output is still an importance matrix that llama-quantize reads, and
+holds the squared gradients besides. Examples:
 
    phi3conv calibrate Phi-3-mini-4k-instruct -o phi-3-mini.imatrix.gguf
-   phi3conv calibrate Phi-3-mini-4k-instruct --text calibration.txt --self -o phi-3-mini.imatrix.gguf
+   phi3conv calibrate Phi-3-mini-4k-instruct --text text.txt --self -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
-			Usage: "`FILE` with calibration text; may be given several times"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "output `FILE`"},
+		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with calibration text"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
-			Usage: "tokens in a sequence"},
-		&cli.IntFlag{Name: "chunks",
-			Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts (default: " +
-				"all text)"},
-		&cli.IntFlag{Name: "tokens",
-			Usage: "use about `N` tokens, spread evenly over the texts (default: all text; 65536 without text)"},
-		&cli.BoolFlag{Name: "self", Usage: "let the model write text itself, beside --text"},
+			Usage: "sequences of `N` tokens"},
+		&cli.IntFlag{Name: "chunks", DefaultText: "all text",
+			Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts"},
+		&cli.IntFlag{Name: "tokens", DefaultText: "all text; 65536 without text",
+			Usage: "use about `N` tokens, spread evenly over the texts"},
+		&cli.BoolFlag{Name: "self", Usage: "let the model write text too, besides --text"},
 		&cli.Float64Flag{Name: "self-share", Value: textDefaults.SelfShare,
-			Usage: "share of the tokens that the model writes, with --self and --text"},
+			Usage: "`SHARE` of the tokens that the model writes, with --self and --text"},
 		&cli.Float64Flag{Name: "temperature", Value: textDefaults.Temperature,
-			Usage: "of the model's own text; 1 samples as the model predicts"},
+			Usage: "temperature `T` of the model's own text; 1 samples as the model predicts"},
 		&cli.Uint64Flag{Name: "seed", Value: textDefaults.Seed,
-			Usage: "of the model's own text, and of the choice of sequences when not all are used"},
-		&cli.BoolFlag{Name: "fisher", Usage: "weigh each token by the squared gradient of the model's own loss at " +
-			"the layer's output, up to 20 times the mean; takes about 4 times as long " +
-			"(default: without --text; --fisher=false for not)"},
-		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "bound on memory as a `SIZE`; " +
-			"activations beyond it go through OUT.work; does not change the result"},
+			Usage: "seed `N` of the model's own text, and of the choice of sequences if not all are used"},
+		&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
+			Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
+				"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
+		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +
+			"activations for which there is no room are kept in OUT.work; does not change the result"},
 		&cli.StringFlag{Name: "show",
-			Usage: "print what is in the statistics `FILE` of either form, and gather nothing"},
+			Usage: "print what is in the statistics `FILE`, in either format, and gather nothing"},
 		&cli.StringFlag{Name: "against",
 			Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
-				"with --show it needs MODEL for its tokenizer"},
+				"with --show this needs MODEL for its tokenizer"},
 		&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
 		modelThreadsFlag(),
 	},
@@ -102,15 +101,13 @@ func calibrateModel(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range r.Warnings {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "warning: %s\n", w)
-	}
+	printNotes(c, r.Warnings)
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, r)
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", out, len(r.Entries),
-		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences,
-			"sequence"), r.Seconds, float64(r.TextTokens)/r.Seconds)
+		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"),
+		r.Seconds, float64(r.TextTokens)/r.Seconds)
 	return err
 }
 
@@ -148,16 +145,15 @@ func showStats(c *cli.Context, path string) error {
 		return report.WriteJSON(c.App.Writer, sum)
 	}
 	t := report.NewColumns(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median",
-		"top 1 %",
-		"always 0", "Fisher")
+		"top 1 %", "always 0", "Fisher")
 	for _, e := range sum.Entries {
 		tokens := "unknown"
 		if sum.ChunkSize > 0 {
 			tokens = fmt.Sprint(e.Tokens)
 		}
 		t.Row(e.Name, report.Decimal(tokens), e.Columns, report.Decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			report.Decimal(fmt.Sprintf("%.1f", e.Ratio)), report.Decimal(fmt.Sprintf("%.1f %%",
-				100*e.Share)), e.Dead, yesNo[e.Weighted])
+			report.Decimal(fmt.Sprintf("%.1f", e.Ratio)), report.Decimal(fmt.Sprintf("%.1f %%", 100*e.Share)),
+			e.Dead, yesNo[e.Weighted])
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -11,100 +10,112 @@ import (
 
 const calibText = "../../testdata/tiny-phi3-calib.txt"
 
-// Statistics go from calibrate to quantize, in both forms with the same effect, and the file says so.
+// Parts of a file in llama.cpp's older format, around the length and the name of a tensor.
+const (
+	olderEntries = "\x01\x00\x00\x00"
+	olderValue   = "\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x80\x3f" // one chunk, one column, 1.0
+)
+
+// Both formats of statistics have the same effect on a quantized file, which says that it was made with some.
 func TestCalibrate(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
-	stats, older := filepath.Join(dir, "stats.gguf"), filepath.Join(dir, "stats.dat")
-	for _, out := range []string{stats, older} {
-		stdout, stderr, code := phi3conv(t, "calibrate", model, "--text", calibText, "-o", out, "-c", "64", "--chunks", "6", "-t", "2")
-		if code != exitOK || !strings.Contains(stdout, "17 linear layers, 384 tokens in 6 sequences") || !strings.Contains(stderr, "warning: 384 tokens are few") {
+	made := map[string]string{"": quantizedWith(t, model, "")}
+	for _, format := range []string{".gguf", ".dat"} {
+		stats := filepath.Join(dir, "stats"+format)
+		stdout, stderr, code := phi3conv(t, "calibrate", model, "--text", calibText, "-o", stats, "-c", "64",
+			"--chunks", "6", "-t", "2")
+		if code != exitOK || !strings.Contains(stdout, "17 linear layers, 384 tokens in 6 sequences") ||
+			!strings.Contains(stderr, "phi3conv: note: 384 tokens are few") {
 			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 		}
+		made[format] = quantizedWith(t, model, stats)
 	}
-	files := map[string][]byte{}
-	for name, flag := range map[string]string{"none": "", "gguf": stats, "dat": older} {
-		out := filepath.Join(dir, name+".gguf")
-		args := []string{"convert", model, "-o", out, "--type", "Q4_K"}
-		if flag != "" {
-			args = append(args, "--imatrix", flag)
-		}
-		if stdout, stderr, code := phi3conv(t, args...); code != exitOK || stderr != "" {
-			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
-		}
-		stdout, _, _ := phi3conv(t, "inspect", out, "--tensor", "blk.0.attn_qkv.weight", "--json")
-		files[name] = []byte(stdout)
-		stdout, _, _ = phi3conv(t, "inspect", out)
-		if has := strings.Contains(stdout, "quantize.imatrix.entries_count"); has != (flag != "") {
-			t.Errorf("%s: quantize.imatrix keys: %v", name, has)
-		}
+	if made[".gguf"] != made[".dat"] || made[".gguf"] == made[""] {
+		t.Errorf("statistics in .gguf, in .dat, and none:\n%s\n%s\n%s", made[".gguf"], made[".dat"], made[""])
 	}
-	sum := func(name string) (v struct {
-		Tensors []json.RawMessage `json:"tensors"`
-	}) {
-		if err := json.Unmarshal(files[name], &v); err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-	if !bytes.Equal(sum("gguf").Tensors[0], sum("dat").Tensors[0]) || bytes.Equal(sum("gguf").Tensors[0], sum("none").Tensors[0]) {
-		t.Errorf("%s\n%s\n%s", files["gguf"], files["dat"], files["none"])
-	}
+}
 
+// quantizedWith quantizes the model with statistics, none if stats is empty, and returns the figures of a tensor.
+func quantizedWith(t *testing.T, model, stats string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	args := []string{"convert", model, "-o", out, "--type", "Q4_K"}
+	if stats != "" {
+		args = append(args, "--imatrix", stats)
+	}
+	if stdout, stderr, code := phi3conv(t, args...); code != exitOK || stderr != "" {
+		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	stdout, _, _ := phi3conv(t, "inspect", out)
+	if has := strings.Contains(stdout, "quantize.imatrix.entries_count"); has != (stats != "") {
+		t.Errorf("statistics %q: quantize.imatrix keys: %v", stats, has)
+	}
+	stdout, _, _ = phi3conv(t, "inspect", out, "--tensor", "blk.0.attn_qkv.weight", "--json")
+	return strings.ReplaceAll(stdout, out, "")
+}
+
+func TestCalibrateShow(t *testing.T) {
+	model := tinyModel(t)
+	stats := tinyStats(t, model)
 	stdout, stderr, code := phi3conv(t, "calibrate", "--show", stats, "--against", calibText, model)
-	for _, want := range []string{"blk.3.ffn_down.weight", "6 chunks of 64, from: tiny-phi3-calib.txt", "100.0 % of the calibration text"} {
+	for _, want := range []string{
+		"blk.3.ffn_down.weight", "3 chunks of 64, from: tiny-phi3-calib.txt", "100.0 % of the calibration text",
+	} {
 		if code != exitOK || stderr != "" || !strings.Contains(stdout, want) {
 			t.Errorf("exit %d, expected %q\n%s%s", code, want, stdout, stderr)
 		}
-	}
-	if stdout, _, code := phi3conv(t, "calibrate", "--show", older); code != exitOK || !strings.Contains(stdout, "17 linear layers, 6 chunks, from") {
-		t.Errorf("exit %d\n%s", code, stdout)
 	}
 	stdout, _, _ = phi3conv(t, "calibrate", "--show", stats, "--json")
 	var summary struct {
 		Tokens  int
 		Entries []struct{ Tensor string }
 	}
-	if err := json.Unmarshal([]byte(stdout), &summary); err != nil || summary.Tokens != 384 || len(summary.Entries) != 17 {
+	if err := json.Unmarshal([]byte(stdout), &summary); err != nil || summary.Tokens != 192 ||
+		len(summary.Entries) != 17 {
 		t.Errorf("%v\n%s", err, stdout)
+	}
+	// llama.cpp's older format, which does not say how long its chunks are.
+	older := olderEntries + "\x0c\x00\x00\x00blk.9.weight" + olderValue
+	path := filepath.Join(t.TempDir(), "older.dat")
+	write(t, path, []byte(older))
+	if stdout, _, code := phi3conv(t, "calibrate", "--show", path); code != exitOK ||
+		!strings.Contains(stdout, "1 linear layers, ") {
+		t.Errorf("exit %d\n%s", code, stdout)
 	}
 }
 
 func TestCalibrateMistakes(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
 	out := filepath.Join(dir, "stats.gguf")
-	short, other := filepath.Join(dir, "short.txt"), filepath.Join(dir, "other.dat")
+	short, other, wide := filepath.Join(dir, "short"), filepath.Join(dir, "other.dat"), filepath.Join(dir, "wide.dat")
 	write(t, short, []byte("Hello"))
-	write(t, other, []byte("\x01\x00\x00\x00\x0c\x00\x00\x00blk.9.weight\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x80\x3f"))
-	wide := filepath.Join(dir, "wide.dat")
-	write(t, wide, []byte("\x01\x00\x00\x00\x15\x00\x00\x00blk.0.attn_qkv.weight\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x80\x3f"))
-	for _, c := range []struct {
+	write(t, other, []byte(olderEntries+"\x0c\x00\x00\x00blk.9.weight"+olderValue))
+	write(t, wide, []byte(olderEntries+"\x15\x00\x00\x00blk.0.attn_qkv.weight"+olderValue))
+	paths := strings.NewReplacer("MODEL", model, "TEXT", calibText, "DIR", dir, "OUT", out, "SHORT", short,
+		"OTHER", other, "WIDE", wide)
+	for line, want := range map[string]struct {
 		code int
-		want string
-		args []string
+		text string
 	}{
-		{exitUsage, "one MODEL", []string{"calibrate"}},
-		{exitUsage, "needs --output", []string{"calibrate", model, "--text", calibText}},
-		{exitUsage, "--temperature is -1", []string{"calibrate", model, "-o", out, "--temperature", "-1"}},
-		{exitUsage, "--self-share is 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--self", "--self-share", "1"}},
-		{exitUsage, "expected 2 to 512", []string{"calibrate", model, "--text", calibText, "-o", out, "-c", "513"}},
-		{exitUsage, "not both", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "1", "--tokens", "1"}},
-		{exitUsage, "at least 1", []string{"calibrate", model, "--text", calibText, "-o", out, "--chunks", "0"}},
-		{exitUsage, "--max-ram is 1.0 MiB, expected at least", []string{"calibrate", model, "--text", calibText, "-o", out, "--max-ram", "1MiB"}},
-		{exitUsage, "--max-ram is 1.0 MiB, expected at least", []string{"calibrate", model, "--text", calibText, "-o", out,
-			"--fisher", "--max-ram", "1MiB"}},
-		{exitUsage, "flag provided but not defined: -hessian", []string{"calibrate", model, "--text", calibText, "-o", filepath.Join(dir, "a.gguf"), "--hessian"}},
-		{exitUsage, "is an input", []string{"calibrate", model, "--text", short, "-o", short}},
-		{exitBadInput, "too few for a sequence of 512", []string{"calibrate", model, "--text", short, "-o", out}},
-		{exitBadInput, "none.txt", []string{"calibrate", model, "--text", filepath.Join(dir, "none.txt"), "-o", out}},
-		{exitBadInput, "number of entries", []string{"calibrate", "--show", short}},
-		{exitUsage, "needs MODEL", []string{"calibrate", "--show", other, "--against", short}},
-		{exitBadInput, "--against is impossible", []string{"calibrate", "--show", other, "--against", short, model}},
-		{exitBadInput, "another model's", []string{"convert", model, "-o", out, "--imatrix", other}},
-		{exitBadInput, "for 1 columns, and the model has 256", []string{"convert", model, "-o", out, "--imatrix", wide}},
+		"calibrate":                                                {exitUsage, "one MODEL"},
+		"calibrate MODEL --text TEXT":                              {exitUsage, "needs --output"},
+		"calibrate MODEL -o OUT -c 513":                            {exitUsage, "expected 2 to 512"},
+		"calibrate MODEL -o OUT --hessian":                         {exitUsage, "flag provided but not defined: -hessian"},
+		"calibrate MODEL --text TEXT -o OUT --chunks 1 --tokens 1": {exitUsage, "not both"},
+		"calibrate MODEL --text TEXT -o OUT --chunks 0":            {exitUsage, "at least 1"},
+		"calibrate MODEL --text TEXT -o OUT --fisher --max-ram 1MiB": {exitUsage,
+			"--max-ram is 1.0 MiB, expected at least"},
+		"calibrate MODEL --text SHORT -o OUT":              {exitBadInput, "too few for a sequence of 512"},
+		"calibrate MODEL --text DIR/none.txt -o OUT":       {exitBadInput, "none.txt"},
+		"calibrate --show SHORT":                           {exitBadInput, "number of entries"},
+		"calibrate --show OTHER --against SHORT":           {exitUsage, "needs MODEL"},
+		"calibrate --show OTHER --against SHORT MODEL":     {exitBadInput, "--against is impossible"},
+		"convert MODEL -o OUT --type Q4_K --imatrix OTHER": {exitBadInput, "another model's"},
+		"convert MODEL -o OUT --type Q4_K --imatrix WIDE":  {exitBadInput, "for 1 columns, and the model has 256"},
 	} {
-		stdout, stderr, code := phi3conv(t, c.args...)
-		if code != c.code || !strings.Contains(stderr, c.want) {
-			t.Errorf("%q: exit %d, expected %d and %q\n%s%s", c.args[1:], code, c.code, c.want, stdout, stderr)
+		stdout, stderr, code := phi3conv(t, strings.Fields(paths.Replace(line))...)
+		if code != want.code || !strings.Contains(stderr, want.text) {
+			t.Errorf("%s: exit %d, expected %d and %q\n%s%s", line, code, want.code, want.text, stdout, stderr)
 		}
 	}
 	if _, err := os.Stat(out); err == nil {

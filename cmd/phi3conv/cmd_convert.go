@@ -17,26 +17,26 @@ var convertCommand = &cli.Command{
 	Name:      "convert",
 	Usage:     "make a quantized GGUF or .pmap file from a published checkpoint",
 	ArgsUsage: "MODEL",
-	Description: `MODEL is a directory as published on the Hugging Face hub (config.json,
-*.safetensors, tokenizer files), a GGUF or a .pmap file. It is read once; the output is
-written once, with no 16-bit file in between, and appears under its name when it
-is complete. The name decides the format: .pmap is phi3conv's own, which is mapped and used
-in place, anything else is GGUF.
+	Description: `MODEL is a directory as published on the Hugging Face hub (config.json, *.safetensors,
+tokenizer files), a GGUF file or a .pmap file. It is read once and the output is written once,
+with no 16-bit file in between. The output appears under its name when it is complete. Its name
+decides the format: .pmap is phi3conv's own, which is mapped and used in place; any other name
+gives GGUF.
 
-File types: ` + policy.FileTypeNames() + `
-or COPY, which keeps all tensors and metadata of a GGUF or .pmap file as they are: it is the
-default between these two formats.
+File types: ` + fileTypeLines() + `
+or COPY, which keeps all tensors and metadata of a GGUF or .pmap file as they are. COPY is the
+default where one of these formats becomes the other.
 
-The rules of the mixed types are llama.cpp's. Examples:
+The mixed types follow llama.cpp's rules. Examples:
 
    phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M
    phi3conv convert phi-3-mini-Q4_K_M.gguf -o phi-3-mini-Q4_K_M.pmap`,
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "output `FILE` (default: MODEL-TYPE.gguf in the current directory)"},
+			Usage: "write to `FILE`", DefaultText: "MODEL-TYPE.gguf in the current directory"},
 		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
 		&cli.StringFlag{Name: "seal",
-			Usage: "put the seal in `FILE`, made of the original, into a .pmap output, to be verified by it"},
+			Usage: "put the original's seal, made by phi3conv seal, from `FILE` into a .pmap output"},
 		threadsFlag(),
 	}, quantizeFlags...),
 	Action: func(c *cli.Context) error {

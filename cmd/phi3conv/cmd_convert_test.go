@@ -80,7 +80,8 @@ func TestConvert(t *testing.T) {
 func TestNameNote(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.gguf")
 	_, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi 3 Tiny")
-	if code != exitOK || !strings.HasPrefix(stderr, "note: ") || !strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
+	if code != exitOK || !strings.HasPrefix(stderr, "phi3conv: note: ") ||
+		!strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	_, stderr, code = phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi-3 Tiny")

@@ -13,11 +13,13 @@ import (
 var demoCommand = &cli.Command{
 	Name:  "demo",
 	Usage: "run every stage on a tiny model that is part of the program",
-	Description: `Needs no files and no network, so push and pull are left out. The model is a Phi-3 of 2.7 million
-weights, trained on text from a small grammar. Each stage is a command that you could type.`,
+	Description: `Needs no files and no network, so push and pull are left out. The model is a Phi-3 of
+2.7 million weights, trained on text from a small grammar. Each stage is a command that you could
+type.`,
 	Flags: []cli.Flag{
 		&cli.StringFlag{Name: "dir",
-			Usage: "work in `DIR` and keep what is written there (default: a temporary directory, removed at the end)"},
+			Usage:       "work in `DIR` and keep what is written there",
+			DefaultText: "a temporary directory, removed at the end"},
 	},
 	Action: demoAction,
 }

@@ -11,39 +11,41 @@ var evalCommand = &cli.Command{
 	Name:      "eval",
 	Usage:     "let models answer questions, and count what quantization changed",
 	ArgsUsage: "MODEL…",
-	Description: `Questions are multiple choice (MMLU's format), answered by the likelihood of each choice,
-or need an answer of a few words (TriviaQA's format), which is generated and compared after
-normalization. The data is yours: a file of JSON lines, or MMLU's CSV.
+	Description: `Questions are multiple choice (MMLU's format), answered by the likelihood of each choice, or need
+an answer of a few words (TriviaQA's format), which is generated and compared after
+normalization. Give your own data: a file of JSON lines, or MMLU's CSV.
 
    {"question": "What is 2 + 2?", "choices": ["3", "4"], "answer": 1, "subject": "arithmetic"}
-   {"question": "Who wrote Hamlet?", "answer": {"value": "Shakespeare", "aliases": ["William Shakespeare"]}}
+   {"question": "Who wrote Hamlet?", "answer": {"value": "Shakespeare", "aliases": ["Bard"]}}
 
-Before each question come --shots examples: the first records of its subject in --shots-file
-or, without one, in the data itself, which are not scored then. Where they do not fit the context,
+--shots examples come before each question: the first records of its subject in --shots-file or,
+without one, in the data itself, where they are not scored. Where they do not fit the context,
 the last ones are left out, and the report counts them.
 
 With --base, answers are compared with the original's, question by question: differences
 with 95 % intervals, answers that flipped, McNemar's exact test. A limit passes or fails with
-95 % confidence. Exits with 1 if one fails, or if there are not enough questions to tell. Example:
+95 % confidence. Exits with 1 if one fails, or if there are not enough questions to tell.
+Example:
 
    phi3conv eval phi-3-mini-Q4_K_M.gguf --base Phi-3-mini-4k-instruct \
        --task mmlu-test.jsonl --shots-file mmlu-dev.jsonl --max-acc-drop 0.01`,
 	Flags: append([]cli.Flag{
 		&cli.StringFlag{Name: "base",
 			Usage: "the original to compare with, computed in float32: a checkpoint `DIR` or a GGUF file"},
-		&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions; may be given several times"},
+		&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions"},
 		&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
 			DefaultText: "that of the first record"},
-		&cli.StringFlag{Name: "score", Value: "letter", Usage: "multiple choice by the `WHAT` of the choices: " +
-			"letter, which the prompt shows, or text, which it does not"},
-		&cli.IntFlag{Name: "shots", Value: 5, Usage: "examples before each question"},
-		&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples; may be given several times"},
+		&cli.StringFlag{Name: "score", Value: "letter", Usage: "compare choices by `WHAT`: " +
+			"their letter, which the prompt shows, or their text, which it does not"},
+		&cli.IntFlag{Name: "shots", Value: 5, Usage: "put `N` examples before each question"},
+		&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples"},
 		&cli.BoolFlag{Name: "chat", Usage: "ask in the form of the model's chat template"},
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: 32,
-			Usage: "greatest number of tokens of a generated answer"},
+			Usage: "generate at most `N` tokens of an answer"},
 		&cli.IntFlag{Name: "limit", Usage: "read the first `N` records only", DefaultText: "all"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of a prompt with its answer",
-			DefaultText: "the models' least, at most 4096"},
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"},
+			Usage:       "context of `N` tokens, for a prompt with its answer",
+			DefaultText: "the least of the models', at most 4096"},
 		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, with every answer"},
 		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
 		&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
@@ -57,7 +59,7 @@ func evalLimitFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, l := range eval.Limits() {
 		flags = append(flags, &cli.Float64Flag{
-			Name: l.Name, Usage: "limit of the " + l.Usage + ", from 0 to 1", DefaultText: "none",
+			Name: l.Name, Usage: "limit `X` of the " + l.Usage + ", from 0 to 1", DefaultText: "none",
 		})
 	}
 	return flags

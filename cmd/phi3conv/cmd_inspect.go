@@ -17,12 +17,12 @@ var inspectCommand = &cli.Command{
 	Usage:     "show what is in a model, or how two models differ",
 	ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
 	Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
-.safetensors file; DIR is a checkpoint directory. Shapes are rows, columns, for GGUF files too.
+.safetensors file; DIR is a checkpoint directory. Shapes are [rows, columns], for GGUF files too.
 Long arrays and texts are shortened. Tensors of a GGUF file can have the types
 ` + quant.TypeNames() + `.
 
---tensor reads the values of a tensor and shows their statistics. The name is that in the
-checkpoint or that in a GGUF file.
+--tensor reads the values of a tensor and shows their statistics. The name is that of the
+checkpoint or that of a GGUF file.
 
 --check reads all of a .pmap file and compares it with its checksums. It names the tensors and
 sections that are damaged and exits with 1 if there are any.
@@ -31,13 +31,13 @@ sections that are damaged and exits with 1 if there are any.
 model is the reference. A checkpoint directory has the keys and names of the GGUF file that its
 conversion gives, except general.file_type and general.quantization_version. With --json,
 sqnr_db is null where it is infinite or not a number; tensors are equal if rmse is 0. The exit
-code is 0 also when the models differ. Examples:
+code is 0 even if the models differ. Examples:
 
    phi3conv inspect Phi-3-mini-4k-instruct
    phi3conv inspect phi-3-mini-Q4_K_M.gguf --tensor blk.0.ffn_down.weight
    phi3conv inspect --diff Phi-3-mini-4k-instruct phi-3-mini-Q4_K_M.gguf`,
 	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "tensor", Usage: "show statistics of the tensor `NAME`; repeatable"},
+		&cli.StringSliceFlag{Name: "tensor", Usage: "show statistics of the tensor `NAME`"},
 		&cli.BoolFlag{Name: "check", Usage: "compare a .pmap file with its checksums"},
 		&cli.BoolFlag{Name: "diff", Usage: "compare two models"},
 		&cli.BoolFlag{Name: "json", Usage: "print JSON"},

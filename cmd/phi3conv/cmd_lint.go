@@ -18,10 +18,9 @@ var lintCommand = &cli.Command{
 	Description: `FILE is a GGUF file (or any part of a split one). DIR is a checkpoint directory as
 published on the Hugging Face hub; a single .safetensors file of it is refused.
 
-Checks the file format, the configuration, LongRoPE factors and sliding window,
-the tokenizer, stop ids and chat template, the list of tensors, and their values.
-Each finding has a code that stays the same, a severity, an
-explanation and a fix:
+Checks the file format, the configuration, LongRoPE factors and sliding window, the tokenizer,
+stop ids and chat template, the list of tensors, and their values. Each finding has an
+explanation, a fix, a code that is the same in every release, and a severity:
 
    error    runtimes refuse the model or give wrong output
    warning  some runtimes go wrong, or something is lost

@@ -90,7 +90,8 @@ func TestLintJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
 		t.Fatalf("%v\n%s", err, stdout)
 	}
-	if code != exitFailed || r.Format != "safetensors" || r.Errors != 28 || r.Warnings == nil || *r.Warnings != 0 || r.Checks < 30 || len(r.Findings) != 28 {
+	if code != exitFailed || r.Format != "safetensors" || r.Errors != 28 || r.Warnings == nil || *r.Warnings != 0 ||
+		r.Checks < 30 || len(r.Findings) != 28 {
 		t.Errorf("exit %d, got %+v", code, r)
 	}
 	for _, key := range []string{"code", "severity", "title", "subject", "message", "why", "fix"} {
@@ -116,7 +117,8 @@ func TestLintMistakes(t *testing.T) {
 		{"two", []string{"lint", model, model}, exitUsage, "got 2 arguments"},
 		{"no threads", []string{"lint", model, "--threads", "0"}, exitUsage, "0 threads, expected 1 to 1024"},
 		{"not there", []string{"lint", filepath.Join(model, "x.gguf")}, exitBadInput, "x.gguf"},
-		{"a single file of a checkpoint", []string{"lint", filepath.Join(model, "model.safetensors")}, exitBadInput, "check its directory"},
+		{"a single file of a checkpoint", []string{"lint", filepath.Join(model, "model.safetensors")}, exitBadInput,
+			"check its directory"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			stdout, stderr, code := phi3conv(t, tc.args...)
@@ -131,7 +133,8 @@ func TestWrap(t *testing.T) {
 	long := strings.Repeat("x", 90)
 	for _, tc := range []struct{ text, want string }{
 		{"a b", "  why: a b\n"},
-		{strings.Repeat("word ", 20), "  why: " + strings.Repeat("word ", 13) + "word\n       " + strings.Repeat("word ", 5) + "word\n"},
+		{strings.Repeat("word ", 20),
+			"  why: " + strings.Repeat("word ", 13) + "word\n       " + strings.Repeat("word ", 5) + "word\n"},
 		{"a " + long + " b", "  why: a\n       " + long + "\n       b\n"},
 	} {
 		if got := wrap("  why: ", tc.text); got != tc.want {

@@ -19,22 +19,23 @@ var logitsCommand = &cli.Command{
 	Name:      "logits",
 	Usage:     "write a model's logits for a text, to compare with other programs",
 	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits after every
-token are written as a NumPy array, float32 [tokens, vocabulary]; without it, the
-likeliest tokens after the last one are printed.
+	Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits after every token are written
+as a NumPy array, float32 [tokens, vocabulary]. Without it, the likeliest tokens after the last
+one are printed.
 
 Everything is computed in float32, whatever the weights' type, unless --fast is given. Example:
 
    phi3conv logits phi-3-mini -p "The capital of France is" -o logits.npy`,
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas: `1,2,3`"},
+		&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas, such as `1,2,3`"},
 		&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids"},
 		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"},
-			Usage: "`TEXT`; special tokens in it are recognized, and BOS is added if the tokenizer says so"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE.npy` for the logits"},
+			Usage: "tokens of `TEXT`: special tokens in it are recognized, and BOS is added if the tokenizer " +
+				"says so"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the logits to `FILE.npy`"},
 		&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
 		&cli.StringFlag{Name: "cache-type",
-			Usage: "`TYPE` of keys and values: f16, f32 or q8_0 (default: f32, with --fast f16)"},
+			Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"},
 		batchFlag(),
 		noRepackFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},

@@ -13,26 +13,28 @@ var packCommand = &cli.Command{
 	Name:      "pack",
 	Usage:     "put a model into an OCI artifact: a directory, a tar file or a registry",
 	ArgsUsage: "MODEL",
-	Description: `MODEL is a GGUF or .pmap file, or a checkpoint directory. Each file becomes a layer, as it is. Of a
-directory these are taken: weights (.safetensors, .gguf, .pmap), configuration and tokenizer
-(.json, .model, .jinja, .txt), code (.py), seals (.seal), LICENSE and NOTICE, README and other .md.
+	Description: `MODEL is a GGUF or .pmap file, or a checkpoint directory. Each file becomes a layer, as it is. Of
+a directory these are taken: weights (.safetensors, .gguf, .pmap), configuration and tokenizer
+(.json, .model, .jinja, .txt), code (.py), seals (.seal), LICENSE and NOTICE, README and other
+.md.
 
 The same files give the same digest, wherever and whenever they are packed. docs/pack.md has the
 media types and annotations. Examples:
 
-   phi3conv pack model.pmap --seal model.seal --report verify.json -o oci://ghcr.io/me/phi:q4 --sign-key cosign.key
+   phi3conv pack model.pmap --seal model.seal -o oci://ghcr.io/me/phi:q4 --sign-key cosign.key
    phi3conv pack Phi-3-mini-4k-instruct -o phi-3-mini.tar
 ` + registryHelp + packCodes,
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIR`, FILE.tar or oci://HOST/REPOSITORY:TAG"},
-		&cli.StringFlag{Name: "format", Value: "modelpack", Usage: "`CONVENTION` of the media types: " +
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+			Usage: "write to `DIR`, FILE.tar or oci://HOST/REPOSITORY:TAG"},
+		&cli.StringFlag{Name: "format", Value: "modelpack", Usage: "convention `NAME` of the media types: " +
 			strings.Join(pack.Formats, " or ") + " (GGUF files for Docker Model Runner)"},
-		&cli.StringSliceFlag{Name: "seal", Usage: "seal to verify the model by, a `FILE`"},
-		&cli.StringSliceFlag{Name: "report", Usage: "report of verify, a `FILE`"},
-		&cli.StringSliceFlag{Name: "recipe", Usage: "how the model was made, a `FILE`"},
-		&cli.StringSliceFlag{Name: "config", Usage: "tokenizer, chat template or configuration, a `FILE`"},
-		&cli.StringSliceFlag{Name: "license", Usage: "`FILE`"},
-		&cli.StringSliceFlag{Name: "readme", Usage: "model card, a `FILE`"},
+		&cli.StringSliceFlag{Name: "seal", Usage: "add `FILE`, a seal to verify the model with"},
+		&cli.StringSliceFlag{Name: "report", Usage: "add `FILE`, a report of verify"},
+		&cli.StringSliceFlag{Name: "recipe", Usage: "add `FILE`, a recipe that says how the model was made"},
+		&cli.StringSliceFlag{Name: "config", Usage: "add `FILE`, a tokenizer, chat template or configuration"},
+		&cli.StringSliceFlag{Name: "license", Usage: "add `FILE`, a license"},
+		&cli.StringSliceFlag{Name: "readme", Usage: "add `FILE`, a model card"},
 		signKeyFlag(), plainHTTPFlag(), packJSONFlag(),
 	},
 	Action: packAction,
@@ -75,8 +77,8 @@ var pushCommand = &cli.Command{
 	Name:      "push",
 	Usage:     "send an OCI artifact to a registry",
 	ArgsUsage: "DIR|FILE.tar oci://HOST/REPOSITORY:TAG",
-	Description: `The artifact is what pack made, or any other image layout with one artifact. Its signature is sent
-too, if it has one. Example:
+	Description: `The artifact is what pack made, or any other image layout with one artifact. Its signature is
+sent too, if it has one. Example:
 
    phi3conv push phi-3-mini.tar oci://ghcr.io/me/phi:q4
 ` + registryHelp + packCodes,

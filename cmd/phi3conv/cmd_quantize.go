@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -17,13 +16,15 @@ var quantizeCommand = &cli.Command{
 	Name:      "quantize",
 	Usage:     "quantize a GGUF file, with llama-quantize's arguments",
 	ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
-	Description: `File types: ` + policy.FileTypeNames() + `
+	Description: `IN may also be a checkpoint directory.
 
-IN may also be a checkpoint directory. In place of TYPE there may be a recipe or a budget: --size,
---bpw or --max-kld, for which each tensor gets the type that pays most. Examples:
+File types: ` + fileTypeLines() + `
+
+In place of TYPE there may be a recipe (--recipe) or a budget: --size, --bpw or --max-kld. Within
+a budget the types of the tensors are chosen so that the estimated error is least. Examples:
 
    phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M
-   phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf --write-recipe out.yaml
+   phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf
    phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf`,
 	Flags: quantizeFlags,
 	Action: func(c *cli.Context) error {
@@ -100,6 +101,6 @@ func runQuantize(c *cli.Context, in, out string, ft policy.FileType, threads int
 // printNotes prints what a user of the output should know.
 func printNotes(c *cli.Context, notes []string) {
 	for _, note := range notes {
-		_, _ = fmt.Fprintf(c.App.ErrWriter, "note: %s\n", note)
+		monitor{c.App.ErrWriter}.Note("%s", note)
 	}
 }

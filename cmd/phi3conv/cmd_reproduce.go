@@ -11,18 +11,18 @@ var reproduceCommand = &cli.Command{
 	Name:      "reproduce",
 	Usage:     "make a quantized file again from what it says about itself, and compare",
 	ArgsUsage: "FILE",
-	Description: `FILE's metadata hold the recipe that it was made by, and SHA-256 of the weights and statistics
-that it was made from. Builds it again, from --model and --stats, and compares all bytes; of split
-sets and .pmap files all tensors and metadata. Exits with 1 if anything differs, and says which tensor is the
-first, which keys, and which of the inputs is another. The machine and the number of
-threads do not matter. Example:
+	Description: `The metadata of FILE hold the recipe that it was made by, and the SHA-256 hashes of the weights
+and statistics that it was made from. This command builds it again from --model and --stats and
+compares all bytes; of split sets and .pmap files, all tensors and metadata. It exits with 1 if
+anything differs, and names the first tensor and the keys that differ, and the inputs that are
+not the recorded ones. The machine and the number of threads do not matter. Example:
 
    phi3conv reproduce phi-3-mini-Q4_K_M.gguf --model Phi-3-mini-4k-instruct --stats stats.gguf`,
 	Flags: []cli.Flag{
 		&cli.StringFlag{Name: "model", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 		statsFlag(),
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "keep what is built in `FILE` (default: a temporary file, in TMPDIR)"},
+			Usage: "keep what is built in `FILE`", DefaultText: "a temporary file in TMPDIR"},
 		&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 		maxRAMFlag(),
 		threadsFlag(),

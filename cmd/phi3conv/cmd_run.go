@@ -18,16 +18,14 @@ var runCommand = &cli.Command{
 	Name:      "run",
 	Usage:     "answer a prompt, or hold a conversation",
 	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, reads
-what you say from the standard input, line by line, and keeps the conversation.
-Ctrl-C ends an answer; when none is under way, it ends the program.
+	Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, what you say is read
+from the standard input, line by line, and the conversation is kept. Ctrl-C ends an answer; when
+there is none, it ends the program.
 
-The prompt is what a user says, in the form of the model's chat template. With --raw,
-or if the model has no template, the model goes on with the prompt itself: special tokens
-such as <|user|> are recognized in it, and each line is a prompt of its own. Backslashes in
-prompts mean nothing.
-
-Example:
+The prompt is what a user says; the model's chat template renders it. With --raw, or if the model
+has no template, the model continues the prompt itself: special tokens such as <|user|> are
+recognized in it, and each line is a prompt of its own. Backslashes in prompts have no special
+meaning. Example:
 
    phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0`,
 	Flags:  append(append(promptFlags(), samplingFlags()...), computeFlags()...),
@@ -39,31 +37,32 @@ func promptFlags() []cli.Flag {
 		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "answer `TEXT`"},
 		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "answer the text in `FILE`"},
 		&cli.StringFlag{Name: "system-prompt", Aliases: []string{"sys"},
-			Usage: "`TEXT` before the conversation that says how to answer"},
+			Usage: "`TEXT` before the conversation, which says how to answer"},
 		&cli.BoolFlag{Name: "raw", Usage: "continue the prompt, without a chat template"},
-		&cli.StringFlag{Name: "chat-template-file", Usage: "Jinja template in `FILE` (default: the model's own)"},
+		&cli.StringFlag{Name: "chat-template-file", Usage: "chat template in `FILE`, in Jinja",
+			DefaultText: "the model's own"},
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: -1,
-			Usage: "greatest number of tokens of an answer; -1 is no limit but the context"},
-		&cli.StringSliceFlag{Name: "stop", Usage: "end the answer where `TEXT` begins; repeatable"},
+			Usage: "answer in at most `N` tokens; -1: as many as the context has room for"},
+		&cli.StringSliceFlag{Name: "stop", Usage: "end the answer where `TEXT` begins"},
 	}
 }
 
 func samplingFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.Float64Flag{Name: "temp", Aliases: []string{"temperature"}, Value: runtime.DefaultTemperature,
-			Usage: "temperature; 0 always takes the most likely token"},
+			Usage: "temperature `T`; 0 always takes the most likely token"},
 		&cli.IntFlag{Name: "top-k", Value: runtime.DefaultTopK,
-			Usage: "take one of the k most likely tokens; 0 is off"},
+			Usage: "sample from the `K` most likely tokens; 0 turns this off"},
 		&cli.Float64Flag{Name: "top-p", Value: runtime.DefaultTopP,
-			Usage: "take one of the most likely tokens that together have this probability; 1 is off"},
+			Usage: "sample from the most likely tokens that together have probability `P`; 1 turns this off"},
 		&cli.Float64Flag{Name: "min-p", Value: runtime.DefaultMinP,
-			Usage: "take no token that is less than this times as likely as the most likely; 0 is off"},
+			Usage: "take no token that is less than `P` times as likely as the most likely; 0 turns this off"},
 		&cli.Float64Flag{Name: "repeat-penalty", Value: runtime.DefaultRepeatPenalty,
-			Usage: "make recent tokens less likely; 1 is off"},
-		&cli.IntFlag{Name: "repeat-last-n", Value: runtime.DefaultRepeatLastN, Usage: "how many tokens are recent"},
+			Usage: "penalty `X` that makes recent tokens less likely; 1 turns this off"},
+		&cli.IntFlag{Name: "repeat-last-n", Value: runtime.DefaultRepeatLastN, Usage: "the last `N` tokens are recent"},
 		&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Value: -1,
-			Usage: "the same seed gives the same answer; -1 is a random one"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context in tokens",
+			Usage: "seed `N` of the samples: the same seed gives the same answer; -1 chooses one at random"},
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context of `N` tokens",
 			DefaultText: "the model's, at most 4096"},
 		modelThreadsFlag(),
 		&cli.BoolFlag{Name: "json", Usage: "print the answer and figures as JSON, at the end"},

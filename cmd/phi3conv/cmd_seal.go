@@ -14,24 +14,24 @@ var sealCommand = &cli.Command{
 	Name:      "seal",
 	Usage:     "keep what a model predicts for a text, to verify quantized models without it",
 	ArgsUsage: "ORIGINAL",
-	Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32 and writes for each
-scored token the likely tokens with their probabilities, the probability of all others
-together with one of them drawn at random, and for a few tokens the whole vocabulary. With the
-seal, "verify QUANT --seal FILE" needs neither the original nor the text: it gives a
-proven lower bound of the KL divergence, a higher one that the drawn tokens prove but for one
-chance in a million, and an estimate of it.
+	Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32. For each scored token it
+writes the likely tokens with their probabilities, the probability of all others together, and
+one of these others drawn at random; for a few tokens, the whole vocabulary. With the seal,
+"verify QUANT --seal FILE" needs neither the original nor the text. It gives a proven lower bound
+of the KL divergence, a higher lower bound that the drawn tokens prove up to one chance in a
+million, and an estimate.
 
-A seal is the same, byte for byte, on every machine. docs/format-seal.md is the format.
-Windows, scored tokens and BOS are those of verify. Example:
+A seal is the same, byte for byte, on every machine. docs/format-seal.md describes the format.
+Windows, scored tokens and BOS are those of verify. Examples:
 
    phi3conv seal Phi-3-mini-4k-instruct --text wiki.txt -o phi-3-mini.seal
    phi3conv verify phi-3-mini-Q4_K_M.gguf --seal phi-3-mini.seal --max-kld 0.05`,
 	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write"},
-		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "likely tokens of a position at most"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "keep at most `N` likely tokens of a position"},
 		&cli.Float64Flag{Name: "min-p", Value: 2.5e-4,
-			Usage: "least probability of a likely token; the five likeliest are always kept"},
-		&cli.IntFlag{Name: "full", Value: 24, Usage: "number of tokens with the whole vocabulary"},
+			Usage: "a likely token has at least probability `P`; the five likeliest are always kept"},
+		&cli.IntFlag{Name: "full", Value: 24, Usage: "keep the whole vocabulary of `N` tokens"},
 		&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
 		modelThreadsFlag(),
 	}, windowFlags()...),

@@ -16,9 +16,8 @@ var tokenizeCommand = &cli.Command{
 	Usage:     "show the tokens of a text",
 	ArgsUsage: "MODEL",
 	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
-The text comes from -p, from -f, or else from standard input; bytes
-that are not UTF-8 are read as U+FFFD. Prints a token on each line, as the
-vocabulary writes it. Examples:
+The text comes from -p, from -f, or else from standard input; bytes that are not UTF-8 are read
+as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 
    phi3conv tokenize phi-3-mini.gguf -p 'Hello world'
    phi3conv tokenize Phi-3-mini-4k-instruct --ids < prompt.txt`,

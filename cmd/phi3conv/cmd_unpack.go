@@ -16,14 +16,15 @@ var pullCommand = &cli.Command{
 	ArgsUsage: "oci://HOST/REPOSITORY:TAG",
 	Description: `The files appear in DIR under their names when their digests have been checked. Until then they
 are called .NAME.DIGEST.partial. With --layout, or if the output is a .tar file, the artifact is
-kept as it is, for push or unpack elsewhere. Example:
+kept as it is, for push or unpack elsewhere. Examples:
 
    phi3conv pull oci://ghcr.io/me/phi:q4 -o phi --verify-key cosign.pub
    phi3conv verify phi/model.pmap --seal phi/model.seal
 ` + registryHelp + packCodes,
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIR` for the files, or FILE.tar"},
-		&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR in place of the files"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+			Usage: "write the files to `DIR`, or the artifact to FILE.tar"},
+		&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR instead of the files"},
 		verifyKeyFlag(), plainHTTPFlag(), packJSONFlag(),
 	},
 	Action: pullAction,
@@ -62,13 +63,13 @@ var unpackCommand = &cli.Command{
 	Name:      "unpack",
 	Usage:     "take the files of a model out of an OCI artifact",
 	ArgsUsage: "DIR|FILE.tar",
-	Description: `The artifact is what pack or pull --layout made, or any other image layout with one artifact whose
-layers are single files with names. Example:
+	Description: `The artifact is what pack or pull --layout made, or any other image layout with one artifact
+whose layers are single files with names. Example:
 
    phi3conv unpack phi-3-mini.tar -o phi-3-mini --verify-key cosign.pub
 ` + packCodes,
 	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`DIR` for the files"},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the files to `DIR`"},
 		verifyKeyFlag(), packJSONFlag(),
 	},
 	Action: func(c *cli.Context) error {

@@ -14,61 +14,60 @@ var verifyCommand = &cli.Command{
 	Name:      "verify",
 	Usage:     "measure how far quantized models are from the original",
 	ArgsUsage: "QUANT…",
-	Description: `Runs the models on the same tokens and compares their predictions: perplexity, KL
-divergence, agreement on the likeliest token, change in probability; by text and by
-position. Windows, scored tokens and BOS are llama-perplexity's, or with --stride those of
-transformers' documentation. Logits are compared in float32. Of several QUANTs there is a
-table that compares them first.
+	Description: `Runs the models on the same tokens and compares their predictions: perplexity, KL divergence,
+agreement on the likeliest token, change in probability; by text and by position. Windows, scored
+tokens and BOS are llama-perplexity's, or with --stride those of transformers' documentation.
+Logits are compared in float32. With several QUANTs, a table that compares them comes first.
 
-A limit passes or fails with 95 % confidence. Exits with 1 if one fails, or if there
-are not enough tokens to tell; the report says how many would be. A logit that is NaN or
-infinite ends it with 3. Example:
+A limit passes or fails with 95 % confidence. Exits with 1 if one fails, or if there are not
+enough tokens to tell; the report says how many would be enough. Exits with 3 if a logit is NaN
+or infinite. Example:
 
    phi3conv verify phi-3-mini-Q4_K_M.gguf --base Phi-3-mini-4k-instruct \
        --text wiki.txt --text code.txt --max-kld 0.05 --min-top1 0.9 --junit verify.xml
 
-Memory: all models at once, and 4 bytes for each token of the vocabulary and scored token
-of a window. --one-at-a-time needs that of the greatest model only, --no-repack leaves weights in
-their files.
+Memory: all models at once, and 4 bytes for each scored token of a window and token of the
+vocabulary. With --one-at-a-time only the largest model is in memory; with --no-repack weights
+stay in their files.
 
-With --report an interrupted verification goes on when the same command is given again;
-progress is in FILE.partial. With --shard several machines share one; see verify merge --help.`,
+With --report the same command continues an interrupted verification; progress is in
+FILE.partial. With --shard several machines share one verification; see verify merge --help.`,
 	Flags: slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "seal", Usage: "`FILE` that \"phi3conv seal\" made of the original, " +
-			"alone or in a .pmap file; instead of --base and --text " +
-			"(default: that in QUANT, if it is a .pmap file with one)"},
+		&cli.StringFlag{Name: "seal", DefaultText: "that in QUANT, if it is a .pmap file with one",
+			Usage: "verify with the original's seal in `FILE`, made by phi3conv seal, alone or in a .pmap file; " +
+				"instead of --base and --text"},
 		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 	}, windowFlags(), []cli.Flag{
 		&cli.StringFlag{Name: "shard",
-			Usage: "evaluate only the `I/N`th part of the windows, such as 1/4, for verify merge"},
-		&cli.IntFlag{Name: "worst", Value: 10, Usage: "number of tokens to show whose predictions changed most"},
+			Usage: "evaluate only part `I/N` of the windows, such as 1/4, for verify merge"},
+		&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
 		&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
-			"the original's logits are kept in a temporary file (in TMPDIR)"},
+			"the original's logits are kept in a temporary file in TMPDIR"},
 		&cli.BoolFlag{Name: "speed",
-			Usage: "measure speed, load time and memory of all models too (done for limits on them)"},
-		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "how often to measure speed"},
+			Usage: "measure speed, load time and memory of all models too; limits on these turn it on"},
+		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "measure speed `N` times"},
 		thresholdsFlag(),
 	}, baselineFlags(), layerFlags(), reportFlags(), []cli.Flag{
 		modelThreadsFlag(),
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
-			Usage: "`TYPE` of QUANT's keys and values: f16, f32 or q8_0; the original's are f32"},
-		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, which leaves only what its weights lost"},
+			Usage: "`TYPE` of QUANT's cache of keys and values: f16, f32 or q8_0; the original's is f32"},
+		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, so that only its weights differ"},
 		noRepackFlag(),
 	}, limitFlags()),
 	Subcommands: []*cli.Command{verifyMergeCommand},
 	Action:      verifyAction,
 }
 
-// layerFlags find the layers that are to blame.
+// layerFlags ask which layers' quantized weights cost most.
 func layerFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "by-layer", Usage: "rank the layers by the KL divergence that each one's quantized " +
-			"weights add, alone in the original. Takes about the time of --by-layer-chunks windows of the original " +
-			"for every second layer, and of memory both models, and 4 bytes for each token of a window, " +
-			"element of the residual stream and layer"},
-		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead: four times as long"},
+		&cli.BoolFlag{Name: "by-layer", Usage: "rank the layers by the KL divergence that the quantized weights of " +
+			"each add when all other layers are the original's. For every second layer this takes about as long as " +
+			"--by-layer-chunks windows of the original. Memory: both models, and 4 bytes for each layer, " +
+			"token of a window and element of the residual stream"},
+		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead; takes four times as long"},
 		&cli.IntFlag{Name: "by-layer-chunks", Value: 4,
-			Usage: "number of windows to do that with, spread over all texts"},
+			Usage: "use `N` windows for this, spread over all texts"},
 	}
 }
 

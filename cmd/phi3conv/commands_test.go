@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 )
@@ -23,21 +24,26 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%s: twice", c.Name)
 		}
 		seen[c.Name] = true
-		checkDescription(t, c)
 		checkFlags(t, c)
 		stdout, stderr, code := phi3conv(t, append(strings.Fields(c.HelpName), "--help")...)
 		if code != exitOK || stderr != "" || !strings.Contains(stdout, c.Usage) {
 			t.Errorf("%s --help: exit %d\n%s%s", c.HelpName, code, stdout, stderr)
 		}
+		checkHelp(t, c.HelpName, stdout)
 	}
 }
 
-func checkDescription(t *testing.T, c *cli.Command) {
+// checkHelp checks that a help fits a terminal and names each default once.
+func checkHelp(t *testing.T, name, help string) {
 	t.Helper()
-	for i, line := range strings.Split(c.Description, "\n") {
-		free := strings.HasPrefix(line, " ") || strings.HasPrefix(line, "File types: ")
-		if n := len([]rune(line)); n > maxHelp && !free {
-			t.Errorf("%s: line %d of the help has %d characters, expected at most %d", c.Name, i+1, n, maxHelp)
+	for line := range strings.Lines(help) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
+			t.Errorf("%s --help: a line of %d characters, expected at most %d: %s", name, n, helpWidth, line)
+		}
+	}
+	for _, flag := range strings.Split(help, "\n   --")[1:] {
+		if strings.Count(flag, "(default") > 1 || strings.Contains(flag, "(default: false)") {
+			t.Errorf("%s --help: the default of --%s", name, flag)
 		}
 	}
 }
@@ -60,9 +66,6 @@ func checkFlags(t *testing.T, c *cli.Command) {
 		t.Errorf("%s: no --json", c.Name)
 	}
 }
-
-// maxHelp is the width of descriptions, examples aside.
-const maxHelp = 130
 
 // printsText lists the commands without --json.
 var printsText = map[string]bool{"demo": true, "completion": true}

@@ -10,19 +10,20 @@ func computeFlags() []cli.Flag {
 	return []cli.Flag{
 		batchFlag(),
 		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
-			Usage: "`TYPE` of keys and values: f16, f32 or q8_0"},
-		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, and the same result on every machine"},
+			Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0"},
+		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, but the same result on every machine"},
 		noRepackFlag(),
 	}
 }
 
 func batchFlag() cli.Flag {
 	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch,
-		Usage: "tokens that go through the model together"}
+		Usage: "evaluate `N` tokens of a prompt at a time"}
 }
 
 func noRepackFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "no-repack", Usage: "use the weights in the file's own pages: less memory, slow"}
+	return &cli.BoolFlag{Name: "no-repack",
+		Usage: "use the weights as they are in the mapped file: less memory, slower"}
 }
 
 // computeOptions reads computeFlags.
@@ -37,7 +38,7 @@ func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
 
 // modelThreadsFlag leaves the number to runtime.Open unless it is set.
 func modelThreadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "number of threads",
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "use `N` threads",
 		DefaultText: "the number of physical cores"}
 }
 

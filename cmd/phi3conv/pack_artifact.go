@@ -18,12 +18,12 @@ with 3 if an artifact cannot be read or is not there; with 4 if disk or registry
 
 const registryHelp = `
 Registries are asked with the credentials of docker login. If a transfer is interrupted, repeat
-the command: it goes on where it was. Registries on this machine are asked over HTTP, others over
-HTTPS.`
+the command: it continues where it stopped. Registries on this machine are asked over HTTP,
+others over HTTPS.`
 
 func plainHTTPFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "plain-http",
-		Usage: "ask the registry over HTTP (default: if it is on this machine)"}
+		Usage: "ask the registry over HTTP", DefaultText: "on if it is on this machine"}
 }
 
 func packJSONFlag() cli.Flag {
@@ -32,12 +32,12 @@ func packJSONFlag() cli.Flag {
 
 func signKeyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "sign-key",
-		Usage: "sign the manifest as cosign does with the private key in this PEM `FILE` (ECDSA P-256 or Ed25519)"}
+		Usage: "sign the manifest, as cosign does, with the private key in a PEM `FILE` (ECDSA P-256 or Ed25519)"}
 }
 
 func verifyKeyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "verify-key",
-		Usage: "refuse what is not signed by the public key in this PEM `FILE`, before anything is written"}
+		Usage: "refuse what is not signed with the public key in a PEM `FILE`, before anything is written"}
 }
 
 func registryOptions(c *cli.Context) pack.RegistryOptions {

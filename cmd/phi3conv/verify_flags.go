@@ -15,12 +15,12 @@ import (
 func windowFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
-			Usage: "`FILE` with text to predict; may be given several times"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "tokens in a window"},
-		&cli.IntFlag{Name: "stride", Usage: "tokens from one window to the next; " +
-			"windows overlap and every token is scored once " +
-			"(default: off, windows follow each other and their second halves are scored)"},
-		&cli.IntFlag{Name: "chunks", Usage: "windows of each text at most (default: all)"},
+			Usage: "`FILE` with text to predict"},
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "windows of `N` tokens"},
+		&cli.IntFlag{Name: "stride",
+			Usage:       "begin a window every `N` tokens: windows overlap and every token is scored once",
+			DefaultText: "off: windows follow each other and their second halves are scored"},
+		&cli.IntFlag{Name: "chunks", Usage: "use at most `N` windows of each text", DefaultText: "all"},
 	}
 }
 
@@ -40,14 +40,14 @@ func windowOptions(c *cli.Context) (w verifyjob.Windows, err error) {
 
 func thresholdsFlag() cli.Flag {
 	return &cli.StringFlag{Name: "thresholds",
-		Usage: "YAML `FILE` with limits, such as max-kld: 0.05; flags go before it"}
+		Usage: "YAML `FILE` with limits, such as max-kld: 0.05; a flag counts more than the file"}
 }
 
 // limitFlags are one flag for each metric.
 func limitFlags() []cli.Flag {
 	var flags []cli.Flag
 	for _, m := range verify.Metrics() {
-		usage := "limit of the " + m.Usage
+		usage := "limit `X` of the " + m.Usage
 		if m.Size {
 			flags = append(flags, &cli.StringFlag{Name: m.Name, Usage: usage, DefaultText: "none"})
 		} else {
@@ -108,10 +108,9 @@ func baselineFlags() []cli.Flag {
 		&cli.StringFlag{Name: "baseline", Usage: "compare with the report in `FILE`, written by --report " +
 			"for the same original, texts and tokens; a significant worsening fails"},
 		&cli.StringSliceFlag{Name: "max-regression",
-			Usage: "`FIGURE=WORSENING` to allow against the baseline, in the figure's unit, such as kld=0.001; " +
-				"may be given several times. Figures: " + strings.Join(figures, "; "),
-			DefaultText: "0 each: a worsening that is certain by 95 % fails; " +
-				"if more is allowed, it must be certain that there is not more"},
+			Usage: "`FIGURE=WORSENING` that is allowed against the baseline, in the figure's unit, such as " +
+				"kld=0.001. With 0, the default, a worsening fails if it is certain by 95 %; with more, it must be " +
+				"certain by 95 % that there is not more. Figures: " + strings.Join(figures, "; ")},
 	}
 }
 

@@ -11,8 +11,8 @@ var verifyMergeCommand = &cli.Command{
 	Name:      "merge",
 	Usage:     "put the reports of verify --shard together",
 	ArgsUsage: "REPORT…",
-	Description: `Makes one report from those of all parts of a verification: the same figures as one
-run has. Refuses parts that are missing, that are there twice, or that do not belong together.
+	Description: `Makes one report from those of all parts of a verification, with the same figures as one run.
+Refuses parts that are missing, that are there twice, or that do not belong together.
 Limits, forms of the report and exit codes are those of verify. Example:
 
    phi3conv verify Q4.gguf --base DIR --text wiki.txt --shard 1/2 --report 1.json   # here
@@ -20,7 +20,7 @@ Limits, forms of the report and exit codes are those of verify. Example:
    phi3conv verify merge 1.json 2.json --max-kld 0.05 --report all.json`,
 	Flags: slices.Concat([]cli.Flag{
 		&cli.IntFlag{Name: "worst", DefaultText: "that of the parts",
-			Usage: "number of tokens to show whose predictions changed most, at most that of the parts"},
+			Usage: "show the `N` tokens whose predictions changed most, at most as many as the parts have"},
 		thresholdsFlag(),
 	}, baselineFlags(), reportFlags(), limitFlags()),
 	Action: func(c *cli.Context) error {

@@ -13,12 +13,12 @@ import (
 // reportFlags say in which forms reports are written.
 func reportFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON (docs/report-json.md)"},
+		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON; see docs/report-json.md"},
 		&cli.StringFlag{Name: "report",
 			Usage: "write the report to `FILE` as JSON with every position: a baseline, or a part for merge"},
 		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
 		&cli.StringFlag{Name: "html",
-			Usage: "write the report to `FILE` as a page with plots, which needs nothing but a browser"},
+			Usage: "write the report to `FILE` as one HTML page with plots"},
 		&cli.StringFlag{Name: "junit",
 			Usage: "write the limits, and the comparison with --baseline, to `FILE` as JUnit XML"},
 	}

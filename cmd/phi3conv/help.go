@@ -1,0 +1,59 @@
+package main
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Widths of a list of flags in --help, in characters.
+const (
+	helpWidth  = 100
+	helpColumn = 34 // where the descriptions of flags begin
+	helpIndent = 3  // the cli package's, before the first line of a flag
+	helpHang   = 6  // the cli package's, before its other lines
+)
+
+// libraryFlagHelp writes "names<TAB>description (default: …)" in one line of any length.
+var libraryFlagHelp = cli.FlagStringer
+
+func init() { cli.FlagStringer = flagHelp }
+
+// flagHelp writes a flag's names and its description, which is wrapped. Names that are too long for their
+// column have a line of their own. A switch that is off unless it is given has no default to tell.
+func flagHelp(f cli.Flag) string {
+	names, text, _ := strings.Cut(libraryFlagHelp(f), "\t")
+	text = strings.TrimSuffix(text, " (default: false)")
+	if list, ok := f.(cli.DocGenerationSliceFlag); ok && list.IsSliceFlag() {
+		names, _, _ = strings.Cut(names, " [ ") // the library repeats the names
+		text += "; repeatable"
+	}
+	var b strings.Builder
+	b.WriteString(names)
+	column := helpIndent + utf8.RuneCountInString(names)
+	newLine := func() {
+		b.WriteString("\n" + strings.Repeat(" ", helpColumn-helpHang))
+		column = helpColumn
+	}
+	if column+2 > helpColumn {
+		newLine()
+	} else {
+		b.WriteString(strings.Repeat(" ", helpColumn-column))
+		column = helpColumn
+	}
+	for _, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case column == helpColumn:
+		case column+1+n > helpWidth:
+			newLine()
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
+}
