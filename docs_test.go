@@ -70,6 +70,66 @@ func TestWalks(t *testing.T) {
 	}
 }
 
+// Every relative link of a Markdown file leads to a file that exists and, after a "#", to a heading in it.
+func TestLinks(t *testing.T) {
+	code := regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	for _, path := range markdownFiles(t) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(string(data), ""), -1) {
+			target, anchor, hasAnchor := strings.Cut(match[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			file := path
+			if target != "" {
+				file = filepath.Join(filepath.Dir(path), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s: %v", path, match[1], err)
+			} else if hasAnchor && !slices.Contains(anchors(t, file), anchor) {
+				t.Errorf("%s links to %s: no heading there has this anchor", path, match[1])
+			}
+		}
+	}
+}
+
+// markdownFiles returns the paths of the module's Markdown files.
+func markdownFiles(t *testing.T) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == ".git" && d.IsDir() {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, ".md") {
+			paths = append(paths, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// anchors returns the anchors that GitHub gives the headings of a Markdown file.
+func anchors(t *testing.T, path string) (list []string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
+	for _, match := range regexp.MustCompile("(?m)^#+ +(.*)$").FindAllStringSubmatch(string(data), -1) {
+		heading := dropped.ReplaceAllString(strings.ToLower(match[1]), "")
+		list = append(list, strings.ReplaceAll(heading, " ", "-"))
+	}
+	return list
+}
+
 // section returns the part of a Markdown file below a heading, up to the next one of the same level.
 func section(t *testing.T, path, heading string) string {
 	t.Helper()
