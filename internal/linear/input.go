@@ -18,8 +18,8 @@ const (
 )
 
 // Input is the input of a product, encoded as the kernel of a matrix wants it: a row of cols columns for each token.
-// [Input.Prepare] comes first, then [Input.Encode] for each token, then [Product.Multiply]. The zero value stands for an
-// input that needs no encoding.
+// [Input.Prepare] comes first, then [Input.Encode] for each token, then [Product.Multiply]. The zero value stands for
+// an input that needs no encoding.
 type Input struct {
 	kind   activation
 	tokens int

@@ -70,8 +70,8 @@ func (ld *Loader) Vector(name string) []float32 {
 	return values
 }
 
-// Matrix returns a matrix, which can be used after Read or Map, or nil after an error. If the file holds it in parts, it
-// is the first of them, see [Matrix.Next].
+// Matrix returns a matrix, which can be used after Read or Map, or nil after an error. If the file holds it in parts,
+// it is the first of them, see [Matrix.Next].
 func (ld *Loader) Matrix(name string) *Matrix {
 	parts := ld.parts[name]
 	if len(parts) == 0 || ld.byName[name] != nil {

@@ -20,8 +20,8 @@ type Product struct {
 
 const maxTasks = 96
 
-// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. A row of out needs room for all panels
-// of m, the rows that are missing in the last one included. It allocates nothing.
+// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. A row of out needs room for all
+// panels of m, the rows that are missing in the last one included. It allocates nothing.
 func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
 	in.f32 = x.Data
 	p.threads, p.m, p.in, p.out, p.outStride = t, m, in, out.Data, out.Stride
@@ -111,7 +111,8 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 }
 
 // singlePanels is how many panels the kernels of quantized weights get at a time for a single token: enough that the
-// time between two calls does not count, few enough that panels which are made for a call (NoRepack) take little memory.
+// time between two calls does not count, few enough that panels which are made for a call (NoRepack) take little
+// memory.
 const singlePanels = 16
 
 // multiplyFloat multiplies n panels from i on with float32 activations, decoding quantized weights.

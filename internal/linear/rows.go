@@ -26,8 +26,8 @@ func (r Rows) Columns(c int) Rows { return Rows{r.Data[c:], 0, r.Stride} }
 // Padded rounds a number of values up to whole vectors, a multiple of 16.
 func Padded(n int) int { return (n + kern.Rows - 1) &^ (kern.Rows - 1) }
 
-// RowGap is added to the stride where rows would lie whole pages apart: equal columns of all rows would then compete for
-// the same few lines of a core's first cache.
+// RowGap is added to the stride where rows would lie whole pages apart: equal columns of all rows would then compete
+// for the same few lines of a core's first cache.
 const RowGap = 128
 
 // Stride returns how many values lie from a row of n values to the next.

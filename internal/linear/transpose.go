@@ -14,8 +14,8 @@ type Transposed struct {
 	mem []float32 // m's panels, and spare values
 }
 
-// Transpose returns columns first to first+cols of m, which holds float32, float16 or bfloat16, as the rows of a matrix.
-// It is valid until t's next Transpose, which uses the memory again.
+// Transpose returns columns first to first+cols of m, which holds float32, float16 or bfloat16, as the rows of a
+// matrix. It is valid until t's next Transpose, which uses the memory again.
 func (t *Transposed) Transpose(threads *Threads, m *Matrix, first, cols int) (*Matrix, error) {
 	t.m = Matrix{
 		typ: quant.F32, format: kern.F32, Rows: cols, Cols: m.Panels * kern.Rows, Panels: Padded(cols) / kern.Rows,
@@ -44,8 +44,8 @@ type transposition struct {
 	size        int // values of a panel of out
 }
 
-// spare is how many values lie after the last ones of a buffer, since kern's Transpose takes a pointer to 512 values and
-// uses 256 of them here.
+// spare is how many values lie after the last ones of a buffer, since kern's Transpose takes a pointer to 512 values
+// and uses 256 of them here.
 const spare = 256
 
 func (j *transposition) Do(thread, i int) {
