@@ -17,25 +17,27 @@ import (
 // same shape. Everything but weights (RoPE, precision, cache type) is the first one's, so open
 // that with Float32 to see the effect of weights alone. Both models must stay open.
 //
-// It keeps the residual stream of the last text that was run without replacement, 4 bytes for
-// each token, element and block, and begins at the first block whose weights are replaced. It
-// is used by one goroutine at a time.
+// It keeps the residual stream before each block of the last text that was run without replacement, 4 bytes for each
+// token, element and block. A run of the same text with replacements begins at the first block that they change.
+//
+// A Hybrid is used by one goroutine at a time.
 type Hybrid struct {
 	model, from *Model
 	slots       []slot
 	seq         *Sequence
-	tokens      []int32     // of stream
+	tokens      []int32     // the text that stream is of
 	stream      [][]float32 // before each block and after the last: a row for each token
 }
 
 // slot is the place of a tensor in both models.
 type slot struct {
 	name  string
-	block int // that is changed first: -1 for the embedding, the number of blocks for what comes after them
-	// Exactly one of mat, vec and embed is set.
-	mat, new **linear.Matrix
-	vec, src *[]float32
-	embed    *source.Tensor // the other model's
+	block int // the first that it changes: -1 for the embedding, the number of blocks for what comes after them
+
+	// A matrix, or a vector, or the embedding: this model's place for it and the other model's. The others are nil.
+	mat, otherMat **linear.Matrix
+	vec, otherVec *[]float32
+	otherEmbed    *source.Tensor
 }
 
 // NewHybrid makes a hybrid for texts of up to context tokens. It refuses models of different shapes.
@@ -59,65 +61,71 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 	}
 	if a.Tied != b.Tied {
 		return nil, fmt.Errorf(
-			"the models have different shapes: the output matrix is the embedding in one of %s and %s only", model.path,
-			from.path)
+			"the models have different shapes: the output matrix is the embedding in one of %s and %s only",
+			model.path, from.path)
 	}
 	seq, err := model.NewSequence(context)
 	if err != nil {
 		return nil, err
 	}
 	h := &Hybrid{model: model, from: from, seq: seq}
-	h.slots = append(h.slots, slot{name: arch.Embedding, block: -1, embed: from.embed})
+	h.slots = append(h.slots, slot{name: arch.Embedding, block: -1, otherEmbed: from.embed})
 	for i := range model.layers {
 		to, src, blk := &model.layers[i], &from.layers[i], fmt.Sprintf("blk.%d.", i)
 		h.slots = append(h.slots,
-			slot{name: blk + "attn_norm.weight", block: i, vec: &to.attnNorm, src: &src.attnNorm},
-			slot{name: blk + "attn_qkv.weight", block: i, mat: &to.qkv, new: &src.qkv},
-			slot{name: blk + "attn_output.weight", block: i, mat: &to.o, new: &src.o},
-			slot{name: blk + "ffn_norm.weight", block: i, vec: &to.ffnNorm, src: &src.ffnNorm},
-			slot{name: blk + "ffn_up.weight", block: i, mat: &to.up, new: &src.up},
-			slot{name: blk + "ffn_down.weight", block: i, mat: &to.down, new: &src.down})
+			slot{name: blk + "attn_norm.weight", block: i, vec: &to.attnNorm, otherVec: &src.attnNorm},
+			slot{name: blk + "attn_qkv.weight", block: i, mat: &to.qkv, otherMat: &src.qkv},
+			slot{name: blk + "attn_output.weight", block: i, mat: &to.o, otherMat: &src.o},
+			slot{name: blk + "ffn_norm.weight", block: i, vec: &to.ffnNorm, otherVec: &src.ffnNorm},
+			slot{name: blk + "ffn_up.weight", block: i, mat: &to.up, otherMat: &src.up},
+			slot{name: blk + "ffn_down.weight", block: i, mat: &to.down, otherMat: &src.down})
 	}
 	h.slots = append(h.slots,
-		slot{name: normName, block: a.Layers, vec: &model.norm, src: &from.norm},
-		slot{name: model.outputName(), block: a.Layers, mat: &model.output, new: &from.output})
+		slot{name: normName, block: a.Layers, vec: &model.norm, otherVec: &from.norm},
+		slot{name: model.outputName(), block: a.Layers, mat: &model.output, otherMat: &from.output})
 	return h, nil
 }
 
 // Same reports whether both models store a tensor with the same values: a matrix in the same type.
 func (h *Hybrid) Same(tensor string) (bool, error) {
-	found := false
-	for i := range h.slots {
-		s := &h.slots[i]
-		if s.name != tensor {
-			continue
-		}
-		found = true
+	slots, err := h.find(tensor)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range slots {
+		same := false
 		switch {
 		case s.vec != nil:
-			if !slices.Equal(*s.vec, *s.src) {
-				return false, nil
-			}
+			same = slices.Equal(*s.vec, *s.otherVec)
 		case s.mat != nil:
-			if !(*s.mat).Equal(*s.new) {
-				return false, nil
-			}
+			same = (*s.mat).Equal(*s.otherMat)
 		default:
-			if same, err := sameRows(h.model.embed, s.embed); !same {
+			if same, err = sameRows(h.model.embed, s.otherEmbed); err != nil {
 				return false, err
 			}
 		}
-	}
-	if !found {
-		return false, h.unknown(tensor)
+		if !same {
+			return false, nil
+		}
 	}
 	return true, nil
 }
 
-func (h *Hybrid) unknown(tensor string) error {
-	return fmt.Errorf("%s has no tensor %s", h.model.path, tensor)
+// find returns the places of a tensor: two if the embedding is the output matrix too.
+func (h *Hybrid) find(tensor string) ([]*slot, error) {
+	var found []*slot
+	for i := range h.slots {
+		if h.slots[i].name == tensor {
+			found = append(found, &h.slots[i])
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%s has no tensor %s", h.model.path, tensor)
+	}
+	return found, nil
 }
 
+// sameRows reports whether two matrices of one shape are stored as the same bytes of the same type.
 func sameRows(a, b *source.Tensor) (bool, error) {
 	if a.Type != b.Type || a.IsF64 != b.IsF64 {
 		return false, nil
@@ -139,11 +147,11 @@ func sameRows(a, b *source.Tensor) (bool, error) {
 	return true, nil
 }
 
-// Logits runs a text by itself with the named tensors, by their names in GGUF files, replaced, all parts
-// of a tensor together under its own name,
-// and calls logits with the logits after each token i ≥ first, in order. It must not keep them.
-// A run of a text without replacement makes the next ones with some cheaper: they begin at the first
-// block that is replaced. The result does not depend on that.
+// Logits runs a text by itself with some tensors replaced, and calls logits with the logits after each token i ≥
+// first, in order, which it must not keep. replaced are the tensors' GGUF names; one that a file holds in parts is
+// replaced as a whole, under its own name.
+//
+// If the text was run without replacement last, this is cheaper, and the result the same.
 func (h *Hybrid) Logits(
 	ctx context.Context, replaced []string, tokens []int32, first int, logits func(i int, logits []float32) error,
 ) error {
@@ -205,46 +213,41 @@ func (h *Hybrid) Logits(
 }
 
 // replace puts the other model's tensors in place. It returns the embedding to use, the first
-// block that changes, and a function that puts the own ones back.
+// block that they change, and a function that undoes it.
 func (h *Hybrid) replace(tensors []string) (embed *source.Tensor, start int, restore func(), err error) {
 	embed, start = h.model.embed, h.model.cfg.Layers
 	var undo []func()
 	restore = func() {
-		for _, f := range undo {
+		for _, f := range slices.Backward(undo) { // a tensor may be named twice
 			f()
 		}
 	}
 	for _, name := range tensors {
-		found := false
-		for i := range h.slots {
-			s := &h.slots[i]
-			if s.name != name {
-				continue
-			}
-			found = true
+		slots, err := h.find(name)
+		if err != nil {
+			restore()
+			return nil, 0, nil, err
+		}
+		for _, s := range slots {
 			start = min(start, s.block)
 			switch {
 			case s.vec != nil:
 				own := *s.vec
 				undo = append(undo, func() { *s.vec = own })
-				*s.vec = *s.src
+				*s.vec = *s.otherVec
 			case s.mat != nil:
 				own := *s.mat
 				undo = append(undo, func() { *s.mat = own })
-				*s.mat = *s.new
+				*s.mat = *s.otherMat
 			default:
-				embed = s.embed
+				embed = s.otherEmbed
 			}
-		}
-		if !found {
-			restore()
-			return nil, 0, nil, h.unknown(name)
 		}
 	}
 	return embed, start, restore, nil
 }
 
-// record makes room for the residual stream of a text, which is not valid until it has been run.
+// record makes room for the residual stream of a text. It counts as none until the text has been run.
 func (h *Hybrid) record(tokens []int32) {
 	h.tokens = h.tokens[:0]
 	for len(h.stream) <= h.model.cfg.Layers {
@@ -255,8 +258,8 @@ func (h *Hybrid) record(tokens []int32) {
 	}
 }
 
-// forward runs the batch from block start on, or from the embedding if start is -1. from is
-// the index of its first token in the text.
+// forward runs the batch from block start on, or from the embedding if start is -1. from is the index of its first
+// token in the text. If record is set, it keeps the residual stream.
 func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, start, from int, record bool) error {
 	m, hidden := h.model, h.model.cfg.Hidden
 	if start < 0 {
@@ -279,11 +282,13 @@ func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, st
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Behind the last block's keys and values, only rows whose logits are wanted matter.
+		// In the last block, after the keys and values, only tokens whose logits are wanted matter.
 		if i == len(m.layers)-1 && !record {
 			needed = b.firstWanted()
 		}
-		h.keep(i, from, b, record)
+		if record {
+			h.keep(i, from, b)
+		}
 		if err := b.block(&m.layers[i], i, needed, false); err != nil {
 			return err
 		}
@@ -291,15 +296,14 @@ func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, st
 			kern.Best().Add(b.x.Row(t), b.delta.Row(t))
 		}
 	}
-	h.keep(len(m.layers), from, b, record)
+	if record {
+		h.keep(len(m.layers), from, b)
+	}
 	return b.output(needed, len(b.tokens)-needed, false)
 }
 
-// keep puts the residual stream before block i in its place.
-func (h *Hybrid) keep(i, from int, b *batch, record bool) {
-	if !record {
-		return
-	}
+// keep stores the batch's residual stream before block i.
+func (h *Hybrid) keep(i, from int, b *batch) {
 	hidden := h.model.cfg.Hidden
 	for t := range b.tokens {
 		copy(h.stream[i][(from+t)*hidden:][:hidden], b.x.Row(t))

@@ -17,7 +17,7 @@ func hybridLogits(t *testing.T, h *Hybrid, tensors []string, tokens []int32) [][
 	var all [][]float32
 	err := h.Logits(t.Context(), tensors, tokens, 5, func(i int, l []float32) error {
 		if i != 5+len(all) {
-			t.Fatalf("logits behind token %d, expected %d", i, 5+len(all))
+			t.Fatalf("logits after token %d, expected %d", i, 5+len(all))
 		}
 		all = append(all, slices.Clone(l))
 		return nil
@@ -90,6 +90,8 @@ func TestHybrid(t *testing.T) {
 				check(name+" against none", got, want[0], same)
 			}
 			check("all", hybridLogits(t, h, all, tokens), want[1], true)
+			check("all, named twice", hybridLogits(t, h, slices.Concat(all, all), tokens), want[1], true)
+			check("none after that", hybridLogits(t, h, nil, tokens), want[0], true)
 			reordered := slices.Concat(tokens[9:], tokens[:9])
 			check(
 				"another text", hybridLogits(t, h, nil, reordered), allLogits(t, sequence(t, base), reordered)[5:],
