@@ -5,29 +5,29 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/kvcache"
+	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// run is a part of a batch: tokens of one sequence, one after the other.
+// run is consecutive tokens of one sequence in a batch.
 type run struct {
 	seq          *Sequence
-	first, count int // tokens of the batch
-	pos          int // position of the first
-	long         bool
+	first, count int  // tokens of the batch
+	pos          int  // position of the first in the sequence
+	long         bool // whether LongRoPE's long factors apply
 }
 
 // scratch is a thread's memory for what is not a product with weights.
 type scratch struct {
-	score []float32 // [queries][positions]
-	out   []float32 // [queries][dimensions, padded to panels]
-	cache kvcache.Scratch
-	whole wholeScratch
-
-	values []float32 // a row
+	score  []float32 // [queries][positions]
+	out    []float32 // [queries][dimensions, padded to panels]
+	cache  kvcache.Scratch
+	whole  wholeScratch
+	values []float32 // a row of activations or gradients
 }
 
-// ropeStore turns the queries and keys of a batch and puts keys and values into the
-// cache. A task is one key-value head with its queries.
+// ropeStore is the job that applies RoPE to the queries and keys of a batch and stores keys and values in the
+// cache. A task is a key-value head with its queries.
 type ropeStore struct {
 	b     *batch
 	layer int
@@ -56,7 +56,7 @@ func (j *ropeStore) Do(thread, head int) {
 	}
 }
 
-// attention computes softmax(q·K/√dim)·V. A task is a block of queries of one run and
+// attention is the job that computes softmax(q·K/√dim)·V. A task is a block of queries of one run and
 // one key-value head.
 type attention struct {
 	b     *batch
@@ -70,8 +70,8 @@ type attnTask struct {
 	first, count int // queries: tokens of the batch
 }
 
-// plan divides the queries from token needed on. A block of queries shares the
-// reading of the keys; its scores should stay in a core's second cache.
+// plan divides the queries of tokens from needed on into tasks and returns their number. The queries of a block use the
+// keys together; its scores should stay in a core's second cache.
 func (a *attention) plan(b *batch, layer, needed int) int {
 	a.b, a.layer, a.tasks = b, layer, a.tasks[:0]
 	for i := range b.runs {
@@ -102,7 +102,7 @@ func (a *attention) Do(thread, i int) {
 	}
 }
 
-// heads does the task for n heads from h on; n > 1 only if the task is one token.
+// heads does the task for n query heads from h on; n > 1 only if the task is one token.
 func (a *attention) heads(thread int, t *attnTask, h, n int) {
 	b, c, cache := a.b, a.b.model.cfg, a.b.model.cache
 	w, s := b.model.threads.Scratch[thread], b.model.scratch[thread]
@@ -113,8 +113,8 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 	if c.SlidingWindow > 0 {
 		start = max(0, pos-c.SlidingWindow+1) &^ (kern.Rows - 1)
 	}
-	width := (end - start + kern.Rows - 1) &^ (kern.Rows - 1)
-	rows, stride := t.count, b.qkv.Stride
+	width := linear.Padded(end - start)
+	rows, stride := t.count, b.qkv.Stride // of queries: tokens of a head, or heads of a token
 	if n > 1 {
 		rows, stride = n, dim
 	}
@@ -128,9 +128,8 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		in := p % kvcache.ChunkLen
 		count := min(kvcache.ChunkLen-in, start+width-p)
 		*k = kern.Product{
-			Out: &s.score[p-start], OutStride: int64(4 * width), A: (*byte)(
-				unsafe.Pointer(&query[0]),
-			), AStride: int64(4 * stride),
+			Out: &s.score[p-start], OutStride: int64(4 * width),
+			A: (*byte)(unsafe.Pointer(&query[0])), AStride: int64(4 * stride),
 			T: int64(rows), Blocks: int64(dim), Panels: int64(count / kern.Rows), Scratch: w.Memory(),
 		}
 		kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
@@ -153,9 +152,8 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		in := p % kvcache.ChunkLen
 		count := min(kvcache.ChunkLen-in, end-p)
 		*k = kern.Product{
-			Out: &s.out[0], OutStride: int64(4 * padded), A: (*byte)(
-				unsafe.Pointer(&s.score[p-start]),
-			), AStride: int64(4 * width),
+			Out: &s.out[0], OutStride: int64(4 * padded),
+			A: (*byte)(unsafe.Pointer(&s.score[p-start])), AStride: int64(4 * width),
 			T: int64(rows), Blocks: int64(count), Panels: int64(padded / kern.Rows), Scratch: w.Memory(),
 		}
 		if p > start {

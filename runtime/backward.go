@@ -13,11 +13,11 @@ import (
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// OutputGroup is output rows of a linear layer that belong together.
+// OutputGroup is output rows of a linear layer that belong together, such as the queries of attn_qkv.
 type OutputGroup struct {
 	Tensor      string // GGUF name of the layer's weights
 	Part        string // what the rows are: q, k, v, gate or up; empty for all rows of a layer
-	First, Rows int
+	First, Rows int    // its rows: First to First+Rows
 }
 
 // OutputGroups lists the output rows of all linear layers, in the order of evaluation.
@@ -38,7 +38,7 @@ func (l *Layers) OutputGroups() []OutputGroup {
 	return append(all, OutputGroup{l.Output(), "", 0, c.VocabSize})
 }
 
-// Places of a block's groups in OutputGroups.
+// The order of a block's groups in [Layers.OutputGroups].
 const (
 	groupQ = iota
 	groupK
@@ -55,16 +55,15 @@ const (
 // position, in any order.
 type Label func(sequence, pos int, p []float32) int32
 
-// GradientNorms runs the model forward over sequences and backward from the loss Σ -log p[label],
-// a sum over all their positions. It returns how steep that loss is at the outputs of
-// the linear layers: for each of [Layers.OutputGroups], for each token of all sequences in
-// order, the squared norm of the gradient with respect to the group's outputs, RoPE not yet
-// applied. Nothing is computed for weights: the pass goes through activations only.
+// GradientNorms runs the model forward over sequences and backward from the loss Σ -log p[label], a sum over all their
+// positions. It returns, for each of [Layers.OutputGroups] and each token of all sequences in order, the squared norm
+// of the loss's gradient with respect to the group's outputs, before RoPE. Gradients with respect to weights are not
+// computed.
 //
-// Everything is computed in float32, and the bits depend on a sequence's tokens and labels
-// alone. Each block is loaded twice, however many sequences there are: the stream before it is kept, and
-// on the way back what is inside of it is computed again. [Layers.GradientBytes] says how much memory
-// that takes. progress, if not nil, is called with the share that is done. The block that was loaded before is lost.
+// Everything is computed in float32, and the bits depend on a sequence's tokens and labels alone. Each block is loaded
+// twice, however many sequences there are: once forward, and once backward, where its activations are computed again
+// from the residual stream before it, which is kept. [Layers.GradientBytes] says how much memory that takes. progress,
+// if not nil, is called with the share that is done, from 0 to 1. The block that was loaded before is replaced.
 func (l *Layers) GradientNorms(
 	ctx context.Context, sequences [][]int32, label Label, progress func(done float64),
 ) ([][]float32, error) {
@@ -85,8 +84,8 @@ func (l *Layers) GradientNorms(
 	return g.norms, nil
 }
 
-// GradientBytes returns the memory that GradientNorms takes for that many tokens in
-// sequences of at most longest, the loaded weights included.
+// GradientBytes returns the bytes of memory that [Layers.GradientNorms] takes for that many tokens in sequences of at
+// most longest tokens, the loaded weights included.
 func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	m, c := l.m, l.m.cfg
 	kept := int64(tokens) * 4 * (int64(linear.Padded(c.Hidden)+linear.RowGap)*int64(c.Layers+2) +
@@ -96,40 +95,41 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	for _, cols := range innerWidths(c) {
 		inner += 4 * int64(together) * int64(linear.Padded(cols)+linear.RowGap)
 	}
-	logits := 4 * int64(linear.Padded(c.VocabSize)+linear.RowGap) * int64(headRows(c, together))
-	turned, weights := int64(0), int64(0)
+	logits := 4 * int64(linear.Padded(c.VocabSize)+linear.RowGap) * int64(lossRows(c, together))
+	transposed, weights := int64(0), int64(0)
 	for _, name := range append(l.Linear(0), l.Output()) {
 		rows, cols, err := l.Shape(name)
 		if err != nil {
 			continue // every model has these
 		}
-		turned = max(turned, 4*int64(linear.Padded(rows))*int64(linear.Padded(min(cols, linear.TransposedCols(rows)))))
+		width := min(cols, linear.TransposedCols(rows))
+		transposed = max(transposed, 4*int64(linear.Padded(rows))*int64(linear.Padded(width)))
 		weights += 4 * int64(linear.Padded(rows)) * int64(cols)
 	}
 	// Scores of a block of queries, and a head's keys and values in five layouts, for each thread.
 	scratch := int64(m.opt.Threads) * 4 * int64(linear.Padded(longest)) * int64(4*maxQueries+5*linear.Padded(c.HeadDim))
-	return kept + inner + logits + turned + weights + scratch
+	return kept + inner + logits + transposed + weights + scratch
 }
 
 // gradients is the state of a pass forward and backward.
 type gradients struct {
-	l         *Layers
-	m         *Model
-	b         *batch // what is inside of a block, for the tokens of a bundle; b.x is the stream after attention
-	sequences [][]int32
-	bundles   []bundle
-	stream    []linear.Rows // the residual stream before each block and after the last, for all tokens
-	grad      linear.Rows   // the loss's gradient with respect to the stream
-	label     Label
-	norms     [][]float32 // for each group, for each token
-	sinBack   []float32   // -b.sin
-	ones      []float32
-	turned    linear.Transposed // columns of a matrix as rows
-	norm      []float32         // the last one's weights
-	output    *linear.Matrix
-	outputMem []byte
+	l          *Layers
+	m          *Model
+	b          *batch // activations inside a block, of the tokens of a bundle; b.x is the stream after attention
+	sequences  [][]int32
+	bundles    []bundle
+	stream     []linear.Rows // the residual stream before each block and after the last, for all tokens
+	grad       linear.Rows   // the loss's gradient with respect to the stream
+	label      Label
+	norms      [][]float32       // the result
+	sinBack    []float32         // -b.sin: RoPE with it is the inverse
+	ones       []float32         // in place of up, so that SwiGLU is SiLU
+	transposed linear.Transposed // columns of a matrix as rows
+	norm       []float32         // the last norm's weights
+	output     *linear.Matrix
+	outputMem  []byte // its panels
 
-	done, total int // of tokens × blocks; backward counts twice
+	done, total int // work in tokens × blocks; a token counts 1 forward and 2 backward
 	progress    func(float64)
 }
 
@@ -148,8 +148,8 @@ func innerWidths(c *arch.Config) [7]int {
 	}
 }
 
-// headRows is the number of tokens whose logits are computed together.
-func headRows(c *arch.Config, tokens int) int {
+// lossRows is the number of tokens whose logits are computed together, as many as take 128 MiB.
+func lossRows(c *arch.Config, tokens int) int {
 	const logitBytes = 128 << 20
 	return min(tokens, max(logitRows, logitBytes/(4*linear.Padded(c.VocabSize))))
 }
@@ -173,10 +173,10 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	}
 	if need, free := l.GradientBytes(tokens, longest), machine.FreeMemory(); uint64(need) > free {
 		return nil, fmt.Errorf(
-			"%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time", m.path,
-			tokens, need, free)
+			"%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time",
+			m.path, tokens, need, free)
 	}
-	b := &batch{model: m, logits: linear.NewRows(headRows(c, most), c.VocabSize)}
+	b := &batch{model: m, logits: linear.NewRows(lossRows(c, most), c.VocabSize)}
 	for i, r := range []*linear.Rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
 		*r = linear.NewRows(most, innerWidths(c)[i])
 	}
@@ -221,7 +221,7 @@ func (g *gradients) run(ctx context.Context) error {
 	if err := g.loadOutput(ctx); err != nil {
 		return err
 	}
-	if err := g.each(ctx, 3, g.head); err != nil {
+	if err := g.each(ctx, 3, g.loss); err != nil {
 		return err
 	}
 	for i := layers - 1; i >= 0; i-- {
@@ -245,7 +245,7 @@ func (g *gradients) run(ctx context.Context) error {
 	return nil
 }
 
-// each calls f for all bundles. work is how much of a block that is.
+// each calls f for all bundles. work is what that counts for a token, see done.
 func (g *gradients) each(ctx context.Context, work int, f func(p *bundle) error) error {
 	for i := range g.bundles {
 		p := &g.bundles[i]
@@ -279,6 +279,7 @@ func (g *gradients) loadOutput(ctx context.Context) (err error) {
 	return err
 }
 
+// embed sets the residual stream before the first block.
 func (g *gradients) embed() error {
 	x, first := []float32(nil), 0
 	for i, s := range g.sequences {
@@ -294,7 +295,7 @@ func (g *gradients) embed() error {
 	return nil
 }
 
-// inside computes what is inside of block l up to the outputs of gate and up, from the stream x.
+// inside computes the activations of block l up to the outputs of gate and up, from the stream x.
 func (g *gradients) inside(l *layer, x linear.Rows, p *bundle) error {
 	b, n := g.b, p.count
 	for t := range n {
@@ -341,7 +342,8 @@ func (g *gradients) forward(l *layer, i int, p *bundle) error {
 	return nil
 }
 
-// backward takes the gradient from after block i to before it.
+// backward turns the gradient with respect to the stream after block i into that before it, and measures the block's
+// groups on the way.
 func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	b, n, c, threads := g.b, p.count, g.m.cfg, g.m.threads
 	if err := g.inside(l, g.stream[i], p); err != nil {
@@ -385,9 +387,9 @@ func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	return threads.Run(&normBack{g, l.attnNorm, g.stream[i].From(p.first), grad, true}, n)
 }
 
-// head computes the gradient with respect to the stream after the last block, some rows of
+// loss computes the gradient with respect to the stream after the last block, some rows of
 // logits at a time.
-func (g *gradients) head(p *bundle) error {
+func (g *gradients) loss(p *bundle) error {
 	m, b := g.m, g.b
 	stream, last := g.stream[m.cfg.Layers], len(g.norms)-1
 	for t := range p.count {
@@ -421,18 +423,18 @@ func (g *gradients) head(p *bundle) error {
 	return m.threads.Run(&normBack{g, g.norm, b.x, g.grad.From(p.first), false}, p.count)
 }
 
-// measure stores the squared norms of n rows of grad, of the groups from group on, which have
-// these widths.
+// measure stores the squared norms of n rows of grad, the tokens from first on. The columns are those of the groups
+// from group on, of these widths.
 func (g *gradients) measure(group int, grad linear.Rows, first, n int, widths ...int) error {
 	return g.m.threads.Run(&squares{g, grad, first, group, widths}, n)
 }
 
-// multiply sets out = grad·l for n rows, l transposed some columns at a time.
+// multiply sets out = grad·l for n rows, by transposing some columns of l at a time.
 func (g *gradients) multiply(l *linear.Matrix, grad, out linear.Rows, n int) error {
 	step := linear.TransposedCols(l.Rows)
 	for first := 0; first < l.Cols; first += step {
 		cols := min(step, l.Cols-first)
-		t, err := g.turned.Transpose(g.m.threads, l, first, cols)
+		t, err := g.transposed.Transpose(g.m.threads, l, first, cols)
 		if err != nil {
 			return err
 		}
@@ -460,8 +462,8 @@ func (j *squares) Do(_, i int) {
 	}
 }
 
-// dot returns Σ a·b in float64, in which the products are exact: whether they are fused with the
-// sums does not matter.
+// dot returns Σ a·b in float64. The products are exact there, so the bits are the same whether or not a compiler fuses
+// them with the sums.
 func dot(a, b []float32) float64 {
 	var s0, s1, s2, s3 float64
 	b = b[:len(a)]
@@ -508,7 +510,7 @@ func (j *lossBack) Do(_, i int) {
 	p[label] = float32(-sum)
 }
 
-// normBack takes the gradient through RMSNorm, y = x·r·w with r = 1/√(Σx²/n + ε): with the
+// normBack is backward through RMSNorm, y = x·r·w with r = 1/√(Σx²/n + ε): with the
 // gradient dy in b.norm and g = dy·w, dx = r·g - x·r³·Σ(g·x)/n. A task is a row.
 type normBack struct {
 	g    *gradients
@@ -538,8 +540,8 @@ func (j *normBack) Do(thread, i int) {
 	}
 }
 
-// siluBack takes the gradient through SwiGLU, act = s·up with s = gate·σ(gate): from b.act, to b.up
-// in place of gate and up. A task is a row.
+// siluBack is backward through SwiGLU, act = s·up with s = gate·σ(gate): the gradient in b.act becomes those of gate
+// and up, which replace them in b.up. A task is a row.
 type siluBack struct{ g *gradients }
 
 func (j *siluBack) Do(thread, i int) {

@@ -6,18 +6,18 @@ import (
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// wholeAttention is attention over whole sequences, without a cache: forward from b.qkv, whose
-// queries and keys it turns, to b.attn; or, if sinBack is set, backward from b.attn to b.qkv,
-// in place of what is turned there. A task is a key-value head of a run, with its queries.
+// wholeAttention is attention over whole sequences, without a cache. Forward, it applies RoPE to the queries and keys
+// in b.qkv and sets b.attn. Backward, if sinBack is set, the gradient in b.attn becomes that of b.qkv before RoPE,
+// which replaces the queries, keys and values there. A task is a key-value head of a run, with its queries.
 //
-// Scores exist for a block of queries at a time. Backward they are computed again. With
+// Scores are computed for a block of queries at a time, and again backward. With
 // P = softmax(S), S = scale·Q·Kᵀ:
 //
 //	dV = Pᵀ·dO    dP = dO·Vᵀ    dS = scale·P∘(dP - D), D = Σ P∘dP over a row
 //	dQ = dS·K     dK = dSᵀ·Q
 type wholeAttention struct {
 	b       *batch
-	sinBack []float32
+	sinBack []float32 // nil forward
 }
 
 // maxQueries is the greatest number of queries in a block.
@@ -26,13 +26,13 @@ const maxQueries = 32
 // wholeScratch is a thread's memory for wholeAttention. n is the sequence's length, dim a head's
 // dimensions, both rounded up to panels where they are in panels.
 type wholeScratch struct {
-	byPos  [2][]float32 // keys, values: panels of positions, [n/16][dim][16]
-	byDim  [2][]float32 // keys, values: panels of dimensions, [dim/16][n][16]
-	grad   [2][]float32 // gradients of keys, values: [dim][n]
-	score  [2][]float32 // P; dP, then dS: [queries][positions]
-	panels [2][]float32 // dS, P: panels of positions, [positions/16][queries][16]
-	turned [2][]float32 // queries, dO: [dim][queries]
-	out    []float32    // [queries][dim]
+	byPos      [2][]float32 // keys, values: panels of positions, [n/16][dim][16]
+	byDim      [2][]float32 // keys, values: panels of dimensions, [dim/16][n][16]
+	grad       [2][]float32 // gradients of keys, values: [dim][n]
+	score      [2][]float32 // P; dP, then dS: [queries][positions]
+	panels     [2][]float32 // dS, P: panels of positions, [positions/16][queries][16]
+	transposed [2][]float32 // queries, dO: [dim][queries]
+	out        []float32    // [queries][dim]
 }
 
 // Indices of wholeScratch's pairs: what belongs to keys, and to values.
@@ -50,8 +50,8 @@ type head struct {
 	kv       int // number of the key-value head
 	n        int // positions, rounded up to panels
 	sinBack  []float32
-	dim      int
-	dimWidth int
+	dim      int // dimensions
+	dimWidth int // dim, rounded up to panels
 }
 
 func (j *wholeAttention) Do(thread, i int) {
@@ -74,7 +74,7 @@ func (h *head) row(v, t int) []float32 {
 	return h.b.qkv.Row(h.run.first + t)[v*h.dim : (v+1)*h.dim]
 }
 
-// vector returns the number of the head's keys or values.
+// vector returns the number, for row, of the head's key or value.
 func (h *head) vector(of int) int {
 	c := h.b.model.cfg
 	return c.Heads + of*c.KVHeads + h.kv
@@ -92,14 +92,14 @@ func (h *head) queries(use func(query, first, count int)) {
 	}
 }
 
-// turn applies RoPE to a vector of token t, with b.sin or its negative.
-func (h *head) turn(x []float32, t int, sin []float32) {
+// rotate applies RoPE to a vector of token t, or undoes it if sin is sinBack.
+func (h *head) rotate(x []float32, t int, sin []float32) {
 	pairs := h.b.model.cfg.RotaryDims / 2
 	at := (h.run.first + t) * pairs
 	kern.Best().Rope(x[:2*pairs], h.b.cos[at:at+pairs], sin[at:at+pairs])
 }
 
-// layByPos puts keys or values into panels of positions.
+// layByPos sets s.byPos to keys or values, in panels of positions.
 func (h *head) layByPos(of int) {
 	s := h.s
 	s.byPos[of] = work.Resize(s.byPos[of], h.n*h.dim)
@@ -113,7 +113,7 @@ func (h *head) layByPos(of int) {
 	}
 }
 
-// layByDim puts keys or values into panels of dimensions.
+// layByDim sets s.byDim to keys or values, in panels of dimensions.
 func (h *head) layByDim(of int) {
 	s := h.s
 	s.byDim[of] = work.Resize(s.byDim[of], h.n*h.dimWidth)
@@ -127,7 +127,7 @@ func (h *head) layByDim(of int) {
 	}
 }
 
-// visible returns the keys that query q sees.
+// visible returns the keys, lo to end, that query q sees.
 func (h *head) visible(q int) (lo, end int) {
 	if window := h.b.model.cfg.SlidingWindow; window > 0 {
 		lo = max(0, q-window+1)
@@ -153,13 +153,12 @@ func (h *head) byKeys(of int, out []float32, x linear.Rows, count, start, width 
 func (h *head) sumKeys(of int, x []float32, width, count, start, end int) {
 	s := h.s
 	s.out = work.Resize(s.out, count*h.dimWidth)
-	h.products.Multiply(kern.Product{
-		T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows),
-	},
+	h.products.Multiply(
+		kern.Product{T: int64(count), Blocks: int64(end - start), Panels: int64(h.dimWidth / kern.Rows)},
 		s.out, h.dimWidth, x, width, s.byDim[of][start*kern.Rows:], kern.Rows*h.n)
 }
 
-// weights sets score[0] to P for a block of queries.
+// weights sets score[0] to P for a block of queries. It returns the span of keys that the block sees.
 func (h *head) weights(query, first, count int) (start, width int) {
 	s := h.s
 	start, width = h.span(first, count)
@@ -178,9 +177,9 @@ func (h *head) forward() {
 	group := c.Heads / c.KVHeads
 	for t := range h.run.count {
 		for q := h.kv * group; q < (h.kv+1)*group; q++ {
-			h.turn(h.row(q, t), t, h.b.sin)
+			h.rotate(h.row(q, t), t, h.b.sin)
 		}
-		h.turn(h.row(h.vector(ofKeys), t), t, h.b.sin)
+		h.rotate(h.row(h.vector(ofKeys), t), t, h.b.sin)
 	}
 	h.layByPos(ofKeys)
 	h.layByDim(ofValues)
@@ -226,7 +225,7 @@ func (h *head) backward() {
 		for i := range count {
 			row := h.row(query, first+i)
 			copy(row, s.out[i*h.dimWidth:])
-			h.turn(row, first+i, h.sinBack)
+			h.rotate(row, first+i, h.sinBack)
 		}
 	})
 	for t := range h.run.count {
@@ -236,12 +235,13 @@ func (h *head) backward() {
 				row[d] = grad[d*h.n+t]
 			}
 		}
-		h.turn(h.row(h.vector(ofKeys), t), t, h.sinBack)
+		h.rotate(h.row(h.vector(ofKeys), t), t, h.sinBack)
 	}
 }
 
-// softmaxBack turns dP, a row, into dS = scale·P∘(dP - D). A constant in dP does not matter, and taking off
-// the value at the greatest weight keeps digits: where that weight is almost 1, D is almost that value.
+// softmaxBack replaces dP, a row, by dS = scale·P∘(dP - D). A constant that is added to all dP changes nothing, so the
+// value at the greatest weight is subtracted first: where that weight is almost 1, D is almost that value, and the
+// difference would lose digits.
 func softmaxBack(dp, p []float32, scale float32) {
 	p = p[:len(dp)]
 	top := 0
@@ -264,17 +264,17 @@ func softmaxBack(dp, p []float32, scale float32) {
 // by score[queries][width].
 func (h *head) addKeys(of int, score []float32, x linear.Rows, count, start, width int) {
 	s := h.s
-	s.panels[of], s.turned[of] = work.Resize(s.panels[of], width*count), work.Resize(s.turned[of], h.dim*count)
-	panels, turned := s.panels[of], s.turned[of]
+	s.panels[of], s.transposed[of] = work.Resize(s.panels[of], width*count), work.Resize(s.transposed[of], h.dim*count)
+	panels, transposed := s.panels[of], s.transposed[of]
 	for i := range count {
 		row := score[i*width : (i+1)*width]
 		for j := 0; j < width; j += kern.Rows {
 			copy(panels[j*count+i*kern.Rows:][:kern.Rows], row[j:])
 		}
 		for d, v := range x.Data[i*x.Stride:][:h.dim] {
-			turned[d*count+i] = v
+			transposed[d*count+i] = v
 		}
 	}
 	h.products.Multiply(kern.Product{T: int64(h.dim), Blocks: int64(count), Panels: int64(width / kern.Rows), Add: 1},
-		s.grad[of][start:], h.n, turned, count, panels, kern.Rows*count)
+		s.grad[of][start:], h.n, transposed, count, panels, kern.Rows*count)
 }

@@ -41,15 +41,15 @@ func ReadBandwidth(threads int) float64 {
 		done.Wait()
 		return time.Since(start)
 	}
-	pass(func(b []byte) { // pages that were never written may all be one
+	pass(func(b []byte) { // pages that were never written may all be the same page of zeros
 		for i := range b {
 			b[i] = byte(i)
 		}
 	})
 	sets := kern.Sets()
 	read := sets[len(sets)-1].Read
-	// The mean, as decoding has it: single passes can be twice as fast on a machine
-	// that is shared.
+	// The mean over all passes, as decoding too takes a while: on a shared machine a single pass can be
+	// twice as fast.
 	var bytes, seconds float64
 	for seconds < least.Seconds() {
 		seconds += pass(func(b []byte) { read(b) }).Seconds()

@@ -14,9 +14,10 @@ type CacheType uint8
 const (
 	CacheF16 CacheType = iota
 	CacheF32
-	CacheQ8_0 // int8 with one float16 scale for 32 dimensions of a head
+	CacheQ8_0 // int8, with a float16 scale for each 32 dimensions of a head
 )
 
+// The numbers are equal, or this does not compile.
 var (
 	_ [CacheF32]struct{}  = [kvcache.F32]struct{}{}
 	_ [CacheQ8_0]struct{} = [kvcache.Q8_0]struct{}{}

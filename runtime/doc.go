@@ -9,4 +9,7 @@
 // activations quantized to 8 bits for quantized weights, as llama.cpp does too. With
 // [Options.Float32] nothing is quantized but what the file holds, and logits are the
 // same bits on every CPU, with every number of threads and split of the tokens.
+//
+// Besides [Model], which holds all weights, there are [Layers], which runs one block over
+// many sequences for calibration, and [Hybrid], which takes some tensors from another model.
 package runtime

@@ -9,139 +9,28 @@ import (
 	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
-// Request is a part of a batch: tokens to append to a sequence.
-type Request struct {
-	Seq    *Sequence
-	Tokens []int32
-	// Logits, if not nil, is called with the logits after token i of Tokens, in
-	// order; of the last only, unless All is set, and then of those from First on. It must
-	// not keep logits, which has one value for each token of the vocabulary.
-	Logits func(i int, logits []float32) error
-	All    bool
-	First  int
-}
-
-// Eval appends tokens to s and returns the logits after the last, one value for each
-// token of the vocabulary. They are s's own and change with its next Eval.
-func (s *Sequence) Eval(ctx context.Context, tokens []int32) ([]float32, error) {
-	s.request[0].Tokens = tokens
-	err := s.model.Eval(ctx, s.request[:]...)
-	return s.logits, err
-}
-
-// Eval runs the model on several sequences at once. Before anything is computed it
-// refuses token ids out of range, a sequence that occurs twice, and a [ContextError].
-//
-// With LongRoPE a sequence that grows beyond the original context is evaluated anew from
-// its first token, since all its positions turn by the long factors then. After an error or
-// a cancellation the sequences hold what they held before.
-func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return fmt.Errorf("%s: the model is closed", m.path)
-	}
-	for i, r := range requests {
-		if err := r.check(m); err != nil {
-			return err
-		}
-		for _, other := range requests[:i] {
-			if other.Seq == r.Seq {
-				return fmt.Errorf("a sequence occurs twice in a batch")
-			}
-		}
-	}
-	b, err := m.batch()
-	if err != nil {
-		return err
-	}
-	before := b.before[:0]
-	for _, r := range requests {
-		before = append(before, len(r.Seq.tokens))
-	}
-	b.before = before
-	defer func() {
-		if err != nil {
-			for i, r := range requests {
-				r.Seq.Truncate(before[i])
-			}
-		}
-	}()
-	b.reset()
-	for i := range requests {
-		r := &requests[i]
-		s := r.Seq
-		first := len(s.tokens)
-		s.tokens = append(s.tokens, r.Tokens...)
-		if err := s.prepare(); err != nil {
-			return err
-		}
-		// Tokens from valid on are not in the cache: the new ones, or all of them.
-		for n := s.valid; n < len(s.tokens); n++ {
-			want := -1
-			if r.Logits != nil && n >= first && (r.All && n-first >= r.First || n == len(s.tokens)-1) {
-				want = n - first
-			}
-			b.add(r, n, want)
-			if len(b.tokens) == m.opt.Batch {
-				if err := b.flush(ctx); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return b.flush(ctx)
-}
-
-func (r *Request) check(m *Model) error {
-	if r.Seq.model != m {
-		return fmt.Errorf("a sequence of another model")
-	}
-	for i, id := range r.Tokens {
-		if id < 0 || int(id) >= m.cfg.VocabSize {
-			return fmt.Errorf("token %d has id %d, expected 0 to %d", i, id, m.cfg.VocabSize-1)
-		}
-	}
-	if n := len(r.Seq.tokens); n+len(r.Tokens) > r.Seq.context {
-		return &ContextError{Have: n, Tokens: len(r.Tokens), Context: r.Seq.context}
-	}
-	return nil
-}
-
-// ContextError says that a sequence would become longer than its context.
-type ContextError struct {
-	Have, Tokens int // tokens of the sequence, tokens to append
-	Context      int // the most that it can hold
-}
-
-func (e *ContextError) Error() string {
-	if e.Have == 0 {
-		return fmt.Sprintf("%d tokens do not fit the context of %d", e.Tokens, e.Context)
-	}
-	return fmt.Sprintf("%d tokens after %d do not fit the context of %d", e.Tokens, e.Have, e.Context)
-}
-
 // token is one token of a batch.
 type token struct {
 	id   int32
-	want int // the index for Request.Logits, or -1
+	want int // the index that Request.Logits gets, or -1 if no logits are wanted
 	req  *Request
 }
 
-// batch is the state of a pass through the model.
+// batch is tokens that go through the model together, and the memory for that.
 type batch struct {
 	model  *Model
 	tokens []token
 	runs   []run
-	before []int
+	before []int // Eval's: tokens of each request's sequence before it
 
-	x, norm, qkv, attn, up, act linear.Rows // residual stream, its norm, …; act is SwiGLU's result
+	x, norm, qkv, attn, up, act linear.Rows // residual stream, its norm, …; up is gate and up, act SwiGLU's result
 	delta                       linear.Rows // what the next norm adds to x
 	logits                      linear.Rows
-	cos, sin                    []float32
+	cos, sin                    []float32 // of each token's position, for each rotated pair of dimensions
 	input                       linear.Input
-	byteRow                     []byte
-	// sees the input of every product
+	embedding                   []byte // a row as the file has it
+
+	// tap, if not nil, is called with the input of every product.
 	tap func(m *linear.Matrix, x linear.Rows, count int) error
 
 	// Jobs, kept so that running one allocates nothing.
@@ -166,9 +55,8 @@ func (m *Model) batch() (*batch, error) {
 		tokens, cols int
 	}{
 		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
-		{
-			&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim),
-		}, {&b.attn, n, c.Heads * c.HeadDim},
+		{&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim)},
+		{&b.attn, n, c.Heads * c.HeadDim},
 		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
 		{&b.logits, min(n, logitRows), c.VocabSize},
 	}
@@ -177,15 +65,15 @@ func (m *Model) batch() (*batch, error) {
 		total += 4 * a.tokens * linear.Stride(a.cols)
 	}
 	if free := machine.FreeMemory(); uint64(total) > free {
-		return nil, fmt.Errorf("%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a "+
-			"smaller batch",
+		return nil, fmt.Errorf(
+			"%s: a batch of %d tokens takes %d bytes of memory and %d are available: use a smaller batch",
 			m.path, n, total, free)
 	}
 	for _, a := range all {
 		*a.rows = linear.NewRows(a.tokens, a.cols)
 	}
 	b.cos, b.sin = make([]float32, n*c.RotaryDims/2), make([]float32, n*c.RotaryDims/2)
-	b.byteRow = make([]byte, m.embed.RowBytes())
+	b.embedding = make([]byte, m.embed.RowBytes())
 	if tap := m.opt.Tap; tap != nil {
 		b.tap = func(l *linear.Matrix, x linear.Rows, count int) error {
 			for t := range count {
@@ -230,14 +118,14 @@ func (b *batch) flush(ctx context.Context) error {
 	return nil
 }
 
-// forward is the model, layer by layer.
+// forward runs the model, block by block.
 func (b *batch) forward(ctx context.Context) error {
 	m := b.model
 	for t, tok := range b.tokens {
-		if err := m.embed.ReadRows(b.byteRow, int(tok.id)); err != nil {
+		if err := m.embed.ReadRows(b.embedding, int(tok.id)); err != nil {
 			return err
 		}
-		m.embed.Decode(b.x.Row(t)[:m.cfg.Hidden], b.byteRow)
+		m.embed.Decode(b.x.Row(t)[:m.cfg.Hidden], b.embedding)
 	}
 	b.angles()
 	needed := 0
@@ -245,7 +133,7 @@ func (b *batch) forward(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// Behind the last layer's keys and values, only rows whose logits are wanted matter.
+		// In the last block, after the keys and values, only tokens whose logits are wanted matter.
 		if i == len(m.layers)-1 && m.opt.Tap == nil {
 			needed = b.firstWanted()
 		}
@@ -268,9 +156,9 @@ func (b *batch) angles() {
 	}
 }
 
-// block is the block of Phi-3: the weights l, keys and values in layer i of the cache.
-// It adds delta to x first if add is set, and leaves in delta what is to be added to x after it.
-// Only rows from needed on are computed after the keys and values.
+// block runs a block with the weights l, whose keys and values are in layer i of the cache. If add is set, it adds
+// delta to x first; what the block itself adds to x is left in delta. After the keys and values, only rows from needed
+// on are computed.
 func (b *batch) block(l *layer, i, needed int, add bool) error {
 	m := b.model
 	c := m.cfg
@@ -313,7 +201,7 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 	return b.matmul(l.down, b.act.From(first), b.delta.From(first), rest)
 }
 
-// firstWanted returns the first token whose logits are wanted.
+// firstWanted returns the first token whose logits are wanted, or the number of tokens if none is.
 func (b *batch) firstWanted() int {
 	for t, tok := range b.tokens {
 		if tok.want >= 0 {
@@ -323,8 +211,8 @@ func (b *batch) firstWanted() int {
 	return len(b.tokens)
 }
 
-// output computes the logits of the rows that are wanted, some at a time, after adding
-// delta to x if add is set.
+// output computes the logits that are wanted of count tokens from first on, some at a time, and hands them to the
+// requests. If add is set, it adds delta to x first.
 func (b *batch) output(first, count int, add bool) error {
 	m := b.model
 	vocab := m.cfg.VocabSize
@@ -362,16 +250,16 @@ func (b *batch) output(first, count int, add bool) error {
 }
 
 func notFinite(path string, token int) error {
-	return fmt.Errorf("%s: the logits behind token %d are not finite: the weights are damaged or not of this "+
-		"architecture",
+	return fmt.Errorf(
+		"%s: the logits after token %d are not finite: the weights are damaged or not of this architecture",
 		path, token)
 }
 
 // maxLogit is far above any logit of a working model, and below infinity.
 const maxLogit = 1e30
 
-// runNorm sets norm = RMSNorm(x)·w for count rows from first on, after adding delta to x if
-// add is set, and encodes it as the input of next.
+// runNorm sets norm = RMSNorm(x)·w for count rows from first on and encodes it as the input of next. If add is set, it
+// adds delta to x first.
 func (b *batch) runNorm(w []float32, first, count int, add bool, next *linear.Matrix) error {
 	b.normJob = normJob{b: b, w: w, first: first, add: add}
 	b.begin(next, b.norm, count)
@@ -383,7 +271,7 @@ func (b *batch) begin(m *linear.Matrix, x linear.Rows, count int) {
 	b.input.Prepare(m, b.model.opt.Float32, count, x.Stride)
 }
 
-// encode makes count rows of x from first on the input of m.
+// encode encodes count rows of x from first on as the input of m.
 func (b *batch) encode(m *linear.Matrix, x linear.Rows, first, count int) error {
 	b.begin(m, x, count)
 	if !b.input.Encodes() {
@@ -393,7 +281,7 @@ func (b *batch) encode(m *linear.Matrix, x linear.Rows, first, count int) error 
 	return b.model.threads.Run(&b.encJob, count)
 }
 
-// matmul sets out = x·mᵀ for count rows, x having been encoded.
+// matmul sets out = x·mᵀ for count rows. b.input holds x, encoded for m.
 func (b *batch) matmul(m *linear.Matrix, x, out linear.Rows, count int) error {
 	for ; ; m = m.Next {
 		if b.tap != nil {

@@ -21,9 +21,9 @@ const (
 // Generated is what [Sequence.Generate] did.
 type Generated struct {
 	Stop   StopReason
-	Tokens int // given to emit
+	Tokens int // that were given to emit
 
-	// Tokens evaluated: of the prompt together, of the answer one by one.
+	// Tokens that were evaluated, and the time: of the prompt, and of the answer.
 	PromptTokens, DecodeTokens int
 	PromptTime, DecodeTime     time.Duration
 }

@@ -28,19 +28,28 @@ type Layers struct {
 	index  int               // of the block in memory, -1 for none
 	mem    []byte            // its panels
 	outMem []byte            // the output matrix's
-	own    map[string][]byte // panels of matrices that SetWeights replaced
-	inner  []string          // names of the block's matrices, in the order of use
+	own    map[string][]byte // panels of the matrices that SetWeights replaced, by their names
+	linear []string          // names of the block's matrices, in the order of use
 }
 
-// Inputs is what a linear layer is given for some rows: row t of Cols values begins at X[t·Stride].
+// Config is the numbers that define a model's shape.
+type Config struct {
+	Context, VocabSize      int // tokens of the longest sequence, of the vocabulary
+	Blocks                  int
+	Hidden                  int // width of the residual stream
+	Heads, KVHeads, HeadDim int // query heads, key-value heads, dimensions of each
+	Intermediate            int // width of the feed-forward step
+}
+
+// Inputs is what a linear layer gets for some rows: row t, of Cols values, begins at X[t·Stride].
 type Inputs struct {
 	Tensor       string // the layer's GGUF name
-	First, Rows  int    // which rows of the caller's residual stream
+	First, Rows  int    // these rows of the caller's residual stream
 	Cols, Stride int
 	X            []float32
 }
 
-// Row returns row t.
+// Row returns row t, of Cols values.
 func (in *Inputs) Row(t int) []float32 { return in.X[t*in.Stride:][:in.Cols] }
 
 // Pass says what [Layers.Forward] does beside running the block.
@@ -48,12 +57,12 @@ type Pass struct {
 	// Tap is called with the inputs of each linear layer for every batch, in order, from
 	// the goroutine that calls Forward. It must not keep or change X.
 	Tap func(in Inputs) error
-	// Until ends the pass after the inputs of this linear layer: what
-	// is after it is not computed, and the residual stream stays as it was.
+	// Until, if not empty, names a linear layer of the block. The pass ends when Tap has had the inputs of that
+	// layer, and the residual stream stays as it was.
 	Until string
 }
 
-// OpenLayers opens a model; no weights are read yet. Of the options, Threads and Batch count.
+// OpenLayers opens a model; no weights are read yet. Of the options, only Threads and Batch are used.
 func OpenLayers(path string, opt Options) (*Layers, error) {
 	src, err := source.Open(path)
 	if err != nil {
@@ -86,6 +95,28 @@ func (l *Layers) Close() error {
 	l.seqs = nil
 	return l.m.Close()
 }
+
+// Config returns the numbers that define the model's shape.
+func (l *Layers) Config() Config {
+	c := l.m.cfg
+	return Config{
+		Context: c.Context, VocabSize: c.VocabSize, Blocks: c.Layers, Hidden: c.Hidden,
+		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Intermediate: c.Intermediate,
+	}
+}
+
+// Path returns the path that OpenLayers was given.
+func (l *Layers) Path() string { return l.m.path }
+
+// Files lists the files that the model consists of: of a checkpoint directory all that it holds.
+func (l *Layers) Files() ([]string, error) { return l.m.src.Files() }
+
+// Bytes returns the bytes that the weights take in the file.
+func (l *Layers) Bytes() int64 { return l.m.src.Bytes() }
+
+// SHA256 hashes names, types, shapes and bytes of all tensors. The result, in hexadecimal, does not depend on which
+// file holds which.
+func (l *Layers) SHA256(ctx context.Context) (string, error) { return l.m.src.SHA256(ctx) }
 
 // Count returns the number of blocks.
 func (l *Layers) Count() int { return l.m.cfg.Layers }
@@ -141,7 +172,7 @@ func (l *Layers) Load(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	l.m.layers[0], l.mem, l.index, l.inner = block, mem, i, l.Linear(i)
+	l.m.layers[0], l.mem, l.index, l.linear = block, mem, i, l.Linear(i)
 	return nil
 }
 
@@ -171,7 +202,7 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 	var m *linear.Matrix
 	if norm != nil {
 		want = l.Hidden()
-	} else if at := slices.Index(l.inner, tensor); at >= 0 && l.index >= 0 {
+	} else if at := slices.Index(l.linear, tensor); at >= 0 && l.index >= 0 {
 		m = []*linear.Matrix{block.qkv, block.o, block.up, block.down}[at]
 		want = m.Rows * m.Cols
 	} else {
@@ -208,7 +239,7 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	if l.index < 0 {
 		return errors.New("no block is loaded")
 	}
-	if pass.Until != "" && !slices.Contains(l.inner, pass.Until) {
+	if pass.Until != "" && !slices.Contains(l.linear, pass.Until) {
 		return fmt.Errorf("tensor %s is not a linear layer of block %d", pass.Until, l.index)
 	}
 	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
@@ -241,9 +272,9 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	})
 }
 
-// Finish computes what follows the last block: x is its residual stream. tap, if not nil,
-// gets the inputs of the output matrix, the rows after the last norm. logits, if not nil,
-// is called with the logits after every row, and must not keep them.
+// Finish computes what follows the last block, of which x is the residual stream. tap, if not nil,
+// is called with the inputs of the output matrix, the rows after the last norm. logits, if not nil,
+// is called with the logits after every row, which it must not keep.
 func (l *Layers) Finish(
 	ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error,
 	logits func(row int, logits []float32) error,
@@ -289,8 +320,8 @@ func (l *Layers) Finish(
 	})
 }
 
-// batches cuts x in batches, which hold whole sequences where they fit, and calls f with each
-// batch and its first row. A longer sequence takes several batches, one after the other.
+// batches divides x into batches and calls f with each and its first row. A batch holds whole sequences; only one that
+// is longer than a batch is divided itself.
 func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func(b *batch, first int) error) error {
 	hidden, total := l.Hidden(), 0
 	for i, n := range lengths {
@@ -338,9 +369,8 @@ func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func
 		}
 		for pos := 0; pos < length; {
 			n := min(length-pos, l.m.opt.Batch)
-			b.runs = append(
-				b.runs, run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.IsLong(length)},
-			)
+			b.runs = append(b.runs,
+				run{seq: seq, first: len(b.tokens), count: n, pos: pos, long: l.m.rope.IsLong(length)})
 			for range n {
 				b.tokens = append(b.tokens, token{want: -1})
 			}
@@ -354,7 +384,7 @@ func (l *Layers) batches(ctx context.Context, x []float32, lengths []int, f func
 	return flush()
 }
 
-// sequence returns the i-th sequence of a batch, with room for n tokens.
+// sequence returns a sequence with room for n tokens, for keys and values of the i-th of a batch.
 func (l *Layers) sequence(i, n int) (*Sequence, error) {
 	if i == len(l.seqs) {
 		l.seqs = append(l.seqs, newSequence(l.m, l.m.cfg.Context))

@@ -22,15 +22,15 @@ type Options struct {
 	Cache   CacheType // of keys and values
 	// Batch is the number of tokens that go through the model together, 0 for 512.
 	Batch int
-	// Float32 computes everything in float32: what quantized weights stand for is multiplied
-	// with unrounded activations. Slow, and the same bits everywhere.
+	// Float32 computes everything in float32: quantized weights are decoded, and activations are
+	// not rounded. Slow, and the same bits everywhere.
 	Float32 bool
 	// NoRepack maps the file and interleaves weights at each use instead of once: no
 	// memory but the file's own pages, several times slower.
 	NoRepack bool
-	// Tap is called with the input of each linear layer, the tensor's GGUF name and a row
-	// that it must not keep, for every token that is evaluated; of the output layer, for
-	// those whose logits are asked for. Calls come from the goroutine that calls Eval.
+	// Tap is called with the inputs of the linear layers: the GGUF name of a layer's tensor, and a
+	// row for each token that is evaluated, which it must not keep. The output layer has rows only of
+	// tokens whose logits are asked for. Calls come from the goroutine that calls Eval.
 	Tap func(tensor string, x []float32)
 	// Progress is called while a model is opened, with bytes done and in all, from any thread.
 	Progress func(done, total int64)
@@ -46,18 +46,18 @@ type Model struct {
 	rope   *rope.Angles
 	cache  *kvcache.Layout
 	layers []layer
-	norm   []float32 // padded with zeros, as all norms
+	norm   []float32 // the last one's weights, padded with zeros as those of all norms are
 	output *linear.Matrix
-	embed  *source.Tensor // rows are read when needed
+	embed  *source.Tensor // its rows are read when they are needed
 
 	threads   *linear.Threads
-	scratch   []*scratch // of each thread
-	attnScale float32
+	scratch   []*scratch        // of each thread
+	attnScale float32           // 1/√HeadDim
 	mem       []byte            // the panels of all matrices
-	maps      map[string][]byte // files, with NoRepack
+	maps      map[string][]byte // with NoRepack: the mapped files, by their paths
 
-	mu     sync.Mutex
-	b      *batch
+	mu     sync.Mutex // held by Eval and Close
+	b      *batch     // nil before the first Eval
 	closed bool
 }
 
@@ -136,8 +136,8 @@ func (m *Model) Threads() int { return m.opt.Threads }
 // Params returns the number of weights.
 func (m *Model) Params() int64 { return m.src.Params() }
 
-// WeightBytes returns the size of the weights in the file, and of those that
-// every token reads: all but the rows of the embedding, unless that is the output matrix too.
+// WeightBytes returns the bytes that the weights take in the file, and those that evaluating a token reads: of the
+// embedding only a row, unless it is the output matrix too.
 func (m *Model) WeightBytes() (file, perToken int64) {
 	for i := range m.src.Tensors {
 		t := &m.src.Tensors[i]
@@ -152,7 +152,7 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 	return file, perToken
 }
 
-// CacheBytes returns the memory that the keys and values of n tokens take.
+// CacheBytes returns the bytes of memory that the keys and values of n tokens take.
 func (m *Model) CacheBytes(n int) int64 {
 	return int64((n+kvcache.ChunkLen-1)/kvcache.ChunkLen) * m.cache.Bytes()
 }

@@ -15,9 +15,9 @@ import (
 // MinP, Temperature.
 type SamplerOptions struct {
 	Temperature float32 // divides logits; 0 chooses the most likely token, the lowest id among equals
-	TopK        int     // keep as many most likely tokens, 0 keeps all
+	TopK        int     // keep so many most likely tokens; 0 keeps all
 	TopP        float32 // of these, keep the fewest most likely whose probabilities reach this sum; 1 keeps all
-	MinP        float32 // of these, keep those at least this times as likely as the most likely; 0 keeps all
+	MinP        float32 // of these, keep those at least MinP times as likely as the most likely one; 0 keeps all
 	// RepeatPenalty divides positive logits of the last RepeatLastN tokens and multiplies
 	// the others; 1 changes nothing, and neither does 0.
 	RepeatPenalty float32
@@ -37,8 +37,10 @@ const (
 
 // DefaultSampling returns llama.cpp's defaults, with a random seed.
 func DefaultSampling() SamplerOptions {
-	return SamplerOptions{Temperature: DefaultTemperature, TopK: DefaultTopK, TopP: DefaultTopP, MinP: DefaultMinP,
-		RepeatPenalty: DefaultRepeatPenalty, RepeatLastN: DefaultRepeatLastN, Seed: rand.Uint64()}
+	return SamplerOptions{
+		Temperature: DefaultTemperature, TopK: DefaultTopK, TopP: DefaultTopP, MinP: DefaultMinP,
+		RepeatPenalty: DefaultRepeatPenalty, RepeatLastN: DefaultRepeatLastN, Seed: rand.Uint64(),
+	}
 }
 
 // Sampler chooses tokens. The same logits and seed give the same tokens on every
@@ -80,8 +82,8 @@ func NewSampler(opt SamplerOptions) (*Sampler, error) {
 	return &Sampler{opt: opt, random: rand.NewPCG(opt.Seed, 0)}, nil
 }
 
-// Sample chooses the token after history, given the logits there, none of them NaN. It
-// leaves them as they are.
+// Sample chooses the token after history. logits are those after its last token, none of them NaN; they are not
+// changed.
 func (s *Sampler) Sample(logits []float32, history []int32) int32 {
 	o := &s.opt
 	if n := min(o.RepeatLastN, len(history)); n > 0 && o.RepeatPenalty != 0 && o.RepeatPenalty != 1 {
@@ -99,11 +101,11 @@ func (s *Sampler) Sample(logits []float32, history []int32) int32 {
 	return s.draw()
 }
 
-// penalize returns logits with the repetition penalty.
+// penalize returns a copy of logits with the repetition penalty applied.
 func (s *Sampler) penalize(logits []float32, recent []int32) []float32 {
 	s.logits = append(s.logits[:0], logits...)
 	for _, id := range recent {
-		// An id that occurs twice gets the same value twice.
+		// From logits, not s.logits: an id that occurs twice is penalized once.
 		if v := logits[id]; v > 0 {
 			s.logits[id] = v / s.opt.RepeatPenalty
 		} else {
@@ -124,8 +126,8 @@ func greedy(logits []float32) int32 {
 	return int32(best)
 }
 
-// keepTopK sets the candidates: the TopK tokens of greatest logits, or all. Those found so
-// far are a heap with the least likely at the top, which few others beat.
+// keepTopK sets the candidates: the TopK tokens of greatest logits, or all. Those found so far are a heap with the
+// least likely at h[0], and most of the other tokens are less likely than that.
 func (s *Sampler) keepTopK(logits []float32) {
 	k := s.opt.TopK
 	if k == 0 || k > len(logits) {
@@ -167,9 +169,8 @@ func (s *Sampler) softmax(scale float32) {
 	}
 }
 
-// keepProbable drops candidates by TopP and MinP. Both keep the first ones of the order by
-// probability, so they can be applied together, and only these need to be put in order:
-// they are taken from a heap, to the end of the slice.
+// keepProbable drops candidates by TopP and MinP. Both keep the first ones in the order of probability, so they can be
+// applied together. Only those that are kept are put in order: they are taken from a heap, to the end of the slice.
 func (s *Sampler) keepProbable() {
 	var top float32
 	for _, c := range s.tokens {
@@ -189,7 +190,7 @@ func (s *Sampler) keepProbable() {
 		return
 	}
 	heapify(h, better)
-	first := len(h) // of those kept
+	first := len(h) // s.tokens[first:] are kept
 	for sum := 0.0; len(h) > 0; {
 		sum += float64(h[0].prob)
 		first--
@@ -227,14 +228,14 @@ func better(a, b *candidate) bool {
 
 func worse(a, b *candidate) bool { return better(b, a) }
 
-// heapify puts a candidate before which none other comes at h[0].
+// heapify makes h a heap, in which no candidate comes before h[0].
 func heapify(h []candidate, before func(a, b *candidate) bool) {
 	for i := len(h)/2 - 1; i >= 0; i-- {
 		down(h, i, before)
 	}
 }
 
-// down moves h[i] below those that come before it.
+// down moves h[i] down in the heap h, below those that come before it.
 func down(h []candidate, i int, before func(a, b *candidate) bool) {
 	for {
 		j := 2*i + 1

@@ -9,14 +9,14 @@ import (
 	"github.com/phi3conv/phi3conv/internal/machine"
 )
 
-// Sequence is a text under evaluation: its tokens and their keys and values. It is
+// Sequence is a text that a model evaluates: its tokens and their keys and values. It is
 // used by one goroutine at a time.
 type Sequence struct {
 	model   *Model
 	context int
 	tokens  []int32
-	valid   int // tokens whose keys and values are in chunks
-	long    bool
+	valid   int  // tokens whose keys and values are in chunks
+	long    bool // whether these keys have LongRoPE's long factors
 	chunks  []*kvcache.Chunk
 
 	logits  []float32
@@ -35,8 +35,7 @@ func (m *Model) NewSequence(context int) (*Sequence, error) {
 	}
 	if need, free := m.CacheBytes(context), machine.FreeMemory(); uint64(need) > free {
 		return nil, fmt.Errorf("a context of %d tokens takes %d bytes for keys and values in %s, and %d are "+
-			"available: use a smaller context or a smaller cache type",
-			context, need, m.opt.Cache, free)
+			"available: use a smaller context or a smaller cache type", context, need, m.opt.Cache, free)
 	}
 	return newSequence(m, context), nil
 }
@@ -63,7 +62,7 @@ func (s *Sequence) Truncate(n int) {
 }
 
 // Reuse keeps the longest common prefix with tokens, less than all of them, and
-// returns the rest: what is to be evaluated for s to hold tokens.
+// returns the rest, which is still to be evaluated.
 func (s *Sequence) Reuse(tokens []int32) []int32 {
 	n := 0
 	for n < len(s.tokens) && n < len(tokens)-1 && s.tokens[n] == tokens[n] {
@@ -73,7 +72,7 @@ func (s *Sequence) Reuse(tokens []int32) []int32 {
 	return tokens[n:]
 }
 
-// Fork returns a copy that goes on independently.
+// Fork returns a copy, which the further use of s does not change.
 func (s *Sequence) Fork() (*Sequence, error) {
 	f := newSequence(s.model, s.context)
 	f.tokens, f.valid, f.long = slices.Clone(s.tokens), s.valid, s.long
@@ -85,12 +84,12 @@ func (s *Sequence) Fork() (*Sequence, error) {
 		c.Copy(from)
 		f.chunks = append(f.chunks, c)
 	}
-	goruntime.KeepAlive(s) // its chunks' memory goes with them, while it is copied too
+	goruntime.KeepAlive(s) // or the garbage collector might unmap the chunks while they are copied
 	return f, nil
 }
 
-// Free empties s and gives the memory of its keys and values back at once. Without it, that
-// happens some time after s was used last: the garbage collector does not see how much it is.
+// Free empties s and releases the memory of its keys and values at once. The garbage collector would do so too, but
+// perhaps late, since it does not see how much memory that is.
 func (s *Sequence) Free() {
 	s.Truncate(0)
 	for _, c := range s.chunks {
@@ -99,7 +98,7 @@ func (s *Sequence) Free() {
 	s.chunks = nil
 }
 
-// prepare makes room for all tokens and forgets keys that turned by other factors.
+// prepare makes room for all tokens, and drops keys that have other LongRoPE factors than these tokens need.
 func (s *Sequence) prepare() error {
 	if long := s.model.rope.IsLong(len(s.tokens)); long != s.long {
 		s.long, s.valid = long, 0

@@ -94,7 +94,7 @@ func TestLongRopeCrossing(t *testing.T) {
 		s := sequence(t, m)
 		for i, id := range tokens[:40] {
 			if got := last(t, s, id); !slices.Equal(got, once(i+1)) {
-				t.Fatalf("%s: other bits behind token %d", name, i)
+				t.Fatalf("%s: other bits after token %d", name, i)
 			}
 		}
 		// Back to the short factors, and to the long ones in a fork.
@@ -176,7 +176,7 @@ func TestEvalRollback(t *testing.T) {
 	}
 	for _, n := range []int{24, 25, 40} {
 		if got := last(t, s, tokens[len(s.Tokens()):n]...); !slices.Equal(got, last(t, sequence(t, m), tokens[:n]...)) {
-			t.Errorf("other bits behind %d tokens", n)
+			t.Errorf("other bits after %d tokens", n)
 		}
 	}
 }

@@ -1,27 +1,17 @@
 package runtime
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/source"
 )
 
-// Config is the numbers that define a model.
-type Config struct {
-	Context, VocabSize      int // tokens of the longest sequence, of the vocabulary
-	Blocks                  int
-	Hidden                  int // width of the residual stream
-	Heads, KVHeads, HeadDim int
-	Intermediate            int // width of the feed-forward step
-}
-
 // Tensor is a tensor of the model, or a part of one that a GGUF file may hold in its place.
 type Tensor struct {
 	GGUF, HF string   // names in a GGUF file and in a checkpoint
-	Shape    []uint64 // rows, columns; or one length
-	First    int      // row of the whole tensor that its first row is
+	Shape    []uint64 // rows, columns; of a vector its length
+	First    int      // the row of the whole tensor that its first row is
 	Path     string   // the file that holds it
 
 	stored source.Tensor
@@ -31,7 +21,7 @@ func newTensor(t *source.Tensor) Tensor {
 	return Tensor{GGUF: t.GGUF, HF: t.HF, Shape: t.Shape, First: t.First, Path: t.Path, stored: *t}
 }
 
-// Role returns the tensor that t is in an unsplit file: its own GGUF name, or that of what it is a part of.
+// Role returns the GGUF name of the tensor that t is a part of, or its own if it is none.
 func (t *Tensor) Role() string { return t.stored.Role() }
 
 // Rows returns the number of rows, 1 for a vector.
@@ -43,8 +33,8 @@ func (t *Tensor) Cols() int { return t.stored.Cols() }
 // Elems returns the number of elements.
 func (t *Tensor) Elems() int64 { return t.stored.Elems() }
 
-// Pieces returns the tensors that a GGUF file may hold in place of t, each with its rows of it; nil if there is no
-// such choice.
+// Pieces returns the tensors that a GGUF file may hold in place of t, each some of its rows, or nil if t is not divided
+// in any file.
 func (t *Tensor) Pieces() []Tensor {
 	var parts []Tensor
 	for _, p := range t.stored.Pieces() {
@@ -63,28 +53,6 @@ func (t *Tensor) ReadRow(dst []float32, row int) error {
 	return nil
 }
 
-// Config returns the numbers that define the model.
-func (l *Layers) Config() Config {
-	c := l.m.cfg
-	return Config{
-		Context: c.Context, VocabSize: c.VocabSize, Blocks: c.Layers, Hidden: c.Hidden,
-		Heads: c.Heads, KVHeads: c.KVHeads, HeadDim: c.HeadDim, Intermediate: c.Intermediate,
-	}
-}
-
-// Path returns the path that OpenLayers was given.
-func (l *Layers) Path() string { return l.m.path }
-
-// Files lists the files of the model that are read: of a checkpoint directory all that it holds.
-func (l *Layers) Files() ([]string, error) { return l.m.src.Files() }
-
-// Bytes returns the size of the weights in the file.
-func (l *Layers) Bytes() int64 { return l.m.src.Bytes() }
-
-// SHA256 hashes names, types, shapes and bytes of all tensors. The result, in hexadecimal, does not depend on how they
-// are spread over files.
-func (l *Layers) SHA256(ctx context.Context) (string, error) { return l.m.src.SHA256(ctx) }
-
 // Tensors lists the model's tensors, in the order of a GGUF file.
 func (l *Layers) Tensors() []Tensor {
 	var all []Tensor
@@ -94,7 +62,7 @@ func (l *Layers) Tensors() []Tensor {
 	return all
 }
 
-// Stored returns the tensors that a file may hold for one of the model's: its parts, and the tensor itself.
+// Stored returns the tensors that a file may hold for the tensor of this name: its parts, and the tensor itself.
 func (l *Layers) Stored(name string) []Tensor {
 	var all []Tensor
 	for _, t := range l.m.src.Stored(name) {
@@ -103,7 +71,7 @@ func (l *Layers) Stored(name string) []Tensor {
 	return all
 }
 
-// Weights returns the weights of any tensor of the model as the file has them, row by row.
+// Weights reads a tensor of the model from its file, row by row.
 func (l *Layers) Weights(tensor string) ([]float32, error) {
 	t, err := l.tensor(tensor)
 	if err != nil {
