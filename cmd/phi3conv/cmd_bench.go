@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/csv"
 	"strconv"
 	"strings"
 
@@ -55,21 +54,14 @@ func benchAction(c *cli.Context) error {
 	if c.Bool("json") {
 		form = "json"
 	}
-	var out benchOutput
-	switch form {
-	case "md":
-		out = &benchTable{w: c.App.Writer}
-	case "csv":
-		out = &benchCSV{w: csv.NewWriter(c.App.Writer)}
-	case "json":
-		out = &benchJSON{w: c.App.Writer}
-	default:
-		return usagef("--output is %q, expected md, csv or json", form)
-	}
-	if err := bench.Run(c.Context, c.Args().Slice(), opt, out.print); err != nil {
+	out, err := bench.NewOutput(c.App.Writer, form)
+	if err != nil {
 		return err
 	}
-	return out.end()
+	if err := bench.Run(c.Context, c.Args().Slice(), opt, out.Write); err != nil {
+		return err
+	}
+	return out.Close()
 }
 
 func benchOptions(c *cli.Context) (opt bench.Options, err error) {

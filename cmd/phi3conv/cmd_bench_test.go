@@ -51,8 +51,8 @@ func TestBenchFlags(t *testing.T) {
 	if got[0].Path != model || got[0].Threads != 1 || got[0].Test() != "pp8" || got[0].Build == "" {
 		t.Errorf("%+v", got[0])
 	}
-	if want := "f32, no-repack, cache q8_0, batch 4"; resultOptions(&got[0]) != want {
-		t.Errorf("options %q, expected %q", resultOptions(&got[0]), want)
+	if r := got[0]; !r.Float32 || !r.NoRepack || r.Cache != "q8_0" || r.Batch != 4 {
+		t.Errorf("options %+v", r)
 	}
 }
 
@@ -102,14 +102,6 @@ func TestBenchErrors(t *testing.T) {
 		stdout, stderr, code := phi3conv(t, append([]string{"bench"}, c.args...)...)
 		if code != c.code || !strings.Contains(stderr, c.want) || stdout != "" {
 			t.Errorf("%q: exit %d, expected %d and %q\n%s%s", c.args, code, c.code, c.want, stdout, stderr)
-		}
-	}
-}
-
-func TestInUnits(t *testing.T) {
-	for n, want := range map[int64]string{2656512: "2.66 M", 3821079552: "3.82 B"} {
-		if got := inUnits(n, 1e9, "B", 1e6, "M"); got != want {
-			t.Errorf("%d: %s, expected %s", n, got, want)
 		}
 	}
 }

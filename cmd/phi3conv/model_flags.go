@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -69,6 +70,6 @@ func cacheType(c *cli.Context) (runtime.CacheType, error) {
 }
 
 const (
-	defaultBatch = 512
+	defaultBatch = bench.DefaultBatch
 	maxBatch     = 16384
 )

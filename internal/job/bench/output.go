@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"encoding/csv"
@@ -10,13 +10,35 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
+// DefaultBatch is the number of tokens in a batch that the table of results does not mention.
+const DefaultBatch = 512
+
+// Output writes results, each when it is there if its form allows.
+type Output interface {
+	Write(*Result) error
+	Close() error
+}
+
+// NewOutput makes an output in a form: md, a table as llama-bench's; csv; or json.
+func NewOutput(w io.Writer, form string) (Output, error) {
+	switch form {
+	case "md":
+		return &table{w: w}, nil
+	case "csv":
+		return &csvOutput{w: csv.NewWriter(w)}, nil
+	case "json":
+		return &jsonOutput{w: w}, nil
+	}
+	return nil, usage.Errorf("--output is %q, expected md, csv or json", form)
+}
+
 // resultOptions says what differs from the default.
-func resultOptions(m *bench.Result) string {
+func resultOptions(m *Result) string {
 	var o []string
 	if m.Float32 {
 		o = append(o, "f32")
@@ -27,38 +49,32 @@ func resultOptions(m *bench.Result) string {
 	if m.Cache != runtime.CacheF16.String() {
 		o = append(o, "cache "+m.Cache)
 	}
-	if m.Batch != defaultBatch {
+	if m.Batch != DefaultBatch {
 		o = append(o, fmt.Sprintf("batch %d", m.Batch))
 	}
 	return strings.Join(o, ", ")
 }
 
-// benchOutput prints results, each when it is there if its form allows.
-type benchOutput interface {
-	print(*bench.Result) error
-	end() error
-}
-
-// benchJSON is an array.
-type benchJSON struct {
+// jsonOutput is an array.
+type jsonOutput struct {
 	w   io.Writer
-	all []bench.Result
+	all []Result
 }
 
-func (o *benchJSON) print(m *bench.Result) error {
+func (o *jsonOutput) Write(m *Result) error {
 	o.all = append(o.all, *m)
 	return nil
 }
 
-func (o *benchJSON) end() error { return report.WriteJSON(o.w, o.all) }
+func (o *jsonOutput) Close() error { return report.WriteJSON(o.w, o.all) }
 
-// benchCSV has a column for each field but the samples.
-type benchCSV struct {
+// csvOutput has a column for each field but the samples.
+type csvOutput struct {
 	w     *csv.Writer
 	begun bool
 }
 
-func (o *benchCSV) print(m *bench.Result) error {
+func (o *csvOutput) Write(m *Result) error {
 	v := reflect.ValueOf(*m)
 	var names, cells []string
 	for i := range v.NumField() {
@@ -80,43 +96,43 @@ func (o *benchCSV) print(m *bench.Result) error {
 	return o.w.Error()
 }
 
-func (o *benchCSV) end() error { return nil }
+func (o *csvOutput) Close() error { return nil }
 
-// benchTable is a Markdown table, with notes on each model after it.
-type benchTable struct {
+// table is a Markdown table, with notes on each model after it.
+type table struct {
 	w       io.Writer
-	columns []benchColumn
+	columns []column
 	notes   []string
 }
 
-// benchColumn is a column of the table. What is aligned to the left has a negative width.
-type benchColumn struct {
+// column is a column of a table. What is aligned to the left has a negative width.
+type column struct {
 	name  string
 	width int
-	cell  func(m *bench.Result) string
+	cell  func(m *Result) string
 }
 
-var benchColumns = []benchColumn{
+var columns = []column{
 	{"model", -30, resultName},
-	{"size", 10, func(m *bench.Result) string { return inUnits(m.Size, 1<<30, "GiB", 1<<20, "MiB") }},
-	{"params", 10, func(m *bench.Result) string { return inUnits(m.Params, 1e9, "B", 1e6, "M") }},
-	{"backend", -14, func(m *bench.Result) string { return m.Backend }},
-	{"threads", 7, func(m *bench.Result) string { return strconv.Itoa(m.Threads) }},
+	{"size", 10, func(m *Result) string { return inUnits(m.Size, 1<<30, "GiB", 1<<20, "MiB") }},
+	{"params", 10, func(m *Result) string { return inUnits(m.Params, 1e9, "B", 1e6, "M") }},
+	{"backend", -14, func(m *Result) string { return m.Backend }},
+	{"threads", 7, func(m *Result) string { return strconv.Itoa(m.Threads) }},
 	{"options", -10, resultOptions},
-	{"test", 15, (*bench.Result).Test},
-	{"t/s", 20, func(m *bench.Result) string { return fmt.Sprintf("%.2f ± %.2f", m.Avg, m.Std) }},
-	{"GB/s", 6, func(m *bench.Result) string { return ifDecoded(m, "%.2f", m.Rate/1e9) }},
-	{"of bandwidth", 12, func(m *bench.Result) string {
+	{"test", 15, (*Result).Test},
+	{"t/s", 20, func(m *Result) string { return fmt.Sprintf("%.2f ± %.2f", m.Avg, m.Std) }},
+	{"GB/s", 6, func(m *Result) string { return ifDecoded(m, "%.2f", m.Rate/1e9) }},
+	{"of bandwidth", 12, func(m *Result) string {
 		return ifDecoded(m, "%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9)
 	}},
 }
 
-func resultName(m *bench.Result) string {
+func resultName(m *Result) string {
 	return report.Printable(strings.TrimSuffix(filepath.Base(filepath.Clean(m.Path)), ".gguf"))
 }
 
 // ifDecoded is the text of what only tests tgN have.
-func ifDecoded(m *bench.Result, format string, args ...any) string {
+func ifDecoded(m *Result, format string, args ...any) string {
 	if m.Gen == 0 {
 		return ""
 	}
@@ -131,9 +147,9 @@ func inUnits(n, great int64, greatName string, small int64, smallName string) st
 	return fmt.Sprintf("%.2f %s", float64(n)/float64(great), greatName)
 }
 
-func (o *benchTable) print(m *bench.Result) error {
+func (o *table) Write(m *Result) error {
 	p := &report.Printer{W: o.w}
-	line := func(cell func(c benchColumn) string) {
+	line := func(cell func(c column) string) {
 		for _, c := range o.columns {
 			text := cell(c)
 			pad := strings.Repeat(" ", max(0, max(c.width, -c.width)-utf8.RuneCountInString(text)))
@@ -146,12 +162,12 @@ func (o *benchTable) print(m *bench.Result) error {
 		p.Printf("|\n")
 	}
 	if o.columns == nil {
-		for _, c := range benchColumns {
+		for _, c := range columns {
 			if c.name != "options" || resultOptions(m) != "" { // the same for all
 				o.columns = append(o.columns, c)
 			}
 		}
-		line(func(c benchColumn) string { return c.name })
+		line(func(c column) string { return c.name })
 		for _, c := range o.columns {
 			if c.width < 0 {
 				p.Printf("| %s ", strings.Repeat("-", -c.width))
@@ -161,7 +177,7 @@ func (o *benchTable) print(m *bench.Result) error {
 		}
 		p.Printf("|\n")
 	}
-	line(func(c benchColumn) string { return c.cell(m) })
+	line(func(c column) string { return c.cell(m) })
 
 	of := fmt.Sprintf("%s, %s: ", report.Printable(m.Path), report.Plural(m.Threads, "thread"))
 	note := fmt.Sprintf("%sloaded in %.2f s, first token after %.2f s", of, m.Load, m.First)
@@ -179,7 +195,7 @@ func (o *benchTable) print(m *bench.Result) error {
 	return p.Err
 }
 
-func (o *benchTable) end() error {
+func (o *table) Close() error {
 	_, err := fmt.Fprintf(o.w, "\n%s\n", strings.Join(o.notes, "\n"))
 	return err
 }
