@@ -3,7 +3,7 @@
 
 The upper Cholesky factor of the damped inverse Hessian, columns in order, each rounded to
 the nearest multiple of its block's scale from -8 to 7, its error over the factor's diagonal fed into the
-columns behind it.
+columns after it.
 
     python3 golden_gptq.py > ../golden/gptq.json
 """
