@@ -182,29 +182,27 @@ type subscript struct {
 }
 
 func (e *subscript) eval(r *rendering, s *scope) values.Value {
+	v, index := r.eval(e.object, s), r.eval(e.index, s)
+	r.Line = e.line
+	return r.Item(v, index)
+}
+
+type slice struct {
+	line   int
+	object expression
+	bounds [3]expression // start, stop and step, nil where one is not given
+}
+
+func (e *slice) eval(r *rendering, s *scope) values.Value {
 	v := r.eval(e.object, s)
-	bounds, ok := e.index.(*sliceBounds)
-	if !ok {
-		index := r.eval(e.index, s)
-		r.Line = e.line
-		return r.Item(v, index)
-	}
 	var given [3]values.Value
-	for i, b := range bounds.bounds {
+	for i, b := range e.bounds {
 		if b != nil {
 			given[i] = r.eval(b, s)
 		}
 	}
 	r.Line = e.line
 	return r.Slice(v, given)
-}
-
-// sliceBounds are start, stop and step of a slice, nil where one is not given.
-type sliceBounds struct{ bounds [3]expression }
-
-// eval is for a slice among several indices, for which no value has an item.
-func (e *sliceBounds) eval(*rendering, *scope) values.Value {
-	return &values.Undefined{Text: "a slice is no value"}
 }
 
 // callArguments are expressions for the arguments of a call; list and dict are those
@@ -292,7 +290,7 @@ func (r *rendering) call(f values.Value, a values.Arguments) values.Value {
 type filter struct {
 	line      int
 	name      string
-	value     expression
+	value     expression // nil for the text of a block
 	arguments callArguments
 }
 
@@ -314,8 +312,3 @@ func (e *test) eval(r *rendering, s *scope) values.Value {
 	r.Line = e.line
 	return r.Test(e.name, a)
 }
-
-// captured is the text of a block that a filter is applied to.
-type captured struct{ text string }
-
-func (e *captured) eval(*rendering, *scope) values.Value { return e.text }

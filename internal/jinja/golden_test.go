@@ -120,13 +120,19 @@ func TestTemplates(t *testing.T) {
 
 // differs has what differs from transformers, and why.
 var differs = map[string]string{
-	"{{ 'a'.encode() }}":             "bytes are not supported",
-	"{{ '\\N{DIGIT ONE}' }}":         "names of characters are not supported",
-	"{{ [1, 2, 3]['a':] }}":          "Jinja folds constants, by other rules",
-	"{{ {'a': 1}[0:1] is defined }}": "Jinja folds constants, by other rules",
-	"{{ lipsum is defined }}":        "lipsum is random",
-	"{{ self is defined }}":          "self is not supported",
-	"{{ '٣' | int(9) }}":             "digits of other scripts are not read",
+	"{{ 'a'.encode() }}":                                 "bytes are not supported",
+	"{{ '\\N{DIGIT ONE}' }}":                             "names of characters are not supported",
+	"{{ [1, 2, 3]['a':] }}":                              "Jinja folds constants, by other rules",
+	"{{ {'a': 1}[0:1] is defined }}":                     "Jinja folds constants, by other rules",
+	"{{ lipsum is defined }}":                            "lipsum is random",
+	"{{ self is defined }}":                              "self is not supported",
+	"{{ '٣' | int(9) }}":                                 "digits of other scripts are not read",
+	"{{ [1][] }}":                                        "brackets hold one index",
+	"{{ {(0, 1): 'x'}[0, 1] }}":                          "brackets hold one index",
+	"{{ [1][:1, 0] is defined }}":                        "brackets hold one index",
+	"{% autoescape false %}{{ '<' }}{% endautoescape %}": "no chat template needs it",
+	"{% print 1, 'a' %}":                                 "no chat template needs it",
+	"{{ '{a}'.format_map({'a': 1}) }}":                   "no chat template needs it",
 }
 
 // So does each construct by itself.
@@ -137,5 +143,30 @@ func TestConstructs(t *testing.T) {
 			continue
 		}
 		g.compare(t, member(c, "template").(string), g.variables["tools"], member(c, "result"))
+	}
+}
+
+// What Jinja has and this package does not is refused by an error that names it.
+func TestRefused(t *testing.T) {
+	for template, want := range map[string]string{
+		"{% autoescape false %}x{% endautoescape %}": "autoescape is refused",
+		"{% print 1 %}":                            `found the tag "print"`,
+		"{% block a scoped %}{% endblock %}":       `found "scoped"`,
+		"{{ 'a'.format_map({}) }}":                 "str has no attribute format_map",
+		"{{ [1][0, 1] }}":                          "found ,, expected ]",
+		"{{ 1 | pprint }}":                         "there is no filter pprint",
+		"{% include 'a' %}":                        "include is refused",
+		"{{ [].append(1) }}":                       "list.append changes its list",
+		"{{ ''.__class__.__mro__ }}":               "the attribute __class__ is out of a template's reach",
+		"{{ 9223372036854775807 + 1 }}":            "more than 64 bits",
+		"{% for x in range(100001) %}{% endfor %}": "the range is too long",
+	} {
+		parsed, err := Parse("chat template", template)
+		if err == nil {
+			_, err = parsed.Render(nil, LimitsFor(0))
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, expected %q", template, err, want)
+		}
 	}
 }

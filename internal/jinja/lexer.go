@@ -196,9 +196,6 @@ func (l *lexer) comment() {
 			return
 		}
 	}
-	if l.at == len(l.src) {
-		return // as Jinja does
-	}
 	l.fail("a comment has no end, expected #}")
 }
 

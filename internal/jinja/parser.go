@@ -190,11 +190,9 @@ func (p *parser) unary(filters bool) expression {
 	for filters {
 		switch {
 		case p.is("|"):
-			e = p.filter(e, false)
+			e = p.filters(e)
 		case p.word("is"):
 			e = p.test(e)
-		case p.is("("):
-			e = p.call(e)
 		default:
 			return e
 		}
@@ -321,43 +319,24 @@ func (p *parser) postfix(e expression) expression {
 	}
 }
 
+// subscript reads an index or a slice in brackets.
 func (p *parser) subscript(e expression) expression {
 	line := p.next().line
-	var items []expression
-	for !p.is("]") {
-		if items != nil {
-			p.expect(",")
+	var bounds [3]expression // start, stop and step; the index if there is no colon
+	colons := 0
+	for ; ; colons++ {
+		if colons == 0 && !p.is(":") || !p.is(":") && !p.is("]") {
+			bounds[colons] = p.expression(true)
 		}
-		items = append(items, p.index())
-	}
-	p.expect("]")
-	if len(items) != 1 {
-		return &subscript{line: line, object: e, index: &listLiteral{items: items, isTuple: true}}
-	}
-	return &subscript{line: line, object: e, index: items[0]}
-}
-
-// index reads an index or a slice.
-func (p *parser) index() expression {
-	var bounds [3]expression
-	n := 0
-	isSlice := false
-	for ; n < 3; n++ {
-		if n == 0 && !p.is(":") || !p.is(":") && !p.is("]") && !p.is(",") {
-			bounds[n] = p.expression(true)
-		}
-		if !p.is(":") {
+		if colons == 2 || !p.skip(":") {
 			break
 		}
-		if n < 2 {
-			p.next()
-			isSlice = true
-		}
 	}
-	if !isSlice {
-		return bounds[0]
+	p.expect("]")
+	if colons == 0 {
+		return &subscript{line: line, object: e, index: bounds[0]}
 	}
-	return &sliceBounds{bounds}
+	return &slice{line: line, object: e, bounds: bounds}
 }
 
 // arguments reads the arguments of a call.
@@ -405,21 +384,17 @@ func (p *parser) call(e expression) expression {
 	return &call{line: line, function: e, arguments: p.arguments()}
 }
 
-// dotted reads a name with dots in it.
-func (p *parser) dotted() token {
-	t := p.expect(nameToken)
-	for p.skip(".") {
-		t.text += "." + p.expect(nameToken).text
+// filters reads the filters of a value, each after a "|".
+func (p *parser) filters(e expression) expression {
+	for p.skip("|") {
+		e = p.filter(e)
 	}
-	return t
+	return e
 }
 
-// filter reads a filter for a value, the name only after a "|" if it is not inline.
-func (p *parser) filter(e expression, inline bool) expression {
-	if !inline {
-		p.expect("|")
-	}
-	t := p.dotted()
+// filter reads the name and the arguments of a filter.
+func (p *parser) filter(e expression) *filter {
+	t := p.expect(nameToken)
 	f := &filter{line: t.line, name: t.text, value: e}
 	if p.is("(") {
 		f.arguments = p.arguments()
@@ -433,7 +408,7 @@ func (p *parser) filter(e expression, inline bool) expression {
 func (p *parser) test(e expression) expression {
 	p.expectWord("is")
 	negative := p.skipWord("not")
-	t := p.dotted()
+	t := p.expect(nameToken)
 	test := &test{line: t.line, name: t.text, value: e}
 	switch {
 	case p.is("("):

@@ -89,7 +89,7 @@ func (p *parser) statement() statement {
 	case "set":
 		return p.set(t.line)
 	case "macro":
-		return p.macro(t.line)
+		return p.macro()
 	case "call":
 		return p.callBlock(t.line)
 	case "filter":
@@ -99,20 +99,16 @@ func (p *parser) statement() statement {
 		p.function(func() { b.body = p.closed("endgeneration") })
 		return b
 	case "with":
-		return p.with(t.line)
+		return p.with()
 	case "break", "continue":
 		if p.loops == 0 {
 			p.fail(t.line, "%s is not within a loop", t.text)
 		}
 		return &jump{t.text == "break"}
-	case "print":
-		return &printed{&concatenation{p.printList()}}
 	case "block":
 		return p.block()
 	case "autoescape":
-		a := &autoescape{line: t.line, on: p.expression(true)}
-		a.body = p.closed("endautoescape")
-		return a
+		p.fail(t.line, "autoescape is refused: a chat template writes text, not HTML")
 	case "include", "import", "from", "extends":
 		for !p.is(blockEnd) && !p.is(endToken) {
 			p.next()
@@ -121,16 +117,6 @@ func (p *parser) statement() statement {
 	}
 	p.fail(t.line, "found the tag %v, expected the name of a statement or the end of one", t)
 	return nil
-}
-
-func (p *parser) printList() (list []expression) {
-	for !p.is(blockEnd) {
-		if list != nil {
-			p.expect(",")
-		}
-		list = append(list, p.expression(true))
-	}
-	return list
 }
 
 func (p *parser) condition() statement {
@@ -219,32 +205,18 @@ func (p *parser) set(line int) statement {
 	if p.skip("=") {
 		return &setStatement{target: t, value: p.tuple(true, false)}
 	}
-	s := &setBlock{target: t, line: line}
+	s := &setBlock{target: t}
 	p.frame(func() {
-		if p.is("|") {
-			s.filter = p.filters(nil)
-		}
+		s.filters = p.filters(nil)
 		s.body = p.closed("endset")
 	})
 	return s
 }
 
-// filters reads filters for the text of a block, the first without "|" if it is inline.
-func (p *parser) filters(first expression) expression {
-	e := first
-	if e == nil {
-		e = &captured{}
-	}
-	for p.is("|") {
-		e = p.filter(e, false)
-	}
-	return e
-}
-
 func (p *parser) filterBlock() statement {
 	s := &filterBlock{}
 	p.frame(func() {
-		s.filter = p.filters(p.filter(&captured{}, true))
+		s.filters = p.filters(p.filter(nil))
 		s.body = p.closed("endfilter")
 	})
 	return s
@@ -279,15 +251,15 @@ func (p *parser) macroBody(m *macroStatement, end string) {
 	m.usesCaller, m.usesNamed, m.usesRest = used(0), used(1), used(2)
 }
 
-func (p *parser) macro(line int) statement {
-	m := &macroStatement{line: line, name: p.expect(nameToken).text}
+func (p *parser) macro() statement {
+	m := &macroStatement{name: p.expect(nameToken).text}
 	p.signature(m)
 	p.macroBody(m, "endmacro")
 	return m
 }
 
 func (p *parser) callBlock(line int) statement {
-	s := &callBlock{caller: &macroStatement{line: line}}
+	s := &callBlock{caller: &macroStatement{}}
 	if p.is("(") {
 		p.signature(s.caller)
 	}
@@ -300,8 +272,8 @@ func (p *parser) callBlock(line int) statement {
 	return s
 }
 
-func (p *parser) with(line int) statement {
-	s := &withStatement{line: line}
+func (p *parser) with() statement {
+	s := &withStatement{}
 	for !p.is(blockEnd) {
 		if s.targets != nil {
 			p.expect(",")
@@ -324,10 +296,7 @@ func (p *parser) block() statement {
 		p.fail(t.line, "the block %s is defined twice", t.text)
 	}
 	p.blocks[t.text] = true
-	b := &block{global: true}
-	if p.skipWord("scoped") {
-		b.global = false
-	}
+	b := &block{outer: true}
 	p.function(func() { b.body = p.closed("endblock") })
 	p.skipWord(t.text)
 	return b

@@ -151,22 +151,21 @@ func (st *setStatement) exec(r *rendering, s *scope) jumps {
 
 // setBlock sets a variable to the text of a body.
 type setBlock struct {
-	line   int
-	target target
-	filter expression // of a captured, or nil
-	body   []statement
+	target  target
+	filters expression // see filtered
+	body    []statement
 }
 
 func (st *setBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
-		st.target.set(r, s, r.filtered(st.filter, text, inner))
+		st.target.set(r, s, r.filtered(st.filters, text, inner))
 	}
 	return j
 }
 
-// filtered applies the filters of a block to its text.
+// filtered applies filters to the text of a block. e is the last one, and nil if there is none.
 func (r *rendering) filtered(e expression, text string, s *scope) values.Value {
 	f, ok := e.(*filter)
 	if !ok {
@@ -180,49 +179,34 @@ func (r *rendering) filtered(e expression, text string, s *scope) values.Value {
 }
 
 type filterBlock struct {
-	filter expression
-	body   []statement
+	filters expression // see filtered
+	body    []statement
 }
 
 func (st *filterBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
-		r.out.Write(r.Str(r.filtered(st.filter, text, inner)))
+		r.out.Write(r.Str(r.filtered(st.filters, text, inner)))
 	}
 	return j
 }
 
-// block is a body with variables of its own: {% generation %}, or a {% block %}, which
-// sees only those outside of all loops.
+// block is a body with variables of its own. That of {% block %} is an outer one: it sees no variables of loops and
+// other bodies around it.
 type block struct {
-	body   []statement
-	global bool
+	body  []statement
+	outer bool
 }
 
 func (st *block) exec(r *rendering, s *scope) jumps {
-	for st.global && s.parent != r.globals {
+	for st.outer && s.parent != r.globals {
 		s = s.parent
 	}
 	return r.exec(st.body, r.inner(s))
 }
 
-type autoescape struct {
-	line int
-	on   expression
-	body []statement
-}
-
-func (st *autoescape) exec(r *rendering, s *scope) jumps {
-	if r.Truth(r.eval(st.on, s)) {
-		r.Line = st.line
-		r.Fail("autoescape is refused: a chat template writes text, not HTML")
-	}
-	return r.exec(st.body, r.inner(s))
-}
-
 type withStatement struct {
-	line    int
 	targets []target
 	values  []expression
 	body    []statement
@@ -238,7 +222,6 @@ func (st *withStatement) exec(r *rendering, s *scope) jumps {
 }
 
 type macroStatement struct {
-	line                            int
 	name                            string
 	names                           []string
 	defaults                        []expression // of the last names

@@ -215,9 +215,9 @@ func (r *Run) sorted(items []Value, reverse bool, key func(Value) Value) []Value
 			a, b = b, a
 		}
 		switch {
-		case r.less(a.key, b.key):
+		case r.Compare("<", a.key, b.key):
 			return -1
-		case r.less(b.key, a.key):
+		case r.Compare("<", b.key, a.key):
 			return 1
 		}
 		return 0

@@ -343,7 +343,7 @@ func swapCase(s string) string {
 	return b.String()
 }
 
-// stringMethods are Python's. encode, translate and maketrans are not: they need bytes or sets.
+// stringMethods are Python's, without encode, format_map, maketrans, translate and some tests of characters.
 var stringMethods map[string]*Builtin
 
 func textMethods() []*Builtin {
@@ -438,19 +438,5 @@ func layoutMethods() []*Builtin {
 			return o.String()
 		}),
 		Raw("format", func(r *Run, a Arguments) Value { return r.format(r.string(a.Items[0]), a.Items[1:], a) }),
-		Raw("format_map", func(r *Run, a Arguments) Value {
-			if len(a.Items) != 2 {
-				r.Fail("format_map has %d arguments, expected one", len(a.Items)-1)
-			}
-			d, ok := a.Items[1].(*Dict)
-			if !ok {
-				r.Fail("format_map has %s, expected a dict", TypeName(a.Items[1]))
-			}
-			named := Arguments{Named: d.Values}
-			for _, k := range d.Keys {
-				named.Names = append(named.Names, r.string(k))
-			}
-			return r.format(r.string(a.Items[0]), nil, named)
-		}),
 	}
 }

@@ -353,9 +353,6 @@ func (r *Run) order(a, b Value) (int, bool) {
 	return cmp.Compare(len(l.Items), len(m.Items)), true
 }
 
-// less is for sorting.
-func (r *Run) less(a, b Value) bool { return r.Compare("<", a, b) }
-
 // contains says whether a value is in another.
 func (r *Run) contains(container, v Value) bool {
 	if s, ok := textOf(container); ok {

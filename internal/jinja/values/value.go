@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Value is a value of a template: nil, bool, int, float64, string, markup, *undefined,
-// *list, *dict, *span, *generator, *namespace, *builtin, *method or a custom one.
+// Value is a value of a template: nil, bool, int, float64, string, markup, *Undefined, *List, *Dict, *span,
+// *Generator, *Namespace, *Builtin, *Method, or a custom one.
 type Value any
 
 // custom is a value with attributes of its own.
@@ -233,8 +233,6 @@ func (r *Run) FromGo(v any) Value {
 	switch v := v.(type) {
 	case nil, bool, int, float64, string:
 		return v
-	case int64:
-		return int(v)
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
 			return int(i)
