@@ -85,7 +85,7 @@ func (l *lexer) skipSpace() {
 	l.skip(len(l.src) - l.at - len(strings.TrimLeftFunc(l.src[l.at:], values.IsSpace)))
 }
 
-// root reads text, and the tag after it.
+// root reads text up to a tag, and the tag.
 func (l *lexer) root() {
 	rest := l.src[l.at:]
 	n := 0

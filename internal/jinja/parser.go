@@ -14,13 +14,13 @@ type parser struct {
 	at     int
 	depth  int
 
-	loops      int // loops around, within the same macro
-	loopTarget int // loops around, macros between them or not
-	blocks     map[string]bool
-	mentions   map[string]int // how often a name was read; for the names that macros can use
+	loops    int             // around, as far as break and continue reach
+	allLoops int             // around, also those around a macro
+	blocks   map[string]bool // names of blocks so far
+	mentions map[string]int  // how often a variable was read: says which of loop, caller, kwargs, varargs a body uses
 
-	// Filters and tests that do not exist: an error, except where an if is around, in which
-	// case only their evaluation fails.
+	// Filters and tests that do not exist. They are errors of the template, but within an if only where they are
+	// evaluated. unknownFor are those in bodies with variables of their own, where an if does not matter.
 	unknown, unknownFor []*values.Error
 }
 

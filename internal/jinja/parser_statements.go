@@ -58,8 +58,8 @@ func (p *parser) closed(end string) []statement {
 	return body
 }
 
-// frame calls a function that reads what has variables of its own. Filters that do not
-// exist are errors there, whether an if is around or not.
+// frame calls read, which reads a body with variables of its own. There, a filter that does not exist is an error even
+// within an if.
 func (p *parser) frame(read func()) {
 	n := len(p.unknown)
 	read()
@@ -67,7 +67,7 @@ func (p *parser) frame(read func()) {
 	p.unknown = p.unknown[:n]
 }
 
-// function calls a function that reads a body that is not in the loops around it.
+// function calls read, which reads a body in which break and continue are not for the loops around it.
 func (p *parser) function(read func()) {
 	loops := p.loops
 	p.loops = 0
@@ -145,12 +145,12 @@ func (p *parser) loop(line int) statement {
 		}
 		s.recursive = p.skipWord("recursive")
 		p.loops++
-		p.loopTarget++
+		p.allLoops++
 		loop := p.mentions["loop"]
 		s.body = p.body("endfor", "else")
 		s.usesLoop = s.recursive || p.mentions["loop"] > loop
 		p.loops--
-		p.loopTarget--
+		p.allLoops--
 		if p.next().text == "else" {
 			s.otherwise = p.closed("endfor")
 		}
@@ -177,7 +177,7 @@ func (p *parser) target(attributes bool) target {
 			if _, ok := constants[t.text]; ok {
 				p.fail(t.line, "%s cannot be set", t.text)
 			}
-			if t.text == "loop" && p.loopTarget > 0 {
+			if t.text == "loop" && p.allLoops > 0 {
 				p.fail(t.line, "loop cannot be set within a loop")
 			}
 			one := target{line: line, name: t.text}

@@ -1,6 +1,3 @@
-// Package values has the values of templates, which are Python's, and what can be done with them: operators,
-// attributes, methods, Jinja's filters and tests, and the functions of every template. Everything counts what it
-// takes, before it takes it.
 package values
 
 import (

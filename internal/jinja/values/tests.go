@@ -1,9 +1,6 @@
 package values
 
-import (
-	"strings"
-	"unicode"
-)
+import "unicode"
 
 // Tests are Jinja's, for {% if x is test %}.
 var Tests map[string]*Builtin
@@ -84,13 +81,6 @@ func valueTests() []*Builtin {
 		is("lower", func(r *Run, v Value) bool { return hasCase(r, r.Str(v), unicode.IsUpper) }),
 		is("upper", func(r *Run, v Value) bool { return hasCase(r, r.Str(v), unicode.IsLower) }),
 	}
-}
-
-// hasCase says whether a text has letters with cases and none of the wrong one.
-func hasCase(r *Run, s string, wrong func(rune) bool) bool {
-	r.walk(2 * len(s))
-	return strings.IndexFunc(s, isCased) >= 0 &&
-		strings.IndexFunc(s, func(c rune) bool { return wrong(c) || unicode.IsTitle(c) }) < 0
 }
 
 // UnknownTest says that there is no test of a name.

@@ -217,3 +217,44 @@ func IsSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f 
 func IsWord(c rune) bool {
 	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.In(c, unicode.Mn, unicode.Mc)
 }
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// pad fills a text up to a width: '<' puts it to the left, '>' to the right, '^' between.
+func (r *Run) pad(s, fill string, align byte, width int) string {
+	n := width - r.runes(s)
+	if n <= 0 {
+		return s
+	}
+	r.Take(n, 2*len(fill))
+	left := 0
+	switch align {
+	case '>':
+		left = n
+	case '^':
+		left = n/2 + n&width&1
+	case 'f': // in the middle, as str.format does
+		left = n / 2
+	}
+	return r.Concat(strings.Repeat(fill, left), s, strings.Repeat(fill, n-left))
+}
+
+// replace replaces the first count of a text, all if it is negative.
+func (r *Run) replace(s, old, with string, count int) string {
+	r.scan(len(s))
+	n := strings.Count(s, old)
+	if count >= 0 {
+		n = min(n, count)
+	}
+	r.walk(n)
+	r.Take(n, len(with))
+	r.Take(len(s), 1)
+	return strings.Replace(s, old, with, n)
+}

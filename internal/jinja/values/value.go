@@ -1,9 +1,11 @@
+// Package values has the values of templates, which are Python's, and what can be done with them: operators,
+// attributes, methods, Jinja's filters and tests, and the functions of every template. Everything counts what it
+// takes, before it takes it.
 package values
 
 import (
 	"encoding/json"
 	"maps"
-	"math"
 	"slices"
 )
 
@@ -95,7 +97,7 @@ func (g *Generator) take() []Value {
 	return items
 }
 
-// generated makes a filter's result a generator. A filter that is only gone through fails only then.
+// generated makes a filter whose result is a generator: it fails only when its items are asked for.
 func generated(filter func(r *Run, a []Value) []Value) func(r *Run, a []Value) Value {
 	return func(r *Run, a []Value) Value {
 		return &Generator{compute: func() []Value { return filter(r, a) }}
@@ -119,111 +121,6 @@ func (s *span) length() int {
 func (s *span) equal(t *span) bool {
 	n := s.length()
 	return n == t.length() && (n == 0 || s.start == t.start && (n == 1 || s.step == t.step))
-}
-
-// Dict keeps the order in which keys were set.
-type Dict struct {
-	Keys, Values []Value
-	at           map[any]int // by hash
-}
-
-// NewDict returns an empty dict.
-func NewDict() *Dict { return &Dict{at: map[any]int{}} }
-
-// hash returns what equal values have in common, which can be the key of a map. Lists
-// and dicts have none.
-func (r *Run) hash(v Value) (any, bool) {
-	r.Enter()
-	defer r.Leave()
-	switch v := v.(type) {
-	case bool:
-		i, _, _ := Number(v)
-		return i, true
-	case float64:
-		if math.Abs(v) < 1<<62 && v == math.Trunc(v) {
-			return int(v), true
-		}
-		return v, true
-	case markup:
-		return string(v), true
-	case *List:
-		if !v.isTuple() {
-			return nil, false
-		}
-		for _, item := range v.Items {
-			if _, ok := r.hash(item); !ok {
-				return nil, false
-			}
-		}
-		return "tuple " + r.Repr(v), true
-	case *Undefined:
-		return Undefined{}, true
-	case *Dict:
-		return nil, false
-	}
-	return v, true
-}
-
-// Set sets the value of a key.
-func (d *Dict) Set(r *Run, k, v Value) {
-	h, ok := r.hash(k)
-	if !ok {
-		r.Fail("%s is the key of a dict, expected a string or a number", TypeName(k))
-	}
-	if i, ok := d.at[h]; ok {
-		d.Values[i] = v
-		return
-	}
-	r.Take(1, 256)
-	d.at[h] = len(d.Keys)
-	d.Keys = append(d.Keys, k)
-	d.Values = append(d.Values, v)
-}
-
-// Get returns the value of a key that is a string.
-func (d *Dict) Get(name string) (Value, bool) {
-	i, ok := d.at[name]
-	if !ok {
-		return nil, false
-	}
-	return d.Values[i], true
-}
-
-// Remove removes a key that is a string.
-func (d *Dict) Remove(r *Run, name string) {
-	r.Step(len(d.Keys))
-	i, ok := d.at[name]
-	if !ok {
-		return
-	}
-	d.Keys, d.Values = slices.Delete(d.Keys, i, i+1), slices.Delete(d.Values, i, i+1)
-	delete(d.at, name)
-	for h, at := range d.at {
-		if at > i {
-			d.at[h]--
-		}
-	}
-}
-
-// lookup finds a key; keys that cannot be in a dict are not found.
-func (d *Dict) lookup(r *Run, k Value) (Value, bool) {
-	if h, ok := r.hash(k); ok {
-		if i, ok := d.at[h]; ok {
-			return d.Values[i], true
-		}
-	}
-	return nil, false
-}
-
-// Namespace is a dict whose keys a template can set.
-type Namespace struct{ dict *Dict }
-
-// Set sets an attribute.
-func (n *Namespace) Set(r *Run, name string, v Value) {
-	if name[0] == '_' {
-		r.Fail("the attribute %s of a namespace is set, expected a name without _ at its beginning", name)
-	}
-	n.dict.Set(r, name, v)
 }
 
 // FromGo returns the template's value for one of Go.
@@ -333,7 +230,8 @@ func (r *Run) length(v Value) (int, bool) {
 	return 0, false
 }
 
-// iterable returns the items that a loop over a value goes through. They must not be changed.
+// iterable returns the items that a loop over a value goes through, and whether the value has items at all. The items
+// must not be changed.
 func (r *Run) iterable(v Value) ([]Value, bool) {
 	switch v := v.(type) {
 	case *List:
@@ -367,11 +265,11 @@ func (r *Run) iterable(v Value) ([]Value, bool) {
 	return nil, false
 }
 
-// Items is iterable for what must be.
+// Items returns the items that a loop over a value goes through, and fails if it has none.
 func (r *Run) Items(v Value) []Value {
 	items, ok := r.iterable(v)
 	if !ok {
-		r.Fail("%s is gone through, expected a list, a dict or a string", TypeName(v))
+		r.Fail("%s is iterated over, expected a list, a dict or a string", TypeName(v))
 	}
 	r.scan(len(items) * ValueSize)
 	return items

@@ -1,0 +1,80 @@
+package values
+
+import "strings"
+
+// Slice returns object[start:stop:step].
+func (r *Run) Slice(object Value, bounds [3]Value) Value {
+	r.FailUndefined(object)
+	n, _ := r.length(object)
+	switch o := object.(type) {
+	case string, markup:
+		s, _ := textOf(o)
+		start, stop, step := r.bounds(bounds, n)
+		if step == 1 {
+			r.Take(1, 16)
+			return r.cut(s, start, max(start, stop))
+		}
+		r.walk(len(s))
+		var b strings.Builder
+		r.Take(len(s), 4+3)
+		characters := []rune(s)
+		for _, i := range indices(start, stop, step) {
+			b.WriteRune(characters[i])
+		}
+		return b.String()
+	case *List:
+		if !o.sequence() {
+			break
+		}
+		start, stop, step := r.bounds(bounds, n)
+		r.Take((&span{start, stop, step}).length(), ValueSize+8)
+		var items []Value
+		for _, i := range indices(start, stop, step) {
+			items = append(items, o.Items[i])
+		}
+		return &List{o.Kind, items}
+	case *span:
+		start, stop, step := r.bounds(bounds, n)
+		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
+	}
+	r.Fail("%s is sliced, expected a list or a string", TypeName(object))
+	return nil
+}
+
+// bounds returns the bounds of a slice of n items, as Python's slice.indices.
+func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
+	step = 1
+	if bounds[2] != nil {
+		step = r.int(bounds[2], 1)
+	}
+	if step == 0 {
+		r.Fail("the step of a slice is 0")
+	}
+	low, high := 0, n
+	if step < 0 {
+		low, high = -1, n-1
+	}
+	bound := func(v Value, otherwise int) int {
+		if v == nil {
+			return otherwise
+		}
+		i := r.int(v, 0)
+		if i < 0 {
+			i += n
+		}
+		return min(max(i, low), high)
+	}
+	if step < 0 {
+		return bound(bounds[0], high), bound(bounds[1], low), max(step, -n-1)
+	}
+	return bound(bounds[0], low), bound(bounds[1], high), min(step, n+1)
+}
+
+func indices(start, stop, step int) []int {
+	n := (&span{start, stop, step}).length()
+	list := make([]int, n)
+	for i := range list {
+		list[i] = start + i*step
+	}
+	return list
+}
