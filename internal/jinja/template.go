@@ -8,10 +8,10 @@
 // nothing running.
 //
 // What transformers refuses, or no chat template needs, is refused by name: include, import, extends, autoescape,
-// print, methods that change lists and dicts, names with underscores at both ends, ranges of more than 100,000 items, integers
-// of more than 64 bits, several indices in brackets, and the filters, tests and methods that are not in the tables of
-// package values (of Jinja's own filters: filesizeformat, pprint, random, striptags, urlencode, urlize, wordwrap,
-// xmlattr). The items of a generator (map, select and others) are all computed when the first is asked for.
+// print, methods that change lists and dicts, names with underscores at both ends, ranges of more than 100,000 items,
+// integers of more than 64 bits, several indices in brackets, and the filters, tests and methods that are not in the
+// tables of package values (of Jinja's own filters: filesizeformat, pprint, random, striptags, urlencode, urlize,
+// wordwrap, xmlattr). The items of a generator (map, select and others) are all computed when the first is asked for.
 package jinja
 
 import (
