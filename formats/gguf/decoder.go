@@ -26,9 +26,9 @@ const (
 type decoder struct {
 	r     io.ReaderAt
 	size  int64  // of the file
-	limit int64  // where the header must end: size or maxHeader
+	limit int64  // where the header must end at the latest: size or maxHeader
 	off   int64  // of the next byte
-	buf   []byte // the bytes at off that are read already
+	buf   []byte // bytes from off on that have been read already
 	space [bufferSize]byte
 	err   error
 
@@ -45,10 +45,10 @@ func newDecoder(r io.ReaderAt, size int64) *decoder {
 // left returns the number of bytes that can still come.
 func (d *decoder) left() uint64 { return uint64(d.limit - d.off) }
 
-// begin starts the key or tensor of a number.
+// begin says that key or tensor number no is read next.
 func (d *decoder) begin(item string, no int) { d.item, d.no, d.id = item, no, "" }
 
-// where returns what is being read as the beginning of an error.
+// where names what is being read, for the beginning of an error.
 func (d *decoder) where() string {
 	switch {
 	case d.item == "":
@@ -66,7 +66,7 @@ func (d *decoder) fail(off int64, cause error, format string, args ...any) {
 	}
 }
 
-// tooShort records that something does not fit in what is left.
+// tooShort records an error: something does not fit in what is left.
 func (d *decoder) tooShort(format string, args ...any) {
 	cause := ErrTruncated
 	if d.limit < d.size {
@@ -125,7 +125,7 @@ func (d *decoder) u64() uint64 {
 	return 0
 }
 
-// limitedCount is count with a limit besides.
+// limitedCount is count of at most limit things.
 func (d *decoder) limitedCount(what string, size, limit int) int {
 	off := d.off
 	n := d.count(what, size)
@@ -136,7 +136,7 @@ func (d *decoder) limitedCount(what string, size, limit int) int {
 	return n
 }
 
-// count reads the number of things that take at least size bytes each.
+// count reads a number of things that take at least size bytes each, so that it is limited by the bytes that are left.
 func (d *decoder) count(what string, size int) int {
 	n := d.u64()
 	if d.err == nil && n > d.left()/uint64(size) {
@@ -227,7 +227,7 @@ func (d *decoder) bools(n int) any {
 	return out
 }
 
-// value reads a value with its type in front.
+// value reads a value's type and the value.
 func (d *decoder) value() any {
 	off := d.off
 	id := d.u32()
@@ -242,7 +242,7 @@ func (d *decoder) value() any {
 	return k.value(d)
 }
 
-// array reads an array at the given depth of nesting.
+// array reads an array; depth is 1 unless it is in another array.
 func (d *decoder) array(depth int) any {
 	off := d.off
 	id := d.u32()

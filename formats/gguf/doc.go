@@ -25,9 +25,10 @@
 // and the elements.
 //
 // Dimensions come with the fastest varying axis first, the reverse of PyTorch's
-// shape. A row, that is the first dimension, is a whole number of the type's
-// blocks, see package quant. Offsets are multiples of the alignment, which is the
-// uint32 key general.alignment or 32. Data are packed rows, padded with zeros.
+// shape. The first is the length of a row, a whole number of the type's blocks,
+// see package quant. Offsets are multiples of the alignment,
+// which is the uint32 key general.alignment, or 32 without it. The data of a
+// tensor is its rows, followed by zeros up to the next multiple.
 //
 // A model may be split into files named X-00001-of-00003.gguf and so on. Each has
 // the keys split.no (uint16, from 0), split.count (uint16) and
@@ -46,8 +47,8 @@
 //
 // The reader trusts nothing: a count is compared with the bytes that are left
 // before memory is set aside for it, and what comes before the data is limited
-// to 256 MiB, 65536 tensors and 65536 keys. It is stricter than the specification about tensors without
-// elements, which it refuses because ggml divides by the dimensions, and more
-// lenient about gaps between tensors, bytes after the last one, and values that
-// are no UTF-8, which the writer refuses.
+// to 256 MiB, 65536 tensors and 65536 keys. It is stricter than the specification
+// about tensors without elements, which it refuses because ggml divides by the
+// dimensions. It is more lenient about gaps between tensors and bytes after the
+// last one, and about strings that are not UTF-8, which the writer refuses.
 package gguf

@@ -3,7 +3,6 @@ package gguf
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"math/bits"
 	"os"
@@ -13,8 +12,8 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// What a refused file has wrong, for callers that tell the cases apart with
-// [errors.Is]. The error itself is a *formats.Error that says where and what.
+// Reasons for refusing a file, for [errors.Is]. The error itself is a
+// *formats.Error that says where and what.
 var (
 	ErrNotGGUF     = errors.New("not a GGUF file")
 	ErrUnsupported = errors.New("not supported")       // version, byte order or tensor type
@@ -24,7 +23,7 @@ var (
 	ErrSplit       = errors.New("incorrect split set") // a shard is missing, repeated or of another set
 )
 
-// Limits of the format.
+// Limits of the format, and our own.
 const (
 	maxKey  = 65535 // bytes
 	maxName = 64    // bytes
@@ -33,8 +32,8 @@ const (
 	defaultAlignment = 32
 	maxAlignment     = 1 << 30 // ours, far above any use
 
-	// Ours too, since an entry takes more memory than bytes of the file. Models
-	// have a few thousand tensors and less than a hundred keys.
+	// Ours too: an entry takes more memory than bytes in the file. Models have a
+	// few thousand tensors and less than a hundred keys.
 	maxTensors = 65536 // in one file
 	maxKeys    = 65536
 
@@ -261,29 +260,8 @@ func (d *decoder) tensor() *Tensor {
 	return t
 }
 
-// check reports what is wrong with the shape. After it Elems and Size are exact
-// and above zero.
-func (t *TensorInfo) check() error {
-	n := uint64(1)
-	for _, dim := range t.Dims {
-		hi, lo := bits.Mul64(n, dim)
-		if dim == 0 {
-			return fmt.Errorf("dimensions %d: there is no element", t.Dims)
-		}
-		// 2^59 elements of the largest type, 4 bytes each, still fit in an int64.
-		if hi != 0 || lo > 1<<59 {
-			return fmt.Errorf("dimensions %d: too many elements", t.Dims)
-		}
-		n = lo
-	}
-	if b := int64(t.Type.BlockLen()); t.Cols()%b != 0 {
-		return fmt.Errorf("rows of %d elements, type %s needs a multiple of %d", t.Cols(), t.Type, b)
-	}
-	return nil
-}
-
-// placeTensors checks where the data lies and makes the offsets count from the
-// start of the file.
+// placeTensors checks where the data of the tensors lies, which begins at data, and
+// makes their offsets count from the start of the file.
 func placeTensors(tensors []*Tensor, data, size, alignment int64) error {
 	for _, t := range tensors {
 		if t.Offset%alignment != 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 )
 
-// The keys of a split set. Each file has the first two; the metadata proper are
-// in the first file.
+// The keys of a split set. Each file has them; the other metadata are in the first
+// file.
 const (
 	splitNoKey      = "split.no"            // uint16, number of the file from 0
 	splitCountKey   = "split.count"         // uint16, number of files
@@ -32,8 +32,8 @@ func splitPath(path string, no, count int) string {
 	return fmt.Sprintf("%s-%05d-of-%05d.gguf", strings.TrimSuffix(path, ".gguf"), no+1, count)
 }
 
-// openSet opens the set of count files that f belongs to. It takes f over, and
-// closes it when it fails.
+// openSet opens the set of count files that f belongs to. The result owns f; after
+// an error f is closed.
 func openSet(f *File, count uint64) (*File, error) {
 	set := &File{byName: make(map[string]*Tensor)}
 	if err := set.addAll(f, count); err != nil {
@@ -44,7 +44,7 @@ func openSet(f *File, count uint64) (*File, error) {
 	return set, nil
 }
 
-// addAll adds the shards to an empty set: f, and its fellows by their names.
+// addAll adds the shards to an empty set: f, and the others, which it opens.
 func (set *File) addAll(f *File, count uint64) error {
 	path := f.Shards[0].Path
 	dir, base := filepath.Split(path)

@@ -1,7 +1,9 @@
 package gguf
 
 import (
+	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -45,6 +47,27 @@ func (t *TensorInfo) Rows() int64 {
 	return n
 }
 
+// check refuses a shape that the type cannot have. After it, [TensorInfo.Elems] and
+// [TensorInfo.Size] do not overflow and are above zero.
+func (t *TensorInfo) check() error {
+	n := uint64(1)
+	for _, dim := range t.Dims {
+		hi, lo := bits.Mul64(n, dim)
+		if dim == 0 {
+			return fmt.Errorf("dimensions %d: there is no element", t.Dims)
+		}
+		// 2^59 elements of the largest type, 4 bytes each, still fit in an int64.
+		if hi != 0 || lo > 1<<59 {
+			return fmt.Errorf("dimensions %d: too many elements", t.Dims)
+		}
+		n = lo
+	}
+	if b := int64(t.Type.BlockLen()); t.Cols()%b != 0 {
+		return fmt.Errorf("rows of %d elements, type %s needs a multiple of %d", t.Cols(), t.Type, b)
+	}
+	return nil
+}
+
 // Tensor is a tensor in an open file. Its data is read on demand.
 type Tensor struct {
 	TensorInfo
@@ -58,7 +81,7 @@ type Tensor struct {
 // the tensor's first byte. It may be called from several goroutines.
 func (t *Tensor) ReadAt(p []byte, off int64) (int, error) { return t.Data().ReadAt(p, off) }
 
-// Data returns a new reader of the tensor's bytes, blocks as quant decodes them.
+// Data returns a new reader of the tensor's bytes, which package quant decodes.
 func (t *Tensor) Data() *io.SectionReader { return io.NewSectionReader(t.r, t.Offset, t.Size()) }
 
 // Source returns the reader of the whole file that holds the tensor, an

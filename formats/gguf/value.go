@@ -12,19 +12,19 @@ const (
 	typeArray  = 9
 )
 
-// maxDepth limits arrays in arrays. The format sets no limit; files in use have
-// depth 1.
+// maxDepth limits arrays in arrays. The format sets no limit; in practice the depth
+// is 1.
 const maxDepth = 8
 
 // kind is a value type other than array.
 type kind struct {
 	id    uint32
-	size  int // bytes of a value in a file, the least
+	size  int // bytes that a value takes in a file, at least
 	value func(d *decoder) any
 	array func(d *decoder, n int) any
 
-	// encode appends v with its type in front. ok is false when v is neither of
-	// this kind nor an array of it.
+	// encode appends the type of v, and v. ok is false when v is neither of this
+	// kind nor an array of it.
 	encode func(b []byte, v any) (out []byte, ok bool)
 }
 
@@ -114,7 +114,7 @@ func appendArrayHead(b []byte, elem uint32, n int) []byte {
 	return le.AppendUint64(b, uint64(n))
 }
 
-// show returns a value for an error, where a long one has no place.
+// show returns a value for an error, shortened.
 func show(v any) string {
 	switch v := v.(type) {
 	case string:
@@ -142,7 +142,7 @@ func checkText(v any) error {
 	return nil
 }
 
-// appendValue appends a value with its type in front. depth counts the arrays around it.
+// appendValue appends a value's type and the value. depth is the number of arrays around it.
 func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	if v, ok := v.([]any); ok {
 		if depth+1 == maxDepth { // its elements are arrays too
@@ -158,7 +158,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 			if le.Uint32(b[at:]) != typeArray {
 				return nil, fmt.Errorf("element of type %T in a []any, which holds arrays only", x)
 			}
-			b = append(b[:at], b[at+4:]...) // the outer array said once that they are arrays
+			b = append(b[:at], b[at+4:]...) // only the outer array says that its elements are arrays
 		}
 		return b, nil
 	}

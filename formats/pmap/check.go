@@ -15,15 +15,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// checksum returns the CRC-32C of b.
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// treeBytes returns the length of the section sha256 of a file in which it begins at end: the
-// root, and a leaf for each chunk before it.
+// treeBytes returns the length of the section sha256 if it begins at offset end: a root, and a leaf for each chunk
+// before it.
 func treeBytes(end int64) int64 {
 	return sha256.Size * (1 + (end+chunkBytes-1)/chunkBytes)
 }
 
-// root returns the hash of the leaves and of the number of bytes that they are of.
+// root returns the hash of the leaves and of n, the number of bytes that they are of.
 func root(leaves []byte, n int64) []byte {
 	h := sha256.New()
 	_, _ = h.Write([]byte("pmap tree 1\x00")) // a Hash never fails
@@ -46,6 +47,7 @@ func (f *File) leaves(threads int, end int64) ([]byte, error) {
 
 var chunks = sync.Pool{New: func() any { return new([chunkBytes]byte) }}
 
+// leaf returns the hash of chunk i; the last chunk ends at offset end.
 func (f *File) leaf(i int, end int64) (sum [sha256.Size]byte, err error) {
 	b := chunks.Get().(*[chunkBytes]byte)
 	defer chunks.Put(b)
@@ -57,8 +59,8 @@ func (f *File) leaf(i int, end int64) (sum [sha256.Size]byte, err error) {
 	return sha256.Sum256(part), nil
 }
 
-// Root returns the file's hash: the root of its tree, which covers every byte before the tree.
-// [File.Check] tells whether it is true.
+// Root returns the hash of the file that its section sha256 holds, the root of the hash tree. It covers every byte
+// before that section. [File.Check] tells whether they still have it.
 func (f *File) Root() ([sha256.Size]byte, error) {
 	var sum [sha256.Size]byte
 	s, ok := f.Section(sectionSHA256)
@@ -116,8 +118,8 @@ func (f *File) Check(ctx context.Context, threads int, progress func(done int64)
 	return errors.Join(bad...)
 }
 
-// damage names what lies in a damaged part of the file: those tensors and sections whose own checksums
-// are wrong, or all if none is.
+// damage returns an error that names what is damaged between two offsets: the tensors and sections whose own checksums
+// are wrong, or all that lie there if none is.
 func (f *File) damage(from, to int64) error {
 	overlaps := func(off, n int64) bool { return off < to && from < off+n }
 	var all, wrong []string

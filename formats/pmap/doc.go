@@ -1,6 +1,6 @@
-// Package pmap reads and writes .pmap files: a model in one file whose weights lie
-// as the kernels read them, to be mapped and used in place. docs/format-pmap.md is the
-// specification.
+// Package pmap reads and writes .pmap files. Such a file is a model whose weights lie
+// as the kernels read them, so that they are used where the file is mapped. docs/format-pmap.md
+// is the specification.
 //
 // A .pmap file stands for a GGUF file: it holds that file's header as it is, and the data of
 // its tensors in another order. [File.GGUF] presents it as that file, so that
@@ -19,7 +19,7 @@ import (
 const (
 	Version = 1
 
-	magic       = "PMAP\r\n\x1a\n" // as PNG's, so that a transfer as text is noticed
+	magic       = "PMAP\r\n\x1a\n" // with line ends, as PNG's, so that a transfer as text is noticed
 	headerBytes = 32
 	entryBytes  = 40 // of the table of contents
 	tensorBytes = 32 // of the tensor table
@@ -45,7 +45,7 @@ var knownSections = []string{sectionGGUF, sectionTensors, sectionWeights, sectio
 // Flags of a section.
 const (
 	flagRequired = 1 << 0 // a reader that does not know the section must refuse the file
-	flagOwn      = 1 << 1 // the section has checksums of its own, and crc is 0
+	flagOwn      = 1 << 1 // the section has checksums of its own, and [Section.CRC] is 0
 )
 
 // PanelRows is the number of rows in a panel.
@@ -63,7 +63,7 @@ const (
 	Panels Layout = 1
 )
 
-// size returns the number of bytes of a matrix in this layout.
+// size returns the number of bytes that a matrix takes in this layout.
 func (l Layout) size(t quant.Type, rows, cols int64) int64 {
 	if l == Rows {
 		return t.Size(rows * cols)

@@ -16,8 +16,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/mmap"
 )
 
-// What a refused file has wrong, for callers that tell the cases apart with
-// [errors.Is]. The error itself is a *formats.Error.
+// Reasons for refusing a file, for [errors.Is]. The error itself is a
+// *formats.Error that says where and what.
 var (
 	ErrNotPMAP     = errors.New("not a .pmap file")
 	ErrUnsupported = errors.New("not supported") // a version, a required section or a layout
@@ -31,13 +31,13 @@ type File struct {
 	Tensors  []Tensor  // in the order of the GGUF header
 
 	r       io.ReaderAt
-	gguf    *gguf.File
-	header  Section // the GGUF header's
-	size    int64   // of the GGUF file
+	gguf    *gguf.File // what GGUF returns
+	header  Section    // of the GGUF header
+	size    int64      // of the GGUF file
 	byName  map[string]*Tensor
 	closers []func() error
-	mapped  []byte
-	buffers chan []byte // free ones of readTensor
+	mapped  []byte      // the whole file, nil if it is not mapped
+	buffers chan []byte // of readTensor, while no call uses them
 }
 
 // Section is an entry of the table of contents.
@@ -51,8 +51,8 @@ type Section struct {
 type Tensor struct {
 	*gguf.Tensor
 	Layout   Layout
-	Position int64  // of its data in the .pmap file
-	Len      int64  // bytes of its data there
+	Position int64  // of its data in the .pmap file; Offset is that in the GGUF file
+	Len      int64  // bytes of its data in the .pmap file
 	CRC      uint32 // CRC-32C of them
 }
 
@@ -72,7 +72,7 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// Is tells by its first bytes whether the file at path is a .pmap file.
+// Is reports whether the file at path begins as a .pmap file does. It is false if the file cannot be read.
 func Is(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
@@ -133,7 +133,7 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	if f.header, err = f.required(sectionGGUF); err != nil {
 		return nil, err
 	}
-	// The header's tensors lie anywhere in a GGUF file of any size, for now.
+	// The size of the GGUF file follows from its header. Until that is read, no offset is too large.
 	f.size = 1 << 62
 	if f.gguf, err = gguf.NewFile(image{f}, f.size); err != nil {
 		return nil, f.inSection(f.header, err)
@@ -150,7 +150,7 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	return f, f.tensors()
 }
 
-// contents reads header and table of contents.
+// contents reads header and table of contents of a file of size bytes.
 func (f *File) contents(size int64) error {
 	head := make([]byte, headerBytes)
 	if err := f.read(head[:min(size, headerBytes)], 0); err != nil {
@@ -176,7 +176,7 @@ func (f *File) contents(size int64) error {
 	}
 	want := le.Uint32(head[24:])
 	clear(table[24:28])
-	if got := crc32.Checksum(table, castagnoli); got != want {
+	if got := checksum(table); got != want {
 		return formats.Wrapf(ErrDamaged, 24, "checksum of header and table of contents is %08x, expected %08x",
 			got, want)
 	}
@@ -205,7 +205,7 @@ func (f *File) contents(size int64) error {
 		f.Sections = append(f.Sections, s)
 	}
 	if end != size {
-		return formats.Wrapf(ErrDamaged, end, "%d bytes behind the last section", size-end)
+		return formats.Wrapf(ErrDamaged, end, "%d bytes after the last section", size-end)
 	}
 	return nil
 }
@@ -219,7 +219,7 @@ func (f *File) Section(name string) (Section, bool) {
 	return f.Sections[i], true
 }
 
-// required returns a section that must be there, its checksum having been checked.
+// required returns a section that must be there, and checks its checksum.
 func (f *File) required(name string) (Section, error) {
 	s, ok := f.Section(name)
 	if !ok {
@@ -252,7 +252,7 @@ func (f *File) crc(off, n int64) (uint32, error) {
 	return h.Sum32(), nil
 }
 
-// SectionReader reads a section, after its checksum has been checked.
+// SectionReader checks a section's checksum and returns a reader of it.
 func (f *File) SectionReader(name string) (*io.SectionReader, error) {
 	s, err := f.required(name)
 	if err != nil {
@@ -294,7 +294,8 @@ func (f *File) tensors() error {
 				"tensor %q needs %d bytes, all weights have %d", t.Name, t.Size(), weights.Len)
 		}
 		if i > 0 && t.Offset < f.Tensors[i-1].Offset+f.Tensors[i-1].Size() {
-			return formats.Wrapf(ErrDamaged, f.header.Offset, "tensor %q does not lie behind the one before it", t.Name)
+			return formats.Wrapf(ErrDamaged, f.header.Offset, "tensor %q does not lie after the tensor before it",
+				t.Name)
 		}
 		t.Len = t.Layout.size(t.Type, t.Rows(), t.Cols())
 		off, n := le.Uint64(e), le.Uint64(e[8:])
@@ -310,7 +311,7 @@ func (f *File) tensors() error {
 		f.byName[t.Name] = &f.Tensors[i]
 	}
 	if end != weights.Offset+weights.Len {
-		return formats.Wrapf(ErrDamaged, end, "%d bytes behind the last tensor", weights.Offset+weights.Len-end)
+		return formats.Wrapf(ErrDamaged, end, "%d bytes after the last tensor", weights.Offset+weights.Len-end)
 	}
 	return nil
 }
@@ -326,8 +327,8 @@ func (f *File) GGUF() *gguf.File { return f.gguf }
 func (f *File) Image() *io.SectionReader { return io.NewSectionReader(image{f}, 0, f.size) }
 
 // Mapped returns the data of a tensor as they lie in the file, in mapped memory that is valid until
-// Close. If the file becomes shorter meanwhile, reading them faults, see package mmap. It is
-// nil for a File of [NewFile].
+// Close. If the file becomes shorter meanwhile, reading them is a memory fault (see
+// [runtime/debug.SetPanicOnFault]). It is nil for a File of [NewFile].
 func (f *File) Mapped(t *Tensor) []byte {
 	if f.mapped == nil {
 		return nil
@@ -345,6 +346,7 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
+// read fills b from off.
 func (f *File) read(b []byte, off int64) error {
 	n, err := f.r.ReadAt(b, off)
 	if n == len(b) {
@@ -365,7 +367,7 @@ func (f *File) inSection(s Section, err error) error {
 	return err
 }
 
-// image is the GGUF file.
+// image is the GGUF file that f stands for.
 type image struct{ f *File }
 
 // ReadAt implements [io.ReaderAt].
@@ -390,14 +392,14 @@ func (m image) ReadAt(b []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// readImage reads a first part of b.
+// readImage fills b from offset at of the GGUF file, or a first part of b.
 func (f *File) readImage(b []byte, at int64) (int, error) {
 	if at < f.header.Len {
 		return f.r.ReadAt(b[:min(int64(len(b)), f.header.Len-at)], f.header.Offset+at)
 	}
 	// The last tensor that begins at or before at.
 	i := sort.Search(len(f.Tensors), func(i int) bool { return f.Tensors[i].Offset > at }) - 1
-	end := f.size // of zeros
+	end := f.size // of the zeros after tensor i
 	if i+1 < len(f.Tensors) {
 		end = f.Tensors[i+1].Offset
 	}
@@ -411,7 +413,7 @@ func (f *File) readImage(b []byte, at int64) (int, error) {
 	return len(b), nil
 }
 
-// readTensor reads the first bytes of b, up to the end of a panel at least, from byte off of a tensor's rows.
+// readTensor fills b from byte off of a tensor's rows, or a first part of b that reaches the end of a panel.
 func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	if t.Layout == Rows {
 		return f.r.ReadAt(b, t.Position+off)
@@ -423,7 +425,7 @@ func (f *File) readTensor(t *Tensor, b []byte, off int64) (int, error) {
 	skip := int(off - first*rowBytes*kern.Rows)
 	last := (off + int64(len(b)) - 1) / (rowBytes * kern.Rows)
 	n := int(min(last-first+1, max(1, most/int64(size))))
-	var buffer []byte // kept: a row of a tied embedding is read for every token
+	var buffer []byte // used again, since a row of a tied embedding is read for every token
 	select {
 	case buffer = <-f.buffers:
 	default:

@@ -18,7 +18,7 @@ type TensorInfo struct {
 	Layout Layout
 }
 
-// Extra is an optional section to be written.
+// Extra is an optional section to be written, such as [SectionSeal].
 type Extra struct {
 	Name string // at most 16 bytes
 	Data []byte
@@ -29,7 +29,7 @@ type Extra struct {
 type Writer struct {
 	path     string
 	out      *atomicfile.File
-	content  [][]byte // of the first sections
+	content  [][]byte // of the first sections, until they are written
 	sections []Section
 	tensors  []Tensor
 	written  []atomic.Int64 // rows so far, of each tensor
@@ -108,7 +108,7 @@ func newWriter(md *gguf.Metadata, tensors []TensorInfo, extra []Extra) (*Writer,
 	return w, nil
 }
 
-// size returns the length of the file: the tree is last.
+// size returns the length of the file, which ends with its last section.
 func (w *Writer) size() int64 {
 	last := w.sections[len(w.sections)-1]
 	return last.Offset + last.Len
@@ -116,7 +116,7 @@ func (w *Writer) size() int64 {
 
 // WriteRows writes rows of tensor i from row first on, as a GGUF file holds them. For a tensor
 // in panels, first is a multiple of 16, and so is the number of rows unless they are the last.
-// Every row is to be written once. Calls may run at the same time.
+// Every row must be written once. It may be called from several goroutines.
 func (w *Writer) WriteRows(i, first int, rows []byte) error {
 	t := &w.tensors[i]
 	rowBytes := int(t.Type.Size(t.Cols()))
@@ -154,8 +154,8 @@ func (w *Writer) writeAt(b []byte, off int64) error {
 	return nil
 }
 
-// Close completes the file: it reads back what was written, adds the checksums, syncs and
-// renames. When rows are missing, or anything fails, nothing is left.
+// Close completes the file: it reads back what was written, on that many threads, adds the checksums, syncs and
+// renames. If rows are missing or anything fails, nothing is left.
 func (w *Writer) Close(threads int) error {
 	if w.done {
 		return errors.New("pmap: Writer is closed already")

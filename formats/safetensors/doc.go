@@ -14,8 +14,8 @@
 // and optionally "__metadata__", an object whose values are strings. The offsets
 // are the begin and the end, exclusive, of the tensor's bytes, counted from the
 // start of the data. Elements are little-endian, row-major and packed. A scalar
-// has the shape []; a dimension may be 0. Beyond the specification a tensor has at
-// most 64 dimensions here, and a JSON object at most 65536 names. The rules, all of which the reader
+// has the shape []; a dimension may be 0. Limits of this package are 64 dimensions
+// of a tensor and 65536 names in a JSON object. The rules, all of which the reader
 // enforces:
 //
 //   - the first byte of the header is "{", and only spaces follow the object;

@@ -52,7 +52,7 @@ var (
 var dtypes = [...]struct {
 	name string
 	bits int   // per element
-	err  error // why it is not usable, or nil
+	err  error // why it cannot be used as weights, or nil
 }{
 	BOOL:        {"BOOL", 8, errInteger},
 	F4:          {"F4", 4, errPacked},

@@ -11,13 +11,13 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 )
 
-// maxNames is the largest number of names in an object, ours: a name takes more
-// memory than bytes of the file. Models have a few thousand tensors.
+// maxNames is the largest number of names in an object. The format sets none, but a
+// name takes more memory than bytes in the file. Models have a few thousand tensors.
 const maxNames = 65536
 
 // parser reads JSON as strictly as the format demands: a repeated name, which
-// encoding/json lets pass, is an error, and so is a number that is no plain
-// unsigned integer. It keeps no tree and does not recurse.
+// encoding/json accepts, is an error, and so is a number that is no plain
+// unsigned integer. It builds no tree and does not recurse.
 type parser struct {
 	dec  *json.Decoder
 	base int64 // offset of the JSON in the file

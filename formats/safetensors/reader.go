@@ -16,8 +16,8 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// What a refused file has wrong, for callers that tell the cases apart with
-// [errors.Is]. The error itself is a *formats.Error that says where and what.
+// Reasons for refusing a file, for [errors.Is]. The error itself is a
+// *formats.Error that says where and what.
 var (
 	ErrTruncated = errors.New("file is truncated")            // it ends before something that it announces
 	ErrOverlap   = errors.New("tensors overlap")              // two tensors share bytes
@@ -29,8 +29,8 @@ var (
 // maxHeader is the largest length of a header in bytes, from the specification.
 const maxHeader = 100_000_000
 
-// maxDims limits the dimensions of a tensor. The format does not; PyTorch has the
-// same limit.
+// maxDims is the largest number of dimensions of a tensor, PyTorch's. The format
+// sets none.
 const maxDims = 64
 
 const metadataName = "__metadata__"

@@ -7,7 +7,7 @@
 // All numbers are little-endian. A file is
 //
 //	8 bytes   magic "\x89seal\r\n\x1a"
-//	uint32    version, 1
+//	uint32    version, 2
 //	HEAD      a JSON object: the model, hashes, conventions, sizes
 //	TOKS      the tokens of all texts
 //	POSN      positions, compressed with zstd; any number of such sections
@@ -19,10 +19,11 @@
 //   - the token's place and the tokens before it, and -ln p of the token;
 //   - the likely tokens, by falling p, each with p rounded to a multiple of 1/65536;
 //   - the logarithm of the probability of all others together, the tail;
+//   - a token of the tail, drawn by its probability, and the logarithm of that;
 //   - in some positions, chosen at random: -ln p of every token of the vocabulary.
 //
 // A rounded number stands for an interval, [Likely.Bounds] and [Entry.TailBounds], in
-// which the model's number lies for certain. What follows from the intervals for the
+// which the model's number certainly lies. What follows from the intervals for the
 // KL divergence is in package verify. docs/format-seal.md is the full specification.
 //
 // # Use

@@ -2,14 +2,14 @@ package seal
 
 import "math"
 
-// exp and ln give the same bits on every machine, so that a model's seal has the same bytes
-// wherever it is made: those of package math come in other versions for other processors. Both
-// err by a few units of the last place. A product that is added to something is converted first,
-// which keeps a compiler from fusing the two.
+// exp and ln give the same bits on every machine, so that a model's seal has the same bytes wherever
+// it is made; package math has versions for some processors, which differ in the last bits. The error
+// of both is a few units in the last place. A product that is added to something is converted first,
+// which keeps a compiler from fusing the two operations.
 
 const expSteps = 64
 
-// roots holds 2^(j/64), made of square roots, which every machine rounds alike.
+// roots holds 2^(j/64), computed by square roots, which are rounded alike on every machine.
 var roots = func() (t [expSteps]float64) {
 	t[0] = 1
 	root := 2.0

@@ -25,22 +25,22 @@ type Reader struct {
 	file *os.File // nil for NewReader
 	path string
 	zstd *zstd.Decoder
-	err  error // of an earlier call; nothing can follow
+	err  error // of an earlier call, which all later ones return
 
 	count, full int // positions so far, and how many of them are full
 	last        place
 	entry       Entry
 	sorted      []int32 // ids of entry.Top
 
-	// The section at hand.
-	payload, raw []byte
+	// The section that is being read.
+	payload, raw []byte // as in the file, and decompressed
 	off          int64  // of its payload
 	n, i         int    // positions in it, and how many were returned
-	meta         []byte // for each position fixedBytes, and id and code of the drawn token
-	ids, codes   []byte // planes of the likely tokens, of stride likely
+	meta         []byte // for each position fixedBytes, and id and code of the drawn token, in columns
+	ids, codes   []byte // of the likely tokens: the lowest bytes of all, then the next
 	likely       int    // likely tokens of all positions
 	used         int    // likely tokens that were returned
-	rows         []byte // full rows that were not returned
+	rows         []byte // full rows that were not returned yet
 }
 
 // Open opens a file and reads it up to the positions. The caller closes the Reader.
@@ -117,8 +117,8 @@ func (r *Reader) Close() error {
 	return r.file.Close()
 }
 
-// Next returns the next position, or [io.EOF] after the last, once the
-// file turned out to be whole. The entry is valid until the next call.
+// Next returns the next position. After the last it checks that the file is
+// complete, and returns [io.EOF]. The entry is valid until the next call.
 func (r *Reader) Next() (*Entry, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -157,7 +157,7 @@ func (r *Reader) next() error {
 	return r.position()
 }
 
-// errorf makes an error about the section at hand.
+// errorf makes an error about the section that is being read.
 func (r *Reader) errorf(format string, args ...any) error {
 	return formats.Errorf(r.off, "section "+positionSection+": "+format, args...)
 }
@@ -214,7 +214,7 @@ func (r *Reader) isFull(i int) uint8 { return r.meta[12*r.n+i] }
 func (r *Reader) nll(i int) float32  { return math.Float32frombits(le.Uint32(r.meta[13*r.n+4*i:])) }
 func (r *Reader) tail(i int) uint16  { return le.Uint16(r.meta[17*r.n+2*i:]) }
 
-// drawn is in columns of a byte each: the id's, then the code's.
+// drawn returns the drawn token, of which each byte is a column: those of the id, then those of the code.
 func (r *Reader) drawn(i int) (d Drawn) {
 	column := func(k int) int32 { return int32(r.meta[(fixedBytes+k)*r.n+i]) }
 	w := r.Header.idBytes()

@@ -11,7 +11,7 @@ import (
 
 // A file is the magic, the version and sections.
 const (
-	magic   = "\x89seal\r\n\x1a" // the line end shows a transfer as text
+	magic   = "\x89seal\r\n\x1a" // with a line end, so that a transfer as text is noticed
 	version = 2
 
 	headerSection   = "HEAD"
@@ -78,9 +78,9 @@ func (s *source) start() error {
 }
 
 // section reads the next section, which must have that name and a payload of
-// least to most bytes. It reads into buf, which grows with the bytes that are
-// there, not with the length that the section claims. It returns the payload and
-// where that begins.
+// least to most bytes. It returns the payload and its offset. The payload is in
+// buf's memory if that suffices; more is allocated as bytes come, not by the
+// length that the section claims.
 func (s *source) section(name string, buf []byte, least, most int) (payload []byte, off int64, err error) {
 	start := s.off
 	var head [8]byte

@@ -30,10 +30,10 @@ type Writer struct {
 	last       place
 	block      columns
 	raw, bytes []byte // buffers
-	err        error  // of an earlier call; nothing can follow
+	err        error  // of an earlier call, which all later ones return
 }
 
-// place is where a position is. Positions are ordered by it.
+// place is which token of which text a position predicts. Positions are in the order of their places.
 type place struct{ text, index int }
 
 func (p place) before(q place) bool {
@@ -45,19 +45,19 @@ type columns struct {
 	n     int // positions
 	text  []uint16
 	start []uint32  // first token of the window
-	index []uint32  // of a text's second and later positions less that of the one before
+	index []uint32  // of the token; less the index before it, if that is in the same section and text
 	k     []uint16  // number of likely tokens
 	full  []uint8   // 1 if the entry is full
 	nll   []float32 // -ln p of the token that comes
 	tail  []uint16  // code
 	drawn []Drawn
 	ids   []int32   // of the likely tokens
-	codes []uint16  // of the likely tokens, each subtracted from the one before
+	codes []uint16  // of the likely tokens, each subtracted from the one before it, the first from maxCode
 	rows  [][]uint8 // codes of full entries
-	bytes int       // of all this in the file, before compression
+	bytes int       // that all this takes, before compression
 }
 
-// Create starts a seal at path, as [NewWriter] does. Nothing has that name before
+// Create starts a seal at path, as [NewWriter] does. It goes to a temporary file until
 // [Writer.Close]. The caller defers [Writer.Abort].
 func Create(path string, h Header, texts [][]int32) (*Writer, error) {
 	f, err := atomicfile.Create(path)
@@ -123,9 +123,8 @@ func NewWriter(w io.Writer, h Header, texts [][]int32) (*Writer, error) {
 
 // Add writes what the model predicted for the token at index of a text after
 // context tokens of a window: logits has one value for each token of the
-// vocabulary. Positions come in the order of text and index. Full entries are
-// chosen by the position's number alone: one at random in each of h.Full equal
-// parts of the seal.
+// vocabulary. Positions come in the order of text and index. Full entries are chosen
+// by the position's number: one, at random, in each of h.Full equal parts of the seal.
 //
 // A logit that is not finite is an error.
 func (w *Writer) Add(text, index, context int, logits []float32) error {
@@ -164,121 +163,6 @@ func (w *Writer) add(at place, context int, logits []float32) error {
 	return nil
 }
 
-// sampled reports whether position i of n is among the full: position
-// ⌊(j + u)·n/full⌋ is for each j, u being a pseudo-random number from 0 to 1.
-func sampled(i, n, full int) bool {
-	if full == 0 {
-		return false
-	}
-	j := uint64(i) * uint64(full) / uint64(n) // its part begins at ⌈j·n/full⌉
-	begin := (j*uint64(n) + uint64(full) - 1) / uint64(full)
-	end := ((j+1)*uint64(n) + uint64(full) - 1) / uint64(full)
-	return uint64(i)-begin == splitMix(j+1)%(end-begin)
-}
-
-// splitMix is SplitMix64's output i.
-func splitMix(i uint64) uint64 {
-	z := i * 0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// draws is where in SplitMix64's sequence the numbers begin that draw tokens.
-const draws = 1 << 32
-
-// uniform is the pseudo-random number, 0 ≤ u < 1, that draws position i's token.
-func uniform(i int) float64 { return float64(splitMix(draws+uint64(i))>>11) / (1 << 53) }
-
-// fill sets what the entry says of the model's prediction for position i of the seal: the tokens of a
-// probability of at least minP, but k at most and [MinTopK] at least, and the tail.
-func (e *Entry) fill(logits []float32, k int, minP float64, i int, full bool) error {
-	greatest := logits[0]
-	for id, x := range logits {
-		if x-x != 0 {
-			return fmt.Errorf("the logit of token %d is %v, must be a finite number", id, x)
-		}
-		greatest = max(greatest, x)
-	}
-	sum := 0.0
-	for _, x := range logits {
-		sum += exp(float64(x) - float64(greatest))
-	}
-	logSum, origin := ln(sum), float64(greatest)
-	nll := func(x float32) float64 { return logSum + (origin - float64(x)) } // of a token with that logit
-	e.NLL = float32(max(0, min(nll(logits[e.Token]), math.MaxFloat32)))
-	for i, id := range likeliest(logits, k) {
-		p := exp(-nll(logits[id]))
-		if i >= MinTopK && p < minP {
-			break
-		}
-		e.Top = append(e.Top, Likely{id, uint16(min(maxCode, math.Round(p*Unit)))})
-	}
-
-	// The tail, relative to its own greatest, which may be far below the others.
-	last := e.Top[len(e.Top)-1].ID
-	inTail := func(id int, x float32) bool { return x < logits[last] || x == logits[last] && int32(id) > last }
-	greatest = float32(math.Inf(-1))
-	for id, x := range logits {
-		if inTail(id, x) {
-			greatest = max(greatest, x)
-		}
-	}
-	e.Tail, e.Drawn = maxCode, None
-	if len(e.Top) < len(logits) {
-		sum = 0
-		for id, x := range logits {
-			if inTail(id, x) {
-				sum += exp(float64(x) - float64(greatest))
-			}
-		}
-		e.Tail = logCode(nll(greatest) - ln(sum))
-		left := uniform(i) * sum
-		for id, x := range logits {
-			if inTail(id, x) {
-				e.Drawn = Drawn{int32(id), max(e.Tail, logCode(nll(x)))}
-				if left -= exp(float64(x) - float64(greatest)); left < 0 {
-					break
-				}
-			}
-		}
-	}
-	if full {
-		e.Full = make([]uint8, len(logits))
-		for id, x := range logits {
-			e.Full[id] = uint8(math.Round(max(0, min(math.MaxUint8, nll(x)/RowStep))))
-		}
-	}
-	return nil
-}
-
-// logCode returns the code of -ln p.
-func logCode(nll float64) uint16 {
-	return uint16(math.Round(max(0, min(maxCode, nll/Step))))
-}
-
-// likeliest returns the ids of the k greatest logits in descending order, of
-// equals the lower id first.
-func likeliest(logits []float32, k int) []int32 {
-	ids := make([]int32, 0, k)
-	for id, x := range logits {
-		if len(ids) == k {
-			if x <= logits[ids[k-1]] {
-				continue
-			}
-			ids = ids[:k-1]
-		}
-		at, _ := slices.BinarySearchFunc(ids, x, func(id int32, x float32) int {
-			if logits[id] >= x {
-				return -1
-			}
-			return 1
-		})
-		ids = slices.Insert(ids, at, int32(id))
-	}
-	return ids
-}
-
 // add appends a position. before is the place of the one before it in the seal.
 func (c *columns) add(e *Entry, before place, idBytes int) {
 	index := e.Index
@@ -308,9 +192,8 @@ func (c *columns) add(e *Entry, before place, idBytes int) {
 	c.bytes += fixedBytes + (1+len(e.Top))*(idBytes+2) + len(e.Full)
 }
 
-// flush writes the section that is at hand. Each part of it that has a
-// distribution of bytes of its own becomes a zstd frame, so that it gets a
-// Huffman code of its own.
+// flush writes the positions in w.block as a section. Bytes of different distributions go to zstd frames of their own,
+// so that each gets a Huffman code of its own.
 func (w *Writer) flush() error {
 	c := &w.block
 	out := w.bytes[:0]
@@ -343,38 +226,21 @@ func (w *Writer) flush() error {
 		}
 		return b
 	})
-	for i := range w.h.idBytes() {
-		frame(func(b []byte) []byte {
-			for _, d := range c.drawn {
-				b = append(b, byte(d.ID>>(8*i)))
-			}
-			return b
-		})
+	// planes writes n values of so many bytes: the lowest bytes of all, then the next.
+	planes := func(bytes, n int, value func(j int) int32) {
+		for i := range bytes {
+			frame(func(b []byte) []byte {
+				for j := range n {
+					b = append(b, byte(value(j)>>(8*i)))
+				}
+				return b
+			})
+		}
 	}
-	for i := range 2 {
-		frame(func(b []byte) []byte {
-			for _, d := range c.drawn {
-				b = append(b, byte(d.Code>>(8*i)))
-			}
-			return b
-		})
-	}
-	for i := range w.h.idBytes() {
-		frame(func(b []byte) []byte {
-			for _, x := range c.ids {
-				b = append(b, byte(x>>(8*i)))
-			}
-			return b
-		})
-	}
-	for i := range 2 {
-		frame(func(b []byte) []byte {
-			for _, x := range c.codes {
-				b = append(b, byte(x>>(8*i)))
-			}
-			return b
-		})
-	}
+	planes(w.h.idBytes(), len(c.drawn), func(j int) int32 { return c.drawn[j].ID })
+	planes(2, len(c.drawn), func(j int) int32 { return int32(c.drawn[j].Code) })
+	planes(w.h.idBytes(), len(c.ids), func(j int) int32 { return c.ids[j] })
+	planes(2, len(c.codes), func(j int) int32 { return int32(c.codes[j]) })
 	for _, row := range c.rows {
 		frame(func(b []byte) []byte { return append(b, row...) })
 	}
