@@ -97,10 +97,10 @@ func TestCalibrateMistakes(t *testing.T) {
 		code int
 		text string
 	}{
-		"calibrate":                                                {exitUsage, "one MODEL"},
-		"calibrate MODEL --text TEXT":                              {exitUsage, "needs --output"},
-		"calibrate MODEL -o OUT -c 513":                            {exitUsage, "expected 2 to 512"},
-		"calibrate MODEL -o OUT --hessian":                         {exitUsage, "flag provided but not defined: -hessian"},
+		"calibrate":                     {exitUsage, "one MODEL"},
+		"calibrate MODEL --text TEXT":   {exitUsage, "needs --output"},
+		"calibrate MODEL -o OUT -c 513": {exitUsage, "expected 2 to 512"},
+		"calibrate --hessian":           {exitUsage, "flag provided but not defined: -hessian"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 1 --tokens 1": {exitUsage, "not both"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 0":            {exitUsage, "at least 1"},
 		"calibrate MODEL --text TEXT -o OUT --fisher --max-ram 1MiB": {exitUsage,

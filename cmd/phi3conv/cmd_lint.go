@@ -68,15 +68,6 @@ Exits with 1 if there is an error, else with 0. Example:
 	},
 }
 
-// threads returns the value of threadsFlag.
-func threads(c *cli.Context) (int, error) {
-	n := c.Int("threads")
-	if n < 1 || n > 1024 {
-		return 0, usagef("%d threads, expected 1 to 1024", n)
-	}
-	return n, nil
-}
-
 type lintJSON struct {
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`

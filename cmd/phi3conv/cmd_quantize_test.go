@@ -8,39 +8,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
-// tinyStats calibrates a model and returns the statistics' path.
-func tinyStats(t *testing.T, model string, flags ...string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "stats.gguf")
-	args := []string{"calibrate", model, "--text", calibText, "--chunks", "3", "--ctx-size", "64", "-o", path}
-	if _, stderr, code := phi3conv(t, append(args, flags...)...); code != exitOK {
-		t.Fatal(stderr)
-	}
-	return path
-}
-
-// The command makes what the job makes, and nothing beside it.
+// The command makes what the job makes, and no other file. quantize_options_test.go tests the other flags.
 func TestQuantize(t *testing.T) {
 	model, dir := tinyModel(t), t.TempDir()
-	stats, out, want := tinyStats(t, model, "--fisher"), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "want.gguf")
-	stdout, stderr, code := phi3conv(t, "quantize", model, out, "q3_k_s", "1", "--method", "gptq", "--stats", stats,
-		"--refine", "1", "--damp", "0.05,0.2", "--split", "--awq=false", "--split-qkv",
+	stats, out, want := tinyStats(t, model), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "want.gguf")
+	stdout, stderr, code := phi3conv(t, "quantize", model, out, "q3_k_s", "1", "--stats", stats, "--split-qkv",
 		"--model-name", "Phi-3 of a test")
 	if code != exitOK || stderr != "" || !strings.HasPrefix(stdout, out+": ") ||
 		!strings.Contains(stdout, "Q3_K_S: 35 tensors") {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 	}
-	solver, no := solve.DefaultOptions(), false
-	solver.Sweeps, solver.Damp = 1, []float64{0.05, 0.2}
 	_, err := quantize.Run(t.Context(), model, want, quantize.Options{
-		Policy: policy.Policy{FileType: policy.MostlyQ3_K_S}, Method: "gptq", Stats: stats,
-		Solver: quantize.Solver{Options: &solver, Split: true, AWQ: &no}, SplitQKV: true, Name: "Phi-3 of a test",
+		Policy: policy.Policy{FileType: policy.MostlyQ3_K_S}, Stats: stats, SplitQKV: true, Name: "Phi-3 of a test",
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -104,25 +88,25 @@ func TestQuantizeMistakes(t *testing.T) {
 		code int
 		text string
 	}{
-		"":                                {exitUsage, "quantize takes IN OUT TYPE [THREADS], got 2 arguments"},
-		"Q9":                              {exitUsage, `unknown file type "Q9"`},
-		"Q4_0 many":                       {exitUsage, `THREADS is "many", expected a number`},
-		"Q4_0 0":                          {exitUsage, "0 threads, expected 1 to 1024"},
-		"Q4_0 2000":                       {exitUsage, "2000 threads, expected 1 to 1024"},
-		"Q4_0 1 2":                        {exitUsage, "got 5 arguments"},
-		"1 2 --bpw 4":                     {exitUsage, "quantize takes IN OUT [THREADS] with --recipe, --size"},
-		"Q4_0 --max-ram 1MB":              {exitUsage, "expected at least 320 MiB"},
-		"Q4_0 --method best":              {exitUsage, "rtn imatrix awq gptq"},
-		"Q4_0 --method gptq":              {exitUsage, "needs --stats"},
-		"Q4_0 --method rtn --stats STATS": {exitUsage, "uses no --stats"},
-		"Q4_0 --stats " + other:           {exitBadInput, "other.gguf"},
-		"Q4_0 --stats " + other + ".none": {exitBadInput, "other.gguf.none"},
-		"--size 1MB":                      {exitUsage, "--size 1MB needs --stats"},
-		"--bpw 1 --stats STATS":           {exitUsage, "--bpw 1 is too small"},
-		"--max-kld 0.1 --stats STATS":     {exitUsage, "--fisher"},
-		"--recipe " + recipe:              {exitUsage, "--method imatrix needs --stats"},
-		"--recipe " + recipe + ".none":    {exitBadInput, "r.yaml.none"},
-		"--recipe STATS":                  {exitBadInput, "stats.gguf"},
+		"":                                   {exitUsage, "quantize takes IN OUT TYPE [THREADS], got 2 arguments"},
+		"Q9":                                 {exitUsage, `unknown file type "Q9"`},
+		"Q4_0 many":                          {exitUsage, `THREADS is "many", expected a number`},
+		"Q4_0 0":                             {exitUsage, "0 threads, expected 1 to 1024"},
+		"Q4_0 2000":                          {exitUsage, "2000 threads, expected 1 to 1024"},
+		"Q4_0 1 2":                           {exitUsage, "got 5 arguments"},
+		"1 2 --bpw 4":                        {exitUsage, "quantize takes IN OUT [THREADS] with --recipe, --size"},
+		"Q4_0 --max-ram 1MB":                 {exitUsage, "expected at least 320 MiB"},
+		"Q4_0 --method best":                 {exitUsage, "rtn imatrix awq gptq"},
+		"Q4_0 --method gptq":                 {exitUsage, "needs --stats"},
+		"Q4_0 --method rtn --stats STATS":    {exitUsage, "uses no --stats"},
+		"Q4_0 --stats " + other:              {exitBadInput, "other.gguf"},
+		"Q4_0 --stats " + other + ".none":    {exitBadInput, "other.gguf.none"},
+		"--size 1MB":                         {exitUsage, "--size 1MB needs --stats"},
+		"--bpw 1 --types Q4_K --stats STATS": {exitUsage, "--bpw 1 is too small"},
+		"--max-kld 0.1 --stats STATS":        {exitUsage, "--fisher"},
+		"--recipe " + recipe:                 {exitUsage, "--method imatrix needs --stats"},
+		"--recipe " + recipe + ".none":       {exitBadInput, "r.yaml.none"},
+		"--recipe STATS":                     {exitBadInput, "stats.gguf"},
 	} {
 		words := strings.Fields(strings.ReplaceAll(args, "STATS", stats))
 		_, stderr, code := phi3conv(t, append([]string{"quantize", model, out}, words...)...)

@@ -11,21 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 const evalText = "../../testdata/tiny-phi3-eval.txt"
-
-// converted makes a GGUF of the model and returns its path.
-func converted(t *testing.T, model, fileType string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), fileType+".gguf")
-	if _, stderr, code := phi3conv(t, "convert", model, "-o", path, "--type", fileType); code != exitOK {
-		t.Fatal(stderr)
-	}
-	return path
-}
 
 // verifyArgs is a verification of four small windows.
 func verifyArgs(base string, more ...string) []string {
@@ -179,21 +168,6 @@ func TestVerifyKilled(t *testing.T) {
 	}
 	if _, err := os.Stat(report + ".partial"); !os.IsNotExist(err) {
 		t.Errorf("progress is left: %v", err)
-	}
-}
-
-// Speed is measured by the program itself.
-func TestBenchProcess(t *testing.T) {
-	t.Setenv(asProgram, "1")
-	quant := converted(t, tinyModel(t), "Q4_K_M")
-	m, err := benchProcess(t.Context(), quant, runtime.Options{Threads: 2})
-	if err != nil || !(m.PP > 0) || !(m.TG > 0) || m.Load <= 0 || m.RSS < 1<<20 ||
-		m.BytesPerToken < 1<<20 || m.Bandwidth < 1e8 {
-		t.Errorf("%+v, %v", m, err)
-	}
-	if _, err := benchProcess(t.Context(), quant+"x", runtime.Options{Threads: 2}); err == nil ||
-		!strings.Contains(err.Error(), "exit status 3: phi3conv: ") {
-		t.Errorf("error %v", err)
 	}
 }
 

@@ -37,20 +37,6 @@ func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
 	return opt, err
 }
 
-// modelThreadsFlag leaves the number to runtime.Open unless it is set.
-func modelThreadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "use `N` threads",
-		DefaultText: "the number of physical cores"}
-}
-
-// modelThreads returns the value of modelThreadsFlag, 0 if it is not set.
-func modelThreads(c *cli.Context) (int, error) {
-	if !c.IsSet("threads") {
-		return 0, nil
-	}
-	return threads(c)
-}
-
 // batchSize returns the value of batchFlag.
 func batchSize(c *cli.Context) (int, error) {
 	n := c.Int("batch-size")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -81,14 +80,6 @@ func maxRAMFlag() cli.Flag {
 	return &cli.StringFlag{Name: "max-ram", DefaultText: "1GiB; 6GiB with method gptq",
 		Usage: "use at most `SIZE` of memory; does not change the result"}
 }
-
-func threadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Value: defaultThreads(),
-		Usage: "use `N` threads; does not change the result"}
-}
-
-// defaultThreads is the number of CPUs that this process may use.
-func defaultThreads() int { return runtime.GOMAXPROCS(0) }
 
 func statsFlag() cli.Flag {
 	return &cli.StringFlag{Name: "stats", Aliases: []string{"imatrix"},

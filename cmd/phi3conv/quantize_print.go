@@ -104,32 +104,3 @@ func flush(p *report.Printer, t *report.Columns) {
 		p.Err = t.Flush()
 	}
 }
-
-// printComparison prints what reproduce found.
-func printComparison(w io.Writer, r *quantize.Comparison) error {
-	p := &report.Printer{W: w}
-	for _, in := range r.Inputs {
-		if in.Same {
-			p.Printf("%s %s: the one it was made from\n", in.Input, in.Path)
-		} else {
-			p.Printf("%s %s: another one than it was made from: SHA-256 %s, recorded %s\n",
-				in.Input, in.Path, in.SHA256, in.Recorded)
-		}
-	}
-	for _, key := range r.Keys {
-		p.Printf("key %s differs\n", report.Printable(key))
-	}
-	switch {
-	case r.Same && r.Whole:
-		p.Printf("%s: the same bytes\n", r.File)
-	case r.Same:
-		p.Printf("%s: the same tensors and metadata\n", r.File)
-	case r.Tensor != "":
-		p.Printf("%s: the first tensor that differs is %s: %s\n", r.File, report.Printable(r.Tensor), r.Why)
-	case r.Why != "":
-		p.Printf("%s: differs: %s\n", r.File, r.Why)
-	default:
-		p.Printf("%s: the same tensors, other metadata\n", r.File)
-	}
-	return p.Err
-}

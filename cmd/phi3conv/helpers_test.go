@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/testdata"
+)
+
+// phi3conv runs the program and returns what it printed and its exit code.
+func phi3conv(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(context.Background(), append([]string{"phi3conv"}, args...), &out, &err)
+	return out.String(), err.String(), code
+}
+
+// tinyModel writes the embedded model to a directory named tiny-phi3 and returns its path.
+func tinyModel(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tiny-phi3")
+	if err := testdata.WriteTinyPhi3(dir); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tinyGGUF converts the embedded model.
+func tinyGGUF(t *testing.T, ft string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "tiny-phi3-"+ft+".gguf")
+	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", ft); code != exitOK {
+		t.Fatal(stderr)
+	}
+	return out
+}
+
+// converted makes a GGUF of the model and returns its path.
+func converted(t *testing.T, model, fileType string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), fileType+".gguf")
+	if _, stderr, code := phi3conv(t, "convert", model, "-o", path, "--type", fileType); code != exitOK {
+		t.Fatal(stderr)
+	}
+	return path
+}
+
+// tinyStats calibrates a model and returns the statistics' path.
+func tinyStats(t *testing.T, model string, flags ...string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "stats.gguf")
+	args := []string{"calibrate", model, "--text", calibText, "--chunks", "3", "--ctx-size", "64", "-o", path}
+	if _, stderr, code := phi3conv(t, append(args, flags...)...); code != exitOK {
+		t.Fatal(stderr)
+	}
+	return path
+}
