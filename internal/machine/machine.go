@@ -17,8 +17,8 @@ func CPU() string { return cpu() }
 // FreeDisk returns the bytes that this user can still write in the file system of a directory.
 func FreeDisk(dir string) (uint64, error) { return freeDisk(dir) }
 
-// FreeMemory returns the bytes that can be allocated without swapping: the system's figure, or the
-// limit of the control group less what this process has taken of it. Unknown is unlimited.
+// FreeMemory returns the bytes that can be allocated without swapping: the system's figure, or, if less is left, the
+// limit of the control group without what this process has taken. It returns math.MaxUint64 if both are unknown.
 func FreeMemory() uint64 {
 	free := uint64(math.MaxUint64)
 	if n := freeMemory(); n > 0 {

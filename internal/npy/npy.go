@@ -15,7 +15,8 @@ type Writer struct {
 	buf []byte
 }
 
-// NewWriter writes the header of an array of the given shape to w. Its values follow, in row-major order.
+// NewWriter writes the header of an array of the given shape to w. The values follow by [Writer.Write], in row-major
+// order.
 func NewWriter(w io.Writer, shape ...int) (*Writer, error) {
 	var dims strings.Builder
 	for i, n := range shape {
@@ -28,13 +29,13 @@ func NewWriter(w io.Writer, shape ...int) (*Writer, error) {
 	if len(shape) > 1 {
 		tuple = strings.TrimSuffix(tuple, ",") // only a tuple of one needs its comma
 	}
-	// Magic, version, and the length of the text, which ends with a line end so that values begin at a
-	// multiple of 64 bytes.
+	// Magic, version, length of the text, and the text, padded with spaces and ended by a line end so that the values
+	// begin at a multiple of 64 bytes.
 	const before, align = 10, 64
 	text := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", tuple)
 	size := (before + len(text) + 1 + align - 1) / align * align
 	if size-before > math.MaxUint16 {
-		return nil, fmt.Errorf("an array of %d dimensions", len(shape))
+		return nil, fmt.Errorf("an array of %d dimensions, too many for the header", len(shape))
 	}
 	header := append([]byte("\x93NUMPY\x01\x00"), byte(size-before), byte((size-before)>>8))
 	header = append(header, text...)

@@ -1,4 +1,4 @@
-// Package rss reports how much of its memory the process has had resident.
+// Package rss reports how much memory of the process is resident, that is in RAM.
 package rss
 
 // Peak returns the greatest number of resident bytes since the process began or since
@@ -9,5 +9,6 @@ func Peak() int64 { return peak() }
 // not say: all but Linux.
 func Anonymous() int64 { return anonymous() }
 
-// Reset makes Peak begin anew. Only Linux can; the others return false.
+// Reset lets Peak start again from what is resident now. It returns false where the system cannot do that: all but
+// Linux.
 func Reset() bool { return reset() }

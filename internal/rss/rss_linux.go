@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// getrusage's figure would be that of the program that started this one, if it was greater.
+// The maximum that getrusage returns is no alternative: it includes the program that started this one.
 func peak() int64 { return status("VmHWM:") }
 
 func anonymous() int64 { return status("RssAnon:") }
