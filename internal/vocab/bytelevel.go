@@ -1,9 +1,6 @@
 package vocab
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -237,65 +234,6 @@ func setNormalizer(v *Vocab, c component) {
 			v.StripAccents = c.StripAccents
 		}
 	}
-}
-
-// merge is a pair of tokens that become one.
-type merge struct{ left, right string }
-
-// merges returns tokenizer.json's model.merges, which are written as "left right"
-// or, where tokens may have spaces, as ["left", "right"].
-func (s *source) merges() ([]merge, error) {
-	const file = "tokenizer.json"
-	raw := s.tokenizer.Model.Merges
-	if raw == nil || string(raw) == "null" {
-		return nil, nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, s.errorf(file, "model.merges is not a list of strings or of pairs of strings")
-	}
-	var out []merge
-	for dec.More() {
-		if len(out) == maxTokens {
-			return nil, s.errorf(file, "more than %d merges", maxTokens)
-		}
-		m, err := readMerge(dec)
-		if err != nil {
-			return nil, s.errorf(file, "merge %d %v", len(out), err)
-		}
-		out = append(out, m)
-	}
-	return out, nil
-}
-
-// readMerge reads one of the merges.
-func readMerge(dec *json.Decoder) (merge, error) {
-	t, err := dec.Token()
-	if err != nil {
-		return merge{}, err
-	}
-	if text, ok := t.(string); ok {
-		left, right, ok := strings.Cut(text, " ")
-		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
-			return merge{}, fmt.Errorf("is %q, expected two tokens with a space between them", text)
-		}
-		return merge{left, right}, nil
-	}
-	if t != json.Delim('[') {
-		return merge{}, fmt.Errorf("is %v, expected a string or a pair of strings", t)
-	}
-	var pair [3]json.Token // the last is the end of the list
-	for i := range pair {
-		if pair[i], err = dec.Token(); err != nil {
-			return merge{}, errors.New("is not a list of two tokens") // its end was met before
-		}
-	}
-	left, _ := pair[0].(string)
-	right, _ := pair[1].(string)
-	if left == "" || right == "" || pair[2] != json.Delim(']') {
-		return merge{}, errors.New("is not a list of two tokens")
-	}
-	return merge{left, right}, nil
 }
 
 // loadMerges reads the merges and checks them against the tokens.
