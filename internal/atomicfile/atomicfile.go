@@ -2,7 +2,7 @@
 // they are complete: the data goes to a temporary file in the same directory,
 // which is synced and then renamed. Whatever ends the program earlier, a kill or
 // a full disk, leaves the final name as it was. The temporary file of a program that was
-// killed goes when the same file is written again.
+// killed is removed when the same file is written again.
 package atomicfile
 
 import (

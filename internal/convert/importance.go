@@ -9,7 +9,7 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// Imatrix is an importance matrix: what errors in the columns of matrices count.
+// Imatrix is an importance matrix: how much an error in each column of a matrix counts.
 type Imatrix struct {
 	Path     string
 	Datasets []string // that it was gathered from
@@ -17,7 +17,7 @@ type Imatrix struct {
 	Tensors  []Importance
 }
 
-// Importance is that of one matrix's columns.
+// Importance is how much errors in the columns of one matrix count.
 type Importance struct {
 	// Tensor is the matrix's name in a GGUF file; of an embedding that is the output matrix too, "output.weight".
 	Tensor  string
@@ -34,8 +34,8 @@ func (m *Imatrix) tensor(name string) []float32 {
 	return nil
 }
 
-// addImportance gives each tensor its own, as llama-quantize does; the embedding gets the output
-// matrix's where they are one.
+// addImportance gives each tensor the importance of its columns, as llama-quantize does. An embedding that is the output
+// matrix too gets that of the output matrix.
 func (p *Plan) addImportance(m *Imatrix) error {
 	used := 0
 	for i := range p.Tensors {

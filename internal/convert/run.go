@@ -106,7 +106,7 @@ func (p *Plan) convert(ctx context.Context, out output, pieces []piece, lim Limi
 }
 
 // pieces divides the tensors into multiples of unit rows, and returns how many bytes of
-// buffers the hungriest piece needs.
+// buffers a thread needs for the largest piece.
 func (p *Plan) pieces(bytes, unit int) (all []piece, need int64) {
 	for i := range p.Tensors {
 		t := &p.Tensors[i]

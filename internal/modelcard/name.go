@@ -30,7 +30,7 @@ const (
 	isQuant
 )
 
-// Parts that tell themselves what they are, whatever their case.
+// Parts whose form says what they are, in any case of letters.
 var (
 	versionPart = regexp.MustCompile(`(?i)^(v|iter)?\p{Nd}+([.]\p{Nd}+)*$`)
 	quantPart   = regexp.MustCompile(`(?i)^(i?q\p{Nd}(_[\p{L}\p{N}_])*|b?fp?(16|32))$`)
@@ -40,7 +40,7 @@ var (
 	finetunePart = regexp.MustCompile(`(?i)^(chat|instruct|vision|lora)$`)
 )
 
-// parseName takes a name in the style of the hub apart: "ORG/Phi-3-mini-4k-instruct"
+// parseName splits a name in the style of the hub: "ORG/Phi-3-mini-4k-instruct"
 // is the basename Phi-3, the size mini and the finetune 4k-instruct of ORG. params
 // is the number of weights, or 0: a size far from it ("4k") is a context length.
 func parseName(id string, params int64) modelName {
@@ -82,7 +82,7 @@ func parseName(id string, params int64) modelName {
 	return n
 }
 
-// rolesOf finds the parts that tell themselves what they are, and writes them as they are usually written.
+// rolesOf finds the parts whose form says what they are, and spells them in parts as usual.
 func rolesOf(parts []string, params int64) []role {
 	roles := make([]role, len(parts))
 	for i, p := range parts {
@@ -99,12 +99,14 @@ func rolesOf(parts []string, params int64) []role {
 		}
 	}
 	// A size in words says less than one in numbers.
-	numbered := func(i int) bool { return roles[i] == isSize && strings.ContainsFunc(parts[i], isDigit) }
-	if slices.ContainsFunc(indexes(parts), numbered) {
-		for i, p := range parts {
-			if roles[i] == isSize && !strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsLetter(r) }) {
-				roles[i] = 0
-			}
+	numbered := false
+	for i, p := range parts {
+		numbered = numbered || roles[i] == isSize && strings.ContainsFunc(p, isDigit)
+	}
+	for i, p := range parts {
+		isWord := !strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsLetter(r) })
+		if numbered && roles[i] == isSize && isWord {
+			roles[i] = 0
 		}
 	}
 	return roles
@@ -128,14 +130,6 @@ func findBasename(parts []string, roles []role) {
 	for i := len(parts) - 1; i >= 0 && roles[i] == isBasename|isVersion; i-- {
 		roles[i] = isVersion
 	}
-}
-
-func indexes(parts []string) []int {
-	out := make([]int, len(parts))
-	for i := range out {
-		out[i] = i
-	}
-	return out
 }
 
 // sizeOrContext tells what a part like "7b" or "mini" is, and how it is written.

@@ -189,8 +189,8 @@ type format struct {
 	open func(path string) (*Model, error)
 }
 
-// models is the table of formats that hold a model: a new one is its own file and one line here.
-var models = []format{
+// modelFormats is the table of formats that hold a model: a new one is its own file and one line here.
+var modelFormats = []format{
 	{"safetensors", isCheckpoint, openCheckpoint},
 	{"pmap", isPMAP, openPMAP},
 	{"GGUF", isGGUF, openGGUF},
@@ -203,7 +203,7 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range models {
+	for _, f := range modelFormats {
 		if f.is(path, info) {
 			m, err := f.open(path)
 			if err != nil {

@@ -77,8 +77,7 @@ type tokenTable struct {
 	last  int // the greatest id of an added token
 }
 
-// addTokens collects the added tokens, from the file that is asked first to the
-// one asked last, which has the last word on a token's flags.
+// addTokens collects the added tokens, file by file. A later file overrides the flags of a token.
 func (s *source) addTokens(t *tokenTable) error {
 	add := func(file string, a addedToken) error {
 		if err := t.add(a, s.tokenizer != nil); err != nil {

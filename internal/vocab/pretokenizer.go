@@ -90,8 +90,7 @@ func describe(p *pipeline) string {
 }
 
 // preBySize names the pre-tokenizer of a vocab.json of n tokens, which does not
-// say how the text is split: the vocabularies that are in use tell themselves
-// apart by their size, without and with the special tokens.
+// say how the text is split: it recognizes the vocabularies in use by their size, without or with special tokens.
 func (s *source) preBySize(n int) (string, error) {
 	if s.config != nil && strings.TrimSuffix(s.config.Class, "Fast") == codeGen {
 		return "phi-2", nil

@@ -67,7 +67,7 @@ func (s *source) pieces(v *Vocab) (pieces map[int]piece, prefix bool, err error)
 	return pieces, m.addDummyPrefix, nil
 }
 
-// overlayAdded puts the added tokens of the configurations in place: tokenizer.json has the last word.
+// overlayAdded places the added tokens of tokenizer_config.json, then those of tokenizer.json, which replace them.
 func (s *source) overlayAdded(v *Vocab) error {
 	overlay := func(t addedToken, id int64, file string) error {
 		if id < 0 || id >= int64(len(v.Tokens)) {

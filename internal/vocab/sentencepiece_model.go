@@ -90,13 +90,13 @@ func parsePiece(f field) (piece, error) {
 		err = formats.Errorf(f.off, "piece without text")
 	case !utf8.ValidString(p.text):
 		err = formats.Errorf(f.off, "piece %q is not UTF-8", p.text)
-	case p.score != p.score:
+	case math.IsNaN(float64(p.score)):
 		err = formats.Errorf(f.off, "piece %q has the score NaN", p.text)
 	case typ < uint64(Normal) || typ > uint64(Byte):
 		err = formats.Errorf(f.off, "piece %q has type %d, expected %d to %d", p.text, typ, Normal, Byte)
 	case typ == uint64(UserDefined):
-		// llama.cpp's converter tells no more of these; the files beside the
-		// model do, where they list the piece as an added token.
+		// Normal, as for llama.cpp's converter. The files beside the model say more, where they list the piece as an
+		// added token.
 	default:
 		p.typ = TokenType(typ)
 	}

@@ -198,7 +198,7 @@ func (s *source) loadStops(v *Vocab) error {
 
 // loadFlags notes what GGUF has no place for: the added tokens that swallow white
 // space around them, that are matched in normalized text, that are plain text.
-// tokenizer_config.json has the last word on a token.
+// Where tokenizer.json and tokenizer_config.json both list a token, the latter's flags count.
 func (s *source) loadFlags(v *Vocab) error {
 	tokens := make(map[int64]addedToken)
 	if s.tokenizer != nil {

@@ -44,8 +44,8 @@ type specialToken struct {
 	object bool
 }
 
-// is tells whether t is written as the string text. An object is no string, not
-// for llama.cpp's converter either.
+// is tells whether t is written as the string text. A token that is written as an object never is, as for llama.cpp's
+// converter.
 func (t specialToken) is(text string) bool { return !t.object && t.Content == text }
 
 func (t *specialToken) UnmarshalJSON(data []byte) error {

@@ -127,7 +127,7 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 	return v, nil
 }
 
-// newVocab makes a vocabulary of n holes.
+// newVocab makes a vocabulary of n unused tokens.
 func newVocab(n int) *Vocab {
 	v := &Vocab{Tokens: make([]string, n), Types: make([]TokenType, n)}
 	for _, f := range idFields {
@@ -182,8 +182,8 @@ func (v *Vocab) check() error {
 	return nil
 }
 
-// selfEvident are the tokens at which llama.cpp stops whatever the file's ids say.
-var selfEvident = []string{"<|endoftext|>", "<|end|>", "<|im_end|>", "</s>"}
+// llamaStops are the tokens at which llama.cpp stops whatever the file's ids say.
+var llamaStops = []string{"<|endoftext|>", "<|end|>", "<|im_end|>", "</s>"}
 
 // turnEnds are the tokens that end a turn of a Phi chat.
 var turnEnds = []string{"<|end|>", "<|im_end|>"}
@@ -200,7 +200,7 @@ func (v *Vocab) nameStops() {
 	}
 	for _, id := range v.StopIDs {
 		switch {
-		case !free(id) || slices.Contains(selfEvident, v.Tokens[id]):
+		case !free(id) || slices.Contains(llamaStops, v.Tokens[id]):
 		case v.EOT == None:
 			v.EOT = id
 		case v.EOM == None:

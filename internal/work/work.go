@@ -1,4 +1,5 @@
-// Package work holds what long jobs share: hashes of files, buffers that are used again.
+// Package work holds what long jobs share: tasks on several threads, progress, files of intermediate results, hashes of
+// files, buffers that are used again.
 package work
 
 import (

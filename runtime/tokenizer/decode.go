@@ -12,8 +12,8 @@ import (
 // a text is taken off. Bytes that are not UTF-8 become U+FFFD: each one if it is
 // a SentencePiece model's byte token, else each longest beginning of a character.
 //
-// That is what the tokenizers library returns, but for byte tokens in a row that
-// hold whole characters and other bytes: it gives up the characters too.
+// That is what the tokenizers library returns, with one difference: of byte tokens in a row that hold whole characters
+// and other bytes, it replaces the characters by U+FFFD too.
 //
 // An id out of range is an error.
 func (t *Tokenizer) Decode(ids []int32, special bool) (string, error) {
