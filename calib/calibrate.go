@@ -40,7 +40,7 @@ const (
 	// sums depends on it, so it is the same for every run.
 	BatchTokens = 512
 	// groupTokens is about how many tokens of the residual stream are in memory at a time
-	// when it is in a file. In memory it is cut at the same places.
+	// when it is in a file. A stream in memory is processed in the same groups.
 	groupTokens = 8 * BatchTokens
 	// saveInterval is how much work an interruption may cost while the stream is in memory.
 	saveInterval = 30 * time.Second
@@ -151,11 +151,11 @@ type run struct {
 	saved   time.Time
 }
 
-// place is where the statistics of a linear layer are.
+// place is where the statistics of a linear layer are in the work file.
 type place struct {
 	name, tensor string // of the entry, and of the weights
 	cols         int
-	at           int64 // in the work file
+	at           int64 // offset in bytes
 }
 
 const workMagic = "phi3conv calibration 1\n"
@@ -172,7 +172,7 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 	for _, n := range o.Lengths {
 		r.lengths = append(r.lengths, int(n))
 	}
-	at, err := r.lay()
+	at, err := r.layOut()
 	if err != nil {
 		return nil, err
 	}
@@ -192,8 +192,8 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 	return r, nil
 }
 
-// lay sets steps, and returns the first place in the work file after the layers' statistics.
-func (r *run) lay() (end int64, err error) {
+// layOut sets steps, and returns the first place in the work file after the layers' statistics.
+func (r *run) layOut() (end int64, err error) {
 	end = work.DataAt
 	for i := range r.l.Count() + 1 {
 		names := []string{r.l.Output()}
@@ -289,7 +289,7 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 		add := func(in runtime.Inputs) error {
-			moments[in.Tensor].Add(in, of(weights[in.Tensor], first+in.First, in.Rows), r.l.Threads())
+			moments[in.Tensor].Add(in, weightsOf(weights[in.Tensor], first+in.First, in.Rows), r.l.Threads())
 			return nil
 		}
 		if last {

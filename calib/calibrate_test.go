@@ -135,7 +135,7 @@ func sums(
 		if found[name] == nil {
 			found[name] = stats.NewMoments(in.Cols, true)
 		}
-		found[name].Add(in, of(weights(in.Tensor), in.First, in.Rows), 1)
+		found[name].Add(in, weightsOf(weights(in.Tensor), in.First, in.Rows), 1)
 		return nil
 	}
 	var lengths []int

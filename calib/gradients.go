@@ -52,8 +52,8 @@ type gradients struct {
 
 const gradientMagic = "phi3conv gradients 1\n"
 
-// gatherGradients computes the squared gradients, or what an earlier run has left of them, with so much
-// memory. progress gets the tokens done.
+// gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most memory bytes
+// or those that one sequence takes. progress gets the number of tokens done.
 func gatherGradients(
 	ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, progress func(tokens float64),
 ) (_ *gradients, err error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// part is some rows of a tensor that are solved under the same second moments of its inputs.
+// part is rows of a tensor that are solved under the same second moments of its inputs.
 type part struct {
 	first, rows int
 	weights     []float32 // of the tokens, nil for 1 each
@@ -25,7 +25,7 @@ func (q *quantizer) part(first, rows, cols int, weights []float32) part {
 	return p
 }
 
-// parts divides a tensor.
+// parts divides a tensor: into those of its outputs that have gradients of their own, if these are to be used.
 func (q *quantizer) parts(tensor string) ([]part, error) {
 	rows, cols, err := q.l.Shape(tensor)
 	if err != nil {
@@ -69,16 +69,16 @@ func (q *quantizer) tokenWeights(tensor string) ([]float32, error) {
 	return stats.TokenWeights(gradients...), nil
 }
 
-// of returns the weights of some tokens; nil, for 1 each, of nil.
-func of(weights []float32, first, n int) []float32 {
+// weightsOf returns the weights of n tokens from first on. Nil weights, which stand for 1 each, stay nil.
+func weightsOf(weights []float32, first, n int) []float32 {
 	if weights == nil {
 		return nil
 	}
 	return weights[first : first+n]
 }
 
-// gather adds the inputs of a layer to its parts' moments. Some sequences go together: the original's inputs are in
-// memory for them.
+// gather adds the inputs of a layer to its parts' moments, a group of sequences at a time: the inputs in the original
+// model are in memory for a group.
 func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) error {
 	return groups(q.lengths, func(first, count int, lengths []int) error {
 		from, to := first*q.l.Hidden(), (first+count)*q.l.Hidden()
@@ -91,7 +91,7 @@ func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) err
 		}
 		return tap(ctx, q.l, q.x[from:to], lengths, tensor, func(in runtime.Inputs) {
 			for _, p := range parts {
-				w := of(p.weights, first+in.First, in.Rows)
+				w := weightsOf(p.weights, first+in.First, in.Rows)
 				p.moments.Add(in, w, q.l.Threads())
 				if p.cross != nil {
 					p.cross.Add(in, original[in.First*in.Cols:], w, q.l.Threads())

@@ -12,9 +12,9 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// folds returns the places in block i, each before the ones that depend on it. Between a
-// norm and a matrix there is nothing else. Attention takes weighted sums of values, each dimension by
-// itself, and a head of values is read by all query heads of its group. SwiGLU is linear in what up gives.
+// folds returns the places in block i where channels can be scaled, each before those that depend on it. A norm's
+// output goes to one matrix only. Attention takes weighted sums of values, each dimension by itself, and all query
+// heads of a group read the same head of values. SwiGLU is linear in the output of up.
 func folds(l *runtime.Layers, i int) []solve.Fold {
 	c := l.Config()
 	linear := l.Linear(i)
@@ -43,8 +43,8 @@ func newFold(by string, first, width int, cols string, channels, columns int, ch
 	return f
 }
 
-// scaleBlock scales the channels of block i. Where it has been done by an earlier run, it takes the norms from there;
-// the matrices are as they have been quantized then.
+// scaleBlock scales the channels of block i. If an earlier run has done that, it takes the norms from the work file,
+// where the matrices are quantized already.
 func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
 	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
 	places := slices.DeleteFunc(folds(q.l, i), func(f solve.Fold) bool { return !q.covers(f.By) || !q.covers(f.Cols) })
@@ -81,9 +81,9 @@ func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
 	return nil
 }
 
-// search finds the factors of some places in a block and keeps what they make of the weights. The inputs that judge
-// them are those that the block as the original has it gets from the quantized ones before it; one place's factors
-// change nothing for another's.
+// search finds the factors of places in a block and keeps the scaled weights. Factors are judged under the inputs that
+// the block, not yet quantized, gets from the quantized blocks before it. The factors of one place do not change the
+// inputs of another.
 func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
 	if len(places) == 0 {
 		return nil
@@ -115,7 +115,7 @@ func (q *quantizer) blockMoments(ctx context.Context, places []solve.Fold) (map[
 	}
 	add := func(in runtime.Inputs) error {
 		if m := moments[in.Tensor]; m != nil {
-			m.Add(in, of(weights[in.Tensor], in.First, in.Rows), q.l.Threads())
+			m.Add(in, weightsOf(weights[in.Tensor], in.First, in.Rows), q.l.Threads())
 		}
 		return nil
 	}

@@ -29,7 +29,7 @@ type sequential struct {
 	// split solves the parts of a layer's outputs, q, k and v or gate, up, each under second moments with
 	// its own tokens' weights. It needs statistics with gradients.
 	split bool
-	// cross runs the original model beside, and gives layers the differences of the inputs: Cross of [solve.Layer].
+	// cross also runs the original model, and gives each layer the differences of its inputs: Cross of [solve.Layer].
 	cross bool
 }
 
@@ -49,7 +49,8 @@ type quantizer struct {
 	original *runtime.Layers
 	y        []float32
 
-	// What was scaled in the block: weights, and for each matrix what its inputs are multiplied with.
+	// Of the loaded block, by tensor: scaled weights, and for each matrix the factors that its inputs were multiplied
+	// by.
 	scaled, inverse map[string][]float32
 }
 
@@ -70,7 +71,7 @@ func (m sequential) quantize(
 		return nil, err
 	}
 	q := &quantizer{sequential: m, l: l, stats: s, opt: opt}
-	if err := q.lay(r.Tensors); err != nil {
+	if err := q.layOut(r.Tensors); err != nil {
 		return nil, err
 	}
 	if q.work, err = work.OpenFile(opt.Work, quantizeMagic, "quantize", sha256.Sum256(id), l.Count()+1); err != nil {
@@ -86,9 +87,9 @@ func (m sequential) quantize(
 	return &Encoded{q.work, q.places}, nil
 }
 
-// lay sets places: those of the targets that are linear layers or parts of them, and those of norms that will be
+// layOut sets places: those of the targets that are linear layers or parts of them, and those of norms that will be
 // scaled.
-func (q *quantizer) lay(targets []quant.Target) error {
+func (q *quantizer) layOut(targets []quant.Target) error {
 	at := int64(work.DataAt)
 	for i := range q.l.Count() + 1 {
 		for _, name := range q.linear(i) {
@@ -237,8 +238,8 @@ func (q *quantizer) layers(ctx context.Context, i int) error {
 	return nil
 }
 
-// quantizeLayer solves a linear layer, or takes what has been found earlier, and puts the result in the model's place
-// of it.
+// quantizeLayer solves a linear layer, or takes the blocks of an earlier run, and gives the model the weights that the
+// blocks stand for.
 func (q *quantizer) quantizeLayer(ctx context.Context, name string, places []encodedPlace, done bool) error {
 	data := make([][]byte, len(places))
 	for i, p := range places {
@@ -288,7 +289,7 @@ func (q *quantizer) solve(ctx context.Context, name string, parts []part, places
 	}
 	for i := range parts {
 		m, cross := parts[i].moments, parts[i].cross
-		parts[i].moments, parts[i].cross = nil, nil // makes room
+		parts[i].moments, parts[i].cross = nil, nil // their memory is not needed any more
 		layer := &solve.Layer{Cols: m.Cols, H: m.Matrix()}
 		if cross != nil {
 			layer.Cross = cross.Matrix()

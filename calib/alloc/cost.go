@@ -26,7 +26,7 @@ type Candidate struct {
 	// Cost is the estimated mean KL divergence in nats, of statistics with gradients; otherwise the
 	// share of the outputs' energy that is error.
 	Cost float64
-	// output is the part of it that an embedding has as output matrix.
+	// output is the part of Cost that an embedding has as output matrix.
 	output float64
 }
 
@@ -314,8 +314,8 @@ func (e *estimator) norms(name string, n int) ([]float64, error) {
 	return stats.MeanNorms(parts), nil
 }
 
-// tokens returns tokens of the statistics, spread evenly; of those of other programs some of the whole
-// vocabulary.
+// tokens returns tokens of the statistics, spread evenly. Statistics of other programs hold no tokens: then it returns
+// some of the whole vocabulary.
 func (e *estimator) tokens(vocabulary int) []int {
 	all, id := vocabulary, func(i int) int { return i }
 	if o := e.s.Origin; o != nil && len(o.Tokens) > 0 {

@@ -6,9 +6,9 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// Frontier is the best allocations of types to tensors at every size: those of the least cost among all that
-// are not larger. It is exact, by dynamic programming over sizes, as far as sizes are multiples of a common unit that
-// is not too small; if they are not, sizes of linear layers are rounded up to a larger unit.
+// Frontier is the best allocations of types to tensors at every size: those of the least cost among all that are not
+// larger. They are found by dynamic programming over sizes in a common unit. That is exact unless the unit would be too
+// small: then the sizes of linear layers are rounded up to multiples of a larger one.
 type Frontier struct {
 	tensors []TensorCost
 	linear  []frontierItem // tensors of the table
@@ -89,7 +89,7 @@ func (f *Frontier) steps(item *frontierItem, k int) int {
 	return int((item.options[k].Bytes - item.options[0].Bytes + f.unit - 1) / f.unit)
 }
 
-// worthwhile drops what is no smaller than something as good, and sorts by size.
+// worthwhile drops candidates for which another one is no larger and costs no more, and sorts the rest by size.
 func worthwhile(all []Candidate) []Candidate {
 	var kept []Candidate
 	for {

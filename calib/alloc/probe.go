@@ -50,7 +50,7 @@ func (t *TensorCost) kind() string {
 	return t.Tensor
 }
 
-// probes makes one for each kind of which a tensor has a choice: with estimates of the types nearest to probeBits.
+// probes makes a probe for each kind of tensors that have a choice of types: with the types nearest to probeBits.
 func probes(all []TensorCost) []*probe {
 	var list []*probe
 	byKind := map[string]*probe{}
@@ -83,8 +83,8 @@ func probes(all []TensorCost) []*probe {
 // it costs as embedding.
 func (c *Candidate) own() float64 { return c.Cost - c.output }
 
-// measure runs the model over some of the statistics' tokens, and beside it the model with one kind of tensors
-// quantized after the other, and scales costs by what comes out.
+// measure runs the model over some of the statistics' tokens, and once for each kind of tensors the model with that
+// kind quantized. It scales the costs of each kind by the divergence that it measures.
 func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) ([]Factor, error) {
 	list := probes(all)
 	tokens, lengths := e.excerpt()
@@ -271,7 +271,7 @@ func logSoftmax(dst []float64, logits []float32) []float64 {
 	return dst
 }
 
-// importance returns a tensor's, nil if there is none.
+// importance returns the importance of a tensor's columns, nil if there is none.
 func (e *estimator) importance(tensor string) []float32 {
 	if tensor == arch.Embedding && e.l.Output() == arch.Embedding {
 		tensor = stats.OutputEntry
@@ -282,7 +282,7 @@ func (e *estimator) importance(tensor string) []float32 {
 	return nil
 }
 
-// roundTrip replaces rows by what their blocks stand for.
+// roundTrip quantizes rows of cols values and replaces them by what their blocks stand for.
 func (e *estimator) roundTrip(w []float32, cols int, typ quant.Type, importance []float32) {
 	const perTask = 64
 	work.Each(e.threads, (len(w)/cols+perTask-1)/perTask, func(task int) {

@@ -5,8 +5,8 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// CrossMoments sums (x'-x)·xᵀ over rows x that a linear layer is given, x' being what the original
-// model gives it in x's place: in float32 over crossRows rows at a time, and in float64 over those.
+// CrossMoments sums (x'-x)·xᵀ over the input rows x of a linear layer, x' being its input in the original model in the
+// place of x. Sums of crossRows rows are taken in float32, and added up in float64.
 type CrossMoments struct {
 	cols   int
 	sums   []float64 // cols × cols
@@ -14,7 +14,7 @@ type CrossMoments struct {
 	panels []float32 // a chunk's x
 }
 
-// crossRows is how many rows are added up in float32.
+// crossRows is how many rows are summed in float32.
 const crossRows = 256
 
 // NewCrossMoments makes sums for rows of cols values.

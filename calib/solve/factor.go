@@ -13,7 +13,7 @@ import (
 // the error that counts, with weight D_j. In GPTQ's terms (Frantar et al. 2023,
 // arXiv:2210.17323), whose upper Cholesky factor C of the inverse has H⁻¹ = CᵀC, U is
 // C⁻¹ with columns divided by their diagonal, and D_j = 1/C_jj². LDLQ (Chee et al. 2023,
-// arXiv:2307.13304) is the same without the detour over the inverse.
+// arXiv:2307.13304) computes the same without inverting H.
 type factor struct {
 	u *square // the diagonal is 1, what is below it is not used
 	d []float32
@@ -73,8 +73,7 @@ func factorize(h *square, threads int) (*factor, error) {
 // factorBlock is how many columns are eliminated together.
 const factorBlock = 64
 
-// leastPivot is the least share of a diagonal element that elimination may leave: less is
-// rounding error.
+// leastPivot is the share of a diagonal element that elimination must leave: less is rounding error.
 const leastPivot = 1e-6
 
 // corner factorizes rows and columns begin to end, in float64.

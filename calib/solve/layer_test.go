@@ -141,7 +141,7 @@ func TestFeedbackGolden(t *testing.T) {
 			}
 			var codes [maxGroup]uint8
 			block := r*g.Cols/32 + at/32
-			s.feed[at/32].feedback(s.levels, &codes, &w, &x, g.Scale[block], 0, inf)
+			s.feed[at/32].feedback(s.levels, &codes, &w, &x, g.Scale[block], 0, noLimit)
 			copy(tile.codes[r*g.Cols+at:], codes[:])
 			tile.scale[block], tile.d[block] = 1, g.Scale[block]
 			tile.errors(r, at, 32)

@@ -8,7 +8,8 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-const inf = math.MaxFloat32
+// noLimit is a limit that every cost is below.
+const noLimit = math.MaxFloat32
 
 // setting is what a group's codes are multiplied with.
 type setting struct {
@@ -106,9 +107,9 @@ func (t *tile) climb32(try func(setting) bool, taken *setting) {
 	}
 }
 
-// refine passes over all blocks once and lowers e·h·eᵀ where it can, with everything
-// outside of what is looked at as it is: the scale and the minimum of a block with its codes, those of a
-// group with new codes, and single codes. It reports whether anything changed.
+// refine passes over all blocks once and lowers e·h·eᵀ by changing one thing at a time while all else stays: D and DMin
+// of a block, the scale and minimum of a group together with its codes, a single code. It reports whether anything
+// changed.
 func (t *tile) refine() bool {
 	size, changed := t.geo.Group, false
 	delta := t.tmp[0]
@@ -142,7 +143,7 @@ func (t *tile) refine() bool {
 	return changed
 }
 
-// refineGroup chooses anew for one group. grad is e·h in its columns.
+// refineGroup chooses the scale, minimum and codes of a group again. grad is e·h in its columns.
 func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 	n := g.n
 	i := r*t.Cols + at

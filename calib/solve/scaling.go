@@ -8,7 +8,7 @@ import (
 )
 
 // AWQ (Lin et al. 2023, arXiv:2306.00978) scales channels, so that those that matter are rounded in
-// finer steps. Factors become part of weights and cost nothing.
+// finer steps. The factors become part of the weights, so that nothing is stored or computed for them.
 
 // Fold is a place where channels can be scaled without changing what the model computes: what
 // makes channel k is divided by a factor, and what reads it is multiplied.
@@ -157,10 +157,10 @@ func (s *scaling) loss(factors []float32) float64 {
 	return total(sums)
 }
 
-// Search returns the factors with the least loss, and that loss as a share of the loss without. w are the weights of
-// Cols, typ their rows' types, and h the second moments of its inputs. It tries what the
-// paper does (Lin et al. 2023, AWQ, arXiv:2306.00978), powers of activations over powers of weights, those two by
-// themselves. More than the root of the activations was never best: the encoder weighs columns by them already.
+// Search returns the factors with the least loss, and that loss as a share of the loss without factors. w are the
+// weights of Cols, row by row, typ the types of the rows, and h the second moments of the inputs, row by row. It tries
+// powers of activations over powers of weights, as the paper does (AWQ, arXiv:2306.00978), but each with a power of its
+// own. More than the square root of the activations was never best: the encoder weighs columns by them already.
 func (f *Fold) Search(w, h []float32, typ func(row int) quant.Type, threads int) (factors []float32, share float64) {
 	return newScaling(f, typ, w, h, threads).search()
 }

@@ -177,7 +177,7 @@ func (t *tile) feedback() {
 				var w, x vector
 				copy(w[:], t.w.row(r)[at:at+size])
 				copy(x[:], t.x.row(r)[at-c:at-c+size])
-				t.choose(r, at, g, &w, &x, inf)
+				t.choose(r, at, g, &w, &x, noLimit)
 				t.errors(r, at, size)
 			}
 			if at+size < end {

@@ -34,8 +34,8 @@ func (m *Imatrix) tensor(name string) []float32 {
 	return nil
 }
 
-// addImportance gives each tensor the importance of its columns, as llama-quantize does. An embedding that is the output
-// matrix too gets that of the output matrix.
+// addImportance gives each tensor the importance of its columns, as llama-quantize does. An embedding that is the
+// output matrix too gets that of the output matrix.
 func (p *Plan) addImportance(m *Imatrix) error {
 	used := 0
 	for i := range p.Tensors {
