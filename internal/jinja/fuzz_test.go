@@ -18,6 +18,7 @@ func FuzzRender(f *testing.F) {
 			f.Add(template)
 		}
 	}
+	f.Add("{% set n = namespace({'': 0}) %}{{ n }}") // was found by it
 	limits := Limits{Steps: 20_000, Bytes: 1 << 20}
 	f.Fuzz(func(t *testing.T, template string) {
 		parsed, err := Parse("fuzz", template)

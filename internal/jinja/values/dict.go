@@ -3,6 +3,7 @@ package values
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // Dict keeps the order in which keys were set.
@@ -104,7 +105,7 @@ type Namespace struct{ dict *Dict }
 
 // Set sets an attribute.
 func (n *Namespace) Set(r *Run, name string, v Value) {
-	if name[0] == '_' {
+	if strings.HasPrefix(name, "_") {
 		r.Fail("the attribute %s of a namespace is set, expected a name without _ at its beginning", name)
 	}
 	n.dict.Set(r, name, v)
