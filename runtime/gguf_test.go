@@ -245,9 +245,8 @@ func TestParts(t *testing.T) {
 			} {
 				m := open(t, apart, opt)
 				tokens := counting(11, m.VocabSize())
-				want, got := allLogits(
-					t, sequence(t, open(t, whole, opt)), tokens,
-				), allLogits(t, sequence(t, m), tokens)
+				want := allLogits(t, sequence(t, open(t, whole, opt)), tokens)
+				got := allLogits(t, sequence(t, m), tokens)
 				for i := range want {
 					if !slices.Equal(got[i], want[i]) {
 						t.Fatalf("%s as %s, %+v: other bits at position %d: NMSE %.2g",

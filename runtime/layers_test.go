@@ -166,9 +166,8 @@ func TestLayersSteps(t *testing.T) {
 	}
 	for _, err := range []error{
 		l.SetWeights("blk.0.attn_qkv.weight", nil), l.SetWeights("blk.1.attn_qkv.weight", x), l.Load(t.Context(), 99),
-		l.Forward(
-			t.Context(), x, lengths, Pass{Until: "output.weight"},
-		), l.Forward(t.Context(), x, lengths[:1], Pass{}),
+		l.Forward(t.Context(), x, lengths, Pass{Until: "output.weight"}),
+		l.Forward(t.Context(), x, lengths[:1], Pass{}),
 		l.Forward(t.Context(), x, []int{39, 0}, Pass{}), l.Embed(x, []int32{1 << 30}),
 	} {
 		if err == nil {

@@ -391,6 +391,11 @@ func TestWriterMistakes(t *testing.T) {
 	if _, err := Create(path, md, tensors, Extra{Name: strings.Repeat("x", 17)}); err == nil {
 		t.Error("a long section name was accepted")
 	}
+	for _, extra := range [][]Extra{{{Name: "weights"}}, {{Name: "a"}, {Name: "a"}}} {
+		if _, err := Create(path, md, tensors, extra...); err == nil {
+			t.Errorf("a section name that is taken was accepted: %v", extra)
+		}
+	}
 }
 
 func TestSection(t *testing.T) {

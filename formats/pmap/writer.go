@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // TensorInfo is a tensor to be written.
@@ -20,7 +22,7 @@ type TensorInfo struct {
 
 // Extra is an optional section to be written, such as [SectionSeal].
 type Extra struct {
-	Name string // at most 16 bytes
+	Name string // of at most 16 bytes, and of no other section
 	Data []byte
 }
 
@@ -87,10 +89,15 @@ func newWriter(md *gguf.Metadata, tensors []TensorInfo, extra []Extra) (*Writer,
 	}
 	add(sectionGGUF, flagRequired, int64(len(header)))
 	w.content = append(w.content, header)
+	names := []string{sectionGGUF, sectionTensors, sectionWeights, sectionSHA256}
 	for _, e := range extra {
 		if len(e.Name) > 16 {
 			return nil, formats.Errorf(-1, "the name %q of a section has more than 16 bytes", e.Name)
 		}
+		if slices.Contains(names, e.Name) {
+			return nil, formats.Errorf(-1, "a second section %q", e.Name)
+		}
+		names = append(names, e.Name)
 		add(e.Name, 0, int64(len(e.Data)))
 		w.content = append(w.content, e.Data)
 	}
@@ -125,21 +132,31 @@ func (w *Writer) WriteRows(i, first int, rows []byte) error {
 		return fmt.Errorf("tensor %q: %d bytes from row %d on, it has %d rows of %d",
 			t.Name, len(rows), first, t.Rows(), rowBytes)
 	}
+	data, off := rows, int64(first)*int64(rowBytes)
+	if t.Layout == Panels {
+		if first%kern.Rows != 0 || n%kern.Rows != 0 && int64(first+n) < t.Rows() {
+			return fmt.Errorf("tensor %q: rows %d to %d are no whole panels", t.Name, first, first+n)
+		}
+		size := kern.PanelBytes(kern.FormatOf(t.Type.GGML()), int(t.Cols()))
+		data, off = interleave(t.Type, rows, rowBytes, size), int64(first/kern.Rows)*int64(size)
+	}
+	if err := w.writeAt(data, t.Position+off); err != nil {
+		return err
+	}
 	w.written[i].Add(int64(n))
-	if t.Layout == Rows {
-		return w.writeAt(rows, t.Position+int64(first)*int64(rowBytes))
-	}
-	if first%kern.Rows != 0 || n%kern.Rows != 0 && int64(first+n) < t.Rows() {
-		return fmt.Errorf("tensor %q: rows %d to %d are no whole panels", t.Name, first, first+n)
-	}
-	size := kern.PanelBytes(kern.FormatOf(t.Type.GGML()), int(t.Cols()))
-	panels := make([]byte, (n+kern.Rows-1)/kern.Rows*size)
+	return nil
+}
+
+// interleave returns rows in panels of size bytes.
+func interleave(t quant.Type, rows []byte, rowBytes, size int) []byte {
+	panelRows := kern.Rows * rowBytes
+	panels := make([]byte, (len(rows)+panelRows-1)/panelRows*size)
 	for p := 0; len(rows) > 0; p++ {
-		k := min(kern.Rows, len(rows)/rowBytes)
-		kern.Interleave(kern.FormatOf(t.Type.GGML()), panels[p*size:(p+1)*size], rows[:k*rowBytes], k)
-		rows = rows[k*rowBytes:]
+		part := rows[:min(panelRows, len(rows))]
+		kern.Interleave(kern.FormatOf(t.GGML()), panels[p*size:(p+1)*size], part, len(part)/rowBytes)
+		rows = rows[len(part):]
 	}
-	return w.writeAt(panels, t.Position+int64(first/kern.Rows)*int64(size))
+	return panels
 }
 
 func (w *Writer) writeAt(b []byte, off int64) error {

@@ -26,9 +26,8 @@ var digest = strings.Repeat("0123456789abcdef", 4)
 // newHeader is of two texts of 40 tokens and the last 20 positions of both.
 func newHeader(vocab, topK int) Header {
 	return Header{
-		Model: "test \"é\"", WeightsSHA256: digest, Tokenizer: Tokenizer{
-			"llama", "default", digest, digest, 1, 2,
-		}, VocabSize: vocab, TopK: topK,
+		Model: "test \"é\"", WeightsSHA256: digest,
+		Tokenizer: Tokenizer{"llama", "default", digest, digest, 1, 2}, VocabSize: vocab, TopK: topK,
 		Conventions: Conventions{Name: "llama-perplexity", Context: 40, Stride: 40, First: 20, BOS: 1},
 		Texts:       []Text{{"a.txt", 99, digest, 40}, {"b.txt", 98, digest, 40}}, Positions: 40, Full: 3,
 	}
