@@ -90,13 +90,15 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	if r.Method, err = MethodByName(y.Method); err != nil {
 		return nil, formats.Wrapf(err, -1, "method")
 	}
-	for option, given := range map[string]bool{
-		"damp": y.Damp != nil, "shrink": y.Shrink != nil, "refine": y.Refine != nil,
-		"asymmetric": y.Asymmetric != nil, "awq": y.AWQ != nil, "split": y.Split != nil,
+	for _, option := range []struct {
+		name  string
+		given bool
+	}{
+		{"damp", y.Damp != nil}, {"shrink", y.Shrink != nil}, {"refine", y.Refine != nil},
+		{"asymmetric", y.Asymmetric != nil}, {"awq", y.AWQ != nil}, {"split", y.Split != nil},
 	} {
-		if given && !r.Method.Takes(option) {
-			return nil, formats.Errorf(-1,
-				"damp, shrink, refine, asymmetric, awq and split are not all for the method %s", y.Method)
+		if option.given && !r.Method.Takes(option.name) {
+			return nil, formats.Errorf(-1, "%q is not for the method %s", option.name, y.Method)
 		}
 	}
 	r.AWQ = r.Method.Takes("awq")

@@ -71,7 +71,7 @@ func TestRecipeRefused(t *testing.T) {
 		head + "tensors: {a: Q4_K, a: Q4_0}":  "a is there twice",
 		head + "---\n" + head:                 "more than one",
 		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "rtn imatrix awq gptq",
-		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": "not all for the method rtn",
+		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": `"shrink" is not for the method rtn`,
 	} {
 		if r, err := ParseRecipe([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v, expected %q", text, r, err, want)

@@ -146,6 +146,20 @@ func TestConstructs(t *testing.T) {
 	}
 }
 
+// Integers are rounded exactly, and what has no digits left is 0. These are Python's results.
+func TestRound(t *testing.T) {
+	const template = "{{ [5 | round(-400), 1250 | round(-2), 1350 | round(-2), -1251 | round(-2), " +
+		"9007199254740993 | round(-1), 5.5 | round(-400)] }}"
+	parsed, err := Parse("chat template", template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parsed.Render(nil, LimitsFor(0))
+	if want := "[0, 1200, 1400, -1300, 9007199254740990, 0.0]"; err != nil || got != want {
+		t.Errorf("%s, %v, expected %s", got, err, want)
+	}
+}
+
 // What Jinja has and this package does not is refused by an error that names it.
 func TestRefused(t *testing.T) {
 	for template, want := range map[string]string{

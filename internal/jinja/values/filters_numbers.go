@@ -1,6 +1,7 @@
 package values
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -95,6 +96,23 @@ func (r *Run) toFloat(v Value) (float64, bool) {
 	return f, ok
 }
 
+// roundInt rounds to a multiple of 10^digits, halves to an even one.
+func (r *Run) roundInt(i, digits int) Value {
+	unit := 1
+	for ; digits > 0; digits-- {
+		next, fits := multiply(unit, 10)
+		if !fits {
+			return 0
+		}
+		unit = next
+	}
+	q, rest := i/unit, i%unit
+	if half := 2 * max(rest, -rest); half > unit || half == unit && q%2 != 0 {
+		q += cmp.Compare(i, 0)
+	}
+	return r.ints("*", q, unit)
+}
+
 func round(r *Run, a []Value) Value {
 	i, f, ok := Number(a[0])
 	if !ok {
@@ -114,7 +132,9 @@ func round(r *Run, a []Value) Value {
 	case !isFloat(a[0]) && precision >= 0:
 		return i
 	case !isFloat(a[0]):
-		return int(math.RoundToEven(f*scale) / scale)
+		return r.roundInt(i, -precision)
+	case scale == 0:
+		return math.Copysign(0, f)
 	case precision < 0:
 		return math.RoundToEven(f*scale) / scale
 	case precision < 400:
