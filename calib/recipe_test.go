@@ -70,7 +70,7 @@ func TestRecipeRefused(t *testing.T) {
 		head + "tensors: {a: &x Q4_K, b: *x}": "line 4",
 		head + "tensors: {a: Q4_K, a: Q4_0}":  "a is there twice",
 		head + "---\n" + head:                 "more than one",
-		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "rtn imatrix awq gptq",
+		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "known: rtn imatrix",
 		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": `"shrink" is not for the method rtn`,
 	} {
 		if r, err := ParseRecipe([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -96,7 +96,7 @@ func TestQuantizeMistakes(t *testing.T) {
 		"Q4_0 1 2":                           {exitUsage, "got 5 arguments"},
 		"1 2 --bpw 4":                        {exitUsage, "quantize takes IN OUT [THREADS] with --recipe, --size"},
 		"Q4_0 --max-ram 1MB":                 {exitUsage, "expected at least 320 MiB"},
-		"Q4_0 --method best":                 {exitUsage, "rtn imatrix awq gptq"},
+		"Q4_0 --method best":                 {exitUsage, "known: rtn imatrix"},
 		"Q4_0 --method gptq":                 {exitUsage, "needs --stats"},
 		"Q4_0 --method rtn --stats STATS":    {exitUsage, "uses no --stats"},
 		"Q4_0 --stats " + other:              {exitBadInput, "other.gguf"},
