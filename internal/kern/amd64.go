@@ -77,7 +77,7 @@ var avx512 = Set{
 	Vector:         vectorAVX512,
 }
 
-// expand and allBelow give the assembly multiples of 16 and do the rest themselves.
+// expand and allBelow give the assembly a multiple of 16 values and do the rest in portable Go.
 
 func expand(dst []float32, src []byte) {
 	n := len(dst) &^ 15

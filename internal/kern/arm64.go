@@ -46,7 +46,7 @@ var neon = Set{
 	Vector:         vectorNEON,
 }
 
-// expand and allBelow give the assembly multiples of 16 and do the rest themselves.
+// expand and allBelow give the assembly a multiple of 16 values and do the rest in portable Go.
 
 func expand(dst []float32, src []byte) {
 	n := len(dst) &^ 15

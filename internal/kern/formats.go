@@ -8,7 +8,7 @@ const Rows = 16
 // Format is a format of weights that the product kernels read: one of ggml's types.
 // [FormatOf] finds it by ggml's number.
 //
-// Codes are unsigned, and what is to be subtracted from them is a part of m, see [Product]. A weight of a block of 32
+// Codes are unsigned; what a signed type would subtract from them is in m, see [Product]. A weight of a block of 32
 // is d·code + m:
 //
 //	         code            m
@@ -104,7 +104,7 @@ var Layouts = [NumFormats]Layout{
 func (f Format) String() string { return Layouts[f].name }
 
 // FormatOf returns the format of ggml's type of this number. Every type of package quant has one,
-// which its tests hold; for another it panics.
+// which its tests check; for any other number it panics.
 func FormatOf(ggml uint32) Format {
 	for f := range Layouts {
 		if Layouts[f].ggml == ggml {

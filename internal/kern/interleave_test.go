@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// panelOf lays rows out as the comment on panels has it.
+// panelOf lays rows out as the comment "Panels" in formats.go says.
 func panelOf(f Format, src []byte, rows int) []byte {
 	rowBytes := len(src) / rows
 	l := Layouts[f]

@@ -47,7 +47,7 @@ type Product struct {
 	AStride   int64    // 56: bytes in A from a token to the next for float formats, else from a block to the next
 	Add       int64    // 64: 1 to add to what Out holds (float formats only), else 0
 
-	Panels     int64 // 72: panels, at least 1; 1 for several tokens and other than float formats
+	Panels     int64 // 72: panels, at least 1; exactly 1 for several tokens, unless the format is a float format
 	PanelBytes int64 // 80: bytes from a panel to the next (float formats only)
 }
 

@@ -43,7 +43,7 @@ var armWords = map[string]uint32{
 	"usmmla v0.4s, v0.16b, v0.16b": 0x4e80ac00,
 }
 
-// The words of the arm64 products are the instructions that stand beside them, and
+// The words of the arm64 products encode the instructions in the comments after them, and
 // no kernel has one that its set does not require.
 func TestProductWords(t *testing.T) {
 	text, err := os.ReadFile("product_neon_arm64.s")

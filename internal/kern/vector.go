@@ -23,8 +23,8 @@ type vectorKernels struct {
 	scaleLanes, scaleRows   func(dst *float32, q *int8, scale *float32, n int)
 }
 
-// vector returns functions that check lengths, do what a length of any kind leaves
-// over in portable Go, and the rest with the kernels.
+// vector returns functions that check lengths, give the kernels a multiple of 16, and do
+// what is left of any other length in portable Go.
 func (k vectorKernels) vector() Vector {
 	return Vector{
 		RMSNorm: func(dst, x, w []float32, n int, eps float32) {
@@ -75,9 +75,9 @@ func (k vectorKernels) vector() Vector {
 	}
 }
 
-// softmax works on the whole vectors around lo…hi. Elements there that are not in
-// lo…hi must not count: they repeat x[lo] in the search for the greatest and have
-// exp(-∞) = 0 in the sum.
+// softmax gives the kernels the whole vectors that contain lo…hi. So that the other elements
+// of these do not count, they are set to x[lo] for the search for the greatest, and to -∞, of
+// which the exponential is 0, for the sum.
 func (k vectorKernels) softmax(x []float32, lo, hi int, scale float32) {
 	whole(len(x), 16)
 	first := lo &^ 15
@@ -93,12 +93,14 @@ func (k vectorKernels) softmax(x []float32, lo, hi int, scale float32) {
 	clear(x[hi:])
 }
 
+// fill sets all of x to v.
 func fill(x []float32, v float32) {
 	for i := range x {
 		x[i] = v
 	}
 }
 
+// converter returns a function for any length: kernel does a multiple of 16 values, rest the others.
 func converter[D, S float32 | uint16](
 	kernel func(dst *D, x *S, n int), rest func(dst []D, x []S),
 ) func(dst []D, x []S) {
@@ -112,6 +114,7 @@ func converter[D, S float32 | uint16](
 	}
 }
 
+// quantizer returns a function that calls kernel, if dst has room for a record of size bytes for each block of x.
 func quantizer(kernel func(dst *byte, x *float32, n, stride int), block, size int) func([]byte, []float32, int) {
 	return func(dst []byte, x []float32, stride int) {
 		if whole(len(x), block) {
@@ -122,8 +125,8 @@ func quantizer(kernel func(dst *byte, x *float32, n, stride int), block, size in
 	}
 }
 
-// whole reports whether there is anything to do. It panics unless n is a multiple
-// of block: the caller's mistake.
+// whole reports whether n is not 0. It panics unless n is a multiple of block, which is
+// the caller's mistake.
 func whole(n, block int) bool {
 	if n%block != 0 {
 		panic("kern: length not a multiple of the block")

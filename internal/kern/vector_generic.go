@@ -30,7 +30,7 @@ const (
 	expHigh = 88.72283       // the result is infinite above
 	log2e   = 1.442695       // 1/ln 2
 	ln2High = 0.6931472      // ln 2 in float32
-	ln2Low  = -1.9046542e-09 // and what that lacks
+	ln2Low  = -1.9046542e-09 // ln 2 - ln2High
 	magic   = 3 << 22        // 1.5·2²³: adding it rounds to an integer, held by the low bits
 	expC2   = 0x1.fffffcp-2
 	expC3   = 0x1.55549p-3

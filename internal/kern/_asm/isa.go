@@ -28,8 +28,8 @@ func (w *writer) place(l string) { fmt.Fprintf(&w.buf, "%s:\n", l) }
 // A vector register holds lanes float32; register numbers 0…14 are free to use,
 // 15 belongs to the mask on instruction sets that keep masks in vectors.
 //
-// Operand order is destination first, as in the manuals; the emitters turn it
-// round where Go's assembler wants that.
+// Operand order is destination first, as in the manuals; the emitters reverse it
+// where Go's assembler has it the other way round.
 type isa struct {
 	name   string // suffix of file and function names
 	goarch string

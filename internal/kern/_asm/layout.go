@@ -1,6 +1,6 @@
 package main
 
-// Offsets in kern's Product, A256, A32 and Units, which its tests hold (TestLayouts there).
+// Offsets in kern's Product, A256, A32 and Units, which kern's TestLayouts checks.
 const (
 	pOut, pW, pA, pScratch, pT, pBlocks                 = 0, 8, 16, 24, 32, 40
 	pOutStride, pAStride, pAdd, pPanels, pPanelBytes    = 48, 56, 64, 72, 80
