@@ -114,7 +114,7 @@ func ParseAllowed(text string) (Threshold, error) {
 	t := Threshold{Name: name}
 	var err error
 	if t.Limit, err = strconv.ParseFloat(value, 64); err != nil || !(t.Limit >= 0 && t.Limit < inf) {
-		return Threshold{}, fmt.Errorf("%q, want a finite number of 0 or more behind %s=", text, name)
+		return Threshold{}, fmt.Errorf("%q, want a finite number of 0 or more after %s=", text, name)
 	}
 	return t, nil
 }
@@ -279,7 +279,7 @@ func (r *Report) Outcome() Outcome {
 	return all
 }
 
-// sections are the tables of the comparison, none without one.
+// tables returns the tables of the comparison, none without one.
 func (b *Baseline) tables() []report.Table {
 	if b == nil {
 		return nil
@@ -338,8 +338,7 @@ func (c *Regression) Explain(tokens int) string {
 	return fmt.Sprintf("too close to what is allowed to tell, however many tokens; here are %d", tokens)
 }
 
-// cases are test cases, one for each figure: undecided ones have failed, as nothing shows that
-// they are not worse.
+// cases returns a test case for each figure. Undecided ones have failed, as nothing shows that they are not worse.
 func (b *Baseline) cases(class string) []report.Case {
 	if b == nil {
 		return nil

@@ -17,8 +17,8 @@ func (e Estimate) Cells() []string {
 	return []string{Digits(e.Value, e.SE), Digits(e.SE, e.SE), Digits(e.Low, e.SE), Digits(e.High, e.SE)}
 }
 
-// Digits formats x to the second digit of scale, or with four digits if the scale
-// is of no use; "?" is what is not known.
+// Digits formats x to the second significant digit of scale, or with four digits if the scale is too small or not
+// finite. NaN is "?".
 func Digits(x, scale float64) string {
 	switch {
 	case math.IsNaN(x):

@@ -15,7 +15,7 @@ type Performance struct {
 type Speed struct {
 	PP    Estimate   `json:"pp"`              // tokens a second of a prompt
 	TG    Estimate   `json:"tg"`              // tokens a second one by one
-	Share float64    `json:"bandwidth_share"` // that decoding reads weights with, of Performance.Bandwidth
+	Share float64    `json:"bandwidth_share"` // of Performance.Bandwidth at which decoding reads weights
 	Load  float64    `json:"load_seconds"`    // mean
 	RSS   int64      `json:"peak_rss"`        // bytes, the greatest, 0 where the system does not say
 	Runs  []SpeedRun `json:"runs"`

@@ -100,7 +100,7 @@ func (q *Position) wrongPlace(before Position, texts []Text) (got any, what stri
 	case q.Index < 1 || q.Index >= texts[q.Text].Tokens:
 		return q.Index, fmt.Sprintf("index, expected 1 to %d", texts[q.Text].Tokens-1)
 	case q.Text < before.Text || q.Text == before.Text && q.Index <= before.Index:
-		return q.Index, fmt.Sprintf("index of text %d, expected one behind %d of text %d",
+		return q.Index, fmt.Sprintf("index of text %d, expected one after %d of text %d",
 			q.Text, before.Index, before.Text)
 	case q.Context < 1 || q.Context > q.Index:
 		return q.Context, fmt.Sprintf("context, expected 1 to the index, %d", q.Index)

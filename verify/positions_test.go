@@ -82,7 +82,7 @@ func TestReadReportRefuses(t *testing.T) {
 		{"top5", set("top5", 5, 6), "number 5 has 6 as top5"},
 		{"delta", set("delta_p", 5, 1.5), "number 5 has 1.5 as delta_p"},
 		{"null", set("kld", 5, "NaN"), "cannot unmarshal string"},
-		{"order", set("index", 5, 516), "number 5 has 516 as index of text 0, expected one behind 516"},
+		{"order", set("index", 5, 516), "number 5 has 516 as index of text 0, expected one after 516"},
 		{"worst", change(func(m, _ map[string]any) { m["worst"].([]any)[0].(map[string]any)["text"] = 2 }),
 			"of text 2, expected 0 to 1"},
 	} {

@@ -167,7 +167,7 @@ func TestMerge(t *testing.T) {
 		{"tokens", "other tokens", func(p []*Report) []*Report { p[1].Tokens = "u"; return p }},
 		{"too few", "the parts have 34 positions together, the texts 35",
 			func(p []*Report) []*Report { p[2].Positions = p[2].Positions[1:]; return p }},
-		{"order", "expected one behind", func(p []*Report) []*Report { p[1].Positions = p[0].Positions; return p }},
+		{"order", "expected one after", func(p []*Report) []*Report { p[1].Positions = p[0].Positions; return p }},
 		{"worst", "the text of fewer than 4 of the worst",
 			func(p []*Report) []*Report { p[0].Worst, p[1].Worst = nil, nil; return p }},
 	} {

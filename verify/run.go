@@ -160,8 +160,8 @@ func (c *comparer) readBase(ctx context.Context, base Predictor, w *Window) erro
 	})
 }
 
-// compare compares a quantized model's rows with them. While that goes on, the rows that it gave
-// are compared by other goroutines.
+// compare compares a quantized model's rows with the base model's. Other goroutines compare rows while the model
+// computes the next ones.
 func (c *comparer) compare(ctx context.Context, quant Predictor, w *Window, out []Position) error {
 	for len(c.free) < 2*runtime.GOMAXPROCS(0) {
 		c.free = append(c.free, make([]float32, c.vocab))

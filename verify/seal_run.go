@@ -101,8 +101,8 @@ func windowTokens(s *seal.Reader, text, start, end int) []int32 {
 	return tokens
 }
 
-// compareSealed compares the entries of one window. While the model goes on, the rows that it
-// gave are compared by other goroutines.
+// compareSealed compares the entries of one window. Other goroutines compare rows while the model computes the next
+// ones.
 func compareSealed(ctx context.Context, quant Predictor, tokens []int32, entries []*seal.Entry, out []Bounded) error {
 	free := make(chan []float32, 2*runtime.GOMAXPROCS(0))
 	for range cap(free) {

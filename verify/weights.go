@@ -10,7 +10,7 @@ import (
 // Weights says how the rows of a model's matrices compare with the original's.
 type Weights struct {
 	Rows int `json:"rows"` // compared
-	// the worst first of each tensor, the tensors in the order of the file
+	// Unlike has the tensors in the order of the file, of each the worst row first.
 	Unlike []tensorstats.UnlikeRow `json:"unlike"`
 }
 

@@ -84,7 +84,10 @@ func runCopy(c *cli.Context, in, out string) error {
 		}
 	}
 	start := time.Now()
-	limits := quantize.Limits{Threads: c.Int("threads")}
+	limits, err := readLimits(c, c.Int("threads"))
+	if err != nil {
+		return err
+	}
 	n, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, monitor{c.App.ErrWriter})
 	if err != nil {
 		return err

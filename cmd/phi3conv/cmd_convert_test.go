@@ -111,6 +111,7 @@ func TestConvertMistakes(t *testing.T) {
 		"GGUF --type Q4_0":                   {exitBadInput, "--allow-requantize"},
 		"GGUF --type COPY -o ":               {exitUsage, "COPY needs --output"},
 		"GGUF --type COPY --pure":            {exitUsage, "--pure does nothing to a copy; --type says"},
+		"GGUF --type COPY --threads 0":       {exitUsage, "0 threads, expected 1 to 1024"},
 		"GGUF --type COPY --seal x.seal":     {exitUsage, "--seal goes into a .pmap file"},
 		"GGUF --type COPY -o " + q8:          {exitUsage, "is a file of the input"},
 		"MODEL --type COPY":                  {exitBadInput, "tiny-phi3"},

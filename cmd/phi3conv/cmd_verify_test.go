@@ -138,7 +138,7 @@ func TestVerifyParts(t *testing.T) {
 	}
 }
 
-// A program that was killed goes on when the same command is given again.
+// The same command continues after the program was killed.
 func TestVerifyKilled(t *testing.T) {
 	model := tinyModel(t)
 	report := filepath.Join(t.TempDir(), "r.json")
@@ -162,7 +162,7 @@ func TestVerifyKilled(t *testing.T) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	const note = "phi3conv: note: goes on after "
+	const note = "phi3conv: note: continuing after "
 	if _, stderr, code := phi3conv(t, args...); code != exitOK || !strings.Contains(stderr, note) {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}

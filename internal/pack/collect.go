@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // Input is what an artifact is made of.
@@ -23,7 +24,7 @@ func Collect(model string, extra []File, output string) (*Input, error) {
 		return nil, err
 	}
 	for _, e := range extra {
-		in.Files = slices.DeleteFunc(in.Files, func(f File) bool { return sameFile(f.Path, e.Path) })
+		in.Files = slices.DeleteFunc(in.Files, func(f File) bool { return work.IsOneOf(e.Path, []string{f.Path}) })
 		in.Files = append(in.Files, e)
 	}
 	for _, f := range in.Files {
@@ -34,15 +35,9 @@ func Collect(model string, extra []File, output string) (*Input, error) {
 		in.Bytes += info.Size()
 	}
 	for _, f := range in.Files {
-		if sameFile(f.Path, output) {
+		if work.IsOneOf(output, []string{f.Path}) {
 			return nil, usage.Errorf("output %s is a file of the input", f.Path)
 		}
 	}
 	return in, nil
-}
-
-func sameFile(a, b string) bool {
-	x, err1 := os.Stat(a)
-	y, err2 := os.Stat(b)
-	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }

@@ -50,8 +50,8 @@ func again(ctx context.Context, s store, f func() (progress bool, err error)) er
 	}
 }
 
-// stream writes a blob from offset off on, and compares its hash with the digest. h has hashed what comes before. Each
-// interruption by the registry goes on where it happened.
+// stream writes a blob from offset off on, and compares its hash with the digest. h has hashed what comes before. After
+// an interruption by the registry it continues where it stopped.
 func stream(ctx context.Context, b located, off int64, w io.Writer, h hash.Hash, done *counter) error {
 	if h == nil {
 		h = sha256.New()
@@ -127,8 +127,8 @@ func saveAll(ctx context.Context, jobs []job, progress func(done int64)) error {
 	return g.Wait()
 }
 
-// save writes the blob to its file. A file that is there and has the right content stays; one that was
-// begun, by this or an earlier process, is continued.
+// save writes the blob to its file. A file that exists and has the right content stays; a part of one, which this or
+// an earlier process left, is continued.
 func (j job) save(ctx context.Context, done *counter) error {
 	if info, err := os.Stat(j.path); err == nil && info.Mode().IsRegular() && info.Size() == j.Size {
 		same, err := j.isAt(ctx)
@@ -158,7 +158,7 @@ func (j job) save(ctx context.Context, done *counter) error {
 		}
 		done.add(off)
 		err = stream(ctx, j.located, off, f, h, done)
-		if off > 0 && errors.Is(err, ErrRefused) { // what was begun may be wrong, after a power cut say
+		if off > 0 && errors.Is(err, ErrRefused) { // the part from before may be wrong, for instance after a power cut
 			done.add(-j.Size)
 			off = j.Size + 1
 			continue

@@ -134,7 +134,8 @@ type session struct {
 }
 
 // upload sends a blob in one request (PATCH). When that is interrupted, it asks how far the registry got and sends the
-// rest. The session's address is kept in a file until the blob is complete, so that another process can go on.
+// rest. The session's address is kept in a file until the blob is complete, so that another process can
+// continue.
 func (r *Registry) upload(ctx context.Context, b located, done *counter) error {
 	u := &upload{r: r, b: b, done: done, file: r.sessionFile(b.Digest)}
 	if data, err := os.ReadFile(u.file); err == nil {
@@ -196,7 +197,7 @@ func (u *upload) refused(err error) error {
 			// The registry may still be writing what it got from the interrupted request: ask again.
 			return notFinal{err}
 		}
-		u.s = nil // begin anew
+		u.s = nil // begin another
 		return notFinal{err}
 	}
 	u.s = nil
@@ -344,7 +345,7 @@ func (r *Registry) sessionFile(d digest.Digest) string {
 	return filepath.Join(dir, "phi3conv", "uploads", hex.EncodeToString(key[:]))
 }
 
-// keep writes the address of an upload. Without it the next process begins anew.
+// keep writes the address of an upload, so that the next process can continue it.
 func keep(file string, location *url.URL) {
 	if file == "" || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
 		return

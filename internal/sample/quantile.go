@@ -45,7 +45,7 @@ func interpolate(x []float64, index float64) float64 {
 	return x[i] + fraction*(x[min(i+1, len(x)-1)]-x[i])
 }
 
-// SE is a quarter of the width of the interval, nearly: it is asymptotic.
+// SE is half the width of the 95 % interval over its z, 1.96.
 func (s Quantile) SE() float64 { return seOfInterval(s) }
 
 // seOfInterval returns the standard error of a normal distribution whose 95 % interval is as wide.
@@ -103,7 +103,7 @@ func (s Quantile) spread(z float64, n int) float64 {
 // above the one and above the other.
 type QuantileChange struct {
 	old, now Quantile
-	one      float64 // pairs above one of the two alone: half their number
+	one      float64 // half the number of pairs of which one value alone is above its quantile
 	same     bool    // no value has changed
 }
 
@@ -127,7 +127,7 @@ func (s QuantileChange) Count() int { return len(s.now.x) }
 // Value returns the change.
 func (s QuantileChange) Value() float64 { return s.now.Value() - s.old.Value() }
 
-// SE is a quarter of the width of the interval, nearly.
+// SE is half the width of the 95 % interval over its z, 1.96.
 func (s QuantileChange) SE() float64 { return seOfInterval(s) }
 
 // leastAbove is how many values must be above a quantile for its error to be known.

@@ -1,18 +1,18 @@
 // Package sample has figures of samples with their uncertainty: means, shares, quantiles and what
 // becomes of them between two models that saw the same tokens or questions.
 //
-// Quantiles and distributions are those of gonum.org/v1/gonum/stat/distuv, where a result is rounded to
-// an integer or of measured times. Means and moments are sums of our own, in the order of the sample
-// with every product rounded: gonum/stat sums with assembly on amd64, in another order than elsewhere.
-// Neither has gonum the intervals, nor quantiles with numpy's interpolation.
+// Distributions are those of gonum.org/v1/gonum/stat/distuv, where a result is rounded to an integer or is of measured
+// times. Sums are our own, in the order of the sample and with every product rounded, so that they are the same on all
+// machines: gonum/stat sums in another order on amd64. gonum lacks these intervals, and quantiles with numpy's
+// interpolation.
 package sample
 
 // Statistic is a figure of a sample.
 type Statistic interface {
 	Value() float64
 	SE() float64 // standard error
-	// Interval returns the bounds that n values like those of the sample would give: the truth is
-	// below low, and above high, with a probability of Φ(-z) each. An unknown bound is infinite.
+	// Interval returns the confidence interval that n values like those of the sample would give: the truth is below
+	// low with probability Φ(-z), and above high with the same. An unknown bound is infinite.
 	Interval(z float64, n int) (low, high float64)
 	Count() int // values in the sample
 }
@@ -24,7 +24,7 @@ const (
 )
 
 // LeastNumber returns the least number, to 1 %, for which a test is decided, 0 if there is none up
-// to most; from is where to begin.
+// to most. The search begins at from.
 func LeastNumber(from, most int, decided func(n int) bool) int {
 	// Double until it is decided, then halve the step.
 	n := from

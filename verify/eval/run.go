@@ -109,7 +109,7 @@ func indicator(b bool) float64 {
 func (t *Task) generate(ctx context.Context, m verify.Predictor, q *Question, a *Answer) error {
 	dec := t.tok.NewDecoder(false)
 	if !t.Chat {
-		for _, id := range q.prompt { // the answer goes on in the midst of a text
+		for _, id := range q.prompt { // the answer continues a text
 			dec.Next(id)
 		}
 	}

@@ -19,12 +19,12 @@ import (
 // Options say how questions are asked.
 type Options struct {
 	Kind Kind `json:"kind"`
-	// score the text of the choices, which the prompt does not show, instead of their letters
+	// ByText scores the text of the choices, which the prompt does not show, instead of their letters.
 	ByText  bool `json:"by_text"`
 	Shots   int  `json:"shots"`   // examples with their answers before each question
 	Chat    bool `json:"chat"`    // the prompt is what a user says, in the form of the chat template
-	Context int  `json:"context"` // tokens of a prompt and its answer at most
-	Predict int  `json:"predict"` // tokens of a generated answer at most
+	Context int  `json:"context"` // most tokens of a prompt with its answer
+	Predict int  `json:"predict"` // most tokens of a generated answer
 }
 
 // Metrics returns the names of the figures, each a mean of values from 0 to 1. The first decides
@@ -138,7 +138,7 @@ func (t *Task) question(r *Record, examples []*Record) (Question, error) {
 					from++
 				}
 				if from == 0 || from == len(all) {
-					return q, refuse(r.Path, r.Line, "choice %s has no tokens of its own behind the prompt", letter(i))
+					return q, refuse(r.Path, r.Line, "choice %s has no tokens of its own after the prompt", letter(i))
 				}
 				q.tails = append(q.tails, tail{from, slices.Clone(all[from:])})
 				longest = max(longest, len(all))

@@ -69,7 +69,7 @@ func (s *Stats) Add(x []float32) {
 
 func (s *Stats) addBad(v float32) {
 	s.Count++
-	if v != v {
+	if math.IsNaN(float64(v)) {
 		s.NaN++
 	} else {
 		s.Inf++

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -22,14 +23,14 @@ type Options struct {
 	Prompts     []int           // tests ppN
 	Gens        []int           // tests tgN
 	Threads     []int           // a run of all tests for each number of threads; nil is the runtime's default
-	Repetitions int             // of each test, after a warm-up; at least 1
-	Sustain     time.Duration   // decode for so long in place of all tests ppN and repetitions; 0 is off
-	Compute     runtime.Options // Threads and Progress aside; Batch must be set
+	Repetitions int             // of each test, after a warm-up; less than 1 is 1
+	Sustain     time.Duration   // decode for this time; no test is repeated, and none is ppN; 0 is off
+	Compute     runtime.Options // but Threads and Progress; a Batch of 0 is 512
 	Build       string          // the program's version, for the results
 	Monitor     work.Monitor    // may be nil
 }
 
-// window is the time that Sustain counts tokens for a result.
+// window is the time after which Sustain reports a result.
 const window = 5 * time.Second
 
 // Run does the tests with each model and each number of threads and gives every result to report.
@@ -40,6 +41,7 @@ func Run(ctx context.Context, models []string, opt Options, report func(*Result)
 	if len(opt.Prompts)+len(opt.Gens) == 0 {
 		return usage.Errorf("there is no test to do")
 	}
+	opt.Compute.Batch = cmp.Or(opt.Compute.Batch, 512)
 	if opt.Threads == nil {
 		opt.Threads = []int{runtime.DefaultThreads()}
 	}
@@ -160,7 +162,8 @@ func (b *bench) sustained(ctx context.Context, text *randomText, r *Result) erro
 	return nil
 }
 
-// repeat does a test as often as wanted, after warm. It calls between before the first repetition and after each.
+// repeat does a test as often as the options say, after warm. It calls between before the first repetition and after
+// each.
 func (b *bench) repeat(r *Result, warm, test func() error, between func()) error {
 	r.Time = now()
 	if err := warm(); err != nil {

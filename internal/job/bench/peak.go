@@ -2,11 +2,11 @@ package bench
 
 import "github.com/phi3conv/phi3conv/internal/rss"
 
-// peak is the greatest resident memory of a model, in bytes, 0 where the system cannot tell it from that of
-// other things: only Linux can begin to count anew.
+// peak is the greatest resident memory of a model in bytes, 0 where the system's figure includes other memory: only
+// Linux can reset it.
 type peak struct {
 	bytes  int64
-	others bool // the system's count has other memory in it
+	others bool // the system's figure includes other memory
 }
 
 // begin begins a model.

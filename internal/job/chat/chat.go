@@ -19,14 +19,14 @@ import (
 
 // Options say how a model answers.
 type Options struct {
-	Raw          bool             // go on with the prompts themselves, as a model without a chat template does
+	Raw          bool             // continue the prompts themselves, as a model without a chat template does
 	TemplateFile string           // Jinja chat template; "" is the model's own
-	System       string           // what the conversation begins with, "" is nothing
-	Limit        int              // most tokens of an answer; negative is no limit
+	System       string           // the system message, "" for none
+	Limit        int              // most tokens of an answer: 0 for none, negative for no limit
 	Stops        []string         // texts that end an answer
-	Sampler      *runtime.Sampler // chooses tokens
+	Sampler      *runtime.Sampler // chooses tokens; not nil
 	Context      int              // tokens; 0 is the runtime's default
-	Compute      runtime.Options  // Progress aside
+	Compute      runtime.Options  // but Progress
 	Monitor      work.Monitor     // may be nil
 }
 
@@ -116,7 +116,7 @@ func (c *Chat) Answer(ctx context.Context, prompt string, show func(text string)
 	}
 	s := &stream{dec: c.tok.NewDecoder(false), stop: stopper{stops: c.opt.Stops}, show: show, ids: []int32{}}
 	if !c.chat {
-		for _, id := range tokens { // the answer goes on in the middle of a text
+		for _, id := range tokens { // the answer continues a text
 			s.dec.Next(id)
 		}
 	}

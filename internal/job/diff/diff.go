@@ -64,9 +64,9 @@ func metrics(d *tensorstats.Diff) Metrics {
 // Equal reports whether the values are the same.
 func (m *Metrics) Equal() bool { return math.IsInf(float64(m.SQNR), 1) }
 
-// Options say how to compare. The zero value is good.
+// Options say how to compare. The zero value has the defaults.
 type Options struct {
-	Threads int          // tensors that are compared at a time; 0 is 1
+	Threads int          // tensors that are compared at the same time, 0 for the number of CPUs
 	Monitor work.Monitor // may be nil
 }
 

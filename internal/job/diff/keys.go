@@ -2,6 +2,7 @@ package diff
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 
@@ -93,7 +94,7 @@ func sameValue(a, b *gguf.Metadata, key string) bool {
 		if narrowA || narrowB {
 			x, y = float64(float32(x)), float64(float32(y))
 		}
-		return ok && (x == y || x != x && y != y)
+		return ok && (x == y || math.IsNaN(x) && math.IsNaN(y))
 	}
 	x, okA := a.Int32s(key)
 	y, okB := b.Int32s(key)

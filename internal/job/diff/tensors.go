@@ -1,8 +1,10 @@
 package diff
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -110,7 +112,7 @@ func comparePairs(ctx context.Context, pairs []*pair, opt Options) error {
 	defer step.End()
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, opt.Threads))
+	g.SetLimit(max(1, cmp.Or(opt.Threads, runtime.GOMAXPROCS(0))))
 	for _, p := range pairs {
 		g.Go(func() error {
 			b := p.b.Reader()

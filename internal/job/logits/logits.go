@@ -19,7 +19,7 @@ import (
 
 // Options say how the model computes.
 type Options struct {
-	Compute runtime.Options // Progress aside; Batch must be set
+	Compute runtime.Options // but Progress
 	Monitor work.Monitor    // may be nil
 }
 

@@ -23,9 +23,9 @@ type allocator struct {
 	costs    *alloc.Estimation
 	pinned   map[string]bool // matrices that an option gives a type
 	frontier *alloc.Frontier
-	// beside is the number of bytes that the output has beside the tensors' data. It depends a little on the types,
-	// whose names it tells: this is of the smallest allocation.
-	beside int64
+	// overhead is the number of bytes that the smallest allocation's output has besides the tensors' data. That of
+	// others differs a little, since the metadata name the types.
+	overhead int64
 }
 
 // allocate chooses the types of all matrices within the budget, and plans the output with them.
@@ -40,7 +40,7 @@ func (j *Job) allocate(ctx context.Context, b *Budget) (*Allocation, error) {
 	if err := a.needsGradients(); err != nil {
 		return nil, err
 	}
-	j.options.Split = false // but where types differ, which their names say
+	j.options.Split = false // types name q, k and v where they differ, which splits those
 	a.frontier = alloc.NewFrontier(a.costs.Tensors)
 	best, err := a.choose(ctx)
 	if err != nil {
@@ -73,7 +73,7 @@ func (a *allocator) needsGradients() error {
 func (a *allocator) estimate(ctx context.Context) error {
 	fixed := a.options
 	fixed.Policy.FileType = policy.MostlyQ6_K
-	fixed.AllowRequantize = true // refused later, if it is not permitted
+	fixed.AllowRequantize = true // the plan that is written refuses it if it is not permitted
 	plan, err := convert.NewPlan(a.source, fixed)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (a *allocator) choose(ctx context.Context) (*alloc.Allocation, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.beside = least - smallest.Bytes
+	a.overhead = least - smallest.Bytes
 	var best *alloc.Allocation
 	switch b := a.budget; {
 	case b.Size != 0:
@@ -171,10 +171,10 @@ func (a *allocator) tooSmall(smallest *alloc.Allocation, least int64) error {
 	return usage.Errorf("%s is too small: %.4g is estimated for the best of these types", asked, cost)
 }
 
-// withinSize returns the best allocation for an output of at most limit bytes, nil if there is none. As what the
-// output has beside data depends on the types, room is taken off until all fits.
+// withinSize returns the best allocation for an output of at most limit bytes, nil if there is none. As the overhead
+// depends on the types, the room for data shrinks until all fits.
 func (a *allocator) withinSize(ctx context.Context, limit int64) (*alloc.Allocation, error) {
-	for room := limit - a.beside; ; {
+	for room := limit - a.overhead; ; {
 		best := a.frontier.AtSize(room)
 		if best == nil {
 			return nil, nil
@@ -200,7 +200,7 @@ func (a *allocator) withinBPW(bits float64) *alloc.Allocation {
 	return a.frontier.AtSize(others + int64(math.Floor(bits*float64(weights)/8)))
 }
 
-// curvePoints is how many points a curve has at most.
+// curvePoints is the greatest number of points of a curve.
 const curvePoints = 17
 
 // describe describes the allocation that was chosen.
@@ -223,7 +223,7 @@ func (a *allocator) describe(best *alloc.Allocation) *Allocation {
 		r.Tensors = append(r.Tensors, c)
 	}
 	for _, p := range a.frontier.Curve(curvePoints) {
-		r.Curve = append(r.Curve, CurvePoint{p.Bytes + a.beside, a.linearBits(&p), p.Cost})
+		r.Curve = append(r.Curve, CurvePoint{p.Bytes + a.overhead, a.linearBits(&p), p.Cost})
 	}
 	return r
 }

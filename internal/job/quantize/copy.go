@@ -24,6 +24,10 @@ func OtherFormat(in, out string) bool {
 // of split sets one file is made. The path of a seal, which goes into a .pmap file, may be empty. Of the limits only
 // the threads matter. It returns the number of tensors. The monitor may be nil.
 func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monitor) (tensors int, err error) {
+	threads, err := limits.threads()
+	if err != nil {
+		return 0, err
+	}
 	f, err := pmap.OpenGGUF(in)
 	if err != nil {
 		return 0, err
@@ -43,7 +47,7 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monit
 		return 0, err
 	}
 	step := work.Quiet(m).Begin("copying", size, work.Bytes)
-	err = convert.Repack(ctx, f, out, convert.Limits{Threads: limits.Threads, Progress: step.Set}, extra...)
+	err = convert.Repack(ctx, f, out, convert.Limits{Threads: threads, Progress: step.Set}, extra...)
 	step.End()
 	if errors.Is(err, context.Canceled) {
 		err = interrupted(out, err)
@@ -51,7 +55,7 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monit
 	return len(f.Tensors), err
 }
 
-// sections returns what goes into the .pmap file out beside the model: the seal at path, nothing if path is empty.
+// sections returns what goes into the .pmap file out besides the model: the seal at path, nothing if path is empty.
 func sections(path, out string) ([]pmap.Extra, error) {
 	if path == "" {
 		return nil, nil

@@ -3,6 +3,7 @@
 package quantize
 
 import (
+	"cmp"
 	"runtime"
 
 	"github.com/dustin/go-humanize"
@@ -22,9 +23,9 @@ type Options struct {
 	Recipe *calib.Recipe
 	// Budget, if not nil, chooses the types of those tensors to which Policy gives none by name.
 	Budget *Budget
-	// SplitQKV stores q, k and v of a block as tensors of their own; with a budget where their types differ.
+	// SplitQKV stores q, k and v of a block as three tensors; with a budget, only where their types differ.
 	SplitQKV bool
-	// AllowRequantize permits quantizing tensors that are quantized already, which adds error to error.
+	// AllowRequantize permits quantizing tensors that are quantized already; their errors add up.
 	AllowRequantize bool
 
 	// Method is the name of one of [calib.Methods]. Empty means rtn, with Stats imatrix, and with a budget and
@@ -83,11 +84,16 @@ func (l Limits) withDefaults(m *calib.Method) (Limits, error) {
 		return l, usage.Errorf("--max-ram is %s, expected at least %s",
 			humanize.IBytes(uint64(max(0, l.MaxRAM))), humanize.IBytes(leastRAM))
 	}
-	if l.Threads == 0 {
-		l.Threads = runtime.GOMAXPROCS(0)
+	var err error
+	l.Threads, err = l.threads()
+	return l, err
+}
+
+// threads returns the number of threads, or a usage error.
+func (l Limits) threads() (int, error) {
+	n := cmp.Or(l.Threads, runtime.GOMAXPROCS(0))
+	if n < 1 || n > 1024 {
+		return 0, usage.Errorf("%d threads, expected 1 to 1024", n)
 	}
-	if l.Threads < 1 || l.Threads > 1024 {
-		return l, usage.Errorf("%d threads, expected 1 to 1024", l.Threads)
-	}
-	return l, nil
+	return n, nil
 }

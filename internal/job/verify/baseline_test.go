@@ -89,7 +89,7 @@ func TestBaselineOfParts(t *testing.T) {
 	wantError(t, err, false, "report.jsonx")
 }
 
-// A baseline that is of no use is found before anything is evaluated.
+// A baseline that does not fit is refused before anything is evaluated.
 func TestStaleBaseline(t *testing.T) {
 	o := eightWindows(models.q4)
 	list := verified(t, o)

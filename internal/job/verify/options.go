@@ -26,15 +26,15 @@ type Options struct {
 	Compute    runtime.Options
 	OneAtATime bool // opens one model after the other; the original's logits go into a temporary file
 
-	// Progress is a file that keeps what is done, so that the same verification goes on after it was
-	// interrupted; "" for none. It stays there until [RemoveProgress].
+	// Progress is a file that keeps what is done, so that the same verification can continue after an
+	// interruption; "" for none. It stays until [RemoveProgress].
 	Progress  string
 	SaveEvery time.Duration // least time between two writes of Progress, 0 for 5 s
 
 	Worst        int  // number of tokens to show whose predictions changed most
-	ByLayer      bool // ranks layers by the KL divergence that each one's quantized weights add
-	ByTensor     bool // ranks single tensors instead: four times as long
-	LayerWindows int  // number of windows to do that with, spread over all texts; 0 for 4
+	ByLayer      bool // ranks layers by the KL divergence that the quantized weights of each add
+	ByTensor     bool // ranks single tensors instead; takes four times as long
+	LayerWindows int  // windows for ByLayer and ByTensor, spread over all texts; 0 for 4
 
 	Speed        Speed
 	Requirements Requirements
@@ -46,8 +46,9 @@ type Options struct {
 // Windows say which tokens of a text are scored, and after what.
 type Windows struct {
 	Context int // tokens in a window, 0 for 512
-	// Stride is the number of tokens from one window to the next: windows overlap, and every token is scored
-	// once. With 0 windows follow each other and their second halves are scored, as by llama-perplexity.
+	// Stride is the number of tokens from the start of one window to the start of the next: windows overlap, and
+	// every token is scored once. 0: windows follow each other and their second halves are scored, as by
+	// llama-perplexity.
 	Stride int
 	Max    int // windows of each text at most, 0 for all
 }
@@ -59,11 +60,11 @@ type Requirements struct {
 	Allowed    []verify.Threshold // worsening of figures against the baseline; 0 for those not named
 }
 
-// Speed says whether and how speed, load time and memory are measured.
+// Speed says whether and how often speed, load time and memory are measured.
 type Speed struct {
 	Always      bool  // measure even if no threshold is on them
-	Repetitions int   // how often, 0 for 5
-	Bench       Bench // nil where a measurement is not possible
+	Repetitions int   // of each measurement, 0 for 5
+	Bench       Bench // measures; nil if nothing can, which is an error where a measurement is needed
 }
 
 // Bench measures a model once, in a process of its own, so that load time and peak memory are that model's
@@ -103,8 +104,8 @@ func (w Windows) conventions() (verify.Conventions, error) {
 	}
 	switch {
 	case n < 4 || w.Stride < 0 || w.Stride > n || w.Max < 0:
-		return verify.Conventions{}, usage.Errorf("windows of %d tokens, %d from one to the next, %d at most: "+
-			"expected at least 4 tokens, and no more from one to the next", n, w.Stride, w.Max)
+		return verify.Conventions{}, usage.Errorf("windows of %d tokens with stride %d, at most %d: "+
+			"expected at least 4 tokens, a stride of at most as many, and nothing negative", n, w.Stride, w.Max)
 	case w.Stride == 0:
 		return verify.Conventions{Name: verify.LlamaPerplexity, Context: n, Stride: n, First: n / 2}, nil
 	}

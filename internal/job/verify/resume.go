@@ -28,7 +28,7 @@ func (p *progress) due(now time.Time, every time.Duration) bool {
 	return now.Sub(p.last) >= max(every, 20*p.took)
 }
 
-// resume takes up what an interrupted run saved, if that was the same verification.
+// resume reads what an interrupted run saved, if that was the same verification.
 func (r *run) resume() error {
 	if r.Progress == "" {
 		return nil
@@ -44,10 +44,10 @@ func (r *run) resume() error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case err != nil:
-		r.Monitor.Note("%s is of no use, the verification starts anew: %v", r.Progress, err)
+		r.Monitor.Note("%s does not fit, the verification starts from the beginning: %v", r.Progress, err)
 	default:
 		r.positions = positions
-		r.Monitor.Note("goes on after %d of %d windows, from %s", r.doneByAll(), len(r.windows), r.Progress)
+		r.Monitor.Note("continuing after %d of %d windows, from %s", r.doneByAll(), len(r.windows), r.Progress)
 	}
 	return nil
 }

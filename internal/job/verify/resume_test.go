@@ -25,7 +25,7 @@ func interrupt(t *testing.T, o Options) {
 	}}
 	o.Monitor = n
 	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) ||
-		!strings.Contains(n.text.String(), "the same command goes on after ") {
+		!strings.Contains(n.text.String(), "the same command continues after ") {
 		t.Fatalf("error %v, notes %s", err, n.text.String())
 	}
 }
@@ -52,7 +52,8 @@ func TestResume(t *testing.T) {
 			n := &notes{}
 			o.OneAtATime, o.Monitor = c.again, n
 			got := content(t, verified(t, o))
-			if s := n.text.String(); !strings.Contains(s, "goes on after ") || !strings.Contains(s, " of 8 windows") {
+			if s := n.text.String(); !strings.Contains(s, "continuing after ") ||
+				!strings.Contains(s, " of 8 windows") {
 				t.Errorf("notes: %s", s)
 			}
 			if !bytes.Equal(got, want) {
@@ -70,7 +71,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Progress of another verification, or one that is damaged, is of no use.
+// Progress of another verification, or a damaged file of progress, is not used.
 func TestStaleProgress(t *testing.T) {
 	o := eightWindows(models.q4, models.q8)
 	o.Progress = filepath.Join(t.TempDir(), "r.json.partial")
@@ -101,7 +102,8 @@ func TestStaleProgress(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.models.close()
-		if s := n.text.String(); !strings.Contains(s, "the verification starts anew") || !strings.Contains(s, c.why) {
+		if s := n.text.String(); !strings.Contains(s, "the verification starts from the beginning") ||
+			!strings.Contains(s, c.why) {
 			t.Errorf("notes %s, expected %s", s, c.why)
 		}
 		for k := range r.positions {

@@ -94,7 +94,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 	return r, nil
 }
 
-// prepare takes up what an interrupted run left, and finds a baseline that is of no use before anything is evaluated.
+// prepare reads what an interrupted run saved, and refuses a baseline that does not fit before anything is evaluated.
 func (r *run) prepare() error {
 	if err := r.resume(); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (r *run) evaluateAll(ctx context.Context) error {
 	saved := r.save(true)
 	if err != nil {
 		if saved == nil && r.progress.saved {
-			r.Monitor.Note("the same command goes on after %d of %d windows, from %s",
+			r.Monitor.Note("the same command continues after %d of %d windows, from %s",
 				r.doneByAll(), len(r.windows), r.Progress)
 		}
 		return err

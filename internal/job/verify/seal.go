@@ -19,11 +19,11 @@ type SealOptions struct {
 	Windows Windows
 	Output  string // the file to write
 
-	TopK    int     // likely tokens of a position at most, 0 for 1024
-	MinP    float64 // least probability of a likely token; the five likeliest are always kept
-	Full    int     // number of positions with the whole vocabulary
-	Threads int     // 0 for the number of physical cores
-	Monitor work.Monitor
+	TopK    int          // most likely tokens that are kept of a position, 0 for 1024
+	MinP    float64      // least probability of a likely token; the five likeliest are always kept
+	Full    int          // positions of which the whole vocabulary is kept
+	Threads int          // 0 for the number of physical cores
+	Monitor work.Monitor // may be nil
 }
 
 // SealSummary is what was written.

@@ -307,7 +307,7 @@ func TestRunRefuses(t *testing.T) {
 		{func(o *Options) { o.Texts = nil }, true, "texts"},
 		{func(o *Options) { o.Worst = -1 }, true, "cannot be negative"},
 		{func(o *Options) { o.Windows.Context = 3 }, true, "windows of 3 tokens"},
-		{func(o *Options) { o.Windows.Stride = 65 }, true, "65 from one to the next"},
+		{func(o *Options) { o.Windows.Stride = 65 }, true, "with stride 65"},
 		{func(o *Options) { o.Shard = &verify.Shard{I: 3, N: 2} }, true, "part 3 of 2"},
 		{func(o *Options) { o.Shard = &verify.Shard{I: 1, N: 9} }, true, "only 8 windows"},
 		{func(o *Options) { o.Shard, o.ByLayer = &verify.Shard{I: 1, N: 2}, true }, true, "cannot be shared"},
