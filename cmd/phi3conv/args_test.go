@@ -20,3 +20,18 @@ func TestFlagsFirst(t *testing.T) {
 		}
 	}
 }
+
+// A flag with an empty value is a mistake, but for text in which nothing is something.
+func TestEmptyFlags(t *testing.T) {
+	for _, line := range []string{"convert m --stats", "quantize a b --method", "eval m --base", "verify m --seal", "verify merge --report"} {
+		args := strings.Fields(line)
+		flag := args[len(args)-1]
+		_, stderr, code := phi3conv(t, append(args, "")...)
+		if code != exitUsage || !strings.Contains(stderr, flag+" needs a value") {
+			t.Errorf("%s: exit %d, %s", line, code, stderr)
+		}
+	}
+	if _, stderr, code := phi3conv(t, "tokenize", tinyModel(t), "--prompt", ""); code != exitOK {
+		t.Errorf("an empty prompt: exit %d, %s", code, stderr)
+	}
+}

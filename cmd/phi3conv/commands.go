@@ -71,7 +71,7 @@ func ownCommands(table []*cli.Command) []*cli.Command {
 	var list []*cli.Command
 	for _, c := range table {
 		own := *c
-		own.OnUsageError = usageErrors
+		own.OnUsageError, own.Before = usageErrors, refuseEmpty
 		own.HideHelpCommand = true
 		own.Subcommands = ownCommands(c.Subcommands)
 		list = append(list, &own)

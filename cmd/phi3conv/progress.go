@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/cheggaaa/pb/v3"
+	"golang.org/x/term"
 
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -40,4 +42,9 @@ func (b bar) End() {
 	if b.pb != nil {
 		b.pb.Finish()
 	}
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

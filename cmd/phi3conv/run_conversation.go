@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/job/chat"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
@@ -32,7 +33,7 @@ func (s *session) note(format string, args ...any) {
 func (s *session) answer(ctx context.Context, prompt string) (chat.Answer, error) {
 	a, err := s.m.Answer(ctx, prompt, func(text string) error {
 		if s.terminal {
-			text = harmless(text)
+			text = report.Harmless(text)
 		}
 		_, err := io.WriteString(s.out, text)
 		return err

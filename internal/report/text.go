@@ -23,3 +23,21 @@ func Plural(n int, word string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }
+
+// Harmless writes control characters out, other than newline and tab, so that a model's text cannot command a
+// terminal.
+func Harmless(text string) string {
+	command := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if !strings.ContainsFunc(text, command) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if command(r) {
+			fmt.Fprintf(&b, `\x%02x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

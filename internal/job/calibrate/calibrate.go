@@ -52,6 +52,9 @@ const defaultRAM = 4 << 30
 // Run gathers statistics of a model in the file out, in llama.cpp's older form if its name ends in .dat. An
 // interrupted run is continued by another one with the same model and options, from files beside out.
 func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
+	if out == "" {
+		return nil, usage.Errorf("the output has no name")
+	}
 	opt.Monitor = work.Quiet(opt.Monitor)
 	if opt.MaxRAM == 0 {
 		opt.MaxRAM = defaultRAM

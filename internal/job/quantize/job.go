@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
@@ -48,6 +49,9 @@ func Run(ctx context.Context, in, out string, opt Options, m work.Monitor) (*Res
 // a GGUF or a .pmap file. It writes nothing. With a budget it runs parts of the model. The monitor may be nil.
 // The job must be closed. Until then the memory of the whole program is limited to what opt says.
 func Prepare(ctx context.Context, in, out string, opt Options, m work.Monitor) (_ *Job, err error) {
+	if out == "" {
+		return nil, usage.Errorf("the output has no name")
+	}
 	j := &Job{out: out, monitor: work.Quiet(m)}
 	defer func() {
 		if err != nil {

@@ -93,7 +93,7 @@ func (o *Options) check() error {
 	case o.Shard != nil && layers:
 		return usage.Errorf("--by-layer and --by-tensor cannot be shared: leave out --shard")
 	}
-	return nil
+	return o.Speed.check(o.Requirements.Thresholds)
 }
 
 // conventions returns the windows in the terms of a report, or a usage error.

@@ -47,6 +47,9 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	if o.Worst < 0 {
 		return nil, usage.Errorf("the number of worst tokens cannot be negative")
 	}
+	if err := o.Speed.check(o.Thresholds); err != nil {
+		return nil, err
+	}
 	o.Monitor = work.Quiet(o.Monitor)
 	s, closeSeal, err := openSeal(o.Seal)
 	if err != nil {

@@ -27,15 +27,26 @@ func (s *speedRun) measureIfNeeded(ctx context.Context, list verify.Reports, thr
 	if !s.Always && !slices.ContainsFunc(thresholds, onSpeed) {
 		return nil
 	}
-	if s.Bench == nil {
-		return usage.Errorf("speed cannot be measured: there is no program to measure it with")
-	}
 	all, err := s.measure(ctx)
 	if err != nil {
 		return err
 	}
 	for i, r := range list {
 		r.Performance = &all[i]
+	}
+	return nil
+}
+
+// check refuses thresholds that are none, and a speed that is needed and cannot be measured. It is called before
+// anything is evaluated.
+func (s *Speed) check(thresholds []verify.Threshold) error {
+	for _, t := range thresholds {
+		if err := t.Validate(); err != nil {
+			return &usage.Error{Err: err}
+		}
+	}
+	if s.Bench == nil && (s.Always || slices.ContainsFunc(thresholds, onSpeed)) {
+		return usage.Errorf("speed cannot be measured: there is no program to measure it with")
 	}
 	return nil
 }

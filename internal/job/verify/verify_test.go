@@ -337,3 +337,18 @@ func TestSpread(t *testing.T) {
 		t.Errorf("windows %d", starts)
 	}
 }
+
+// Thresholds are looked at before anything is evaluated.
+func TestThresholdsFirst(t *testing.T) {
+	for want, threshold := range map[string]verify.Threshold{
+		"unknown threshold": {Name: "nosuch", Limit: 1},
+		"max-kld is -5":     {Name: "max-kld", Limit: -5},
+		"speed cannot be":   {Name: "min-tg", Limit: 1},
+	} {
+		_, err := Run(t.Context(), Options{
+			Base: "nosuch", Quants: []string{"nosuch"}, Texts: []string{"nosuch"},
+			Requirements: Requirements{Thresholds: []verify.Threshold{threshold}},
+		})
+		wantError(t, err, true, want)
+	}
+}
