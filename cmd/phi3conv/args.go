@@ -77,7 +77,8 @@ var mayBeEmpty = []string{"prompt", "system-prompt", "model-name"}
 func refuseEmpty(c *cli.Context) error {
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
-		if _, ok := f.(*cli.StringFlag); ok && c.IsSet(name) && c.String(name) == "" && !slices.Contains(mayBeEmpty, name) {
+		_, isText := f.(*cli.StringFlag)
+		if isText && c.IsSet(name) && c.String(name) == "" && !slices.Contains(mayBeEmpty, name) {
 			return usagef("--%s needs a value", name)
 		}
 	}

@@ -23,7 +23,9 @@ func TestFlagsFirst(t *testing.T) {
 
 // A flag with an empty value is a mistake, but for text in which nothing is something.
 func TestEmptyFlags(t *testing.T) {
-	for _, line := range []string{"convert m --stats", "quantize a b --method", "eval m --base", "verify m --seal", "verify merge --report"} {
+	for _, line := range []string{
+		"convert m --stats", "quantize a b --method", "eval m --base", "verify m --seal", "verify merge --report",
+	} {
 		args := strings.Fields(line)
 		flag := args[len(args)-1]
 		_, stderr, code := phi3conv(t, append(args, "")...)
