@@ -109,7 +109,7 @@ func TestConvertMistakes(t *testing.T) {
 		"MODEL --type Q8_0 --bpw 4":          {exitUsage, "go with --output and without --type"},
 		"MODEL --seal x.seal":                {exitUsage, "--seal goes into a .pmap file"},
 		"GGUF --type Q4_0":                   {exitBadInput, "--allow-requantize"},
-		"GGUF --type COPY -o ":               {exitUsage, "COPY needs --output"},
+		"GGUF --type COPY -o ":               {exitUsage, "--output needs a value"},
 		"GGUF --type COPY --pure":            {exitUsage, "--pure does nothing to a copy; --type says"},
 		"GGUF --type COPY --threads 0":       {exitUsage, "0 threads, expected 1 to 1024"},
 		"GGUF --type COPY --seal x.seal":     {exitUsage, "--seal goes into a .pmap file"},
@@ -130,6 +130,10 @@ func TestConvertMistakes(t *testing.T) {
 		if code != want.code || !strings.Contains(stderr, want.text) {
 			t.Errorf("%s: exit %d, expected %d with %q\n%s", args, code, want.code, want.text, stderr)
 		}
+	}
+	if _, stderr, code := phi3conv(t, "convert", q8, "--type", "COPY"); code != exitUsage ||
+		!strings.Contains(stderr, "COPY needs --output") {
+		t.Errorf("COPY without an output: exit %d\n%s", code, stderr)
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left: %v", left)
