@@ -11,16 +11,7 @@ import (
 )
 
 // WriteText writes the report as tables for a terminal.
-func (r *Report) WriteText(w io.Writer) error {
-	var b bytes.Buffer
-	for _, s := range r.tables() {
-		s.Text(&b)
-		fmt.Fprintln(&b)
-	}
-	fmt.Fprintln(&b, strings.Join(r.about(), "\n"))
-	_, err := w.Write(b.Bytes())
-	return err
-}
+func (r *Report) WriteText(w io.Writer) error { return report.WriteText(w, r.tables(), r.about()) }
 
 // WriteMarkdown writes the report in GitHub's Markdown, for a comment on a pull
 // request: the verdict and what changed since a baseline are open, the rest folded.

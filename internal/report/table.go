@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
 )
@@ -69,4 +70,16 @@ func Escape(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// WriteText writes tables for a terminal, an empty line after each, and notes after them.
+func WriteText(w io.Writer, tables []Table, notes []string) error {
+	var b bytes.Buffer
+	for _, t := range tables {
+		t.Text(&b)
+		fmt.Fprintln(&b)
+	}
+	fmt.Fprintln(&b, strings.Join(notes, "\n"))
+	_, err := w.Write(b.Bytes())
+	return err
 }
