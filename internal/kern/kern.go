@@ -129,12 +129,15 @@ type Set struct {
 // multiples of 16 unless said otherwise: rows are padded with zeros. A sum over
 // elements is taken in 16 lanes, lane i adding elements i, i+16, i+32… in order;
 // then lanes i and i+8 are added, then i and i+4, i+2, i+1. Every operation rounds
-// to float32, from the left; only the squares of RMSNorm and the steps inside exp
-// are fused multiply-adds. A NaN or an infinity gives what the formula gives, from every
+// to float32, from the left; only the squares of RMSNorm, LayerNorm included, and the steps
+// inside exp are fused multiply-adds. A NaN or an infinity gives what the formula gives, from every
 // set, but one NaN may differ from another.
 type Vector struct {
 	// RMSNorm sets dst = x·r·w, r = 1/sqrt(Σx²/n + eps). dst may be x.
 	RMSNorm func(dst, x, w []float32, n int, eps float32)
+	// LayerNorm sets dst = d·r·w + b with d = x - Σx/n and r = 1/sqrt(Σd²/n + eps): RMSNorm of d, plus b. In the
+	// padding, which begins at n, d counts as 0. dst may be x.
+	LayerNorm func(dst, x, w, b []float32, n int, eps float32)
 	// Softmax sets x[i] = exp(scale·x[i] - m)/Σ for lo ≤ i < hi, m being the greatest
 	// scale·x[i], and x[i] = 0 for the others. lo < hi. A NaN among the x[i] makes all
 	// of them NaN.

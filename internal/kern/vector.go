@@ -9,6 +9,8 @@ import "math"
 type vectorKernels struct {
 	sumSquares func(x *float32, n int) float32            // Σx²
 	normalize  func(dst, x, w *float32, n int, f float32) // dst = x·f·w
+	sum        func(x *float32, n int) float32            // Σx
+	center     func(dst, x *float32, n int, f float32)    // dst = x - f
 	scaleMax   func(x *float32, n int, f float32) float32 // x = f·x; returns the greatest
 	expSum     func(x *float32, n int, f float32) float32 // x = exp(x - f); returns Σx
 	divide     func(x *float32, n int, f float32)         // x = x/f
@@ -29,8 +31,16 @@ func (k vectorKernels) vector() Vector {
 	return Vector{
 		RMSNorm: func(dst, x, w []float32, n int, eps float32) {
 			if whole(len(x), 16) {
-				dst, w = dst[:len(x)], w[:len(x)]
-				k.normalize(&dst[0], &x[0], &w[0], len(x), invRMS(k.sumSquares(&x[0], len(x)), n, eps))
+				k.rmsNorm(dst[:len(x)], x, w[:len(x)], n, eps)
+			}
+		},
+		LayerNorm: func(dst, x, w, b []float32, n int, eps float32) {
+			if whole(len(x), 16) {
+				dst, w, b = dst[:len(x)], w[:len(x)], b[:len(x)]
+				k.center(&dst[0], &x[0], len(x), k.sum(&x[0], len(x))/float32(n))
+				clear(dst[n:])
+				k.rmsNorm(dst, dst, w, n, eps)
+				k.add(&dst[0], &b[0], len(x))
 			}
 		},
 		Softmax: k.softmax,
@@ -73,6 +83,10 @@ func (k vectorKernels) vector() Vector {
 			}
 		},
 	}
+}
+
+func (k vectorKernels) rmsNorm(dst, x, w []float32, n int, eps float32) {
+	k.normalize(&dst[0], &x[0], &w[0], len(x), invRMS(k.sumSquares(&x[0], len(x)), n, eps))
 }
 
 // softmax gives the kernels the whole vectors that contain lo…hi. So that the other elements

@@ -5,6 +5,8 @@ package kern
 var vectorAVX2 = vectorKernels{
 	sumSquares:  sumSquaresAVX2,
 	normalize:   normalizeAVX2,
+	sum:         sumAVX2,
+	center:      centerAVX2,
 	scaleMax:    scaleMaxAVX2,
 	expSum:      expSumAVX2,
 	divide:      divideAVX2,
@@ -25,6 +27,12 @@ func sumSquaresAVX2(x *float32, n int) (ret float32)
 
 //go:noescape
 func normalizeAVX2(dst, x, w *float32, n int, f float32)
+
+//go:noescape
+func sumAVX2(x *float32, n int) (ret float32)
+
+//go:noescape
+func centerAVX2(dst, x *float32, n int, f float32)
 
 //go:noescape
 func scaleMaxAVX2(x *float32, n int, f float32) (ret float32)

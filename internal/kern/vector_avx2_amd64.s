@@ -207,6 +207,49 @@ l1:
 	VZEROUPPER
 	RET
 
+// sum returns Σx.
+TEXT ·sumAVX2(SB), NOSPLIT, $0-20
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+l1:
+	VADDPS 0(AX), Y0, Y0
+	VADDPS 32(AX), Y1, Y1
+	ADDQ $64, AX
+	SUBQ $16, SI
+	JNZ l1
+	VADDPS Y1, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// center sets dst = x - f.
+TEXT ·centerAVX2(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+	VBROADCASTSS f+24(FP), Y0
+l1:
+	VMOVUPS 0(SI), Y4
+	VSUBPS Y0, Y4, Y4
+	VMOVUPS Y4, 0(AX)
+	VMOVUPS 32(SI), Y4
+	VSUBPS Y0, Y4, Y4
+	VMOVUPS Y4, 32(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
 // scaleMax sets x = f·x and returns the greatest.
 TEXT ·scaleMaxAVX2(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), AX

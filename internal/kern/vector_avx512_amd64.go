@@ -6,6 +6,8 @@ package kern
 var vectorAVX512 = vectorKernels{
 	sumSquares:  sumSquaresAVX512,
 	normalize:   normalizeAVX512,
+	sum:         sumAVX512,
+	center:      centerAVX512,
 	scaleMax:    scaleMaxAVX512,
 	expSum:      expSumAVX512,
 	divide:      divideAVX512,
@@ -26,6 +28,12 @@ func sumSquaresAVX512(x *float32, n int) (ret float32)
 
 //go:noescape
 func normalizeAVX512(dst, x, w *float32, n int, f float32)
+
+//go:noescape
+func sumAVX512(x *float32, n int) (ret float32)
+
+//go:noescape
+func centerAVX512(dst, x *float32, n int, f float32)
 
 //go:noescape
 func scaleMaxAVX512(x *float32, n int, f float32) (ret float32)

@@ -68,6 +68,45 @@ l1:
 	VZEROUPPER
 	RET
 
+// sum returns Σx.
+TEXT ·sumAVX512(SB), NOSPLIT, $0-20
+	MOVQ x+0(FP), AX
+	MOVQ n+8(FP), SI
+	VPXORD Z0, Z0, Z0
+l1:
+	VADDPS 0(AX), Z0, Z0
+	ADDQ $64, AX
+	SUBQ $16, SI
+	JNZ l1
+	VEXTRACTF64X4 $1, Z0, Y1
+	VADDPS Y1, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VMOVHLPS X0, X0, X1
+	VADDPS X1, X0, X0
+	VMOVSHDUP X0, X1
+	VADDSS X1, X0, X0
+	VMOVSS X0, ret+16(FP)
+	VZEROUPPER
+	RET
+
+// center sets dst = x - f.
+TEXT ·centerAVX512(SB), NOSPLIT, $0-28
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+	VBROADCASTSS f+24(FP), Z0
+l1:
+	VMOVUPS 0(SI), Z4
+	VSUBPS Z0, Z4, Z4
+	VMOVUPS Z4, 0(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
 // scaleMax sets x = f·x and returns the greatest.
 TEXT ·scaleMaxAVX512(SB), NOSPLIT, $0-28
 	MOVQ x+0(FP), AX

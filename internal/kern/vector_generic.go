@@ -10,6 +10,7 @@ import (
 // vectorGeneric is the definition of the vector kernels.
 var vectorGeneric = Vector{
 	RMSNorm:     rmsNorm,
+	LayerNorm:   layerNorm,
 	Softmax:     softmax,
 	SiluMul:     siluMul,
 	Rope:        rope,
@@ -84,6 +85,21 @@ func rmsNorm(dst, x, w []float32, n int, eps float32) {
 	for i, v := range x {
 		dst[i] = float32(v*r) * w[i]
 	}
+}
+
+func layerNorm(dst, x, w, b []float32, n int, eps float32) {
+	var sum [16]float32
+	for i, v := range x {
+		sum[i%16] += v
+	}
+	mean := sumLanes(&sum) / float32(n)
+	dst = dst[:len(x)]
+	for i, v := range x {
+		dst[i] = v - mean
+	}
+	clear(dst[n:])
+	rmsNorm(dst, dst, w, n, eps)
+	add(dst, b[:len(x)])
 }
 
 func softmax(x []float32, lo, hi int, scale float32) {

@@ -5,6 +5,8 @@ package kern
 var vectorNEON = vectorKernels{
 	sumSquares:  sumSquaresNEON,
 	normalize:   normalizeNEON,
+	sum:         sumNEON,
+	center:      centerNEON,
 	scaleMax:    scaleMaxNEON,
 	expSum:      expSumNEON,
 	divide:      divideNEON,
@@ -25,6 +27,12 @@ func sumSquaresNEON(x *float32, n int) (ret float32)
 
 //go:noescape
 func normalizeNEON(dst, x, w *float32, n int, f float32)
+
+//go:noescape
+func sumNEON(x *float32, n int) (ret float32)
+
+//go:noescape
+func centerNEON(dst, x *float32, n int, f float32)
 
 //go:noescape
 func scaleMaxNEON(x *float32, n int, f float32) (ret float32)

@@ -91,6 +91,62 @@ l1:
 	BNE l1
 	RET
 
+// sum returns Σx.
+TEXT ·sumNEON(SB), NOSPLIT, $0-20
+	MOVD x+0(FP), R0
+	MOVD n+8(FP), R1
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+l1:
+	FMOVQ 0(R0), F4
+	WORD $0x4e24d400 // fadd v0.4s, v0.4s, v4.4s
+	FMOVQ 16(R0), F4
+	WORD $0x4e24d421 // fadd v1.4s, v1.4s, v4.4s
+	FMOVQ 32(R0), F4
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	FMOVQ 48(R0), F4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	ADD $64, R0
+	SUBS $16, R1, R1
+	BNE l1
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4e23d421 // fadd v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VEXT $8, V0.B16, V0.B16, V1.B16
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VDUP V0.S[1], V1.S4
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	FMOVS F0, ret+16(FP)
+	RET
+
+// center sets dst = x - f.
+TEXT ·centerNEON(SB), NOSPLIT, $0-28
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R2
+	FMOVS f+24(FP), F0
+	VDUP V0.S[0], V0.S4
+l1:
+	FMOVQ 0(R1), F4
+	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 0(R0)
+	FMOVQ 16(R1), F4
+	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 16(R0)
+	FMOVQ 32(R1), F4
+	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 32(R0)
+	FMOVQ 48(R1), F4
+	WORD $0x4ea0d484 // fsub v4.4s, v4.4s, v0.4s
+	FMOVQ F4, 48(R0)
+	ADD $64, R0
+	ADD $64, R1
+	SUBS $16, R2, R2
+	BNE l1
+	RET
+
 // scaleMax sets x = f·x and returns the greatest.
 TEXT ·scaleMaxNEON(SB), NOSPLIT, $0-28
 	MOVD x+0(FP), R0

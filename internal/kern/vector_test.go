@@ -126,6 +126,16 @@ var vectorCases = []struct {
 	{"RMSNorm/not finite", false, func(v *Vector, m *vectorMemory, n int) {
 		v.RMSNorm(m.floats(n), m.spoiled(n), m.floats(n), n, 1e-5)
 	}},
+	{"LayerNorm", false, func(v *Vector, m *vectorMemory, n int) {
+		v.LayerNorm(m.floats(n), m.floats(n), m.floats(n), m.floats(n), n, 1e-5)
+	}},
+	{"LayerNorm/in place", false, func(v *Vector, m *vectorMemory, n int) {
+		x := m.floats(n)
+		v.LayerNorm(x, x, m.floats(n), m.floats(n), n-n/16, 1e-6)
+	}},
+	{"LayerNorm/not finite", false, func(v *Vector, m *vectorMemory, n int) {
+		v.LayerNorm(m.floats(n), m.spoiled(n), m.floats(n), m.floats(n), n, 1e-5)
+	}},
 	{"Softmax", false, func(v *Vector, m *vectorMemory, n int) { softmaxCase(v, m, m.floats(n)) }},
 	{"Softmax/not finite", false, func(v *Vector, m *vectorMemory, n int) { softmaxCase(v, m, m.spoiled(n)) }},
 	{"SiluMul", false, func(v *Vector, m *vectorMemory, n int) { v.SiluMul(m.floats(n), m.floats(n), m.floats(n)) }},
@@ -381,16 +391,20 @@ func checkSoftmax(t *testing.T, s *Set, x []float32) {
 	}
 }
 
-// The vector kernels do what the doc says, compared with float64.
-func TestVectorAccuracy(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	random := func(n int, scale float64) []float32 {
+// normal returns a function that makes n normally distributed values.
+func normal(r *rand.Rand) func(n int, scale float64) []float32 {
+	return func(n int, scale float64) []float32 {
 		x := make([]float32, n)
 		for i := range x {
 			x[i] = float32(r.NormFloat64() * scale)
 		}
 		return x
 	}
+}
+
+// The vector kernels do what the doc says, compared with float64.
+func TestVectorAccuracy(t *testing.T) {
+	random := normal(rand.New(rand.NewPCG(3, 4)))
 	for _, s := range Sets() {
 		t.Run(s.Name+"/RMSNorm", func(t *testing.T) { checkRMSNorm(t, s, random(1008, 5), random(1008, 1)) })
 		t.Run(s.Name+"/Softmax", func(t *testing.T) { checkSoftmax(t, s, random(512, 10)) })
@@ -580,6 +594,7 @@ func BenchmarkVector(b *testing.B) {
 			run  func()
 		}{
 			{"RMSNorm", func() { s.RMSNorm(z, x, y, n, 1e-5) }},
+			{"LayerNorm", func() { s.LayerNorm(z, x, y, y, n, 1e-5) }},
 			{"Softmax", func() { copy(z, x); s.Softmax(z, 3, n-3, 0.1) }},
 			{"SiluMul", func() { s.SiluMul(z, x, y) }},
 			{"Rope", func() { s.Rope(z, x[:n/2], y[:n/2]) }},

@@ -345,6 +345,26 @@ func vectors(a *isa) []byte {
 		})
 	})
 
+	a.vector("sum", "returns Σx.", arguments{"x n", -1, true}, func() {
+		const x, n = 0, 1
+		for i := range parts {
+			a.zero(i)
+		}
+		a.each(n, []int{x}, []int{64}, func(part, off int) {
+			a.addMem(part, x, off, 4)
+		})
+		a.reduce(a.add, "VADD")
+	})
+
+	a.vector("center", "sets dst = x - f.", arguments{"dst x n", 0, false}, func() {
+		const dst, x, n = 0, 1, 2
+		a.each(n, []int{dst, x}, []int{64, 64}, func(_, off int) {
+			a.load(4, x, off)
+			a.sub(4, 4, 0)
+			a.store(4, dst, off)
+		})
+	})
+
 	a.vector("scaleMax", "sets x = f·x and returns the greatest.", arguments{"x n", 5, true}, func() {
 		const x, n = 0, 1
 		a.use(minusInf)
