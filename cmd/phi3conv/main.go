@@ -42,7 +42,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else {
 		err = app.RunContext(ctx, flagsFirst(args, app.Commands))
 	}
-	if err != nil && !errors.Is(err, errCheckFailed) {
+	switch {
+	case err == nil, errors.Is(err, errCheckFailed):
+	case errors.Is(err, context.Canceled):
+		_, _ = fmt.Fprintln(app.ErrWriter, "phi3conv: interrupted")
+	default:
 		_, _ = fmt.Fprintf(app.ErrWriter, "phi3conv: %v\n", err)
 	}
 	return exitCode(err)

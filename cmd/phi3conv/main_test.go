@@ -76,7 +76,7 @@ func TestInterrupted(t *testing.T) {
 		args := strings.Fields(names.Replace(line))
 		var stdout, stderr bytes.Buffer
 		code := run(ctx, append([]string{"phi3conv"}, args...), &stdout, &stderr)
-		if code != exitInterrupted || !strings.Contains(stderr.String(), "context canceled") {
+		if code != exitInterrupted || stderr.String() != "phi3conv: interrupted\n" {
 			t.Errorf("%s: exit %d\n%s%s", line, code, &stdout, &stderr)
 		}
 	}
