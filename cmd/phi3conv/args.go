@@ -69,18 +69,3 @@ func takesValue(c *cli.Command, arg string) bool {
 	}
 	return false
 }
-
-// mayBeEmpty are the flags whose empty text says something.
-var mayBeEmpty = []string{"prompt", "system-prompt", "model-name"}
-
-// refuseEmpty refuses a flag with an empty value, such as that of a variable that a script has not set.
-func refuseEmpty(c *cli.Context) error {
-	for _, f := range c.Command.Flags {
-		name := f.Names()[0]
-		_, isText := f.(*cli.StringFlag)
-		if isText && c.IsSet(name) && c.String(name) == "" && !slices.Contains(mayBeEmpty, name) {
-			return usagef("--%s needs a value", name)
-		}
-	}
-	return nil
-}

@@ -8,11 +8,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var benchCommand = &cli.Command{
-	Name:      "bench",
-	Usage:     "measure how fast models run",
-	ArgsUsage: "MODEL…",
-	Description: `The tests are llama-bench's: pp512 evaluates a prompt of 512 tokens, tg128 decodes 128 tokens
+func benchCommand() *cli.Command {
+	var compute computeFlags
+	return &cli.Command{
+		Name:      "bench",
+		Usage:     "measure how fast models run",
+		ArgsUsage: "MODEL…",
+		Description: `The tests are llama-bench's: pp512 evaluates a prompt of 512 tokens, tg128 decodes 128 tokens
 one by one. The tokens are random and the context is empty at first. After a warm-up each test
 runs --repetitions times; t/s is the mean ± the standard deviation. Items of a list are separated
 by commas; 0 leaves a test out.
@@ -25,28 +27,29 @@ is the mean of measurements before, between and after the repetitions.
 whether the machine becomes hot and slow. Example:
 
    phi3conv bench phi-3-mini-Q4_K_M.gguf -p 512 -n 128 -t 1,2`,
-	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512",
-			Usage: "lengths of prompts in tokens, a `LIST`"},
-		&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128",
-			Usage: "numbers of tokens to decode, a `LIST`"},
-		&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads, a `LIST`",
-			DefaultText: "the number of physical cores"},
-		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
-		&cli.DurationFlag{Name: "sustain", DefaultText: "off",
-			Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
-			Usage: "`FORMAT` of the results: md, csv or json"},
-		&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
-	}, computeFlags()...),
-	Action: benchAction,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512",
+				Usage: "lengths of prompts in tokens, a `LIST`"},
+			&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128",
+				Usage: "numbers of tokens to decode, a `LIST`"},
+			&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads, a `LIST`",
+				DefaultText: "the number of physical cores"},
+			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
+			&cli.DurationFlag{Name: "sustain", DefaultText: "off",
+				Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
+				Usage: "`FORMAT` of the results: md, csv or json"},
+			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
+		}, compute.flags()...),
+		Action: func(c *cli.Context) error { return benchAction(c, &compute) },
+	}
 }
 
-func benchAction(c *cli.Context) error {
+func benchAction(c *cli.Context, compute *computeFlags) error {
 	if c.NArg() == 0 {
 		return usagef("bench takes one or more MODELs")
 	}
-	opt, err := benchOptions(c)
+	opt, err := benchOptions(c, compute)
 	if err != nil {
 		return err
 	}
@@ -64,14 +67,14 @@ func benchAction(c *cli.Context) error {
 	return out.Close()
 }
 
-func benchOptions(c *cli.Context) (opt bench.Options, err error) {
+func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err error) {
 	opt = bench.Options{
 		Repetitions: c.Int("repetitions"),
 		Sustain:     c.Duration("sustain"),
 		Build:       versionString(),
 		Monitor:     monitor{c.App.ErrWriter},
 	}
-	if opt.Compute, err = computeOptions(c); err != nil {
+	if opt.Compute, err = compute.options(); err != nil {
 		return opt, err
 	}
 	if opt.Prompts, err = counts(c, "n-prompt", 0, 1<<20); err != nil {

@@ -12,11 +12,12 @@ import (
 
 var textDefaults = calibrate.DefaultText()
 
-var calibrateCommand = &cli.Command{
-	Name:      "calibrate",
-	Usage:     "gather statistics of a model's activations, for quantize and convert --stats",
-	ArgsUsage: "MODEL",
-	Description: `Runs the model over text, one layer at a time, and writes an importance matrix that
+func calibrateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "calibrate",
+		Usage:     "gather statistics of a model's activations, for quantize and convert --stats",
+		ArgsUsage: "MODEL",
+		Description: `Runs the model over text, one layer at a time, and writes an importance matrix that
 llama-quantize reads too: the mean square of every column of each linear layer's input.
 An output whose name ends in .dat gets llama.cpp's older format.
 
@@ -37,44 +38,45 @@ holds the squared gradients besides. Examples:
    phi3conv calibrate Phi-3-mini-4k-instruct -o phi-3-mini.imatrix.gguf
    phi3conv calibrate Phi-3-mini-4k-instruct --text text.txt --self -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
-	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with calibration text"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
-			Usage: "sequences of `N` tokens"},
-		&cli.IntFlag{Name: "chunks", DefaultText: "all text",
-			Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts"},
-		&cli.IntFlag{Name: "tokens", DefaultText: "all text; 65536 without text",
-			Usage: "use about `N` tokens, spread evenly over the texts"},
-		&cli.BoolFlag{Name: "self", Usage: "let the model write text too, besides --text"},
-		&cli.Float64Flag{Name: "self-share", Value: textDefaults.SelfShare,
-			Usage: "`SHARE` of the tokens that the model writes, with --self and --text"},
-		&cli.Float64Flag{Name: "temperature", Value: textDefaults.Temperature,
-			Usage: "temperature `T` of the model's own text; 1 samples as the model predicts"},
-		&cli.Uint64Flag{Name: "seed", Value: textDefaults.Seed,
-			Usage: "seed `N` of the model's own text, and of the choice of sequences if not all are used"},
-		&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
-			Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
-				"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
-		&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +
-			"activations for which there is no room are kept in OUT.work; does not change the result"},
-		&cli.StringFlag{Name: "show",
-			Usage: "print what is in the statistics `FILE`, in either format, and gather nothing"},
-		&cli.StringFlag{Name: "against",
-			Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
-				"with --show this needs MODEL for its tokenizer"},
-		&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
-		modelThreadsFlag(),
-	},
-	Action: func(c *cli.Context) error {
-		if path := c.String("show"); path != "" {
-			return showStats(c, path)
-		}
-		if c.NArg() != 1 {
-			return usagef("calibrate takes one MODEL, got %d arguments", c.NArg())
-		}
-		return calibrateModel(c, c.Args().First())
-	},
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with calibration text"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
+				Usage: "sequences of `N` tokens"},
+			&cli.IntFlag{Name: "chunks", DefaultText: "all text",
+				Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts"},
+			&cli.IntFlag{Name: "tokens", DefaultText: "all text; 65536 without text",
+				Usage: "use about `N` tokens, spread evenly over the texts"},
+			&cli.BoolFlag{Name: "self", Usage: "let the model write text too, besides --text"},
+			&cli.Float64Flag{Name: "self-share", Value: textDefaults.SelfShare,
+				Usage: "`SHARE` of the tokens that the model writes, with --self and --text"},
+			&cli.Float64Flag{Name: "temperature", Value: textDefaults.Temperature,
+				Usage: "temperature `T` of the model's own text; 1 samples as the model predicts"},
+			&cli.Uint64Flag{Name: "seed", Value: textDefaults.Seed,
+				Usage: "seed `N` of the model's own text, and of the choice of sequences if not all are used"},
+			&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
+				Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
+					"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
+			&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +
+				"activations for which there is no room are kept in OUT.work; does not change the result"},
+			&cli.StringFlag{Name: "show",
+				Usage: "print what is in the statistics `FILE`, in either format, and gather nothing"},
+			&cli.StringFlag{Name: "against",
+				Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
+					"with --show this needs MODEL for its tokenizer"},
+			&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
+			modelThreadsFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			if path := c.String("show"); path != "" {
+				return showStats(c, path)
+			}
+			if c.NArg() != 1 {
+				return usagef("calibrate takes one MODEL, got %d arguments", c.NArg())
+			}
+			return calibrateModel(c, c.Args().First())
+		},
+	}
 }
 
 func calibrateModel(c *cli.Context, model string) error {
@@ -84,10 +86,10 @@ func calibrateModel(c *cli.Context, model string) error {
 	}
 	opt := calibrate.Options{Against: c.String("against"), Monitor: monitor{c.App.ErrWriter}}
 	var err error
-	if opt.MaxRAM, err = size(c, "max-ram"); err != nil {
+	if opt.MaxRAM, err = size("max-ram", c.String("max-ram")); err != nil {
 		return err
 	}
-	if opt.Threads, err = modelThreads(c); err != nil {
+	if opt.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return err
 	}
 	if opt.Text, err = calibrationText(c); err != nil {
@@ -101,7 +103,7 @@ func calibrateModel(c *cli.Context, model string) error {
 	if err != nil {
 		return err
 	}
-	printNotes(c, r.Warnings)
+	monitor{c.App.ErrWriter}.notes(r.Warnings)
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, r)
 	}

@@ -7,34 +7,36 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var completionCommand = &cli.Command{
-	Name:      "completion",
-	Usage:     "print a completion script for a shell",
-	ArgsUsage: "bash|zsh|fish|powershell",
-	Description: `   source <(phi3conv completion bash)     # in ~/.bashrc
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "completion",
+		Usage:     "print a completion script for a shell",
+		ArgsUsage: "bash|zsh|fish|powershell",
+		Description: `   source <(phi3conv completion bash)     # in ~/.bashrc
    source <(phi3conv completion zsh)      # in ~/.zshrc
    phi3conv completion fish > ~/.config/fish/completions/phi3conv.fish
    phi3conv completion powershell >> $PROFILE`,
-	BashComplete: func(c *cli.Context) {
-		_, _ = fmt.Fprintln(c.App.Writer, strings.Join([]string{"bash", "zsh", "fish", "powershell"}, "\n"))
-	},
-	Action: func(c *cli.Context) error {
-		if c.NArg() != 1 {
-			return usagef("completion takes the name of one shell: bash, zsh, fish or powershell")
-		}
-		script := completionScripts[c.Args().First()]
-		if c.Args().First() == "fish" {
-			var err error
-			if script, err = c.App.ToFishCompletion(); err != nil {
-				return err
+		BashComplete: func(c *cli.Context) {
+			_, _ = fmt.Fprintln(c.App.Writer, strings.Join([]string{"bash", "zsh", "fish", "powershell"}, "\n"))
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("completion takes the name of one shell: bash, zsh, fish or powershell")
 			}
-		}
-		if script == "" {
-			return usagef("no completion for shell %q; there is bash, zsh, fish and powershell", c.Args().First())
-		}
-		_, err := fmt.Fprintln(c.App.Writer, strings.TrimSpace(script))
-		return err
-	},
+			script := completionScripts[c.Args().First()]
+			if c.Args().First() == "fish" {
+				var err error
+				if script, err = c.App.ToFishCompletion(); err != nil {
+					return err
+				}
+			}
+			if script == "" {
+				return usagef("no completion for shell %q; there is bash, zsh, fish and powershell", c.Args().First())
+			}
+			_, err := fmt.Fprintln(c.App.Writer, strings.TrimSpace(script))
+			return err
+		},
+	}
 }
 
 // completionScripts ask the program itself: with --generate-bash-completion it

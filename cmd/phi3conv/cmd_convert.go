@@ -13,11 +13,13 @@ import (
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
-var convertCommand = &cli.Command{
-	Name:      "convert",
-	Usage:     "make a quantized GGUF or .pmap file from a published checkpoint",
-	ArgsUsage: "MODEL",
-	Description: `MODEL is a directory as published on the Hugging Face hub (config.json, *.safetensors,
+func convertCommand() *cli.Command {
+	var f quantizeFlags
+	return &cli.Command{
+		Name:      "convert",
+		Usage:     "make a quantized GGUF or .pmap file from a published checkpoint",
+		ArgsUsage: "MODEL",
+		Description: `MODEL is a directory as published on the Hugging Face hub (config.json, *.safetensors,
 tokenizer files), a GGUF file or a .pmap file. It is read once and the output is written once,
 with no 16-bit file in between. The output appears under its name when it is complete. Its name
 decides the format: .pmap is phi3conv's own, which is mapped and used in place; any other name
@@ -31,38 +33,44 @@ The mixed types follow llama.cpp's rules. Examples:
 
    phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M
    phi3conv convert phi-3-mini-Q4_K_M.gguf -o phi-3-mini-Q4_K_M.pmap`,
-	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "write to `FILE`", DefaultText: "MODEL-TYPE.gguf in the current directory"},
-		&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
-		&cli.StringFlag{Name: "seal",
-			Usage: "put the original's seal, made by phi3conv seal, from `FILE` into a .pmap output"},
-		threadsFlag(),
-	}, quantizeFlags...),
-	Action: func(c *cli.Context) error {
-		if c.NArg() != 1 {
-			return usagef("convert takes one MODEL, got %d arguments", c.NArg())
-		}
-		in, out := c.Args().First(), c.String("output")
-		if copies(c, in, out) {
-			return runCopy(c, in, out)
-		}
-		ft, err := policy.FileTypeByName(c.String("type"))
-		if err != nil {
-			return &usage.Error{Err: err}
-		}
-		if (c.IsSet("recipe") || budgeted(c)) && (c.IsSet("type") || out == "") {
-			return usagef("--recipe, --size, --bpw and --max-kld go with --output and without --type")
-		}
-		if out == "" {
-			abs, err := filepath.Abs(in)
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "write to `FILE`", DefaultText: "MODEL-TYPE.gguf in the current directory"},
+			&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
+			&cli.StringFlag{Name: "seal",
+				Usage: "put the original's seal, made by phi3conv seal, from `FILE` into a .pmap output"},
+			threadsFlag(),
+		}, f.flags()...),
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("convert takes one MODEL, got %d arguments", c.NArg())
+			}
+			in, out := c.Args().First(), c.String("output")
+			if copies(c, in, out) {
+				return runCopy(c, &f, in, out)
+			}
+			ft, err := policy.FileTypeByName(c.String("type"))
+			if err != nil {
+				return &usage.Error{Err: err}
+			}
+			if (c.IsSet("recipe") || budgeted(c.LocalFlagNames())) && (c.IsSet("type") || out == "") {
+				return usagef("--recipe, --size, --bpw and --max-kld go with --output and without --type")
+			}
+			if out == "" {
+				abs, err := filepath.Abs(in)
+				if err != nil {
+					return err
+				}
+				out = fmt.Sprintf("%s-%s.gguf", strings.TrimSuffix(filepath.Base(abs), ".gguf"), ft)
+			}
+			opt, err := f.options(c.LocalFlagNames(), ft, c.Int("threads"))
 			if err != nil {
 				return err
 			}
-			out = fmt.Sprintf("%s-%s.gguf", strings.TrimSuffix(filepath.Base(abs), ".gguf"), ft)
-		}
-		return runQuantize(c, in, out, ft, c.Int("threads"))
-	},
+			opt.Seal = c.String("seal")
+			return f.run(c.Context, in, out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+		},
+	}
 }
 
 // copies reports whether a file is to be copied to the other format with all that it holds.
@@ -74,17 +82,17 @@ func copies(c *cli.Context, in, out string) bool {
 }
 
 // runCopy copies a GGUF or .pmap file.
-func runCopy(c *cli.Context, in, out string) error {
+func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	if out == "" {
 		return usagef("COPY needs --output")
 	}
-	for _, f := range quantizeFlags {
-		if name := f.Names()[0]; c.IsSet(name) && name != "max-ram" {
+	for _, flag := range f.flags() {
+		if name := flag.Names()[0]; c.IsSet(name) && name != "max-ram" {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}
 	start := time.Now()
-	limits, err := readLimits(c, c.Int("threads"))
+	limits, err := readLimits(f.maxRAM, c.Int("threads"))
 	if err != nil {
 		return err
 	}

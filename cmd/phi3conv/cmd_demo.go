@@ -10,18 +10,20 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var demoCommand = &cli.Command{
-	Name:  "demo",
-	Usage: "run every stage on a tiny model that is part of the program",
-	Description: `Needs no files and no network, so push and pull are left out. The model is a Phi-3 of
+func demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "run every stage on a tiny model that is part of the program",
+		Description: `Needs no files and no network, so push and pull are left out. The model is a Phi-3 of
 2.7 million weights, trained on text from a small grammar. Each stage is a command that you could
 type.`,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "dir",
-			Usage:       "work in `DIR` and keep what is written there",
-			DefaultText: "a temporary directory, removed at the end"},
-	},
-	Action: demoAction,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "dir",
+				Usage:       "work in `DIR` and keep what is written there",
+				DefaultText: "a temporary directory, removed at the end"},
+		},
+		Action: demoAction,
+	}
 }
 
 // stages of the demo. Names that begin with ./ are in its directory; text is the last argument, if there is one.
@@ -93,8 +95,9 @@ func demoAction(c *cli.Context) (err error) {
 		if _, err := fmt.Fprintf(c.App.Writer, "# %s\n$ phi3conv %s\n", stage.why, quoted(args)); err != nil {
 			return err
 		}
-		words := append([]string{c.App.Name}, args...)
-		if err := c.App.RunContext(c.Context, flagsFirst(words, c.App.Commands)); err != nil {
+		app := newApp() // one for each command line
+		app.Writer, app.ErrWriter = c.App.Writer, c.App.ErrWriter
+		if err := app.RunContext(c.Context, flagsFirst(append([]string{app.Name}, args...), app.Commands)); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		if _, err := fmt.Fprintln(c.App.Writer); err != nil {

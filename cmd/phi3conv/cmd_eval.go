@@ -7,11 +7,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var evalCommand = &cli.Command{
-	Name:      "eval",
-	Usage:     "let models answer questions, and count what quantization changed",
-	ArgsUsage: "MODEL…",
-	Description: `Questions are multiple choice (MMLU's format), answered by the likelihood of each choice, or need
+func evalCommand() *cli.Command {
+	var compute computeFlags
+	return &cli.Command{
+		Name:      "eval",
+		Usage:     "let models answer questions, and count what quantization changed",
+		ArgsUsage: "MODEL…",
+		Description: `Questions are multiple choice (MMLU's format), answered by the likelihood of each choice, or need
 an answer of a few words (TriviaQA's format), which is generated and compared after
 normalization. Give your own data: a file of JSON lines, or MMLU's CSV.
 
@@ -29,29 +31,30 @@ Example:
 
    phi3conv eval phi-3-mini-Q4_K_M.gguf --base Phi-3-mini-4k-instruct \
        --task mmlu-test.jsonl --shots-file mmlu-dev.jsonl --max-acc-drop 0.01`,
-	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "base",
-			Usage: "the original to compare with, computed in float32: a checkpoint `DIR` or a GGUF file"},
-		&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions"},
-		&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
-			DefaultText: "that of the first record"},
-		&cli.StringFlag{Name: "score", Value: "letter", Usage: "compare choices by `WHAT`: " +
-			"their letter, which the prompt shows, or their text, which it does not"},
-		&cli.IntFlag{Name: "shots", Value: 5, Usage: "put `N` examples before each question"},
-		&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples"},
-		&cli.BoolFlag{Name: "chat", Usage: "ask in the form of the model's chat template"},
-		&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: 32,
-			Usage: "generate at most `N` tokens of an answer"},
-		&cli.IntFlag{Name: "limit", Usage: "read the first `N` records only", DefaultText: "all"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"},
-			Usage:       "context of `N` tokens, for a prompt with its answer",
-			DefaultText: "the least of the models', at most 4096"},
-		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, with every answer"},
-		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
-		&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
-		modelThreadsFlag(),
-	}, append(computeFlags(), evalLimitFlags()...)...),
-	Action: evalAction,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "base",
+				Usage: "the original to compare with, computed in float32: a checkpoint `DIR` or a GGUF file"},
+			&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions"},
+			&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
+				DefaultText: "that of the first record"},
+			&cli.StringFlag{Name: "score", Value: "letter", Usage: "compare choices by `WHAT`: " +
+				"their letter, which the prompt shows, or their text, which it does not"},
+			&cli.IntFlag{Name: "shots", Value: 5, Usage: "put `N` examples before each question"},
+			&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples"},
+			&cli.BoolFlag{Name: "chat", Usage: "ask in the form of the model's chat template"},
+			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: 32,
+				Usage: "generate at most `N` tokens of an answer"},
+			&cli.IntFlag{Name: "limit", Usage: "read the first `N` records only", DefaultText: "all"},
+			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"},
+				Usage:       "context of `N` tokens, for a prompt with its answer",
+				DefaultText: "the least of the models', at most 4096"},
+			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, with every answer"},
+			&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
+			&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
+			modelThreadsFlag(),
+		}, append(compute.flags(), evalLimitFlags()...)...),
+		Action: func(c *cli.Context) error { return evalAction(c, &compute) },
+	}
 }
 
 // evalLimitFlags are one flag for each limit.
@@ -65,14 +68,14 @@ func evalLimitFlags() []cli.Flag {
 	return flags
 }
 
-func evalAction(c *cli.Context) error {
+func evalAction(c *cli.Context, compute *computeFlags) error {
 	if c.NArg() == 0 {
 		return usagef("eval takes one MODEL or several")
 	}
 	if !c.IsSet("task") {
 		return usagef("eval needs --task")
 	}
-	o, err := evalOptions(c)
+	o, err := evalOptions(c, compute)
 	if err != nil {
 		return err
 	}
@@ -80,14 +83,15 @@ func evalAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	err = writeForms(c, r.WriteText, r.WriteJSON, form{"markdown", r.WriteMarkdown}, form{"junit", r.WriteJUnit})
+	err = writeForms(c.App.Writer, c.Bool("json"), r.WriteText, r.WriteJSON,
+		form{c.String("markdown"), r.WriteMarkdown}, form{c.String("junit"), r.WriteJUnit})
 	if err == nil && r.Verdict != nil && r.Verdict.Outcome != verify.Pass {
 		err = errCheckFailed
 	}
 	return err
 }
 
-func evalOptions(c *cli.Context) (o evaljob.Options, err error) {
+func evalOptions(c *cli.Context, compute *computeFlags) (o evaljob.Options, err error) {
 	o = evaljob.Options{
 		Models: c.Args().Slice(), Base: c.String("base"), Tasks: c.StringSlice("task"),
 		Examples: c.StringSlice("shots-file"), Limit: c.Int("limit"),
@@ -99,10 +103,10 @@ func evalOptions(c *cli.Context) (o evaljob.Options, err error) {
 	if o.How, err = howToAsk(c); err != nil {
 		return o, err
 	}
-	if o.Compute, err = computeOptions(c); err != nil {
+	if o.Compute, err = compute.options(); err != nil {
 		return o, err
 	}
-	o.Compute.Threads, err = modelThreads(c)
+	o.Compute.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads"))
 	return o, err
 }
 

@@ -12,11 +12,12 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var inspectCommand = &cli.Command{
-	Name:      "inspect",
-	Usage:     "show what is in a model, or how two models differ",
-	ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
-	Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "show what is in a model, or how two models differ",
+		ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
+		Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
 .safetensors file; DIR is a checkpoint directory. Shapes are [rows, columns], for GGUF files too.
 Long arrays and texts are shortened. Tensors of a GGUF file can have the types
 ` + quant.TypeNames() + `.
@@ -36,19 +37,20 @@ code is 0 even if the models differ. Examples:
    phi3conv inspect Phi-3-mini-4k-instruct
    phi3conv inspect phi-3-mini-Q4_K_M.gguf --tensor blk.0.ffn_down.weight
    phi3conv inspect --diff Phi-3-mini-4k-instruct phi-3-mini-Q4_K_M.gguf`,
-	Flags: []cli.Flag{
-		&cli.StringSliceFlag{Name: "tensor", Usage: "show statistics of the tensor `NAME`"},
-		&cli.BoolFlag{Name: "check", Usage: "compare a .pmap file with its checksums"},
-		&cli.BoolFlag{Name: "diff", Usage: "compare two models"},
-		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		threadsFlag(),
-	},
-	Action: inspectAction,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "tensor", Usage: "show statistics of the tensor `NAME`"},
+			&cli.BoolFlag{Name: "check", Usage: "compare a .pmap file with its checksums"},
+			&cli.BoolFlag{Name: "diff", Usage: "compare two models"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			threadsFlag(),
+		},
+		Action: inspectAction,
+	}
 }
 
 func inspectAction(c *cli.Context) error {
 	names := c.StringSlice("tensor")
-	threads, err := threads(c)
+	threads, err := threads(c.Int("threads"))
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func inspectAction(c *cli.Context) error {
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, o)
 	}
-	return printOverview(c.App.Writer, o)
+	return o.WriteText(c.App.Writer)
 }
 
 func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads int) error {
@@ -95,7 +97,7 @@ func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads in
 		if i > 0 {
 			p.Printf("\n")
 		}
-		printStatistics(p, s)
+		s.Print(p)
 	}
 	return p.Err
 }
@@ -118,7 +120,7 @@ func inspectDiff(c *cli.Context, threads int) error {
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, d)
 	}
-	return printDiff(c.App.Writer, d)
+	return d.WriteText(c.App.Writer)
 }
 
 func inspectCheck(c *cli.Context, threads int) error {
@@ -134,7 +136,7 @@ func inspectCheck(c *cli.Context, threads int) error {
 		_, err = fmt.Fprintf(c.App.Writer, "%s\n", strings.Join(r.Damage, "\n"))
 	default:
 		_, err = fmt.Fprintf(c.App.Writer, "%s: whole; SHA-256 %s; %s, %s/s\n", path, r.SHA256,
-			byteSize(r.Bytes), humanize.IBytes(uint64(float64(r.Bytes)/r.Seconds)))
+			report.ByteSize(r.Bytes), humanize.IBytes(uint64(float64(r.Bytes)/r.Seconds)))
 	}
 	if err == nil && len(r.Damage) > 0 {
 		err = errCheckFailed

@@ -105,6 +105,23 @@ func TestLintJSON(t *testing.T) {
 	}
 }
 
+func TestLintForms(t *testing.T) {
+	dir := t.TempDir()
+	markdown, junit := filepath.Join(dir, "lint.md"), filepath.Join(dir, "lint.xml")
+	stdout, _, code := phi3conv(t, "lint", damaged(t), "--markdown", markdown, "--junit", junit)
+	if code != exitFailed || !strings.Contains(stdout, "28 errors (") {
+		t.Errorf("exit %d\n%s", code, stdout)
+	}
+	for path, want := range map[string]string{
+		markdown: "| error | PHI504 | &#60;&#124;end&#124;&#62; |",
+		junit:    `<testcase classname="lint.PHI504"`,
+	} {
+		if got := string(read(t, path)); !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
 func TestLintMistakes(t *testing.T) {
 	model := tinyModel(t)
 	for _, tc := range []struct {
@@ -126,19 +143,5 @@ func TestLintMistakes(t *testing.T) {
 				t.Errorf("exit %d, expected %d with %q\n%s%s", code, tc.code, tc.want, stdout, stderr)
 			}
 		})
-	}
-}
-
-func TestWrap(t *testing.T) {
-	long := strings.Repeat("x", 90)
-	for _, tc := range []struct{ text, want string }{
-		{"a b", "  why: a b\n"},
-		{strings.Repeat("word ", 20),
-			"  why: " + strings.Repeat("word ", 13) + "word\n       " + strings.Repeat("word ", 5) + "word\n"},
-		{"a " + long + " b", "  why: a\n       " + long + "\n       b\n"},
-	} {
-		if got := wrap("  why: ", tc.text); got != tc.want {
-			t.Errorf("got\n%s\nexpected\n%s", got, tc.want)
-		}
 	}
 }

@@ -15,36 +15,39 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var logitsCommand = &cli.Command{
-	Name:      "logits",
-	Usage:     "write a model's logits for a text, to compare with other programs",
-	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits after every token are written
+func logitsCommand() *cli.Command {
+	var compute computeFlags
+	return &cli.Command{
+		Name:      "logits",
+		Usage:     "write a model's logits for a text, to compare with other programs",
+		ArgsUsage: "MODEL",
+		Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits after every token are written
 as a NumPy array, float32 [tokens, vocabulary]. Without it, the likeliest tokens after the last
 one are printed.
 
 Everything is computed in float32, whatever the weights' type, unless --fast is given. Example:
 
    phi3conv logits phi-3-mini -p "The capital of France is" -o logits.npy`,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas, such as `1,2,3`"},
-		&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids"},
-		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"},
-			Usage: "tokens of `TEXT`: special tokens in it are recognized, and BOS is added if the tokenizer " +
-				"says so"},
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the logits to `FILE.npy`"},
-		&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
-		&cli.StringFlag{Name: "cache-type",
-			Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"},
-		batchFlag(),
-		noRepackFlag(),
-		&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
-		modelThreadsFlag(),
-	},
-	Action: logitsAction,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas, such as `1,2,3`"},
+			&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids"},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"},
+				Usage: "tokens of `TEXT`: special tokens in it are recognized, and BOS is added if the tokenizer " +
+					"says so"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the logits to `FILE.npy`"},
+			&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
+			&cli.StringFlag{Name: "cache-type",
+				Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"},
+			compute.batchFlag(),
+			compute.noRepackFlag(),
+			&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
+			modelThreadsFlag(),
+		},
+		Action: func(c *cli.Context) error { return logitsAction(c, compute.opt) },
+	}
 }
 
-func logitsAction(c *cli.Context) error {
+func logitsAction(c *cli.Context, compute runtime.Options) error {
 	if c.NArg() != 1 {
 		return usagef("logits takes one MODEL, got %d arguments", c.NArg())
 	}
@@ -54,7 +57,7 @@ func logitsAction(c *cli.Context) error {
 		return err
 	}
 	opt := logits.Options{Monitor: monitor{c.App.ErrWriter}}
-	if opt.Compute, err = logitsCompute(c); err != nil {
+	if opt.Compute, err = logitsCompute(c, compute); err != nil {
 		return err
 	}
 	if out := c.String("output"); out != "" {
@@ -75,16 +78,16 @@ func logitsAction(c *cli.Context) error {
 	return t.Flush()
 }
 
-func logitsCompute(c *cli.Context) (opt runtime.Options, err error) {
-	opt = runtime.Options{NoRepack: c.Bool("no-repack"), Float32: !c.Bool("fast"), Cache: runtime.CacheF32}
-	if opt.Threads, err = modelThreads(c); err != nil {
+func logitsCompute(c *cli.Context, opt runtime.Options) (_ runtime.Options, err error) {
+	opt.Float32, opt.Cache = !c.Bool("fast"), runtime.CacheF32
+	if opt.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return opt, err
 	}
-	if opt.Batch, err = batchSize(c); err != nil {
+	if err = checkBatch(opt.Batch); err != nil {
 		return opt, err
 	}
-	if c.String("cache-type") != "" {
-		opt.Cache, err = cacheType(c)
+	if name := c.String("cache-type"); name != "" {
+		opt.Cache, err = cacheType(name)
 	} else if !opt.Float32 {
 		opt.Cache = runtime.CacheF16
 	}

@@ -9,11 +9,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var packCommand = &cli.Command{
-	Name:      "pack",
-	Usage:     "put a model into an OCI artifact: a directory, a tar file or a registry",
-	ArgsUsage: "MODEL",
-	Description: `MODEL is a GGUF or .pmap file, or a checkpoint directory. Each file becomes a layer, as it is. Of
+func packCommand() *cli.Command {
+	var f artifactFlags
+	return &cli.Command{
+		Name:      "pack",
+		Usage:     "put a model into an OCI artifact: a directory, a tar file or a registry",
+		ArgsUsage: "MODEL",
+		Description: `MODEL is a GGUF or .pmap file, or a checkpoint directory. Each file becomes a layer, as it is. Of
 a directory these are taken: weights (.safetensors, .gguf, .pmap), configuration and tokenizer
 (.json, .model, .jinja, .txt), code (.py), seals (.seal), LICENSE and NOTICE, README and other
 .md.
@@ -24,23 +26,24 @@ media types and annotations. Examples:
    phi3conv pack model.pmap --seal model.seal -o oci://ghcr.io/me/phi:q4 --sign-key cosign.key
    phi3conv pack Phi-3-mini-4k-instruct -o phi-3-mini.tar
 ` + registryHelp + packCodes,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "write to `DIR`, FILE.tar or oci://HOST/REPOSITORY:TAG"},
-		&cli.StringFlag{Name: "format", Value: "modelpack", Usage: "convention `NAME` of the media types: " +
-			strings.Join(pack.Formats, " or ") + " (GGUF files for Docker Model Runner)"},
-		&cli.StringSliceFlag{Name: "seal", Usage: "add `FILE`, a seal to verify the model with"},
-		&cli.StringSliceFlag{Name: "report", Usage: "add `FILE`, a report of verify"},
-		&cli.StringSliceFlag{Name: "recipe", Usage: "add `FILE`, a recipe that says how the model was made"},
-		&cli.StringSliceFlag{Name: "config", Usage: "add `FILE`, a tokenizer, chat template or configuration"},
-		&cli.StringSliceFlag{Name: "license", Usage: "add `FILE`, a license"},
-		&cli.StringSliceFlag{Name: "readme", Usage: "add `FILE`, a model card"},
-		signKeyFlag(), plainHTTPFlag(), packJSONFlag(),
-	},
-	Action: packAction,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "write to `DIR`, FILE.tar or oci://HOST/REPOSITORY:TAG"},
+			&cli.StringFlag{Name: "format", Value: "modelpack", Usage: "convention `NAME` of the media types: " +
+				strings.Join(pack.Formats, " or ") + " (GGUF files for Docker Model Runner)"},
+			&cli.StringSliceFlag{Name: "seal", Usage: "add `FILE`, a seal to verify the model with"},
+			&cli.StringSliceFlag{Name: "report", Usage: "add `FILE`, a report of verify"},
+			&cli.StringSliceFlag{Name: "recipe", Usage: "add `FILE`, a recipe that says how the model was made"},
+			&cli.StringSliceFlag{Name: "config", Usage: "add `FILE`, a tokenizer, chat template or configuration"},
+			&cli.StringSliceFlag{Name: "license", Usage: "add `FILE`, a license"},
+			&cli.StringSliceFlag{Name: "readme", Usage: "add `FILE`, a model card"},
+			f.signKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(),
+		},
+		Action: func(c *cli.Context) error { return packAction(c, &f) },
+	}
 }
 
-func packAction(c *cli.Context) error {
+func packAction(c *cli.Context, f *artifactFlags) error {
 	if c.NArg() != 1 {
 		return usagef("pack takes one MODEL, got %d arguments", c.NArg())
 	}
@@ -50,7 +53,7 @@ func packAction(c *cli.Context) error {
 	if c.String("output") == "" {
 		return usagef("pack needs --output, a directory, a .tar file or oci://HOST/REPOSITORY:TAG")
 	}
-	to, err := pack.OpenTarget(c.String("output"), registryOptions(c))
+	to, err := pack.OpenTarget(c.String("output"), f.registry(c.LocalFlagNames()))
 	if err != nil {
 		return err
 	}
@@ -64,38 +67,42 @@ func packAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	step := monitor{c.App.ErrWriter}.Begin("hashing", in.Bytes, work.Bytes)
+	m := monitor{c.App.ErrWriter}
+	step := m.Begin("hashing", in.Bytes, work.Bytes)
 	im, err := pack.Build(c.Context, in.Files, c.String("format"), step.Set)
 	step.End()
 	if err != nil {
 		return err
 	}
-	return sendArtifact(c, im, to, in.Left)
+	return f.send(c.Context, im, to, in.Left, c.App.Writer, m)
 }
 
-var pushCommand = &cli.Command{
-	Name:      "push",
-	Usage:     "send an OCI artifact to a registry",
-	ArgsUsage: "DIR|FILE.tar oci://HOST/REPOSITORY:TAG",
-	Description: `The artifact is what pack made, or any other image layout with one artifact. Its signature is
+func pushCommand() *cli.Command {
+	var f artifactFlags
+	return &cli.Command{
+		Name:      "push",
+		Usage:     "send an OCI artifact to a registry",
+		ArgsUsage: "DIR|FILE.tar oci://HOST/REPOSITORY:TAG",
+		Description: `The artifact is what pack made, or any other image layout with one artifact. Its signature is
 sent too, if it has one. Example:
 
    phi3conv push phi-3-mini.tar oci://ghcr.io/me/phi:q4
 ` + registryHelp + packCodes,
-	Flags: []cli.Flag{signKeyFlag(), plainHTTPFlag(), packJSONFlag()},
-	Action: func(c *cli.Context) error {
-		from, name := c.Args().First(), c.Args().Get(1)
-		if c.NArg() != 2 || strings.HasPrefix(from, pack.Scheme) || !strings.HasPrefix(name, pack.Scheme) {
-			return usagef("push takes a directory or tar file and oci://HOST/REPOSITORY:TAG")
-		}
-		to, err := pack.OpenTarget(name, registryOptions(c))
-		if err != nil {
-			return err
-		}
-		im, err := pack.OpenLayout(c.Context, from)
-		if err != nil {
-			return refused(c, err)
-		}
-		return sendArtifact(c, im, to, nil)
-	},
+		Flags: []cli.Flag{f.signKeyFlag(), f.plainHTTPFlag(), f.jsonFlag()},
+		Action: func(c *cli.Context) error {
+			from, name := c.Args().First(), c.Args().Get(1)
+			if c.NArg() != 2 || strings.HasPrefix(from, pack.Scheme) || !strings.HasPrefix(name, pack.Scheme) {
+				return usagef("push takes a directory or tar file and oci://HOST/REPOSITORY:TAG")
+			}
+			to, err := pack.OpenTarget(name, f.registry(c.LocalFlagNames()))
+			if err != nil {
+				return err
+			}
+			im, err := pack.OpenLayout(c.Context, from)
+			if err != nil {
+				return refused(monitor{c.App.ErrWriter}, err)
+			}
+			return f.send(c.Context, im, to, nil, c.App.Writer, monitor{c.App.ErrWriter})
+		},
+	}
 }

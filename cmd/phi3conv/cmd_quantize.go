@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"slices"
 	"strconv"
 
@@ -12,11 +14,13 @@ import (
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
-var quantizeCommand = &cli.Command{
-	Name:      "quantize",
-	Usage:     "quantize a GGUF file, with llama-quantize's arguments",
-	ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
-	Description: `IN may also be a checkpoint directory.
+func quantizeCommand() *cli.Command {
+	var f quantizeFlags
+	return &cli.Command{
+		Name:      "quantize",
+		Usage:     "quantize a GGUF file, with llama-quantize's arguments",
+		ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
+		Description: `IN may also be a checkpoint directory.
 
 File types: ` + fileTypeLines() + `
 
@@ -26,81 +30,81 @@ a budget the types of the tensors are chosen so that the estimated error is leas
    phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M
    phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf
    phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf`,
-	Flags: quantizeFlags,
-	Action: func(c *cli.Context) error {
-		args, want := c.Args().Slice(), "IN OUT TYPE [THREADS]"
-		var ft policy.FileType
-		if c.IsSet("recipe") || budgeted(c) {
-			want = "IN OUT [THREADS] with --recipe, --size, --bpw or --max-kld"
-		} else if len(args) > 2 {
-			var err error
-			if ft, err = policy.FileTypeByName(args[2]); err != nil {
-				return &usage.Error{Err: err}
+		Flags: f.flags(),
+		Action: func(c *cli.Context) error {
+			in, out, ft, threads, err := quantizeArgs(c)
+			if err != nil {
+				return err
 			}
-			args = slices.Delete(args, 2, 3)
-		} else {
-			args = nil
-		}
-		if len(args) != 2 && len(args) != 3 {
-			return usagef("quantize takes %s, got %d arguments", want, c.NArg())
-		}
-		threads := defaultThreads()
-		if len(args) == 3 {
-			var err error
-			if threads, err = strconv.Atoi(args[2]); err != nil {
-				return usagef("THREADS is %q, expected a number", args[2])
+			opt, err := f.options(c.LocalFlagNames(), ft, threads)
+			if err != nil {
+				return err
 			}
-		}
-		return runQuantize(c, args[0], args[1], ft, threads)
-	},
+			return f.run(c.Context, in, out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+		},
+	}
 }
 
-// runQuantize makes out from in, for convert and quantize.
-func runQuantize(c *cli.Context, in, out string, ft policy.FileType, threads int) error {
-	opt, err := quantizeOptions(c, ft, threads)
-	if err != nil {
-		return err
+// quantizeArgs reads the arguments, which are llama-quantize's.
+func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, threads int, err error) {
+	args, want := c.Args().Slice(), "IN OUT TYPE [THREADS]"
+	if c.IsSet("recipe") || budgeted(c.LocalFlagNames()) {
+		want = "IN OUT [THREADS] with --recipe, --size, --bpw or --max-kld"
+	} else if len(args) > 2 {
+		if ft, err = policy.FileTypeByName(args[2]); err != nil {
+			return "", "", 0, 0, &usage.Error{Err: err}
+		}
+		args = slices.Delete(args, 2, 3)
+	} else {
+		args = nil
 	}
-	job, err := quantize.Prepare(c.Context, in, out, *opt, monitor{c.App.ErrWriter})
+	if len(args) != 2 && len(args) != 3 {
+		return "", "", 0, 0, usagef("quantize takes %s, got %d arguments", want, c.NArg())
+	}
+	threads = defaultThreads()
+	if len(args) == 3 {
+		if threads, err = strconv.Atoi(args[2]); err != nil {
+			return "", "", 0, 0, usagef("THREADS is %q, expected a number", args[2])
+		}
+	}
+	return args[0], args[1], ft, threads, nil
+}
+
+// run makes out from in, and prints what was done to w.
+func (f *quantizeFlags) run(ctx context.Context, in, out string, opt quantize.Options, w io.Writer, m monitor) error {
+	job, err := quantize.Prepare(ctx, in, out, opt, m)
 	if err != nil {
 		return err
 	}
 	defer job.Close()
-	if job.Budget != nil && !c.Bool("json") {
-		if err := printAllocation(c.App.Writer, job.Budget); err != nil {
+	if job.Budget != nil && !f.json {
+		if err := printAllocation(w, job.Budget); err != nil {
 			return err
 		}
 	}
-	if path := c.String("write-recipe"); path != "" {
-		if err := job.WriteRecipe(path); err != nil {
+	if f.writeRecipe != "" {
+		if err := job.WriteRecipe(f.writeRecipe); err != nil {
 			return err
 		}
 	}
-	printNotes(c, job.Notes())
-	if c.Bool("dry-run") {
+	m.notes(job.Notes())
+	if f.dryRun {
 		r, err := job.Describe()
 		if err != nil {
 			return err
 		}
-		if c.Bool("json") {
-			return report.WriteJSON(c.App.Writer, r)
+		if f.json {
+			return report.WriteJSON(w, r)
 		}
-		return printPlan(c.App.Writer, r)
+		return printPlan(w, r)
 	}
-	r, err := job.Run(c.Context)
+	r, err := job.Run(ctx)
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
+	if f.json {
 		r.Tensors = nil
-		return report.WriteJSON(c.App.Writer, r)
+		return report.WriteJSON(w, r)
 	}
-	return printSummary(c.App.Writer, r)
-}
-
-// printNotes prints what a user of the output should know.
-func printNotes(c *cli.Context, notes []string) {
-	for _, note := range notes {
-		monitor{c.App.ErrWriter}.Note("%s", note)
-	}
+	return printSummary(w, r)
 }

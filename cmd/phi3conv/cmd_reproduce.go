@@ -9,27 +9,29 @@ import (
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
-var reproduceCommand = &cli.Command{
-	Name:      "reproduce",
-	Usage:     "make a quantized file again from what it says about itself, and compare",
-	ArgsUsage: "FILE",
-	Description: `The metadata of FILE hold the recipe that it was made by, and the SHA-256 hashes of the weights
+func reproduceCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "reproduce",
+		Usage:     "make a quantized file again from what it says about itself, and compare",
+		ArgsUsage: "FILE",
+		Description: `The metadata of FILE hold the recipe that it was made by, and the SHA-256 hashes of the weights
 and statistics that it was made from. This command builds it again from --model and --stats and
 compares all bytes; of split sets and .pmap files, all tensors and metadata. It exits with 1 if
 anything differs, and names the first tensor and the keys that differ, and the inputs that are
 not the recorded ones. The machine and the number of threads do not matter. Example:
 
    phi3conv reproduce phi-3-mini-Q4_K_M.gguf --model Phi-3-mini-4k-instruct --stats stats.gguf`,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "model", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
-		statsFlag(),
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "keep what is built in `FILE`", DefaultText: "a temporary file in TMPDIR"},
-		&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
-		maxRAMFlag(),
-		threadsFlag(),
-	},
-	Action: reproduceAction,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "model", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
+			statsFlag(nil),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "keep what is built in `FILE`", DefaultText: "a temporary file in TMPDIR"},
+			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
+			maxRAMFlag(nil),
+			threadsFlag(),
+		},
+		Action: reproduceAction,
+	}
 }
 
 func reproduceAction(c *cli.Context) error {
@@ -38,15 +40,16 @@ func reproduceAction(c *cli.Context) error {
 	}
 	opt := quantize.ReproduceOptions{Model: c.String("model"), Stats: c.String("stats"), Output: c.String("output")}
 	var err error
-	if opt.Limits, err = readLimits(c, c.Int("threads")); err != nil {
+	if opt.Limits, err = readLimits(c.String("max-ram"), c.Int("threads")); err != nil {
 		return err
 	}
-	job, err := quantize.PrepareReproduction(c.Context, c.Args().First(), opt, monitor{c.App.ErrWriter})
+	m := monitor{c.App.ErrWriter}
+	job, err := quantize.PrepareReproduction(c.Context, c.Args().First(), opt, m)
 	if err != nil {
 		return err
 	}
 	defer job.Close()
-	printNotes(c, job.Notes())
+	m.notes(job.Notes())
 	r, err := job.Run(c.Context)
 	if err != nil {
 		return err

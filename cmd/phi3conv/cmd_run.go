@@ -14,11 +14,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var runCommand = &cli.Command{
-	Name:      "run",
-	Usage:     "answer a prompt, or hold a conversation",
-	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, what you say is read
+func runCommand() *cli.Command {
+	var compute computeFlags
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "answer a prompt, or hold a conversation",
+		ArgsUsage: "MODEL",
+		Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, what you say is read
 from the standard input, line by line, and the conversation is kept. Ctrl-C ends an answer; when
 there is none, it ends the program.
 
@@ -28,8 +30,9 @@ recognized in it, and each line is a prompt of its own. Backslashes in prompts h
 meaning. Example:
 
    phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0`,
-	Flags:  append(append(promptFlags(), samplingFlags()...), computeFlags()...),
-	Action: runAction,
+		Flags:  append(append(promptFlags(), samplingFlags()...), compute.flags()...),
+		Action: func(c *cli.Context) error { return runAction(c, &compute) },
+	}
 }
 
 func promptFlags() []cli.Flag {
@@ -69,7 +72,7 @@ func samplingFlags() []cli.Flag {
 	}
 }
 
-func runAction(c *cli.Context) error {
+func runAction(c *cli.Context, compute *computeFlags) error {
 	if c.NArg() != 1 {
 		return usagef("run takes one MODEL, got %d arguments", c.NArg())
 	}
@@ -84,7 +87,7 @@ func runAction(c *cli.Context) error {
 	if c.Int64("seed") < 0 {
 		seed = uint64(rand.Uint32())
 	}
-	opt, err := chatOptions(c, seed)
+	opt, err := chatOptions(c, compute, seed)
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ func promptText(c *cli.Context) (text string, given bool, err error) {
 	return c.String("prompt"), c.IsSet("prompt"), nil
 }
 
-func chatOptions(c *cli.Context, seed uint64) (opt chat.Options, err error) {
+func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.Options, err error) {
 	opt = chat.Options{
 		Raw:          c.Bool("raw"),
 		TemplateFile: c.String("chat-template-file"),
@@ -149,10 +152,10 @@ func chatOptions(c *cli.Context, seed uint64) (opt chat.Options, err error) {
 	if err != nil {
 		return opt, usagef("--%w", err)
 	}
-	if opt.Compute, err = computeOptions(c); err != nil {
+	if opt.Compute, err = compute.options(); err != nil {
 		return opt, err
 	}
-	if opt.Compute.Threads, err = modelThreads(c); err != nil {
+	if opt.Compute.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return opt, err
 	}
 	if opt.Context < 0 {

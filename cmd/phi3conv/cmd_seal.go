@@ -10,11 +10,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var sealCommand = &cli.Command{
-	Name:      "seal",
-	Usage:     "keep what a model predicts for a text, to verify quantized models without it",
-	ArgsUsage: "ORIGINAL",
-	Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32. For each scored token it
+func sealCommand() *cli.Command {
+	var windows windowFlags
+	return &cli.Command{
+		Name:      "seal",
+		Usage:     "keep what a model predicts for a text, to verify quantized models without it",
+		ArgsUsage: "ORIGINAL",
+		Description: `Evaluates ORIGINAL, a checkpoint directory or a GGUF file, in float32. For each scored token it
 writes the likely tokens with their probabilities, the probability of all others together, and
 one of these others drawn at random; for a few tokens, the whole vocabulary. With the seal,
 "verify QUANT --seal FILE" needs neither the original nor the text. It gives a proven lower bound
@@ -26,26 +28,27 @@ Windows, scored tokens and BOS are those of verify. Examples:
 
    phi3conv seal Phi-3-mini-4k-instruct --text wiki.txt -o phi-3-mini.seal
    phi3conv verify phi-3-mini-Q4_K_M.gguf --seal phi-3-mini.seal --max-kld 0.05`,
-	Flags: append([]cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-		&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "keep at most `N` likely tokens of a position"},
-		&cli.Float64Flag{Name: "min-p", Value: 2.5e-4,
-			Usage: "a likely token has at least probability `P`; the five likeliest are always kept"},
-		&cli.IntFlag{Name: "full", Value: 24, Usage: "keep the whole vocabulary of `N` tokens"},
-		&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
-		modelThreadsFlag(),
-	}, windowFlags()...),
-	Action: sealAction,
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+			&cli.IntFlag{Name: "top-k", Value: 1024, Usage: "keep at most `N` likely tokens of a position"},
+			&cli.Float64Flag{Name: "min-p", Value: 2.5e-4,
+				Usage: "a likely token has at least probability `P`; the five likeliest are always kept"},
+			&cli.IntFlag{Name: "full", Value: 24, Usage: "keep the whole vocabulary of `N` tokens"},
+			&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
+			modelThreadsFlag(),
+		}, windows.flags()...),
+		Action: func(c *cli.Context) error { return sealAction(c, &windows) },
+	}
 }
 
-func sealAction(c *cli.Context) error {
+func sealAction(c *cli.Context, windows *windowFlags) error {
 	if c.NArg() != 1 {
 		return usagef("seal takes one ORIGINAL, got %d arguments", c.NArg())
 	}
 	if !c.IsSet("output") || !c.IsSet("text") {
 		return usagef("seal needs --text and --output")
 	}
-	o, err := sealOptions(c)
+	o, err := sealOptions(c, windows)
 	if err != nil {
 		return err
 	}
@@ -63,15 +66,15 @@ func sealAction(c *cli.Context) error {
 	return err
 }
 
-func sealOptions(c *cli.Context) (o verifyjob.SealOptions, err error) {
+func sealOptions(c *cli.Context, windows *windowFlags) (o verifyjob.SealOptions, err error) {
 	o = verifyjob.SealOptions{
-		Model: c.Args().First(), Texts: c.StringSlice("text"), Output: c.String("output"),
+		Model: c.Args().First(), Texts: windows.texts.Value(), Output: c.String("output"),
 		TopK: c.Int("top-k"), MinP: c.Float64("min-p"), Full: c.Int("full"), Monitor: monitor{c.App.ErrWriter},
 	}
-	if o.Windows, err = windowOptions(c); err != nil {
+	if o.Windows, err = windows.options(c.LocalFlagNames()); err != nil {
 		return o, err
 	}
-	if o.Threads, err = modelThreads(c); err != nil {
+	if o.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return o, err
 	}
 	switch {

@@ -11,49 +11,51 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var tokenizeCommand = &cli.Command{
-	Name:      "tokenize",
-	Usage:     "show the tokens of a text",
-	ArgsUsage: "MODEL",
-	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+func tokenizeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "tokenize",
+		Usage:     "show the tokens of a text",
+		ArgsUsage: "MODEL",
+		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
 The text comes from -p, from -f, or else from standard input; bytes that are not UTF-8 are read
 as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 
    phi3conv tokenize phi-3-mini.gguf -p 'Hello world'
    phi3conv tokenize Phi-3-mini-4k-instruct --ids < prompt.txt`,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "tokenize `TEXT`"},
-		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "tokenize what is in `FILE`"},
-		&cli.BoolFlag{Name: "ids", Usage: "print the ids alone, as a list"},
-		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		&cli.BoolFlag{Name: "no-bos", Usage: "put no BOS or EOS around the text, even where the model wants them"},
-		&cli.BoolFlag{Name: "no-parse-special", Usage: "treat control tokens such as <|user|> in the text as text"},
-	},
-	Action: func(c *cli.Context) error {
-		switch {
-		case c.NArg() != 1:
-			return usagef("tokenize takes one MODEL, got %d arguments", c.NArg())
-		case c.IsSet("prompt") && c.IsSet("file"):
-			return usagef("-p and -f exclude each other")
-		case c.Bool("ids") && c.Bool("json"):
-			return usagef("--ids and --json exclude each other")
-		}
-		t, err := tokenizer.Open(c.Args().First())
-		if err != nil {
-			return err
-		}
-		text := c.String("prompt")
-		if !c.IsSet("prompt") {
-			if text, err = readInput(c); err != nil {
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "tokenize `TEXT`"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "tokenize what is in `FILE`"},
+			&cli.BoolFlag{Name: "ids", Usage: "print the ids alone, as a list"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			&cli.BoolFlag{Name: "no-bos", Usage: "put no BOS or EOS around the text, even where the model wants them"},
+			&cli.BoolFlag{Name: "no-parse-special", Usage: "treat control tokens such as <|user|> in the text as text"},
+		},
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.NArg() != 1:
+				return usagef("tokenize takes one MODEL, got %d arguments", c.NArg())
+			case c.IsSet("prompt") && c.IsSet("file"):
+				return usagef("-p and -f exclude each other")
+			case c.Bool("ids") && c.Bool("json"):
+				return usagef("--ids and --json exclude each other")
+			}
+			t, err := tokenizer.Open(c.Args().First())
+			if err != nil {
 				return err
 			}
-		}
-		ids := t.Encode(text, tokenizer.EncodeOptions{
-			AddSpecial:   !c.Bool("no-bos"),
-			ParseSpecial: !c.Bool("no-parse-special"),
-		})
-		return printTokens(c, t, ids)
-	},
+			text := c.String("prompt")
+			if !c.IsSet("prompt") {
+				if text, err = readInput(c); err != nil {
+					return err
+				}
+			}
+			ids := t.Encode(text, tokenizer.EncodeOptions{
+				AddSpecial:   !c.Bool("no-bos"),
+				ParseSpecial: !c.Bool("no-parse-special"),
+			})
+			return printTokens(c, t, ids)
+		},
+	}
 }
 
 // readInput returns what is in the file of -f, or else standard input.
@@ -101,54 +103,56 @@ func listIDs(ids []int32) string {
 	return "[" + strings.Join(words, ", ") + "]"
 }
 
-var detokenizeCommand = &cli.Command{
-	Name:      "detokenize",
-	Usage:     "show the text of tokens",
-	ArgsUsage: "MODEL [ID...]",
-	Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+func detokenizeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "detokenize",
+		Usage:     "show the text of tokens",
+		ArgsUsage: "MODEL [ID...]",
+		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
 The ids come from the arguments, from -f, or else from standard input. Brackets and commas
 between them are allowed, so the output of tokenize --ids can be used. Prints the text and
 nothing after it. Example:
 
    phi3conv detokenize phi-3-mini.gguf 15043 3186`,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the ids from `FILE`"},
-		&cli.BoolFlag{Name: "special", Usage: "show control tokens too"},
-		&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-	},
-	Action: func(c *cli.Context) error {
-		switch {
-		case c.NArg() == 0:
-			return usagef("detokenize takes a MODEL, got no arguments")
-		case c.NArg() > 1 && c.IsSet("file"):
-			return usagef("-f and ids as arguments exclude each other")
-		}
-		t, err := tokenizer.Open(c.Args().First())
-		if err != nil {
-			return err
-		}
-		list := strings.Join(c.Args().Tail(), " ")
-		if c.NArg() == 1 {
-			if list, err = readInput(c); err != nil {
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the ids from `FILE`"},
+			&cli.BoolFlag{Name: "special", Usage: "show control tokens too"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: func(c *cli.Context) error {
+			switch {
+			case c.NArg() == 0:
+				return usagef("detokenize takes a MODEL, got no arguments")
+			case c.NArg() > 1 && c.IsSet("file"):
+				return usagef("-f and ids as arguments exclude each other")
+			}
+			t, err := tokenizer.Open(c.Args().First())
+			if err != nil {
 				return err
 			}
-		}
-		ids, err := parseIDs(list)
-		if err != nil {
+			list := strings.Join(c.Args().Tail(), " ")
+			if c.NArg() == 1 {
+				if list, err = readInput(c); err != nil {
+					return err
+				}
+			}
+			ids, err := parseIDs(list)
+			if err != nil {
+				return err
+			}
+			text, err := t.Decode(ids, c.Bool("special"))
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return report.WriteJSON(c.App.Writer, struct {
+					Text string `json:"text"`
+				}{text})
+			}
+			_, err = io.WriteString(c.App.Writer, text)
 			return err
-		}
-		text, err := t.Decode(ids, c.Bool("special"))
-		if err != nil {
-			return err
-		}
-		if c.Bool("json") {
-			return report.WriteJSON(c.App.Writer, struct {
-				Text string `json:"text"`
-			}{text})
-		}
-		_, err = io.WriteString(c.App.Writer, text)
-		return err
-	},
+		},
+	}
 }
 
 // parseIDs reads ids between which there may be white space, commas and brackets.

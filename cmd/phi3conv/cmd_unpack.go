@@ -10,27 +10,30 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var pullCommand = &cli.Command{
-	Name:      "pull",
-	Usage:     "fetch a model from a registry",
-	ArgsUsage: "oci://HOST/REPOSITORY:TAG",
-	Description: `The files appear in DIR under their names when their digests have been checked. Until then they
+func pullCommand() *cli.Command {
+	var f artifactFlags
+	return &cli.Command{
+		Name:      "pull",
+		Usage:     "fetch a model from a registry",
+		ArgsUsage: "oci://HOST/REPOSITORY:TAG",
+		Description: `The files appear in DIR under their names when their digests have been checked. Until then they
 are called .NAME.DIGEST.partial. With --layout, or if the output is a .tar file, the artifact is
 kept as it is, for push or unpack elsewhere. Examples:
 
    phi3conv pull oci://ghcr.io/me/phi:q4 -o phi --verify-key cosign.pub
    phi3conv verify phi/model.pmap --seal phi/model.seal
 ` + registryHelp + packCodes,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"},
-			Usage: "write the files to `DIR`, or the artifact to FILE.tar"},
-		&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR instead of the files"},
-		verifyKeyFlag(), plainHTTPFlag(), packJSONFlag(),
-	},
-	Action: pullAction,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
+				Usage: "write the files to `DIR`, or the artifact to FILE.tar"},
+			&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR instead of the files"},
+			f.verifyKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(),
+		},
+		Action: func(c *cli.Context) error { return pullAction(c, &f) },
+	}
 }
 
-func pullAction(c *cli.Context) error {
+func pullAction(c *cli.Context, f *artifactFlags) error {
 	if c.NArg() != 1 || !strings.HasPrefix(c.Args().First(), pack.Scheme) {
 		return usagef("pull takes oci://HOST/REPOSITORY:TAG")
 	}
@@ -38,58 +41,61 @@ func pullAction(c *cli.Context) error {
 	if out == "" || strings.HasPrefix(out, pack.Scheme) {
 		return usagef("pull needs --output, a directory or .tar file")
 	}
-	from, err := pack.OpenRegistry(c.Args().First(), registryOptions(c))
+	from, err := pack.OpenRegistry(c.Args().First(), f.registry(c.LocalFlagNames()))
 	if err != nil {
 		return err
 	}
 	im, err := from.Open(c.Context)
 	if err != nil {
-		return refused(c, err)
+		return refused(monitor{c.App.ErrWriter}, err)
 	}
 	if !c.Bool("layout") && !pack.IsTar(out) {
-		return unpack(c, im, out)
+		return unpack(c, f, im, out)
 	}
-	if err := verifySignature(c, im); err != nil {
+	if err := verifySignature(c, im, f.verifyKey); err != nil {
 		return err
 	}
 	to, err := pack.OpenTarget(out, pack.RegistryOptions{})
 	if err != nil {
 		return err
 	}
-	return sendArtifact(c, im, to, nil)
+	return f.send(c.Context, im, to, nil, c.App.Writer, monitor{c.App.ErrWriter})
 }
 
-var unpackCommand = &cli.Command{
-	Name:      "unpack",
-	Usage:     "take the files of a model out of an OCI artifact",
-	ArgsUsage: "DIR|FILE.tar",
-	Description: `The artifact is what pack or pull --layout made, or any other image layout with one artifact
+func unpackCommand() *cli.Command {
+	var f artifactFlags
+	return &cli.Command{
+		Name:      "unpack",
+		Usage:     "take the files of a model out of an OCI artifact",
+		ArgsUsage: "DIR|FILE.tar",
+		Description: `The artifact is what pack or pull --layout made, or any other image layout with one artifact
 whose layers are single files with names. Example:
 
    phi3conv unpack phi-3-mini.tar -o phi-3-mini --verify-key cosign.pub
 ` + packCodes,
-	Flags: []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the files to `DIR`"},
-		verifyKeyFlag(), packJSONFlag(),
-	},
-	Action: func(c *cli.Context) error {
-		if c.NArg() != 1 {
-			return usagef("unpack takes one directory or tar file, got %d arguments", c.NArg())
-		}
-		if c.String("output") == "" {
-			return usagef("unpack needs --output")
-		}
-		im, err := pack.OpenLayout(c.Context, c.Args().First())
-		if err != nil {
-			return refused(c, err)
-		}
-		return unpack(c, im, c.String("output"))
-	},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the files to `DIR`"},
+			f.verifyKeyFlag(), f.jsonFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("unpack takes one directory or tar file, got %d arguments", c.NArg())
+			}
+			if c.String("output") == "" {
+				return usagef("unpack needs --output")
+			}
+			im, err := pack.OpenLayout(c.Context, c.Args().First())
+			if err != nil {
+				return refused(monitor{c.App.ErrWriter}, err)
+			}
+			return unpack(c, &f, im, c.String("output"))
+		},
+	}
 }
 
 // unpack verifies the artifact, if wanted, and writes its files.
-func unpack(c *cli.Context, im *pack.Image, dir string) error {
-	if err := verifySignature(c, im); err != nil {
+func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error {
+	if err := verifySignature(c, im, f.verifyKey); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -97,22 +103,21 @@ func unpack(c *cli.Context, im *pack.Image, dir string) error {
 	_, err := im.Unpack(c.Context, dir, step.Set)
 	step.End()
 	if err != nil {
-		return refused(c, err)
+		return refused(monitor{c.App.ErrWriter}, err)
 	}
 	layers, err := im.Layers()
 	if err != nil {
 		return err
 	}
-	r := newArtifact(c, im, dir, start)
+	r := f.newArtifact(im, dir, start)
 	for _, l := range layers {
 		r.add(l, filepath.Join(dir, filepath.FromSlash(l.Name)))
 	}
-	return r.print(c)
+	return r.print(c.App.Writer, f.json)
 }
 
-// verifySignature compares the artifact with the key of --verify-key, if there is one.
-func verifySignature(c *cli.Context, im *pack.Image) error {
-	path := c.String("verify-key")
+// verifySignature compares the artifact with the public key in path, if there is one.
+func verifySignature(c *cli.Context, im *pack.Image, path string) error {
 	if path == "" {
 		return nil
 	}
@@ -120,5 +125,5 @@ func verifySignature(c *cli.Context, im *pack.Image) error {
 	if err == nil {
 		err = im.Verify(c.Context, key)
 	}
-	return refused(c, err)
+	return refused(monitor{c.App.ErrWriter}, err)
 }

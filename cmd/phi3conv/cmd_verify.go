@@ -10,11 +10,21 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-var verifyCommand = &cli.Command{
-	Name:      "verify",
-	Usage:     "measure how far quantized models are from the original",
-	ArgsUsage: "QUANT…",
-	Description: `Runs the models on the same tokens and compares their predictions: perplexity, KL divergence,
+// verifyFlags are the flags of verify that other commands have too.
+type verifyFlags struct {
+	windows windowFlags
+	require requirementFlags
+	forms   reportFlags
+	compute computeFlags
+}
+
+func verifyCommand() *cli.Command {
+	var f verifyFlags
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "measure how far quantized models are from the original",
+		ArgsUsage: "QUANT…",
+		Description: `Runs the models on the same tokens and compares their predictions: perplexity, KL divergence,
 agreement on the likeliest token, change in probability; by text and by position. Windows, scored
 tokens and BOS are llama-perplexity's, or with --stride those of transformers' documentation.
 Logits are compared in float32. With several QUANTs, a table that compares them comes first.
@@ -32,30 +42,31 @@ stay in their files.
 
 With --report the same command continues an interrupted verification; progress is in
 FILE.partial. With --shard several machines share one verification; see verify merge --help.`,
-	Flags: slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "seal", DefaultText: "that in QUANT, if it is a .pmap file with one",
-			Usage: "verify with the original's seal in `FILE`, made by phi3conv seal, alone or in a .pmap file; " +
-				"instead of --base and --text"},
-		&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
-	}, windowFlags(), []cli.Flag{
-		&cli.StringFlag{Name: "shard",
-			Usage: "evaluate only part `I/N` of the windows, such as 1/4, for verify merge"},
-		&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
-		&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
-			"the original's logits are kept in a temporary file in TMPDIR"},
-		&cli.BoolFlag{Name: "speed",
-			Usage: "measure speed, load time and memory of all models too; limits on these turn it on"},
-		&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "measure speed `N` times"},
-		thresholdsFlag(),
-	}, baselineFlags(), layerFlags(), reportFlags(), []cli.Flag{
-		modelThreadsFlag(),
-		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
-			Usage: "`TYPE` of QUANT's cache of keys and values: f16, f32 or q8_0; the original's is f32"},
-		&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, so that only its weights differ"},
-		noRepackFlag(),
-	}, limitFlags()),
-	Subcommands: []*cli.Command{verifyMergeCommand},
-	Action:      verifyAction,
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "seal", DefaultText: "that in QUANT, if it is a .pmap file with one",
+				Usage: "verify with the original's seal in `FILE`, made by phi3conv seal, alone or in a .pmap file; " +
+					"instead of --base and --text"},
+			&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
+		}, f.windows.flags(), []cli.Flag{
+			&cli.StringFlag{Name: "shard",
+				Usage: "evaluate only part `I/N` of the windows, such as 1/4, for verify merge"},
+			&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
+			&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
+				"the original's logits are kept in a temporary file in TMPDIR"},
+			&cli.BoolFlag{Name: "speed",
+				Usage: "measure speed, load time and memory of all models too; limits on these turn it on"},
+			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "measure speed `N` times"},
+			f.require.thresholdsFlag(),
+		}, f.require.baselineFlags(), layerFlags(), f.forms.flags(), []cli.Flag{
+			modelThreadsFlag(),
+			&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+				Usage: "`TYPE` of QUANT's cache of keys and values: f16, f32 or q8_0; the original's is f32"},
+			&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, so that only its weights differ"},
+			f.compute.noRepackFlag(),
+		}, f.require.limitFlags()),
+		Subcommands: []*cli.Command{verifyMergeCommand()},
+		Action:      func(c *cli.Context) error { return verifyAction(c, &f) },
+	}
 }
 
 // layerFlags ask which layers' quantized weights cost most.
@@ -71,7 +82,7 @@ func layerFlags() []cli.Flag {
 	}
 }
 
-func verifyAction(c *cli.Context) error {
+func verifyAction(c *cli.Context, f *verifyFlags) error {
 	switch {
 	case c.NArg() == 0:
 		return usagef("verify takes one or more QUANTs")
@@ -79,12 +90,12 @@ func verifyAction(c *cli.Context) error {
 		return usagef("--repetitions is %d, expected 1 or more", c.Int("repetitions"))
 	}
 	if path := sealOf(c); path != "" {
-		return verifySeal(c, path)
+		return verifySeal(c, f, path)
 	}
 	if !c.IsSet("base") || !c.IsSet("text") {
 		return usagef("verify needs --base and --text, or --seal")
 	}
-	o, err := verifyOptions(c)
+	o, err := verifyOptions(c, f)
 	if err != nil {
 		return err
 	}
@@ -92,50 +103,54 @@ func verifyAction(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return finish(c, list, func() error {
-		if o.Progress == "" {
-			return nil
+	if err := f.forms.write(c.App.Writer, list); err != nil {
+		return err
+	}
+	if o.Progress != "" {
+		if err := verifyjob.RemoveProgress(o.Progress); err != nil {
+			return err
 		}
-		return verifyjob.RemoveProgress(o.Progress)
-	})
+	}
+	return verdict(list)
 }
 
-func verifyOptions(c *cli.Context) (o verifyjob.Options, err error) {
+func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err error) {
 	o = verifyjob.Options{
-		Base: c.String("base"), Quants: c.Args().Slice(), Texts: c.StringSlice("text"),
-		OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"), Speed: speedOptions(c),
+		Base: c.String("base"), Quants: c.Args().Slice(), Texts: f.windows.texts.Value(),
+		OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
+		Speed:   speedOptions(c.Bool("speed"), c.Int("repetitions")),
 		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
 		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
-	if path := c.String("report"); path != "" {
-		o.Progress = path + ".partial"
+	if f.forms.report != "" {
+		o.Progress = f.forms.report + ".partial"
 	}
 	if o.LayerWindows < 1 {
 		return o, usagef("--by-layer-chunks is %d, expected 1 or more", o.LayerWindows)
 	}
 	if o.Worst < 0 {
-		return o, usagef("--chunks and --worst cannot be negative")
+		return o, usagef("--worst is %d, expected 0 or more", o.Worst)
 	}
-	if o.Requirements, err = requirements(c); err != nil {
+	if o.Requirements, err = f.require.options(c.LocalFlagNames()); err != nil {
 		return o, err
 	}
-	if o.Windows, err = windowOptions(c); err != nil {
+	if o.Windows, err = f.windows.options(c.LocalFlagNames()); err != nil {
 		return o, err
 	}
 	if o.Shard, err = shard(c); err != nil {
 		return o, err
 	}
-	o.Compute, err = verifyComputeOptions(c)
+	o.Compute, err = verifyCompute(c, f.compute.opt)
 	return o, err
 }
 
-// verifyComputeOptions reads how quantized models compute.
-func verifyComputeOptions(c *cli.Context) (opt runtime.Options, err error) {
-	opt = runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
-	if opt.Threads, err = modelThreads(c); err != nil {
+// verifyCompute reads how quantized models compute.
+func verifyCompute(c *cli.Context, opt runtime.Options) (_ runtime.Options, err error) {
+	opt.Float32 = c.Bool("f32")
+	if opt.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return opt, err
 	}
-	opt.Cache, err = cacheType(c)
+	opt.Cache, err = cacheType(c.String("cache-type"))
 	return opt, err
 }
 
@@ -154,4 +169,55 @@ func shard(c *cli.Context) (*verify.Shard, error) {
 		return nil, usagef("--shard needs --report, which verify merge takes")
 	}
 	return &s, nil
+}
+
+// sealOf returns the path of the seal to verify with: --seal, or a .pmap file that holds one. It
+// is "" if there is none.
+func sealOf(c *cli.Context) string {
+	quant := c.Args().First()
+	if !c.IsSet("seal") && !c.IsSet("base") && c.NArg() == 1 && verifyjob.HasSeal(quant) {
+		return quant
+	}
+	return c.String("seal")
+}
+
+// verifySeal is verify with a seal in place of the original.
+func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
+	for _, name := range []string{"base", "text", "ctx-size", "stride", "chunks", "shard", "one-at-a-time"} {
+		if c.IsSet(name) {
+			return usagef("--%s cannot be used with a seal, which pins the original, the tokens and the windows", name)
+		}
+	}
+	for _, name := range []string{"baseline", "max-regression", "by-layer", "by-tensor", "by-layer-chunks"} {
+		if c.IsSet(name) {
+			return usagef("--%s cannot be used with a seal: it needs exact KL divergences, and so the original", name)
+		}
+	}
+	if c.NArg() != 1 {
+		return usagef("verify with a seal takes one QUANT, got %d arguments", c.NArg())
+	}
+	o := verifyjob.SealedOptions{
+		Seal: path, Quant: c.Args().First(), Worst: c.Int("worst"),
+		Speed: speedOptions(c.Bool("speed"), c.Int("repetitions")),
+		Tool:  "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
+	}
+	if o.Worst < 0 {
+		return usagef("--worst is %d, expected 0 or more", o.Worst)
+	}
+	var err error
+	if o.Thresholds, err = f.require.limits(c.LocalFlagNames()); err != nil {
+		return err
+	}
+	if o.Compute, err = verifyCompute(c, f.compute.opt); err != nil {
+		return err
+	}
+	r, err := verifyjob.RunSealed(c.Context, o)
+	if err != nil {
+		return err
+	}
+	list := verify.Reports{r}
+	if err := f.forms.write(c.App.Writer, list); err != nil {
+		return err
+	}
+	return verdict(list)
 }

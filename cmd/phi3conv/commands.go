@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -39,49 +40,62 @@ func versionString() string {
 	return "devel"
 }
 
-// commands is the table of commands: a new one is its own file and one line here.
+// commands makes the table of commands: a new one is its own file and one line here. Flags set variables of
+// their command, so every command line has commands of its own.
 func commands() []*cli.Command {
-	table := []*cli.Command{
-		convertCommand,
-		quantizeCommand,
-		reproduceCommand,
-		calibrateCommand,
-		inspectCommand,
-		lintCommand,
-		logitsCommand,
-		sealCommand,
-		verifyCommand,
-		evalCommand,
-		tokenizeCommand,
-		detokenizeCommand,
-		runCommand,
-		benchCommand,
-		packCommand,
-		unpackCommand,
-		pushCommand,
-		pullCommand,
-		demoCommand,
-		completionCommand,
+	list := []*cli.Command{
+		convertCommand(),
+		quantizeCommand(),
+		reproduceCommand(),
+		calibrateCommand(),
+		inspectCommand(),
+		lintCommand(),
+		logitsCommand(),
+		sealCommand(),
+		verifyCommand(),
+		evalCommand(),
+		tokenizeCommand(),
+		detokenizeCommand(),
+		runCommand(),
+		benchCommand(),
+		packCommand(),
+		unpackCommand(),
+		pushCommand(),
+		pullCommand(),
+		demoCommand(),
+		completionCommand(),
 	}
-	return ownCommands(table)
+	prepare(list)
+	return list
 }
 
-// ownCommands copies the commands, since the cli package writes into them.
-func ownCommands(table []*cli.Command) []*cli.Command {
-	var list []*cli.Command
-	for _, c := range table {
-		own := *c
-		own.OnUsageError, own.Before = usageErrors, refuseEmpty
-		own.HideHelpCommand = true
-		own.Subcommands = ownCommands(c.Subcommands)
-		list = append(list, &own)
+// prepare sets what all commands have in common.
+func prepare(list []*cli.Command) {
+	for _, c := range list {
+		c.OnUsageError, c.Before = usageErrors, refuseEmpty
+		c.HideHelpCommand = true
+		prepare(c.Subcommands)
 	}
-	return list
 }
 
 // usageErrors replaces printing the whole help below a mistake.
 func usageErrors(c *cli.Context, err error, _ bool) error {
 	return usagef("%w; see phi3conv %s --help", err, c.Command.Name)
+}
+
+// mayBeEmpty are the flags whose empty text says something.
+var mayBeEmpty = []string{"prompt", "system-prompt", "model-name"}
+
+// refuseEmpty refuses a flag with an empty value, such as that of a variable that a script has not set.
+func refuseEmpty(c *cli.Context) error {
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		_, isText := f.(*cli.StringFlag)
+		if isText && c.IsSet(name) && c.String(name) == "" && !slices.Contains(mayBeEmpty, name) {
+			return usagef("--%s needs a value", name)
+		}
+	}
+	return nil
 }
 
 func newApp() *cli.App {

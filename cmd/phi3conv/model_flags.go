@@ -7,55 +7,57 @@ import (
 )
 
 // computeFlags say how a model computes; names are llama.cpp's.
-func computeFlags() []cli.Flag {
+type computeFlags struct {
+	opt   runtime.Options // but for the cache
+	cache string
+}
+
+func (f *computeFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		batchFlag(),
-		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+		f.batchFlag(),
+		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Destination: &f.cache,
 			Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0"},
-		&cli.BoolFlag{Name: "f32", Usage: "compute in float32: slow, but the same result on every machine"},
-		noRepackFlag(),
+		&cli.BoolFlag{Name: "f32", Destination: &f.opt.Float32,
+			Usage: "compute in float32: slow, but the same result on every machine"},
+		f.noRepackFlag(),
 	}
 }
 
-func batchFlag() cli.Flag {
-	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: defaultBatch,
-		Usage: "evaluate `N` tokens of a prompt at a time"}
+func (f *computeFlags) batchFlag() cli.Flag {
+	return &cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Value: bench.DefaultBatch,
+		Destination: &f.opt.Batch, Usage: "evaluate `N` tokens of a prompt at a time"}
 }
 
-func noRepackFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "no-repack",
+func (f *computeFlags) noRepackFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "no-repack", Destination: &f.opt.NoRepack,
 		Usage: "use the weights as they are in the mapped file: less memory, slower"}
 }
 
-// computeOptions reads computeFlags.
-func computeOptions(c *cli.Context) (opt runtime.Options, err error) {
-	opt = runtime.Options{Float32: c.Bool("f32"), NoRepack: c.Bool("no-repack")}
-	if opt.Batch, err = batchSize(c); err != nil {
+// options returns what the flags ask for.
+func (f *computeFlags) options() (opt runtime.Options, err error) {
+	opt = f.opt
+	if err = checkBatch(opt.Batch); err != nil {
 		return opt, err
 	}
-	opt.Cache, err = cacheType(c)
+	opt.Cache, err = cacheType(f.cache)
 	return opt, err
 }
 
-// batchSize returns the value of batchFlag.
-func batchSize(c *cli.Context) (int, error) {
-	n := c.Int("batch-size")
+// checkBatch checks the value of --batch-size.
+func checkBatch(n int) error {
 	if n < 1 || n > maxBatch {
-		return 0, usagef("--batch-size is %d, expected 1 to %d", n, maxBatch)
+		return usagef("--batch-size is %d, expected 1 to %d", n, maxBatch)
 	}
-	return n, nil
+	return nil
 }
 
-// cacheType returns the value of --cache-type.
-func cacheType(c *cli.Context) (runtime.CacheType, error) {
-	t, err := runtime.ParseCacheType(c.String("cache-type"))
+// cacheType reads the value of --cache-type.
+func cacheType(name string) (runtime.CacheType, error) {
+	t, err := runtime.ParseCacheType(name)
 	if err != nil {
 		return 0, usagef("--cache-type: %w", err)
 	}
 	return t, nil
 }
 
-const (
-	defaultBatch = bench.DefaultBatch
-	maxBatch     = 16384
-)
+const maxBatch = 16384

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,55 +24,62 @@ Registries are asked with the credentials of docker login. If a transfer is inte
 the command: it continues where it stopped. Registries on this machine are asked over HTTP,
 others over HTTPS.`
 
-func plainHTTPFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "plain-http",
+// artifactFlags are the flags that the commands of artifacts share.
+type artifactFlags struct {
+	signKey, verifyKey string
+	plainHTTP, json    bool
+}
+
+func (f *artifactFlags) plainHTTPFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "plain-http", Destination: &f.plainHTTP,
 		Usage: "ask the registry over HTTP", DefaultText: "on if it is on this machine"}
 }
 
-func packJSONFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print digests and files as JSON"}
+func (f *artifactFlags) jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print digests and files as JSON", Destination: &f.json}
 }
 
-func signKeyFlag() cli.Flag {
-	return &cli.StringFlag{Name: "sign-key",
+func (f *artifactFlags) signKeyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "sign-key", Destination: &f.signKey,
 		Usage: "sign the manifest, as cosign does, with the private key in a PEM `FILE` (ECDSA P-256 or Ed25519)"}
 }
 
-func verifyKeyFlag() cli.Flag {
-	return &cli.StringFlag{Name: "verify-key",
+func (f *artifactFlags) verifyKeyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "verify-key", Destination: &f.verifyKey,
 		Usage: "refuse what is not signed with the public key in a PEM `FILE`, before anything is written"}
 }
 
-func registryOptions(c *cli.Context) pack.RegistryOptions {
+// registry returns how registries are asked. given has the names of the flags on the command line.
+func (f *artifactFlags) registry(given []string) pack.RegistryOptions {
 	opt := pack.RegistryOptions{UserAgent: "phi3conv/" + versionString()}
-	if c.IsSet("plain-http") {
-		plain := c.Bool("plain-http")
-		opt.PlainHTTP = &plain
+	if slices.Contains(given, "plain-http") {
+		opt.PlainHTTP = &f.plainHTTP
 	}
 	return opt
 }
 
 // refused prints what a check found and returns the error for its exit code.
-func refused(c *cli.Context, err error) error {
+func refused(m monitor, err error) error {
 	if !errors.Is(err, pack.ErrRefused) {
 		return err
 	}
-	if _, err := fmt.Fprintf(c.App.ErrWriter, "phi3conv: %v\n", err); err != nil {
+	if _, err := fmt.Fprintf(m.w, "phi3conv: %v\n", err); err != nil {
 		return err
 	}
 	return errCheckFailed
 }
 
-// sendArtifact signs the artifact, if wanted, writes or sends it, and prints what it has. left names files that
+// send signs the artifact, if wanted, writes or sends it, and prints what it has to w. left names files that
 // were not packed.
-func sendArtifact(c *cli.Context, im *pack.Image, to pack.Target, left []string) error {
-	if path := c.String("sign-key"); path != "" {
-		key, err := pack.ReadPrivateKey(path)
+func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target, left []string,
+	w io.Writer, m monitor) error {
+	if f.signKey != "" {
+		key, err := pack.ReadPrivateKey(f.signKey)
 		if err != nil {
 			return err
 		}
-		if err := im.SignFor(c.Context, key, to); err != nil {
-			return refused(c, err)
+		if err := im.SignFor(ctx, key, to); err != nil {
+			return refused(m, err)
 		}
 	}
 	start := time.Now()
@@ -77,19 +87,19 @@ func sendArtifact(c *cli.Context, im *pack.Image, to pack.Target, left []string)
 	if to.InRegistry() {
 		what = "sending"
 	}
-	step := monitor{c.App.ErrWriter}.Begin(what, im.Size(), work.Bytes)
-	err := im.Send(c.Context, to, step.Set)
+	step := m.Begin(what, im.Size(), work.Bytes)
+	err := im.Send(ctx, to, step.Set)
 	step.End()
 	if err != nil {
-		return refused(c, err)
+		return refused(m, err)
 	}
-	r := newArtifact(c, im, to.String(), start)
+	r := f.newArtifact(im, to.String(), start)
 	r.Left = left
 	layers, _ := im.Layers() // none where another tool made an artifact that is only passed on
 	for _, l := range layers {
 		r.add(l, l.Name)
 	}
-	return r.print(c)
+	return r.print(w, f.json)
 }
 
 // artifact is what the commands print.
@@ -113,10 +123,10 @@ type layer struct {
 	Digest string `json:"digest"`
 }
 
-func newArtifact(c *cli.Context, im *pack.Image, out string, start time.Time) *artifact {
+func (f *artifactFlags) newArtifact(im *pack.Image, out string, start time.Time) *artifact {
 	r := &artifact{
 		Output: out, Digest: im.Desc.Digest.String(), Type: im.Manifest.Config.MediaType, Bytes: im.Size(),
-		Verified: c.String("verify-key") != "", Seconds: time.Since(start).Seconds(),
+		Verified: f.verifyKey != "", Seconds: time.Since(start).Seconds(),
 	}
 	if im.Signature != nil {
 		r.Signature = im.Signature.Desc.Digest.String()
@@ -128,18 +138,18 @@ func (r *artifact) add(l pack.Layer, path string) {
 	r.Files = append(r.Files, layer{path, string(l.Role), l.Size, l.MediaType, l.Digest.String()})
 }
 
-func (r *artifact) print(c *cli.Context) error {
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, r)
+func (r *artifact) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return report.WriteJSON(w, r)
 	}
-	t := report.NewColumns(c.App.Writer)
+	t := report.NewColumns(w)
 	for _, f := range r.Files {
-		t.Row(f.Role, report.Printable(f.Path), byteSize(f.Bytes), f.Digest)
+		t.Row(f.Role, report.Printable(f.Path), report.ByteSize(f.Bytes), f.Digest)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	p := &report.Printer{W: c.App.Writer}
+	p := &report.Printer{W: w}
 	if len(r.Left) > 0 {
 		p.Printf("left out: %s\n", strings.Join(r.Left, ", "))
 	}

@@ -19,6 +19,13 @@ func (m monitor) Note(format string, args ...any) {
 	_, _ = fmt.Fprintf(m.w, "phi3conv: note: "+format+"\n", args...)
 }
 
+// notes prints what a user of an output should know.
+func (m monitor) notes(list []string) {
+	for _, note := range list {
+		m.Note("%s", note)
+	}
+}
+
 func (m monitor) Begin(what string, total int64, unit work.Unit) work.Step {
 	if !isTerminal(m.w) {
 		return bar{}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
@@ -17,66 +16,66 @@ import (
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
-// quantizeOptions reads quantizeFlags.
-func quantizeOptions(c *cli.Context, ft policy.FileType, threads int) (opt *quantize.Options, err error) {
-	opt = &quantize.Options{
-		SplitQKV:        c.Bool("split-qkv"),
-		AllowRequantize: c.Bool("allow-requantize"),
-		Method:          c.String("method"),
-		Stats:           c.String("stats"),
-		Name:            c.String("model-name"),
-		Seal:            c.String("seal"), // of convert
-	}
-	if opt.Recipe, err = readRecipe(c); err != nil {
+// options returns what the flags ask for. given has the names of those on the command line.
+func (f *quantizeFlags) options(given []string, ft policy.FileType, threads int) (*quantize.Options, error) {
+	opt := f.opt
+	var err error
+	if opt.Recipe, err = f.readRecipe(given); err != nil {
 		return nil, err
 	}
-	if opt.Policy, err = readPolicy(c, ft); err != nil {
+	if opt.Policy, err = f.readPolicy(ft); err != nil {
 		return nil, err
 	}
-	if c.String("split-max-size") != "" {
-		if opt.SplitMaxSize, err = size(c, "split-max-size"); err != nil {
+	if f.splitMaxSize != "" {
+		if opt.SplitMaxSize, err = size("split-max-size", f.splitMaxSize); err != nil {
 			return nil, err
 		}
 	}
-	if opt.Solver, err = readSolver(c); err != nil {
+	if opt.Solver.Options, err = f.solveOptions(); err != nil {
 		return nil, err
 	}
-	if opt.Budget, err = readBudget(c); err != nil {
+	if slices.Contains(given, "awq") {
+		opt.Solver.AWQ = &f.awq
+	}
+	if opt.Budget, err = f.budget(given); err != nil {
 		return nil, err
 	}
-	opt.Limits, err = readLimits(c, threads)
-	return opt, err
+	opt.Limits, err = readLimits(f.maxRAM, threads)
+	return &opt, err
 }
 
 // budgeted reports whether types are to be chosen for a budget.
-func budgeted(c *cli.Context) bool { return slices.ContainsFunc(budgetFlags, c.IsSet) }
+func budgeted(given []string) bool {
+	return slices.ContainsFunc(budgetFlags, func(name string) bool { return slices.Contains(given, name) })
+}
 
 // readRecipe reads what --recipe names, nil if it is not given.
-func readRecipe(c *cli.Context) (*calib.Recipe, error) {
-	if c.IsSet("types") && !budgeted(c) {
+func (f *quantizeFlags) readRecipe(given []string) (*calib.Recipe, error) {
+	if f.types != "" && !budgeted(given) {
 		return nil, usagef("--types goes with --size, --bpw or --max-kld")
 	}
-	if !c.IsSet("recipe") {
+	if f.recipe == "" {
 		return nil, nil
 	}
 	for _, name := range recipeDecides {
-		if c.IsSet(name) {
+		if slices.Contains(given, name) {
 			return nil, usagef("--%s does not go with --recipe, which decides that", name)
 		}
 	}
-	return calib.ReadRecipe(c.String("recipe"))
+	return calib.ReadRecipe(f.recipe)
 }
 
 // readPolicy reads the flags that give types.
-func readPolicy(c *cli.Context, ft policy.FileType) (p policy.Policy, err error) {
-	p = policy.Policy{FileType: ft, Pure: c.Bool("pure"), KeepOutput: c.Bool("leave-output-tensor")}
-	if p.Embedding, err = readType(c, "token-embedding-type"); err != nil {
+func (f *quantizeFlags) readPolicy(ft policy.FileType) (p policy.Policy, err error) {
+	p = f.opt.Policy
+	p.FileType = ft
+	if p.Embedding, err = readType("token-embedding-type", f.embeddingType); err != nil {
 		return p, err
 	}
-	if p.Output, err = readType(c, "output-tensor-type"); err != nil {
+	if p.Output, err = readType("output-tensor-type", f.outputType); err != nil {
 		return p, err
 	}
-	for _, s := range c.StringSlice("tensor-type") {
+	for _, s := range f.tensorTypes.Value() {
 		at := strings.LastIndexByte(s, '=')
 		if at < 0 {
 			return p, usagef("--tensor-type %q, expected REGEX=TYPE", s)
@@ -94,9 +93,8 @@ func readPolicy(c *cli.Context, ft policy.FileType) (p policy.Policy, err error)
 	return p, nil
 }
 
-// readType reads a flag that names a type, nil if it is not given.
-func readType(c *cli.Context, flag string) (*quant.Type, error) {
-	name := c.String(flag)
+// readType reads the value of a flag that names a type, nil if there is none.
+func readType(flag, name string) (*quant.Type, error) {
 	if name == "" {
 		return nil, nil
 	}
@@ -107,54 +105,41 @@ func readType(c *cli.Context, flag string) (*quant.Type, error) {
 	return &t, nil
 }
 
-// readSolver reads the flags of methods that solve layers.
-func readSolver(c *cli.Context) (s quantize.Solver, err error) {
-	s.Split = c.Bool("split")
-	if c.IsSet("awq") {
-		awq := c.Bool("awq")
-		s.AWQ = &awq
-	}
-	s.Options = &solve.Options{
-		Shrink: c.Float64("shrink"), Asymmetric: c.Float64("asymmetric"), Sweeps: c.Int("refine"),
-	}
-	for _, number := range strings.Split(c.String("damp"), ",") {
+// solveOptions returns the options of methods that solve layers.
+func (f *quantizeFlags) solveOptions() (*solve.Options, error) {
+	opt := f.solver
+	for _, number := range strings.Split(f.damp, ",") {
 		v, err := strconv.ParseFloat(number, 64)
 		if err != nil {
-			return s, usagef("--damp %q, expected numbers from 0 to 100", number)
+			return nil, usagef("--damp %q, expected numbers from 0 to 100", number)
 		}
-		s.Options.Damp = append(s.Options.Damp, v)
+		opt.Damp = append(opt.Damp, v)
 	}
-	return s, nil
+	return &opt, nil
 }
 
-// readBudget reads the flags of a budget, nil if there are none.
-func readBudget(c *cli.Context) (*quantize.Budget, error) {
-	if !budgeted(c) {
-		return nil, nil
-	}
-	b := &quantize.Budget{BPW: c.Float64("bpw"), MaxKLD: c.Float64("max-kld")}
+// budget reads the flags of a budget, nil if there are none.
+func (f *quantizeFlags) budget(given []string) (b *quantize.Budget, err error) {
+	values := map[string]any{"size": f.size, "bpw": f.bpw, "max-kld": f.maxKLD}
 	for _, name := range budgetFlags {
-		if !c.IsSet(name) {
+		if !slices.Contains(given, name) {
 			continue
 		}
-		if b.Asked != "" {
+		if b != nil {
 			return nil, usagef("%s and --%s: a budget is one of --size, --bpw and --max-kld", b.Asked, name)
 		}
-		b.Asked = fmt.Sprintf("--%s %v", name, c.Value(name))
-	}
-	var err error
-	if c.IsSet("size") {
-		if b.Size, err = size(c, "size"); err != nil {
-			return nil, err
-		}
-	}
-	for _, name := range []string{"bpw", "max-kld"} {
-		if v := c.Float64(name); c.IsSet(name) && !(v > 0 && v < 100) {
+		b = &quantize.Budget{BPW: f.bpw, MaxKLD: f.maxKLD, Asked: fmt.Sprintf("--%s %v", name, values[name])}
+		if v, ok := values[name].(float64); ok && !(v > 0 && v < 100) {
 			return nil, usagef("--%s is %g, expected more than 0 and less than 100", name, v)
 		}
 	}
-	if c.IsSet("types") {
-		b.Types, err = readTypes(c.String("types"))
+	if f.size != "" {
+		if b.Size, err = size("size", f.size); err != nil {
+			return nil, err
+		}
+	}
+	if f.types != "" {
+		b.Types, err = readTypes(f.types)
 	}
 	return b, err
 }
@@ -175,22 +160,22 @@ func readTypes(list string) ([]quant.Type, error) {
 }
 
 // readLimits reads --max-ram, whose default depends on the method, beside the number of threads.
-func readLimits(c *cli.Context, threads int) (l quantize.Limits, err error) {
+func readLimits(maxRAM string, threads int) (l quantize.Limits, err error) {
 	if threads < 1 { // 0 would be the default
 		return l, usagef("%d threads, expected 1 to 1024", threads)
 	}
 	l.Threads = threads
-	if c.IsSet("max-ram") {
-		l.MaxRAM, err = size(c, "max-ram")
+	if maxRAM != "" {
+		l.MaxRAM, err = size("max-ram", maxRAM)
 	}
 	return l, err
 }
 
-// size parses a flag such as "2GB" or "1.5 GiB".
-func size(c *cli.Context, flag string) (int64, error) {
-	n, err := humanize.ParseBytes(c.String(flag))
+// size parses the value of a flag such as "2GB" or "1.5 GiB".
+func size(flag, value string) (int64, error) {
+	n, err := humanize.ParseBytes(value)
 	if err != nil || n == 0 || n > 1<<60 {
-		return 0, usagef("--%s %q, expected a size such as 512MiB or 2GB", flag, c.String(flag))
+		return 0, usagef("--%s %q, expected a size such as 512MiB or 2GB", flag, value)
 	}
 	return int64(n), nil
 }

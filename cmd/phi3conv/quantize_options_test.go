@@ -18,14 +18,12 @@ import (
 // parseQuantize returns what the flags of quantize ask for, with the type Q4_0 and 3 threads.
 func parseQuantize(args ...string) (opt *quantize.Options, err error) {
 	app := newApp()
-	for _, c := range app.Commands {
-		if c.Name == "quantize" {
-			c.Action = func(c *cli.Context) error {
-				opt, err = quantizeOptions(c, policy.MostlyQ4_0, 3)
-				return err
-			}
-		}
-	}
+	var f quantizeFlags
+	app.Commands = []*cli.Command{{Name: "quantize", Flags: f.flags(), OnUsageError: usageErrors,
+		Action: func(c *cli.Context) error {
+			opt, err = f.options(c.LocalFlagNames(), policy.MostlyQ4_0, 3)
+			return err
+		}}}
 	err = app.Run(append([]string{"phi3conv", "quantize"}, args...))
 	return opt, err
 }

@@ -12,81 +12,99 @@ import (
 )
 
 // windowFlags say which tokens are scored, and after what.
-func windowFlags() []cli.Flag {
+type windowFlags struct {
+	windows verifyjob.Windows
+	texts   cli.StringSlice
+}
+
+func (f *windowFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
+		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Destination: &f.texts,
 			Usage: "`FILE` with text to predict"},
-		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Usage: "windows of `N` tokens"},
-		&cli.IntFlag{Name: "stride",
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Destination: &f.windows.Context,
+			Usage: "windows of `N` tokens"},
+		&cli.IntFlag{Name: "stride", Destination: &f.windows.Stride,
 			Usage:       "begin a window every `N` tokens: windows overlap and every token is scored once",
 			DefaultText: "off: windows follow each other and their second halves are scored"},
-		&cli.IntFlag{Name: "chunks", Usage: "use at most `N` windows of each text", DefaultText: "all"},
+		&cli.IntFlag{Name: "chunks", Usage: "use at most `N` windows of each text", DefaultText: "all",
+			Destination: &f.windows.Max},
 	}
 }
 
-// windowOptions reads windowFlags.
-func windowOptions(c *cli.Context) (w verifyjob.Windows, err error) {
-	w = verifyjob.Windows{Context: c.Int("ctx-size"), Stride: c.Int("stride"), Max: c.Int("chunks")}
+// options returns what the flags ask for. given has the names of those on the command line.
+func (f *windowFlags) options(given []string) (verifyjob.Windows, error) {
+	w := f.windows
 	switch {
 	case w.Context < 4:
 		return w, usagef("--ctx-size is %d, expected at least 4", w.Context)
 	case w.Max < 0:
-		return w, usagef("--chunks and --worst cannot be negative")
-	case c.IsSet("stride") && (w.Stride < 1 || w.Stride > w.Context):
+		return w, usagef("--chunks is %d, expected 0 or more", w.Max)
+	case slices.Contains(given, "stride") && (w.Stride < 1 || w.Stride > w.Context):
 		return w, usagef("--stride is %d, expected 1 to --ctx-size, %d", w.Stride, w.Context)
 	}
 	return w, nil
 }
 
-func thresholdsFlag() cli.Flag {
-	return &cli.StringFlag{Name: "thresholds",
+// requirementFlags say what reports must fulfil: limits, and the comparison with a baseline.
+type requirementFlags struct {
+	thresholds string
+	numbers    []float64 // of verify.Metrics
+	sizes      []string  // of those that are sizes
+	baseline   string
+	allowed    cli.StringSlice
+}
+
+func (f *requirementFlags) thresholdsFlag() cli.Flag {
+	return &cli.StringFlag{Name: "thresholds", Destination: &f.thresholds,
 		Usage: "YAML `FILE` with limits, such as max-kld: 0.05; a flag counts more than the file"}
 }
 
 // limitFlags are one flag for each metric.
-func limitFlags() []cli.Flag {
+func (f *requirementFlags) limitFlags() []cli.Flag {
+	metrics := verify.Metrics()
+	f.numbers, f.sizes = make([]float64, len(metrics)), make([]string, len(metrics))
 	var flags []cli.Flag
-	for _, m := range verify.Metrics() {
+	for i, m := range metrics {
 		usage := "limit `X` of the " + m.Usage
 		if m.Size {
-			flags = append(flags, &cli.StringFlag{Name: m.Name, Usage: usage, DefaultText: "none"})
+			flags = append(flags, &cli.StringFlag{Name: m.Name, Usage: usage, DefaultText: "none",
+				Destination: &f.sizes[i]})
 		} else {
-			flags = append(flags, &cli.Float64Flag{Name: m.Name, Usage: usage, DefaultText: "none"})
+			flags = append(flags, &cli.Float64Flag{Name: m.Name, Usage: usage, DefaultText: "none",
+				Destination: &f.numbers[i]})
 		}
 	}
 	return flags
 }
 
-// limits collects the thresholds of flags and file; a flag replaces the file's.
-func limits(c *cli.Context) ([]verify.Threshold, error) {
+// limits collects the thresholds of flags and file; a flag replaces the file's. given has the names of the flags
+// on the command line.
+func (f *requirementFlags) limits(given []string) ([]verify.Threshold, error) {
 	var all []verify.Threshold
-	for _, m := range verify.Metrics() {
-		if !c.IsSet(m.Name) {
+	for i, m := range verify.Metrics() {
+		if !slices.Contains(given, m.Name) {
 			continue
 		}
-		t := verify.Threshold{Name: m.Name}
-		var err error
+		t := verify.Threshold{Name: m.Name, Limit: f.numbers[i]}
 		if m.Size {
-			if t.Limit, err = verify.ParseSize(c.String(m.Name)); err != nil {
+			var err error
+			if t.Limit, err = verify.ParseSize(f.sizes[i]); err != nil {
 				return nil, usagef("--%s is %w", m.Name, err)
 			}
-		} else {
-			t.Limit = c.Float64(m.Name)
 		}
 		if err := t.Validate(); err != nil {
 			return nil, usagef("--%w", err)
 		}
 		all = append(all, t)
 	}
-	path := c.String("thresholds")
-	if path == "" {
+	if f.thresholds == "" {
 		return all, nil
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(f.thresholds)
 	if err != nil {
 		return nil, err
 	}
-	file, err := verify.ReadThresholds(path, data)
+	file, err := verify.ReadThresholds(f.thresholds, data)
 	if err != nil {
 		return nil, err
 	}
@@ -99,35 +117,36 @@ func limits(c *cli.Context) ([]verify.Threshold, error) {
 }
 
 // baselineFlags compare the reports with earlier ones.
-func baselineFlags() []cli.Flag {
+func (f *requirementFlags) baselineFlags() []cli.Flag {
 	var figures []string
-	for _, f := range verify.Figures() {
-		figures = append(figures, fmt.Sprintf("%s, %s", f.Name, f.Usage))
+	for _, x := range verify.Figures() {
+		figures = append(figures, fmt.Sprintf("%s, %s", x.Name, x.Usage))
 	}
 	return []cli.Flag{
-		&cli.StringFlag{Name: "baseline", Usage: "compare with the report in `FILE`, written by --report " +
-			"for the same original, texts and tokens; a significant worsening fails"},
-		&cli.StringSliceFlag{Name: "max-regression",
+		&cli.StringFlag{Name: "baseline", Destination: &f.baseline,
+			Usage: "compare with the report in `FILE`, written by --report " +
+				"for the same original, texts and tokens; a significant worsening fails"},
+		&cli.StringSliceFlag{Name: "max-regression", Destination: &f.allowed,
 			Usage: "`FIGURE=WORSENING` that is allowed against the baseline, in the figure's unit, such as " +
 				"kld=0.001. With 0, the default, a worsening fails if it is certain by 95 %; with more, it must be " +
 				"certain by 95 % that there is not more. Figures: " + strings.Join(figures, "; ")},
 	}
 }
 
-// requirements reads limitFlags, thresholdsFlag and baselineFlags.
-func requirements(c *cli.Context) (r verifyjob.Requirements, err error) {
-	r.Baseline = c.String("baseline")
-	if r.Thresholds, err = limits(c); err != nil {
+// options returns what the flags ask for. given has the names of those on the command line.
+func (f *requirementFlags) options(given []string) (r verifyjob.Requirements, err error) {
+	r.Baseline = f.baseline
+	if r.Thresholds, err = f.limits(given); err != nil {
 		return r, err
 	}
-	for _, text := range c.StringSlice("max-regression") {
+	for _, text := range f.allowed.Value() {
 		t, err := verify.ParseAllowed(text)
 		if err != nil {
 			return r, usagef("--max-regression is %w", err)
 		}
 		r.Allowed = append(r.Allowed, t)
 	}
-	if len(r.Allowed) > 0 && !c.IsSet("baseline") {
+	if len(r.Allowed) > 0 && r.Baseline == "" {
 		return r, usagef("--max-regression needs --baseline")
 	}
 	return r, nil

@@ -15,7 +15,6 @@ import (
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
-	"github.com/urfave/cli/v2"
 )
 
 // Tests of speed, as llama-bench's.
@@ -24,8 +23,8 @@ const (
 	speedGen    = 128
 )
 
-func speedOptions(c *cli.Context) verifyjob.Speed {
-	return verifyjob.Speed{Always: c.Bool("speed"), Repetitions: c.Int("repetitions"), Bench: benchProcess}
+func speedOptions(always bool, repetitions int) verifyjob.Speed {
+	return verifyjob.Speed{Always: always, Repetitions: repetitions, Bench: benchProcess}
 }
 
 // benchProcess runs this program's bench command, which measures a prompt and decoding.

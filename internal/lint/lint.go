@@ -58,6 +58,8 @@ type Report struct {
 	Fast     bool      `json:"fast"`
 	Checks   int       `json:"checks"` // number of checks that were run
 	Findings []Finding `json:"findings"`
+
+	ran []Check
 }
 
 // Count returns the number of findings of a severity.
@@ -91,6 +93,7 @@ func Run(ctx context.Context, path string, opt Options) (*Report, error) {
 			continue
 		}
 		r.Checks++
+		r.ran = append(r.ran, c.Check)
 		c.run(m, func(subject, format string, args ...any) {
 			r.Findings = append(r.Findings, Finding{c.Check, subject, fmt.Sprintf(format, args...)})
 		})

@@ -3,6 +3,8 @@ package report
 import (
 	"encoding/json"
 	"io"
+	"math"
+	"strconv"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
@@ -24,4 +26,12 @@ func (n Number) MarshalJSON() ([]byte, error) {
 		return []byte("null"), nil
 	}
 	return json.Marshal(float64(n))
+}
+
+// Decimals writes the number with so many digits after the point, "-" for NaN.
+func (n Number) Decimals(digits int) Decimal {
+	if math.IsNaN(float64(n)) {
+		return "-"
+	}
+	return Decimal(strconv.FormatFloat(float64(n), 'f', digits, 64))
 }

@@ -17,6 +17,7 @@ type Suite struct {
 type Case struct {
 	Class, Name string
 	Failure     *Failure // nil if it passed
+	Output      string   // what it has to say, if anything
 }
 
 // Failure says why a test case failed.
@@ -56,6 +57,7 @@ type (
 		Class   string   `xml:"classname,attr"`
 		Name    string   `xml:"name,attr"`
 		Failure *Failure `xml:"failure"`
+		Output  string   `xml:"system-out,omitempty"`
 	}
 )
 

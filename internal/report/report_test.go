@@ -60,16 +60,18 @@ func TestJSON(t *testing.T) {
 func TestJUnit(t *testing.T) {
 	var b bytes.Buffer
 	err := WriteJUnit(&b, Suite{"s<1>", [][2]string{{"tool", "x"}}, []Case{
-		{"c", "kept", nil},
-		{"c", "missed", NotKept("fail", "too much", "1", "2", "0.5")},
-		{"c", "exact", NotKept("fail", "too much", "1", "2", "")},
+		{"c", "kept", nil, ""},
+		{"c", "says", nil, "a < b"},
+		{"c", "missed", NotKept("fail", "too much", "1", "2", "0.5"), ""},
+		{"c", "exact", NotKept("fail", "too much", "1", "2", ""), ""},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`<testsuite name="s&lt;1&gt;" tests="3" failures="2" errors="0">`, `<property name="tool" value="x">`,
+		`<testsuite name="s&lt;1&gt;" tests="4" failures="2" errors="0">`, `<property name="tool" value="x">`,
 		`<testcase classname="c" name="kept"></testcase>`,
+		`<system-out>a &lt; b</system-out>`,
 		`<failure type="fail" message="limit 1, measured 2 ± 0.5: too much"></failure>`,
 		`<failure type="fail" message="limit 1, measured 2: too much"></failure>`,
 	} {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Printable returns text from a file in a form that cannot disturb a terminal.
@@ -22,6 +24,14 @@ func Plural(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// ByteSize writes a number of bytes, such as "2048 bytes (2.0 KiB)".
+func ByteSize(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%d bytes (%s)", n, humanize.IBytes(uint64(n)))
 }
 
 // Harmless writes control characters out, other than newline and tab, so that a model's text cannot command a

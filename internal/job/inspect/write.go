@@ -1,4 +1,4 @@
-package main
+package inspect
 
 import (
 	"bytes"
@@ -6,19 +6,16 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
 
-func printOverview(w io.Writer, o *inspect.Overview) error {
+// WriteText prints the overview for a terminal.
+func (o *Overview) WriteText(w io.Writer) error {
 	p := &report.Printer{W: w}
 	printFiles(p, o)
 	if len(o.Config) > 0 {
@@ -26,7 +23,7 @@ func printOverview(w io.Writer, o *inspect.Overview) error {
 		for _, key := range slices.Sorted(maps.Keys(o.Config)) {
 			var line bytes.Buffer
 			_ = json.Compact(&line, o.Config[key]) // it is valid: it was parsed
-			t.Row(report.Printable(key), inspect.Shorten(line.String()))
+			t.Row(report.Printable(key), Shorten(line.String()))
 		}
 		p.Columns(t)
 	}
@@ -39,20 +36,20 @@ func printOverview(w io.Writer, o *inspect.Overview) error {
 	}
 	t := report.NewColumns(w, "tensor", "type", "shape", "bytes", "bits/weight")
 	for _, x := range o.Tensors {
-		t.Row(report.Printable(x.Name), x.Type, fmt.Sprint(x.Shape), x.Bytes, decimals(x.Bits, 2))
+		t.Row(report.Printable(x.Name), x.Type, fmt.Sprint(x.Shape), x.Bytes, x.Bits.Decimals(2))
 	}
 	p.Columns(t)
 	t = report.NewColumns(w, "type", "tensors", "parameters", "bytes", "bits/weight")
-	total := inspect.TypeTotal{Type: "total", Tensors: o.Total.Tensors, Elems: o.Total.Elems, Bytes: o.Total.Bytes}
+	total := TypeTotal{Type: "total", Tensors: o.Total.Tensors, Elems: o.Total.Elems, Bytes: o.Total.Bytes}
 	for _, x := range append(o.Total.Types, total) {
-		t.Row(x.Type, x.Tensors, x.Elems, x.Bytes, decimals(inspect.BitsPerWeight(x.Bytes, x.Elems), 4))
+		t.Row(x.Type, x.Tensors, x.Elems, x.Bytes, BitsPerWeight(x.Bytes, x.Elems).Decimals(4))
 	}
 	p.Columns(t)
 	return p.Err
 }
 
 // printFiles prints what the model is.
-func printFiles(p *report.Printer, o *inspect.Overview) {
+func printFiles(p *report.Printer, o *Overview) {
 	var size int64
 	for _, f := range o.Files {
 		size += f.Bytes
@@ -68,10 +65,10 @@ func printFiles(p *report.Printer, o *inspect.Overview) {
 		}
 		format += fmt.Sprintf(", alignment %d", o.Alignment)
 	}
-	p.Printf("%s: %s, %s\n", o.Path, format, byteSize(size))
+	p.Printf("%s: %s, %s\n", o.Path, format, report.ByteSize(size))
 	if len(o.Files) > 1 {
 		for _, f := range o.Files {
-			p.Printf("  %s: %s\n", filepath.Base(f.Path), byteSize(f.Bytes))
+			p.Printf("  %s: %s\n", filepath.Base(f.Path), report.ByteSize(f.Bytes))
 		}
 	}
 	if o.Model != "" {
@@ -79,7 +76,8 @@ func printFiles(p *report.Printer, o *inspect.Overview) {
 	}
 }
 
-func printStatistics(p *report.Printer, s *inspect.Statistics) {
+// Print prints the statistics for a terminal.
+func (s *Statistics) Print(p *report.Printer) {
 	p.Printf("%s\n", report.Printable(s.Name))
 	p.Printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
 	p.Printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)
@@ -90,7 +88,7 @@ func printStatistics(p *report.Printer, s *inspect.Statistics) {
 	}
 	t := report.NewColumns(p.W, "  farthest from the mean:", "row", "column", "value", "std")
 	for _, e := range s.Farthest {
-		t.Row("", e.Row, e.Col, report.Decimal(fmt.Sprintf("%.6g", e.Value)), decimals(e.Sigma, 1))
+		t.Row("", e.Row, e.Col, report.Decimal(fmt.Sprintf("%.6g", e.Value)), e.Sigma.Decimals(1))
 	}
 	p.Columns(t)
 	p.Printf("\n  values from (half a std each)\n")
@@ -107,18 +105,4 @@ func printStatistics(p *report.Printer, s *inspect.Statistics) {
 		bar := strings.Repeat("#", int((n*width+most-1)/most)) // at least one for one value
 		p.Printf("  %10s  %-*s  %6.2f %%\n", label, width, bar, 100*float64(n)/float64(s.Elems-s.NaN-s.Inf))
 	}
-}
-
-func byteSize(n int64) string {
-	if n < 1<<10 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	return fmt.Sprintf("%d bytes (%s)", n, humanize.IBytes(uint64(n)))
-}
-
-func decimals(x report.Number, digits int) report.Decimal {
-	if math.IsNaN(float64(x)) {
-		return "-"
-	}
-	return report.Decimal(strconv.FormatFloat(float64(x), 'f', digits, 64))
 }

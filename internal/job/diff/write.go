@@ -1,16 +1,16 @@
-package main
+package diff
 
 import (
 	"fmt"
 	"io"
 	"math"
 
-	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
-func printDiff(w io.Writer, d *diff.Diff) error {
+// WriteText prints the difference for a terminal.
+func (d *Diff) WriteText(w io.Writer) error {
 	p := &report.Printer{W: w}
 	p.Printf("A: %s\nB: %s\n", d.A, d.B)
 	for _, note := range d.Notes {
@@ -66,14 +66,14 @@ func printOnly(p *report.Printer, side string, keys []inspect.Key, tensors []str
 	}
 }
 
-func printTensors(p *report.Printer, d *diff.Diff) {
+func printTensors(p *report.Printer, d *Diff) {
 	t := report.NewColumns(p.W, "tensor", "A", "B", "RMSE", "max error", "cosine", "SQNR dB")
-	row := func(name, a, b string, m diff.Metrics) {
-		sqnr := decimals(m.SQNR, 2)
+	row := func(name, a, b string, m Metrics) {
+		sqnr := m.SQNR.Decimals(2)
 		if m.Equal() {
 			sqnr = "equal"
 		}
-		t.Row(name, a, b, scientific(m.RMSE), scientific(m.MaxErr), decimals(m.Cosine, 8), sqnr)
+		t.Row(name, a, b, scientific(m.RMSE), scientific(m.MaxErr), m.Cosine.Decimals(8), sqnr)
 	}
 	for _, x := range d.Tensors {
 		row(report.Printable(x.Name), x.TypeA, x.TypeB, x.Metrics)
