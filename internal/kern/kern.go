@@ -144,11 +144,21 @@ type Vector struct {
 	Softmax func(x []float32, lo, hi int, scale float32)
 	// SiluMul sets dst = gate/(1 + exp(-gate))·up. dst may be gate or up.
 	SiluMul func(dst, gate, up []float32)
+	// Gelu sets dst = x/(1 + exp(-z)), z = x·(2√(2/π) + 2√(2/π)·0.044715·x²). It is 0.5·x·(1 + tanh(z/2)), the tanh
+	// form of GELU, gelu_new elsewhere. dst may be x.
+	Gelu func(dst, x []float32)
+	// Gegelu sets dst = g/(1 + exp(-1.702·g))·(l + 1), g = min(gate, limit) and l = up limited to ±limit, but
+	// infinities stay. limit is not negative; an infinite one changes nothing. dst may be gate or up.
+	Gegelu func(dst, gate, up []float32, limit float32)
+	// Sigmoid sets dst = 1/(1 + exp(-x)). dst may be x.
+	Sigmoid func(dst, x []float32)
 	// Rope turns the pairs (x[i], x[i+len(cos)]): first·cos - second·sin and
 	// second·cos + first·sin, each product rounded. len(x) = 2·len(cos), of any length.
 	Rope func(x, cos, sin []float32)
 	// Add sets dst += x.
 	Add func(dst, x []float32)
+	// AddSum sets dst += a + b, a + b first.
+	AddSum func(dst, a, b []float32)
 
 	// Quantize256 encodes len(x)/256 blocks as [A256] records stride bytes apart.
 	Quantize256 func(dst []byte, x []float32, stride int)

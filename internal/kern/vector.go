@@ -18,7 +18,10 @@ type vectorKernels struct {
 
 	// As the fields of Vector.
 	siluMul                 func(dst, gate, up *float32, n int)
+	gelu, sigmoid           func(dst, x *float32, n int)
+	gegelu                  func(dst, gate, up *float32, n int, f float32)
 	add                     func(dst, x *float32, n int)
+	addSum                  func(dst, a, b *float32, n int)
 	quantize256, quantize32 func(dst *byte, x *float32, n, stride int)
 	toF16, toBF16           func(dst *uint16, x *float32, n int)
 	expandF16               func(dst *float32, x *uint16, n int)
@@ -50,6 +53,14 @@ func (k vectorKernels) vector() Vector {
 				k.siluMul(&dst[0], &gate[0], &up[0], len(gate))
 			}
 		},
+		Gelu:    mapping(k.gelu),
+		Sigmoid: mapping(k.sigmoid),
+		Gegelu: func(dst, gate, up []float32, limit float32) {
+			if whole(len(gate), 16) {
+				dst, up = dst[:len(gate)], up[:len(gate)]
+				k.gegelu(&dst[0], &gate[0], &up[0], len(gate), limit)
+			}
+		},
 		Rope: func(x, cos, sin []float32) {
 			n := len(cos)
 			first, second, sin := x[:n], x[n:2*n], sin[:n]
@@ -63,6 +74,12 @@ func (k vectorKernels) vector() Vector {
 			if whole(len(x), 16) {
 				dst = dst[:len(x)]
 				k.add(&dst[0], &x[0], len(x))
+			}
+		},
+		AddSum: func(dst, a, b []float32) {
+			if whole(len(dst), 16) {
+				a, b = a[:len(dst)], b[:len(dst)]
+				k.addSum(&dst[0], &a[0], &b[0], len(dst))
 			}
 		},
 		Quantize256: quantizer(k.quantize256, 256, A256Bytes),
@@ -111,6 +128,16 @@ func (k vectorKernels) softmax(x []float32, lo, hi int, scale float32) {
 func fill(x []float32, v float32) {
 	for i := range x {
 		x[i] = v
+	}
+}
+
+// mapping returns a function of each element of x.
+func mapping(kernel func(dst, x *float32, n int)) func(dst, x []float32) {
+	return func(dst, x []float32) {
+		if whole(len(x), 16) {
+			dst = dst[:len(x)]
+			kernel(&dst[0], &x[0], len(x))
+		}
 	}
 }
 

@@ -11,8 +11,12 @@ var vectorAVX2 = vectorKernels{
 	expSum:      expSumAVX2,
 	divide:      divideAVX2,
 	siluMul:     siluMulAVX2,
+	gelu:        geluAVX2,
+	gegelu:      gegeluAVX2,
+	sigmoid:     sigmoidAVX2,
 	rope:        ropeAVX2,
 	add:         addAVX2,
+	addSum:      addSumAVX2,
 	toF16:       toF16AVX2,
 	toBF16:      toBF16AVX2,
 	expandF16:   expandF16AVX2,
@@ -47,10 +51,22 @@ func divideAVX2(x *float32, n int, f float32)
 func siluMulAVX2(dst, gate, up *float32, n int)
 
 //go:noescape
+func geluAVX2(dst, x *float32, n int)
+
+//go:noescape
+func gegeluAVX2(dst, gate, up *float32, n int, f float32)
+
+//go:noescape
+func sigmoidAVX2(dst, x *float32, n int)
+
+//go:noescape
 func ropeAVX2(x, y, cos, sin *float32, n int)
 
 //go:noescape
 func addAVX2(dst, x *float32, n int)
+
+//go:noescape
+func addSumAVX2(dst, a, b *float32, n int)
 
 //go:noescape
 func toF16AVX2(dst *uint16, x *float32, n int)

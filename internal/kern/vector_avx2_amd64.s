@@ -156,7 +156,47 @@ DATA vectorConst<>+592(SB)/4, $0x00010001
 DATA vectorConst<>+596(SB)/4, $0x00010001
 DATA vectorConst<>+600(SB)/4, $0x00010001
 DATA vectorConst<>+604(SB)/4, $0x00010001
-GLOBL vectorConst<>(SB), RODATA|NOPTR, $608
+DATA vectorConst<>+608(SB)/4, $0x80000000
+DATA vectorConst<>+612(SB)/4, $0x80000000
+DATA vectorConst<>+616(SB)/4, $0x80000000
+DATA vectorConst<>+620(SB)/4, $0x80000000
+DATA vectorConst<>+624(SB)/4, $0x80000000
+DATA vectorConst<>+628(SB)/4, $0x80000000
+DATA vectorConst<>+632(SB)/4, $0x80000000
+DATA vectorConst<>+636(SB)/4, $0x80000000
+DATA vectorConst<>+640(SB)/4, $0x7f7fffff
+DATA vectorConst<>+644(SB)/4, $0x7f7fffff
+DATA vectorConst<>+648(SB)/4, $0x7f7fffff
+DATA vectorConst<>+652(SB)/4, $0x7f7fffff
+DATA vectorConst<>+656(SB)/4, $0x7f7fffff
+DATA vectorConst<>+660(SB)/4, $0x7f7fffff
+DATA vectorConst<>+664(SB)/4, $0x7f7fffff
+DATA vectorConst<>+668(SB)/4, $0x7f7fffff
+DATA vectorConst<>+672(SB)/4, $0xbfcc422a
+DATA vectorConst<>+676(SB)/4, $0xbfcc422a
+DATA vectorConst<>+680(SB)/4, $0xbfcc422a
+DATA vectorConst<>+684(SB)/4, $0xbfcc422a
+DATA vectorConst<>+688(SB)/4, $0xbfcc422a
+DATA vectorConst<>+692(SB)/4, $0xbfcc422a
+DATA vectorConst<>+696(SB)/4, $0xbfcc422a
+DATA vectorConst<>+700(SB)/4, $0xbfcc422a
+DATA vectorConst<>+704(SB)/4, $0xbd922279
+DATA vectorConst<>+708(SB)/4, $0xbd922279
+DATA vectorConst<>+712(SB)/4, $0xbd922279
+DATA vectorConst<>+716(SB)/4, $0xbd922279
+DATA vectorConst<>+720(SB)/4, $0xbd922279
+DATA vectorConst<>+724(SB)/4, $0xbd922279
+DATA vectorConst<>+728(SB)/4, $0xbd922279
+DATA vectorConst<>+732(SB)/4, $0xbd922279
+DATA vectorConst<>+736(SB)/4, $0xbfd9db23
+DATA vectorConst<>+740(SB)/4, $0xbfd9db23
+DATA vectorConst<>+744(SB)/4, $0xbfd9db23
+DATA vectorConst<>+748(SB)/4, $0xbfd9db23
+DATA vectorConst<>+752(SB)/4, $0xbfd9db23
+DATA vectorConst<>+756(SB)/4, $0xbfd9db23
+DATA vectorConst<>+760(SB)/4, $0xbfd9db23
+DATA vectorConst<>+764(SB)/4, $0xbfd9db23
+GLOBL vectorConst<>(SB), RODATA|NOPTR, $768
 
 // sumSquares returns Σx².
 TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-20
@@ -436,6 +476,235 @@ l1:
 	VZEROUPPER
 	RET
 
+// gelu sets dst = x/(1 + exp(-z)), z = x·(2√(2/π) + 2√(2/π)·0.044715·x²).
+TEXT ·geluAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+	VMOVUPS vectorConst<>+672(SB), Y6
+	VMOVUPS vectorConst<>+704(SB), Y7
+l1:
+	VMOVUPS 0(SI), Y1
+	VMULPS Y1, Y1, Y2
+	VMULPS Y7, Y2, Y2
+	VADDPS Y6, Y2, Y2
+	VMULPS Y2, Y1, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS vectorConst<>+384(SB), Y3, Y3
+	VDIVPS Y3, Y1, Y1
+	VMOVUPS Y1, 0(AX)
+	VMOVUPS 32(SI), Y1
+	VMULPS Y1, Y1, Y2
+	VMULPS Y7, Y2, Y2
+	VADDPS Y6, Y2, Y2
+	VMULPS Y2, Y1, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS vectorConst<>+384(SB), Y3, Y3
+	VDIVPS Y3, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
+// gegelu sets dst = g/(1 + exp(-1.702·g))·(l + 1), g and l being gate and up limited by f unless infinite.
+TEXT ·gegeluAVX2(SB), NOSPLIT, $0-36
+	MOVQ dst+0(FP), AX
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), DI
+	MOVQ n+24(FP), R8
+	VBROADCASTSS f+32(FP), Y8
+	VMOVUPS vectorConst<>+736(SB), Y10
+	VMOVUPS vectorConst<>+640(SB), Y11
+	VMOVUPS vectorConst<>+608(SB), Y12
+	VXORPS Y9, Y9, Y9
+	VSUBPS Y8, Y9, Y9
+l1:
+	VMOVUPS 0(SI), Y0
+	VMINPS Y0, Y8, Y1
+	VCMPPS $17, Y0, Y11, Y15
+	VBLENDVPS Y15, Y0, Y1, Y1
+	VMULPS Y10, Y1, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS vectorConst<>+384(SB), Y3, Y3
+	VDIVPS Y3, Y1, Y1
+	VMOVUPS 0(DI), Y0
+	VMAXPS Y0, Y9, Y2
+	VMINPS Y2, Y8, Y2
+	VANDNPS Y0, Y12, Y3
+	VCMPPS $17, Y3, Y11, Y15
+	VBLENDVPS Y15, Y0, Y2, Y2
+	VADDPS vectorConst<>+384(SB), Y2, Y2
+	VMULPS Y2, Y1, Y1
+	VMOVUPS Y1, 0(AX)
+	VMOVUPS 32(SI), Y0
+	VMINPS Y0, Y8, Y1
+	VCMPPS $17, Y0, Y11, Y15
+	VBLENDVPS Y15, Y0, Y1, Y1
+	VMULPS Y10, Y1, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS vectorConst<>+384(SB), Y3, Y3
+	VDIVPS Y3, Y1, Y1
+	VMOVUPS 32(DI), Y0
+	VMAXPS Y0, Y9, Y2
+	VMINPS Y2, Y8, Y2
+	VANDNPS Y0, Y12, Y3
+	VCMPPS $17, Y3, Y11, Y15
+	VBLENDVPS Y15, Y0, Y2, Y2
+	VADDPS vectorConst<>+384(SB), Y2, Y2
+	VMULPS Y2, Y1, Y1
+	VMOVUPS Y1, 32(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $16, R8
+	JNZ l1
+	VZEROUPPER
+	RET
+
+// sigmoid sets dst = 1/(1 + exp(-x)).
+TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+	VXORPS Y0, Y0, Y0
+	VMOVUPS vectorConst<>+384(SB), Y1
+l1:
+	VMOVUPS 0(SI), Y2
+	VSUBPS Y2, Y0, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS Y1, Y3, Y3
+	VDIVPS Y3, Y1, Y3
+	VMOVUPS Y3, 0(AX)
+	VMOVUPS 32(SI), Y2
+	VSUBPS Y2, Y0, Y2
+	VMOVUPS vectorConst<>+128(SB), Y5
+	VFMADD231PS vectorConst<>+96(SB), Y2, Y5
+	VSUBPS vectorConst<>+128(SB), Y5, Y3
+	VMOVAPS Y2, Y4
+	VFMADD231PS vectorConst<>+160(SB), Y3, Y4
+	VFMADD231PS vectorConst<>+192(SB), Y3, Y4
+	VMOVUPS vectorConst<>+224(SB), Y3
+	VFMADD213PS vectorConst<>+256(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+288(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+320(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+352(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VFMADD213PS vectorConst<>+384(SB), Y4, Y3
+	VPSLLD $23, Y5, Y5
+	VPADDD Y5, Y3, Y3
+	VCMPPS $22, vectorConst<>+32(SB), Y2, Y15
+	VADDPS vectorConst<>+64(SB), Y2, Y4
+	VBLENDVPS Y15, Y4, Y3, Y3
+	VCMPPS $17, vectorConst<>+0(SB), Y2, Y15
+	VANDNPS Y3, Y15, Y3
+	VADDPS Y1, Y3, Y3
+	VDIVPS Y3, Y1, Y3
+	VMOVUPS Y3, 32(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
 // rope turns the pairs (x[i], y[i]).
 TEXT ·ropeAVX2(SB), NOSPLIT, $0-40
 	MOVQ x+0(FP), AX
@@ -492,6 +761,29 @@ l1:
 	ADDQ $64, AX
 	ADDQ $64, SI
 	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
+// addSum sets dst += a + b.
+TEXT ·addSumAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ a+8(FP), SI
+	MOVQ b+16(FP), DI
+	MOVQ n+24(FP), R8
+l1:
+	VMOVUPS 0(SI), Y0
+	VADDPS 0(DI), Y0, Y0
+	VADDPS 0(AX), Y0, Y0
+	VMOVUPS Y0, 0(AX)
+	VMOVUPS 32(SI), Y0
+	VADDPS 32(DI), Y0, Y0
+	VADDPS 32(AX), Y0, Y0
+	VMOVUPS Y0, 32(AX)
+	ADDQ $64, AX
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $16, R8
 	JNZ l1
 	VZEROUPPER
 	RET

@@ -12,8 +12,12 @@ var vectorAVX512 = vectorKernels{
 	expSum:      expSumAVX512,
 	divide:      divideAVX512,
 	siluMul:     siluMulAVX512,
+	gelu:        geluAVX512,
+	gegelu:      gegeluAVX512,
+	sigmoid:     sigmoidAVX512,
 	rope:        ropeAVX512,
 	add:         addAVX512,
+	addSum:      addSumAVX512,
 	toF16:       toF16AVX512,
 	toBF16:      toBF16AVX512,
 	expandF16:   expandF16AVX512,
@@ -48,10 +52,22 @@ func divideAVX512(x *float32, n int, f float32)
 func siluMulAVX512(dst, gate, up *float32, n int)
 
 //go:noescape
+func geluAVX512(dst, x *float32, n int)
+
+//go:noescape
+func gegeluAVX512(dst, gate, up *float32, n int, f float32)
+
+//go:noescape
+func sigmoidAVX512(dst, x *float32, n int)
+
+//go:noescape
 func ropeAVX512(x, y, cos, sin *float32, n int)
 
 //go:noescape
 func addAVX512(dst, x *float32, n int)
+
+//go:noescape
+func addSumAVX512(dst, a, b *float32, n int)
 
 //go:noescape
 func toF16AVX512(dst *uint16, x *float32, n int)

@@ -13,8 +13,12 @@ var vectorGeneric = Vector{
 	LayerNorm:   layerNorm,
 	Softmax:     softmax,
 	SiluMul:     siluMul,
+	Gelu:        gelu,
+	Gegelu:      gegelu,
+	Sigmoid:     sigmoid,
 	Rope:        rope,
 	Add:         add,
+	AddSum:      addSum,
 	Quantize256: quantize256,
 	Quantize32:  quantize32,
 	ToF16:       toF16,
@@ -127,6 +131,47 @@ func siluMul(dst, gate, up []float32) {
 	}
 }
 
+// The constants of Gelu and Gegelu, factors of exp's argument.
+const (
+	geluLinear  = 1.5957691216057308 // 2√(2/π)
+	geluCubic   = 0.044715 * geluLinear
+	gegeluSlope = 1.702
+)
+
+func gelu(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = v / (1 + exp(-geluArgument(v)))
+	}
+}
+
+func geluArgument(x float32) float32 {
+	return float32(x * (geluLinear + float32(geluCubic*float32(x*x))))
+}
+
+func gegelu(dst, gate, up []float32, limit float32) {
+	for i, g := range gate {
+		g, l := clampGegelu(g, up[i], limit)
+		dst[i] = float32(g/(1+exp(-float32(gegeluSlope*g)))) * (l + 1)
+	}
+}
+
+// clampGegelu limits gate and up as Gegelu does. A NaN stays one.
+func clampGegelu(gate, up, limit float32) (g, l float32) {
+	if gate <= math.MaxFloat32 {
+		gate = min(gate, limit)
+	}
+	if abs(up) <= math.MaxFloat32 {
+		up = min(max(up, -limit), limit)
+	}
+	return gate, up
+}
+
+func sigmoid(dst, x []float32) {
+	for i, v := range x {
+		dst[i] = 1 / (1 + exp(-v))
+	}
+}
+
 func rope(x, cos, sin []float32) {
 	ropePairs(x[:len(cos)], x[len(cos):], cos, sin)
 }
@@ -142,6 +187,12 @@ func ropePairs(first, second, cos, sin []float32) {
 func add(dst, x []float32) {
 	for i, v := range x {
 		dst[i] += v
+	}
+}
+
+func addSum(dst, a, b []float32) {
+	for i := range dst {
+		dst[i] += a[i] + b[i]
 	}
 }
 

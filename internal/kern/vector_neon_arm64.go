@@ -11,8 +11,12 @@ var vectorNEON = vectorKernels{
 	expSum:      expSumNEON,
 	divide:      divideNEON,
 	siluMul:     siluMulNEON,
+	gelu:        geluNEON,
+	gegelu:      gegeluNEON,
+	sigmoid:     sigmoidNEON,
 	rope:        ropeNEON,
 	add:         addNEON,
+	addSum:      addSumNEON,
 	toF16:       toF16NEON,
 	toBF16:      toBF16NEON,
 	expandF16:   expandF16NEON,
@@ -47,10 +51,22 @@ func divideNEON(x *float32, n int, f float32)
 func siluMulNEON(dst, gate, up *float32, n int)
 
 //go:noescape
+func geluNEON(dst, x *float32, n int)
+
+//go:noescape
+func gegeluNEON(dst, gate, up *float32, n int, f float32)
+
+//go:noescape
+func sigmoidNEON(dst, x *float32, n int)
+
+//go:noescape
 func ropeNEON(x, y, cos, sin *float32, n int)
 
 //go:noescape
 func addNEON(dst, x *float32, n int)
+
+//go:noescape
+func addSumNEON(dst, a, b *float32, n int)
 
 //go:noescape
 func toF16NEON(dst *uint16, x *float32, n int)

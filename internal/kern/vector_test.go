@@ -146,11 +146,36 @@ var vectorCases = []struct {
 	{"SiluMul/not finite", false, func(v *Vector, m *vectorMemory, n int) {
 		v.SiluMul(m.floats(n), m.spoiled(n), m.floats(n))
 	}},
+	{"Gelu", false, func(v *Vector, m *vectorMemory, n int) { v.Gelu(m.floats(n), m.floats(n)) }},
+	{"Gelu/in place", false, func(v *Vector, m *vectorMemory, n int) {
+		x := m.floats(n)
+		v.Gelu(x, x)
+	}},
+	{"Gelu/not finite", false, func(v *Vector, m *vectorMemory, n int) { v.Gelu(m.floats(n), m.spoiled(n)) }},
+	{"Gegelu", false, func(v *Vector, m *vectorMemory, n int) {
+		v.Gegelu(m.floats(n), m.floats(n), m.floats(n), 0.5)
+	}},
+	{"Gegelu/in place", false, func(v *Vector, m *vectorMemory, n int) {
+		up := m.floats(n)
+		v.Gegelu(up, m.floats(n), up, 20)
+	}},
+	{"Gegelu/not finite", false, func(v *Vector, m *vectorMemory, n int) {
+		v.Gegelu(m.floats(n), m.spoiled(n), m.spoiled(n), 3)
+	}},
+	{"Gegelu/no limit", false, func(v *Vector, m *vectorMemory, n int) {
+		v.Gegelu(m.floats(n), m.spoiled(n), m.spoiled(n), float32(math.Inf(1)))
+	}},
+	{"Sigmoid", false, func(v *Vector, m *vectorMemory, n int) { v.Sigmoid(m.floats(n), m.floats(n)) }},
+	{"Sigmoid/not finite", false, func(v *Vector, m *vectorMemory, n int) {
+		x := m.spoiled(n)
+		v.Sigmoid(x, x)
+	}},
 	{"Rope", false, func(v *Vector, m *vectorMemory, n int) {
 		n -= min(n, m.r.IntN(20))
 		v.Rope(m.floats(2*n), m.floats(n), m.floats(n))
 	}},
 	{"Add", false, func(v *Vector, m *vectorMemory, n int) { v.Add(m.floats(n), m.floats(n)) }},
+	{"AddSum", false, func(v *Vector, m *vectorMemory, n int) { v.AddSum(m.floats(n), m.floats(n), m.floats(n)) }},
 	{"Quantize256", true, func(v *Vector, m *vectorMemory, n int) {
 		quantizeCase(v.Quantize256, m, n, 256, A256Bytes)
 	}},
@@ -588,17 +613,25 @@ func BenchmarkVector(b *testing.B) {
 		x[i], y[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
 	}
 	half, records, q := make([]uint16, n), make([]byte, n/32*A32Bytes), make([]int8, n)
+	up, scratch := make([]float32, n), make([]float32, n)
 	for _, s := range Sets() {
 		for _, c := range []struct {
 			name string
 			run  func()
 		}{
+			{"GeluBack", func() { copy(z, x); s.GeluBack(z, y, scratch) }},
+			{"GegeluBack", func() { copy(z, x); copy(up, y); s.GegeluBack(z, up, x, 20, scratch) }},
+			{"LayerNormBack", func() { LayerNormBack(z, x, y, x, 1e-5, true) }},
 			{"RMSNorm", func() { s.RMSNorm(z, x, y, n, 1e-5) }},
 			{"LayerNorm", func() { s.LayerNorm(z, x, y, y, n, 1e-5) }},
 			{"Softmax", func() { copy(z, x); s.Softmax(z, 3, n-3, 0.1) }},
 			{"SiluMul", func() { s.SiluMul(z, x, y) }},
+			{"Gelu", func() { s.Gelu(z, x) }},
+			{"Gegelu", func() { s.Gegelu(z, x, y, 20) }},
+			{"Sigmoid", func() { s.Sigmoid(z, x) }},
 			{"Rope", func() { s.Rope(z, x[:n/2], y[:n/2]) }},
 			{"Add", func() { copy(z, x); s.Add(z, y) }},
+			{"AddSum", func() { copy(z, x); s.AddSum(z, x, y) }},
 			{"Quantize256", func() { s.Quantize256(records, x, A256Bytes) }},
 			{"Quantize32", func() { s.Quantize32(records, x, A32Bytes) }},
 			{"ToF16", func() { s.ToF16(half, x) }},

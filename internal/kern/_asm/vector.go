@@ -30,34 +30,46 @@ const (
 	one
 	minusInf
 	bf16Half
-	bf16Quiet // the last that fits into a register, the others are AVX2's
+	bf16Quiet // the last that has a register; fetch the others, or take them from memory in AVX2
 	noSign
 	ones8
 	ones16
+	signs
+	maxFloat
+	minusGeluLinear
+	minusGeluCubic
+	minusGegeluSlope
 	numConstants
 )
 
+const geluLinear = 1.5957691216057308 // 2√(2/π)
+
 // constants mirrors the portable exp, which explains its part.
 var constants = [numConstants]uint32{
-	expLow:       math.Float32bits(-87.33654),
-	expHigh:      math.Float32bits(88.72283),
-	inf:          0x7f800000,
-	log2e:        math.Float32bits(1.442695),
-	magic:        math.Float32bits(3 << 22),
-	minusLn2High: math.Float32bits(-0.6931472),
-	minusLn2Low:  math.Float32bits(1.9046542e-09),
-	expC6:        math.Float32bits(0x1.6a2242p-10),
-	expC5:        math.Float32bits(0x1.123b0ep-7),
-	expC4:        math.Float32bits(0x1.5558f8p-5),
-	expC3:        math.Float32bits(0x1.55549p-3),
-	expC2:        math.Float32bits(0x1.fffffcp-2),
-	one:          math.Float32bits(1),
-	minusInf:     0xff800000,
-	bf16Half:     0x7fff,
-	bf16Quiet:    0x400000,
-	noSign:       0x7fffffff,
-	ones8:        0x01010101,
-	ones16:       0x00010001,
+	expLow:           math.Float32bits(-87.33654),
+	expHigh:          math.Float32bits(88.72283),
+	inf:              0x7f800000,
+	log2e:            math.Float32bits(1.442695),
+	magic:            math.Float32bits(3 << 22),
+	minusLn2High:     math.Float32bits(-0.6931472),
+	minusLn2Low:      math.Float32bits(1.9046542e-09),
+	expC6:            math.Float32bits(0x1.6a2242p-10),
+	expC5:            math.Float32bits(0x1.123b0ep-7),
+	expC4:            math.Float32bits(0x1.5558f8p-5),
+	expC3:            math.Float32bits(0x1.55549p-3),
+	expC2:            math.Float32bits(0x1.fffffcp-2),
+	one:              math.Float32bits(1),
+	minusInf:         0xff800000,
+	bf16Half:         0x7fff,
+	bf16Quiet:        0x400000,
+	noSign:           0x7fffffff,
+	ones8:            0x01010101,
+	ones16:           0x00010001,
+	signs:            0x80000000,
+	maxFloat:         0x7f7fffff,
+	minusGeluLinear:  math.Float32bits(-geluLinear),
+	minusGeluCubic:   math.Float32bits(-0.044715 * geluLinear),
+	minusGegeluSlope: math.Float32bits(-1.702),
 }
 
 var expConstants = []constant{
@@ -89,12 +101,20 @@ func (a *isa) use(cs ...constant) {
 		a.p("MOVD $vectorConst<>(SB), R11")
 	}
 	for _, c := range cs {
-		if a.neon() {
-			a.p("FMOVS %d(R11), F%d", 4*c, 16+c)
-			a.p("VDUP V%d.S[0], V%d.S4", 16+c, 16+c)
-		} else {
-			a.p("VBROADCASTSS vectorConst<>+%d(SB), Z%d", 4*c, 16+c)
-		}
+		a.fetch(16+int(c), c)
+	}
+}
+
+// fetch loads a constant into register d, after use.
+func (a *isa) fetch(d int, c constant) {
+	switch a.name {
+	case "NEON":
+		a.p("FMOVS %d(R11), F%d", 4*c, d)
+		a.p("VDUP V%d.S[0], V%d.S4", d, d)
+	case "AVX512":
+		a.p("VBROADCASTSS vectorConst<>+%d(SB), Z%d", 4*c, d)
+	default:
+		a.p("VMOVUPS %s, %s", a.c(c), a.v(d))
 	}
 }
 
@@ -420,6 +440,73 @@ func vectors(a *isa) []byte {
 		})
 	})
 
+	a.vector("gelu", "sets dst = x/(1 + exp(-z)), z = x·(2√(2/π) + 2√(2/π)·0.044715·x²).",
+		arguments{"dst x n", -1, false}, func() {
+			const dst, x, n = 0, 1, 2
+			const linear, cubic = 6, 7
+			a.use(expConstants...)
+			a.fetch(linear, minusGeluLinear)
+			a.fetch(cubic, minusGeluCubic)
+			a.each(n, []int{dst, x}, []int{64, 64}, func(_, off int) {
+				a.load(1, x, off)
+				a.mul(2, 1, 1)
+				a.mul(2, 2, cubic)
+				a.add(2, 2, linear)
+				a.mul(2, 1, 2)
+				a.exp(3, 2, 4, 5)
+				a.opConst(a.add, "VADDPS", 3, 3, one)
+				a.div(1, 1, 3)
+				a.store(1, dst, off)
+			})
+		})
+
+	// A NaN among the gates and ups is the last operand of min and max, the one that x86 returns then.
+	a.vector("gegelu", "sets dst = g/(1 + exp(-1.702·g))·(l + 1), g and l being gate and up limited by f unless infinite.",
+		arguments{"dst gate up n", 8, false}, func() {
+			const dst, gate, up, n = 0, 1, 2, 3
+			const limit, minusLimit, slope, most, sign = 8, 9, 10, 11, 12
+			a.use(expConstants...)
+			a.fetch(slope, minusGegeluSlope)
+			a.fetch(most, maxFloat)
+			a.fetch(sign, signs)
+			a.zero(minusLimit)
+			a.sub(minusLimit, minusLimit, limit)
+			a.each(n, []int{dst, gate, up}, []int{64, 64, 64}, func(_, off int) {
+				a.load(0, gate, off)
+				a.min(1, limit, 0)
+				a.less(most, 0)
+				a.blend(1, 0)
+				a.mul(2, 1, slope)
+				a.exp(3, 2, 4, 5)
+				a.opConst(a.add, "VADDPS", 3, 3, one)
+				a.div(1, 1, 3)
+				a.load(0, up, off)
+				a.max(2, minusLimit, 0)
+				a.min(2, limit, 2)
+				a.abs(3, 0, sign)
+				a.less(most, 3)
+				a.blend(2, 0)
+				a.opConst(a.add, "VADDPS", 2, 2, one)
+				a.mul(1, 1, 2)
+				a.store(1, dst, off)
+			})
+		})
+
+	a.vector("sigmoid", "sets dst = 1/(1 + exp(-x)).", arguments{"dst x n", -1, false}, func() {
+		const dst, x, n = 0, 1, 2
+		a.use(expConstants...)
+		a.zero(0)
+		a.fetch(1, one)
+		a.each(n, []int{dst, x}, []int{64, 64}, func(_, off int) {
+			a.load(2, x, off)
+			a.sub(2, 0, 2)
+			a.exp(3, 2, 4, 5)
+			a.add(3, 3, 1)
+			a.div(3, 1, 3)
+			a.store(3, dst, off)
+		})
+	})
+
 	a.vector("rope", "turns the pairs (x[i], y[i]).", arguments{"x y cos sin n", -1, false}, func() {
 		const x, y, cos, sin, n = 0, 1, 2, 3, 4
 		a.each(n, []int{x, y, cos, sin}, []int{64, 64, 64, 64}, func(_, off int) {
@@ -443,6 +530,16 @@ func vectors(a *isa) []byte {
 		a.each(n, []int{dst, x}, []int{64, 64}, func(_, off int) {
 			a.load(0, dst, off)
 			a.addMem(0, x, off, 1)
+			a.store(0, dst, off)
+		})
+	})
+
+	a.vector("addSum", "sets dst += a + b.", arguments{"dst a b n", -1, false}, func() {
+		const dst, x, y, n = 0, 1, 2, 3
+		a.each(n, []int{dst, x, y}, []int{64, 64, 64}, func(_, off int) {
+			a.load(0, x, off)
+			a.addMem(0, y, off, 1)
+			a.addMem(0, dst, off, 1)
 			a.store(0, dst, off)
 		})
 	})
