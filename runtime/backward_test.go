@@ -17,6 +17,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -63,7 +64,7 @@ func gradientNorms(t testing.TB, l *Layers, sequences [][]int32, label Label) []
 // Gradients against PyTorch: the tiny model beyond its window, and models of every variant.
 func TestGradientsGolden(t *testing.T) {
 	golden := readGradients(t, filepath.Join("..", "testdata", "golden", "gradients.json"))
-	dirs := map[string]string{"tiny-phi3": tinyPhi3(t)}
+	dirs := map[string]string{"tiny-phi3": testmodel.Phi3(t)}
 	for _, v := range testdata.Variants() {
 		dirs[v.Name] = t.TempDir()
 		if err := v.Write(dirs[v.Name]); err != nil {
@@ -279,7 +280,7 @@ func TestGradientSteps(t *testing.T) {
 
 // The loss's gradient at the logits, and what its label function gets.
 func TestGradientLoss(t *testing.T) {
-	l := openLayers(t, tinyPhi3(t), Options{Threads: 2})
+	l := openLayers(t, testmodel.Phi3(t), Options{Threads: 2})
 	g, err := newGradients(l, [][]int32{{1, 2, 3}, {4, 5}})
 	if err != nil {
 		t.Fatal(err)
@@ -401,7 +402,7 @@ func TestGradientsSameBits(t *testing.T) {
 }
 
 func TestGradientsRefuse(t *testing.T) {
-	l := openLayers(t, tinyPhi3(t), Options{})
+	l := openLayers(t, testmodel.Phi3(t), Options{})
 	for _, sequences := range [][][]int32{{{}}, {{1}, {-1}}, {{1, 576}}, {make([]int32, 513)}} {
 		if _, err := l.GradientNorms(
 			t.Context(), sequences, func(int, int, []float32) int32 { return 0 }, nil,

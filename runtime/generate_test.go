@@ -6,21 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
-	"github.com/phi3conv/phi3conv/testdata"
 )
 
 func openTiny(t *testing.T, opt runtime.Options) *runtime.Model {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := testmodel.Phi3(t)
 	m, err := runtime.Open(t.Context(), dir, opt)
 	if err != nil {
 		t.Fatal(err)

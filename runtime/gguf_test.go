@@ -22,6 +22,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -141,7 +142,7 @@ func evalTokens(t testing.TB, dir string, o tokenizer.EncodeOptions) []int32 {
 // Each type: in float32 mode a file has the very logits of the weights that it stands
 // for; the fast mode is near them, with the same bits from every set, thread count, split and way of loading.
 func TestTypes(t *testing.T) {
-	dir := tinyPhi3(t)
+	dir := testmodel.Phi3(t)
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:48]
 	defer func() { _ = kern.SelectFromEnv() }()
 	mixed := []quant.Type{quant.Q6_K, quant.Q4_0, quant.F16} // inputs are encoded in three ways
@@ -224,7 +225,7 @@ func sameLogits(t *testing.T, got, want [][]float32, what string) {
 // A file with q, k and v apart has the bits of one where they are one tensor, in every mode; their rows
 // need not fill panels.
 func TestParts(t *testing.T) {
-	dirs := []string{tinyPhi3(t)}
+	dirs := []string{testmodel.Phi3(t)}
 	for _, v := range testdata.Variants() {
 		if v.Name == "odd" {
 			dirs = append(dirs, t.TempDir())
@@ -314,7 +315,7 @@ func edit(
 
 // Files of valid structure with hostile contents are refused, when opened or at the first evaluation.
 func TestHostileFiles(t *testing.T) {
-	path := convertTo(t, tinyPhi3(t), policy.MostlyQ4_K_S)
+	path := convertTo(t, testmodel.Phi3(t), policy.MostlyQ4_K_S)
 	set := func(key string, v any) func(*gguf.Metadata) {
 		return func(md *gguf.Metadata) { md.Set("phi3."+key, v) }
 	}
@@ -362,7 +363,7 @@ func TestHostileFiles(t *testing.T) {
 // A context that memory cannot hold is refused before anything is allocated.
 func TestHugeCache(t *testing.T) {
 	path := edit(
-		t, convertTo(t, tinyPhi3(t), policy.MostlyQ8_0),
+		t, convertTo(t, testmodel.Phi3(t), policy.MostlyQ8_0),
 		func(md *gguf.Metadata) { md.Set("phi3.context_length", uint32(1<<30)) }, nil,
 	)
 	m := open(t, path, Options{})
@@ -379,7 +380,7 @@ func TestTruncatedWhileMapped(t *testing.T) {
 	if goruntime.GOOS == "windows" {
 		t.Skip("a mapped file cannot be truncated there")
 	}
-	path := convertTo(t, tinyPhi3(t), policy.MostlyQ8_0)
+	path := convertTo(t, testmodel.Phi3(t), policy.MostlyQ8_0)
 	for threads, path := range []string{path, path, pmapOf(t, path)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -483,7 +484,7 @@ func TestFiles(t *testing.T) {
 			"num_hidden_layers": 2, "num_attention_heads": 3, "num_key_value_heads": 1,
 			"max_position_embeddings": 64, "rms_norm_eps": 1e-5, "partial_rotary_factor": 0.8}`)})
 	}
-	tiny := tinyPhi3(t)
+	tiny := testmodel.Phi3(t)
 	for _, dir := range []string{odd("BF16"), odd("F16"), odd("F32"), tiny} {
 		var want [][]float32
 		check := func(name, path string, opt Options) {
@@ -532,7 +533,7 @@ func TestFiles(t *testing.T) {
 
 // Panels hold what the file holds.
 func TestRepack(t *testing.T) {
-	path := convertTo(t, tinyPhi3(t), policy.MostlyQ6_K)
+	path := convertTo(t, testmodel.Phi3(t), policy.MostlyQ6_K)
 	m := open(t, path, Options{Threads: 2})
 	mapped := open(t, path, Options{Threads: 1, NoRepack: true})
 	w := &linear.Scratch{}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
@@ -49,8 +50,8 @@ func TestHybrid(t *testing.T) {
 		name, base, quant string
 		batch             int
 	}{
-		{"tiny", tinyPhi3(t), convertTo(t, tinyPhi3(t), policy.MostlyQ4_K_S), 0},
-		{"tiny in batches", tinyPhi3(t), convertTo(t, tinyPhi3(t), policy.MostlyQ8_0), 7},
+		{"tiny", testmodel.Phi3(t), convertTo(t, testmodel.Phi3(t), policy.MostlyQ4_K_S), 0},
+		{"tiny in batches", testmodel.Phi3(t), convertTo(t, testmodel.Phi3(t), policy.MostlyQ8_0), 7},
 		{"tied", writeVariant(t, tied), writeVariant(t, rounded), 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -105,7 +106,7 @@ func TestHybrid(t *testing.T) {
 }
 
 func TestHybridMistakes(t *testing.T) {
-	dir := tinyPhi3(t)
+	dir := testmodel.Phi3(t)
 	base, same := open(t, dir, Options{}), open(t, dir, Options{})
 	if _, err := NewHybrid(base, open(t, writeVariant(t, testdata.Variants()[0]), Options{}), 0); err == nil ||
 		!strings.Contains(err.Error(), "different shapes") {

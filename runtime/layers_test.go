@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
@@ -36,7 +37,7 @@ func embedded(t testing.TB, l *Layers, sequences [][]int32) (x []float32, length
 // Block by block, over many sequences, whatever the batch and the threads: the bits that
 // Model gives in float32 mode, and the same inputs of every linear layer.
 func TestLayersSameBits(t *testing.T) {
-	models := []string{tinyPhi3(t)}
+	models := []string{testmodel.Phi3(t)}
 	for _, v := range testdata.Variants() {
 		if !testing.Short() || strings.Contains(v.Name, "window") {
 			models = append(models, writeVariant(t, v))
@@ -106,7 +107,7 @@ func TestLayersSameBits(t *testing.T) {
 // A pass that ends early leaves the residual stream alone; replaced weights act until the
 // block is loaded again.
 func TestLayersSteps(t *testing.T) {
-	l := openLayers(t, tinyPhi3(t), Options{Threads: 2})
+	l := openLayers(t, testmodel.Phi3(t), Options{Threads: 2})
 	x, lengths := embedded(t, l, [][]int32{counting(30, 100), counting(9, 100)})
 	if err := l.Load(t.Context(), 1); err != nil {
 		t.Fatal(err)

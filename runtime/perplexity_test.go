@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -16,7 +17,7 @@ func TestPerplexityGolden(t *testing.T) {
 	if testing.Short() {
 		t.Skip("30,000 tokens")
 	}
-	dir := tinyPhi3(t)
+	dir := testmodel.Phi3(t)
 	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{})
 	var g struct {
 		Tokens int

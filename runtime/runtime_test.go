@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
@@ -53,16 +54,6 @@ func floats(t testing.TB, s string) []float32 {
 		f[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 	}
 	return f
-}
-
-// tinyPhi3 writes the tiny model's checkpoint and returns its directory.
-func tinyPhi3(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 func open(t testing.TB, path string, opt Options) *Model {
@@ -140,7 +131,7 @@ func TestLogitsGolden(t *testing.T) {
 		modes = modes[:1]
 	}
 	for _, opt := range modes {
-		m := open(t, tinyPhi3(t), opt)
+		m := open(t, testmodel.Phi3(t), opt)
 		for _, c := range g.Cases {
 			if c.Window != nil {
 				continue // made without the window, for runtimes that have none
@@ -198,7 +189,7 @@ func TestSameBits(t *testing.T) {
 		tokens[i] = int32(i * 7919 % 576)
 	}
 	tokens[0] = 1
-	dir := tinyPhi3(t)
+	dir := testmodel.Phi3(t)
 	if testing.Short() {
 		tokens = tokens[:140] // the window is 127
 	}
@@ -275,7 +266,7 @@ func TestSameBits(t *testing.T) {
 
 // Greedy text does not depend on the number of threads, and faster ways stay near.
 func TestFastModes(t *testing.T) {
-	dir := tinyPhi3(t)
+	dir := testmodel.Phi3(t)
 	tokens := readGolden(t, "logits.json").Cases[len(readGolden(t, "logits.json").Cases)-1].Tokens
 	if testing.Short() {
 		tokens = tokens[:min(40, len(tokens))]
@@ -304,7 +295,7 @@ func TestFastModes(t *testing.T) {
 
 // After warm-up a token allocates nothing.
 func TestNoAllocation(t *testing.T) {
-	m := open(t, tinyPhi3(t), Options{Threads: 2})
+	m := open(t, testmodel.Phi3(t), Options{Threads: 2})
 	s := sequence(t, m)
 	ctx, token := context.Background(), []int32{5}
 	eval := func() {
@@ -321,7 +312,7 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	m := open(t, tinyPhi3(t), Options{})
+	m := open(t, testmodel.Phi3(t), Options{})
 	ctx := context.Background()
 	s, err := m.NewSequence(8)
 	if err != nil {

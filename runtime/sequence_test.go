@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/testdata"
 )
@@ -139,7 +140,7 @@ func TestLongRopeCrossing(t *testing.T) {
 // After an error a sequence goes on as if the evaluation had not been.
 func TestEvalRollback(t *testing.T) {
 	const bad = 7 // a token whose embedding is not a number
-	nan := edit(t, convertTo(t, tinyPhi3(t), policy.AllF32), nil, func(name string, data []byte) bool {
+	nan := edit(t, convertTo(t, testmodel.Phi3(t), policy.AllF32), nil, func(name string, data []byte) bool {
 		if name == "token_embd.weight" {
 			copy(data[bad*256*4:], []byte{0, 0, 0xc0, 0x7f})
 		}
@@ -183,7 +184,7 @@ func TestEvalRollback(t *testing.T) {
 
 // A sequence that gave its memory back begins anew, and forks of it keep theirs.
 func TestFree(t *testing.T) {
-	m := open(t, tinyPhi3(t), Options{})
+	m := open(t, testmodel.Phi3(t), Options{})
 	tokens := counting(300, m.VocabSize()) // two chunks
 	s := sequence(t, m)
 	want := last(t, s, tokens...)
@@ -262,7 +263,7 @@ func TestHugeBatch(t *testing.T) {
 // Opening ends when its context does.
 func TestOpenCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	m, err := Open(ctx, tinyPhi3(t), Options{Threads: 2, Progress: func(done, total int64) {
+	m, err := Open(ctx, testmodel.Phi3(t), Options{Threads: 2, Progress: func(done, total int64) {
 		if done > total {
 			t.Errorf("%d of %d bytes", done, total)
 		}

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestFlagsFirst(t *testing.T) {
@@ -33,7 +35,7 @@ func TestEmptyFlags(t *testing.T) {
 			t.Errorf("%s: exit %d, %s", line, code, stderr)
 		}
 	}
-	if _, stderr, code := phi3conv(t, "tokenize", tinyModel(t), "--prompt", ""); code != exitOK {
+	if _, stderr, code := phi3conv(t, "tokenize", testmodel.Phi3(t), "--prompt", ""); code != exitOK {
 		t.Errorf("an empty prompt: exit %d, %s", code, stderr)
 	}
 }

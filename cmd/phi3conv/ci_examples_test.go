@@ -10,13 +10,14 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"go.yaml.in/yaml/v3"
 )
 
 // readYAML reads one of the examples for continuous integration.
 func readYAML(t *testing.T, name string, into any) {
 	t.Helper()
-	if err := yaml.Unmarshal(read(t, filepath.Join("../../docs/ci", name)), into); err != nil {
+	if err := yaml.Unmarshal(testmodel.Read(t, filepath.Join("../../docs/ci", name)), into); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 }
@@ -62,7 +63,7 @@ func newCIMachine(t *testing.T) *ciMachine {
 	if err := os.Symlink(self, filepath.Join(bin, "phi3conv")); err != nil {
 		t.Fatal(err)
 	}
-	m.env = append(os.Environ(), asProgram+"=1", "PATH="+bin+":"+os.Getenv("PATH"), "MODEL="+tinyModel(t),
+	m.env = append(os.Environ(), asProgram+"=1", "PATH="+bin+":"+os.Getenv("PATH"), "MODEL="+testmodel.Phi3(t),
 		"GITHUB_STEP_SUMMARY="+filepath.Join(m.dir, "summary.md"))
 	for name, path := range map[string]string{
 		"TEXT": evalText, "LIMITS": "../../docs/ci/limits.yml", "BASELINE": "../../testdata/baseline-tiny.json",
@@ -106,7 +107,7 @@ func TestCIExamples(t *testing.T) {
 		}
 	}
 	path := filepath.Join(m.dir, "model.gguf")
-	whole := read(t, path)
+	whole := testmodel.Read(t, path)
 	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -126,14 +127,14 @@ func TestCIExamples(t *testing.T) {
 	} {
 		data := bytes.Clone(whole)
 		damage(data[at:])
-		write(t, path, data)
+		testmodel.Write(t, path, data)
 		if out, code := m.run(commands[1]); code != exitFailed {
 			t.Errorf("exit code %d after damage of %s\n%s", code, what, out)
 		}
-		if !bytes.Contains(read(t, filepath.Join(m.dir, "verify.xml")), []byte("<failure")) {
+		if !bytes.Contains(testmodel.Read(t, filepath.Join(m.dir, "verify.xml")), []byte("<failure")) {
 			t.Errorf("%s: the JUnit report has no failure", what)
 		}
-		if !strings.Contains(string(read(t, filepath.Join(m.dir, "verify.md"))), "worse") {
+		if !strings.Contains(string(testmodel.Read(t, filepath.Join(m.dir, "verify.md"))), "worse") {
 			t.Errorf("%s: the Markdown does not say what is worse", what)
 		}
 	}

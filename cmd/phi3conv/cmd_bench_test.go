@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/job/bench"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestBench(t *testing.T) {
@@ -39,7 +40,7 @@ func TestBench(t *testing.T) {
 }
 
 func TestBenchFlags(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--json",
 		"--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
 	var got []bench.Result
@@ -57,7 +58,7 @@ func TestBenchFlags(t *testing.T) {
 }
 
 func TestBenchCSV(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stdout, stderr, code := phi3conv(t, "bench", model, model, "-p", "8,3", "-n", "0", "-t", "1,2", "-r", "1",
 		"-o", "csv")
 	rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
@@ -79,7 +80,7 @@ func TestBenchCSV(t *testing.T) {
 }
 
 func TestBenchErrors(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	for _, c := range []struct {
 		args []string
 		code int

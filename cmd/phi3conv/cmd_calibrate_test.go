@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 const calibText = "../../testdata/tiny-phi3-calib.txt"
@@ -18,7 +20,7 @@ const (
 
 // Both formats of statistics have the same effect on a quantized file, which says that it was made with some.
 func TestCalibrate(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	made := map[string]string{"": quantizedWith(t, model, "")}
 	for _, format := range []string{".gguf", ".dat"} {
 		stats := filepath.Join(dir, "stats"+format)
@@ -55,7 +57,7 @@ func quantizedWith(t *testing.T, model, stats string) string {
 }
 
 func TestCalibrateShow(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stats := tinyStats(t, model)
 	stdout, stderr, code := phi3conv(t, "calibrate", "--show", stats, "--against", calibText, model)
 	for _, want := range []string{
@@ -77,7 +79,7 @@ func TestCalibrateShow(t *testing.T) {
 	// llama.cpp's older format, which does not say how long its chunks are.
 	older := olderEntries + "\x0c\x00\x00\x00blk.9.weight" + olderValue
 	path := filepath.Join(t.TempDir(), "older.dat")
-	write(t, path, []byte(older))
+	testmodel.Write(t, path, []byte(older))
 	if stdout, _, code := phi3conv(t, "calibrate", "--show", path); code != exitOK ||
 		!strings.Contains(stdout, "1 linear layers, ") {
 		t.Errorf("exit %d\n%s", code, stdout)
@@ -85,12 +87,12 @@ func TestCalibrateShow(t *testing.T) {
 }
 
 func TestCalibrateMistakes(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	out := filepath.Join(dir, "stats.gguf")
 	short, other, wide := filepath.Join(dir, "short"), filepath.Join(dir, "other.dat"), filepath.Join(dir, "wide.dat")
-	write(t, short, []byte("Hello"))
-	write(t, other, []byte(olderEntries+"\x0c\x00\x00\x00blk.9.weight"+olderValue))
-	write(t, wide, []byte(olderEntries+"\x15\x00\x00\x00blk.0.attn_qkv.weight"+olderValue))
+	testmodel.Write(t, short, []byte("Hello"))
+	testmodel.Write(t, other, []byte(olderEntries+"\x0c\x00\x00\x00blk.9.weight"+olderValue))
+	testmodel.Write(t, wide, []byte(olderEntries+"\x15\x00\x00\x00blk.0.attn_qkv.weight"+olderValue))
 	paths := strings.NewReplacer("MODEL", model, "TEXT", calibText, "DIR", dir, "OUT", out, "SHORT", short,
 		"OTHER", other, "WIDE", wide)
 	for line, want := range map[string]struct {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestCompletion(t *testing.T) {
@@ -21,7 +23,7 @@ func TestCompletion(t *testing.T) {
 // What a shell asks with the completion scripts: words come back, nothing runs.
 func TestCompletionWords(t *testing.T) {
 	t.Chdir(t.TempDir())
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	defer func(args []string) { os.Args = args }(os.Args)
 	for _, c := range []struct{ line, want string }{
 		{"", "convert"},

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // damage changes a copy of the tiny model.
@@ -15,11 +17,11 @@ type damage func(t *testing.T, dir string)
 func inFile(name, old, new string) damage {
 	return func(t *testing.T, dir string) {
 		path := filepath.Join(dir, name)
-		data := read(t, path)
+		data := testmodel.Read(t, path)
 		if !bytes.Contains(data, []byte(old)) {
 			t.Fatalf("%s does not contain %q", name, old)
 		}
-		write(t, path, bytes.Replace(data, []byte(old), []byte(new), 1))
+		testmodel.Write(t, path, bytes.Replace(data, []byte(old), []byte(new), 1))
 	}
 }
 
@@ -31,7 +33,7 @@ func inIndex(shard string) damage {
 			t.Fatal(err)
 		}
 		index := `{"metadata":{},"weight_map":{"model.norm.weight":"` + shard + `"}}`
-		write(t, filepath.Join(dir, "model.safetensors.index.json"), []byte(index))
+		testmodel.Write(t, filepath.Join(dir, "model.safetensors.index.json"), []byte(index))
 	}
 }
 
@@ -75,7 +77,7 @@ func TestDamagedModels(t *testing.T) {
 		"no tokenizer":  {without("tokenizer.model", "tokenizer.json"), "tokenizer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			model, dir := tinyModel(t), t.TempDir()
+			model, dir := testmodel.Phi3(t), t.TempDir()
 			c.damage(t, model)
 			_, stderr, code := phi3conv(t, "convert", model, "-o", filepath.Join(dir, "out.gguf"))
 			if code != exitBadInput || !strings.Contains(stderr, c.want) {

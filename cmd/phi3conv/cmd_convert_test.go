@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestConvert(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out.gguf")
 	stdout, stderr, code := phi3conv(t, "convert", model, "-o", out, "--type", "q4_k_m")
@@ -27,7 +28,7 @@ func TestConvert(t *testing.T) {
 	if _, stderr, code := phi3conv(t, "quantize", bf16, again, "Q4_K_M", "1"); code != exitOK {
 		t.Fatal(stderr)
 	}
-	if !bytes.Equal(read(t, out), read(t, again)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, again)) {
 		t.Error("through a BF16 file the result is another")
 	}
 	// The default name, in the current directory.
@@ -35,7 +36,7 @@ func TestConvert(t *testing.T) {
 	if _, stderr, code := phi3conv(t, "convert", model); code != exitOK {
 		t.Fatal(stderr)
 	}
-	if !bytes.Equal(read(t, out), read(t, "tiny-phi3-Q4_K_M.gguf")) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, "tiny-phi3-Q4_K_M.gguf")) {
 		t.Error("the default type or name is another")
 	}
 }
@@ -43,19 +44,19 @@ func TestConvert(t *testing.T) {
 // llama.cpp goes by the model's name, so a name that misleads it is pointed out.
 func TestNameNote(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.gguf")
-	_, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi 3 Tiny")
+	_, stderr, code := phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--model-name", "Phi 3 Tiny")
 	if code != exitOK || !strings.HasPrefix(stderr, "phi3conv: note: ") ||
 		!strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-	_, stderr, code = phi3conv(t, "convert", tinyModel(t), "-o", out, "--model-name", "Phi-3 Tiny")
+	_, stderr, code = phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--model-name", "Phi-3 Tiny")
 	if code != exitOK || stderr != "" {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 
 func TestDryRun(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	out := filepath.Join(t.TempDir(), "out.gguf")
 	stdout, stderr, code := phi3conv(t, "convert", model, "-o", out, "--dry-run", "--json", "--split-max-size", "1MB")
 	if code != exitOK {
@@ -89,7 +90,7 @@ func TestDryRun(t *testing.T) {
 
 // Every mistake has its exit code and a message that names it, and leaves no output.
 func TestConvertMistakes(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	out := filepath.Join(dir, "out.gguf")
 	q8 := filepath.Join(t.TempDir(), "q8.gguf")
 	if _, stderr, code := phi3conv(t, "convert", model, "-o", q8, "--type", "Q8_0"); code != exitOK {
@@ -142,7 +143,7 @@ func TestConvertMistakes(t *testing.T) {
 
 // A file goes to the other format, by its name or as COPY, and back.
 func TestConvertCopies(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	in, pmap, back := filepath.Join(dir, "in.gguf"), filepath.Join(dir, "m.pmap"), filepath.Join(dir, "back.gguf")
 	if _, stderr, code := phi3conv(t, "convert", model, "-o", in); code != exitOK {
 		t.Fatal(stderr)
@@ -153,14 +154,14 @@ func TestConvertCopies(t *testing.T) {
 			t.Errorf("exit %d\n%s%s", code, stdout, stderr)
 		}
 	}
-	if !bytes.Equal(read(t, in), read(t, back)) {
+	if !bytes.Equal(testmodel.Read(t, in), testmodel.Read(t, back)) {
 		t.Error("another file")
 	}
 }
 
 func TestOverwritingParts(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "m.gguf")
-	_, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", "F16", "--split-max-size", "2MB")
+	_, stderr, code := phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--type", "F16", "--split-max-size", "2MB")
 	if code != exitOK {
 		t.Fatal(stderr)
 	}
@@ -175,7 +176,7 @@ func TestOverwritingParts(t *testing.T) {
 }
 
 func TestTensorType(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stdout, stderr, code := phi3conv(t, "convert", model, "--dry-run",
 		"--tensor-type", `blk\.[0-9]{1,2}\.ffn_up=Q8_0`, "--tensor-type", "nothing=Q8_0")
 	if code != exitOK || strings.Count(stdout, "Q8_0") != 4 ||

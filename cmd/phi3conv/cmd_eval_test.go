@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/eval"
 )
@@ -27,7 +28,7 @@ func evalJSON(t *testing.T, args ...string) (r eval.Report, code int) {
 
 // Flags, forms of the report and exit codes.
 func TestEval(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	dir := t.TempDir()
 	junit, markdown := filepath.Join(dir, "e.xml"), filepath.Join(dir, "e.md")
 	quant := converted(t, model, "Q2_K")
@@ -39,10 +40,10 @@ func TestEval(t *testing.T) {
 	if !r.Task.ByText || r.Task.Shots != 2 || r.Task.Predict != 32 {
 		t.Errorf("%+v", r.Task)
 	}
-	if x := string(read(t, junit)); strings.Count(x, "<failure") != 2 {
+	if x := string(testmodel.Read(t, junit)); strings.Count(x, "<failure") != 2 {
 		t.Errorf("%s", x)
 	}
-	md := string(read(t, markdown))
+	md := string(testmodel.Read(t, markdown))
 	if !strings.Contains(md, "not enough questions") || !strings.Contains(md, "flipped") {
 		t.Errorf("%s", md)
 	}
@@ -54,7 +55,7 @@ func TestEval(t *testing.T) {
 }
 
 func TestEvalMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	and := func(more ...string) []string { return append([]string{model, "--task", choiceTask}, more...) }
 	for _, c := range []struct {
 		args []string

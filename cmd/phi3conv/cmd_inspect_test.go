@@ -11,6 +11,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -95,7 +96,7 @@ total        2          12     48      32.0000
 }
 
 func TestInspectCheckpoint(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stdout, _, code := phi3conv(t, "inspect", model)
 	for _, want := range []string{
 		"tiny-phi3: safetensors, 5315928 bytes (5.1 MiB)\n",
@@ -163,7 +164,7 @@ ones
 }
 
 func TestInspectJSON(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	var o inspect.Overview
 	stdout, _, code := phi3conv(t, "inspect", "--json", model)
 	if err := json.Unmarshal([]byte(stdout), &o); code != exitOK || err != nil || len(o.Tensors) != 27 {
@@ -181,10 +182,10 @@ func TestInspectJSON(t *testing.T) {
 }
 
 func TestInspectMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	junk := filepath.Join(t.TempDir(), "junk.gguf")
 	const integers = "../../formats/safetensors/testdata/all.safetensors"
-	write(t, junk, []byte("GGUF\x03\x00\x00\x00"))
+	testmodel.Write(t, junk, []byte("GGUF\x03\x00\x00\x00"))
 	for _, tc := range []struct {
 		name string
 		args []string

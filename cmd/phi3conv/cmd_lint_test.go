@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestLint(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	stdout, stderr, code := phi3conv(t, "lint", model)
 	if code != exitOK || stderr != "" || !strings.Contains(stdout, "tiny-phi3: no problems found (") {
 		t.Errorf("the tiny model: exit %d\n%s%s", code, stdout, stderr)
@@ -32,13 +34,13 @@ func TestLint(t *testing.T) {
 // damaged is the tiny model with a missing stop id, and with zeros in all its weights.
 func damaged(t *testing.T) string {
 	t.Helper()
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	generation := filepath.Join(model, "generation_config.json")
-	write(t, generation, bytes.Replace(read(t, generation), []byte("519"), []byte("512"), 1))
+	testmodel.Write(t, generation, bytes.Replace(testmodel.Read(t, generation), []byte("519"), []byte("512"), 1))
 	weights := filepath.Join(model, "model.safetensors")
-	data := read(t, weights)
+	data := testmodel.Read(t, weights)
 	clear(data[len(data)-5313024:]) // the tensors
-	write(t, weights, data)
+	testmodel.Write(t, weights, data)
 	return model
 }
 
@@ -99,7 +101,7 @@ func TestLintJSON(t *testing.T) {
 			t.Errorf("the first finding has no %s: %v", key, r.Findings[0])
 		}
 	}
-	stdout, _, _ = phi3conv(t, "lint", "--json", "--fast", tinyModel(t))
+	stdout, _, _ = phi3conv(t, "lint", "--json", "--fast", testmodel.Phi3(t))
 	if !strings.Contains(stdout, `"findings": []`) {
 		t.Errorf("no findings must be an empty list:\n%s", stdout)
 	}
@@ -116,14 +118,14 @@ func TestLintForms(t *testing.T) {
 		markdown: "| error | PHI504 | &#60;&#124;end&#124;&#62; |",
 		junit:    `<testcase classname="lint.PHI504"`,
 	} {
-		if got := string(read(t, path)); !strings.Contains(got, want) {
+		if got := string(testmodel.Read(t, path)); !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)
 		}
 	}
 }
 
 func TestLintMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	for _, tc := range []struct {
 		name string
 		args []string

@@ -9,13 +9,14 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/job/logits"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // The tokens come from any of three flags; internal/job/logits tests the values.
 func TestLogits(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	file := filepath.Join(dir, "tokens.json")
-	write(t, file, []byte("[299, 314, 445]\n"))
+	testmodel.Write(t, file, []byte("[299, 314, 445]\n"))
 	var first []byte
 	for i, args := range [][]string{
 		{"--tokens", "299,314,445"},
@@ -27,7 +28,7 @@ func TestLogits(t *testing.T) {
 		if code != exitOK || stdout+stderr != "" {
 			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 		}
-		data := read(t, out)
+		data := testmodel.Read(t, out)
 		if i == 0 {
 			first = data
 		}
@@ -38,7 +39,7 @@ func TestLogits(t *testing.T) {
 }
 
 func TestLogitsLikeliest(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	for _, args := range [][]string{
 		{"--tokens", "1, 522,299"},
 		{"--tokens", "1,522,299", "--fast", "--cache-type", "q8_0"},
@@ -65,9 +66,9 @@ func TestLogitsLikeliest(t *testing.T) {
 }
 
 func TestLogitsErrors(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	bad := filepath.Join(t.TempDir(), "bad.json")
-	write(t, bad, []byte(`{"tokens": [1]}`))
+	testmodel.Write(t, bad, []byte(`{"tokens": [1]}`))
 	out := filepath.Join(t.TempDir(), "out.npy")
 	long := strings.TrimSuffix(strings.Repeat("1,", 513), ",")
 	for _, c := range []struct {

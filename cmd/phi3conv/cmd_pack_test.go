@@ -6,15 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // TestPack packs and unpacks as a user does, and looks at what is printed. internal/pack tests the artifacts,
 // .ci/pack registries.
 func TestPack(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	tar, out := filepath.Join(dir, "tiny.tar"), filepath.Join(dir, "out")
 	seal := filepath.Join(dir, "base.bin")
-	write(t, seal, []byte("seal"))
+	testmodel.Write(t, seal, []byte("seal"))
 	stdout, stderr, code := phi3conv(t, "pack", model, "--seal", seal, "-o", tar, "--json")
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d\n%s", code, stderr)
@@ -37,7 +39,7 @@ func TestPack(t *testing.T) {
 	for _, f := range unpacked.Files {
 		roles[f.Role] = f.Path
 	}
-	if roles["seal"] != filepath.Join(out, "base.bin") || string(read(t, roles["seal"])) != "seal" {
+	if roles["seal"] != filepath.Join(out, "base.bin") || string(testmodel.Read(t, roles["seal"])) != "seal" {
 		t.Errorf("files %v", roles)
 	}
 	stdout, _, code = phi3conv(t, "unpack", tar, "-o", out)
@@ -47,10 +49,10 @@ func TestPack(t *testing.T) {
 	}
 
 	// One bit of the weights.
-	data := read(t, tar)
+	data := testmodel.Read(t, tar)
 	damaged := filepath.Join(dir, "damaged.tar")
 	data[len(data)/2] ^= 1
-	write(t, damaged, data)
+	testmodel.Write(t, damaged, data)
 	stdout, stderr, code = phi3conv(t, "unpack", damaged, "-o", filepath.Join(dir, "damaged"))
 	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "refused") {
 		t.Errorf("damaged: exit %d\n%s%s", code, stdout, stderr)
@@ -61,7 +63,7 @@ func TestPack(t *testing.T) {
 }
 
 func TestPackErrors(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	out := filepath.Join(dir, "out")
 	weights := filepath.Join(model, "model.safetensors")
 	for _, tt := range []struct {

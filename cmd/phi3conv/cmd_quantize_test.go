@@ -10,12 +10,13 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // The command makes what the job makes, and no other file. quantize_options_test.go tests the other flags.
 func TestQuantize(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	stats, out, want := tinyStats(t, model), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "want.gguf")
 	stdout, stderr, code := phi3conv(t, "quantize", model, out, "q3_k_s", "1", "--stats", stats, "--split-qkv",
 		"--model-name", "Phi-3 of a test")
@@ -29,7 +30,7 @@ func TestQuantize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(read(t, out), read(t, want)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, want)) {
 		t.Error("the job makes another file")
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 2 {
@@ -39,7 +40,7 @@ func TestQuantize(t *testing.T) {
 
 // A budget's tables, its JSON form, and the recipe that makes the same file.
 func TestQuantizeBudget(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	stats, recipe := tinyStats(t, model, "--fisher"), filepath.Join(dir, "r.yaml")
 	out, again := filepath.Join(dir, "out.gguf"), filepath.Join(dir, "again.gguf")
 	args := []string{"quantize", model, out, "--size", "1900kB", "--types", "Q4_K,Q6_K", "--method", "imatrix",
@@ -53,7 +54,7 @@ func TestQuantizeBudget(t *testing.T) {
 			t.Errorf("exit %d, expected %q\n%s%s", code, want, stdout, stderr)
 		}
 	}
-	if text := string(read(t, recipe)); !strings.Contains(text, "# For --size 1900kB: ") {
+	if text := string(testmodel.Read(t, recipe)); !strings.Contains(text, "# For --size 1900kB: ") {
 		t.Error(text)
 	}
 	if _, err := os.Stat(out); err == nil {
@@ -72,18 +73,18 @@ func TestQuantizeBudget(t *testing.T) {
 	if code != exitOK {
 		t.Fatal(stderr)
 	}
-	if !bytes.Equal(read(t, out), read(t, again)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, again)) {
 		t.Error("the recipe makes another file")
 	}
 }
 
 // Mistakes of arguments, of the job and of files each have their exit code, and write nothing.
 func TestQuantizeMistakes(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	stats, out := tinyStats(t, model), filepath.Join(dir, "out.gguf")
 	other, recipe := filepath.Join(dir, "other.gguf"), filepath.Join(dir, "r.yaml")
-	write(t, other, []byte("nothing"))
-	write(t, recipe, []byte("recipe: 1\nfile-type: Q8_0\nmethod: imatrix\n"))
+	testmodel.Write(t, other, []byte("nothing"))
+	testmodel.Write(t, recipe, []byte("recipe: 1\nfile-type: Q8_0\nmethod: imatrix\n"))
 	for args, want := range map[string]struct {
 		code int
 		text string
@@ -137,7 +138,7 @@ func fileTypes(t *testing.T, path string) map[string]string {
 // A file with q, k and v apart, where llama.cpp's rules and overrides go by the names of parts, is a model like others
 // for all commands but calibrate.
 func TestSplitQKV(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	stats, apart := tinyStats(t, model), filepath.Join(dir, "apart.gguf")
 	_, stderr, code := phi3conv(t, "quantize", "--split-qkv", "--tensor-type", "attn_k=Q4_0", "--tensor-type",
 		`blk\.1\.attn_q=F16`, "--stats", stats, model, apart, "Q4_K_M")

@@ -8,11 +8,12 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // What reproduce says, as text and as JSON, and its exit codes.
 func TestReproduce(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	stats, out, pmap := tinyStats(t, model), filepath.Join(dir, "out.gguf"), filepath.Join(dir, "out.pmap")
 	for _, path := range []string{out, pmap} {
 		if _, stderr, code := phi3conv(t, "convert", model, "-o", path, "--stats", stats); code != exitOK {
@@ -51,9 +52,9 @@ func TestReproduce(t *testing.T) {
 	}
 	at := f.Tensor("blk.1.ffn_up.weight").Offset + 200
 	_ = f.Close()
-	bad := read(t, out)
+	bad := testmodel.Read(t, out)
 	bad[at] ^= 1
-	write(t, out, bad)
+	testmodel.Write(t, out, bad)
 	stdout, code = reproduce(out, "--stats", stats, "--json")
 	var c quantize.Comparison
 	if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != exitFailed || c.Same || len(c.Inputs) != 2 ||
@@ -63,7 +64,7 @@ func TestReproduce(t *testing.T) {
 }
 
 func TestReproduceMistakes(t *testing.T) {
-	model, dir := tinyModel(t), t.TempDir()
+	model, dir := testmodel.Phi3(t), t.TempDir()
 	plain := filepath.Join(dir, "plain.gguf")
 	if _, stderr, code := phi3conv(t, "quantize", model, plain, "Q4_K_M"); code != exitOK {
 		t.Fatal(stderr)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -21,7 +22,7 @@ type goldenChat struct {
 func goldenChats(t *testing.T) []goldenChat {
 	t.Helper()
 	var g struct{ Cases []goldenChat }
-	if err := json.Unmarshal(read(t, "../../testdata/golden/chat.json"), &g); err != nil {
+	if err := json.Unmarshal(testmodel.Read(t, "../../testdata/golden/chat.json"), &g); err != nil {
 		t.Fatal(err)
 	}
 	return g.Cases
@@ -34,7 +35,7 @@ func TestRun(t *testing.T) {
 		args   []string
 		margin float64
 	}{
-		{tinyModel(t), nil, 0.05},
+		{testmodel.Phi3(t), nil, 0.05},
 		{tinyGGUF(t, "Q4_K_M"), []string{"--cache-type", "q8_0", "--no-repack", "--batch-size", "3", "-t", "1"}, 4},
 	} {
 		for _, g := range goldenChats(t) {
@@ -58,11 +59,12 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunFlags(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	file := filepath.Join(t.TempDir(), "prompt.txt")
-	write(t, file, []byte("What does a cow eat?\n"))
+	testmodel.Write(t, file, []byte("What does a cow eat?\n"))
 	template := filepath.Join(t.TempDir(), "template.jinja")
-	write(t, template, []byte("<|user|>\nWhat does a {{ messages[-1].content }} eat?<|end|>\n<|assistant|>\n"))
+	testmodel.Write(t, template,
+		[]byte("<|user|>\nWhat does a {{ messages[-1].content }} eat?<|end|>\n<|assistant|>\n"))
 	for _, c := range []struct {
 		name string
 		args []string
@@ -110,9 +112,9 @@ func TestRunFlags(t *testing.T) {
 }
 
 func TestRunErrors(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	hostile := filepath.Join(t.TempDir(), "hostile.jinja")
-	write(t, hostile, []byte("{{ 'a' * 99999999999999 }}"))
+	testmodel.Write(t, hostile, []byte("{{ 'a' * 99999999999999 }}"))
 	for _, c := range []struct {
 		args []string
 		code int
@@ -153,7 +155,7 @@ func TestRunErrors(t *testing.T) {
 }
 
 func TestRunJSON(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	var ids []int32
 	for _, g := range goldenChats(t) {
 		if g.Messages[0].Content == "What does a cow eat?" {

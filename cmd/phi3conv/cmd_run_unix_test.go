@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // interrupt sends this process what Ctrl-C does, and waits until it has come.
@@ -18,7 +20,7 @@ func interrupt() {
 }
 
 func TestRunInterrupted(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	out := &hook{f: interrupt}
 	stderr, err := runWith(t.Context(), strings.NewReader("Hello!\n/reset\nHello!\n"), out, "run", model, "--temp", "0")
 	if err != nil || out.String() != "H\nHello! How can I help you?\n" || !strings.Contains(stderr, "(interrupted)") {

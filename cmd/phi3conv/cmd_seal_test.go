@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -29,7 +30,7 @@ func sealed(t *testing.T, model string) string {
 }
 
 func TestSeal(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	quant, path := converted(t, model, "Q4_K_M"), sealed(t, model)
 	page := filepath.Join(t.TempDir(), "v.html")
 	stdout, stderr, code := phi3conv(t, "verify", quant, "--seal", path, "--html", page, "--max-kld", "1e-6")
@@ -41,7 +42,7 @@ func TestSeal(t *testing.T) {
 			t.Errorf("no %q in\n%s", line, stdout)
 		}
 	}
-	if !strings.Contains(string(read(t, page)), "share of the divergence in that bound") {
+	if !strings.Contains(string(testmodel.Read(t, page)), "share of the divergence in that bound") {
 		t.Error("the page does not have the seal")
 	}
 	out := filepath.Join(t.TempDir(), "text.seal")
@@ -54,7 +55,7 @@ func TestSeal(t *testing.T) {
 
 // A .pmap file can hold the seal that it is verified by.
 func TestSealInPMAP(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	path := sealed(t, model)
 	file := filepath.Join(t.TempDir(), "m.pmap")
 	convert := []string{"convert", model, "--type", "Q8_0", "--seal", path, "-o"}
@@ -77,17 +78,17 @@ func TestSealInPMAP(t *testing.T) {
 		!strings.Contains(stderr, "goes into a .pmap file") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-	write(t, path, []byte("no seal"))
+	testmodel.Write(t, path, []byte("no seal"))
 	if _, stderr, code := phi3conv(t, append(convert, file)...); code != exitBadInput {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }
 
 func TestSealMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	out := filepath.Join(t.TempDir(), "x.seal")
 	short := filepath.Join(t.TempDir(), "short.txt")
-	write(t, short, []byte("Hello"))
+	testmodel.Write(t, short, []byte("Hello"))
 	for _, c := range []struct {
 		args []string
 		code int

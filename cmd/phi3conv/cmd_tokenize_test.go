@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // withInput makes text the standard input.
 func withInput(t *testing.T, text string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "stdin")
-	write(t, path, []byte(text))
+	testmodel.Write(t, path, []byte(text))
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -23,9 +25,9 @@ func withInput(t *testing.T, text string) {
 }
 
 func TestTokenize(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	file := filepath.Join(t.TempDir(), "text")
-	write(t, file, []byte("<|user|>\nHello"))
+	testmodel.Write(t, file, []byte("<|user|>\nHello"))
 	withInput(t, "Hello")
 	for _, c := range []struct {
 		args []string
@@ -52,9 +54,9 @@ func TestTokenize(t *testing.T) {
 }
 
 func TestDetokenize(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	file := filepath.Join(t.TempDir(), "ids")
-	write(t, file, []byte("[522, 299,\n314 445]"))
+	testmodel.Write(t, file, []byte("[522, 299,\n314 445]"))
 	withInput(t, "299 314 445")
 	for _, c := range []struct {
 		args []string
@@ -74,7 +76,7 @@ func TestDetokenize(t *testing.T) {
 }
 
 func TestTokenizeMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	for _, c := range []struct {
 		args []string
 		code int

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -40,11 +41,11 @@ type suites struct {
 
 // Flags, forms of the report and exit codes.
 func TestVerify(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
 	limits, report := file("limits.yaml"), file("v.json")
-	write(t, limits, []byte("max-kld: 1e-6\nmin-top1: 0.2\n"))
+	testmodel.Write(t, limits, []byte("max-kld: 1e-6\nmin-top1: 0.2\n"))
 	args := verifyArgs(model, converted(t, model, "Q4_K_M"), "--thresholds", limits, "--max-kld-p99", "100", "--json",
 		"--report", report, "--junit", file("v.xml"), "--markdown", file("v.md"), "--html", file("v.html"))
 	stdout, stderr, code := phi3conv(t, args...)
@@ -62,15 +63,17 @@ func TestVerify(t *testing.T) {
 		t.Errorf("%+v, worst %+v", r.Conventions, r.Worst)
 	}
 	var s suites
-	if err := xml.Unmarshal(read(t, file("v.xml")), &s); err != nil || len(s.Suites) != 1 || s.Suites[0].Failures == 0 {
+	if err := xml.Unmarshal(testmodel.Read(t, file("v.xml")), &s); err != nil || len(s.Suites) != 1 ||
+		s.Suites[0].Failures == 0 {
 		t.Errorf("%v: %+v", err, s)
 	}
 	for name, want := range map[string]string{"v.md": "| max-kld", "v.html": "<svg"} {
-		if !strings.Contains(string(read(t, file(name))), want) {
+		if !strings.Contains(string(testmodel.Read(t, file(name))), want) {
 			t.Errorf("no %q in %s", want, name)
 		}
 	}
-	if list, err := verify.ReadReports(report, read(t, report)); err != nil || len(list[0].Positions) != 4*31 {
+	list, err := verify.ReadReports(report, testmodel.Read(t, report))
+	if err != nil || len(list[0].Positions) != 4*31 {
 		t.Errorf("report file: %v", err)
 	}
 	if _, err := os.Stat(report + ".partial"); !os.IsNotExist(err) {
@@ -79,7 +82,7 @@ func TestVerify(t *testing.T) {
 }
 
 func TestVerifySeveral(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	junit := filepath.Join(t.TempDir(), "v.xml")
 	stdout, stderr, code := phi3conv(t, verifyArgs(model, converted(t, model, "Q4_K_M"), converted(t, model, "Q8_0"),
 		"--max-kld", "1e-4", "--junit", junit)...)
@@ -95,7 +98,8 @@ func TestVerifySeveral(t *testing.T) {
 		}
 	}
 	var s suites
-	if err := xml.Unmarshal(read(t, junit), &s); err != nil || len(s.Suites) != 2 || s.Suites[0].Failures != 1 ||
+	if err := xml.Unmarshal(testmodel.Read(t, junit), &s); err != nil || len(s.Suites) != 2 ||
+		s.Suites[0].Failures != 1 ||
 		s.Suites[1].Failures != 0 {
 		t.Errorf("%v: %+v", err, s)
 	}
@@ -103,7 +107,7 @@ func TestVerifySeveral(t *testing.T) {
 
 // Parts, a baseline, layers and strided windows, by their flags.
 func TestVerifyParts(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	quant := converted(t, model, "Q8_0")
 	dir := t.TempDir()
 	var parts []string
@@ -129,7 +133,7 @@ func TestVerifyParts(t *testing.T) {
 			t.Errorf("no %q in\n%s", section, stdout)
 		}
 	}
-	if !strings.Contains(string(read(t, page)), "Since the baseline") {
+	if !strings.Contains(string(testmodel.Read(t, page)), "Since the baseline") {
 		t.Error("the page does not have the baseline")
 	}
 	_, stderr, code = phi3conv(t, verifyArgs(model, quant, "--baseline", all, "--stride", "32")...)
@@ -140,7 +144,7 @@ func TestVerifyParts(t *testing.T) {
 
 // The same command continues after the program was killed.
 func TestVerifyKilled(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	report := filepath.Join(t.TempDir(), "r.json")
 	args := verifyArgs(model, converted(t, model, "Q4_K_M"), "--report", report)
 	// With --speed it does not end by itself soon.
@@ -172,9 +176,9 @@ func TestVerifyKilled(t *testing.T) {
 }
 
 func TestVerifyMistakes(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	short := filepath.Join(t.TempDir(), "short.txt")
-	write(t, short, []byte("The ball."))
+	testmodel.Write(t, short, []byte("The ball."))
 	full := []string{model, "--base", model, "--text", evalText}
 	and := func(more ...string) []string { return append(full[:5:5], more...) }
 	for _, c := range []struct {

@@ -3,11 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/testdata"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // phi3conv runs the program and returns what it printed and its exit code.
@@ -18,37 +17,11 @@ func phi3conv(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), err.String(), code
 }
 
-// tinyModel writes the embedded model to a directory named tiny-phi3 and returns its path.
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // tinyGGUF converts the embedded model.
 func tinyGGUF(t *testing.T, ft string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "tiny-phi3-"+ft+".gguf")
-	if _, stderr, code := phi3conv(t, "convert", tinyModel(t), "-o", out, "--type", ft); code != exitOK {
+	if _, stderr, code := phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--type", ft); code != exitOK {
 		t.Fatal(stderr)
 	}
 	return out

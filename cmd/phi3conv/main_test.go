@@ -14,6 +14,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/pack"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // asProgram in the environment makes the test binary the program, for tests of what
@@ -53,7 +54,7 @@ func TestExitCode(t *testing.T) {
 
 // Commands end soon when they are interrupted, with the code for it, and leave no output.
 func TestInterrupted(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := filepath.Join(t.TempDir(), "out")

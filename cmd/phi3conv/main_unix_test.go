@@ -10,11 +10,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // Ctrl-C while a conversation waits for a line ends the program, with the code of programs that were interrupted.
 func TestInterruptedProgram(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "run", tinyModel(t), "--temp", "0")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "run", testmodel.Phi3(t), "--temp", "0")
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	in, err := cmd.StdinPipe()
 	if err != nil {

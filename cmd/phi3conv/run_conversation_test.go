@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // runWith runs the program with a standard input.
@@ -20,7 +22,7 @@ func runWith(ctx context.Context, in io.Reader, out io.Writer, args ...string) (
 }
 
 func TestRunConversation(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	golden := goldenChats(t)
 	const hello = "Hello! How can I help you?\n"
 	three := golden[slices.IndexFunc(golden, func(g goldenChat) bool { return len(g.Messages) == 3 })]
@@ -83,7 +85,7 @@ func waiting(t *testing.T, f func()) io.Reader {
 }
 
 func TestRunCanceled(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	out := &hook{f: cancel}
 	stderr, err := runWith(ctx, nil, out, "run", model, "--temp", "0", "-p", "What does a cow eat?")

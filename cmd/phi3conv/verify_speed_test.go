@@ -4,13 +4,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
 // Speed is measured by the program itself.
 func TestBenchProcess(t *testing.T) {
 	t.Setenv(asProgram, "1")
-	quant := converted(t, tinyModel(t), "Q4_K_M")
+	quant := converted(t, testmodel.Phi3(t), "Q4_K_M")
 	m, err := benchProcess(t.Context(), quant, runtime.Options{Threads: 2})
 	if err != nil || !(m.PP > 0) || !(m.TG > 0) || m.Load <= 0 || m.RSS < 1<<20 ||
 		m.BytesPerToken < 1<<20 || m.Bandwidth < 1e8 {

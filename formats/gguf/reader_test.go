@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -30,15 +31,6 @@ func pattern(name string, n int64) []byte {
 func data(t *testing.T, x *Tensor) []byte {
 	t.Helper()
 	b, err := io.ReadAll(x.Data())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +93,7 @@ func TestGolden(t *testing.T) {
 		{TensorInfo{"blk.0.ffn_up.weight", quant.Q4_K, []uint64{256, 2}}, 2, 256, 288},
 		{TensorInfo{"blk.0.ffn_down.weight", quant.IQ4_XS, []uint64{256, 1}}, 1, 256, 136},
 	}
-	raw := readFile(t, "testdata/all.gguf")
+	raw := testmodel.Read(t, "testdata/all.gguf")
 	for _, version := range []byte{2, 3} { // the two have the same layout
 		raw[4] = version
 		f, err := newFile(raw)
@@ -192,7 +184,7 @@ func partName(no int) string { return fmt.Sprintf("x-%05d-of-00003.gguf", no) }
 
 func copyPart(t *testing.T, dir string, from, to int) {
 	if err := os.WriteFile(
-		filepath.Join(dir, partName(to)), readFile(t, splitPath("testdata/split.gguf", from-1, 3)), 0o666,
+		filepath.Join(dir, partName(to)), testmodel.Read(t, splitPath("testdata/split.gguf", from-1, 3)), 0o666,
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +193,7 @@ func copyPart(t *testing.T, dir string, from, to int) {
 // patch changes the value of a key of file no; len(value) must fit the type.
 func patch(t *testing.T, dir string, no int, key string, value raw) {
 	path := filepath.Join(dir, partName(no))
-	b := readFile(t, path)
+	b := testmodel.Read(t, path)
 	at := bytes.Index(b, []byte(key)) + len(key) + 4
 	copy(b[at:], value)
 	if err := os.WriteFile(path, b, 0o666); err != nil {
@@ -212,7 +204,7 @@ func patch(t *testing.T, dir string, no int, key string, value raw) {
 // rename makes a key of file no one that nobody knows.
 func rename(t *testing.T, dir string, no int, key string) {
 	path := filepath.Join(dir, partName(no))
-	b := bytes.Replace(readFile(t, path), []byte(key), []byte(strings.ToUpper(key)), 1)
+	b := bytes.Replace(testmodel.Read(t, path), []byte(key), []byte(strings.ToUpper(key)), 1)
 	if err := os.WriteFile(path, b, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -286,7 +278,7 @@ func TestSplitRefused(t *testing.T) {
 	t.Run("renamed", func(t *testing.T) {
 		for _, name := range []string{"model.gguf", "x-00000-of-00003.gguf", "x-00004-of-00003.gguf"} {
 			path := filepath.Join(t.TempDir(), name)
-			if err := os.WriteFile(path, readFile(t, "testdata/split-00001-of-00003.gguf"), 0o666); err != nil {
+			if err := os.WriteFile(path, testmodel.Read(t, "testdata/split-00001-of-00003.gguf"), 0o666); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := Open(path); !errors.Is(err, ErrSplit) {
@@ -529,7 +521,7 @@ func TestAccepted(t *testing.T) {
 
 // TestTruncated cuts the golden file after every byte.
 func TestTruncated(t *testing.T) {
-	whole := readFile(t, "testdata/all.gguf")
+	whole := testmodel.Read(t, "testdata/all.gguf")
 	f, err := newFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -563,7 +555,7 @@ func allocated(f func()) uint64 {
 // TestBitFlips flips every bit of the header. Whatever is read must be within
 // the file, and memory in proportion to it.
 func TestBitFlips(t *testing.T) {
-	whole := readFile(t, "testdata/all.gguf")
+	whole := testmodel.Read(t, "testdata/all.gguf")
 	f, err := newFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -718,7 +710,7 @@ func TestLongString(t *testing.T) {
 // FuzzReader parses any bytes; what parses must survive a write and a read.
 func FuzzReader(f *testing.F) {
 	for _, name := range []string{"all", "split-00001-of-00003", "split-00002-of-00003"} {
-		f.Add(readFile(f, "testdata/"+name+".gguf"))
+		f.Add(testmodel.Read(f, "testdata/"+name+".gguf"))
 	}
 	f.Add([]byte(head(2, 1, 1).key("general.alignment", 4).u32(8).tensor("x", 0, 0, 1).pad(8).zeros(4)))
 	f.Add([]byte(head(3, 0, 1).key("k", 9).u32(9).u64(1).u32(7).u64(1).add("\x01")))

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -63,7 +64,8 @@ func TestWriteGolden(t *testing.T) {
 	f = open(t, "testdata/split-00001-of-00003.gguf")
 	write(t, filepath.Join(dir, "split.gguf"), f.Metadata, infos(f), Options{SplitMaxSize: 200})
 	for _, name := range strings.Fields(fileNames(t, dir)) {
-		if !bytes.Equal(readFile(t, filepath.Join(dir, name)), readFile(t, filepath.Join("testdata", name))) {
+		got, want := testmodel.Read(t, filepath.Join(dir, name)), testmodel.Read(t, filepath.Join("testdata", name))
+		if !bytes.Equal(got, want) {
 			t.Errorf("%s differs", name)
 		}
 	}
@@ -443,7 +445,7 @@ func TestAbort(t *testing.T) {
 	path := filepath.Join(dir, "x.gguf")
 	tensors := []TensorInfo{{"x", quant.F32, []uint64{4}}}
 	write(t, path, nil, tensors, Options{})
-	before := readFile(t, path)
+	before := testmodel.Read(t, path)
 	md := new(Metadata)
 	md.Set("k", "v")
 	w, err := Create(path, md, tensors, Options{})
@@ -452,11 +454,11 @@ func TestAbort(t *testing.T) {
 	}
 	w.Abort()
 	w.Abort()
-	if got := readFile(t, path); !bytes.Equal(got, before) || fileNames(t, dir) != "x.gguf" {
+	if got := testmodel.Read(t, path); !bytes.Equal(got, before) || fileNames(t, dir) != "x.gguf" {
 		t.Errorf("the old file is not what it was; files: %s", fileNames(t, dir))
 	}
 	write(t, path, md, tensors, Options{})
-	if got := readFile(t, path); bytes.Equal(got, before) {
+	if got := testmodel.Read(t, path); bytes.Equal(got, before) {
 		t.Error("the old file is still there")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 func TestOpenDirGolden(t *testing.T) {
@@ -196,7 +197,7 @@ func TestIndexRefused(t *testing.T) {
 }
 
 func FuzzIndex(f *testing.F) {
-	f.Add(readFile(f, "testdata/sharded/model.safetensors.index.json"))
+	f.Add(testmodel.Read(f, "testdata/sharded/model.safetensors.index.json"))
 	f.Add([]byte(`{"metadata":{"a":[1,{"b":null}]},"weight_map":{"x":"y.safetensors"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		files, err := parseIndex(b)

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // pattern is the data that testdata/make.py gives a tensor.
@@ -31,15 +32,6 @@ func pattern(name string, n int64) []byte {
 func data(t *testing.T, x *Tensor) []byte {
 	t.Helper()
 	b, err := io.ReadAll(x.Data())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -453,7 +445,7 @@ func TestAccepted(t *testing.T) {
 
 // TestTruncated cuts the golden file after every byte. No prefix is valid.
 func TestTruncated(t *testing.T) {
-	whole := readFile(t, "testdata/all.safetensors")
+	whole := testmodel.Read(t, "testdata/all.safetensors")
 	for n := range whole {
 		if _, err := newFile(whole[:n]); !errors.Is(err, ErrTruncated) {
 			t.Fatalf("%d bytes of %d: error %v", n, len(whole), err)
@@ -485,7 +477,7 @@ func allocated(f func()) uint64 {
 // TestBitFlips flips every bit of the header. Whatever is read must be within
 // the file, and memory in proportion to it.
 func TestBitFlips(t *testing.T) {
-	whole := readFile(t, "testdata/all.safetensors")
+	whole := testmodel.Read(t, "testdata/all.safetensors")
 	f, err := newFile(whole)
 	if err != nil {
 		t.Fatal(err)
@@ -616,7 +608,7 @@ func (f failing) ReadAt(p []byte, off int64) (int, error) { return 0, f.err }
 // write and a read.
 func FuzzReader(f *testing.F) {
 	for _, name := range []string{"all", "none", "sharded/model-00001-of-00002"} {
-		b := readFile(f, "testdata/"+name+".safetensors")
+		b := testmodel.Read(f, "testdata/"+name+".safetensors")
 		end := 8 + binary.LittleEndian.Uint64(b)
 		f.Add(string(b[8:end]), b[end:])
 	}

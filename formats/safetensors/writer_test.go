@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // TestWriteGolden writes what the safetensors package from PyPI wrote, byte for byte.
@@ -28,7 +30,7 @@ func TestWriteGolden(t *testing.T) {
 		if err := Write(&out, tensors, f.Metadata); err != nil {
 			t.Fatal(err)
 		}
-		if want := readFile(t, path); !bytes.Equal(out.Bytes(), want) {
+		if want := testmodel.Read(t, path); !bytes.Equal(out.Bytes(), want) {
 			t.Errorf("%s differs:\n%q\n%q", path, out.Bytes(), want)
 		}
 		if err := f.Close(); err != nil {

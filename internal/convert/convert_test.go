@@ -20,6 +20,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -53,15 +54,6 @@ func runTo(t *testing.T, model, name string, opt Options, threads int) string {
 
 func withType(ft policy.FileType) Options { return Options{Policy: policy.Policy{FileType: ft}} }
 
-func readFile(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // Every file type of the tiny model has the same bytes whatever the kernels and
 // the number of threads, and the bytes of testdata/sha256.txt, so that other
 // architectures prove that they agree. A deliberate change of the output updates
@@ -69,7 +61,7 @@ func readFile(t *testing.T, path string) []byte {
 func TestSameFile(t *testing.T) {
 	defer func() { _ = kern.Select("") }()
 	want := map[string]string{}
-	for line := range strings.Lines(string(readFile(t, "testdata/sha256.txt"))) {
+	for line := range strings.Lines(string(testmodel.Read(t, "testdata/sha256.txt"))) {
 		if name, sum, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
 			want[name] = sum
 		}
@@ -83,7 +75,7 @@ func TestSameFile(t *testing.T) {
 			if err := kern.Select(s.Name); err != nil {
 				t.Fatal(err)
 			}
-			got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, run(t, tiny, withType(ft), 1+i))))
+			got := fmt.Sprintf("%x", sha256.Sum256(testmodel.Read(t, run(t, tiny, withType(ft), 1+i))))
 			if got != want[ft.String()] {
 				t.Errorf("%s kernels, %d threads: testdata/sha256.txt has %q for\n%s %s",
 					s.Name, 1+i, want[ft.String()], ft, got)
@@ -96,10 +88,10 @@ func TestSameFile(t *testing.T) {
 // The same tensors, whichever way they take: from the checkpoint at once, or
 // through a GGUF of another type that holds them exactly.
 func TestThroughGGUF(t *testing.T) {
-	direct := readFile(t, run(t, tiny, withType(policy.MostlyQ4_K_M), 2))
+	direct := testmodel.Read(t, run(t, tiny, withType(policy.MostlyQ4_K_M), 2))
 	for _, between := range []policy.FileType{policy.AllF32, policy.MostlyBF16} {
 		via := run(t, run(t, tiny, withType(between), 1), withType(policy.MostlyQ4_K_M), 2)
-		if !bytes.Equal(readFile(t, via), direct) {
+		if !bytes.Equal(testmodel.Read(t, via), direct) {
 			t.Errorf("through %s: another file", between)
 		}
 	}
@@ -128,15 +120,15 @@ func TestPMAP(t *testing.T) {
 	for _, ft := range types {
 		direct := run(t, tiny, withType(ft), 2)
 		through := repack(direct, "t.pmap")
-		if !bytes.Equal(readFile(t, repack(through, "t.gguf")), readFile(t, direct)) {
+		if !bytes.Equal(testmodel.Read(t, repack(through, "t.gguf")), testmodel.Read(t, direct)) {
 			t.Errorf("%s: another GGUF file after a .pmap file", ft)
 		}
-		if !bytes.Equal(readFile(t, runTo(t, tiny, "direct.pmap", withType(ft), 2)), readFile(t, through)) {
+		if !bytes.Equal(testmodel.Read(t, runTo(t, tiny, "direct.pmap", withType(ft), 2)), testmodel.Read(t, through)) {
 			t.Errorf("%s: another .pmap file without a GGUF file", ft)
 		}
 		if ft == policy.MostlyQ4_K_M {
 			const want = "4238fc37de3102a26809f32064f98acc36097c31925cbb694b0281d33740e9d4"
-			if got := fmt.Sprintf("%x", sha256.Sum256(readFile(t, through))); got != want {
+			if got := fmt.Sprintf("%x", sha256.Sum256(testmodel.Read(t, through))); got != want {
 				t.Errorf("the .pmap file has SHA-256 %s, expected %s", got, want)
 			}
 		}
@@ -154,7 +146,7 @@ func TestMetadataGolden(t *testing.T) {
 		Scores []float32
 		Types  []int32 `json:"token_type"`
 	}
-	if err := json.Unmarshal(readFile(t, "../../testdata/golden/vocab-tiny.json"), &golden); err != nil {
+	if err := json.Unmarshal(testmodel.Read(t, "../../testdata/golden/vocab-tiny.json"), &golden); err != nil {
 		t.Fatal(err)
 	}
 	if len(golden.Metadata) < 20 {
@@ -206,7 +198,7 @@ func TestTensorsGolden(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(readFile(t, "../../testdata/golden/convert-tiny.json"), &golden); err != nil {
+	if err := json.Unmarshal(testmodel.Read(t, "../../testdata/golden/convert-tiny.json"), &golden); err != nil {
 		t.Fatal(err)
 	}
 	if len(golden.Files) != 4 {
@@ -280,7 +272,7 @@ func TestSplit(t *testing.T) {
 	}
 	// A split file is a source like any other.
 	again := run(t, parts[1], withType(policy.MostlyQ8_0), 1)
-	if !bytes.Equal(readFile(t, again), readFile(t, whole.Shards[0].Path)) {
+	if !bytes.Equal(testmodel.Read(t, again), testmodel.Read(t, whole.Shards[0].Path)) {
 		t.Error("joining the parts gave another file")
 	}
 }
@@ -330,7 +322,7 @@ func copyModel(t *testing.T, edit func(config map[string]any)) string {
 	}
 	path := filepath.Join(dir, "config.json")
 	var config map[string]any
-	if err := json.Unmarshal(readFile(t, path), &config); err != nil {
+	if err := json.Unmarshal(testmodel.Read(t, path), &config); err != nil {
 		t.Fatal(err)
 	}
 	edit(config)
@@ -379,11 +371,11 @@ func rewrite(t *testing.T, dir string, dtype safetensors.DType, change func(name
 
 // The type of the checkpoint does not matter as long as it holds the values.
 func TestSourceTypes(t *testing.T) {
-	want := readFile(t, run(t, copyModel(t, func(map[string]any) {}), withType(policy.MostlyQ4_K_M), 1))
+	want := testmodel.Read(t, run(t, copyModel(t, func(map[string]any) {}), withType(policy.MostlyQ4_K_M), 1))
 	for _, dtype := range []safetensors.DType{safetensors.F32, safetensors.F64} {
 		dir := copyModel(t, func(map[string]any) {})
 		rewrite(t, dir, dtype, func(string, []float32) {})
-		got := readFile(t, run(t, dir, Options{Policy: policy.Policy{FileType: policy.MostlyQ4_K_M}}, 1))
+		got := testmodel.Read(t, run(t, dir, Options{Policy: policy.Policy{FileType: policy.MostlyQ4_K_M}}, 1))
 		// The names of the temporary directories are in the metadata: compare the weights.
 		if n := len(got) - len(want)/2; !bytes.Equal(got[n:], want[len(want)-len(want)/2:]) {
 			t.Errorf("%s: other weights", dtype)
@@ -440,7 +432,7 @@ func TestLimits(t *testing.T) {
 	if err := p.Run(context.Background(), b, Limits{Threads: 2, Memory: 20_000}); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(readFile(t, a), readFile(t, b)) {
+	if !bytes.Equal(testmodel.Read(t, a), testmodel.Read(t, b)) {
 		t.Error("the memory bound changed the file")
 	}
 	err = p.Run(context.Background(), c, Limits{Threads: 2, Memory: 1000})

@@ -5,19 +5,15 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/testdata"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // A check that found an error has failed, one that found something else has not, and says what.
 func TestForms(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "dir")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := testmodel.Phi3(t)
 	r := run(t, dir, Options{Fast: true})
 	warning := r.ran[len(r.ran)-1].Code
 	for i := range r.ran {

@@ -28,41 +28,22 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
-	"github.com/phi3conv/phi3conv/testdata"
 )
 
 // checkpoint writes the tiny model and files beside it.
 func checkpoint(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := testmodel.Phi3(t)
 	for name, text := range map[string]string{
 		"LICENSE": "MIT", "README.md": "# Tiny", "base.seal": "seal", "modeling_phi3.py": "pass", ".hidden.json": "{}",
 		"weights.bin": "x",
 	} {
-		write(t, filepath.Join(dir, name), []byte(text))
+		testmodel.Write(t, filepath.Join(dir, name), []byte(text))
 	}
 	return dir
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o666); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 func build(t *testing.T, dir string) *Image {
@@ -99,7 +80,7 @@ func same(t *testing.T, im *Image, want, got string) {
 	var names []string
 	for _, l := range layers {
 		names = append(names, l.Name)
-		if !bytes.Equal(read(t, filepath.Join(want, l.Name)), read(t, filepath.Join(got, l.Name))) {
+		if !bytes.Equal(testmodel.Read(t, filepath.Join(want, l.Name)), testmodel.Read(t, filepath.Join(got, l.Name))) {
 			t.Errorf("%s differs", l.Name)
 		}
 	}
@@ -164,7 +145,7 @@ func TestRoundTrip(t *testing.T) {
 	if err := pulled.WriteTar(ctx, tar2, nil); err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(read(t, tar1), read(t, tar2)) {
+	if !bytes.Equal(testmodel.Read(t, tar1), testmodel.Read(t, tar2)) {
 		t.Error("the tar file differs after a registry")
 	}
 	for what, x := range map[string]*Image{"built": im, "layout": fromDir, "tar": fromTar, "registry": pulled} {
@@ -250,7 +231,7 @@ func TestDocker(t *testing.T) {
 	if err := errors.Join(w.WriteTensorAt(0, make([]byte, 16), 0), w.Close()); err != nil {
 		t.Fatal(err)
 	}
-	write(t, license, []byte("MIT"))
+	testmodel.Write(t, license, []byte("MIT"))
 	files := []File{{path, Weights}, {license, License}}
 	im, err := Build(t.Context(), files, "docker", nil)
 	if err != nil {
@@ -342,13 +323,14 @@ func TestResumePull(t *testing.T) {
 		data   []byte
 		ranged bool
 	}{
-		{"half of the file", read(t, filepath.Join(dir, "model.safetensors"))[:1<<20], true},
-		{"the whole file", read(t, filepath.Join(dir, "model.safetensors")), false},
+		{"half of the file", testmodel.Read(t, filepath.Join(dir, "model.safetensors"))[:1<<20], true},
+		{"the whole file", testmodel.Read(t, filepath.Join(dir, "model.safetensors")), false},
 		{"other bytes", make([]byte, 1<<20), true},
 		{"too many bytes", make([]byte, weights.Size+1), false},
 	} {
 		out := t.TempDir()
-		write(t, filepath.Join(out, ".model.safetensors."+weights.Digest.Encoded()[:12]+".partial"), left.data)
+		partial := filepath.Join(out, ".model.safetensors."+weights.Digest.Encoded()[:12]+".partial")
+		testmodel.Write(t, partial, left.data)
 		pulled, err := open(t, name).Open(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -389,7 +371,8 @@ func TestResumePush(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, log := f.requests("GET /v2/me/model/blobs/uploads/")
-		if n == 0 || !bytes.Equal(f.blobs[weights.Digest.String()], read(t, filepath.Join(dir, "model.safetensors"))) {
+		want := testmodel.Read(t, filepath.Join(dir, "model.safetensors"))
+		if n == 0 || !bytes.Equal(f.blobs[weights.Digest.String()], want) {
 			t.Errorf("forget %v: requests\n%s", forget, log)
 		}
 		if _, err := os.Stat(r.sessionFile(weights.Digest)); !errors.Is(err, fs.ErrNotExist) {
@@ -466,9 +449,9 @@ func TestTampered(t *testing.T) {
 		f.set(tt.blobs, tt.digest.String(), was)
 
 		path := filepath.Join(layout, "blobs", "sha256", tt.digest.Encoded())
-		content := read(t, path)
+		content := testmodel.Read(t, path)
 		for what, data := range map[string][]byte{"flipped": flip(content), "cut": content[:len(content)-1]} {
-			write(t, path, data)
+			testmodel.Write(t, path, data)
 			opened, err := OpenLayout(ctx, layout)
 			if err := get(opened, err, true); !errors.Is(err, ErrRefused) {
 				t.Errorf("layout, %s %s: error %v", tt.what, what, err)
@@ -480,7 +463,7 @@ func TestTampered(t *testing.T) {
 				}
 			}
 		}
-		write(t, path, content)
+		testmodel.Write(t, path, content)
 	}
 }
 
@@ -545,7 +528,7 @@ func TestSignatures(t *testing.T) {
 	}
 
 	// A right signature of something else.
-	write(t, filepath.Join(dir, "LICENSE"), []byte("GPL"))
+	testmodel.Write(t, filepath.Join(dir, "LICENSE"), []byte("GPL"))
 	changed := build(t, dir)
 	changed.Signature = im.Signature
 	if err := changed.Verify(ctx, key.Public()); !errors.Is(err, ErrRefused) ||
@@ -558,7 +541,7 @@ func TestKeys(t *testing.T) {
 	dir := t.TempDir()
 	save := func(kind string, der []byte) string {
 		path := filepath.Join(dir, "key.pem")
-		write(t, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+		testmodel.Write(t, path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 		return path
 	}
 	must := func(der []byte, err error) []byte {
@@ -618,7 +601,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	path := filepath.Join(dir, "text")
-	write(t, path, []byte("text"))
+	testmodel.Write(t, path, []byte("text"))
 	if _, err := ReadPublicKey(path); err == nil || !strings.Contains(err.Error(), "PEM") {
 		t.Errorf("error %v", err)
 	}
@@ -711,7 +694,7 @@ func TestRefuses(t *testing.T) {
 func TestLayouts(t *testing.T) {
 	ctx, tmp := t.Context(), t.TempDir()
 	a, b := checkpoint(t), checkpoint(t)
-	write(t, filepath.Join(b, "LICENSE"), []byte("GPL"))
+	testmodel.Write(t, filepath.Join(b, "LICENSE"), []byte("GPL"))
 	dir := filepath.Join(tmp, "layout")
 	if err := build(t, a).WriteLayout(ctx, dir, nil); err != nil {
 		t.Fatal(err)
@@ -724,7 +707,7 @@ func TestLayouts(t *testing.T) {
 	}
 	index := func(tags ...string) {
 		var x ocispec.Index
-		if err := json.Unmarshal(read(t, filepath.Join(dir, "index.json")), &x); err != nil {
+		if err := json.Unmarshal(testmodel.Read(t, filepath.Join(dir, "index.json")), &x); err != nil {
 			t.Fatal(err)
 		}
 		one := x.Manifests[0]
@@ -737,7 +720,7 @@ func TestLayouts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(t, filepath.Join(dir, "index.json"), data)
+		testmodel.Write(t, filepath.Join(dir, "index.json"), data)
 	}
 	for _, tt := range []struct {
 		tags []string
@@ -750,7 +733,7 @@ func TestLayouts(t *testing.T) {
 	}
 	for name, data := range map[string]string{"text": "no tar", "empty.tar": ""} {
 		path := filepath.Join(tmp, name)
-		write(t, path, []byte(data))
+		testmodel.Write(t, path, []byte(data))
 		if _, err := OpenLayout(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -781,7 +764,7 @@ func TestRoles(t *testing.T) {
 // What quantize --write-recipe puts into a model's directory is packed as its recipe.
 func TestRecipeInDirectory(t *testing.T) {
 	dir := checkpoint(t)
-	write(t, filepath.Join(dir, "out.yaml"), []byte("default: q4_k\n"))
+	testmodel.Write(t, filepath.Join(dir, "out.yaml"), []byte("default: q4_k\n"))
 	files, left, err := ModelFiles(dir)
 	if err != nil || !slices.Equal(left, []string{".hidden.json", "weights.bin"}) {
 		t.Fatalf("left out %q, error %v", left, err)

@@ -6,15 +6,12 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/testdata"
 )
 
 func TestCollect(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := testmodel.Phi3(t)
 	hidden, seal := filepath.Join(dir, ".hidden"), filepath.Join(t.TempDir(), "base.bin")
 	for _, path := range []string{hidden, seal} {
 		if err := os.WriteFile(path, []byte("seal"), 0o600); err != nil {

@@ -3,24 +3,14 @@ package bench
 import (
 	"errors"
 	"math"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
-	"github.com/phi3conv/phi3conv/testdata"
 )
-
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 // results runs the tests of a model.
 func results(t *testing.T, model string, opt Options) (all []Result) {
@@ -36,7 +26,7 @@ func results(t *testing.T, model string, opt Options) (all []Result) {
 }
 
 func TestRun(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	all := results(t, model, Options{
 		Prompts: []int{8}, Gens: []int{4}, Threads: []int{2}, Repetitions: 2, Build: "v1",
 		Compute: runtime.Options{Float32: true, NoRepack: true, Cache: runtime.CacheQ8_0, Batch: 4},
@@ -88,7 +78,7 @@ func checkBandwidth(t *testing.T, r *Result) {
 }
 
 func TestSustain(t *testing.T) {
-	all := results(t, tinyModel(t), Options{
+	all := results(t, testmodel.Phi3(t), Options{
 		Prompts: []int{8}, Gens: []int{4}, Threads: []int{1}, Sustain: 60 * time.Millisecond,
 		Compute: runtime.Options{Batch: 4},
 	})
@@ -102,7 +92,7 @@ func TestSustain(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	nothing := func(*Result) error { return nil }
 	var mistake *usage.Error
 	if err := Run(t.Context(), []string{model}, Options{}, nothing); !errors.As(err, &mistake) {

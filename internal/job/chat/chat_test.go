@@ -5,25 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
-	"github.com/phi3conv/phi3conv/testdata"
 )
-
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 // open opens the tiny model. Its answers are greedy.
 func open(t *testing.T, opt Options) *Chat {
@@ -36,7 +26,7 @@ func open(t *testing.T, opt Options) *Chat {
 	if opt.Compute.Batch == 0 {
 		opt.Compute.Batch = 512
 	}
-	c, err := Open(t.Context(), tinyModel(t), opt)
+	c, err := Open(t.Context(), testmodel.Phi3(t), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +152,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	var mistake *usage.Error
 	if _, err := Open(t.Context(), model, Options{Raw: true, System: "Be short."}); !errors.As(err, &mistake) {
 		t.Errorf("raw, with a system prompt: %v", err)

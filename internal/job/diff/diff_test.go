@@ -12,8 +12,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/quant/policy"
-	"github.com/phi3conv/phi3conv/testdata"
 )
 
 func open(t *testing.T, path string) *inspect.Model {
@@ -38,10 +38,7 @@ func compare(t *testing.T, a, b string) *Diff {
 // longRope writes the tiny model with LongRoPE factors to a directory.
 func longRope(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
+	dir := testmodel.Phi3(t)
 	config := filepath.Join(dir, "config.json")
 	text, err := os.ReadFile(config)
 	if err != nil {

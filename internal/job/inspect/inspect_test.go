@@ -10,17 +10,8 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/testdata"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
-
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 func open(t *testing.T, path string) *Model {
 	t.Helper()
@@ -44,7 +35,7 @@ func TestOverview(t *testing.T) {
 		{"../../../formats/gguf/testdata/split-00002-of-00003.gguf", "GGUF", 3, 6, 112, 2, 1},
 		{"../../../formats/safetensors/testdata/all.safetensors", "safetensors", 1, 27, 164, 1, 20},
 		{"../../../formats/safetensors/testdata/sharded", "safetensors", 2, 3, 48, 1, 1},
-		{tinyModel(t), "safetensors", 1, 27, 2656512, 1, 1},
+		{testmodel.Phi3(t), "safetensors", 1, 27, 2656512, 1, 1},
 	} {
 		o := open(t, tc.path).Overview()
 		var sum int64
@@ -59,7 +50,7 @@ func TestOverview(t *testing.T) {
 			t.Errorf("%s: %d parameters in all, %d in tensors, expected %d", tc.path, o.Total.Elems, sum, tc.parameters)
 		}
 	}
-	o := open(t, tinyModel(t)).Overview()
+	o := open(t, testmodel.Phi3(t)).Overview()
 	if string(o.Config["hidden_size"]) != "256" || !strings.HasPrefix(o.Model, "phi3: 4 layers") {
 		t.Errorf("config %s, model %q", o.Config, o.Model)
 	}
@@ -67,7 +58,7 @@ func TestOverview(t *testing.T) {
 
 // A tensor has the same statistics under either name.
 func TestStatistics(t *testing.T) {
-	m := open(t, tinyModel(t))
+	m := open(t, testmodel.Phi3(t))
 	names := []string{"model.layers.2.mlp.down_proj.weight", "blk.2.ffn_down.weight"}
 	all, err := m.Statistics(t.Context(), names, 2)
 	if err != nil {
@@ -98,7 +89,7 @@ func TestStatistics(t *testing.T) {
 
 // The tensors of a checkpoint have the names and the keys of its GGUF file.
 func TestGGUFNames(t *testing.T) {
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	m := open(t, model)
 	var names []string
 	for _, tensor := range m.Tensors() {

@@ -11,27 +11,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
-	"github.com/phi3conv/phi3conv/testdata"
 )
-
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
 
 // floats decodes float32 values.
 func floats(data []byte) []float32 {
@@ -53,10 +35,10 @@ func TestWriteNPY(t *testing.T) {
 			Window    *int `json:"sliding_window"`
 		}
 	}
-	if err := json.Unmarshal(read(t, "../../../testdata/golden/logits.json"), &g); err != nil {
+	if err := json.Unmarshal(testmodel.Read(t, "../../../testdata/golden/logits.json"), &g); err != nil {
 		t.Fatal(err)
 	}
-	model := tinyModel(t)
+	model := testmodel.Phi3(t)
 	for i, c := range g.Cases {
 		if c.Window != nil || len(c.Tokens) > 200 {
 			continue
@@ -66,7 +48,7 @@ func TestWriteNPY(t *testing.T) {
 		if err := WriteNPY(t.Context(), model, c.Tokens, out, opt); err != nil {
 			t.Fatal(err)
 		}
-		header, data, found := bytes.Cut(read(t, out), []byte("\n"))
+		header, data, found := bytes.Cut(testmodel.Read(t, out), []byte("\n"))
 		if shape := fmt.Sprintf("'shape': (%d, %d)", len(c.Tokens), g.VocabSize); !found ||
 			!bytes.Contains(header, []byte(shape)) || len(data) != 4*len(c.Tokens)*g.VocabSize {
 			t.Fatalf("%d bytes after %q, expected those of %s", len(data), header, shape)
@@ -89,7 +71,7 @@ func TestWriteNPY(t *testing.T) {
 
 func TestLikeliest(t *testing.T) {
 	opt := Options{Compute: runtime.Options{Batch: 4}}
-	list, err := Likeliest(t.Context(), tinyModel(t), []int32{1, 522, 299}, 576, opt)
+	list, err := Likeliest(t.Context(), testmodel.Phi3(t), []int32{1, 522, 299}, 576, opt)
 	if err != nil || len(list) != 576 || list[0].Token == "" {
 		t.Fatalf("%d tokens, %v", len(list), err)
 	}
@@ -106,7 +88,7 @@ func TestLikeliest(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	model, out := tinyModel(t), filepath.Join(t.TempDir(), "out.npy")
+	model, out := testmodel.Phi3(t), filepath.Join(t.TempDir(), "out.npy")
 	opt := Options{Compute: runtime.Options{Batch: 4}}
 	for name, tokens := range map[string][]int32{"too many": make([]int32, 513), "an id that is not there": {1, 576}} {
 		if err := WriteNPY(t.Context(), model, tokens, out, opt); err == nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -101,7 +102,7 @@ func TestBudgetBPW(t *testing.T) {
 	if err := j.WriteRecipe(recipe); err != nil {
 		t.Fatal(err)
 	}
-	text := string(read(t, recipe))
+	text := string(testmodel.Read(t, recipe))
 	for _, want := range []string{
 		"# Made by phi3conv quantize for " + tiny, "# For --bpw 4.30: ", "method: gptq\n",
 	} {
@@ -117,7 +118,7 @@ func TestBudgetBPW(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustRun(t, tiny, again, Options{Recipe: r, Stats: plainStats(t), Limits: Limits{Threads: 1}})
-	if !bytes.Equal(read(t, out), read(t, again)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, again)) {
 		t.Error("the recipe makes another file")
 	}
 	// Statistics without gradients have no absolute scale.
@@ -186,7 +187,7 @@ func TestBudgetSplitQKV(t *testing.T) {
 	}
 	recipe := j.recipe
 	mustRun(t, tiny, again, Options{Recipe: &recipe, Stats: fisherStats(t)})
-	if !bytes.Equal(read(t, out), read(t, again)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, again)) {
 		t.Error("the recipe makes another file")
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -116,25 +117,9 @@ func mustRun(t *testing.T, in, out string, opt Options) *Result {
 	return r
 }
 
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func write(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func hash(t *testing.T, path string) string {
 	t.Helper()
-	sum := sha256.Sum256(read(t, path))
+	sum := sha256.Sum256(testmodel.Read(t, path))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -165,7 +150,7 @@ func meanKLD(t *testing.T, path string) float64 {
 		t.Fatal(err)
 	}
 	const window, windows = 256, 4
-	tokens := tok.Encode(string(read(t, evalText)), tokenizer.EncodeOptions{})[:window*windows]
+	tokens := tok.Encode(string(testmodel.Read(t, evalText)), tokenizer.EncodeOptions{})[:window*windows]
 	var logits [2][][]float32
 	for i, model := range []string{tiny, path} {
 		m, err := runtime.Open(t.Context(), model, runtime.Options{Threads: 2, Float32: true})
@@ -251,7 +236,7 @@ func TestMethods(t *testing.T) {
 			opt.Threads = threads
 			mustRun(t, tiny, path, opt)
 		}
-		if !bytes.Equal(read(t, out), read(t, again)) {
+		if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, again)) {
 			t.Errorf("%s: another file with 3 threads", m.Name)
 		}
 		f, err := gguf.Open(out)
@@ -374,7 +359,7 @@ func TestInterrupted(t *testing.T) {
 	if len(m.notes) != 1 || !strings.HasPrefix(m.notes[0], "continuing ") {
 		t.Errorf("notes %q", m.notes)
 	}
-	if !bytes.Equal(read(t, out), read(t, want)) {
+	if !bytes.Equal(testmodel.Read(t, out), testmodel.Read(t, want)) {
 		t.Error("another file after an interruption")
 	}
 	ctx, cancel = context.WithCancel(t.Context())
@@ -502,7 +487,7 @@ func TestRefusesOverwriting(t *testing.T) {
 	if err := os.Link(in, link); err != nil {
 		t.Fatal(err)
 	}
-	before := read(t, in)
+	before := testmodel.Read(t, in)
 	for out, want := range map[string]string{
 		in: "is a file of the input", link: "is a file of the input", dir: "not a regular",
 	} {
@@ -513,7 +498,7 @@ func TestRefusesOverwriting(t *testing.T) {
 			t.Errorf("copy to %s: %v", out, err)
 		}
 	}
-	if !bytes.Equal(before, read(t, in)) {
+	if !bytes.Equal(before, testmodel.Read(t, in)) {
 		t.Error("the input was written to")
 	}
 }
@@ -536,7 +521,7 @@ func TestCopy(t *testing.T) {
 			t.Fatalf("%d tensors, %v", n, err)
 		}
 	}
-	if !bytes.Equal(read(t, in), read(t, back)) {
+	if !bytes.Equal(testmodel.Read(t, in), testmodel.Read(t, back)) {
 		t.Error("another file")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -36,7 +37,7 @@ func TestReproduce(t *testing.T) {
 	}
 	dir := t.TempDir()
 	renamed := filepath.Join(dir, "renamed.gguf")
-	write(t, renamed, read(t, fisherStats(t)))
+	testmodel.Write(t, renamed, testmodel.Read(t, fisherStats(t)))
 	for _, m := range calib.Methods() {
 		names := []string{m.Name + ".gguf"}
 		if !m.RunsModel() {
@@ -70,8 +71,8 @@ func TestReproduceDifferent(t *testing.T) {
 	if c := reproduce(t, out, opt); !c.Same || len(c.Inputs) != 2 || !c.Inputs[0].Same || !c.Inputs[1].Same {
 		t.Errorf("%+v", c)
 	}
-	good := read(t, out)
-	if !bytes.Equal(good, read(t, kept)) {
+	good := testmodel.Read(t, out)
+	if !bytes.Equal(good, testmodel.Read(t, kept)) {
 		t.Error("what is kept is another file")
 	}
 	opt.Output = ""
@@ -82,16 +83,16 @@ func TestReproduceDifferent(t *testing.T) {
 	bad := bytes.Clone(good)
 	bad[f.Tensor("blk.1.ffn_up.weight").Offset+200] ^= 1
 	_ = f.Close()
-	write(t, out, bad)
+	testmodel.Write(t, out, bad)
 	c := reproduce(t, out, opt)
 	if c.Same || c.Tensor != "blk.1.ffn_up.weight" || !strings.HasPrefix(c.Why, "byte 200 ") || len(c.Keys) != 0 {
 		t.Errorf("one bit of a tensor: %+v", c)
 	}
-	write(t, out, append(bytes.Clone(good), 0))
+	testmodel.Write(t, out, append(bytes.Clone(good), 0))
 	if c := reproduce(t, out, opt); c.Same || c.Tensor != "" || c.Why == "" {
 		t.Errorf("a byte more: %+v", c)
 	}
-	write(t, out, good)
+	testmodel.Write(t, out, good)
 	other := filepath.Join(dir, "other.gguf")
 	calibrate(t, tiny, other, 3, false)
 	c = reproduce(t, out, ReproduceOptions{Model: tiny, Stats: other})
@@ -110,7 +111,7 @@ func TestReproduceMistakes(t *testing.T) {
 	q4 := policy.Policy{FileType: policy.MostlyQ4_K_M}
 	mustRun(t, tiny, out, Options{Policy: q4, Stats: plainStats(t)})
 	mustRun(t, tiny, plain, Options{Policy: q4})
-	before := read(t, out)
+	before := testmodel.Read(t, out)
 	var mistake *usage.Error
 	for _, c := range []struct {
 		file  string
@@ -134,7 +135,7 @@ func TestReproduceMistakes(t *testing.T) {
 			t.Errorf("%v, expected %q, of usage: %v", err, c.want, c.usage)
 		}
 	}
-	if !bytes.Equal(before, read(t, out)) {
+	if !bytes.Equal(before, testmodel.Read(t, out)) {
 		t.Error("the file was written to")
 	}
 }

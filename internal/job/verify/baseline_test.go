@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -18,9 +19,9 @@ func flipped(t *testing.T, path, tensor string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }() // only read from
-	data := read(t, path)
+	data := testmodel.Read(t, path)
 	data[f.Tensor(tensor).Offset+1] ^= 1 << 5 // bit 13 of the float16 d: 2^8 times as much
-	return write(t, filepath.Join(t.TempDir(), "flipped.gguf"), data)
+	return testmodel.Write(t, filepath.Join(t.TempDir(), "flipped.gguf"), data)
 }
 
 // byTensor is a verification with a ranking of tensors.
@@ -95,14 +96,14 @@ func TestStaleBaseline(t *testing.T) {
 	list := verified(t, o)
 	path := saved(t, list)
 	dir := t.TempDir()
-	withSeal := write(t, filepath.Join(dir, "seal.json"),
+	withSeal := testmodel.Write(t, filepath.Join(dir, "seal.json"),
 		bytes.Replace(content(t, list), []byte(`"quant":`), []byte(`"seal":{"name":"x"},"quant":`), 1))
 	var summary bytes.Buffer
 	if err := list.WriteJSON(&summary); err != nil {
 		t.Fatal(err)
 	}
-	withoutPositions := write(t, filepath.Join(dir, "summary.json"), summary.Bytes())
-	longer := write(t, filepath.Join(dir, "tiny-phi3-eval.txt"), append(read(t, evalText), '.'))
+	withoutPositions := testmodel.Write(t, filepath.Join(dir, "summary.json"), summary.Bytes())
+	longer := testmodel.Write(t, filepath.Join(dir, "tiny-phi3-eval.txt"), append(testmodel.Read(t, evalText), '.'))
 	for _, c := range []struct {
 		baseline string
 		change   func(o *Options)

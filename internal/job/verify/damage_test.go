@@ -9,19 +9,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/testdata"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
 // damaged returns a copy of the Q8_0 file with the bytes changed from skip after a text on.
 func damaged(t *testing.T, text string, skip int, change func(b []byte)) string {
 	t.Helper()
-	data := read(t, models.q8)
+	data := testmodel.Read(t, models.q8)
 	at := bytes.Index(data, []byte(text))
 	if at < 0 {
 		t.Fatalf("no %q", text)
 	}
 	change(data[at+len(text)+skip:])
-	return write(t, filepath.Join(t.TempDir(), "damaged.gguf"), data)
+	return testmodel.Write(t, filepath.Join(t.TempDir(), "damaged.gguf"), data)
 }
 
 // What follows a key in a GGUF file: the type of its value; of an array also the type of its elements and their number.
@@ -72,21 +72,11 @@ func TestAnotherTokenizer(t *testing.T) {
 	wantError(t, err, false, "damaged.gguf: its tokenizer is another than the original's: token ")
 }
 
-// tinyModel returns a copy of the tiny model's directory.
-func tinyModel(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "tiny-phi3")
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // One NaN weight ends the verification, whatever the limits.
 func TestNaN(t *testing.T) {
-	dir := tinyModel(t)
+	dir := testmodel.Phi3(t)
 	path := filepath.Join(dir, "model.safetensors")
-	data := read(t, path)
+	data := testmodel.Read(t, path)
 	size := int(binary.LittleEndian.Uint64(data))
 	var header map[string]json.RawMessage
 	var norm struct {
@@ -99,7 +89,7 @@ func TestNaN(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary.LittleEndian.PutUint16(data[8+size+norm.Offsets[0]:], 0x7fc0) // BF16
-	write(t, path, data)
+	testmodel.Write(t, path, data)
 
 	for what, models := range map[string][2]string{"quantized": {dir, tiny}, "base": {models.q4, dir}} {
 		for _, oneAtATime := range []bool{false, true} {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -77,7 +78,7 @@ func TestStaleProgress(t *testing.T) {
 	o.Progress = filepath.Join(t.TempDir(), "r.json.partial")
 	o.SaveEvery = time.Nanosecond
 	interrupt(t, o)
-	old := read(t, o.Progress)
+	old := testmodel.Read(t, o.Progress)
 	damaged := bytes.Replace(old, []byte(`"token":[`), []byte(`"token":[1`), 1)
 	for _, c := range []struct {
 		why    string
@@ -96,7 +97,7 @@ func TestStaleProgress(t *testing.T) {
 		o, n := o, &notes{}
 		o.Monitor = n
 		c.change(&o)
-		write(t, o.Progress, c.data)
+		testmodel.Write(t, o.Progress, c.data)
 		r, err := begin(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -116,16 +117,16 @@ func TestSealOfItself(t *testing.T) {
 	first, _ := sealed(t, o)
 	o.Threads = 1
 	again, _ := sealed(t, o)
-	if !bytes.Equal(read(t, first), read(t, again)) {
+	if !bytes.Equal(testmodel.Read(t, first), testmodel.Read(t, again)) {
 		t.Error("a seal depends on the number of threads")
 	}
 }
 
 func TestSealedRefuses(t *testing.T) {
 	path, _ := sealed(t, SealOptions{Model: tiny, Windows: Windows{Context: 64, Max: 2}, Full: 1, MinP: 2.5e-4})
-	good := read(t, path)
+	good := testmodel.Read(t, path)
 	dir := t.TempDir()
-	file := func(name string, data []byte) string { return write(t, filepath.Join(dir, name), data) }
+	file := func(name string, data []byte) string { return testmodel.Write(t, filepath.Join(dir, name), data) }
 	altered := bytes.Clone(good)
 	altered[len(altered)/2] ^= 1
 	for _, c := range []struct {
@@ -152,7 +153,7 @@ func TestSealedRefuses(t *testing.T) {
 }
 
 func TestSealRefuses(t *testing.T) {
-	short := write(t, filepath.Join(t.TempDir(), "short.txt"), []byte("Hello"))
+	short := testmodel.Write(t, filepath.Join(t.TempDir(), "short.txt"), []byte("Hello"))
 	out := filepath.Join(t.TempDir(), "x.seal")
 	o := SealOptions{Model: tiny, Texts: []string{short}, Output: out}
 	_, err := Seal(t.Context(), o)

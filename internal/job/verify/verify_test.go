@@ -15,6 +15,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -98,24 +99,7 @@ func content(t *testing.T, list verify.Reports) []byte {
 // saved writes the reports to a file.
 func saved(t *testing.T, list verify.Reports) string {
 	t.Helper()
-	return write(t, filepath.Join(t.TempDir(), "report.json"), content(t, list))
-}
-
-func write(t *testing.T, path string, data []byte) string {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func read(t *testing.T, path string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return testmodel.Write(t, filepath.Join(t.TempDir(), "report.json"), content(t, list))
 }
 
 // notes is a monitor that keeps the notes, and calls set when a step advances.
@@ -296,7 +280,7 @@ func shardOf(t *testing.T, quants ...string) verify.Reports {
 }
 
 func TestRunRefuses(t *testing.T) {
-	short := write(t, filepath.Join(t.TempDir(), "short.txt"), []byte("The ball."))
+	short := testmodel.Write(t, filepath.Join(t.TempDir(), "short.txt"), []byte("The ball."))
 	for _, c := range []struct {
 		change  func(o *Options)
 		mistake bool
