@@ -17,17 +17,24 @@ type Arch struct {
 
 	// parse reads the fields of config.json.
 	parse func(r *reader) *Config
-	// tensors lists the tensors in file order.
-	tensors func(c *Config) []Tensor
+	// block describes a block.
+	block func(c *Config, layer int) Block
+	// head describes what comes after the blocks.
+	head func(c *Config) Head
 	// metadata lists the GGUF keys in file order.
 	metadata func(c *Config) []KV
 	// fromMetadata is the inverse of metadata.
 	fromMetadata func(r *reader) *Config
+	// masked, if not nil, lists the tokens that a model with so many tokens never predicts.
+	masked func(vocabSize int) []int32
 }
 
 // Archs is the table of architectures: a new one is its own file and one line here.
 var Archs = []*Arch{
 	&phi3,
+	&phi2,
+	&phi3small,
+	&phimoe,
 }
 
 // Config holds the numbers that define a model of an architecture.
@@ -36,44 +43,99 @@ type Config struct {
 
 	VocabSize    int // rows of the embedding
 	Hidden       int // width of the residual stream
-	Intermediate int // width of the feed-forward layer
+	Intermediate int // width of the feed-forward layer, or of each expert
 	Layers       int
 	Heads        int // query heads
 	KVHeads      int // key and value heads; divides Heads
 	HeadDim      int
 	Context      int // longest sequence, in tokens
 
-	NormEps float64 // ε of the norms
+	LayerNorm bool    // norms are LayerNorm, with biases; otherwise RMSNorm, without
+	NormEps   float64 // ε of the norms
 
 	RotaryDims int     // leading dimensions of each head that RoPE turns; even
 	RopeTheta  float64 // base of the RoPE frequencies
+	RopeScale  float64 // positions are multiplied by it; ignored with LongRoPE
 	LongRope   *LongRope
 	// OriginalContext is the context of the first training phase, in tokens.
 	OriginalContext int
 
-	SlidingWindow int  // keys that a query sees, 0 for all before it
-	Tied          bool // the output projection is the embedding
+	AttnScale     float64 // factor of the products of queries and keys
+	SlidingWindow int     // keys that a query sees, 0 for all before it
+	Sparse        *BlockSparse
+
+	Activation Activation
+	GateLimit  float64 // of GeGELU: see there; 0 for none
+	Parallel   bool    // feed-forward reads what attention reads, and both results are added to the stream
+	Experts    *Experts
+
+	EmbeddingScale float64 // factor of the embeddings
+	LogitScale     float64 // factor of the logits
+	Masked         []int32 // tokens whose logits are the lowest float32, see [Config.MaskedTokens]
+
+	NoAttnBias bool // the checkpoint has no biases in attention, where its architecture may have them
+	NoHeadBias bool // nor in the output layer
+	Tied       bool // the output projection is the embedding
 }
 
 // LongRope holds the LongRoPE factors (arXiv 2402.13753): frequency i is divided by
 // Short[i], or by Long[i] once the sequence is longer than OriginalContext.
 type LongRope struct {
 	Short, Long []float32 // RotaryDims/2 each
-	// AttnFactor multiplies cos and sin, at every length.
-	AttnFactor float64
+	// AttnFactor multiplies cos and sin of sequences that use Long, AttnFactorShort those of the others.
+	AttnFactor, AttnFactorShort float64
+}
+
+// Activation is what a feed-forward layer computes between its matrices.
+type Activation uint8
+
+// The activations. g and u are the outputs of gate and up.
+const (
+	SwiGLU Activation = iota // silu(g)·u
+	GELU                     // gelu(u), in its tanh form; there is no gate
+	GeGELU                   // g·σ(1.702·g)·(u + 1), after g = min(g, limit) and u = clamp(u, ±limit)
+)
+
+// BlockSparse is attention that does not see all keys. Positions are divided into blocks. A query in block q sees, in
+// head h of all query heads, the keys before it in block k if q - k < LocalBlocks or (k + h·HeadStep + 1) is a multiple
+// of Stride.
+type BlockSparse struct {
+	BlockSize, LocalBlocks, Stride, HeadStep int
+	Layers                                   []bool // of each layer: whether it is sparse
+}
+
+// Experts says how a feed-forward layer divides its tokens among experts, by the sparsemixer of arXiv 2409.12136: Used
+// experts of the greatest router logits, one after the other. The weight of each is its share of the softmax over those
+// left whose logit s is not further below the greatest m than (m - s)/max(|s|, m) ≤ 2·Jitter.
+type Experts struct {
+	Count, Used int
+	Jitter      float64
 }
 
 // Tensor is one tensor of a model.
 type Tensor struct {
-	HF    string   // name in the published checkpoint
+	HF    string   // name in the published checkpoint; of several that it is made of, the first
 	GGUF  string   // name in a GGUF file
-	Shape []uint64 // rows, columns; or one length
+	Shape []uint64 // rows, columns; or one length; or of stacked experts their number, rows, columns
+	// From lists the ways in which a checkpoint may hold it: each says which rows of which tensors follow each other. Nil
+	// means all of HF.
+	From [][]Rows
+	// Zero says that it is zeros which no checkpoint holds.
+	Zero bool
 	// Parts are tensors that a GGUF file may hold in its place, its rows from the first to the
 	// last; nil if there is no such choice.
 	Parts []Tensor
 	// Whole is the GGUF name of what a part is a part of, and First the row there that is its first.
 	Whole string
 	First int
+}
+
+// Rows are some rows of a tensor of a checkpoint: Count from row First on, each Step rows after the one before. The rows
+// of a vector are its elements, those of stacked matrices are counted through.
+type Rows struct {
+	HF                 string
+	Shape              []uint64 // of the whole tensor
+	First, Count, Step int
 }
 
 // Role returns the tensor that t is in an unsplit file: its own name, or that of what it is a part of.
@@ -84,14 +146,11 @@ func (t *Tensor) Role() string {
 	return t.GGUF
 }
 
-// KV is one GGUF key. Value is a uint32 or a float32.
+// KV is one GGUF key. Value is a uint32, a float32, a string or a []bool.
 type KV struct {
 	Key   string
 	Value any
 }
-
-// Tensors lists the model's tensors in the order of a GGUF file.
-func (c *Config) Tensors() []Tensor { return c.Arch.tensors(c) }
 
 // TensorsOf lists the tensors that a GGUF file is expected to have, where has reports whether it has
 // one of that name: parts in place of a tensor that is not there where one of them is.
@@ -105,6 +164,14 @@ func (c *Config) TensorsOf(has func(gguf string) bool) []Tensor {
 		}
 	}
 	return all
+}
+
+// MaskedTokens lists the tokens that the model never predicts: their logits are the lowest float32.
+func (c *Config) MaskedTokens() []int32 {
+	if c.Masked == nil && c.Arch.masked != nil {
+		return c.Arch.masked(c.VocabSize)
+	}
+	return c.Masked
 }
 
 // Metadata lists the GGUF keys that hold the configuration, in llama.cpp's order.
@@ -121,8 +188,9 @@ func (c *Config) FactorTensors() map[string][]float32 {
 
 // Names in a GGUF file of the matrices outside the blocks. Where the embedding is tied, it is the output matrix too.
 const (
-	Embedding = "token_embd.weight"
-	Output    = "output.weight"
+	Embedding  = "token_embd.weight"
+	Output     = "output.weight"
+	OutputBias = "output.bias"
 )
 
 // Names of the LongRoPE factor tensors in a GGUF file.
@@ -215,6 +283,14 @@ func (c *Config) check() error {
 	case c.RotaryDims%2 != 0 || c.RotaryDims < 2 || c.RotaryDims > c.HeadDim:
 		return fmt.Errorf("%d rotary dimensions, expected an even number up to the head dimension %d",
 			c.RotaryDims, c.HeadDim)
+	case c.Layers*c.KVHeads > maxParts:
+		return fmt.Errorf("%d layers of %d key-value heads, expected at most %d in all", c.Layers, c.KVHeads, maxParts)
+	case c.Experts != nil && c.Layers*c.Experts.Count > maxParts:
+		return fmt.Errorf("%d layers of %d experts, expected at most %d in all", c.Layers, c.Experts.Count, maxParts)
+	case c.Experts != nil && c.Experts.Used > c.Experts.Count:
+		return fmt.Errorf("a token uses %d experts of %d", c.Experts.Used, c.Experts.Count)
+	case c.Sparse != nil && len(c.Sparse.Layers) != c.Layers:
+		return fmt.Errorf("%d layers are said to be sparse or not, expected %d", len(c.Sparse.Layers), c.Layers)
 	}
 	return nil
 }

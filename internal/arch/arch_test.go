@@ -71,7 +71,7 @@ func TestArchs(t *testing.T) {
 		if a.Name == "" || len(a.HF) == 0 || a.For == "" {
 			t.Errorf("%q lacks a name: %q, for %q", a.Name, a.HF, a.For)
 		}
-		if a.parse == nil || a.tensors == nil || a.metadata == nil || a.fromMetadata == nil {
+		if a.parse == nil || a.block == nil || a.head == nil || a.metadata == nil || a.fromMetadata == nil {
 			t.Errorf("%s lacks a function", a.Name)
 		}
 		if !tested[a] {

@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 )
 
@@ -22,7 +23,7 @@ func (c *Config) Difference(want *Config) string {
 	for _, kv := range want.Metadata() {
 		if v, ok := mine[kv.Key]; !ok {
 			return fmt.Sprintf("it has no %s, expected %v", kv.Key, kv.Value)
-		} else if v != kv.Value {
+		} else if !reflect.DeepEqual(v, kv.Value) {
 			return fmt.Sprintf("%s is %v, expected %v", kv.Key, v, kv.Value)
 		}
 		delete(mine, kv.Key)

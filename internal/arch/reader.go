@@ -157,6 +157,15 @@ func (r *reader) boolean(key string, fallback bool) bool {
 	return b
 }
 
+func (r *reader) booleans(key string) []bool {
+	v, _ := r.get(r.prefix + key)
+	list, ok := v.([]bool)
+	if !ok {
+		r.wrong(key, v, "a list of true and false")
+	}
+	return list
+}
+
 func (r *reader) str(key string) string {
 	v, ok := r.get(r.prefix + key)
 	if !ok {

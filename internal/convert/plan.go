@@ -160,11 +160,6 @@ func (t *Tensor) role() string {
 
 // planTensor decides a tensor's type. types are those that are given by name.
 func (p *Plan) planTensor(t *source.Tensor, types map[string]quant.Type) (*Tensor, error) {
-	if n := len(t.Shape); n != 1 && n != 2 {
-		return nil, formats.FileErrorf(t.Path, -1,
-			"tensor %s has shape %v: expected a vector or a matrix, the rules of types know no other tensors",
-			t.GGUF, t.Shape)
-	}
 	typ, given := types[t.GGUF]
 	if given {
 		if err := p.checkGiven(t, typ); err != nil {
@@ -185,7 +180,7 @@ func (p *Plan) planTensor(t *source.Tensor, types map[string]quant.Type) (*Tenso
 // checkGiven refuses a type that is given by name and that the tensor cannot have.
 func (p *Plan) checkGiven(t *source.Tensor, typ quant.Type) error {
 	switch {
-	case len(t.Shape) != 2:
+	case len(t.Shape) == 1:
 		return formats.FileErrorf(p.Source.Path, -1,
 			"the recipe gives the tensor %s a type, which is no matrix: it is F32", t.GGUF)
 	case t.Cols()%typ.BlockLen() != 0:
@@ -202,7 +197,7 @@ func (p *Plan) policyType(t *source.Tensor) quant.Type {
 	_, _ = fmt.Sscanf(t.GGUF, "blk.%d.", &layer)
 	c := p.Source.Config
 	return p.opt.Policy.Type(policy.Tensor{
-		Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) == 2,
+		Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) > 1,
 		Layer: layer, Layers: c.Layers, GQA: c.Heads / c.KVHeads, Tied: c.Tied,
 	})
 }
@@ -211,7 +206,7 @@ func (p *Plan) policyType(t *source.Tensor) quant.Type {
 func (p *Plan) Types() []quant.Target {
 	var types []quant.Target
 	for i := range p.Tensors {
-		if t := &p.Tensors[i]; len(t.Dims) == 2 {
+		if t := &p.Tensors[i]; len(t.Dims) > 1 {
 			types = append(types, quant.Target{Tensor: t.Name, Type: t.Type})
 		}
 	}

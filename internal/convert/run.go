@@ -189,7 +189,7 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 
 // copy moves a piece that needs no conversion, in the kernel where that is possible.
 func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
-	if out, ok := w.out.(*ggufOutput); ok {
+	if out, ok := w.out.(*ggufOutput); ok && t.Contiguous() {
 		off := int64(p.row) * int64(t.RowBytes())
 		dst, at := out.TensorFile(p.tensor)
 		if src, ok := t.R.(*os.File); ok {

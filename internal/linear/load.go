@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
@@ -70,9 +71,63 @@ func (ld *Loader) Vector(name string) []float32 {
 	return values
 }
 
-// Matrix returns a matrix, which can be used after Read or Map, or nil after an error. If the file holds it in parts,
-// it is the first of them, see [Matrix.Next].
-func (ld *Loader) Matrix(name string) *Matrix {
+// Norm reads the weight and the bias of a norm, see [Loader.Vector]. The bias is nil if there is none.
+func (ld *Loader) Norm(n arch.Norm) (weight, bias []float32) {
+	if n.Weight.GGUF == "" {
+		return nil, nil
+	}
+	if n.Bias != nil {
+		bias = ld.Vector(n.Bias.GGUF)
+	}
+	return ld.Vector(n.Weight.GGUF), bias
+}
+
+// Linear returns the matrices of linear layers with one input, as one: see [Matrix.Next]. They can be used after Read
+// or Map. The result is nil after an error.
+func (ld *Loader) Linear(layers ...arch.Linear) *Matrix {
+	var first *Matrix
+	end := &first
+	for _, l := range layers {
+		if *end = ld.matrix(l.Weight.GGUF); ld.err != nil {
+			return nil
+		}
+		if l.Bias != nil {
+			(*end).Bias = ld.Vector(l.Bias.GGUF)
+		}
+		for *end != nil {
+			end = &(*end).Next
+		}
+	}
+	return first
+}
+
+// Experts returns the matrices of each expert of stacked linear layers with one input, each as [Loader.Linear] would.
+func (ld *Loader) Experts(layers ...arch.Linear) []*Matrix {
+	var all []*Matrix
+	for i, l := range layers {
+		t := ld.Tensor(l.Weight.GGUF)
+		if ld.err != nil {
+			return nil
+		}
+		for e := range int(t.Shape[0]) {
+			x := t.Expert(e)
+			m := ld.note(&x)
+			if i == 0 {
+				all = append(all, m)
+				continue
+			}
+			last := all[e]
+			for last.Next != nil {
+				last = last.Next
+			}
+			last.Next = m
+		}
+	}
+	return all
+}
+
+// matrix returns the matrix of a name, or the first of its parts if the file holds it so; nil after an error.
+func (ld *Loader) matrix(name string) *Matrix {
 	parts := ld.parts[name]
 	if len(parts) == 0 || ld.byName[name] != nil {
 		parts = []*source.Tensor{ld.Tensor(name)}

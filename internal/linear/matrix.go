@@ -15,8 +15,9 @@ import (
 type Matrix struct {
 	Name       string // in a GGUF file
 	Rows, Cols int
-	Panels     int     // how many
-	Next       *Matrix // the layer's next rows, if the file has them as another tensor; or nil
+	Panels     int       // how many
+	Next       *Matrix   // the layer's next rows, if the file has them as another tensor; or nil
+	Bias       []float32 // what is added to each row's result, padded (see [Padded]); or nil
 
 	typ    quant.Type
 	format kern.Format

@@ -20,7 +20,7 @@ type Product struct {
 
 const maxTasks = 96
 
-// Multiply sets out = x·mᵀ for the tokens of in, which has encoded the rows of x. A row of out needs room for all
+// Multiply sets out = x·mᵀ + m.Bias for the tokens of in, which has encoded the rows of x. A row of out needs room for all
 // panels of m, the rows that are missing in the last one included. It allocates nothing.
 func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
 	in.f32 = x.Data
@@ -71,13 +71,18 @@ func (p *Product) setOut(w *Scratch, k *kern.Product, i, n int) {
 	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
 }
 
-// scatter copies the results of n panels from i on from w.out to out, if that is where setOut put them.
+// scatter copies the results of n panels from i on from w.out to out, if that is where setOut put them, and adds the
+// bias.
 func (p *Product) scatter(w *Scratch, i, n int) {
-	if p.in.tokens == 1 {
-		return
-	}
+	first, end := i*kern.Rows, (i+n)*kern.Rows
 	for t := range p.in.tokens {
-		copy(p.out[t*p.outStride+i*kern.Rows:], w.out[t*n*kern.Rows:(t+1)*n*kern.Rows])
+		out := p.out[t*p.outStride+first:][:end-first]
+		if p.in.tokens > 1 {
+			copy(out, w.out[t*len(out):])
+		}
+		if p.m.Bias != nil {
+			kern.Best().Add(out, p.m.Bias[first:end])
+		}
 	}
 }
 

@@ -11,14 +11,14 @@ import (
 // Angles computes what rotary position embedding (arXiv 2104.09864) rotates by, in float32 as transformers does, with
 // the factors of LongRoPE (arXiv 2402.13753).
 type Angles struct {
-	short, long []float32 // frequencies, radians per position; the same without LongRoPE
-	factor      float32   // cos and sin are multiplied by it; 1 without LongRoPE
-	original    int       // the longest sequence that uses short
+	short, long                        []float32 // frequencies, radians per position; the same without LongRoPE
+	shortFactor, longFactor, positions float32   // of cos and sin, and of positions; 1 without LongRoPE or scaling
+	original                           int       // the longest sequence that uses short
 }
 
 // New makes the angles of a model.
 func New(c *arch.Config) *Angles {
-	r := &Angles{factor: 1, original: c.Context}
+	r := &Angles{shortFactor: 1, longFactor: 1, positions: float32(c.RopeScale), original: c.Context}
 	freq := func(factors []float32) []float32 {
 		f := make([]float32, c.RotaryDims/2)
 		for i := range f {
@@ -34,7 +34,8 @@ func New(c *arch.Config) *Angles {
 	r.long = r.short
 	if l := c.LongRope; l != nil {
 		r.short, r.long = freq(l.Short), freq(l.Long)
-		r.factor, r.original = float32(l.AttnFactor), c.OriginalContext
+		r.shortFactor, r.longFactor = float32(l.AttnFactorShort), float32(l.AttnFactor)
+		r.positions, r.original = 1, c.OriginalContext
 	}
 	return r
 }
@@ -45,13 +46,14 @@ func (r *Angles) IsLong(n int) bool { return n > r.original }
 // At sets cos and sin, of one value for each pair of dimensions that is rotated, to those of a position. long says
 // which factors apply, see [Angles.IsLong].
 func (r *Angles) At(cos, sin []float32, pos int, long bool) {
-	f := r.short
+	frequencies, factor := r.short, r.shortFactor
 	if long {
-		f = r.long
+		frequencies, factor = r.long, r.longFactor
 	}
-	for i, f := range f {
-		s, c := sincos(float64(f * float32(pos)))
-		cos[i], sin[i] = float32(c)*r.factor, float32(s)*r.factor
+	at := float32(pos) * r.positions
+	for i, f := range frequencies {
+		s, c := sincos(float64(f * at))
+		cos[i], sin[i] = float32(c)*factor, float32(s)*factor
 	}
 }
 

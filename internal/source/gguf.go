@@ -46,12 +46,12 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 	used := map[string]bool{arch.LongFactors: true, arch.ShortFactors: true}
 	expected := c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil })
 	nameOf := func(t arch.Tensor) string { return t.GGUF }
-	tensors, err := match(expected, path, nameOf, func(name string) (Tensor, error) {
-		gt := f.Tensor(name)
+	tensors, err := match(expected, path, nameOf, func(want arch.Tensor) (Tensor, error) {
+		gt := f.Tensor(want.GGUF)
 		if gt == nil {
 			return Tensor{}, errMissing
 		}
-		used[name] = true
+		used[want.GGUF] = true
 		return ggufTensor(gt), nil
 	})
 	if err != nil {
@@ -102,7 +102,7 @@ func GGUFConfig(f *gguf.File) (*arch.Config, error) {
 		return nil, fmt.Errorf("of the tensors %s and %s only one is there", arch.LongFactors, arch.ShortFactors)
 	}
 	if c.LongRope == nil {
-		c.LongRope = &arch.LongRope{AttnFactor: 1}
+		c.LongRope = &arch.LongRope{AttnFactor: 1, AttnFactorShort: 1}
 	}
 	if c.LongRope.Long, err = factors(long, c.RotaryDims/2); err != nil {
 		return nil, err

@@ -73,17 +73,19 @@ func (m *Model) Bytes() int64 {
 	return n
 }
 
-// Tensor is one tensor. Its rows are stored one after the other.
+// Tensor is one tensor.
 type Tensor struct {
 	arch.Tensor
 	Type   quant.Type // F32 when IsF64
 	IsF64  bool       // stored as float64, which has no quant.Type
-	Path   string     // the file that holds it
+	Path   string     // the file that holds it, or its first rows
 	Offset int64      // of its bytes in that file
 	R      io.ReaderAt
 	// Panels are the rows as package kern multiplies them, in memory that is mapped until the
 	// model is closed; nil if the file does not hold them so.
 	Panels []byte
+
+	spans []span // where its rows are, if they do not follow each other in one file
 }
 
 // Cols returns the length of a row.
@@ -120,16 +122,54 @@ func (t *Tensor) RowBytes() int {
 	return int(t.Type.Size(int64(t.Cols())))
 }
 
+// Contiguous reports whether the rows follow each other, from Offset on.
+func (t *Tensor) Contiguous() bool { return t.spans == nil }
+
 // Pieces returns the tensors that a GGUF file may hold in place of t, each with its rows of it; nil if
 // there is no such choice.
 func (t *Tensor) Pieces() []Tensor {
 	var parts []Tensor
 	for _, p := range t.Parts {
-		part := *t
-		part.Tensor, part.Offset, part.Panels = p, t.Offset+int64(p.First)*int64(t.RowBytes()), nil
+		part := t.slice(p.First, int(p.Shape[0]))
+		part.Tensor = p
 		parts = append(parts, part)
 	}
 	return parts
+}
+
+// Expert returns matrix number e of stacked experts.
+func (t *Tensor) Expert(e int) Tensor {
+	rows := int(t.Shape[1])
+	m := t.slice(e*rows, rows)
+	m.Shape = t.Shape[1:]
+	if t.Panels != nil { // whole panels: see package convert
+		n := len(t.Panels) / int(t.Shape[0])
+		m.Panels = t.Panels[e*n : (e+1)*n]
+	}
+	return m
+}
+
+// slice returns count rows from row first on. Its Shape is that of t.
+func (t *Tensor) slice(first, count int) Tensor {
+	s := *t
+	s.Panels = nil
+	if t.spans == nil {
+		s.Offset += int64(first) * int64(t.RowBytes())
+		return s
+	}
+	s.spans = nil
+	for _, p := range t.spans {
+		if skip := min(first, p.count); skip > 0 {
+			first -= skip
+			p = p.from(skip, t.unitBytes())
+		}
+		p.count = min(p.count, count)
+		if count -= p.count; p.count > 0 {
+			s.spans = append(s.spans, p)
+		}
+	}
+	s.Path, s.Offset, s.R = s.spans[0].path, s.spans[0].offset, s.spans[0].r
+	return s
 }
 
 // Stored returns the tensors that a file may hold for one of the model's: its parts, and the tensor itself.
@@ -151,12 +191,24 @@ func (t *Tensor) Decode(dst []float32, src []byte) {
 
 // ReadRows reads len(buf)/RowBytes rows from row first on as the file holds them.
 func (t *Tensor) ReadRows(buf []byte, first int) error {
-	off := t.Offset + int64(first)*int64(t.RowBytes())
-	if n, err := t.R.ReadAt(buf, off); n < len(buf) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+	if t.spans == nil {
+		return readAt(t.R, buf, t.Offset+int64(first)*int64(t.RowBytes()), t.Path, t.GGUF)
+	}
+	unit := t.unitBytes()
+	for _, s := range t.spans {
+		if first >= s.count {
+			first -= s.count
+			continue
 		}
-		return &formats.Error{Path: t.Path, Off: off + int64(n), What: "reading tensor " + t.GGUF, Err: err}
+		s = s.from(first, unit)
+		first = 0
+		n := min(s.count, len(buf)/unit)
+		if err := s.read(buf[:n*unit], unit, t.GGUF); err != nil {
+			return err
+		}
+		if buf = buf[n*unit:]; len(buf) == 0 {
+			break
+		}
 	}
 	return nil
 }
@@ -219,14 +271,14 @@ func Open(path string) (*Model, error) {
 }
 
 // match pairs the tensors that are expected with those of a file. name gives
-// the file's name of a tensor; find looks it up.
+// the file's name of a tensor for messages; find looks it up.
 func match(
-	expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(name string) (Tensor, error),
+	expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(want arch.Tensor) (Tensor, error),
 ) ([]Tensor, error) {
 	var all []Tensor
 	var missing []string
 	for _, want := range expected {
-		t, err := find(name(want))
+		t, err := find(want)
 		if errors.Is(err, errMissing) {
 			missing = append(missing, name(want))
 			continue

@@ -48,12 +48,12 @@ type Tensor struct {
 	Tied   bool       // the model's output projection is the embedding
 }
 
-// Type returns the type that t gets. Vectors and norms become F32, as in
+// Type returns the type that t gets. Vectors, norms and the routers of experts become F32, as in
 // llama.cpp's converter. A block type that does not divide the row gives way to
 // a similar one with smaller blocks, and in the end to F16.
 func (p *Policy) Type(t Tensor) quant.Type {
 	switch {
-	case !t.Matrix || strings.HasSuffix(t.Name, "_norm.weight"):
+	case !t.Matrix || strings.HasSuffix(t.Name, "_norm.weight") || roleOf(t.Name) == router:
 		return quant.F32
 	case t.Name == arch.Output && p.KeepOutput:
 		return t.Source

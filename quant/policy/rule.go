@@ -26,6 +26,9 @@ const (
 	ffnDown    role = "ffn_down"
 )
 
+// router is the role of the matrix that chooses experts.
+const router role = "ffn_gate_inp"
+
 // roleOf returns the role of a tensor: its name without layer and ".weight".
 func roleOf(name string) role {
 	if inLayer, ok := strings.CutPrefix(name, "blk."); ok {

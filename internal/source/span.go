@@ -1,0 +1,73 @@
+package source
+
+import (
+	"io"
+
+	"github.com/phi3conv/phi3conv/formats"
+)
+
+// span is some rows of a tensor of a file: count of them, each step rows after the one before. The rows of a vector are
+// its elements.
+type span struct {
+	path        string
+	r           io.ReaderAt
+	offset      int64 // of the first row in the file, in bytes
+	count, step int
+}
+
+// from returns s without its first n rows, of unit bytes each.
+func (s span) from(n, unit int) span {
+	s.offset += int64(n) * int64(s.step) * int64(unit)
+	s.count -= n
+	return s
+}
+
+// read reads len(buf)/unit rows of unit bytes each.
+func (s span) read(buf []byte, unit int, tensor string) error {
+	if s.step == 1 {
+		return readAt(s.r, buf, s.offset, s.path, tensor)
+	}
+	// What lies between the rows is read too: many small reads would take longer.
+	const window = 128 << 10
+	most := max(1, window/(s.step*unit))
+	between := make([]byte, ((min(most, len(buf)/unit)-1)*s.step+1)*unit)
+	for len(buf) > 0 {
+		n := min(most, len(buf)/unit)
+		raw := between[:((n-1)*s.step+1)*unit]
+		if err := readAt(s.r, raw, s.offset, s.path, tensor); err != nil {
+			return err
+		}
+		for i := range n {
+			copy(buf[i*unit:(i+1)*unit], raw[i*s.step*unit:])
+		}
+		buf, s = buf[n*unit:], s.from(n, unit)
+	}
+	return nil
+}
+
+// readAt fills buf from an offset of a file.
+func readAt(r io.ReaderAt, buf []byte, off int64, path, tensor string) error {
+	if n, err := r.ReadAt(buf, off); n < len(buf) {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return &formats.Error{Path: path, Off: off + int64(n), What: "reading tensor " + tensor, Err: err}
+	}
+	return nil
+}
+
+// unitBytes returns the bytes of a row, or of an element of a vector.
+func (t *Tensor) unitBytes() int {
+	if len(t.Shape) == 1 {
+		return t.RowBytes() / t.Cols()
+	}
+	return t.RowBytes()
+}
+
+// zeros is a file of zeros.
+type zeros struct{}
+
+func (zeros) ReadAt(b []byte, _ int64) (int, error) {
+	clear(b)
+	return len(b), nil
+}
