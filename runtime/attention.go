@@ -3,6 +3,7 @@ package runtime
 import (
 	"unsafe"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/kvcache"
 	"github.com/phi3conv/phi3conv/internal/linear"
@@ -19,6 +20,7 @@ type run struct {
 
 // scratch is a thread's memory for what is not a product with weights.
 type scratch struct {
+	spans  []span    // of the keys of a block of queries
 	score  []float32 // [queries][positions]
 	out    []float32 // [queries][dimensions, padded to panels]
 	cache  kvcache.Scratch
@@ -56,12 +58,13 @@ func (j *ropeStore) Do(thread, head int) {
 	}
 }
 
-// attention is the job that computes softmax(q·K/√dim)·V. A task is a block of queries of one run and
+// attention is the job that computes softmax(scale·q·K)·V. A task is a block of queries of one run and
 // one key-value head.
 type attention struct {
-	b     *batch
-	layer int
-	tasks []attnTask
+	b      *batch
+	layer  int
+	sparse *arch.BlockSparse // nil if the layer is not block-sparse
+	tasks  []attnTask
 }
 
 type attnTask struct {
@@ -71,17 +74,24 @@ type attnTask struct {
 }
 
 // plan divides the queries of tokens from needed on into tasks and returns their number. The queries of a block use the
-// keys together; its scores should stay in a core's second cache.
-func (a *attention) plan(b *batch, layer, needed int) int {
-	a.b, a.layer, a.tasks = b, layer, a.tasks[:0]
+// keys together; its scores should stay in a core's second cache. In a block-sparse layer they are in one block of its
+// pattern, so that they see the same keys. Keys and values are in layer index of the cache.
+func (a *attention) plan(b *batch, l *layer, index, needed int) int {
+	a.b, a.layer, a.tasks, a.sparse = b, index, a.tasks[:0], l.sparse
 	for i := range b.runs {
 		r := &b.runs[i]
 		first := max(r.first, needed)
-		count := r.first + r.count - first // not positive if no query of the run is needed
+		end := r.first + r.count // not after first if no query of the run is needed
 		block := min(max(1<<17/(r.pos+r.count), 8), 32)
 		for head := range b.model.cfg.KVHeads {
-			for q := 0; q < count; q += block {
-				a.tasks = append(a.tasks, attnTask{r, head, first + q, min(block, count-q)})
+			for q := first; q < end; {
+				count := min(block, end-q)
+				if a.sparse != nil {
+					pos := r.pos + q - r.first
+					count = min(count, a.sparse.BlockSize-pos%a.sparse.BlockSize)
+				}
+				a.tasks = append(a.tasks, attnTask{r, head, q, count})
+				q += count
 			}
 		}
 	}
@@ -93,7 +103,7 @@ func (a *attention) Do(thread, i int) {
 	c := a.b.model.cfg
 	group := c.Heads / c.KVHeads
 	// The heads of a group read the same keys: a single token's do so together.
-	if t.count == 1 {
+	if t.count == 1 && a.sparse == nil {
 		a.heads(thread, t, t.head*group, group)
 		return
 	}
@@ -102,39 +112,48 @@ func (a *attention) Do(thread, i int) {
 	}
 }
 
+// span is positions of keys, from start, a multiple of 16, to end.
+type span struct{ start, end int }
+
+// visible returns the spans of keys that queries of head h see, the first of which is at position pos, and the last at
+// end - 1. All but the last consist of whole panels. Queries see all of them but what is after themselves or, in the
+// first, before their window.
+func (a *attention) visible(spans []span, h, pos, end int) []span {
+	if a.sparse == nil {
+		start := 0
+		if w := a.b.model.cfg.SlidingWindow; w > 0 {
+			start = max(0, pos-w+1) &^ (kern.Rows - 1)
+		}
+		return append(spans, span{start, end})
+	}
+	local := a.sparse.Local(pos)
+	for k := a.sparse.Vertical(h); k < local; k += a.sparse.Stride {
+		spans = append(spans, span{k * a.sparse.BlockSize, (k + 1) * a.sparse.BlockSize})
+	}
+	return append(spans, span{local * a.sparse.BlockSize, end})
+}
+
 // heads does the task for n query heads from h on; n > 1 only if the task is one token.
 func (a *attention) heads(thread int, t *attnTask, h, n int) {
-	b, c, cache := a.b, a.b.model.cfg, a.b.model.cache
-	w, s := b.model.threads.Scratch[thread], b.model.scratch[thread]
+	b, c := a.b, a.b.model.cfg
+	s := b.model.scratch[thread]
 	dim := c.HeadDim
 	pos := t.run.pos + t.first - t.run.first // of the first query
 	end := pos + t.count                     // after the last visible key
-	start := 0                               // of the first panel with a visible key
-	if c.SlidingWindow > 0 {
-		start = max(0, pos-c.SlidingWindow+1) &^ (kern.Rows - 1)
+	s.spans = a.visible(s.spans[:0], h, pos, end)
+	last := s.spans[len(s.spans)-1]
+	before := 0 // columns of scores before the last span's
+	for _, p := range s.spans[:len(s.spans)-1] {
+		before += p.end - p.start
 	}
-	width := linear.Padded(end - start)
+	width := before + linear.Padded(end-last.start)
 	rows, stride := t.count, b.qkv.Stride // of queries: tokens of a head, or heads of a token
 	if n > 1 {
 		rows, stride = n, dim
 	}
-	query := b.qkv.Row(t.first)[h*dim:]
-	padded := cache.PaddedDim()
+	padded := b.model.cache.PaddedDim()
 	s.score, s.out = work.Resize(s.score, rows*width), work.Resize(s.out, rows*padded)
-
-	k := &w.Call
-	for p := start; p < start+width; {
-		chunk := t.run.seq.chunks[p/kvcache.ChunkLen]
-		in := p % kvcache.ChunkLen
-		count := min(kvcache.ChunkLen-in, start+width-p)
-		*k = kern.Product{
-			Out: &s.score[p-start], OutStride: int64(4 * width),
-			A: (*byte)(unsafe.Pointer(&query[0])), AStride: int64(4 * stride),
-			T: int64(rows), Blocks: int64(dim), Panels: int64(count / kern.Rows), Scratch: w.Memory(),
-		}
-		kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
-		p += count
-	}
+	a.scores(thread, t, b.qkv.Row(t.first)[h*dim:], stride, rows, width)
 	for r := range rows {
 		q := pos
 		if n == 1 {
@@ -142,31 +161,64 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		}
 		lo := 0
 		if c.SlidingWindow > 0 {
-			lo = max(0, q-c.SlidingWindow+1)
+			lo = max(0, q-c.SlidingWindow+1-last.start)
 		}
-		kern.Best().Softmax(s.score[r*width:(r+1)*width], lo-start, q+1-start, b.model.attnScale)
+		kern.Best().Softmax(s.score[r*width:(r+1)*width], lo, before+q+1-last.start, b.model.attnScale)
 	}
-	// Only values that belong to tokens: what a failed evaluation left after them may be NaN.
-	for p := start; p < end; {
-		chunk := t.run.seq.chunks[p/kvcache.ChunkLen]
-		in := p % kvcache.ChunkLen
-		count := min(kvcache.ChunkLen-in, end-p)
-		*k = kern.Product{
-			Out: &s.out[0], OutStride: int64(4 * padded),
-			A: (*byte)(unsafe.Pointer(&s.score[p-start])), AStride: int64(4 * width),
-			T: int64(rows), Blocks: int64(count), Panels: int64(padded / kern.Rows), Scratch: w.Memory(),
-		}
-		if p > start {
-			k.Add = 1
-		}
-		kern.Best().Products[cache.Values(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
-		p += count
-	}
+	a.sums(thread, t, rows, width)
 	for r := range rows {
 		token, head := t.first+r, h
 		if n > 1 {
 			token, head = t.first, h+r
 		}
 		copy(b.attn.Row(token)[head*dim:(head+1)*dim], s.out[r*padded:])
+	}
+}
+
+// scores sets a thread's scores to the products of queries with the keys of its spans.
+func (a *attention) scores(thread int, t *attnTask, query []float32, stride, rows, width int) {
+	b, cache := a.b, a.b.model.cache
+	w, s := b.model.threads.Scratch[thread], b.model.scratch[thread]
+	k, col := &w.Call, 0
+	for _, span := range s.spans {
+		end := span.start + linear.Padded(span.end-span.start)
+		for p := span.start; p < end; {
+			chunk := t.run.seq.chunks[p/kvcache.ChunkLen]
+			in := p % kvcache.ChunkLen
+			count := min(kvcache.ChunkLen-in, end-p)
+			*k = kern.Product{
+				Out: &s.score[col], OutStride: int64(4 * width),
+				A: (*byte)(unsafe.Pointer(&query[0])), AStride: int64(4 * stride),
+				T: int64(rows), Blocks: int64(b.model.cfg.HeadDim), Panels: int64(count / kern.Rows), Scratch: w.Memory(),
+			}
+			kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
+			p, col = p+count, col+count
+		}
+	}
+}
+
+// sums sets a thread's out to the sums of the values of its spans, weighted by the scores. It reads only values that
+// belong to tokens: what a failed evaluation left after them may be NaN.
+func (a *attention) sums(thread int, t *attnTask, rows, width int) {
+	b, cache := a.b, a.b.model.cache
+	w, s := b.model.threads.Scratch[thread], b.model.scratch[thread]
+	padded := cache.PaddedDim()
+	k, col := &w.Call, 0
+	for _, span := range s.spans {
+		for p := span.start; p < span.end; {
+			chunk := t.run.seq.chunks[p/kvcache.ChunkLen]
+			in := p % kvcache.ChunkLen
+			count := min(kvcache.ChunkLen-in, span.end-p)
+			*k = kern.Product{
+				Out: &s.out[0], OutStride: int64(4 * padded),
+				A: (*byte)(unsafe.Pointer(&s.score[col])), AStride: int64(4 * width),
+				T: int64(rows), Blocks: int64(count), Panels: int64(padded / kern.Rows), Scratch: w.Memory(),
+			}
+			if col > 0 {
+				k.Add = 1
+			}
+			kern.Best().Products[cache.Values(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
+			p, col = p+count, col+count
+		}
 	}
 }

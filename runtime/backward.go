@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -20,22 +21,36 @@ type OutputGroup struct {
 	First, Rows int    // its rows: First to First+Rows
 }
 
-// OutputGroups lists the output rows of all linear layers, in the order of evaluation.
+// OutputGroups lists the output rows of all linear layers, in the order of evaluation. Those of each expert of a stack
+// are a group.
 func (l *Layers) OutputGroups() []OutputGroup {
 	c := l.m.cfg
-	kv := c.KVHeads * c.HeadDim
-	q := c.Heads * c.HeadDim
 	var all []OutputGroup
-	for i := range c.Layers {
-		blk := fmt.Sprintf("blk.%d.", i)
-		qkv, up := blk+"attn_qkv.weight", blk+"ffn_up.weight"
-		all = append(all,
-			OutputGroup{qkv, "q", 0, q}, OutputGroup{qkv, "k", q, kv}, OutputGroup{qkv, "v", q + kv, kv},
-			OutputGroup{blk + "attn_output.weight", "", 0, c.Hidden},
-			OutputGroup{up, "gate", 0, c.Intermediate}, OutputGroup{up, "up", c.Intermediate, c.Intermediate},
-			OutputGroup{blk + "ffn_down.weight", "", 0, c.Hidden})
+	add := func(m arch.Linear) {
+		first := 0
+		experts := 1
+		if len(m.Weight.Shape) == 3 {
+			experts = int(m.Weight.Shape[0])
+		}
+		for e := range experts {
+			for _, o := range m.Outputs {
+				part := o.Name
+				if experts > 1 {
+					part = strconv.Itoa(e)
+				}
+				all = append(all, OutputGroup{m.Weight.GGUF, part, first, o.Rows})
+				first += o.Rows
+			}
+		}
 	}
-	return append(all, OutputGroup{l.Output(), "", 0, c.VocabSize})
+	for i := range c.Layers {
+		b := c.Block(i)
+		for _, m := range b.Linear() {
+			add(m)
+		}
+	}
+	add(c.Head().Output)
+	return all
 }
 
 // The order of a block's groups in [Layers.OutputGroups].
@@ -67,6 +82,9 @@ type Label func(sequence, pos int, p []float32) int32
 func (l *Layers) GradientNorms(
 	ctx context.Context, sequences [][]int32, label Label, progress func(done float64),
 ) ([][]float32, error) {
+	if l.m.cfg.LayerNorm {
+		return nil, fmt.Errorf("%s: gradients of %s models are not computed", l.m.path, l.m.cfg.Arch.Name)
+	}
 	for i, s := range sequences {
 		if n := len(s); n < 1 || n > l.m.cfg.Context {
 			return nil, fmt.Errorf("sequence %d has %d tokens, expected 1 to %d", i, n, l.m.cfg.Context)
@@ -125,7 +143,7 @@ type gradients struct {
 	sinBack    []float32         // -b.sin: RoPE with it is the inverse
 	ones       []float32         // in place of up, so that SwiGLU is SiLU
 	transposed linear.Transposed // columns of a matrix as rows
-	norm       []float32         // the last norm's weights
+	norm       norm              // the last one
 	output     *linear.Matrix
 	outputMem  []byte // its panels
 
@@ -138,14 +156,6 @@ type bundle struct {
 	first, count int // tokens of all sequences
 	sequence     int // number of the first sequence
 	runs         []run
-}
-
-// innerWidths lists the columns of a batch's x, norm, delta, qkv, attn, up and act.
-func innerWidths(c *arch.Config) [7]int {
-	return [...]int{
-		c.Hidden, c.Hidden, c.Hidden, (c.Heads + 2*c.KVHeads) * c.HeadDim, c.Heads * c.HeadDim, 2 * c.Intermediate,
-		c.Intermediate,
-	}
 }
 
 // lossRows is the number of tokens whose logits are computed together, as many as take 128 MiB.
@@ -177,7 +187,7 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 			m.path, tokens, need, free)
 	}
 	b := &batch{model: m, logits: linear.NewRows(lossRows(c, most), c.VocabSize)}
-	for i, r := range []*linear.Rows{&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act} {
+	for i, r := range b.inner() {
 		*r = linear.NewRows(most, innerWidths(c)[i])
 	}
 	pairs := c.RotaryDims / 2
@@ -271,7 +281,8 @@ func (g *gradients) each(ctx context.Context, work int, f func(p *bundle) error)
 func (g *gradients) loadOutput(ctx context.Context) (err error) {
 	ld := linear.NewLoader(g.m.src)
 	ld.Expand = true
-	g.norm, g.output = ld.Vector(normName), ld.Matrix(g.m.outputName())
+	head := g.m.cfg.Head()
+	g.norm, g.output = newNorm(ld, head.Norm), ld.Linear(head.Output)
 	if ld.Err() != nil {
 		return ld.Err()
 	}
@@ -301,7 +312,7 @@ func (g *gradients) inside(l *layer, x linear.Rows, p *bundle) error {
 	for t := range n {
 		copy(b.x.Row(t), x.Row(p.first+t))
 	}
-	if err := b.runNorm(l.attnNorm, 0, n, false, l.qkv); err != nil {
+	if err := b.runNorm(l.attnNorm, 0, n, false, l.qkv[0]); err != nil {
 		return err
 	}
 	if err := b.matmul(l.qkv, b.norm, b.qkv, n); err != nil {
@@ -311,13 +322,14 @@ func (g *gradients) inside(l *layer, x linear.Rows, p *bundle) error {
 		return err
 	}
 	b.begin(l.o, b.attn, n)
-	if err := b.matmul(l.o, b.attn, b.delta, n); err != nil {
+	if err := b.matmulOne(l.o, b.attn, b.delta, n); err != nil {
 		return err
 	}
-	if err := b.runNorm(l.ffnNorm, 0, n, true, l.up); err != nil {
+	up := l.experts[0].up
+	if err := b.runNorm(l.ffnNorm, 0, n, true, up[0]); err != nil {
 		return err
 	}
-	return b.matmul(l.up, b.norm, b.up, n)
+	return b.matmul(up, b.norm, b.up, n)
 }
 
 // forward computes the stream after block i.
@@ -326,12 +338,13 @@ func (g *gradients) forward(l *layer, i int, p *bundle) error {
 	if err := g.inside(l, g.stream[i], p); err != nil {
 		return err
 	}
-	b.siluJob = siluJob{b: b, n: g.m.cfg.Intermediate}
-	b.begin(l.down, b.act, n)
-	if err := g.m.threads.Run(&b.siluJob, n); err != nil {
+	down := l.experts[0].down
+	b.actJob = activation{b}
+	b.begin(down, b.act, n)
+	if err := g.m.threads.Run(&b.actJob, n); err != nil {
 		return err
 	}
-	if err := b.matmul(l.down, b.act, b.delta, n); err != nil {
+	if err := b.matmulOne(down, b.act, b.delta, n); err != nil {
 		return err
 	}
 	for t := range n {
@@ -353,7 +366,7 @@ func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	if err := g.measure(groups+groupDown, grad, p.first, n, c.Hidden); err != nil {
 		return err
 	}
-	if err := g.multiply(l.down, grad, b.act, n); err != nil {
+	if err := g.multiply(l.experts[0].down, grad, b.act, n); err != nil {
 		return err
 	}
 	if err := threads.Run(&siluBack{g}, n); err != nil {
@@ -362,10 +375,10 @@ func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	if err := g.measure(groups+groupGate, b.up, p.first, n, c.Intermediate, c.Intermediate); err != nil {
 		return err
 	}
-	if err := g.multiply(l.up, b.up, b.norm, n); err != nil {
+	if err := g.multiply(l.experts[0].up[0], b.up, b.norm, n); err != nil {
 		return err
 	}
-	if err := threads.Run(&normBack{g, l.ffnNorm, b.x, grad, true}, n); err != nil {
+	if err := threads.Run(&normBack{g, l.ffnNorm.weight, b.x, grad, true}, n); err != nil {
 		return err
 	}
 	if err := g.measure(groups+groupO, grad, p.first, n, c.Hidden); err != nil {
@@ -381,10 +394,10 @@ func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	if err := g.measure(groups+groupQ, b.qkv, p.first, n, c.Heads*c.HeadDim, kv, kv); err != nil {
 		return err
 	}
-	if err := g.multiply(l.qkv, b.qkv, b.norm, n); err != nil {
+	if err := g.multiply(l.qkv[0], b.qkv, b.norm, n); err != nil {
 		return err
 	}
-	return threads.Run(&normBack{g, l.attnNorm, g.stream[i].From(p.first), grad, true}, n)
+	return threads.Run(&normBack{g, l.attnNorm.weight, g.stream[i].From(p.first), grad, true}, n)
 }
 
 // loss computes the gradient with respect to the stream after the last block, some rows of
@@ -401,7 +414,7 @@ func (g *gradients) loss(p *bundle) error {
 		if err := b.runNorm(g.norm, first, n, false, g.output); err != nil {
 			return err
 		}
-		if err := b.matmul(g.output, b.norm.From(first), b.logits, n); err != nil {
+		if err := b.matmulOne(g.output, b.norm.From(first), b.logits, n); err != nil {
 			return err
 		}
 		loss := &lossBack{g: g, p: p, first: first, bad: make([]bool, n)}
@@ -420,7 +433,7 @@ func (g *gradients) loss(p *bundle) error {
 			return err
 		}
 	}
-	return m.threads.Run(&normBack{g, g.norm, b.x, g.grad.From(p.first), false}, p.count)
+	return m.threads.Run(&normBack{g, g.norm.weight, b.x, g.grad.From(p.first), false}, p.count)
 }
 
 // measure stores the squared norms of n rows of grad, the tokens from first on. The columns are those of the groups
@@ -439,7 +452,7 @@ func (g *gradients) multiply(l *linear.Matrix, grad, out linear.Rows, n int) err
 			return err
 		}
 		g.b.begin(t, grad, n)
-		if err := g.b.matmul(t, grad, out.Columns(first), n); err != nil {
+		if err := g.b.matmulOne(t, grad, out.Columns(first), n); err != nil {
 			return err
 		}
 	}

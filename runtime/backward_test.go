@@ -147,22 +147,22 @@ var gradientSteps = []gradientStep{
 		func(g *gradients) (x, grad linear.Rows) { return g.b.x, g.grad },
 		func(g *gradients) int { return g.m.cfg.Hidden },
 		func(t *testing.T, g *gradients) linear.Rows {
-			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.bundles[0].count, false, g.m.layers[0].up))
+			return do(t, g.b.norm, g.b.runNorm(g.m.layers[0].ffnNorm, 0, g.bundles[0].count, false, g.m.layers[0].experts[0].up[0]))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.norm.Data, u.Data)
 			do(
 				t, linear.Rows{},
-				g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm, g.b.x, g.grad, false}, g.bundles[0].count),
+				g.m.threads.Run(&normBack{g, g.m.layers[0].ffnNorm.weight, g.b.x, g.grad, false}, g.bundles[0].count),
 			)
 		}},
 	{"swiglu",
 		func(g *gradients) (x, grad linear.Rows) { return g.b.up, g.b.up },
 		func(g *gradients) int { return 2 * g.m.cfg.Intermediate },
 		func(t *testing.T, g *gradients) linear.Rows {
-			g.b.siluJob = siluJob{b: g.b, n: g.m.cfg.Intermediate}
-			g.b.begin(g.m.layers[0].down, g.b.act, g.bundles[0].count)
-			return do(t, g.b.act, g.m.threads.Run(&g.b.siluJob, g.bundles[0].count))
+			g.b.actJob = activation{g.b}
+			g.b.begin(g.m.layers[0].experts[0].down, g.b.act, g.bundles[0].count)
+			return do(t, g.b.act, g.m.threads.Run(&g.b.actJob, g.bundles[0].count))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
 			copy(g.b.act.Data, u.Data)
@@ -185,11 +185,11 @@ var gradientSteps = []gradientStep{
 		func(g *gradients) (x, grad linear.Rows) { return g.b.norm, g.b.x },
 		func(g *gradients) int { return g.m.cfg.Hidden },
 		func(t *testing.T, g *gradients) linear.Rows {
-			g.b.begin(g.m.layers[0].qkv, g.b.norm, g.bundles[0].count)
+			g.b.begin(g.m.layers[0].qkv[0], g.b.norm, g.bundles[0].count)
 			return do(t, g.b.qkv, g.b.matmul(g.m.layers[0].qkv, g.b.norm, g.b.qkv, g.bundles[0].count))
 		},
 		func(t *testing.T, g *gradients, u linear.Rows) {
-			do(t, linear.Rows{}, g.multiply(g.m.layers[0].qkv, u, g.b.x, g.bundles[0].count))
+			do(t, linear.Rows{}, g.multiply(g.m.layers[0].qkv[0], u, g.b.x, g.bundles[0].count))
 		}},
 	{"block",
 		func(g *gradients) (x, grad linear.Rows) { return g.stream[0], g.grad },

@@ -3,7 +3,9 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"math"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/machine"
@@ -23,8 +25,9 @@ type batch struct {
 	runs   []run
 	before []int // Eval's: tokens of each request's sequence before it
 
-	x, norm, qkv, attn, up, act linear.Rows // residual stream, its norm, …; up is gate and up, act SwiGLU's result
+	x, norm, qkv, attn, up, act linear.Rows // residual stream, its norm, …; up is gate and up, act what comes of them
 	delta                       linear.Rows // what the next norm adds to x
+	result                      linear.Rows // of a parallel block's feed-forward layer, or of an expert
 	logits                      linear.Rows
 	cos, sin                    []float32 // of each token's position, for each rotated pair of dimensions
 	input                       linear.Input
@@ -33,9 +36,12 @@ type batch struct {
 	// tap, if not nil, is called with the input of every product.
 	tap func(m *linear.Matrix, x linear.Rows, count int) error
 
+	routes routes // of tokens to experts
+
 	// Jobs, kept so that running one allocates nothing.
 	normJob normJob
-	siluJob siluJob
+	actJob  activation
+	addJob  addRows
 	encJob  encodeJob
 	ropeJob ropeStore
 	attnJob attention
@@ -50,16 +56,15 @@ func (m *Model) batch() (*batch, error) {
 	c := m.cfg
 	b := &batch{model: m}
 	n := m.opt.Batch
-	all := []struct {
+	type rows struct {
 		rows         *linear.Rows
 		tokens, cols int
-	}{
-		{&b.x, n, c.Hidden}, {&b.norm, n, c.Hidden}, {&b.delta, n, c.Hidden},
-		{&b.qkv, n, linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim)},
-		{&b.attn, n, c.Heads * c.HeadDim},
-		{&b.up, n, 2 * c.Intermediate}, {&b.act, n, c.Intermediate},
-		{&b.logits, min(n, logitRows), c.VocabSize},
 	}
+	var all []rows
+	for i, r := range b.inner() {
+		all = append(all, rows{r, n, innerWidths(c)[i]})
+	}
+	all = append(all, rows{&b.logits, min(n, logitRows), c.VocabSize})
 	total := 0
 	for _, a := range all {
 		total += 4 * a.tokens * linear.Stride(a.cols)
@@ -84,6 +89,31 @@ func (m *Model) batch() (*batch, error) {
 	}
 	m.b = b
 	return b, nil
+}
+
+// inner lists the rows of a batch that innerWidths gives the widths of.
+func (b *batch) inner() []*linear.Rows {
+	return []*linear.Rows{
+		&b.x, &b.norm, &b.delta, &b.qkv, &b.attn, &b.up, &b.act, &b.result, &b.routes.x, &b.routes.logits,
+	}
+}
+
+// innerWidths lists the columns of the rows of a batch. Matrices whose results lie side by side write whole panels.
+func innerWidths(c *arch.Config) []int {
+	qkv := linear.Padded(c.Heads*c.HeadDim) + 2*linear.Padded(c.KVHeads*c.HeadDim)
+	up, result, gathered, experts := c.Intermediate, 0, 0, 0
+	if c.Activation != arch.GELU {
+		up += linear.Padded(c.Intermediate)
+	}
+	if c.Parallel {
+		result = c.Hidden
+	}
+	if c.Experts != nil {
+		result, gathered, experts = c.Hidden, c.Hidden, c.Experts.Count
+	}
+	return []int{
+		c.Hidden, c.Hidden, c.Hidden, qkv, c.Heads * c.HeadDim, up, c.Intermediate, result, gathered, experts,
+	}
 }
 
 // logitRows is how many rows of logits are computed at a time: enough to share
@@ -122,10 +152,9 @@ func (b *batch) flush(ctx context.Context) error {
 func (b *batch) forward(ctx context.Context) error {
 	m := b.model
 	for t, tok := range b.tokens {
-		if err := m.embed.ReadRows(b.embedding, int(tok.id)); err != nil {
+		if err := m.readEmbedding(b.x.Row(t)[:m.cfg.Hidden], m.embed, b.embedding, tok.id); err != nil {
 			return err
 		}
-		m.embed.Decode(b.x.Row(t)[:m.cfg.Hidden], b.embedding)
 	}
 	b.angles()
 	needed := 0
@@ -163,7 +192,7 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 	m := b.model
 	c := m.cfg
 	n := len(b.tokens)
-	if err := b.runNorm(l.attnNorm, 0, n, add, l.qkv); err != nil {
+	if err := b.runNorm(l.attnNorm, 0, n, add, l.qkv[0]); err != nil {
 		return err
 	}
 	if err := b.matmul(l.qkv, b.norm, b.qkv, n); err != nil {
@@ -177,28 +206,56 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 	if rest == 0 {
 		return nil
 	}
-	tasks := b.attnJob.plan(b, i, first)
+	tasks := b.attnJob.plan(b, l, i, first)
 	if err := m.threads.Run(&b.attnJob, tasks); err != nil {
 		return err
 	}
 	if err := b.encode(l.o, b.attn, first, rest); err != nil {
 		return err
 	}
-	if err := b.matmul(l.o, b.attn.From(first), b.delta.From(first), rest); err != nil {
+	if err := b.matmulOne(l.o, b.attn.From(first), b.delta.From(first), rest); err != nil {
 		return err
 	}
-	if err := b.runNorm(l.ffnNorm, first, rest, true, l.up); err != nil {
+	if c.Parallel {
+		return b.addParallel(l, first, rest)
+	}
+	next := l.router
+	if next == nil {
+		next = l.experts[0].up[0]
+	}
+	if err := b.runNorm(l.ffnNorm, first, rest, true, next); err != nil {
 		return err
 	}
-	if err := b.matmul(l.up, b.norm.From(first), b.up.From(first), rest); err != nil {
+	if l.router != nil {
+		return b.runExperts(l, first, rest)
+	}
+	return b.feedForward(&l.experts[0], b.norm.From(first), b.delta.From(first), rest)
+}
+
+// addParallel adds to delta what the feed-forward layer makes of the norm that attention has read.
+func (b *batch) addParallel(l *layer, first, count int) error {
+	f := &l.experts[0]
+	if err := b.encode(f.up[0], b.norm, first, count); err != nil {
 		return err
 	}
-	b.siluJob = siluJob{b: b, first: first, n: c.Intermediate}
-	b.begin(l.down, b.act, rest)
-	if err := m.threads.Run(&b.siluJob, rest); err != nil {
+	if err := b.feedForward(f, b.norm.From(first), b.result, count); err != nil {
 		return err
 	}
-	return b.matmul(l.down, b.act.From(first), b.delta.From(first), rest)
+	b.addJob = addRows{b.delta.From(first), b.result}
+	return b.model.threads.Run(&b.addJob, count)
+}
+
+// feedForward sets out to what a feed-forward layer makes of count rows of x, which b.input holds encoded.
+func (b *batch) feedForward(f *feedForward, x, out linear.Rows, count int) error {
+	if err := b.matmul(f.up, x, b.up, count); err != nil {
+		return err
+	}
+	b.actJob = activation{b: b}
+	b.begin(f.down, b.act, count)
+	if err := b.model.threads.Run(&b.actJob, count); err != nil {
+		return err
+	}
+	return b.matmulOne(f.down, b.act, out, count)
 }
 
 // firstWanted returns the first token whose logits are wanted, or the number of tokens if none is.
@@ -231,13 +288,13 @@ func (b *batch) output(first, count int, add bool) error {
 		if err := b.runNorm(m.norm, t, n, add, m.output); err != nil {
 			return err
 		}
-		if err := b.matmul(m.output, b.norm.From(t), b.logits, n); err != nil {
+		if err := b.matmulOne(m.output, b.norm.From(t), b.logits, n); err != nil {
 			return err
 		}
 		for i := range n {
 			tok := &b.tokens[t+i]
 			logits := b.logits.Row(i)[:vocab]
-			if !kern.Best().Below(logits, maxLogit) {
+			if !m.finish(logits) {
 				return notFinite(m.path, tok.want)
 			}
 			if err := tok.req.Logits(tok.want, logits); err != nil {
@@ -249,6 +306,22 @@ func (b *batch) output(first, count int, add bool) error {
 	return nil
 }
 
+// finish scales logits and masks tokens. It reports whether all are finite.
+func (m *Model) finish(logits []float32) bool {
+	if scale := float32(m.cfg.LogitScale); scale != 1 {
+		for i := range logits {
+			logits[i] *= scale
+		}
+	}
+	if !kern.Best().Below(logits, maxLogit) {
+		return false
+	}
+	for _, id := range m.masked {
+		logits[id] = -math.MaxFloat32
+	}
+	return true
+}
+
 func notFinite(path string, token int) error {
 	return fmt.Errorf(
 		"%s: the logits after token %d are not finite: the weights are damaged or not of this architecture",
@@ -258,9 +331,9 @@ func notFinite(path string, token int) error {
 // maxLogit is far above any logit of a working model, and below infinity.
 const maxLogit = 1e30
 
-// runNorm sets norm = RMSNorm(x)·w for count rows from first on and encodes it as the input of next. If add is set, it
+// runNorm sets norm to the norm of x for count rows from first on and encodes it as the input of next. If add is set, it
 // adds delta to x first.
-func (b *batch) runNorm(w []float32, first, count int, add bool, next *linear.Matrix) error {
+func (b *batch) runNorm(w norm, first, count int, add bool, next *linear.Matrix) error {
 	b.normJob = normJob{b: b, w: w, first: first, add: add}
 	b.begin(next, b.norm, count)
 	return b.model.threads.Run(&b.normJob, count)
@@ -281,8 +354,27 @@ func (b *batch) encode(m *linear.Matrix, x linear.Rows, first, count int) error 
 	return b.model.threads.Run(&b.encJob, count)
 }
 
-// matmul sets out = x·mᵀ for count rows. b.input holds x, encoded for m.
-func (b *batch) matmul(m *linear.Matrix, x, out linear.Rows, count int) error {
+// matmul sets out = x·mᵀ for count rows and all matrices of l, side by side. b.input holds x, encoded for the first.
+func (b *batch) matmul(l linears, x, out linear.Rows, count int) error {
+	for i, m := range l {
+		if i > 0 && !b.input.Suits(m, b.model.opt.Float32, count) {
+			if err := b.encode(m, x, 0, count); err != nil {
+				return err
+			}
+		}
+		if err := b.matmulOne(m, x, out, count); err != nil {
+			return err
+		}
+		for ; m != nil; m = m.Next {
+			// What a matrix's last panel has beyond its rows, the next one overwrites.
+			out = out.Columns(m.Rows)
+		}
+	}
+	return nil
+}
+
+// matmulOne is matmul for one matrix.
+func (b *batch) matmulOne(m *linear.Matrix, x, out linear.Rows, count int) error {
 	for ; ; m = m.Next {
 		if b.tap != nil {
 			if err := b.tap(m, x, count); err != nil {
@@ -292,7 +384,6 @@ func (b *batch) matmul(m *linear.Matrix, x, out linear.Rows, count int) error {
 		if err := b.product.Multiply(b.model.threads, m, &b.input, x, out); err != nil || m.Next == nil {
 			return err
 		}
-		// What a part's last panel has beyond its rows, the next part overwrites.
 		out = out.Columns(m.Rows)
 		if !b.input.Suits(m.Next, b.model.opt.Float32, count) {
 			if err := b.encode(m.Next, x, 0, count); err != nil {
@@ -302,10 +393,10 @@ func (b *batch) matmul(m *linear.Matrix, x, out linear.Rows, count int) error {
 	}
 }
 
-// normJob is RMSNorm; a task is a row.
+// normJob is a norm; a task is a row.
 type normJob struct {
 	b     *batch
-	w     []float32
+	w     norm
 	first int
 	add   bool
 }
@@ -317,30 +408,58 @@ func (j *normJob) Do(_, i int) {
 	if j.add {
 		v.Add(x, b.delta.Row(t))
 	}
-	v.RMSNorm(b.norm.Row(t), x, j.w, c.Hidden, float32(c.NormEps))
+	if c.LayerNorm {
+		v.LayerNorm(b.norm.Row(t), x, j.w.weight, j.w.bias, c.Hidden, float32(c.NormEps))
+	} else {
+		v.RMSNorm(b.norm.Row(t), x, j.w.weight, c.Hidden, float32(c.NormEps))
+	}
 	b.input.Encode(i, b.norm.Row(t))
 }
 
-// siluJob is SwiGLU: act = silu(gate)·up; a task is a row.
-type siluJob struct {
-	b        *batch
-	first, n int
-}
+// activation is what is between the matrices of a feed-forward layer; a task is a row.
+type activation struct{ b *batch }
 
-func (j *siluJob) Do(_, i int) {
-	b, t := j.b, j.first+i
-	gateUp, act := b.up.Row(t), b.act.Row(t)
-	whole := j.n &^ (kern.Rows - 1)
-	kern.Best().SiluMul(act[:whole], gateUp[:whole], gateUp[j.n:j.n+whole])
-	if whole < j.n {
-		var gate, up, out [kern.Rows]float32
-		copy(gate[:], gateUp[whole:j.n])
-		copy(up[:], gateUp[j.n+whole:2*j.n])
-		kern.Best().SiluMul(out[:], gate[:], up[:])
-		copy(act[whole:j.n], out[:])
+func (j *activation) Do(_, i int) {
+	b, c := j.b, j.b.model.cfg
+	n := c.Intermediate
+	row, act := b.up.Row(i), b.act.Row(i)
+	gate, up := row[:n], row[:n]
+	if c.Activation != arch.GELU {
+		up = row[n : 2*n]
+	}
+	whole := n &^ (kern.Rows - 1)
+	activate(c, act[:whole], gate[:whole], up[:whole])
+	if whole < n {
+		var g, u, out [kern.Rows]float32
+		copy(g[:], gate[whole:])
+		copy(u[:], up[whole:])
+		activate(c, out[:], g[:], u[:])
+		copy(act[whole:n], out[:])
 	}
 	b.input.Encode(i, act)
 }
+
+// activate sets act to the activation of gate and up, whose length is a multiple of 16. GELU has no gate.
+func activate(c *arch.Config, act, gate, up []float32) {
+	v := &kern.Best().Vector
+	switch c.Activation {
+	case arch.GELU:
+		v.Gelu(act, up)
+	case arch.GeGELU:
+		limit := float32(math.Inf(1))
+		if c.GateLimit > 0 {
+			limit = float32(c.GateLimit)
+		}
+		v.Gegelu(act, gate, up, limit)
+	default:
+		v.SiluMul(act, gate, up)
+	}
+}
+
+// addRows adds rows to others; a task is a row.
+type addRows struct{ to, from linear.Rows }
+
+func (j *addRows) Do(_, i int) { kern.Best().Add(j.to.Row(i), j.from.Row(i)) }
 
 // encodeJob encodes rows; a task is a row.
 type encodeJob struct {

@@ -538,7 +538,7 @@ func TestRepack(t *testing.T) {
 	mapped := open(t, path, Options{Threads: 1, NoRepack: true})
 	w := &linear.Scratch{}
 	for i := range m.layers {
-		a, b := m.layers[i].qkv, mapped.layers[i].qkv
+		a, b := m.layers[i].qkv[0], mapped.layers[i].qkv[0]
 		for p := range a.Panels {
 			if !slices.Equal(a.Panel(w, p, 1), b.Panel(w, p, 1)) {
 				t.Fatalf("layer %d, panel %d differs", i, p)

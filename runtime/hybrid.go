@@ -8,7 +8,6 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
-	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -31,13 +30,9 @@ type Hybrid struct {
 
 // slot is the place of a tensor in both models.
 type slot struct {
-	name  string
-	block int // the first that it changes: -1 for the embedding, the number of blocks for what comes after them
-
-	// A matrix, or a vector, or the embedding: this model's place for it and the other model's. The others are nil.
-	mat, otherMat **linear.Matrix
-	vec, otherVec *[]float32
-	otherEmbed    *source.Tensor
+	name       string
+	block      int    // the first that it changes: -1 for the embedding, the number of blocks for what comes after them
+	own, other *place // nil for the embedding
 }
 
 // NewHybrid makes a hybrid for texts of up to context tokens. It refuses models of different shapes.
@@ -46,6 +41,16 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 		return nil, fmt.Errorf("%s: a hybrid of a model with itself", model.path)
 	}
 	a, b := model.cfg, from.cfg
+	if a.Arch != b.Arch {
+		return nil, fmt.Errorf("the models have different architectures: %s is %s and %s %s",
+			model.path, a.Arch.Name, from.path, b.Arch.Name)
+	}
+	experts := func(c *arch.Config) int {
+		if c.Experts == nil {
+			return 0
+		}
+		return c.Experts.Count
+	}
 	for _, v := range []struct {
 		what string
 		a, b int
@@ -53,6 +58,7 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 		{"blocks", a.Layers, b.Layers}, {"embedding length", a.Hidden, b.Hidden}, {"heads", a.Heads, b.Heads},
 		{"key-value heads", a.KVHeads, b.KVHeads}, {"head length", a.HeadDim, b.HeadDim},
 		{"feed-forward length", a.Intermediate, b.Intermediate}, {"vocabulary", a.VocabSize, b.VocabSize},
+		{"number of experts", experts(a), experts(b)},
 	} {
 		if v.a != v.b {
 			return nil, fmt.Errorf("the models have different shapes: %s is %d in %s and %d in %s",
@@ -69,21 +75,20 @@ func NewHybrid(model, from *Model, context int) (*Hybrid, error) {
 		return nil, err
 	}
 	h := &Hybrid{model: model, from: from, seq: seq}
-	h.slots = append(h.slots, slot{name: arch.Embedding, block: -1, otherEmbed: from.embed})
+	h.slots = append(h.slots, slot{name: arch.Embedding, block: -1})
 	for i := range model.layers {
-		to, src, blk := &model.layers[i], &from.layers[i], fmt.Sprintf("blk.%d.", i)
-		h.slots = append(h.slots,
-			slot{name: blk + "attn_norm.weight", block: i, vec: &to.attnNorm, otherVec: &src.attnNorm},
-			slot{name: blk + "attn_qkv.weight", block: i, mat: &to.qkv, otherMat: &src.qkv},
-			slot{name: blk + "attn_output.weight", block: i, mat: &to.o, otherMat: &src.o},
-			slot{name: blk + "ffn_norm.weight", block: i, vec: &to.ffnNorm, otherVec: &src.ffnNorm},
-			slot{name: blk + "ffn_up.weight", block: i, mat: &to.up, otherMat: &src.up},
-			slot{name: blk + "ffn_down.weight", block: i, mat: &to.down, otherMat: &src.down})
+		block := a.Block(i)
+		h.addSlots(i, model.layers[i].places(&block), from.layers[i].places(&block))
 	}
-	h.slots = append(h.slots,
-		slot{name: normName, block: a.Layers, vec: &model.norm, otherVec: &from.norm},
-		slot{name: model.outputName(), block: a.Layers, mat: &model.output, otherMat: &from.output})
+	h.addSlots(a.Layers, model.headPlaces(), from.headPlaces())
 	return h, nil
+}
+
+// addSlots adds the places of tensors in both models, which change block number block.
+func (h *Hybrid) addSlots(block int, own, other []place) {
+	for i := range own {
+		h.slots = append(h.slots, slot{own[i].name, block, &own[i], &other[i]})
+	}
 }
 
 // Same reports whether both models store a tensor with the same values: a matrix in the same type.
@@ -94,15 +99,10 @@ func (h *Hybrid) Same(tensor string) (bool, error) {
 	}
 	for _, s := range slots {
 		same := false
-		switch {
-		case s.vec != nil:
-			same = slices.Equal(*s.vec, *s.otherVec)
-		case s.mat != nil:
-			same = (*s.mat).Equal(*s.otherMat)
-		default:
-			if same, err = sameRows(h.model.embed, s.otherEmbed); err != nil {
-				return false, err
-			}
+		if s.own != nil {
+			same = s.own.equal(s.other)
+		} else if same, err = sameRows(h.model.embed, h.from.embed); err != nil {
+			return false, err
 		}
 		if !same {
 			return false, nil
@@ -230,17 +230,10 @@ func (h *Hybrid) replace(tensors []string) (embed *source.Tensor, start int, res
 		}
 		for _, s := range slots {
 			start = min(start, s.block)
-			switch {
-			case s.vec != nil:
-				own := *s.vec
-				undo = append(undo, func() { *s.vec = own })
-				*s.vec = *s.otherVec
-			case s.mat != nil:
-				own := *s.mat
-				undo = append(undo, func() { *s.mat = own })
-				*s.mat = *s.otherMat
-			default:
-				embed = s.otherEmbed
+			if s.own == nil {
+				embed = h.from.embed
+			} else {
+				undo = append(undo, s.own.replace(s.other))
 			}
 		}
 	}
@@ -265,10 +258,9 @@ func (h *Hybrid) forward(ctx context.Context, b *batch, embed *source.Tensor, st
 	if start < 0 {
 		raw := make([]byte, embed.RowBytes())
 		for t, tok := range b.tokens {
-			if err := embed.ReadRows(raw, int(tok.id)); err != nil {
+			if err := m.readEmbedding(b.x.Row(t)[:hidden], embed, raw, tok.id); err != nil {
 				return err
 			}
-			embed.Decode(b.x.Row(t)[:hidden], raw)
 		}
 		start = 0
 	} else {

@@ -29,7 +29,7 @@ type Layers struct {
 	mem    []byte            // its panels
 	outMem []byte            // the output matrix's
 	own    map[string][]byte // panels of the matrices that SetWeights replaced, by their names
-	linear []string          // names of the block's matrices, in the order of use
+	places []place           // of the block's tensors
 }
 
 // Config is the numbers that define a model's shape.
@@ -44,9 +44,19 @@ type Config struct {
 // Inputs is what a linear layer gets for some rows: row t, of Cols values, begins at X[t·Stride].
 type Inputs struct {
 	Tensor       string // the layer's GGUF name
-	First, Rows  int    // these rows of the caller's residual stream
+	Expert       int    // of stacked experts, the one that gets them
+	First, Rows  int    // these rows of the caller's residual stream, or of experts:
+	Tokens       []int  // the row of the residual stream that each row is of, in order; nil for all from First on
 	Cols, Stride int
 	X            []float32
+}
+
+// Token returns the row of the residual stream that row t is of.
+func (in *Inputs) Token(t int) int {
+	if in.Tokens != nil {
+		return in.Tokens[t]
+	}
+	return in.First + t
 }
 
 // Row returns row t, of Cols values.
@@ -132,8 +142,12 @@ func (l *Layers) Batch() int { return l.m.opt.Batch }
 
 // Linear returns the GGUF names of the linear layers of block i, in the order of use.
 func (l *Layers) Linear(i int) []string {
-	blk := fmt.Sprintf("blk.%d.", i)
-	return []string{blk + "attn_qkv.weight", blk + "attn_output.weight", blk + "ffn_up.weight", blk + "ffn_down.weight"}
+	b := l.m.cfg.Block(i)
+	var all []string
+	for _, m := range b.Linear() {
+		all = append(all, m.Weight.GGUF)
+	}
+	return all
 }
 
 // Output returns the GGUF name of the output matrix: the embedding's where they are one.
@@ -147,10 +161,9 @@ func (l *Layers) Embed(dst []float32, tokens []int32) error {
 		if id < 0 || int(id) >= l.m.cfg.VocabSize {
 			return fmt.Errorf("token %d has id %d, expected 0 to %d", i, id, l.m.cfg.VocabSize-1)
 		}
-		if err := t.ReadRows(raw, int(id)); err != nil {
+		if err := l.m.readEmbedding(dst[i*hidden:(i+1)*hidden], t, raw, id); err != nil {
 			return err
 		}
-		t.Decode(dst[i*hidden:(i+1)*hidden], raw)
 	}
 	return nil
 }
@@ -164,7 +177,8 @@ func (l *Layers) Load(ctx context.Context, i int) error {
 	l.unload()
 	ld := linear.NewLoader(l.m.src)
 	ld.Expand = true
-	block := newLayer(ld, i)
+	description := l.m.cfg.Block(i)
+	block := newLayer(ld, description)
 	if ld.Err() != nil {
 		return ld.Err()
 	}
@@ -172,7 +186,8 @@ func (l *Layers) Load(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	l.m.layers[0], l.mem, l.index, l.linear = block, mem, i, l.Linear(i)
+	l.m.layers[0], l.mem, l.index = block, mem, i
+	l.places = l.m.layers[0].places(&description)
 	return nil
 }
 
@@ -183,42 +198,35 @@ func (l *Layers) unload() {
 	for _, b := range l.own {
 		_ = mmap.Unmap(b)
 	}
-	l.mem, l.own, l.index = nil, nil, -1
+	l.mem, l.own, l.index, l.places = nil, nil, -1, nil
 	if l.m.layers != nil {
 		l.m.layers[0] = layer{}
 	}
 }
 
-// SetWeights replaces a tensor of the loaded block, a matrix given row by row or a
-// norm, until the next Load.
+// SetWeights replaces a tensor of the loaded block, a matrix or a stack of them given row by row or a vector, until the
+// next Load.
 func (l *Layers) SetWeights(tensor string, values []float32) error {
-	block := &l.m.layers[0]
-	norms := map[string][]float32{}
-	if l.index >= 0 {
-		blk := fmt.Sprintf("blk.%d.", l.index)
-		norms[blk+"attn_norm.weight"], norms[blk+"ffn_norm.weight"] = block.attnNorm, block.ffnNorm
-	}
-	want, norm := 0, norms[tensor]
-	var m *linear.Matrix
-	if norm != nil {
-		want = l.Hidden()
-	} else if at := slices.Index(l.linear, tensor); at >= 0 && l.index >= 0 {
-		m = []*linear.Matrix{block.qkv, block.o, block.up, block.down}[at]
-		want = m.Rows * m.Cols
-	} else {
+	at := slices.IndexFunc(l.places, func(p place) bool { return p.name == tensor })
+	if at < 0 {
 		return fmt.Errorf("tensor %s is not in block %d", tensor, l.index)
 	}
-	if len(values) != want {
-		return fmt.Errorf("tensor %s: %d weights, expected %d", tensor, len(values), want)
+	rows, cols, err := l.Shape(tensor)
+	if err != nil {
+		return err
 	}
-	if m == nil {
-		copy(norm, values)
+	if len(values) != rows*cols {
+		return fmt.Errorf("tensor %s: %d weights, expected %d", tensor, len(values), rows*cols)
+	}
+	p := &l.places[at]
+	if v := p.floats(); v != nil {
+		copy(v, values)
 		return nil
 	}
+	size := (*p.mats[0]).FloatBytes()
 	mem := l.own[tensor]
 	if mem == nil {
-		var err error
-		if mem, err = mmap.Memory(m.FloatBytes()); err != nil {
+		if mem, err = mmap.Memory(len(p.mats) * size); err != nil {
 			return err
 		}
 		if l.own == nil {
@@ -226,7 +234,10 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 		}
 		l.own[tensor] = mem
 	}
-	m.SetFloats(mem, values)
+	n := len(values) / len(p.mats)
+	for i, m := range p.mats {
+		(*m).SetFloats(mem[i*size:(i+1)*size], values[i*n:(i+1)*n])
+	}
 	return nil
 }
 
@@ -239,14 +250,15 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	if l.index < 0 {
 		return errors.New("no block is loaded")
 	}
-	if pass.Until != "" && !slices.Contains(l.linear, pass.Until) {
+	if pass.Until != "" && !slices.Contains(l.Linear(l.index), pass.Until) {
 		return fmt.Errorf("tensor %s is not a linear layer of block %d", pass.Until, l.index)
 	}
 	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
 		hidden := l.Hidden()
 		b.tap = func(m *linear.Matrix, x linear.Rows, count int) error {
 			if pass.Tap != nil {
-				if err := pass.Tap(Inputs{m.Name, first, count, m.Cols, x.Stride, x.Data}); err != nil {
+				in := Inputs{m.Name, m.Expert, first, count, b.expertTokens(first), m.Cols, x.Stride, x.Data}
+				if err := pass.Tap(in); err != nil {
 					return err
 				}
 			}
@@ -283,7 +295,8 @@ func (l *Layers) Finish(
 	if m.output == nil {
 		ld := linear.NewLoader(m.src)
 		ld.Expand = true
-		norm, output := ld.Vector(normName), ld.Matrix(m.outputName())
+		head := m.cfg.Head()
+		norm, output := newNorm(ld, head.Norm), ld.Linear(head.Output)
 		if ld.Err() != nil {
 			return ld.Err()
 		}
@@ -305,7 +318,8 @@ func (l *Layers) Finish(
 			if err := m.threads.Run(&b.normJob, n); err != nil {
 				return err
 			}
-			if err := tap(Inputs{m.outputName(), first, n, width, b.norm.Stride, b.norm.Data}); err != nil {
+			in := Inputs{Tensor: m.outputName(), First: first, Rows: n, Cols: width, Stride: b.norm.Stride, X: b.norm.Data}
+			if err := tap(in); err != nil {
 				return err
 			}
 		}

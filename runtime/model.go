@@ -2,8 +2,6 @@ package runtime
 
 import (
 	"context"
-	"fmt"
-	"math"
 	goruntime "runtime"
 	"sync"
 
@@ -46,13 +44,14 @@ type Model struct {
 	rope   *rope.Angles
 	cache  *kvcache.Layout
 	layers []layer
-	norm   []float32 // the last one's weights, padded with zeros as those of all norms are
+	norm   norm
 	output *linear.Matrix
 	embed  *source.Tensor // its rows are read when they are needed
+	masked []int32        // tokens that the model never predicts
 
 	threads   *linear.Threads
 	scratch   []*scratch        // of each thread
-	attnScale float32           // 1/√HeadDim
+	attnScale float32           // of the products of queries and keys
 	mem       []byte            // the panels of all matrices
 	maps      map[string][]byte // with NoRepack: the mapped files, by their paths
 
@@ -63,9 +62,24 @@ type Model struct {
 
 // layer is the weights of a block.
 type layer struct {
-	attnNorm, ffnNorm []float32
-	qkv, o, up, down  *linear.Matrix // up holds the rows of gate, then those of up
+	attnNorm, ffnNorm norm // no ffnNorm in a parallel block
+	qkv               linears
+	sparse            *arch.BlockSparse // nil if attention sees all keys
+	o, router         *linear.Matrix    // router is nil without experts
+	experts           []feedForward     // one if there are none
 }
+
+// feedForward is the matrices of a feed-forward layer, or of an expert.
+type feedForward struct {
+	up   linears // rows of gate, then those of up
+	down *linear.Matrix
+}
+
+// linears are matrices with one input, whose rows one after the other are the outputs.
+type linears []*linear.Matrix
+
+// norm is the weights of a norm, padded with zeros; bias is nil in RMSNorm.
+type norm struct{ weight, bias []float32 }
 
 // Open opens a checkpoint directory or a GGUF file and reads its weights, until ctx is done.
 func Open(ctx context.Context, path string, opt Options) (*Model, error) {
@@ -94,7 +108,8 @@ func newModel(path string, src *source.Model, opt Options) *Model {
 	m := &Model{
 		path: path, opt: opt, cfg: c, src: src, rope: rope.New(c),
 		cache:   kvcache.NewLayout(kvcache.Type(opt.Cache), c.Layers, c.KVHeads, c.HeadDim),
-		threads: linear.NewThreads(opt.Threads), attnScale: float32(1 / math.Sqrt(float64(c.HeadDim))),
+		threads: linear.NewThreads(opt.Threads), attnScale: float32(c.AttnScale),
+		masked: c.MaskedTokens(),
 	}
 	for range opt.Threads {
 		m.scratch = append(m.scratch, &scratch{})
@@ -137,16 +152,19 @@ func (m *Model) Threads() int { return m.opt.Threads }
 func (m *Model) Params() int64 { return m.src.Params() }
 
 // WeightBytes returns the bytes that the weights take in the file, and those that evaluating a token reads: of the
-// embedding only a row, unless it is the output matrix too.
+// embedding only a row, unless it is the output matrix too, and of experts those that a token uses.
 func (m *Model) WeightBytes() (file, perToken int64) {
 	for i := range m.src.Tensors {
 		t := &m.src.Tensors[i]
 		n := t.Bytes()
 		file += n
-		if t.GGUF != arch.Embedding || m.cfg.Tied {
-			perToken += n
-		} else {
+		switch e := m.cfg.Experts; {
+		case t.GGUF == arch.Embedding && !m.cfg.Tied:
 			perToken += int64(t.RowBytes())
+		case e != nil && len(t.Shape) == 3:
+			perToken += n / int64(e.Count) * int64(e.Used)
+		default:
+			perToken += n
 		}
 	}
 	return file, perToken
@@ -157,44 +175,85 @@ func (m *Model) CacheBytes(n int) int64 {
 	return int64((n+kvcache.ChunkLen-1)/kvcache.ChunkLen) * m.cache.Bytes()
 }
 
-const normName = "output_norm.weight"
-
-// newLayer finds the weights of block i.
-func newLayer(ld *linear.Loader, i int) layer {
-	blk := fmt.Sprintf("blk.%d.", i)
-	return layer{
-		attnNorm: ld.Vector(blk + "attn_norm.weight"), ffnNorm: ld.Vector(blk + "ffn_norm.weight"),
-		qkv: ld.Matrix(blk + "attn_qkv.weight"), o: ld.Matrix(blk + "attn_output.weight"),
-		up: ld.Matrix(blk + "ffn_up.weight"), down: ld.Matrix(blk + "ffn_down.weight"),
+// newLayer finds the weights of a block.
+func newLayer(ld *linear.Loader, b arch.Block) layer {
+	l := layer{
+		attnNorm: newNorm(ld, b.AttnNorm), ffnNorm: newNorm(ld, b.FFNNorm), o: ld.Linear(b.AttnOut), sparse: b.Sparse,
 	}
+	for _, m := range b.QKV {
+		l.qkv = append(l.qkv, ld.Linear(m))
+	}
+	if b.Router == nil {
+		var up linears
+		for _, m := range b.Up {
+			up = append(up, ld.Linear(m))
+		}
+		l.experts = []feedForward{{up, ld.Linear(b.Down)}}
+		return l
+	}
+	l.router = ld.Linear(*b.Router)
+	var up [][]*linear.Matrix
+	for _, stack := range b.Up {
+		up = append(up, ld.Experts(stack))
+	}
+	for e, down := range ld.Experts(b.Down) {
+		f := feedForward{down: down}
+		for _, all := range up {
+			f.up = append(f.up, all[e])
+		}
+		l.experts = append(l.experts, f)
+	}
+	return l
+}
+
+func newNorm(ld *linear.Loader, n arch.Norm) norm {
+	w, b := ld.Norm(n)
+	return norm{w, b}
 }
 
 // outputName names the output matrix.
-func (m *Model) outputName() string {
-	if m.cfg.Tied {
-		return arch.Embedding
-	}
-	return arch.Output
-}
+func (m *Model) outputName() string { return m.cfg.Head().Output.Weight.GGUF }
 
 // load reads the weights.
 func (m *Model) load(ctx context.Context) (err error) {
 	ld := linear.NewLoader(m.src)
 	m.embed = ld.Tensor(arch.Embedding)
 	for i := range m.cfg.Layers {
-		m.layers = append(m.layers, newLayer(ld, i))
+		m.layers = append(m.layers, newLayer(ld, m.cfg.Block(i)))
 	}
-	m.norm = ld.Vector(normName)
-	m.output = ld.Matrix(m.outputName())
+	head := m.cfg.Head()
+	m.norm, m.output = newNorm(ld, head.Norm), ld.Linear(head.Output)
 	if ld.Err() != nil {
 		return ld.Err()
 	}
 	if m.opt.NoRepack {
-		m.maps, err = ld.Map()
-	} else {
-		m.mem, err = ld.Read(ctx, m.threads, m.opt.Progress)
+		if m.maps, err = ld.Map(); err != nil {
+			return err
+		}
 	}
+	m.mem, err = ld.Read(ctx, m.threads, m.opt.Progress)
 	return err
+}
+
+// headPlaces lists where the tensors after the blocks are.
+func (m *Model) headPlaces() []place {
+	head := m.cfg.Head()
+	return append(normPlaces(head.Norm, &m.norm), linearPlaces(head.Output, &m.output)...)
+}
+
+// readEmbedding sets dst, of the width of the residual stream, to the embedding of a token. raw holds a row of t, the
+// embedding or one in its place.
+func (m *Model) readEmbedding(dst []float32, t *source.Tensor, raw []byte, id int32) error {
+	if err := t.ReadRows(raw, int(id)); err != nil {
+		return err
+	}
+	t.Decode(dst, raw)
+	if scale := float32(m.cfg.EmbeddingScale); scale != 1 {
+		for i := range dst {
+			dst[i] *= scale
+		}
+	}
+	return nil
 }
 
 // DefaultThreads returns the number of physical cores that the process may use.

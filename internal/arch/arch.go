@@ -104,6 +104,13 @@ type BlockSparse struct {
 	Layers                                   []bool // of each layer: whether it is sparse
 }
 
+// Local returns the first block that queries of every head see all keys of, for a query at position pos.
+func (s *BlockSparse) Local(pos int) int { return max(0, pos/s.BlockSize-s.LocalBlocks+1) }
+
+// Vertical returns the first block that queries of a head see however far they are. Every Stride-th block after it is
+// another one.
+func (s *BlockSparse) Vertical(head int) int { return s.Stride - 1 - head*s.HeadStep%s.Stride }
+
 // Experts says how a feed-forward layer divides its tokens among experts, by the sparsemixer of arXiv 2409.12136: Used
 // experts of the greatest router logits, one after the other. The weight of each is its share of the softmax over those
 // left whose logit s is not further below the greatest m than (m - s)/max(|s|, m) ≤ 2·Jitter.
@@ -289,6 +296,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("%d layers of %d experts, expected at most %d in all", c.Layers, c.Experts.Count, maxParts)
 	case c.Experts != nil && c.Experts.Used > c.Experts.Count:
 		return fmt.Errorf("a token uses %d experts of %d", c.Experts.Used, c.Experts.Count)
+	case c.Sparse != nil && c.Sparse.BlockSize%16 != 0:
+		return fmt.Errorf("blocks of %d tokens in block-sparse attention, expected a multiple of 16", c.Sparse.BlockSize)
 	case c.Sparse != nil && len(c.Sparse.Layers) != c.Layers:
 		return fmt.Errorf("%d layers are said to be sparse or not, expected %d", len(c.Sparse.Layers), c.Layers)
 	}

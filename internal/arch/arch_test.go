@@ -37,6 +37,32 @@ var published = map[string]string{
 		"partial_rotary_factor":0.75,"rope_scaling":{"type":"longrope","short_factor":` + ones(48) + `,
 		"long_factor":` + ones(48) + `},
 		"sliding_window":262144,"tie_word_embeddings":true}`,
+	"Phi-2": `{"architectures":["PhiForCausalLM"],"hidden_size":2560,"num_hidden_layers":32,"num_attention_heads":32,
+		"num_key_value_heads":32,"intermediate_size":10240,"hidden_act":"gelu_new","vocab_size":51200,
+		"max_position_embeddings":2048,"layer_norm_eps":1e-05,"partial_rotary_factor":0.4,"rope_theta":10000.0,
+		"rope_scaling":null,"qk_layernorm":false,"tie_word_embeddings":false}`,
+	"Phi-1.5": `{"architectures":["PhiForCausalLM"],"hidden_size":2048,"num_hidden_layers":24,"num_attention_heads":32,
+		"num_key_value_heads":null,"intermediate_size":8192,"hidden_act":"gelu_new","vocab_size":51200,
+		"max_position_embeddings":2048,"layer_norm_eps":1e-05,"partial_rotary_factor":0.5}`,
+	"Phi-3-small-8k": `{"architectures":["Phi3SmallForCausalLM"],"blocksparse_block_size":64,
+		"blocksparse_homo_head_pattern":false,"blocksparse_num_local_blocks":16,"blocksparse_vert_stride":8,
+		"dense_attention_every_n_layers":2,"ff_intermediate_size":14336,"gegelu_limit":20.0,
+		"hidden_act":"gegelu","hidden_size":4096,"layer_norm_epsilon":1e-05,
+		"max_position_embeddings":8192,"mup_attn_multiplier":1.0,"mup_embedding_multiplier":10.0,
+		"mup_use_scaling":true,"mup_width_multiplier":8.0,"num_attention_heads":32,"num_hidden_layers":32,
+		"num_key_value_heads":8,"rope_embedding_base":1000000,"rope_position_scale":1.0,"vocab_size":100352}`,
+	"Phi-3.5-MoE": `{"architectures":["PhiMoEForCausalLM"],"attention_bias":true,"hidden_act":"silu","hidden_size":4096,
+		"intermediate_size":6400,"lm_head_bias":true,"max_position_embeddings":131072,"num_attention_heads":32,
+		"num_experts_per_tok":2,"num_hidden_layers":32,"num_key_value_heads":8,"num_local_experts":16,
+		"original_max_position_embeddings":4096,"rms_norm_eps":1e-05,"rope_theta":10000.0,
+		"rope_scaling":{"type":"longrope","short_factor":` + ones(64) + `,"long_factor":` + ones(64) + `,
+		"short_mscale":1.243163121016122,"long_mscale":1.243163121016122,"original_max_position_embeddings":4096},
+		"router_jitter_noise":0.01,"sliding_window":131072,"tie_word_embeddings":false,"vocab_size":32064}`,
+	"Phi-tiny-MoE": `{"architectures":["PhiMoEForCausalLM"],"attention_bias":true,"head_dim":128,"hidden_act":"silu",
+		"hidden_size":4096,"intermediate_size":448,"lm_head_bias":true,"max_position_embeddings":4096,
+		"num_attention_heads":16,"num_experts_per_tok":2,"num_hidden_layers":32,"num_key_value_heads":4,
+		"num_local_experts":16,"rms_norm_eps":1e-05,"rope_theta":10000.0,"router_jitter_noise":0.01,
+		"sliding_window":2047,"vocab_size":32064}`,
 }
 
 func ones(n int) string { return "[" + strings.TrimSuffix(strings.Repeat("1.0,", n), ",") + "]" }
@@ -88,6 +114,9 @@ func TestPublished(t *testing.T) {
 		"Phi-3-medium-4k": {13_960_238_080, 243},
 		"Phi-4":           {14_659_507_200, 243},
 		"Phi-4-mini":      {3_836_021_760, 196},
+		"Phi-2":           {2_779_683_840, 453},
+		"Phi-3-small-8k":  {7_392_272_384, 579},
+		"Phi-3.5-MoE":     {41_873_153_344, 519},
 	} {
 		c := mustParse(t, published[name])
 		if n, tensors := params(c); n != want.params || tensors != want.tensors {

@@ -1,12 +1,16 @@
 package arch
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Block is what one block of a model consists of. Attention adds its result to the residual stream, and so does the
 // feed-forward layer after it; in a parallel block both read the same norm of the stream before them.
 type Block struct {
 	AttnNorm Norm
-	QKV      []Linear // matrices with one input; their rows one after the other are those of q, k and v
+	QKV      []Linear     // matrices with one input; their rows one after the other are those of q, k and v
+	Sparse   *BlockSparse // the pattern of attention; nil if it sees all keys
 	AttnOut  Linear
 
 	FFNNorm Norm     // none (Weight.GGUF is "") if the block is parallel
@@ -41,7 +45,22 @@ type Outputs struct {
 }
 
 // Block describes block number layer.
-func (c *Config) Block(layer int) Block { return c.Arch.block(c, layer) }
+func (c *Config) Block(layer int) Block {
+	b := c.Arch.block(c, layer)
+	if c.Sparse != nil && c.Sparse.Layers[layer] {
+		b.Sparse = c.Sparse
+	}
+	return b
+}
+
+// Linear lists the linear layers of the block in the order of use.
+func (b *Block) Linear() []Linear {
+	all := append(slices.Clone(b.QKV), b.AttnOut)
+	if b.Router != nil {
+		all = append(all, *b.Router)
+	}
+	return append(append(all, b.Up...), b.Down)
+}
 
 // Head describes what comes after the blocks.
 func (c *Config) Head() Head { return c.Arch.head(c) }

@@ -24,7 +24,7 @@ func TestDifference(t *testing.T) {
 		"sliding_window is 0, expected 8":               func(c *Config) { c.SlidingWindow = 0 },
 		"it has no phi3.rope.scaling.":                  func(c *Config) { c.LongRope = nil },
 		"other rope_factors_long.weight": func(c *Config) {
-			c.LongRope = &LongRope{long.Short, []float32{2, 4}, 1.2}
+			c.LongRope = &LongRope{long.Short, []float32{2, 4}, 1.2, 1.2}
 		},
 		"general.architecture is \"other\"": func(c *Config) { c.Arch = &Arch{Name: "other"} },
 	} {

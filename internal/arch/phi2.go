@@ -16,7 +16,7 @@ var phi2 = Arch{
 func parsePhi2(r *reader) *Config {
 	c := parseCommon(r)
 	c.phi2()
-	c.Intermediate = r.integer("intermediate_size", 1, maxWidth, 4*c.Hidden)
+	c.Intermediate = r.integer("intermediate_size", 1, maxWidth, -1)
 	c.NormEps = r.positive("layer_norm_eps", 1e-5)
 	c.Tied = r.boolean("tie_word_embeddings", false)
 	c.divideHeads(r, "num_attention_heads", "hidden_size")

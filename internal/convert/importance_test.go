@@ -226,16 +226,3 @@ func TestSetEncoded(t *testing.T) {
 		t.Error("too few blocks were written")
 	}
 }
-
-// A tensor that is neither vector nor matrix, such as experts in one tensor, is refused by name: F32 would be silent.
-func TestRefusesThreeDimensions(t *testing.T) {
-	m := openTiny(t)
-	experts := m.Tensors[len(m.Tensors)-1]
-	experts.Tensor = arch.Tensor{HF: "experts", GGUF: "blk.0.ffn_down_exps.weight", Shape: []uint64{4, 256, 512}}
-	m.Tensors = append(m.Tensors, experts)
-	_, err := NewPlan(m, withType(policy.MostlyQ4_0))
-	const want = "tensor blk.0.ffn_down_exps.weight has shape [4 256 512]: expected a vector or a matrix"
-	if err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("%v, expected %q", err, want)
-	}
-}

@@ -82,46 +82,27 @@ func (ld *Loader) Norm(n arch.Norm) (weight, bias []float32) {
 	return ld.Vector(n.Weight.GGUF), bias
 }
 
-// Linear returns the matrices of linear layers with one input, as one: see [Matrix.Next]. They can be used after Read
-// or Map. The result is nil after an error.
-func (ld *Loader) Linear(layers ...arch.Linear) *Matrix {
-	var first *Matrix
-	end := &first
-	for _, l := range layers {
-		if *end = ld.matrix(l.Weight.GGUF); ld.err != nil {
-			return nil
-		}
-		if l.Bias != nil {
-			(*end).Bias = ld.Vector(l.Bias.GGUF)
-		}
-		for *end != nil {
-			end = &(*end).Next
-		}
+// Linear returns the matrix of a linear layer, with its bias, which can be used after Read or Map, or nil after an
+// error. If the file holds it in parts, it is the first of them, see [Matrix.Next].
+func (ld *Loader) Linear(l arch.Linear) *Matrix {
+	m := ld.matrix(l.Weight.GGUF)
+	if l.Bias != nil && ld.err == nil {
+		m.Bias = ld.Vector(l.Bias.GGUF)
 	}
-	return first
+	return m
 }
 
-// Experts returns the matrices of each expert of stacked linear layers with one input, each as [Loader.Linear] would.
-func (ld *Loader) Experts(layers ...arch.Linear) []*Matrix {
-	var all []*Matrix
-	for i, l := range layers {
-		t := ld.Tensor(l.Weight.GGUF)
-		if ld.err != nil {
-			return nil
-		}
-		for e := range int(t.Shape[0]) {
-			x := t.Expert(e)
-			m := ld.note(&x)
-			if i == 0 {
-				all = append(all, m)
-				continue
-			}
-			last := all[e]
-			for last.Next != nil {
-				last = last.Next
-			}
-			last.Next = m
-		}
+// Experts returns the matrices of a stack, one for each expert.
+func (ld *Loader) Experts(l arch.Linear) []*Matrix {
+	t := ld.Tensor(l.Weight.GGUF)
+	if ld.err != nil {
+		return nil
+	}
+	all := make([]*Matrix, t.Shape[0])
+	for e := range all {
+		x := t.Expert(e)
+		all[e] = ld.note(&x)
+		all[e].Expert = e
 	}
 	return all
 }
@@ -158,12 +139,18 @@ func (ld *Loader) note(t *source.Tensor) *Matrix {
 	return m
 }
 
-// Map maps the files and lets the matrices use their pages. It returns the mapped files by their paths, which the
-// caller unmaps, after an error too.
+// Map maps the files and lets the matrices use their pages, but for those whose rows do not follow each other there:
+// [Loader.Read] loads those. It returns the mapped files by their paths, which the caller unmaps, after an error too.
 func (ld *Loader) Map() (map[string][]byte, error) {
 	maps := map[string][]byte{}
+	var rest []*Matrix
+	var restTensors []*source.Tensor
 	for i, m := range ld.matrices {
 		t := ld.tensors[i]
+		if !t.Contiguous() {
+			rest, restTensors = append(rest, m), append(restTensors, t)
+			continue
+		}
 		if t.IsF64 {
 			return maps, formats.FileErrorf(t.Path, t.Offset,
 				"tensor %s is F64, which cannot be used in place; open the model without NoRepack", t.GGUF)
@@ -183,6 +170,7 @@ func (ld *Loader) Map() (map[string][]byte, error) {
 		}
 		m.mapped = b[t.Offset:end]
 	}
+	ld.matrices, ld.tensors = rest, restTensors
 	return maps, nil
 }
 

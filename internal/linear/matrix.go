@@ -14,6 +14,7 @@ import (
 // Matrix is the weights of a linear layer: in panels of 16 rows (see [kern.Format]), or as a file has them.
 type Matrix struct {
 	Name       string // in a GGUF file
+	Expert     int    // its number in the tensor of that name, if that is a stack of experts' matrices
 	Rows, Cols int
 	Panels     int       // how many
 	Next       *Matrix   // the layer's next rows, if the file has them as another tensor; or nil
