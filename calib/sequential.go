@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -100,7 +100,7 @@ func (q *quantizer) layOut(targets []quant.Target) error {
 				}
 				if q.check != nil {
 					if err := q.check(targets[k].Type); err != nil {
-						return fmt.Errorf("%s: %w", t.GGUF, err)
+						return usage.Errorf("%s: %w", t.GGUF, err)
 					}
 				}
 				size := targets[k].Type.Size(t.Elems())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -45,6 +46,27 @@ func recipe(t *testing.T, how solve.Options) *Recipe {
 		t.Fatal(err)
 	}
 	return &Recipe{Method: m, Solve: how}
+}
+
+// A type that the method cannot make is a mistake of who asks for it, and its tensor is named.
+func TestRefusedType(t *testing.T) {
+	l, err := runtime.OpenLayers(tinyModel, runtime.Options{Threads: 1, Batch: BatchTokens})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	r := recipe(t, solve.DefaultOptions())
+	r.Tensors = []quant.Target{{Tensor: l.Linear(1)[0], Type: quant.Q4_0}}
+	how := sequential{check: func(typ quant.Type) error { return fmt.Errorf("%s has no geometry", typ) }}
+	work := filepath.Join(t.TempDir(), "work")
+	_, err = how.quantize(t.Context(), l, tinyTokens(t, 1, 16), r, QuantizeOptions{Work: work})
+	var mistake *usage.Error
+	if !errors.As(err, &mistake) || err.Error() != l.Linear(1)[0]+": Q4_0 has no geometry" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(work); err == nil {
+		t.Error("work was begun")
+	}
 }
 
 // quantizeTiny returns the blocks of every linear layer of the tiny model. It sets the recipe's tensors.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -45,7 +46,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil, errors.Is(err, errCheckFailed):
 	case errors.Is(err, context.Canceled):
-		_, _ = fmt.Fprintln(app.ErrWriter, "phi3conv: interrupted")
+		text, _, _ := strings.Cut(err.Error(), ": "+context.Canceled.Error())
+		if !strings.HasPrefix(text, "interrupted") { // jobs that can say more do
+			text = "interrupted"
+		}
+		_, _ = fmt.Fprintf(app.ErrWriter, "phi3conv: %s\n", text)
 	default:
 		_, _ = fmt.Fprintf(app.ErrWriter, "phi3conv: %v\n", err)
 	}

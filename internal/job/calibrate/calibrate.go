@@ -64,6 +64,9 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 		return nil, err
 	}
 	defer func() { _ = r.layers.Close() }() // only read from
+	if need := work.ProgramRAM + calib.Need(r.layers); r.MaxRAM < need {
+		return nil, r.tooLittle(need, "this model")
+	}
 	if err := r.gatherText(ctx); err != nil {
 		return nil, err
 	}
@@ -123,9 +126,6 @@ func (r *run) open(ctx context.Context) (err error) {
 // options are those of gathering. The text is known.
 func (r *run) options() (calib.Options, error) {
 	opt := calib.Options{Work: r.out + ".work", Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers)}
-	if opt.Memory < 0 {
-		return opt, r.tooLittle(r.MaxRAM-opt.Memory, "this model")
-	}
 	if opt.Fisher = len(r.Files) == 0; r.Fisher != nil {
 		opt.Fisher = *r.Fisher
 	}

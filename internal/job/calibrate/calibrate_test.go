@@ -144,6 +144,7 @@ func TestMistakes(t *testing.T) {
 		{"--temperature is -1", func(o *Options) { o.Files, o.Temperature = nil, -1 }},
 		{"must be at least 1", func(o *Options) { o.Tokens = -1 }},
 		{"--max-ram is 1.0 MiB, expected at least", func(o *Options) { o.MaxRAM = 1 << 20 }},
+		{"--max-ram is 1.0 MiB, expected at least", func(o *Options) { o.Files, o.MaxRAM = nil, 1<<20 }},
 		{"is an input", func(o *Options) { o.Files = []string{out} }},
 	} {
 		opt := small(1)
