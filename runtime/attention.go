@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"math"
 	"unsafe"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
@@ -117,9 +118,9 @@ type span struct{ start, end int }
 
 // visible returns the spans of keys that queries of head h see, the first of which is at position pos, and the last at
 // end - 1. All but the last consist of whole panels. Queries see all of them but what is after themselves or, in the
-// first, before their window.
+// first, before their window, or what hide hides.
 func (a *attention) visible(spans []span, h, pos, end int) []span {
-	if a.sparse == nil {
+	if a.sparse == nil || a.masks() {
 		start := 0
 		if w := a.b.model.cfg.SlidingWindow; w > 0 {
 			start = max(0, pos-w+1) &^ (kern.Rows - 1)
@@ -131,6 +132,18 @@ func (a *attention) visible(spans []span, h, pos, end int) []span {
 		spans = append(spans, span{k * a.sparse.BlockSize, (k + 1) * a.sparse.BlockSize})
 	}
 	return append(spans, span{local * a.sparse.BlockSize, end})
+}
+
+// masks reports whether the blocks of a pattern are no whole panels: then all keys are read, and some hidden.
+func (a *attention) masks() bool { return a.sparse != nil && a.sparse.BlockSize%kern.Rows != 0 }
+
+// hide makes the scores of keys that a query at position q does not see those of softmax's zeros.
+func (a *attention) hide(scores []float32, head, q int) {
+	for k := range scores[:q+1] {
+		if !a.sparse.Sees(head, q, k) {
+			scores[k] = float32(math.Inf(-1))
+		}
+	}
 }
 
 // heads does the task for n query heads from h on; n > 1 only if the task is one token.
@@ -162,6 +175,9 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 		lo := 0
 		if c.SlidingWindow > 0 {
 			lo = max(0, q-c.SlidingWindow+1-last.start)
+		}
+		if a.masks() {
+			a.hide(s.score[r*width:(r+1)*width], h, q)
 		}
 		kern.Best().Softmax(s.score[r*width:(r+1)*width], lo, before+q+1-last.start, b.model.attnScale)
 	}

@@ -111,6 +111,11 @@ func (s *BlockSparse) Local(pos int) int { return max(0, pos/s.BlockSize-s.Local
 // another one.
 func (s *BlockSparse) Vertical(head int) int { return s.Stride - 1 - head*s.HeadStep%s.Stride }
 
+// Sees reports whether a query at position q sees the key at position k, not after it.
+func (s *BlockSparse) Sees(head, q, k int) bool {
+	return k/s.BlockSize >= s.Local(q) || (k/s.BlockSize+head*s.HeadStep+1)%s.Stride == 0
+}
+
 // Experts says how a feed-forward layer divides its tokens among experts, by the sparsemixer of arXiv 2409.12136: Used
 // experts of the greatest router logits, one after the other. The weight of each is its share of the softmax over those
 // left whose logit s is not further below the greatest m than (m - s)/max(|s|, m) ≤ 2·Jitter.
@@ -296,8 +301,6 @@ func (c *Config) check() error {
 		return fmt.Errorf("%d layers of %d experts, expected at most %d in all", c.Layers, c.Experts.Count, maxParts)
 	case c.Experts != nil && c.Experts.Used > c.Experts.Count:
 		return fmt.Errorf("a token uses %d experts of %d", c.Experts.Used, c.Experts.Count)
-	case c.Sparse != nil && c.Sparse.BlockSize%16 != 0:
-		return fmt.Errorf("blocks of %d tokens in block-sparse attention, expected a multiple of 16", c.Sparse.BlockSize)
 	case c.Sparse != nil && len(c.Sparse.Layers) != c.Layers:
 		return fmt.Errorf("%d layers are said to be sparse or not, expected %d", len(c.Sparse.Layers), c.Layers)
 	}
