@@ -60,6 +60,7 @@ var idListFields = []struct {
 	of  func(*Vocab) *[]int
 }{
 	{"tokenizer.ggml.eos_token_ids", func(v *Vocab) *[]int { return &v.StopIDs }},
+	{"tokenizer.ggml.suppress_tokens", func(v *Vocab) *[]int { return &v.Suppress }},
 	{"phi3conv.rstrip_token_ids", func(v *Vocab) *[]int { return &v.RStrip }},
 	{"phi3conv.lstrip_token_ids", func(v *Vocab) *[]int { return &v.LStrip }},
 	{"phi3conv.normalized_token_ids", func(v *Vocab) *[]int { return &v.Normalized }},

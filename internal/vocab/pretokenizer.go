@@ -26,17 +26,13 @@ var preTokenizers = []struct{ steps, pre string }{
 	{"Split(" + o200kPattern + ") + ByteLevel", "gpt-4o"}, // Phi-4-mini
 }
 
-// codeGen is the class of Phi-2's tokenizer, which splits as GPT-2's does but has
-// a name of its own.
-const codeGen = "CodeGenTokenizer"
-
 // preTokenizer names the pre-tokenizer of tokenizer.json.
 func (s *source) preTokenizer() (string, error) {
 	steps := describe(s.tokenizer.PreTokenizer)
 	for _, p := range preTokenizers {
 		if p.steps == steps {
-			if p.pre == "gpt-2" && s.config != nil && strings.TrimSuffix(s.config.Class, "Fast") == codeGen {
-				return "phi-2", nil
+			if p.pre == "gpt-2" && s.facts.pre == phi2Pre {
+				return phi2Pre, nil
 			}
 			return p.pre, nil
 		}
@@ -92,8 +88,8 @@ func describe(p *pipeline) string {
 // preBySize names the pre-tokenizer of a vocab.json of n tokens, which does not
 // say how the text is split: it recognizes the vocabularies in use by their size, without or with special tokens.
 func (s *source) preBySize(n int) (string, error) {
-	if s.config != nil && strings.TrimSuffix(s.config.Class, "Fast") == codeGen {
-		return "phi-2", nil
+	if s.facts.pre != "" {
+		return s.facts.pre, nil
 	}
 	for _, k := range []struct {
 		least, most int

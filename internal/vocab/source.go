@@ -29,12 +29,14 @@ const (
 type source struct {
 	dir        string
 	spm        []byte           // tokenizer.model; nil if absent
+	tiktoken   []byte           // facts.tiktoken; nil if absent
 	tokenizer  *tokenizerJSON   // tokenizer.json; nil if absent
 	config     *tokenizerConfig // tokenizer_config.json; nil if absent
 	added      []entry          // added_tokens.json
 	specialMap specialTokens    // special_tokens_map.json
 	model      tokenIDs         // config.json
 	generation tokenIDs         // generation_config.json
+	facts      facts            // what is known of the model
 }
 
 func open(dir string) (*source, error) {
@@ -58,6 +60,15 @@ func open(dir string) (*source, error) {
 	s.spm, err = readFile(dir, "tokenizer.model")
 	if err != nil {
 		return nil, err
+	}
+	s.facts = s.findFacts()
+	if s.facts.tiktoken != "" {
+		if s.tiktoken, err = readFile(dir, s.facts.tiktoken); err != nil {
+			return nil, err
+		}
+		if s.tiktoken != nil {
+			s.tokenizer = nil // the model's own code does not read it
+		}
 	}
 	return s, nil
 }

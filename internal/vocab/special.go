@@ -14,9 +14,9 @@ import (
 // A role's token is named by tokenizer_config.json and looked up among
 // tokenizer.json's added tokens; roles that stay open are filled from
 // config.json's ids, then, without a tokenizer.json, by a look-up among all
-// tokens. What to put around a text is said by tokenizer.json's
-// post-processor, which may name further tokens, and then by
-// tokenizer_config.json's switches.
+// tokens, and last by what the model's own code says. What to put around a text
+// is said by tokenizer.json's post-processor, which may name further tokens, and
+// then by tokenizer_config.json's switches.
 func (s *source) loadSpecial(v *Vocab) error {
 	var r roles
 	if s.config != nil {
@@ -38,10 +38,10 @@ func (s *source) loadSpecial(v *Vocab) error {
 	if s.config != nil {
 		s.config.switches(v)
 	}
-	sources := map[string]struct {
-		token specialToken
-		id    idList
-	}{
+	if v.AddBOS == nil && s.facts.noBOS {
+		v.AddBOS = new(bool)
+	}
+	sources := map[string]roleSource{
 		"bos":  {r.BOS, s.model.BOS},
 		"eos":  {r.EOS, s.model.EOS},
 		"unk":  {r.Unk, s.model.Unk},
@@ -52,26 +52,42 @@ func (s *source) loadSpecial(v *Vocab) error {
 		"eom":  {token: r.EOM},
 	}
 	for _, f := range idFields {
-		from, to := sources[f.name], f.of(v)
-		if s.config != nil && s.tokenizer != nil && from.token.Content != "" {
-			named := func(a addedToken) bool { return a.Content == from.token.Content }
-			if i := slices.IndexFunc(s.tokenizer.AddedTokens, named); i >= 0 {
-				*to = int(*s.tokenizer.AddedTokens[i].ID) // checked when the tokens were loaded
-			}
-		}
-		// A list is not one id, so it names no role; loadStops reads it.
-		if *to == None && len(from.id.ids) == 1 && !from.id.list {
-			id := from.id.ids[0]
-			if err := s.checkID(v, "config.json", f.name+"_token_id", id); err != nil {
-				return err
-			}
-			*to = int(id)
-		}
-		if *to == None && s.tokenizer == nil && from.token.Content != "" {
-			*to = slices.Index(v.Tokens, from.token.Content) // None if it is not there
+		if err := s.fillRole(v, f.name, f.of(v), sources[f.name]); err != nil {
+			return err
 		}
 	}
 	return s.loadStops(v)
+}
+
+// roleSource is what files say of a role: the token's text, and config.json's id.
+type roleSource struct {
+	token specialToken
+	id    idList
+}
+
+// fillRole sets the id of a role.
+func (s *source) fillRole(v *Vocab, role string, to *int, from roleSource) error {
+	if s.config != nil && s.tokenizer != nil && from.token.Content != "" {
+		named := func(a addedToken) bool { return a.Content == from.token.Content }
+		if i := slices.IndexFunc(s.tokenizer.AddedTokens, named); i >= 0 {
+			*to = int(*s.tokenizer.AddedTokens[i].ID) // checked when the tokens were loaded
+		}
+	}
+	// A list is not one id, so it names no role; loadStops reads it.
+	if *to == None && len(from.id.ids) == 1 && !from.id.list {
+		id := from.id.ids[0]
+		if err := s.checkID(v, "config.json", role+"_token_id", id); err != nil {
+			return err
+		}
+		*to = int(id)
+	}
+	if *to == None && s.tokenizer == nil && from.token.Content != "" {
+		*to = slices.Index(v.Tokens, from.token.Content) // None if it is not there
+	}
+	if *to == None && slices.Contains(s.facts.endOfText, role) {
+		*to = slices.Index(v.Tokens, endOfText)
+	}
+	return nil
 }
 
 // switches takes over which special tokens are put around a text.
@@ -172,7 +188,8 @@ func special(text string) specialToken {
 }
 
 // loadStops collects the stop ids: those of generation_config.json, or without
-// them those of config.json, and the tokenizer's own end tokens.
+// them those of config.json and of the model's own code, and the tokenizer's own
+// end tokens.
 func (s *source) loadStops(v *Vocab) error {
 	file, ids := "generation_config.json", s.generation.EOS.ids
 	if ids == nil {
@@ -188,6 +205,11 @@ func (s *source) loadStops(v *Vocab) error {
 			return err
 		}
 		add(int(id))
+	}
+	if s.generation.EOS.ids == nil {
+		for _, text := range s.facts.stops {
+			add(slices.Index(v.Tokens, text))
+		}
 	}
 	add(v.EOS)
 	add(v.EOT)

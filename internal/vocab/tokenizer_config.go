@@ -100,8 +100,10 @@ func (m *addedMap) UnmarshalJSON(data []byte) error {
 	return inPart(err)
 }
 
-// tokenIDs are the ids by role of config.json and generation_config.json.
+// tokenIDs are the ids by role of config.json and generation_config.json, and the model's type in the former.
 type tokenIDs struct {
+	ModelType string `json:"model_type"`
+
 	BOS  idList `json:"bos_token_id"`
 	EOS  idList `json:"eos_token_id"`
 	Unk  idList `json:"unk_token_id"`

@@ -2,8 +2,9 @@
 // which a GGUF file carries it, and reads that form back.
 //
 // A directory holds one of two kinds of tokenizer. SentencePiece BPE (Phi-3,
-// Phi-3.5) comes as tokenizer.model, as tokenizer.json or as both; byte-level BPE
-// (Phi-4, Phi-4-mini) as tokenizer.json or as vocab.json with merges.txt. Added
+// Phi-3.5, PhiMoE) comes as tokenizer.model, as tokenizer.json or as both; byte-level
+// BPE (Phi-2, Phi-4, Phi-4-mini) as tokenizer.json or as vocab.json with merges.txt,
+// or as a file of tiktoken (Phi-3-small). Added
 // tokens, special ids and the chat template are spread over tokenizer.json,
 // tokenizer_config.json, added_tokens.json, special_tokens_map.json,
 // chat_template.jinja, config.json and generation_config.json. Where they
@@ -79,6 +80,9 @@ type Vocab struct {
 	// between them.
 	Normalized []int
 
+	// Tokens that the model must never produce: it was not trained with them.
+	Suppress []int
+
 	// Tokens of type Control, after llama.cpp's rule, that the tokenizer's own files
 	// do not call special: they are text.
 	Plain []int
@@ -115,15 +119,19 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 		return nil, s.errorf("config.json", "vocab_size is %d, expected 1 to %d", vocabSize, maxTokens)
 	}
 	v := newVocab(vocabSize)
-	tokens := s.loadByteLevel
-	if s.sentencePiece() {
+	tokens, flags := s.loadByteLevel, s.loadFlags
+	switch {
+	case s.tiktoken != nil:
+		tokens, flags = s.loadTiktoken, func(*Vocab) error { return nil }
+	case s.sentencePiece():
 		tokens = s.loadSentencePiece
 	}
-	for _, step := range []func(*Vocab) error{tokens, s.loadFlags, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
+	for _, step := range []func(*Vocab) error{tokens, flags, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
 		if err := step(v); err != nil {
 			return nil, formats.WithPath(err, s.dir)
 		}
 	}
+	s.facts.suppress(v)
 	return v, nil
 }
 

@@ -2,11 +2,11 @@
 // chat template.
 //
 // It covers the two kinds of tokenizer in the family: BPE over characters as
-// SentencePiece defines it (Phi-3, Phi-3.5), and BPE over the bytes of words that
-// a pattern splits off (Phi-2, Phi-4, Phi-4-mini). The reference for both is the
-// Hugging Face tokenizers library: for the same tokenizer.json the ids are the
-// same. See [Tokenizer.Encode] and [Tokenizer.Decode] for what that means for text
-// that is not UTF-8.
+// SentencePiece defines it (Phi-3, Phi-3.5, PhiMoE), and BPE over the bytes of
+// words that a pattern splits off (Phi-2, Phi-3-small, Phi-4, Phi-4-mini). The
+// reference for both is the Hugging Face tokenizers library, and tiktoken for
+// Phi-3-small: for the same files the ids are the same. See [Tokenizer.Encode] and
+// [Tokenizer.Decode] for what that means for text that is not UTF-8.
 //
 // A Tokenizer does not change after it was made and may be used by many
 // goroutines at once.

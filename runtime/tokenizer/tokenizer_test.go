@@ -22,8 +22,8 @@ const tiny = "../../testdata/tiny-phi3"
 
 // kinds are the directories of testdata.
 var kinds = []string{
-	"phi-2", "smollm", "cl100k", "o200k", "sentencepiece", "sentencepiece-first", "sentencepiece-always",
-	"sentencepiece-none",
+	"phi-2", "phi-2-files", "phi3small", "smollm", "cl100k", "o200k", "sentencepiece", "sentencepiece-first",
+	"sentencepiece-always", "sentencepiece-none",
 }
 
 type goldenCase struct {
@@ -98,7 +98,7 @@ func TestWords(t *testing.T) {
 	var g golden
 	readJSON(t, "testdata/golden.json", &g)
 	for kind, pre := range map[string]string{
-		"phi-2": "phi-2", "smollm": "smollm", "cl100k": "dbrx", "o200k": "gpt-4o",
+		"phi-2": "phi-2", "phi-2-files": "phi-2", "smollm": "smollm", "cl100k": "dbrx", "o200k": "gpt-4o",
 	} {
 		for _, c := range g.Kinds[kind] {
 			var got []int
@@ -215,6 +215,48 @@ func TestTinyChats(t *testing.T) {
 		}
 		if got, err := tok.Decode(c.AnswerIDs, false); got != c.Answer || err != nil {
 			t.Errorf("answer %q, %v, expected %q", got, err, c.Answer)
+		}
+	}
+}
+
+// Merges that are recovered from ranks make every token of its bytes.
+func TestRecoveredMerges(t *testing.T) {
+	tok := open(t, "testdata/phi3small")
+	m := tok.model.(*byteLevel)
+	var s scratch
+	for id, text := range tok.v.Tokens {
+		if tok.v.Types[id] != vocab.Normal {
+			continue
+		}
+		var symbols []int32
+		for _, b := range appendBytes(nil, text) {
+			symbols = append(symbols, m.bytes[b])
+		}
+		if got := m.merges.apply(&s, symbols); !slices.Equal(got, []int32{int32(id)}) {
+			t.Errorf("the bytes of token %d, %q, become %d", id, text, got)
+		}
+	}
+}
+
+// Phi-3-small has nothing but its own files: special tokens, stop ids and the template work.
+func TestPhi3SmallChat(t *testing.T) {
+	for name, tok := range map[string]*Tokenizer{
+		"directory": open(t, "testdata/phi3small"), "GGUF": open(t, asGGUF(t, "testdata/phi3small")),
+	} {
+		text, err := tok.Chat([]Message{{"user", "the"}}, true, "")
+		if want := "<|endoftext|><|user|>\nthe<|end|>\n<|assistant|>\n"; text != want || err != nil {
+			t.Errorf("%s: %q, %v, expected %q", name, text, err, want)
+		}
+		r := int32(tok.VocabSize() - 96)
+		ids := tok.Encode(text, EncodeOptions{AddSpecial: true, ParseSpecial: true})
+		for _, i := range []struct{ at, want int32 }{{0, r + 1}, {1, r + 6}, {int32(len(ids)) - 2, r + 7}} {
+			if ids[i.at] != i.want {
+				t.Errorf("%s: id %d of %q is %d, expected %d", name, i.at, text, ids[i.at], i.want)
+			}
+		}
+		stops := tok.StopIDs()
+		if slices.Sort(stops); !slices.Equal(stops, []int32{r + 1, r + 10}) {
+			t.Errorf("%s: stop ids %d", name, stops)
 		}
 	}
 }

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Small tokenizers of each kind, and what the Hugging Face libraries make of texts with them.
+"""Small tokenizers of each kind, and what the Hugging Face libraries, and tiktoken, make of texts with them.
 
     python golden_tokenizers.py
 
 Writes runtime/tokenizer/testdata: a checkpoint directory without weights for each kind, and golden.json. The vocabularies are
 trained here on the texts of this project and on the lines below, so they are nobody else's.
 """
+import base64
 import json
 import os
 import random
 
+import tiktoken
 import tokenizers
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -99,14 +101,23 @@ KINDS = {
     "sentencepiece-none": ("LlamaTokenizer", sentencepiece(no_prefix, EXTRA)),
 }
 
+# Phi-2 without tokenizer.json, and Phi-3-small, which never had one.
+RUNS = [" " * n for n in range(31, 1, -1)] + ["\t" * n for n in range(9, 1, -1)]
+CODEGEN = byte_level([WORDWISE], [token("<|endoftext|>")] + [token(s, False, normalized=True) for s in RUNS])
+SMALL_SPECIAL = (["<|dummy_id_2|>", "<|endoftext|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|system|>", "<|user|>", "<|assistant|>",
+                  "<|dummy_id_0|>", "<|dummy_id_1|>", "<|end|>"] + [f"<|dummy_id_{k}|>" for k in range(3, 12)] + ["<|endofprompt|>"] +
+                 [f"<|dummy_id_{k}|>" for k in range(12, 87)])
+SMALL_TEMPLATE = ("{{ bos_token }}{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+                  "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}")
+
 PHI3 = ("{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
         "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == 'assistant' %}"
         "{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}")
 TEMPLATES = [
     PHI3,
+    SMALL_TEMPLATE.removeprefix("{{ bos_token }}"),  # PhiMoE
     PHI3.replace("== 'system' %}", "== 'system' and message['content'] %}"),
-    "{{ bos_token }}{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}",
+    SMALL_TEMPLATE,
     "{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}"
     "{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + '\n'}}{% endif %}{% endfor %}",
     "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not none %}"
@@ -143,33 +154,77 @@ def chats():
                     yield case | dict(error=True)
 
 
+def write(dir, file, text):
+    with open(os.path.join(dir, file), "w", encoding="utf-8", newline="") as f:
+        f.write(text + "\n")
+
+
+def write_codegen(dir):
+    """Phi-2's files without tokenizer.json: the library makes the same of them."""
+    t = json.loads(CODEGEN.to_str())
+    write(dir, "vocab.json", json.dumps(t["model"]["vocab"] | {"<|endoftext|>": len(t["model"]["vocab"])}, ensure_ascii=False))
+    write(dir, "merges.txt", "#version: 0.2\n" + "\n".join(" ".join(m) for m in t["model"]["merges"]))
+    write(dir, "added_tokens.json", json.dumps({a["content"]: a["id"] for a in t["added_tokens"][1:]}))
+    write(dir, "tokenizer_config.json", json.dumps(dict(tokenizer_class="CodeGenTokenizer", bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>")))
+    write(dir, "config.json", json.dumps(dict(model_type="phi", vocab_size=600, bos_token_id=None, eos_token_id=None)))
+    library = transformers.CodeGenTokenizer.from_pretrained(dir)
+    return CODEGEN, lambda text, ids: library(text)["input_ids"] == ids
+
+
+def write_small(dir):
+    """The files of Phi-3-small. The vocabulary is that of a trained BPE: in its order every token is made of two before it."""
+    t = byte_level([pre_tokenizers.Split(Regex(CL100K), "isolated"), PLAIN], [])
+    byte = {c: b for b, c in transformers.convert_slow_tokenizer.bytes_to_unicode().items()}
+    ranks = {bytes(byte[c] for c in text): rank for text, rank in sorted(t.get_vocab().items(), key=lambda x: x[1])}
+    special = {text: len(ranks) + k for k, text in enumerate(SMALL_SPECIAL)}
+    write(dir, "cl100k_base.tiktoken", "\n".join(f"{base64.b64encode(token).decode()} {rank}" for token, rank in ranks.items()))
+    roles = dict(bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    write(dir, "tokenizer_config.json", json.dumps(dict(added_tokens_decoder={}, tokenizer_class="Phi3SmallTokenizer", chat_template=SMALL_TEMPLATE, **roles)))
+    write(dir, "config.json", json.dumps(dict(model_type="phi3small", vocab_size=len(ranks) + 96, bos_token_id=special["<|endoftext|>"], eos_token_id=special["<|endoftext|>"])))
+    return tiktoken.Encoding("phi3small", pat_str=CL100K, mergeable_ranks=ranks, special_tokens=special)
+
+
+def small_cases(enc):
+    special = set(enc._special_tokens.values())
+    for text in texts(["<|endoftext|>", "<|user|>", "<|end|>", "<|dummy_id_1|>", "<|dummy_id_12|>", "<|endofprompt|>"]):
+        ids = enc.encode(text, allowed_special="all", disallowed_special=())
+        yield case(text, ids, enc.encode_ordinary(text), enc.decode([i for i in ids if i not in special]), enc.decode(ids))
+
+
+def case(text, ids, plain, decoded, special, words=None):
+    return (dict(text=text, ids=ids) | ({} if words is None else dict(words=words)) | ({} if plain == ids else dict(plain=plain)) |
+            ({} if decoded == text else dict(decoded=decoded)) | ({} if special == decoded else dict(special=special)))
+
+
+def library_cases(t, added, same=lambda text, ids: True):
+    for text in texts(added):
+        t.encode_special_tokens = True
+        plain = t.encode(text, add_special_tokens=False).ids
+        t.encode_special_tokens = False
+        ids = t.encode(text, add_special_tokens=False).ids
+        assert same(text, ids), (text, ids)
+        words = None
+        if t.normalizer is None and isinstance(t.decoder, decoders.ByteLevel):
+            words = [len(text[a:b].encode()) for _, (a, b) in t.pre_tokenizer.pre_tokenize_str(text)]
+        yield case(text, ids, plain, t.decode(ids, skip_special_tokens=True), t.decode(ids, skip_special_tokens=False), words)
+
+
 def main():
     golden = dict(about="words: lengths in bytes of the words of the text as a whole; ids: special tokens parsed; plain: special tokens taken for text; decoded, special: ids back to text without and with special tokens; "
                         "plain is left out where it is ids, decoded where it is text, special where it is decoded",
-                  tokenizers=tokenizers.__version__, transformers=transformers.__version__, kinds={}, chats=list(chats()))
+                  tokenizers=tokenizers.__version__, transformers=transformers.__version__, tiktoken=tiktoken.__version__, kinds={}, chats=list(chats()))
+    for name in list(KINDS) + ["phi-2-files", "phi3small"]:
+        os.makedirs(os.path.join(OUT, name), exist_ok=True)
     for name, (cls, t) in KINDS.items():
         dir = os.path.join(OUT, name)
-        os.makedirs(dir, exist_ok=True)
         content = json.loads(t.to_str())
-        with open(os.path.join(dir, "tokenizer.json"), "w", encoding="utf-8", newline="") as f:
-            json.dump(content, f, ensure_ascii=False, separators=(",", ":"))
-            f.write("\n")
-        for file, value in (("config.json", dict(vocab_size=600)), ("tokenizer_config.json", dict(tokenizer_class=cls, add_bos_token=False))):
-            with open(os.path.join(dir, file), "w", encoding="utf-8", newline="") as f:
-                f.write(json.dumps(value) + "\n")
-        cases = []
-        for text in texts([a["content"] for a in content["added_tokens"]]):
-            t.encode_special_tokens = True
-            plain = t.encode(text, add_special_tokens=False).ids
-            t.encode_special_tokens = False
-            ids = t.encode(text, add_special_tokens=False).ids
-            case = dict(text=text, ids=ids)
-            if t.normalizer is None and isinstance(t.decoder, decoders.ByteLevel):
-                case["words"] = [len(text[a:b].encode()) for _, (a, b) in t.pre_tokenizer.pre_tokenize_str(text)]
-            decoded, special = t.decode(ids, skip_special_tokens=True), t.decode(ids, skip_special_tokens=False)
-            cases.append(case | ({} if plain == ids else dict(plain=plain)) | ({} if decoded == text else dict(decoded=decoded)) |
-                         ({} if special == decoded else dict(special=special)))
-        golden["kinds"][name] = cases
+        write(dir, "tokenizer.json", json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+        write(dir, "config.json", json.dumps(dict(vocab_size=600)))
+        write(dir, "tokenizer_config.json", json.dumps(dict(tokenizer_class=cls, add_bos_token=False)))
+        golden["kinds"][name] = list(library_cases(t, [a["content"] for a in content["added_tokens"]]))
+    t, same = write_codegen(os.path.join(OUT, "phi-2-files"))
+    golden["kinds"]["phi-2-files"] = list(library_cases(t, ["<|endoftext|>"] + RUNS[25:34], same))
+    golden["kinds"]["phi3small"] = list(small_cases(write_small(os.path.join(OUT, "phi3small"))))
     with open(os.path.join(OUT, "golden.json"), "w", encoding="utf-8", newline="") as f:
         f.write("{" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in golden.items() if k not in ("kinds", "chats")))
         f.write(',\n"kinds": {\n' + ",\n".join(f"{json.dumps(k)}: [\n" + ",\n".join(json.dumps(c, ensure_ascii=False, separators=(',', ':')) for c in v) + "]" for k, v in golden["kinds"].items()) + "},\n")
