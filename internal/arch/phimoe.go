@@ -37,7 +37,7 @@ func parsePhiMoE(r *reader) *Config {
 	c.Experts = &Experts{
 		Count:  r.integer("num_local_experts", 1, maxExperts, -1),
 		Used:   r.integer("num_experts_per_tok", 1, maxExperts, 2),
-		Jitter: r.positive("router_jitter_noise", usualJitter),
+		Jitter: r.notNegative("router_jitter_noise", usualJitter),
 	}
 	c.onlyTwo(r, "num_experts_per_tok")
 	parseRope(r, c, "rope_theta", 1, func(rope *reader, c *Config) {
@@ -146,7 +146,7 @@ func phiMoEFromMetadata(r *reader) *Config {
 	c.Experts = &Experts{
 		Count:  r.integer("expert_count", 1, maxExperts, -1),
 		Used:   r.integer("expert_used_count", 1, maxExperts, 2),
-		Jitter: r.positive("router_jitter_noise", usualJitter),
+		Jitter: r.notNegative("router_jitter_noise", usualJitter),
 	}
 	c.onlyTwo(r, "expert_used_count")
 	c.ropeFromMetadata(r)

@@ -145,6 +145,21 @@ func (r *reader) positive(key string, fallback float64) float64 {
 	return x
 }
 
+// notNegative returns a field from 0 on, or fallback where it is missing.
+func (r *reader) notNegative(key string, fallback float64) float64 {
+	const expected = "a number from 0 on"
+	x, ok := r.number(key, expected)
+	switch {
+	case !ok:
+		return fallback
+	case x < 0 || x > math.MaxFloat32:
+		v, _ := r.get(r.prefix + key)
+		r.wrong(key, v, expected)
+		return 0
+	}
+	return x
+}
+
 func (r *reader) boolean(key string, fallback bool) bool {
 	v, ok := r.get(r.prefix + key)
 	if !ok {
