@@ -14,6 +14,11 @@ import (
 //go:embed tiny-phi3
 var TinyPhi3 embed.FS
 
+// Family holds checkpoint directories of the other architectures, at most 2 MB each: tiny-phi2 (PhiForCausalLM, float16).
+//
+//go:embed tiny-phi2
+var Family embed.FS
+
 // EvalText is running text that the tiny model was not trained on, from the same grammar.
 //
 //go:embed tiny-phi3-eval.txt
@@ -27,12 +32,25 @@ var Questions []byte
 // WriteTinyPhi3 writes the files of [TinyPhi3] into the directory dir, which is created if needed. A file that exists
 // already is an error.
 func WriteTinyPhi3(dir string) error {
-	files, err := fs.Sub(TinyPhi3, "tiny-phi3")
+	return write(TinyPhi3, "tiny-phi3", dir)
+}
+
+// WriteTiny writes the files of a model of [Family], such as tiny-phi2, as [WriteTinyPhi3] does. A name that Family does
+// not have is an error.
+func WriteTiny(model, dir string) error {
+	return write(Family, model, dir)
+}
+
+func write(models embed.FS, model, dir string) error {
+	if _, err := models.ReadDir(model); err != nil {
+		return fmt.Errorf("testdata: %w", err)
+	}
+	files, err := fs.Sub(models, model)
 	if err != nil {
-		return fmt.Errorf("tiny-phi3: %w", err)
+		return fmt.Errorf("%s: %w", model, err)
 	}
 	if err := os.CopyFS(dir, files); err != nil {
-		return fmt.Errorf("write tiny-phi3: %w", err)
+		return fmt.Errorf("write %s: %w", model, err)
 	}
 	return nil
 }

@@ -1,0 +1,41 @@
+package testdata_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/phi3conv/phi3conv/testdata"
+)
+
+// The models of the other architectures are embedded whole, and small, since the program carries them.
+func TestFamily(t *testing.T) {
+	models, err := testdata.Family.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range models {
+		dir := filepath.Join(t.TempDir(), m.Name())
+		if err := testdata.WriteTiny(m.Name(), dir); err != nil {
+			t.Fatal(err)
+		}
+		files, err := os.ReadDir(m.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := int64(0)
+		for _, f := range files {
+			info, err := os.Stat(filepath.Join(dir, f.Name()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			size += info.Size()
+		}
+		if len(files) < 5 || size > 2_000_000 {
+			t.Errorf("%s has %d files of %d bytes together, expected at least 5 and at most 2 MB", m.Name(), len(files), size)
+		}
+	}
+	if err := testdata.WriteTiny("tiny-phi5", t.TempDir()); err == nil {
+		t.Error("a model that is not there was written")
+	}
+}
