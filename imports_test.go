@@ -70,6 +70,9 @@ var level = map[string]int{
 	"internal/testmodel":    200, // only tests import it
 
 	"internal/job/inspect": 82,
+
+	"internal/jinja/filters": 11,
+	"internal/jinja/html":    5,
 }
 
 // only says which packages may import a library, by the prefix of its path.

@@ -1,6 +1,9 @@
 package jinja
 
-import "github.com/phi3conv/phi3conv/internal/jinja/values"
+import (
+	"github.com/phi3conv/phi3conv/internal/jinja/filters"
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
+)
 
 // expression is a part of a template that has a value.
 type expression interface {
@@ -153,10 +156,16 @@ func (e *sign) eval(r *rendering, s *scope) values.Value {
 	return r.Arithmetic("+", 0, v)
 }
 
-type concatenation struct{ parts []expression }
+type concatenation struct {
+	parts  []expression
+	escape bool // if one part is safe in HTML
+}
 
 func (e *concatenation) eval(r *rendering, s *scope) values.Value {
 	results := r.evalAll(e.parts, s)
+	if e.escape {
+		return filters.JoinSafe(r.Run, results)
+	}
 	texts := make([]string, len(results))
 	for i, v := range results {
 		texts[i] = r.Str(v)
@@ -189,11 +198,14 @@ func (e *subscript) eval(r *rendering, s *scope) values.Value {
 
 type slice struct {
 	line   int
-	object expression
+	object expression    // nil where the slice is one of several indices
 	bounds [3]expression // start, stop and step, nil where one is not given
 }
 
 func (e *slice) eval(r *rendering, s *scope) values.Value {
+	if e.object == nil { // one of several indices: no value has an item for them
+		return &values.Undefined{Text: "a slice is no value"}
+	}
 	v := r.eval(e.object, s)
 	var given [3]values.Value
 	for i, b := range e.bounds {
@@ -297,7 +309,7 @@ type filter struct {
 func (e *filter) eval(r *rendering, s *scope) values.Value {
 	a := e.arguments.eval(r, s, r.eval(e.value, s))
 	r.Line = e.line
-	return r.Filter(e.name, a)
+	return filters.Apply(r.Run, e.name, a)
 }
 
 type test struct {
@@ -310,5 +322,5 @@ type test struct {
 func (e *test) eval(r *rendering, s *scope) values.Value {
 	a := e.arguments.eval(r, s, r.eval(e.value, s))
 	r.Line = e.line
-	return r.Test(e.name, a)
+	return filters.Test(r.Run, e.name, a)
 }

@@ -196,6 +196,9 @@ func (l *lexer) comment() {
 			return
 		}
 	}
+	if l.at == len(l.src) {
+		return // as Jinja does
+	}
 	l.fail("a comment has no end, expected #}")
 }
 
@@ -298,11 +301,11 @@ func (l *lexer) number(s string) {
 		return
 	}
 	n := len(intPattern.FindString(s))
-	i, err := strconv.ParseInt(strings.ReplaceAll(s[:n], "_", ""), 0, 0)
-	if err != nil {
-		l.fail("the integer %.40s has more than 64 bits", s[:n])
+	i, ok := values.ParseInteger(strings.ReplaceAll(s[:n], "_", ""), 0)
+	if !ok {
+		l.fail("the integer %.40s has too many digits", s[:n])
 	}
-	l.add(token{kind: intToken, num: int(i)})
+	l.add(token{kind: intToken, num: i})
 	l.skip(n)
 }
 

@@ -29,9 +29,10 @@ func (st *forStatement) exec(r *rendering, s *scope) jumps {
 
 // run runs the body for each item, or otherwise if no body came to its end.
 func (st *forStatement) run(r *rendering, s *scope, items values.Value, depth int) {
-	l := &loop{statement: st, run: r, scope: s, items: r.Items(items), test: st.test, depth: depth}
-	l.index, l.length = -1, -1
-	if _, ok := items.(*values.Generator); !ok && st.test == nil {
+	l := &loop{statement: st, run: r, scope: s, test: st.test, depth: depth, index: -1, length: -1}
+	if g, ok := items.(interface{ Next() (values.Value, bool) }); ok {
+		l.more = g.Next
+	} else if l.items = r.Items(items); st.test == nil {
 		l.length = len(l.items)
 	}
 	ended := false
@@ -46,7 +47,7 @@ func (st *forStatement) run(r *rendering, s *scope, items values.Value, depth in
 		case onward:
 			ended = true
 		case breaks:
-			l.items, l.hasNext = nil, false
+			l.items, l.more, l.hasNext = nil, nil, false
 		}
 	}
 	if !ended {
@@ -60,8 +61,9 @@ type loop struct {
 	run       *rendering
 	scope     *scope // around it
 	items     []values.Value
-	test      expression   // of items, nil if all pass
-	next      values.Value // if hasNext: the first that passes the test, taken from items before its turn
+	more      func() (values.Value, bool) // items of a generator, after the others; nil if there are none
+	test      expression                  // of items, nil if all pass
+	next      values.Value                // if hasNext: the first that passes the test, taken before its turn
 	hasNext   bool
 	depth     int // loops that this one was called from
 	index     int // of the current item
@@ -73,9 +75,16 @@ type loop struct {
 
 // peek takes the next item that passes the test from the items.
 func (l *loop) peek() bool {
-	for !l.hasNext && len(l.items) > 0 {
-		l.next, l.items = l.items[0], l.items[1:]
-		l.hasNext = true
+	for !l.hasNext {
+		if len(l.items) > 0 {
+			l.next, l.items = l.items[0], l.items[1:]
+			l.hasNext = true
+		} else if l.more != nil {
+			l.next, l.hasNext = l.more()
+		}
+		if !l.hasNext {
+			break
+		}
 		if l.test != nil {
 			l.run.Step(1)
 			inner := l.run.inner(l.scope)
@@ -108,8 +117,20 @@ func (l *loop) count() int {
 		l.hasNext = false
 	}
 	l.length = l.index + 1 + len(rest)
-	l.test, l.items = nil, rest
+	l.test, l.items, l.more = nil, rest, nil
 	return l.length
+}
+
+// Length is how many items there are.
+func (l *loop) Length() int { return l.count() }
+
+// Next goes to the next item and returns it, with the loop itself.
+func (l *loop) Next() (values.Value, bool) {
+	if !l.advance() {
+		return nil, false
+	}
+	l.run.Take(1, 64)
+	return &values.List{Kind: values.TupleKind, Items: []values.Value{l.current, l}}, true
 }
 
 // TypeName names the type in an error.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/filters"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -14,10 +15,11 @@ type parser struct {
 	at     int
 	depth  int
 
-	loops    int             // around, as far as break and continue reach
-	allLoops int             // around, also those around a macro
-	blocks   map[string]bool // names of blocks so far
-	mentions map[string]int  // how often a variable was read: says which of loop, caller, kwargs, varargs a body uses
+	escape   bool              // automatic escaping is on
+	loops    int               // around, as far as break and continue reach
+	allLoops int               // around, also those around a macro
+	blocks   map[string]*block // so far, by name
+	mentions map[string]int    // how often a variable was read: says which of loop, caller, kwargs, varargs a body uses
 
 	// Filters and tests that do not exist. They are errors of the template, but within an if only where they are
 	// evaluated. unknownFor are those in bodies with variables of their own, where an if does not matter.
@@ -170,7 +172,7 @@ func (p *parser) joined() expression {
 	for p.skip("~") {
 		parts = append(parts, p.product())
 	}
-	return &concatenation{parts}
+	return &concatenation{parts, p.escape}
 }
 
 func (p *parser) product() expression { return p.chain(p.power, "*", "/", "//", "%") }
@@ -193,6 +195,8 @@ func (p *parser) unary(filters bool) expression {
 			e = p.filters(e)
 		case p.word("is"):
 			e = p.test(e)
+		case p.is("("):
+			e = p.call(e)
 		default:
 			return e
 		}
@@ -319,24 +323,43 @@ func (p *parser) postfix(e expression) expression {
 	}
 }
 
-// subscript reads an index or a slice in brackets.
+// subscript reads what is in brackets after a value: an index, a slice, or several of them, which are a tuple.
 func (p *parser) subscript(e expression) expression {
 	line := p.next().line
+	var items []expression
+	for !p.is("]") {
+		if items != nil {
+			p.expect(",")
+		}
+		items = append(items, p.index())
+	}
+	p.expect("]")
+	if len(items) != 1 {
+		return &subscript{line: line, object: e, index: &listLiteral{items: items, isTuple: true}}
+	}
+	if s, ok := items[0].(*slice); ok {
+		s.line, s.object = line, e
+		return s
+	}
+	return &subscript{line: line, object: e, index: items[0]}
+}
+
+// index reads an index or a slice.
+func (p *parser) index() expression {
 	var bounds [3]expression // start, stop and step; the index if there is no colon
 	colons := 0
 	for ; ; colons++ {
-		if colons == 0 && !p.is(":") || !p.is(":") && !p.is("]") {
+		if colons == 0 && !p.is(":") || !p.is(":") && !p.is("]") && !p.is(",") {
 			bounds[colons] = p.expression(true)
 		}
 		if colons == 2 || !p.skip(":") {
 			break
 		}
 	}
-	p.expect("]")
 	if colons == 0 {
-		return &subscript{line: line, object: e, index: bounds[0]}
+		return bounds[0]
 	}
-	return &slice{line: line, object: e, bounds: bounds}
+	return &slice{bounds: bounds}
 }
 
 // arguments reads the arguments of a call.
@@ -392,15 +415,24 @@ func (p *parser) filters(e expression) expression {
 	return e
 }
 
+// dotted reads a name, which can have dots in it.
+func (p *parser) dotted() token {
+	t := p.expect(nameToken)
+	for p.skip(".") {
+		t.text += "." + p.expect(nameToken).text
+	}
+	return t
+}
+
 // filter reads the name and the arguments of a filter.
 func (p *parser) filter(e expression) *filter {
-	t := p.expect(nameToken)
+	t := p.dotted()
 	f := &filter{line: t.line, name: t.text, value: e}
 	if p.is("(") {
 		f.arguments = p.arguments()
 	}
-	if values.Filters[t.text] == nil {
-		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: values.UnknownFilter(t.text)})
+	if filters.Filters[t.text] == nil {
+		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: filters.UnknownFilter(t.text)})
 	}
 	return f
 }
@@ -408,7 +440,7 @@ func (p *parser) filter(e expression) *filter {
 func (p *parser) test(e expression) expression {
 	p.expectWord("is")
 	negative := p.skipWord("not")
-	t := p.expect(nameToken)
+	t := p.dotted()
 	test := &test{line: t.line, name: t.text, value: e}
 	switch {
 	case p.is("("):
@@ -419,8 +451,8 @@ func (p *parser) test(e expression) expression {
 	case p.is(nameToken), p.is(stringToken), p.is(intToken), p.is(floatToken), p.is("["), p.is("{"):
 		test.arguments.items = []expression{p.postfix(p.primary())}
 	}
-	if values.Tests[t.text] == nil {
-		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: values.UnknownTest(t.text)})
+	if filters.Tests[t.text] == nil {
+		p.unknown = append(p.unknown, &Error{Template: p.name, Line: t.line, Text: filters.UnknownTest(t.text)})
 	}
 	if negative {
 		return &negation{test}

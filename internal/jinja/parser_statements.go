@@ -26,7 +26,7 @@ func (p *parser) statements(ends ...string) (body []statement) {
 		case dataToken:
 			body = append(body, &text{t.text})
 		case variableBegin:
-			body = append(body, &printed{p.tuple(true, false)})
+			body = append(body, &printed{p.tuple(true, false), p.escape})
 			p.expect(variableEnd)
 		case blockBegin:
 			if p.word(ends...) {
@@ -105,10 +105,12 @@ func (p *parser) statement() statement {
 			p.fail(t.line, "%s is not within a loop", t.text)
 		}
 		return &jump{t.text == "break"}
+	case "print":
+		return p.print()
 	case "block":
 		return p.block()
 	case "autoescape":
-		p.fail(t.line, "autoescape is refused: a chat template writes text, not HTML")
+		return p.autoescape()
 	case "include", "import", "from", "extends":
 		for !p.is(blockEnd) && !p.is(endToken) {
 			p.next()
@@ -117,6 +119,30 @@ func (p *parser) statement() statement {
 	}
 	p.fail(t.line, "found the tag %v, expected the name of a statement or the end of one", t)
 	return nil
+}
+
+func (p *parser) print() statement {
+	s := &bodyStatement{}
+	for !p.is(blockEnd) {
+		if s.body != nil {
+			p.expect(",")
+		}
+		s.body = append(s.body, &printed{p.expression(true), p.escape})
+	}
+	return s
+}
+
+// autoescape reads a body in which values are escaped, or not.
+func (p *parser) autoescape() statement {
+	s := &autoescape{line: p.peek().line, on: p.expression(true)}
+	before := p.escape
+	p.escape = false
+	if on, ok := s.on.(*constant); ok {
+		s.isConstant, p.escape = true, on.value != nil && on.value != false && on.value != 0 && on.value != ""
+	}
+	p.frame(func() { s.body = p.closed("endautoescape") })
+	p.escape = before
+	return s
 }
 
 func (p *parser) condition() statement {
@@ -190,7 +216,7 @@ func (p *parser) target(attributes bool) target {
 			break
 		}
 		isTuple = true
-		if p.word("in") || p.is("=") || p.is(blockEnd) || p.is(")") {
+		if attributes && p.word("in") || p.is("=") || p.is(blockEnd) || p.is(")") {
 			break
 		}
 	}
@@ -214,7 +240,7 @@ func (p *parser) set(line int) statement {
 }
 
 func (p *parser) filterBlock() statement {
-	s := &filterBlock{}
+	s := &filterBlock{line: p.peek().line, escape: p.escape}
 	p.frame(func() {
 		s.filters = p.filters(p.filter(nil))
 		s.body = p.closed("endfilter")
@@ -229,7 +255,14 @@ func (p *parser) signature(m *macroStatement) {
 		if m.names != nil {
 			p.expect(",")
 		}
-		m.names = append(m.names, p.expect(nameToken).text)
+		t := p.expect(nameToken)
+		if slices.Contains(m.names, t.text) {
+			p.fail(t.line, "the parameter %s is there twice", t.text)
+		}
+		m.names = append(m.names, t.text)
+		if t.text == "caller" && !p.is("=") {
+			p.fail(t.line, "the parameter caller has no default, expected one, or none of this name")
+		}
 		if p.skip("=") {
 			m.defaults = append(m.defaults, p.expression(true))
 		} else if m.defaults != nil {
@@ -289,15 +322,21 @@ func (p *parser) with() statement {
 // block reads a named block, which is rendered where it stands.
 func (p *parser) block() statement {
 	t := p.expect(nameToken)
-	if p.blocks == nil {
-		p.blocks = map[string]bool{}
-	}
-	if p.blocks[t.text] {
+	if p.blocks[t.text] != nil {
 		p.fail(t.line, "the block %s is defined twice", t.text)
 	}
-	p.blocks[t.text] = true
-	b := &block{outer: true}
+	b := &block{outer: !p.skipWord("scoped")}
+	if p.word("required") {
+		p.fail(t.line, "the block %s is required, expected another template that extends this one", t.text)
+	}
+	if p.blocks == nil {
+		p.blocks = map[string]*block{}
+	}
+	p.blocks[t.text] = b
+	escape := p.escape
+	p.escape = false
 	p.function(func() { b.body = p.closed("endblock") })
+	p.escape = escape
 	p.skipWord(t.text)
 	return b
 }

@@ -1,6 +1,11 @@
 package jinja
 
-import "github.com/phi3conv/phi3conv/internal/jinja/values"
+import (
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/filters"
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
+)
 
 // statement is a part of a template that writes text or sets variables.
 type statement interface {
@@ -52,11 +57,44 @@ func (st *text) exec(r *rendering, _ *scope) jumps {
 	return onward
 }
 
-type printed struct{ value expression }
+type printed struct {
+	value  expression
+	escape bool
+}
 
 func (st *printed) exec(r *rendering, s *scope) jumps {
-	r.out.Write(r.Str(r.eval(st.value, s)))
+	v := r.eval(st.value, s)
+	if st.escape {
+		v = r.Escaped(v)
+	}
+	r.out.Write(r.Str(v))
 	return onward
+}
+
+// bodyStatement is a list of statements.
+type bodyStatement struct{ body []statement }
+
+func (st *bodyStatement) exec(r *rendering, s *scope) jumps { return r.exec(st.body, s) }
+
+// autoescape is a body in which automatic escaping is on or off. Where a computed value says so, it may only be off:
+// Jinja escapes by other rules then.
+type autoescape struct {
+	line       int
+	on         expression
+	isConstant bool
+	body       []statement
+}
+
+func (st *autoescape) exec(r *rendering, s *scope) jumps {
+	before := r.Autoescape
+	r.Autoescape = r.Truth(r.eval(st.on, s))
+	if r.Autoescape && !st.isConstant {
+		r.Line = st.line
+		r.Fail("autoescape of a value that is computed is refused, expected true or false")
+	}
+	j := r.exec(st.body, r.inner(s))
+	r.Autoescape = before
+	return j
 }
 
 type jump struct{ isBreak bool }
@@ -160,13 +198,21 @@ func (st *setBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
-		st.target.set(r, s, r.filtered(st.filters, text, inner))
+		st.target.set(r, s, r.filtered(st.filters, r.marked(text), inner))
 	}
 	return j
 }
 
+// marked returns the text of a body, which is safe in HTML where automatic escaping is on.
+func (r *rendering) marked(text string) values.Value {
+	if r.Autoescape {
+		return r.Safe(text)
+	}
+	return text
+}
+
 // filtered applies filters to the text of a block. e is the last one, and nil if there is none.
-func (r *rendering) filtered(e expression, text string, s *scope) values.Value {
+func (r *rendering) filtered(e expression, text values.Value, s *scope) values.Value {
 	f, ok := e.(*filter)
 	if !ok {
 		return text
@@ -175,10 +221,12 @@ func (r *rendering) filtered(e expression, text string, s *scope) values.Value {
 	defer r.Leave()
 	a := f.arguments.eval(r, s, r.filtered(f.value, text, s))
 	r.Line = f.line
-	return r.Filter(f.name, a)
+	return filters.Apply(r.Run, f.name, a)
 }
 
 type filterBlock struct {
+	line    int
+	escape  bool
 	filters expression // see filtered
 	body    []statement
 }
@@ -187,9 +235,22 @@ func (st *filterBlock) exec(r *rendering, s *scope) (j jumps) {
 	inner := r.inner(s)
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
-		r.out.Write(r.Str(r.filtered(st.filters, text, inner)))
+		var v values.Value = text
+		if st.escape {
+			v = r.Safe(text)
+		}
+		r.Line = st.line
+		r.write(r.filtered(st.filters, v, inner))
 	}
 	return j
+}
+
+// write writes what a filter or call block has made, which must be text.
+func (r *rendering) write(v values.Value) {
+	if values.TypeName(v) != "str" {
+		r.Fail("a block is made into %s, expected a string", values.TypeName(v))
+	}
+	r.out.Write(r.Str(v))
 }
 
 // block is a body with variables of its own. That of {% block %} is an outer one: it sees no variables of loops and
@@ -251,8 +312,31 @@ func (m *macro) String() string {
 	return "<Macro '" + m.name + "'>"
 }
 
-// Attribute returns the macro's name.
-func (m *macro) Attribute(name string) (values.Value, bool) { return m.name, name == "name" }
+// Attribute returns what a template can know about the macro.
+func (m *macro) Attribute(name string) (values.Value, bool) {
+	switch name {
+	case "name":
+		if m.name == "" {
+			return nil, true
+		}
+		return m.name, true
+	case "arguments":
+		arguments := &values.List{Kind: values.TupleKind}
+		for _, name := range m.names {
+			arguments.Items = append(arguments.Items, name)
+		}
+		return arguments, true
+	case "caller":
+		return m.usesCaller, true
+	case "catch_kwargs":
+		return m.usesNamed, true
+	case "catch_varargs":
+		return m.usesRest, true
+	case "explicit_caller":
+		return slices.Contains(m.names, "caller"), true
+	}
+	return nil, false
+}
 
 func (m *macro) call(r *rendering, a values.Arguments) values.Value {
 	s := r.inner(m.scope)
@@ -281,7 +365,7 @@ func (m *macro) call(r *rendering, a values.Arguments) values.Value {
 			s.set(m.names[at], r.eval(e, s))
 		}
 	}
-	return r.capture(func() { r.exec(m.body, s) })
+	return r.marked(r.capture(func() { r.exec(m.body, s) }))
 }
 
 // specials sets caller, kwargs and varargs, or refuses arguments that they would hold.
@@ -317,6 +401,29 @@ func (st *callBlock) exec(r *rendering, s *scope) jumps {
 	a.Names = append(a.Names, "caller")
 	a.Named = append(a.Named, &macro{st.caller, s})
 	r.Line = st.call.line
-	r.out.Write(r.Str(r.call(f, a)))
+	r.write(r.call(f, a))
 	return onward
+}
+
+// blocks is the variable self: the blocks of the template, as functions.
+type blocks struct{ rendering *rendering }
+
+// TypeName names the type in an error.
+func (b *blocks) TypeName() string { return "TemplateReference" }
+
+func (b *blocks) String() string { return "<TemplateReference None>" }
+
+// Attribute returns the function that renders a block.
+func (b *blocks) Attribute(name string) (values.Value, bool) {
+	block, ok := b.rendering.template.blocks[name]
+	if !ok {
+		return nil, false
+	}
+	return values.Raw(name, func(_ *values.Run, a values.Arguments) values.Value {
+		r := b.rendering
+		if len(a.Items)+len(a.Names) > 0 {
+			r.Fail("the block %s has %d arguments, expected none", name, len(a.Items)+len(a.Names))
+		}
+		return r.marked(r.capture(func() { block.exec(r, r.outer) }))
+	}), true
 }

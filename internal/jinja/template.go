@@ -7,11 +7,9 @@
 // refused in the same way on every machine. It runs in the caller's goroutine and leaves
 // nothing running.
 //
-// What transformers refuses, or no chat template needs, is refused by name: include, import, extends, autoescape,
-// print, methods that change lists and dicts, names with underscores at both ends, ranges of more than 100,000 items,
-// integers of more than 64 bits, several indices in brackets, and the filters, tests and methods that are not in the
-// tables of package values (of Jinja's own filters: filesizeformat, pprint, random, striptags, urlencode, urlize,
-// wordwrap, xmlattr). The items of a generator (map, select and others) are all computed when the first is asked for.
+// What transformers refuses is refused by name: include, import, extends, methods that change lists and dicts, names
+// with underscores at both ends, ranges of more than 100,000 items. So is what has another text each time: lipsum,
+// random where there is a choice, sets, functions that are printed. docs/chat-templates.md has the whole list.
 package jinja
 
 import (
@@ -45,8 +43,9 @@ const (
 
 // Template is a parsed template. It can be rendered several times, also at the same time.
 type Template struct {
-	name string
-	body []statement
+	name   string
+	body   []statement
+	blocks map[string]*block // by name
 }
 
 // Parse parses a template. The name is for errors, which are *Error.
@@ -58,7 +57,8 @@ func Parse(name, source string) (t *Template, err error) {
 	}
 	p := &parser{name: name}
 	p.tokens = lex(name, source)
-	return &Template{name, p.template()}, nil
+	body := p.template()
+	return &Template{name, body, p.blocks}, nil
 }
 
 // Render renders a template. A variable is nil, a bool, int, float64 or string, a []any, a
@@ -69,12 +69,14 @@ func (t *Template) Render(variables map[string]any, limits values.Limits) (text 
 
 func (t *Template) render(variables map[string]any, limits Limits, now func() time.Time) (text string, err error) {
 	defer recoverError(&err)
-	r := &rendering{Run: values.NewRun(t.name, limits, now), globals: &scope{}}
+	r := &rendering{Run: values.NewRun(t.name, limits, now), template: t, globals: &scope{}}
+	r.globals.set("self", &blocks{r})
 	for name, v := range variables {
 		r.globals.set(name, r.FromGo(v))
 	}
 	r.out = values.NewOutput(r.Run)
-	r.exec(t.body, &scope{parent: r.globals})
+	r.outer = &scope{parent: r.globals}
+	r.exec(t.body, r.outer)
 	return r.out.String(), nil
 }
 
@@ -92,8 +94,10 @@ func recoverError(err *error) {
 // rendering is one rendering of a template.
 type rendering struct {
 	*values.Run
-	globals *scope
-	out     *values.Output
+	template *Template
+	globals  *scope
+	outer    *scope // of the variables that the template sets outside of loops and other bodies
+	out      *values.Output
 }
 
 // scope holds variables; those that it lacks are in its parent.

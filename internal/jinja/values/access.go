@@ -1,13 +1,14 @@
 package values
 
 import (
+	"math/big"
 	"slices"
 	"strings"
 )
 
 // Attribute returns object.name: an attribute or a method, or else an item.
 func (r *Run) Attribute(object Value, name string) Value {
-	if v, ok := r.ownAttribute(object, name); ok {
+	if v, ok := r.OwnAttribute(object, name); ok {
 		return v
 	}
 	if d, ok := object.(*Dict); ok {
@@ -15,50 +16,64 @@ func (r *Run) Attribute(object Value, name string) Value {
 			return v
 		}
 	}
-	return r.noAttribute(object, name)
+	return r.NoAttribute(object, name)
 }
 
-func (r *Run) noAttribute(object Value, name string) Value {
+// NoAttribute returns the undefined value of an attribute that an object lacks.
+func (r *Run) NoAttribute(object Value, name string) Value {
 	r.Take(1, 96+maxQuote)
-	name = brief(name)
+	name = Brief(name)
 	if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") {
 		return &Undefined{"the attribute " + name + " is out of a template's reach", true}
 	}
 	return &Undefined{Text: TypeName(object) + " has no attribute " + name}
 }
 
-// methodsOf returns the methods of a value's type. A nil entry is a method that changes its receiver, which is refused.
-func methodsOf(object Value) map[string]*Builtin {
+// MethodsOf returns the methods of a value's type. A nil entry is a method that changes its receiver, which is refused.
+func MethodsOf(object Value) map[string]*Builtin {
 	switch object := object.(type) {
-	case string, markup:
+	case string:
 		return stringMethods
+	case Markup:
+		return markupMethods
+	case octets:
+		return byteMethods
+	case bool, int, *big.Int:
+		return intMethods
+	case float64:
+		return floatMethods
+	case *span:
+		return rangeMethods
 	case *Dict:
 		return dictMethods
 	case *List:
-		if object.Kind == listKind {
+		if object.Kind == ListKind {
 			return listMethods
 		} else if object.isTuple() {
 			return tupleMethods
 		}
+		return viewMethods[object.Kind]
 	}
 	return nil
 }
 
-// ownAttribute returns an attribute that is no item.
-func (r *Run) ownAttribute(object Value, name string) (Value, bool) {
+// OwnAttribute returns an attribute that is no item.
+func (r *Run) OwnAttribute(object Value, name string) (Value, bool) {
 	switch o := object.(type) {
 	case *Undefined:
+		if strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__") && !o.refused {
+			return r.NoAttribute(object, name), true
+		}
 		r.FailUndefined(o)
 	case *Namespace:
 		return o.dict.Get(name)
-	case custom:
+	case Custom:
 		return o.Attribute(name)
-	case *List:
-		if i := slices.Index([]string{"grouper", "list"}, name); o.Kind == groupKind && i >= 0 {
-			return o.Items[i], true
-		}
 	}
-	f, ok := methodsOf(object)[name]
+	if v, ok := r.field(object, name); ok {
+		return v, true
+	}
+	f, ok := MethodsOf(object)[name]
 	if ok && f == nil {
 		return &Undefined{TypeName(object) + "." + name + " changes its " + TypeName(object) +
 			", which a template cannot do: use + or a namespace()", true}, true
@@ -66,6 +81,26 @@ func (r *Run) ownAttribute(object Value, name string) (Value, bool) {
 	if ok {
 		r.Take(1, 48)
 		return &Method{f, object}, true
+	}
+	return nil, false
+}
+
+// field returns an attribute that is no method.
+func (r *Run) field(object Value, name string) (Value, bool) {
+	switch o := object.(type) {
+	case *Builtin:
+		v, ok := o.attributes[name]
+		return v, ok
+	case *span:
+		v, ok := map[string]int{"start": o.start, "stop": o.stop, "step": o.step}[name]
+		return v, ok
+	case bool, int, *big.Int, float64:
+		return r.numberAttribute(o, name)
+	case *List:
+		if i := slices.Index([]string{"grouper", "list"}, name); o.Kind == GroupKind && i >= 0 {
+			return o.Items[i], true
+		}
+		return o.dict, o.dict != nil && name == "mapping"
 	}
 	return nil, false
 }
@@ -79,24 +114,28 @@ func (r *Run) Item(object, index Value) Value {
 			return v
 		}
 	case *List:
-		if v, ok := at(o.Items, index); ok && o.sequence() {
+		if v, ok := at(o.Items, index); ok && o.Sequence() {
 			return v
 		}
 	case *span:
 		if i, n, ok := position(index, o.length()); ok && i < n {
 			return o.start + i*o.step
 		}
-	case string, markup:
-		s, _ := textOf(object)
-		if i, n, ok := position(index, r.runes(s)); ok && i < n {
-			return r.cut(s, i, i+1)
+	case octets:
+		if i, n, ok := position(index, len(o)); ok && i < n {
+			return int(o[i])
+		}
+	case string, Markup:
+		s, _ := TextOf(object)
+		if i, n, ok := position(index, r.Runes(s)); ok && i < n {
+			return Like(object, r.Cut(s, i, i+1))
 		}
 	}
-	if name, ok := textOf(index); ok {
-		if v, ok := r.ownAttribute(object, name); ok {
+	if name, ok := TextOf(index); ok {
+		if v, ok := r.OwnAttribute(object, name); ok {
 			return v
 		}
-		return r.noAttribute(object, name)
+		return r.NoAttribute(object, name)
 	}
 	r.Take(1, 96)
 	return &Undefined{Text: TypeName(object) + " has no such item"}
@@ -105,7 +144,7 @@ func (r *Run) Item(object, index Value) Value {
 // position returns an index from the beginning of n items; it is n where there is no item.
 func position(index Value, n int) (int, int, bool) {
 	i, _, ok := Number(index)
-	if !ok || isFloat(index) {
+	if !ok || IsFloat(index) {
 		return 0, 0, false
 	}
 	if i < 0 {

@@ -14,6 +14,7 @@ type Builtin struct {
 	positional bool
 	function   func(r *Run, a []Value) Value
 	raw        func(r *Run, a Arguments) Value // in place of function: takes any arguments
+	attributes map[string]Value
 }
 
 // Arguments are the arguments of a call.
@@ -23,12 +24,12 @@ type Arguments struct {
 	Named []Value
 }
 
-// absent stands for an argument that is not given.
-type absent struct{}
+// Absent stands for an argument that is not given.
+type Absent struct{}
 
-// fn makes a builtin of a function. Parameters are separated by spaces; those with "=" at their
+// Fn makes a builtin of a function. Parameters are separated by spaces; those with "=" at their
 // end have defaults, and are absent if they are not given.
-func fn(name, parameters string, function func(r *Run, a []Value) Value) *Builtin {
+func Fn(name, parameters string, function func(r *Run, a []Value) Value) *Builtin {
 	f := &Builtin{name: name, function: function}
 	for _, p := range strings.Fields(parameters) {
 		name, optional := strings.CutSuffix(p, "=")
@@ -45,8 +46,8 @@ func Raw(name string, function func(r *Run, a Arguments) Value) *Builtin {
 	return &Builtin{name: name, raw: function}
 }
 
-// table returns builtins by name.
-func table(list ...*Builtin) map[string]*Builtin {
+// Table returns builtins by name.
+func Table(list ...*Builtin) map[string]*Builtin {
 	t := map[string]*Builtin{}
 	for _, f := range list {
 		t[f.name] = f
@@ -63,7 +64,7 @@ func (r *Run) Apply(f *Builtin, a Arguments) Value {
 	r.Take(len(f.parameters), ValueSize)
 	values := make([]Value, len(f.parameters))
 	for i := range values {
-		values[i] = absent{}
+		values[i] = Absent{}
 	}
 	if len(a.Items) > len(values) {
 		r.Fail("%s has %d arguments too many", f.name, len(a.Items)-len(values))
@@ -71,13 +72,13 @@ func (r *Run) Apply(f *Builtin, a Arguments) Value {
 	copy(values, a.Items)
 	for i, name := range a.Names {
 		at := slices.Index(f.parameters, name)
-		if at < 0 || f.positional || values[at] != (absent{}) {
+		if at < 0 || f.positional || values[at] != (Absent{}) {
 			r.Fail("%s has the argument %s, expected one of %q, once", f.name, name, f.parameters)
 		}
 		values[at] = a.Named[i]
 	}
 	for i, v := range values[:f.required] {
-		if v == (absent{}) {
+		if v == (Absent{}) {
 			r.Fail("%s has no argument %s", f.name, f.parameters[i])
 		}
 	}
@@ -90,31 +91,31 @@ type Method struct {
 	Receiver Value
 }
 
-// given says whether an argument is given and not None.
-func given(v Value) bool { return v != (absent{}) && v != nil }
+// Given says whether an argument is given and not None.
+func Given(v Value) bool { return v != (Absent{}) && v != nil }
 
-// orElse returns an argument, or its default if it is absent.
-func orElse(v, otherwise Value) Value {
-	if v == (absent{}) {
+// OrElse returns an argument, or its default if it is absent.
+func OrElse(v, otherwise Value) Value {
+	if v == (Absent{}) {
 		return otherwise
 	}
 	return v
 }
 
-// int returns an argument that must be an integer.
-func (r *Run) int(v Value, otherwise int) int {
-	v = orElse(v, otherwise)
+// IntArg returns an argument that must be an integer.
+func (r *Run) IntArg(v Value, otherwise int) int {
+	v = OrElse(v, otherwise)
 	i, _, ok := Number(v)
-	if !ok || isFloat(v) {
+	if !ok || IsFloat(v) {
 		r.FailUndefined(v)
 		r.Fail("an argument is %s, expected an integer", TypeName(v))
 	}
 	return i
 }
 
-// string returns an argument that must be a string.
-func (r *Run) string(v Value) string {
-	s, ok := textOf(v)
+// StringArg returns an argument that must be a string.
+func (r *Run) StringArg(v Value) string {
+	s, ok := TextOf(v)
 	if !ok {
 		r.FailUndefined(v)
 		r.Fail("an argument is %s, expected a string", TypeName(v))

@@ -8,16 +8,17 @@ import (
 	"golang.org/x/text/language"
 )
 
-// upper and lower follow Unicode as Python does: a letter can become several.
-func upper(s string) string {
-	if isASCII(s) {
+// Upper follows Unicode as Python does: a letter can become several.
+func Upper(s string) string {
+	if IsASCII(s) {
 		return strings.ToUpper(s)
 	}
 	return cases.Upper(language.Und).String(s)
 }
 
-func lower(s string) string {
-	if isASCII(s) {
+// Lower is as Upper is.
+func Lower(s string) string {
+	if IsASCII(s) {
 		return strings.ToLower(s)
 	}
 	return cases.Lower(language.Und, cases.HandleFinalSigma(true)).String(s)
@@ -28,9 +29,23 @@ func fold(s string) string { return cases.Fold().String(s) }
 // title gives the first letter of a word the form that it has there.
 func title(first string) string { return cases.Title(language.Und, cases.NoLower).String(first) }
 
-func isDigit(c rune) bool {
-	return unicode.IsDigit(c) || strings.ContainsRune("¹²³⁰⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", c)
-}
+// Numbers that Unicode has among letters, and digits that are not decimal.
+const (
+	numerals = "㐅㒃㠪㭍一七万三九二五亖亿什仟仨伍佰億兆兩八六十千卄卅卌叁参參叄四壱壹幺廾廿弌弍弎弐拾捌柒漆玖百肆萬貮貳贰阡陆陌陸零" +
+		"\uf96b\uf973\uf978\uf9b2\uf9d1\uf9d3\uf9fd𠀁𠁤𠃢𠄡𠤪𠦃𠦌𠦜𠫪𠫽𠬙𢎐𢦘𣬛𦉭\U0002f890"
+	digits = "²³¹፩፪፫፬፭፮፯፰፱᧚⁰⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉①②③④⑤⑥⑦⑧⑨⑴⑵⑶⑷⑸⑹⑺⑻⑼⒈⒉⒊⒋⒌⒍⒎⒏⒐⓪⓵⓶⓷⓸⓹⓺⓻⓼⓽⓿❶❷❸❹❺❻❼❽❾➀➁➂➃➄➅➆➇➈➊➋➌➍➎➏➐➑➒" +
+		"𐩀𐩁𐩂𐩃𐹠𐹡𐹢𐹣𐹤𐹥𐹦𐹧𐹨𑁒𑁓𑁔𑁕𑁖𑁗𑁘𑁙𑁚🄀🄁🄂🄃🄄🄅🄆🄇🄈🄉🄊"
+)
+
+func isDigit(c rune) bool { return unicode.IsDigit(c) || strings.ContainsRune(digits, c) }
+
+func isNumeric(c rune) bool { return unicode.IsNumber(c) || strings.ContainsRune(numerals, c) }
+
+// IsLower says whether a character is a small letter, or looks as one.
+func IsLower(c rune) bool { return unicode.IsLower(c) || unicode.Is(unicode.Other_Lowercase, c) }
+
+// IsUpper says whether a character is a capital letter, or looks as one.
+func IsUpper(c rune) bool { return unicode.IsUpper(c) || unicode.Is(unicode.Other_Uppercase, c) }
 
 // titleMethod gives each run of letters a capital at its beginning.
 func titleMethod(s string) string {
@@ -53,28 +68,28 @@ func titleMethod(s string) string {
 }
 
 func capitalize(s string) string {
-	first := runeSize(s)
-	return title(s[:first]) + lower(s[first:])
+	first := RuneSize(s)
+	return title(s[:first]) + Lower(s[first:])
 }
 
 func swapCase(s string) string {
 	var b strings.Builder
 	for _, c := range s {
 		if unicode.IsUpper(c) {
-			b.WriteString(lower(string(c)))
+			b.WriteString(Lower(string(c)))
 		} else {
-			b.WriteString(upper(string(c)))
+			b.WriteString(Upper(string(c)))
 		}
 	}
 	return b.String()
 }
 
 // isCased says whether a letter has two cases.
-func isCased(c rune) bool { return unicode.IsUpper(c) || unicode.IsLower(c) || unicode.IsTitle(c) }
+func isCased(c rune) bool { return IsUpper(c) || IsLower(c) || unicode.IsTitle(c) }
 
-// hasCase says whether a text has letters with cases and none of the wrong one.
-func hasCase(r *Run, s string, wrong func(rune) bool) bool {
-	r.walk(2 * len(s))
+// HasCase says whether a text has letters with cases and none of the wrong one.
+func HasCase(r *Run, s string, wrong func(rune) bool) bool {
+	r.Walk(2 * len(s))
 	return strings.IndexFunc(s, isCased) >= 0 &&
 		strings.IndexFunc(s, func(c rune) bool { return wrong(c) || unicode.IsTitle(c) }) < 0
 }

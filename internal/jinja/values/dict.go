@@ -1,7 +1,9 @@
 package values
 
 import (
+	"fmt"
 	"math"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -15,9 +17,15 @@ type Dict struct {
 // NewDict returns an empty dict.
 func NewDict() *Dict { return &Dict{at: map[any]int{}} }
 
-// hash returns what equal values have in common, which can be the key of a map. Lists
+// Hashes of values that cannot be keys of a map themselves.
+type (
+	tupleKey   string
+	integerKey string
+)
+
+// Hash returns what equal values have in common, which can be the key of a map. Lists
 // and dicts have none.
-func (r *Run) hash(v Value) (any, bool) {
+func (r *Run) Hash(v Value) (any, bool) {
 	r.Enter()
 	defer r.Leave()
 	switch v := v.(type) {
@@ -25,22 +33,35 @@ func (r *Run) hash(v Value) (any, bool) {
 		i, _, _ := Number(v)
 		return i, true
 	case float64:
-		if math.Abs(v) < 1<<62 && v == math.Trunc(v) {
-			return int(v), true
+		if math.IsInf(v, 0) || v != math.Trunc(v) {
+			return v, true
 		}
-		return v, true
-	case markup:
+		return r.Hash(r.Truncated(v))
+	case *big.Int:
+		r.Take(v.BitLen(), 1)
+		return integerKey(v.Append(nil, 16)), true
+	case Markup:
 		return string(v), true
 	case *List:
 		if !v.isTuple() {
 			return nil, false
 		}
+		o := NewOutput(r)
 		for _, item := range v.Items {
-			if _, ok := r.hash(item); !ok {
+			h, ok := r.Hash(item)
+			if !ok {
 				return nil, false
 			}
+			r.Step(1)
+			format := "%v"
+			if _, isCustom := h.(Custom); isCustom {
+				format = "%p"
+			}
+			text := fmt.Sprintf(format, h)
+			r.Take(len(text), 3)
+			o.Write(fmt.Sprintf("%T %d %s", h, len(text), text))
 		}
-		return "tuple " + r.Repr(v), true
+		return tupleKey(o.String()), true
 	case *Undefined:
 		return Undefined{}, true
 	case *Dict:
@@ -51,7 +72,7 @@ func (r *Run) hash(v Value) (any, bool) {
 
 // Set sets the value of a key.
 func (d *Dict) Set(r *Run, k, v Value) {
-	h, ok := r.hash(k)
+	h, ok := r.Hash(k)
 	if !ok {
 		r.Fail("%s is the key of a dict, expected a string or a number", TypeName(k))
 	}
@@ -92,7 +113,7 @@ func (d *Dict) Remove(r *Run, name string) {
 
 // lookup finds a key; keys that cannot be in a dict are not found.
 func (d *Dict) lookup(r *Run, k Value) (Value, bool) {
-	if h, ok := r.hash(k); ok {
+	if h, ok := r.Hash(k); ok {
 		if i, ok := d.at[h]; ok {
 			return d.Values[i], true
 		}

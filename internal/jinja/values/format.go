@@ -5,20 +5,24 @@ import (
 	"strings"
 )
 
-// format formats as Python's str.format does.
-func (r *Run) format(format string, items []Value, named Arguments) string {
-	r.scan(len(format))
-	f := &formatter{run: r, items: items, named: named, out: NewOutput(r)}
+// format formats as Python's str.format does, or format_map with its mapping.
+func (r *Run) format(text Value, items []Value, named Arguments, mapping Value) string {
+	format := r.StringArg(text)
+	r.Scan(len(format))
+	f := &formatter{run: r, items: items, named: named, mapping: mapping, out: NewOutput(r)}
+	_, f.safe = text.(Markup)
 	f.fields(format, 2)
 	return f.out.String()
 }
 
 type formatter struct {
-	run   *Run
-	items []Value
-	named Arguments
-	next  int // field without a number; -1: fields have numbers
-	out   *Output
+	run     *Run
+	items   []Value
+	named   Arguments
+	mapping Value // of format_map
+	next    int   // field without a number; -1: fields have numbers
+	out     *Output
+	safe    bool // the format is safe in HTML: escape values
 }
 
 // fields writes a format; fields can hold others in their layouts, up to a depth.
@@ -83,8 +87,8 @@ func (f *formatter) field(field string, depth int) {
 			r.Fail("the field %q of a format is malformed", name)
 		}
 		var index Value = path[1:n]
-		if i, err := strconv.Atoi(path[1:n]); err == nil {
-			index = i
+		if strings.Trim(path[1:n], "0123456789") == "" {
+			index, _ = ParseInteger(path[1:n], 10)
 		}
 		v, path = r.Item(v, index), path[n+1:]
 	}
@@ -92,10 +96,12 @@ func (f *formatter) field(field string, depth int) {
 	case "":
 	case "s":
 		v = r.Str(v)
-	case "r", "a":
+	case "r":
 		v = r.Repr(v)
+	case "a":
+		v = r.ascii(v)
 	default:
-		r.Fail("a format has the conversion !%s, expected !s or !r", conversion)
+		r.Fail("a format has the conversion !%s, expected !s, !r or !a", conversion)
 	}
 	if strings.Contains(spec, "{") {
 		out := f.out
@@ -103,7 +109,16 @@ func (f *formatter) field(field string, depth int) {
 		f.fields(spec, depth-1)
 		spec, f.out = f.out.String(), out
 	}
-	f.out.Write(r.formatted(v, spec))
+	text := r.formatted(v, spec)
+	if m, ok := v.(Markup); ok && f.safe {
+		if spec != "" {
+			r.Fail("text that is safe in HTML is formatted as %q, expected no layout", spec)
+		}
+		text = string(m)
+	} else if f.safe {
+		text = string(r.Escaped(text))
+	}
+	f.out.Write(text)
 }
 
 // argument returns the value of a field by its number or name.
@@ -127,61 +142,15 @@ func (f *formatter) argument(name string) Value {
 				return f.named.Named[i]
 			}
 		}
+		if d, ok := f.mapping.(*Dict); ok {
+			if v, ok := d.Get(name); ok {
+				return v
+			}
+		}
 		f.run.Fail("a format has the name %s, which is not given", name)
 	}
 	if i < 0 || i >= len(f.items) {
 		f.run.Fail("a format has %d values, expected at least %d", len(f.items), i+1)
 	}
 	return f.items[i]
-}
-
-// formatted formats a value with a layout as Python's format does.
-func (r *Run) formatted(v Value, spec string) string {
-	if spec == "" {
-		return r.Str(v)
-	}
-	l := r.layout(spec)
-	if _, _, ok := Number(v); ok {
-		return r.formattedNumber(v, l)
-	}
-	s, ok := textOf(v)
-	if !ok || l.verb != 0 && l.verb != 's' || l.sign != 0 || l.align == '=' {
-		r.FailUndefined(v)
-		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
-	}
-	if l.precision >= 0 && l.precision < r.runes(s) {
-		s = r.cut(s, 0, l.precision)
-	}
-	switch l.align {
-	case 0:
-		l.align = '<'
-	case '^':
-		l.align = 'f'
-	}
-	return r.pad(s, l.fill, l.align, l.width)
-}
-
-func (r *Run) formattedNumber(v Value, l layout) string {
-	if b, ok := v.(bool); ok && l.verb == 0 {
-		v = map[bool]int{false: 0, true: 1}[b]
-	}
-	switch l.align {
-	case 0:
-		l.align = '>'
-	case '^':
-		l.align = 'f'
-	}
-	f, isFloat := v.(float64)
-	switch {
-	case isFloat && l.verb == 0 && l.precision < 0:
-		return r.pad(formatFloat(f), l.fill, l.align, l.width)
-	case isFloat && l.verb == 0:
-		l.verb = 'g'
-	case l.verb == 0:
-		l.verb = 'd'
-	}
-	if isFloat && strings.IndexByte("dxXob", l.verb) >= 0 {
-		r.Fail("a float is formatted as %q, expected f, e or g", string(rune(l.verb)))
-	}
-	return r.formatNumber(v, l)
 }

@@ -5,29 +5,33 @@ import "math"
 // maxRange is the number of items that a range can have in Jinja's sandbox.
 const maxRange = 100000
 
-// Globals are the functions of every template. lipsum, Jinja's other one, is random.
+// Globals are the functions of every template.
 var Globals map[string]*Builtin
 
 func init() { // it refers to itself by way of methods
-	Globals = table(
-		fn("range", "start stop= step=", makeRange),
+	Globals = Table(
+		Fn("range", "start stop= step=", makeRange),
 		Raw("namespace", func(r *Run, a Arguments) Value {
 			n := &Namespace{NewDict()}
-			d := r.makeDict(a)
+			d := r.MakeDict(a)
 			for i, k := range d.Keys {
-				n.Set(r, r.string(k), d.Values[i])
+				n.Set(r, r.StringArg(k), d.Values[i])
 			}
 			return n
 		}),
-		Raw("dict", func(r *Run, a Arguments) Value { return r.makeDict(a) }),
+		Raw("dict", func(r *Run, a Arguments) Value { return r.MakeDict(a) }),
+		Raw("lipsum", func(r *Run, _ Arguments) Value {
+			r.Fail("lipsum is refused: its text is not the same each time")
+			return nil
+		}),
 		Raw("cycler", func(r *Run, a Arguments) Value {
 			if len(a.Items) == 0 {
 				r.Fail("cycler has no arguments, expected at least one")
 			}
 			return &cycler{items: a.Items}
 		}),
-		fn("joiner", "sep=", func(r *Run, a []Value) Value {
-			sep, used := orElse(a[0], ", "), false
+		Fn("joiner", "sep=", func(r *Run, a []Value) Value {
+			sep, used := OrElse(a[0], ", "), false
 			return Raw("joiner", func(*Run, Arguments) Value {
 				if used {
 					return sep
@@ -36,17 +40,19 @@ func init() { // it refers to itself by way of methods
 				return ""
 			})
 		}),
-		fn("raise_exception", "message", func(r *Run, a []Value) Value {
+		Fn("raise_exception", "message", func(r *Run, a []Value) Value {
 			r.Fail("the template refuses this conversation: %s", r.Str(a[0]))
 			return nil
 		}),
-		fn("strftime_now", "format", func(r *Run, a []Value) Value { return r.strftime(r.string(a[0]), r.now()) }),
+		Fn("strftime_now", "format", func(r *Run, a []Value) Value { return r.strftime(r.StringArg(a[0]), r.now()) }),
 	)
+	Globals["dict"].attributes = map[string]Value{"fromkeys": Fn("fromkeys", "iterable value=",
+		func(r *Run, a []Value) Value { return r.fromKeys(a[0], a[1]) })}
 }
 
 func makeRange(r *Run, a []Value) Value {
-	s := &span{r.int(a[0], 0), r.int(a[1], 0), r.int(a[2], 1)}
-	if a[1] == (absent{}) {
+	s := &span{r.IntArg(a[0], 0), r.IntArg(a[1], 0), r.IntArg(a[2], 1)}
+	if a[1] == (Absent{}) {
 		s.start, s.stop = 0, s.start
 	}
 	if s.step == 0 {
@@ -59,8 +65,8 @@ func makeRange(r *Run, a []Value) Value {
 	return s
 }
 
-// makeDict makes a dict of a dict or of pairs, and of named arguments.
-func (r *Run) makeDict(a Arguments) *Dict {
+// MakeDict makes a dict of a dict or of pairs, and of named arguments.
+func (r *Run) MakeDict(a Arguments) *Dict {
 	d := NewDict()
 	if len(a.Items) > 1 {
 		r.Fail("found %d dicts, expected one", len(a.Items))
@@ -96,21 +102,26 @@ func (c *cycler) String() string { return "<cycler>" }
 
 // Attribute returns the current item or a method.
 func (c *cycler) Attribute(name string) (Value, bool) {
-	if name == "current" {
+	switch name {
+	case "current":
 		return c.items[c.at], true
+	case "pos":
+		return c.at, true
+	case "items":
+		return &List{Kind: TupleKind, Items: c.items}, true
 	}
 	f, ok := cyclerMethods[name]
 	return &Method{f, c}, ok
 }
 
-var cyclerMethods = table(
-	fn("next", "self", func(r *Run, a []Value) Value {
+var cyclerMethods = Table(
+	Fn("next", "self", func(r *Run, a []Value) Value {
 		c := a[0].(*cycler)
 		v := c.items[c.at]
 		c.at = (c.at + 1) % len(c.items)
 		return v
 	}),
-	fn("reset", "self", func(r *Run, a []Value) Value {
+	Fn("reset", "self", func(r *Run, a []Value) Value {
 		a[0].(*cycler).at = 0
 		return nil
 	}),

@@ -1,8 +1,10 @@
 package values
 
 import (
+	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
@@ -12,53 +14,56 @@ type layout struct {
 	fill      string
 	align     byte // '<', '>', '^' or '=' (between sign and digits); 0: as the type has it
 	sign      byte // '+' or ' ' for numbers that are not negative, or 0
-	alternate bool // a prefix as 0x
+	noMinus   bool // -0 is 0
+	alternate bool // a prefix as 0x, a point, or zeros at the end
 	width     int
 	grouping  string
 	precision int  // -1: none
 	verb      byte // 0: none
 }
 
-// maxPrecision is the number of digits that a number can be given.
+// maxPrecision is the number of digits after the point that a number can be given.
 const maxPrecision = 1000
+
+var bases = map[byte]int{'d': 10, 'n': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}
 
 // formatNumber formats a number with a layout.
 func (r *Run) formatNumber(v Value, l layout) string {
-	i, f, _ := Number(v)
 	if l.precision > maxPrecision {
 		r.Fail("a precision is %d, expected at most %d", l.precision, maxPrecision)
 	}
-	sign, digits := "", ""
-	switch l.verb {
-	case 'd', 'x', 'X', 'o', 'b':
-		base := map[byte]int{'d': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}[l.verb]
-		digits = strconv.FormatInt(int64(i), base)
-		if sign, digits = cutSign(digits); l.precision > len(digits) {
+	sign, prefix, digits := "", "", ""
+	if base := bases[l.verb]; base != 0 && !IsFloat(v) {
+		if sign, digits = cutSign(r.based(BigOf(v), base)); l.precision > len(digits) {
 			digits = strings.Repeat("0", l.precision-len(digits)) + digits
 		}
 		if l.verb == 'X' {
 			digits = strings.ToUpper(digits)
 		}
-		if l.alternate && l.verb != 'd' {
-			sign += "0" + string(l.verb)
+		if l.alternate && base != 10 {
+			prefix = "0" + string(l.verb)
 		}
-	case 'f', 'F', 'e', 'E', 'g', 'G', '%':
-		if sign, digits = cutSign(formatDigits(f, l)); l.verb == '%' {
-			digits += "%"
+	} else {
+		sign, digits = cutSign(r.formatDigits(r.Operand(v), l))
+		if l.noMinus && strings.Trim(digits, "0.%") == "" {
+			sign = ""
 		}
-	default:
-		r.Fail("a number is formatted as %q, expected a letter such as d or f", string(rune(l.verb)))
 	}
-	if l.sign != 0 && !strings.HasPrefix(sign, "-") {
-		sign = string(rune(l.sign)) + sign
+	if sign == "" && l.sign != 0 {
+		sign = string(rune(l.sign))
 	}
+	sign += prefix
 	if l.grouping != "" {
-		digits = group(digits, l.grouping)
+		width := 0
+		if l.align == '=' && l.fill == "0" {
+			width = l.width - len(sign)
+		}
+		digits = r.group(digits, l, width)
 	}
 	if l.align == '=' {
-		return r.Concat(sign, r.pad(digits, l.fill, '>', l.width-len(sign)))
+		return r.Concat(sign, r.Pad(digits, l.fill, '>', l.width-len(sign)))
 	}
-	return r.pad(sign+digits, l.fill, l.align, l.width)
+	return r.Pad(sign+digits, l.fill, l.align, l.width)
 }
 
 func cutSign(number string) (sign, digits string) {
@@ -69,46 +74,100 @@ func cutSign(number string) (sign, digits string) {
 }
 
 // formatDigits writes a float's digits, with its sign if it is negative.
-func formatDigits(f float64, l layout) string {
-	precision, verb := l.precision, l.verb
+func (r *Run) formatDigits(f float64, l layout) string {
+	precision, verb, end := l.precision, l.verb, ""
 	if precision < 0 {
 		precision = 6
 	}
 	if verb == '%' {
-		f, verb = f*100, 'f'
+		f, verb, end = f*100, 'f', "%"
 	}
-	if !floats.Finite(f) {
-		return formatFloat(f)
+	text := ""
+	switch {
+	case !floats.Finite(f), l.verb == 0 && l.precision < 0:
+		text = FormatFloat(f)
+	case verb == 0, verb|0x20 == 'g', verb == 'n':
+		text = general(f, max(1, precision), l.alternate, verb == 0)
+	case strings.IndexByte("fFeE", verb) >= 0:
+		text = strconv.FormatFloat(f, verb|0x20, precision, 64)
+		if l.alternate && precision == 0 {
+			mantissa, exponent, ok := strings.Cut(text, "e")
+			if text = mantissa + "."; ok {
+				text += "e" + exponent
+			}
+		}
+	default:
+		r.Fail("a number is formatted as %q, expected a letter such as d or f", string(rune(verb)))
 	}
-	if verb == 'g' || verb == 'G' {
-		precision = max(1, precision)
-	}
-	text := strconv.FormatFloat(f, verb|0x20, precision, 64)
-	if verb < 'a' {
+	if verb != 0 && verb < 'a' {
 		text = strings.ToUpper(text)
 	}
-	return text
+	return text + end
 }
 
-// group puts a separator between thousands.
-func group(digits, separator string) string {
-	n := strings.IndexFunc(digits, func(c rune) bool { return c < '0' || c > '9' })
+// general writes a number of digits as %g does. With withPoint, a number without an exponent has a digit after the
+// point, as in Python's format without a letter.
+func general(f float64, digits int, keepZeros, withPoint bool) string {
+	text := strconv.FormatFloat(f, 'e', digits-1, 64)
+	mantissa, exponent, _ := strings.Cut(text, "e")
+	limit := digits
+	if withPoint {
+		limit--
+	}
+	e, _ := strconv.Atoi(exponent)
+	if exponent = "e" + exponent; e >= -4 && e < limit {
+		mantissa, exponent = strconv.FormatFloat(f, 'f', digits-1-e, 64), ""
+	}
+	hasPoint := strings.Contains(mantissa, ".")
+	switch {
+	case keepZeros && !hasPoint:
+		mantissa += "."
+	case !keepZeros && hasPoint:
+		mantissa = strings.TrimRight(strings.TrimRight(mantissa, "0"), ".")
+	}
+	if withPoint && exponent == "" && !strings.Contains(mantissa, ".") {
+		mantissa += ".0"
+	}
+	return mantissa + exponent
+}
+
+// group puts separators between the digits before a point, with zeros before them up to a width.
+func (r *Run) group(digits string, l layout, width int) string {
+	size := 3
+	if strings.IndexByte("xXob", l.verb) >= 0 {
+		size = 4
+	}
+	n := strings.IndexAny(digits, ".e%")
 	if n < 0 {
 		n = len(digits)
 	}
-	for i := n - 3; i > 0; i -= 3 {
-		digits = digits[:i] + separator + digits[i:]
+	whole, rest := digits[:n], digits[n:]
+	if strings.IndexByte("0123456789abcdefABCDEF", whole[0]) < 0 || whole == "inf" {
+		return digits
 	}
-	return digits
+	r.Take(max(width, 2*len(whole)), 2)
+	width = max(len(whole), width-len(rest))
+	for len(whole)+(len(whole)-1)/size < width {
+		whole = strings.Repeat("0", max(1, (width-len(whole)-len(whole)/size)/2)) + whole
+	}
+	first := (len(whole)-1)%size + 1
+	var b strings.Builder
+	b.WriteString(whole[:first])
+	for ; first < len(whole); first += size {
+		b.WriteString(l.grouping)
+		b.WriteString(whole[first : first+size])
+	}
+	return b.String() + rest
 }
 
-// layout reads a layout: [[fill]align][sign][#][0][width][grouping][.precision][type].
+// layout reads a layout: [[fill]align][sign][z][#][0][width][grouping][.precision][type].
 func (r *Run) layout(spec string) layout {
 	l := layout{fill: " ", precision: -1}
 	rest := spec
 	isAlign := func(s string) bool { return s != "" && strings.IndexByte("<>^=", s[0]) >= 0 }
-	if n := runeSize(rest); isAlign(rest[n:]) {
-		l.fill, l.align, rest = rest[:n], rest[n], rest[n+1:]
+	hasFill := false
+	if n := RuneSize(rest); isAlign(rest[n:]) {
+		l.fill, l.align, rest, hasFill = rest[:n], rest[n], rest[n+1:], true
 	} else if isAlign(rest) {
 		l.align, rest = rest[0], rest[1:]
 	}
@@ -126,12 +185,13 @@ func (r *Run) layout(spec string) layout {
 		rest = rest[end:]
 		return n
 	}
-	if c := take("+- "); c != '-' {
-		l.sign = c
-	}
+	l.sign = take("+- ")
+	l.noMinus = take("z") != 0
 	l.alternate = take("#") != 0
-	if take("0") != 0 && l.align == 0 {
-		l.fill, l.align = "0", '='
+	if !hasFill && take("0") != 0 {
+		if l.fill = "0"; l.align == 0 {
+			l.align = '0'
+		}
 	}
 	l.width = digits()
 	if c := take(",_"); c != 0 {
@@ -144,9 +204,86 @@ func (r *Run) layout(spec string) layout {
 		rest = spec[len(spec)-len(rest)-1:]
 		l.precision = digits()
 	}
-	l.verb = take("sdxXobfFeEgG%")
+	l.verb = take("sdxXobcnfFeEgG%")
 	if rest != "" {
 		r.Fail("the layout %q of a format is not known", spec)
 	}
 	return l
+}
+
+// formatted formats a value with a layout as Python's format does.
+func (r *Run) formatted(v Value, spec string) string {
+	if spec == "" {
+		return r.Str(v)
+	}
+	l := r.layout(spec)
+	misfit := func() {
+		r.FailUndefined(v)
+		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
+	}
+	standard := byte('<')
+	if _, _, ok := Number(v); ok {
+		standard = '>'
+	}
+	switch l.align {
+	case 0:
+		l.align = standard
+	case '0':
+		if l.align = standard; standard == '>' {
+			l.align = '='
+		}
+	case '^':
+		l.align = 'f'
+	}
+	if standard == '>' {
+		if !fits(v, l) {
+			misfit()
+		}
+		return r.formattedNumber(v, l)
+	}
+	s, ok := TextOf(v)
+	if !ok || l.verb != 0 && l.verb != 's' || l.sign != 0 || l.align == '=' || l.grouping != "" || l.alternate ||
+		l.noMinus {
+		misfit()
+	}
+	if l.precision >= 0 && l.precision < r.Runes(s) {
+		s = r.Cut(s, 0, l.precision)
+	}
+	return r.Pad(s, l.fill, l.align, l.width)
+}
+
+// fits says whether a layout is one for a number.
+func fits(v Value, l layout) bool {
+	whole := strings.IndexByte("dxXobc", l.verb) >= 0 || !IsFloat(v) && (l.verb == 0 || l.verb == 'n')
+	switch {
+	case l.verb == 's', IsFloat(v) && strings.IndexByte("dxXobc", l.verb) >= 0,
+		whole && (l.precision >= 0 || l.noMinus),
+		l.verb == 'c' && (l.sign != 0 || l.alternate || l.grouping != ""),
+		l.verb == 'n' && l.grouping != "",
+		l.grouping == "," && l.verb != 0 && strings.IndexByte("xXob", l.verb) >= 0:
+		return false
+	}
+	return true
+}
+
+func (r *Run) formattedNumber(v Value, l layout) string {
+	if l.sign == '-' {
+		l.sign = 0
+	}
+	if l.verb == 'c' {
+		return r.Pad(r.character(v), l.fill, l.align, l.width)
+	}
+	if l.verb == 0 && !IsFloat(v) {
+		l.verb = 'd'
+	}
+	return r.formatNumber(v, l)
+}
+
+// character returns the character of a number.
+func (r *Run) character(v Value) string {
+	i, _, _ := Number(v)
+	if i < 0 || i > math.MaxInt32 || !utf8.ValidRune(rune(i)) {
+		r.Fail("%s is the number of no character", r.Str(v))
+	}
+	return string(rune(i))
 }

@@ -1,23 +1,52 @@
 package values
 
-var dictMethods = table(
-	fn("get", "self key default=", func(r *Run, a []Value) Value {
+import "strings"
+
+var dictMethods = Table(
+	Fn("get", "self key default=", func(r *Run, a []Value) Value {
 		if v, ok := a[0].(*Dict).lookup(r, a[1]); ok {
 			return v
 		}
-		if _, ok := r.hash(a[1]); !ok {
+		if _, ok := r.Hash(a[1]); !ok {
 			r.Fail("%s is looked for in a dict, expected a string or a number", TypeName(a[1]))
 		}
-		return orElse(a[2], nil)
+		return OrElse(a[2], nil)
 	}),
-	fn("items", "self", func(r *Run, a []Value) Value { return &List{itemsKind, r.pairs(a[0].(*Dict))} }),
-	fn("keys", "self", func(r *Run, a []Value) Value { return &List{keysKind, a[0].(*Dict).Keys} }),
-	fn("values", "self", func(r *Run, a []Value) Value { return &List{valuesKind, a[0].(*Dict).Values} }),
-	fn("copy", "self", func(r *Run, a []Value) Value { return r.makeDict(Arguments{Items: a}) }),
+	Fn("items", "self", func(r *Run, a []Value) Value {
+		return &List{itemsKind, r.Pairs(a[0].(*Dict)), a[0].(*Dict)}
+	}),
+	Fn("keys", "self", func(r *Run, a []Value) Value { return &List{keysKind, a[0].(*Dict).Keys, a[0].(*Dict)} }),
+	Fn("values", "self", func(r *Run, a []Value) Value {
+		return &List{valuesKind, a[0].(*Dict).Values, a[0].(*Dict)}
+	}),
+	Fn("fromkeys", "self iterable value=", func(r *Run, a []Value) Value { return r.fromKeys(a[1], a[2]) }),
+	Fn("copy", "self", func(r *Run, a []Value) Value { return r.MakeDict(Arguments{Items: a}) }),
 )
 
-// pairs returns the keys and values of a dict.
-func (r *Run) pairs(d *Dict) []Value {
+// fromKeys makes a dict of keys that have one value.
+func (r *Run) fromKeys(keys, value Value) Value {
+	d := NewDict()
+	for _, k := range r.Items(keys) {
+		d.Set(r, k, OrElse(value, nil))
+	}
+	return d
+}
+
+// isDisjoint is a method of keys and items.
+var isDisjoint = Table(Fn("isdisjoint", "self other", func(r *Run, a []Value) Value {
+	for _, item := range r.Items(a[1]) {
+		if r.contains(a[0], item) {
+			return false
+		}
+	}
+	return true
+}))
+
+// viewMethods are those of views of dicts, by kind.
+var viewMethods = map[string]map[string]*Builtin{keysKind: isDisjoint, itemsKind: isDisjoint}
+
+// Pairs returns the keys and values of a dict.
+func (r *Run) Pairs(d *Dict) []Value {
 	r.Take(len(d.Keys), ValueSize)
 	items := make([]Value, len(d.Keys))
 	for i, k := range d.Keys {
@@ -27,17 +56,19 @@ func (r *Run) pairs(d *Dict) []Value {
 }
 
 var (
-	tupleMethods = table(
-		fn("index", "self value", func(r *Run, a []Value) Value {
-			for i, item := range a[0].(*List).Items {
-				if r.Equal(item, a[1]) {
+	tupleMethods = Table(
+		Fn("index", "self value start= stop=", func(r *Run, a []Value) Value {
+			items := a[0].(*List).Items
+			start, stop, _ := r.bounds([3]Value{r.IntArg(a[2], 0), r.IntArg(a[3], len(items)), nil}, len(items))
+			for i := start; i < stop; i++ {
+				if r.Equal(items[i], a[1]) {
 					return i
 				}
 			}
 			r.Fail("%s is not in the list", r.Repr(a[1]))
 			return nil
 		}),
-		fn("count", "self value", func(r *Run, a []Value) Value {
+		Fn("count", "self value", func(r *Run, a []Value) Value {
 			n := 0
 			for _, item := range a[0].(*List).Items {
 				if r.Equal(item, a[1]) {
@@ -47,22 +78,24 @@ var (
 			return n
 		}),
 	)
-	listMethods = table(tupleMethods["index"], tupleMethods["count"],
-		fn("copy", "self", func(r *Run, a []Value) Value { return r.List(a[0].(*List).Items) }))
+	listMethods = Table(tupleMethods["index"], tupleMethods["count"],
+		Fn("copy", "self", func(r *Run, a []Value) Value { return r.List(a[0].(*List).Items) }))
 )
 
 func init() {
-	stringMethods = table(append(textMethods(), append(moreTextMethods(), layoutMethods()...)...)...)
+	stringMethods = Table(append(textMethods(), append(moreTextMethods(), layoutMethods()...)...)...)
+	makeMarkupMethods()
+	makeByteMethods()
 	for _, name := range []string{"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"} {
 		listMethods[name] = nil
 	}
 	for _, name := range []string{"clear", "pop", "popitem", "setdefault", "update"} {
 		dictMethods[name] = nil
 	}
-	for _, methods := range []map[string]*Builtin{dictMethods, listMethods, tupleMethods, stringMethods} {
+	for _, methods := range []map[string]*Builtin{dictMethods, listMethods, tupleMethods, stringMethods, floatMethods} {
 		for name, f := range methods {
 			if f != nil {
-				f.positional = name != "split" && name != "rsplit" && name != "splitlines" && name != "expandtabs"
+				f.positional = !strings.Contains(" split rsplit splitlines expandtabs encode ", " "+name+" ")
 			}
 		}
 	}

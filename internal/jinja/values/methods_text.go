@@ -8,11 +8,11 @@ import (
 
 // mapped makes a method that returns a text of about the same length.
 func mapped(name string, convert func(string) string) *Builtin {
-	return fn(name, "self", func(r *Run, a []Value) Value {
-		s := r.string(a[0])
-		r.scan(len(s))
-		if !isASCII(s) {
-			r.walk(2 * len(s))
+	return Fn(name, "self", func(r *Run, a []Value) Value {
+		s := r.StringArg(a[0])
+		r.Scan(len(s))
+		if !IsASCII(s) {
+			r.Walk(2 * len(s))
 		}
 		r.Take(len(s), 3)
 		return convert(s)
@@ -21,40 +21,40 @@ func mapped(name string, convert func(string) string) *Builtin {
 
 // every makes a method that says whether all characters are of a kind, and there is one.
 func every(name string, of func(rune) bool) *Builtin {
-	return fn(name, "self", func(r *Run, a []Value) Value {
-		s := r.string(a[0])
-		r.walk(len(s))
+	return Fn(name, "self", func(r *Run, a []Value) Value {
+		s := r.StringArg(a[0])
+		r.Walk(len(s))
 		return s != "" && strings.IndexFunc(s, func(c rune) bool { return !of(c) }) < 0
 	})
 }
 
 func wrongCase(name string, wrong func(rune) bool) *Builtin {
-	return fn(name, "self", func(r *Run, a []Value) Value { return hasCase(r, r.string(a[0]), wrong) })
+	return Fn(name, "self", func(r *Run, a []Value) Value { return HasCase(r, r.StringArg(a[0]), wrong) })
 }
 
 // padded makes a method that fills a text up to a width.
 func padded(name string, align byte) *Builtin {
-	return fn(name, "self width fill=", func(r *Run, a []Value) Value {
-		fill := r.string(orElse(a[2], " "))
-		if runes(fill) != 1 {
+	return Fn(name, "self width fill=", func(r *Run, a []Value) Value {
+		fill := r.StringArg(OrElse(a[2], " "))
+		if Runes(fill) != 1 {
 			r.Fail("%s fills with %q, expected one character", name, fill)
 		}
-		return r.pad(r.string(a[0]), fill, align, r.int(a[1], 0))
+		return r.Pad(r.StringArg(a[0]), fill, align, r.IntArg(a[1], 0))
 	})
 }
 
 // strip makes a method that drops white space, or given characters, at the ends.
 func strip(name string, left, right bool) *Builtin {
-	return fn(name, "self chars=", func(r *Run, a []Value) Value {
-		s := r.string(a[0])
+	return Fn(name, "self chars=", func(r *Run, a []Value) Value {
+		s := r.StringArg(a[0])
 		drop := func(c rune) bool {
-			r.walk(8)
+			r.Walk(8)
 			return IsSpace(c)
 		}
-		if given(a[1]) {
-			chars := r.string(a[1])
+		if Given(a[1]) {
+			chars := r.StringArg(a[1])
 			drop = func(c rune) bool {
-				r.walk(8 + len(chars))
+				r.Walk(8 + len(chars))
 				return strings.ContainsRune(chars, c)
 			}
 		}
@@ -71,14 +71,14 @@ func strip(name string, left, right bool) *Builtin {
 
 // window returns the part of a text between the indices of two arguments, and its first index.
 func (r *Run) window(s string, from, to Value) (part string, start int, ok bool) {
-	if !given(from) && !given(to) {
+	if !Given(from) && !Given(to) {
 		return s, 0, true
 	}
-	n := r.runes(s)
-	if from == (absent{}) {
+	n := r.Runes(s)
+	if from == (Absent{}) {
 		from = nil
 	}
-	if to == (absent{}) {
+	if to == (Absent{}) {
 		to = nil
 	}
 	if i, ok := from.(int); ok && i > n {
@@ -88,18 +88,18 @@ func (r *Run) window(s string, from, to Value) (part string, start int, ok bool)
 	if start > stop {
 		return "", 0, false
 	}
-	return r.cut(s, start, stop), start, true
+	return r.Cut(s, start, stop), start, true
 }
 
 // finder makes a method that looks for a text and returns its index; a strict one fails if it
 // is not there.
 func finder(name string, index func(s, sub string) int, strict bool) *Builtin {
-	return fn(name, "self sub start= end=", func(r *Run, a []Value) Value {
-		s, sub := r.string(a[0]), r.string(a[1])
-		r.scan(len(s))
+	return Fn(name, "self sub start= end=", func(r *Run, a []Value) Value {
+		s, sub := r.StringArg(a[0]), r.StringArg(a[1])
+		r.Scan(len(s))
 		if part, start, ok := r.window(s, a[2], a[3]); ok {
 			if i := index(part, sub); i >= 0 {
-				return start + r.runes(part[:i])
+				return start + r.Runes(part[:i])
 			}
 		}
 		if strict {
@@ -111,16 +111,16 @@ func finder(name string, index func(s, sub string) int, strict bool) *Builtin {
 
 // affix makes a method that tests the beginning or end for a text, or one of several.
 func affix(name string, has func(s, sub string) bool) *Builtin {
-	return fn(name, "self prefix start= end=", func(r *Run, a []Value) Value {
+	return Fn(name, "self prefix start= end=", func(r *Run, a []Value) Value {
 		options := []Value{a[1]}
 		if l, ok := a[1].(*List); ok && l.isTuple() {
 			options = l.Items
 		}
-		part, _, ok := r.window(r.string(a[0]), a[2], a[3])
+		part, _, ok := r.window(r.StringArg(a[0]), a[2], a[3])
 		for _, o := range options {
-			s := r.string(o)
+			s := r.StringArg(o)
 			r.Step(1)
-			r.scan(len(s))
+			r.Scan(len(s))
 			if ok && has(part, s) {
 				return true
 			}
@@ -141,20 +141,20 @@ func (r *Run) texts(parts []string) []Value {
 
 // split makes a method that splits a text at a separator, from the left or the right.
 func split(name string, right bool) *Builtin {
-	return fn(name, "self sep= maxsplit=", func(r *Run, a []Value) Value {
-		s, most := r.string(a[0]), r.int(a[2], -1)
-		r.scan(len(s))
-		if !given(a[1]) {
-			r.walk(len(s))
+	return Fn(name, "self sep= maxsplit=", func(r *Run, a []Value) Value {
+		s, most := r.StringArg(a[0]), r.IntArg(a[2], -1)
+		r.Scan(len(s))
+		if !Given(a[1]) {
+			r.Walk(len(s))
 			r.Take(len(s)/2, 16) // most that there can be
 			return r.List(r.texts(splitSpace(s, most, right)))
 		}
-		sep := r.string(a[1])
+		sep := r.StringArg(a[1])
 		if sep == "" {
 			r.Fail("split has an empty separator; list makes a list of characters")
 		}
 		n := strings.Count(s, sep)
-		r.walk(n)
+		r.Walk(n)
 		r.Take(n, 32)
 		parts := strings.Split(s, sep)
 		if most >= 0 && most < n && right {
@@ -195,9 +195,9 @@ func splitSpace(s string, most int, right bool) []string {
 	return append(kept[:len(kept):len(kept)], s)
 }
 
-// splitLines cuts a text at the ends of lines.
-func splitLines(r *Run, s string, keep bool) []Value {
-	r.walk(len(s))
+// SplitLines cuts a text at the ends of lines.
+func SplitLines(r *Run, s string, keep bool) []Value {
+	r.Walk(len(s))
 	var lines []Value
 	for s != "" {
 		end := strings.IndexFunc(s, func(c rune) bool {
@@ -206,7 +206,7 @@ func splitLines(r *Run, s string, keep bool) []Value {
 		size := 0
 		if end < 0 {
 			end = len(s)
-		} else if size = runeSize(s[end:]); strings.HasPrefix(s[end:], "\r\n") {
+		} else if size = RuneSize(s[end:]); strings.HasPrefix(s[end:], "\r\n") {
 			size = 2
 		}
 		line := s[:end]
@@ -222,9 +222,9 @@ func splitLines(r *Run, s string, keep bool) []Value {
 
 // partition makes a method that cuts a text in what is before a separator, it, and what is after.
 func partition(name string, index func(s, sub string) int) *Builtin {
-	return fn(name, "self sep", func(r *Run, a []Value) Value {
-		s, sep := r.string(a[0]), r.string(a[1])
-		r.scan(len(s))
+	return Fn(name, "self sep", func(r *Run, a []Value) Value {
+		s, sep := r.StringArg(a[0]), r.StringArg(a[1])
+		r.Scan(len(s))
 		if sep == "" {
 			r.Fail("%s has an empty separator", name)
 		}
@@ -234,16 +234,16 @@ func partition(name string, index func(s, sub string) int) *Builtin {
 		} else if name == "rpartition" {
 			parts = []string{"", "", s}
 		}
-		return &List{TupleKind, r.texts(parts)}
+		return &List{Kind: TupleKind, Items: r.texts(parts)}
 	})
 }
 
-// stringMethods are Python's, without encode, format_map, maketrans, translate and some tests of characters.
+// stringMethods are Python's.
 var stringMethods map[string]*Builtin
 
 func textMethods() []*Builtin {
 	return []*Builtin{
-		mapped("upper", upper), mapped("lower", lower), mapped("casefold", fold), mapped("title", titleMethod),
+		mapped("upper", Upper), mapped("lower", Lower), mapped("casefold", fold), mapped("title", titleMethod),
 		mapped("capitalize", capitalize), mapped("swapcase", swapCase),
 		strip("strip", true, true), strip("lstrip", true, false), strip("rstrip", false, true),
 		split("split", false), split("rsplit", true),
@@ -252,74 +252,149 @@ func textMethods() []*Builtin {
 		finder("find", strings.Index, false), finder("rfind", strings.LastIndex, false),
 		finder("index", strings.Index, true), finder("rindex", strings.LastIndex, true),
 		affix("startswith", strings.HasPrefix), affix("endswith", strings.HasSuffix),
-		every("isdigit", isDigit), every("isdecimal", unicode.IsDigit), every("isnumeric", unicode.IsNumber),
+		every("isdigit", isDigit), every("isdecimal", unicode.IsDigit), every("isnumeric", isNumeric),
 		every("isalpha", unicode.IsLetter), every("isspace", IsSpace),
 		every("isalnum", func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) }),
 		every("isascii", func(c rune) bool { return c < utf8.RuneSelf }),
-		wrongCase("islower", unicode.IsUpper), wrongCase("isupper", unicode.IsLower),
+		wrongCase("islower", IsUpper), wrongCase("isupper", IsLower),
+		Fn("isprintable", "self", func(r *Run, a []Value) Value {
+			s := r.StringArg(a[0])
+			r.Walk(len(s))
+			return strings.IndexFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) < 0
+		}),
+		Fn("isidentifier", "self", func(r *Run, a []Value) Value {
+			s := r.StringArg(a[0])
+			r.Walk(len(s))
+			for i, c := range s {
+				first := unicode.In(c, unicode.L, unicode.Nl) || c == '_'
+				if !first && (i == 0 || !unicode.In(c, unicode.Mn, unicode.Mc, unicode.Nd, unicode.Pc)) {
+					return false
+				}
+			}
+			return s != ""
+		}),
 	}
 }
 
 func moreTextMethods() []*Builtin {
 	return []*Builtin{
-		fn("istitle", "self", func(r *Run, a []Value) Value {
-			s := r.string(a[0])
+		Fn("istitle", "self", func(r *Run, a []Value) Value {
+			s := r.StringArg(a[0])
 			r.Take(len(s), 3)
 			return strings.IndexFunc(s, isCased) >= 0 && titleMethod(s) == s
 		}),
-		fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
-			return r.List(splitLines(r, r.string(a[0]), r.Truth(orElse(a[1], false))))
+		Fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
+			return r.List(SplitLines(r, r.StringArg(a[0]), r.Truth(OrElse(a[1], false))))
 		}),
-		fn("replace", "self old new count=", func(r *Run, a []Value) Value {
-			return r.replace(r.string(a[0]), r.string(a[1]), r.string(a[2]), r.int(a[3], -1))
+		Fn("replace", "self old new count=", func(r *Run, a []Value) Value {
+			return r.Replace(r.StringArg(a[0]), r.StringArg(a[1]), r.StringArg(a[2]), r.IntArg(a[3], -1))
 		}),
-		fn("count", "self sub start= end=", func(r *Run, a []Value) Value {
-			s, sub := r.string(a[0]), r.string(a[1])
-			r.scan(len(s))
+		Fn("count", "self sub start= end=", func(r *Run, a []Value) Value {
+			s, sub := r.StringArg(a[0]), r.StringArg(a[1])
+			r.Scan(len(s))
 			part, _, ok := r.window(s, a[2], a[3])
 			if !ok {
 				return 0
 			}
 			return strings.Count(part, sub)
 		}),
-		fn("join", "self iterable", func(r *Run, a []Value) Value {
-			d := r.string(a[0])
+		Fn("join", "self iterable", func(r *Run, a []Value) Value {
+			d := r.StringArg(a[0])
 			o := NewOutput(r)
 			for i, item := range r.Items(a[1]) {
 				if i > 0 {
 					o.Write(d)
 				}
 				r.Step(1)
-				o.Write(r.string(item))
+				o.Write(r.StringArg(item))
 			}
 			return o.String()
 		}),
 	}
 }
 
+// translations makes the dict that translate takes, of a dict or of two or three strings.
+func translations(r *Run, a []Value) Value {
+	d := NewDict()
+	characters := func(v Value) []Value { return r.Items(r.StringArg(v)) }
+	code := func(c Value) int { return int([]rune(c.(string))[0]) }
+	if a[2] == (Absent{}) {
+		from, ok := a[1].(*Dict)
+		if !ok {
+			r.Fail("maketrans has %s, expected a dict or two strings", TypeName(a[1]))
+		}
+		for i, k := range from.Keys {
+			if s, ok := TextOf(k); ok {
+				if r.Runes(s) != 1 {
+					r.Fail("maketrans has the key %.40q, expected one character", s)
+				}
+				k = code(s)
+			} else if BigOf(k) == nil {
+				r.Fail("maketrans has the key %s, expected a character or its number", TypeName(k))
+			}
+			d.Set(r, k, from.Values[i])
+		}
+		return d
+	}
+	from, to := characters(a[1]), characters(a[2])
+	if len(from) != len(to) {
+		r.Fail("maketrans has strings of %d and %d characters, expected as many in both", len(from), len(to))
+	}
+	for i, c := range from {
+		d.Set(r, code(c), code(to[i]))
+	}
+	if a[3] != (Absent{}) {
+		for _, c := range characters(a[3]) {
+			d.Set(r, code(c), nil)
+		}
+	}
+	return d
+}
+
+// translate replaces characters by what a dict, or another value with items, has for their numbers.
+func translate(r *Run, a []Value) Value {
+	o := NewOutput(r)
+	for _, c := range r.StringArg(a[0]) {
+		r.Step(1)
+		v := r.Item(a[1], int(c))
+		if s, ok := TextOf(v); ok {
+			o.Write(s)
+		} else if _, undefined := v.(*Undefined); undefined {
+			o.Write(string(c))
+		} else if BigOf(v) != nil {
+			o.Write(r.character(v))
+		} else if v != nil {
+			r.Fail("translate has %s for a character, expected a string, a number or None", TypeName(v))
+		}
+	}
+	return o.String()
+}
+
 func layoutMethods() []*Builtin {
 	return []*Builtin{
-		fn("zfill", "self width", func(r *Run, a []Value) Value {
-			s := r.string(a[0])
+		Fn("zfill", "self width", func(r *Run, a []Value) Value {
+			s := r.StringArg(a[0])
 			sign := ""
 			if s != "" && (s[0] == '-' || s[0] == '+') {
 				sign, s = s[:1], s[1:]
 			}
-			return r.Concat(sign, r.pad(s, "0", '>', r.int(a[1], 0)-len(sign)))
+			return r.Concat(sign, r.Pad(s, "0", '>', r.IntArg(a[1], 0)-len(sign)))
 		}),
-		fn("removeprefix", "self prefix", func(r *Run, a []Value) Value {
-			return strings.TrimPrefix(r.string(a[0]), r.string(a[1]))
+		Fn("maketrans", "self x y= z=", translations), Fn("translate", "self table", translate),
+		Fn("encode", "self encoding= errors=", encode),
+		Fn("removeprefix", "self prefix", func(r *Run, a []Value) Value {
+			return strings.TrimPrefix(r.StringArg(a[0]), r.StringArg(a[1]))
 		}),
-		fn("removesuffix", "self suffix", func(r *Run, a []Value) Value {
-			return strings.TrimSuffix(r.string(a[0]), r.string(a[1]))
+		Fn("removesuffix", "self suffix", func(r *Run, a []Value) Value {
+			return strings.TrimSuffix(r.StringArg(a[0]), r.StringArg(a[1]))
 		}),
-		fn("expandtabs", "self tabsize=", func(r *Run, a []Value) Value {
-			o, column, size := NewOutput(r), 0, r.int(a[1], 8)
-			for _, c := range r.string(a[0]) {
+		Fn("expandtabs", "self tabsize=", func(r *Run, a []Value) Value {
+			o, column, size := NewOutput(r), 0, r.IntArg(a[1], 8)
+			for _, c := range r.StringArg(a[0]) {
 				switch {
 				case c == '\t' && size > 0:
 					n := size - column%size
-					o.Write(r.pad("", " ", '<', n))
+					o.Write(r.Pad("", " ", '<', n))
 					column += n
 				case c == '\t':
 				case c == '\n' || c == '\r':
@@ -332,6 +407,12 @@ func layoutMethods() []*Builtin {
 			}
 			return o.String()
 		}),
-		Raw("format", func(r *Run, a Arguments) Value { return r.format(r.string(a.Items[0]), a.Items[1:], a) }),
+		Raw("format", func(r *Run, a Arguments) Value { return r.format(a.Items[0], a.Items[1:], a, nil) }),
+		Raw("format_map", func(r *Run, a Arguments) Value {
+			if len(a.Items) != 2 || len(a.Names) > 0 {
+				r.Fail("format_map has %d arguments, expected one", len(a.Items)-1+len(a.Names))
+			}
+			return r.format(a.Items[0], nil, Arguments{}, a.Items[1])
+		}),
 	}
 }

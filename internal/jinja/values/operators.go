@@ -3,13 +3,14 @@ package values
 import (
 	"cmp"
 	"math"
-	"math/bits"
+	"math/big"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
 
-// Number returns a number as an integer, if it is one, and as a float.
+// Number returns a number as an integer, if it is one, and as a float. An integer of more than 64 bits comes as the
+// lowest or greatest of 64 bits.
 func Number(v Value) (i int, f float64, ok bool) {
 	switch v := v.(type) {
 	case bool:
@@ -21,21 +22,24 @@ func Number(v Value) (i int, f float64, ok bool) {
 		return v, float64(v), true
 	case float64:
 		return 0, v, true
+	case *big.Int:
+		return saturated(v), floatOf(v), true
 	}
 	return 0, 0, false
 }
 
-func isFloat(v Value) bool {
+// IsFloat says whether a value is a float.
+func IsFloat(v Value) bool {
 	_, ok := v.(float64)
 	return ok
 }
 
-// textOf returns a string or markup.
-func textOf(v Value) (s string, ok bool) {
+// TextOf returns the text of a string or of Markup.
+func TextOf(v Value) (s string, ok bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true
-	case markup:
+	case Markup:
 		return string(v), true
 	}
 	return "", false
@@ -44,23 +48,22 @@ func textOf(v Value) (s string, ok bool) {
 // Arithmetic applies a binary operator as Python does.
 func (r *Run) Arithmetic(op string, a, b Value) Value {
 	r.FailUndefined(a)
-	if s, ok := textOf(a); ok && op == "%" {
-		return r.printf(s, b)
+	if _, ok := TextOf(a); ok && op == "%" {
+		return r.Printf(a, b)
 	}
 	r.FailUndefined(b)
-	i, f, aOK := Number(a)
-	j, g, bOK := Number(b)
+	_, _, aOK := Number(a)
+	_, _, bOK := Number(b)
 	switch {
-	case aOK && bOK && (isFloat(a) || isFloat(b)):
-		return r.floats(op, f, g)
+	case aOK && bOK && (IsFloat(a) || IsFloat(b)):
+		return r.floats(op, r.Operand(a), r.Operand(b))
 	case aOK && bOK:
-		return r.ints(op, i, j)
-	case op == "*" && bOK && !isFloat(b):
-		if v, ok := r.repeat(a, j); ok {
-			return v
+		return r.Ints(op, a, b)
+	case op == "*":
+		if bOK {
+			a, b = b, a
 		}
-	case op == "*" && aOK && !isFloat(a):
-		if v, ok := r.repeat(b, i); ok {
+		if v, ok := r.repeat(b, a); ok {
 			return v
 		}
 	case op == "+":
@@ -75,46 +78,56 @@ func (r *Run) Arithmetic(op string, a, b Value) Value {
 
 // add joins strings or lists.
 func (r *Run) add(a, b Value) (Value, bool) {
-	s, ok1 := textOf(a)
-	t, ok2 := textOf(b)
+	s, ok1 := TextOf(a)
+	t, ok2 := TextOf(b)
 	if ok1 && ok2 {
-		_, m := a.(markup)
-		_, n := b.(markup)
-		switch {
-		case m && !n:
-			return markup(r.Concat(s, r.escape(t))), true
-		case n && !m:
-			return markup(r.Concat(r.escape(s), t)), true
-		case m && n:
-			return markup(r.Concat(s, t)), true
+		_, m := a.(Markup)
+		_, n := b.(Markup)
+		if m || n {
+			return Markup(r.Concat(string(r.Escaped(a)), string(r.Escaped(b)))), true
 		}
 		return r.Concat(s, t), true
 	}
+	x, ok1 := a.(octets)
+	y, ok2 := b.(octets)
+	if ok1 && ok2 {
+		return octets(r.Concat(string(x), string(y))), true
+	}
 	l, ok1 := a.(*List)
 	m, ok2 := b.(*List)
-	if !ok1 || !ok2 || !l.sequence() || l.isTuple() != m.isTuple() || !m.sequence() {
+	if !ok1 || !ok2 || !l.Sequence() || l.isTuple() != m.isTuple() || !m.Sequence() {
 		return nil, false
 	}
 	r.Take(len(l.Items)+len(m.Items), ValueSize)
 	items := append(append(make([]Value, 0, len(l.Items)+len(m.Items)), l.Items...), m.Items...)
 	if l.isTuple() {
-		return &List{TupleKind, items}, true
+		return &List{Kind: TupleKind, Items: items}, true
 	}
 	return r.List(items), true
 }
 
 // repeat repeats a string or list.
-func (r *Run) repeat(v Value, n int) (Value, bool) {
+func (r *Run) repeat(v, times Value) (Value, bool) {
+	if _, long := times.(*big.Int); long {
+		r.Fail("something is repeated a number of times of more than 64 bits")
+	}
+	n, _, ok := Number(times)
+	if !ok || IsFloat(times) {
+		return nil, false
+	}
 	n = max(0, n)
 	switch v := v.(type) {
 	case string:
 		r.Take(n, len(v))
 		return strings.Repeat(v, n), true
-	case markup:
+	case Markup:
 		r.Take(n, len(v))
-		return markup(strings.Repeat(string(v), n)), true
+		return Markup(strings.Repeat(string(v), n)), true
+	case octets:
+		r.Take(n, len(v))
+		return octets(strings.Repeat(string(v), n)), true
 	case *List:
-		if !v.sequence() {
+		if !v.Sequence() {
 			return nil, false
 		}
 		r.Take(n, len(v.Items)*ValueSize)
@@ -125,83 +138,9 @@ func (r *Run) repeat(v Value, n int) (Value, bool) {
 			}
 			items = append(items, v.Items...)
 		}
-		return &List{v.Kind, items}, true
+		return &List{Kind: v.Kind, Items: items}, true
 	}
 	return nil, false
-}
-
-func (r *Run) ints(op string, a, b int) Value {
-	switch op {
-	case "+":
-		if c := a + b; (c > a) == (b > 0) {
-			return c
-		}
-	case "-":
-		if c := a - b; (c < a) == (b > 0) {
-			return c
-		}
-	case "*":
-		if c, ok := multiply(a, b); ok {
-			return c
-		}
-	case "/":
-		return r.floats(op, float64(a), float64(b))
-	case "//", "%":
-		return r.divide(op, a, b)
-	case "**":
-		if b < 0 {
-			return r.floats(op, float64(a), float64(b))
-		}
-		if c, ok := power(a, b); ok {
-			return c
-		}
-	}
-	r.Fail("the result of %s has more than 64 bits, which is not supported: use floats", op)
-	return nil
-}
-
-// divide rounds the quotient down.
-func (r *Run) divide(op string, a, b int) Value {
-	if b == 0 {
-		r.Fail("%s divides by zero", op)
-	}
-	if b == -1 { // the lowest integer has no opposite
-		if op == "%" {
-			return 0
-		}
-		return r.ints("-", 0, a)
-	}
-	q, m := a/b, a%b
-	if m != 0 && (m < 0) != (b < 0) {
-		q, m = q-1, m+b
-	}
-	if op == "%" {
-		return m
-	}
-	return q
-}
-
-func multiply(a, b int) (int, bool) {
-	hi, lo := bits.Mul64(uint64(max(a, -a)), uint64(max(b, -b)))
-	return a * b, hi == 0 && lo <= math.MaxInt64 && a != math.MinInt && b != math.MinInt
-}
-
-func power(a, b int) (int, bool) {
-	result := 1
-	for {
-		var fits bool
-		if b&1 == 1 {
-			if result, fits = multiply(result, a); !fits {
-				return 0, false
-			}
-		}
-		if b >>= 1; b == 0 {
-			return result, true
-		}
-		if a, fits = multiply(a, a); !fits {
-			return 0, false
-		}
-	}
 }
 
 func (r *Run) floats(op string, a, b float64) Value {
@@ -253,7 +192,16 @@ func (r *Run) Compare(op string, a, b Value) bool {
 	case "not in":
 		return !r.contains(b, a)
 	}
-	c, ordered := r.order(a, b)
+	l, ok1 := a.(*List)
+	m, ok2 := b.(*List)
+	switch {
+	case !ok1 || !ok2 || !l.isSet() || !m.isSet():
+	case op[0] == '<':
+		return r.subset(l, m, op == "<")
+	default:
+		return r.subset(m, l, op == ">")
+	}
+	c, ordered := r.Order(a, b)
 	if !ordered { // a NaN
 		return false
 	}
@@ -265,17 +213,18 @@ func (r *Run) Equal(a, b Value) bool {
 	r.Step(1)
 	r.Enter()
 	defer r.Leave()
-	if s, ok := textOf(a); ok {
-		t, ok := textOf(b)
-		r.scan(min(len(s), len(t)))
+	if s, ok := TextOf(a); ok {
+		t, ok := TextOf(b)
+		r.Scan(min(len(s), len(t)))
 		return ok && s == t
 	}
-	if i, f, ok := Number(a); ok {
-		j, g, ok := Number(b)
-		if !isFloat(a) && !isFloat(b) {
-			return ok && i == j
+	if _, _, ok := Number(a); ok {
+		if _, _, ok := Number(b); !ok {
+			return false
 		}
-		return ok && f == g
+		r.scanNumber(a)
+		c, ordered := CompareNumbers(a, b)
+		return ordered && c == 0
 	}
 	switch a := a.(type) {
 	case *Undefined:
@@ -295,11 +244,27 @@ func (r *Run) Equal(a, b Value) bool {
 }
 
 func (r *Run) equalLists(a, b *List) bool {
-	if len(a.Items) != len(b.Items) || a.isTuple() != b.isTuple() || a.sequence() != b.sequence() {
+	if a.isSet() && b.isSet() {
+		return len(a.Items) == len(b.Items) && r.subset(a, b, false)
+	}
+	if len(a.Items) != len(b.Items) || a.isTuple() != b.isTuple() || !a.Sequence() || !b.Sequence() {
 		return false
 	}
 	for i, item := range a.Items {
 		if !r.Equal(item, b.Items[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// subset says whether all items of a list are in another, which has more of them if the subset is a proper one.
+func (r *Run) subset(a, b *List, proper bool) bool {
+	if len(a.Items) > len(b.Items) || proper && len(a.Items) == len(b.Items) {
+		return false
+	}
+	for _, item := range a.Items {
+		if !r.contains(b, item) {
 			return false
 		}
 	}
@@ -319,35 +284,39 @@ func (r *Run) equalDicts(a, b *Dict) bool {
 	return true
 }
 
-// order compares two values of a kind that has an order; it is false for a NaN.
-func (r *Run) order(a, b Value) (int, bool) {
+// Order compares two values of a kind that has an order; it is false for a NaN.
+func (r *Run) Order(a, b Value) (int, bool) {
 	r.Step(1)
 	r.Enter()
 	defer r.Leave()
 	r.FailUndefined(a)
 	r.FailUndefined(b)
-	s, ok1 := textOf(a)
-	t, ok2 := textOf(b)
+	s, ok1 := TextOf(a)
+	t, ok2 := TextOf(b)
 	if ok1 && ok2 {
-		r.scan(min(len(s), len(t)))
+		r.Scan(min(len(s), len(t)))
 		return strings.Compare(s, t), true
 	}
-	i, f, ok1 := Number(a)
-	j, g, ok2 := Number(b)
+	_, _, ok1 = Number(a)
+	_, _, ok2 = Number(b)
 	if ok1 && ok2 {
-		if isFloat(a) || isFloat(b) {
-			return cmp.Compare(f, g), !math.IsNaN(f) && !math.IsNaN(g)
-		}
-		return cmp.Compare(i, j), true
+		r.scanNumber(a)
+		return CompareNumbers(a, b)
+	}
+	x, ok1 := a.(octets)
+	y, ok2 := b.(octets)
+	if ok1 && ok2 {
+		r.Scan(min(len(x), len(y)))
+		return strings.Compare(string(x), string(y)), true
 	}
 	l, ok1 := a.(*List)
 	m, ok2 := b.(*List)
-	if !ok1 || !ok2 || !l.sequence() || !m.sequence() || l.isTuple() != m.isTuple() {
+	if !ok1 || !ok2 || !l.Sequence() || !m.Sequence() || l.isTuple() != m.isTuple() {
 		r.Fail("%s is compared with %s, expected two numbers or two strings", TypeName(a), TypeName(b))
 	}
 	for i := range min(len(l.Items), len(m.Items)) {
 		if !r.Equal(l.Items[i], m.Items[i]) {
-			return r.order(l.Items[i], m.Items[i])
+			return r.Order(l.Items[i], m.Items[i])
 		}
 	}
 	return cmp.Compare(len(l.Items), len(m.Items)), true
@@ -355,17 +324,28 @@ func (r *Run) order(a, b Value) (int, bool) {
 
 // contains says whether a value is in another.
 func (r *Run) contains(container, v Value) bool {
-	if s, ok := textOf(container); ok {
-		t, ok := textOf(v)
+	if s, ok := TextOf(container); ok {
+		t, ok := TextOf(v)
 		if !ok {
 			r.FailUndefined(v)
 			r.Fail("%s is looked for in a string, expected a string", TypeName(v))
 		}
-		r.scan(len(s))
+		r.Scan(len(s))
 		return strings.Contains(s, t)
 	}
+	if b, ok := container.(octets); ok {
+		if part, ok := v.(octets); ok {
+			r.Scan(len(b))
+			return strings.Contains(string(b), string(part))
+		}
+		i := r.IntArg(v, 0)
+		if i < 0 || i > 255 {
+			r.Fail("%d is looked for in bytes, expected a number up to 255", i)
+		}
+		return strings.IndexByte(string(b), byte(i)) >= 0
+	}
 	if d, ok := container.(*Dict); ok {
-		if _, ok := r.hash(v); !ok {
+		if _, ok := r.Hash(v); !ok {
 			r.Fail("%s is looked for in a dict, expected a string or a number", TypeName(v))
 		}
 		_, ok = d.lookup(r, v)

@@ -1,20 +1,21 @@
 package values
 
 import (
-	"math"
 	"strconv"
 	"strings"
 )
 
-// printf formats as Python's % does: with a tuple of values, one value, or a dict of named ones.
-func (r *Run) printf(format string, v Value) Value {
+// Printf formats as Python's % does: with a tuple of values, one value, or a dict of named ones.
+func (r *Run) Printf(text, v Value) Value {
+	format, _ := TextOf(text)
 	p := &printer{run: r, format: format, values: []Value{v}, out: NewOutput(r)}
+	_, p.safe = text.(Markup)
 	l, isList := v.(*List)
 	if isList && l.isTuple() {
 		p.values = l.Items
 	}
 	p.named, _ = v.(*Dict)
-	r.scan(len(format))
+	r.Scan(len(format))
 	for p.at < len(format) {
 		n := strings.IndexByte(format[p.at:], '%')
 		if n < 0 {
@@ -29,14 +30,14 @@ func (r *Run) printf(format string, v Value) Value {
 	if unused := p.used < len(p.values); unused && !hasItems(v) {
 		r.Fail("a format has %d values, expected %d", len(p.values), p.used)
 	}
-	return p.out.String()
+	return Like(text, p.out.String())
 }
 
 // hasItems says whether a value has items by index or key; a format need not use it.
 func hasItems(v Value) bool {
 	switch v := v.(type) {
 	case *List:
-		return v.Kind == listKind
+		return v.Kind == ListKind
 	case *Dict, *Undefined, *span:
 		return true
 	}
@@ -52,20 +53,35 @@ type printer struct {
 	used   int
 	named  *Dict
 	out    *Output
+	safe   bool // the format is safe in HTML: escape values
 }
 
 // directive formats what is after a %.
 func (p *printer) directive() {
 	p.run.Step(1)
+	if p.peek() == '%' {
+		p.at++
+		p.out.Write("%")
+		return
+	}
 	l := layout{fill: " ", align: '>', precision: -1}
-	var v Value = absent{}
+	var v Value = Absent{}
 	if p.peek() == '(' {
-		end := strings.IndexByte(p.format[p.at:], ')')
-		if end < 0 || p.named == nil {
+		end, open := p.at+1, 1
+		for ; end < len(p.format); end++ {
+			if p.format[end] == '(' {
+				open++
+			} else if p.format[end] == ')' {
+				if open--; open == 0 {
+					break
+				}
+			}
+		}
+		if end == len(p.format) || p.named == nil {
 			p.run.Fail("a format has %%(name), expected a dict of values and a closing bracket")
 		}
-		name := p.format[p.at+1 : p.at+end]
-		p.at += end + 1
+		name := p.format[p.at+1 : end]
+		p.at = end + 1
 		var ok bool
 		if v, ok = p.named.Get(name); !ok {
 			p.run.Fail("a format has the name %s, which is not in the dict", name)
@@ -93,16 +109,15 @@ func (p *printer) directive() {
 		p.at++
 		l.precision = max(0, p.number())
 	}
+	if strings.IndexByte("hlL", p.peek()) >= 0 {
+		p.at++
+	}
 	l.verb = p.peek()
 	p.at++
-	if l.verb == '%' {
-		p.out.Write("%")
-		return
-	}
-	if v == (absent{}) {
+	if v == (Absent{}) {
 		v = p.value()
 	}
-	p.out.Write(p.run.directive(v, l))
+	p.out.Write(p.run.directive(v, l, p.safe))
 }
 
 // peek returns the next byte of the format, which must not end there.
@@ -125,7 +140,7 @@ func (p *printer) value() Value {
 func (p *printer) number() int {
 	if p.peek() == '*' {
 		p.at++
-		return p.run.int(p.value(), 0)
+		return p.run.IntArg(p.value(), 0)
 	}
 	start := p.at
 	for p.peek() >= '0' && p.peek() <= '9' {
@@ -136,28 +151,26 @@ func (p *printer) number() int {
 }
 
 // directive formats one value with %.
-func (r *Run) directive(v Value, l layout) string {
+func (r *Run) directive(v Value, l layout, safe bool) string {
 	switch l.verb {
 	case 's', 'r', 'a':
 		l.fill = " "
-		text := ""
-		if l.verb == 's' {
-			text = r.Str(v)
-		} else {
-			text = r.Repr(v)
+		text := map[byte]func(Value) string{'s': r.Str, 'r': r.Repr, 'a': r.ascii}[l.verb](v)
+		if _, ok := v.(Markup); safe && (!ok || l.verb != 's') {
+			text = string(r.Escaped(text))
 		}
-		if l.precision >= 0 && l.precision < r.runes(text) {
-			text = r.cut(text, 0, l.precision)
+		if l.precision >= 0 && l.precision < r.Runes(text) {
+			text = r.Cut(text, 0, l.precision)
 		}
-		return r.pad(text, l.fill, l.align, l.width)
+		return r.Pad(text, l.fill, l.align, l.width)
 	case 'c':
-		if i, ok := v.(int); ok {
-			v = string(rune(i))
+		if BigOf(v) != nil {
+			v = r.character(v)
 		}
-		if s := r.string(v); r.runes(s) != 1 {
+		if s := r.StringArg(v); r.Runes(s) != 1 {
 			r.Fail("%%c has %.40q, expected one character", s)
 		}
-		return r.pad(r.string(v), " ", l.align, l.width)
+		return r.Pad(r.StringArg(v), " ", l.align, l.width)
 	}
 	if _, _, ok := Number(v); !ok {
 		r.FailUndefined(v)
@@ -171,16 +184,16 @@ func (r *Run) directive(v Value, l layout) string {
 	switch l.verb {
 	case 'd', 'i', 'u':
 		if f, ok := v.(float64); ok {
-			v = int(f)
-			if math.Abs(f) >= 1<<63 || math.IsNaN(f) {
-				r.Fail("%%d has %s, which is no integer of 64 bits", formatFloat(f))
-			}
+			v = r.Truncated(f)
 		}
 		l.verb = 'd'
 	case 'x', 'X', 'o':
-		if isFloat(v) {
+		if IsFloat(v) {
 			r.Fail("%%%c has a float, expected an integer", l.verb)
 		}
+	case 'f', 'F', 'e', 'E', 'g', 'G':
+	default:
+		r.Fail("a format has %%%c, expected a letter such as s or d", l.verb)
 	}
 	return r.formatNumber(v, l)
 }

@@ -36,6 +36,7 @@ type Run struct {
 	stepsLeft, bytesLeft int
 	depth                int
 	Line                 int // of what was evaluated last
+	Autoescape           bool
 }
 
 // NewRun returns the run of a template by its name. strftime_now asks for the time.
@@ -46,7 +47,8 @@ func NewRun(template string, limits Limits, now func() time.Time) *Run {
 // maxQuote is how many bytes of a template's text an error repeats.
 const maxQuote = 1000
 
-func brief(s string) string {
+// Brief returns the beginning of a text, for an error.
+func Brief(s string) string {
 	if len(s) > maxQuote {
 		return strings.ToValidUTF8(s[:maxQuote], "") + "..."
 	}
@@ -57,7 +59,7 @@ func brief(s string) string {
 func (r *Run) Fail(format string, args ...any) {
 	for i, arg := range args {
 		if s, ok := arg.(string); ok {
-			args[i] = brief(s)
+			args[i] = Brief(s)
 		}
 	}
 	panic(&Error{r.template, r.Line, fmt.Sprintf(format, args...)})
@@ -70,11 +72,11 @@ func (r *Run) Step(n int) {
 	}
 }
 
-// scan counts the steps of going through n bytes.
-func (r *Run) scan(n int) { r.Step(n / 64) }
+// Scan counts the steps of going through n bytes.
+func (r *Run) Scan(n int) { r.Step(n / 64) }
 
-// walk counts the steps of going through n bytes character by character.
-func (r *Run) walk(n int) { r.Step(n / 8) }
+// Walk counts the steps of going through n bytes character by character.
+func (r *Run) Walk(n int) { r.Step(n / 8) }
 
 // Take counts n×size bytes before they are allocated.
 func (r *Run) Take(n, size int) {

@@ -5,25 +5,34 @@ import "strings"
 // Slice returns object[start:stop:step].
 func (r *Run) Slice(object Value, bounds [3]Value) Value {
 	r.FailUndefined(object)
-	n, _ := r.length(object)
+	n, _ := r.Length(object)
 	switch o := object.(type) {
-	case string, markup:
-		s, _ := textOf(o)
+	case string, Markup:
+		s, _ := TextOf(o)
 		start, stop, step := r.bounds(bounds, n)
 		if step == 1 {
 			r.Take(1, 16)
-			return r.cut(s, start, max(start, stop))
+			return Like(o, r.Cut(s, start, max(start, stop)))
 		}
-		r.walk(len(s))
+		r.Walk(len(s))
 		var b strings.Builder
 		r.Take(len(s), 4+3)
 		characters := []rune(s)
 		for _, i := range indices(start, stop, step) {
 			b.WriteRune(characters[i])
 		}
-		return b.String()
+		return Like(o, b.String())
+	case octets:
+		start, stop, step := r.bounds(bounds, n)
+		r.Walk(len(o))
+		r.Take(len(o), 9)
+		var b []byte
+		for _, i := range indices(start, stop, step) {
+			b = append(b, o[i])
+		}
+		return octets(b)
 	case *List:
-		if !o.sequence() {
+		if !o.Sequence() {
 			break
 		}
 		start, stop, step := r.bounds(bounds, n)
@@ -32,7 +41,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 		for _, i := range indices(start, stop, step) {
 			items = append(items, o.Items[i])
 		}
-		return &List{o.Kind, items}
+		return &List{Kind: o.Kind, Items: items}
 	case *span:
 		start, stop, step := r.bounds(bounds, n)
 		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
@@ -45,7 +54,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
 	step = 1
 	if bounds[2] != nil {
-		step = r.int(bounds[2], 1)
+		step = r.IntArg(bounds[2], 1)
 	}
 	if step == 0 {
 		r.Fail("the step of a slice is 0")
@@ -58,7 +67,7 @@ func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
 		if v == nil {
 			return otherwise
 		}
-		i := r.int(v, 0)
+		i := r.IntArg(v, 0)
 		if i < 0 {
 			i += n
 		}

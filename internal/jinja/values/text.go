@@ -3,32 +3,35 @@ package values
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/html"
 )
 
-// runes returns the number of characters of a short text.
-func runes(s string) int { return utf8.RuneCountInString(s) }
+// Runes returns the number of characters of a short text.
+func Runes(s string) int { return utf8.RuneCountInString(s) }
 
-// runes returns the number of characters of any text.
-func (r *Run) runes(s string) int {
-	r.scan(len(s))
-	if isASCII(s) {
+// Runes returns the number of characters of any text.
+func (r *Run) Runes(s string) int {
+	r.Scan(len(s))
+	if IsASCII(s) {
 		return len(s)
 	}
-	r.walk(len(s))
+	r.Walk(len(s))
 	return utf8.RuneCountInString(s)
 }
 
-// cut returns characters from one index to another.
-func (r *Run) cut(s string, from, to int) string {
-	r.scan(len(s))
-	if isASCII(s) {
+// Cut returns characters from one index to another.
+func (r *Run) Cut(s string, from, to int) string {
+	r.Scan(len(s))
+	if IsASCII(s) {
 		return s[min(from, len(s)):min(to, len(s))]
 	}
-	r.walk(len(s))
+	r.Walk(len(s))
 	start := byteOffset(s, from)
 	return s[start : start+byteOffset(s[start:], to-from)]
 }
@@ -37,13 +40,13 @@ func (r *Run) cut(s string, from, to int) string {
 func byteOffset(s string, i int) int {
 	at := 0
 	for ; i > 0 && at < len(s); i-- {
-		at += runeSize(s[at:])
+		at += RuneSize(s[at:])
 	}
 	return at
 }
 
-// runeSize returns the size of the first character in bytes.
-func runeSize(s string) int {
+// RuneSize returns the size of the first character in bytes.
+func RuneSize(s string) int {
 	_, size := utf8.DecodeRuneInString(s)
 	return size
 }
@@ -61,13 +64,12 @@ func (r *Run) Str(v Value) string {
 	switch v := v.(type) {
 	case string:
 		return v
-	case markup:
+	case Markup:
 		return string(v)
 	case *Undefined:
 		return ""
-	case int:
-		r.Take(1, 24)
-		return strconv.Itoa(v)
+	case int, *big.Int:
+		return r.Decimal(v)
 	}
 	return r.Repr(v)
 }
@@ -75,11 +77,38 @@ func (r *Run) Str(v Value) string {
 // Repr returns a value as Python's repr does.
 func (r *Run) Repr(v Value) string {
 	o := NewOutput(r)
-	r.writeRepr(o, v)
+	r.WriteRepr(o, v)
 	return o.String()
 }
 
-func (r *Run) writeRepr(o *Output, v Value) {
+// ascii is Repr with escapes for all that is not ASCII.
+func (r *Run) ascii(v Value) string {
+	s := r.Repr(v)
+	r.Walk(len(s))
+	o := NewOutput(r)
+	for _, c := range s {
+		if c < utf8.RuneSelf {
+			o.Write(string(c))
+		} else {
+			o.Write(escaped(c))
+		}
+	}
+	return o.String()
+}
+
+// escaped returns Python's escape of a character.
+func escaped(c rune) string {
+	switch {
+	case c < 0x100:
+		return fmt.Sprintf(`\x%02x`, c)
+	case c < 0x10000:
+		return fmt.Sprintf(`\u%04x`, c)
+	}
+	return fmt.Sprintf(`\U%08x`, c)
+}
+
+// WriteRepr writes what Repr returns.
+func (r *Run) WriteRepr(o *Output, v Value) {
 	r.Step(1)
 	r.Enter()
 	defer r.Leave()
@@ -88,13 +117,15 @@ func (r *Run) writeRepr(o *Output, v Value) {
 		o.Write("None")
 	case bool:
 		o.Write(map[bool]string{true: "True", false: "False"}[v])
-	case int:
-		o.Write(strconv.Itoa(v))
+	case int, *big.Int:
+		o.Write(r.Decimal(v))
 	case float64:
-		o.Write(formatFloat(v))
+		o.Write(FormatFloat(v))
 	case string:
 		r.writeQuoted(o, v)
-	case markup:
+	case octets:
+		r.writeOctets(o, v)
+	case Markup:
 		o.Write("Markup(")
 		r.writeQuoted(o, string(v))
 		o.Write(")")
@@ -112,23 +143,26 @@ func (r *Run) writeRepr(o *Output, v Value) {
 		o.Write(")")
 	case *Namespace:
 		o.Write("<Namespace ")
-		r.writeRepr(o, v.dict)
+		r.WriteRepr(o, v.dict)
 		o.Write(">")
-	case custom:
+	case Custom:
 		o.Write(v.String())
 	default:
 		r.Fail("%s is printed, expected a value: apply list to it, or call it", TypeName(v))
 	}
 }
 
-func (r *Run) writeList(o *Output, l *List) {
+func (r *Run) writeList(o *Output, l *List) { r.WriteItems(o, l, r.WriteRepr) }
+
+// WriteItems writes a list with its brackets.
+func (r *Run) WriteItems(o *Output, l *List, write func(*Output, Value)) {
 	before, after := "[", "]"
 	switch {
 	case l.isTuple() && len(l.Items) == 1:
 		before, after = "(", ",)"
 	case l.isTuple():
 		before, after = "(", ")"
-	case l.Kind != listKind:
+	case l.Kind != ListKind:
 		before, after = l.Kind+"([", "])"
 	}
 	o.Write(before)
@@ -136,7 +170,7 @@ func (r *Run) writeList(o *Output, l *List) {
 		if i > 0 {
 			o.Write(", ")
 		}
-		r.writeRepr(o, item)
+		write(o, item)
 	}
 	o.Write(after)
 }
@@ -147,9 +181,9 @@ func (r *Run) writeDict(o *Output, d *Dict) {
 		if i > 0 {
 			o.Write(", ")
 		}
-		r.writeRepr(o, k)
+		r.WriteRepr(o, k)
 		o.Write(": ")
-		r.writeRepr(o, d.Values[i])
+		r.WriteRepr(o, d.Values[i])
 	}
 	o.Write("}")
 }
@@ -159,7 +193,7 @@ var quotedEscapes = map[rune]string{'\\': `\\`, '\'': `\'`, '"': `\"`, '\n': `\n
 
 // writeQuoted writes a string as a literal of Python.
 func (r *Run) writeQuoted(o *Output, s string) {
-	r.walk(len(s))
+	r.Walk(len(s))
 	quote, other := "'", '"'
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
 		quote, other = `"`, '\''
@@ -171,25 +205,20 @@ func (r *Run) writeQuoted(o *Output, s string) {
 		switch {
 		case c == other || text == "" && unicode.IsPrint(c):
 			continue
-		case text != "":
-		case c < 0x100:
-			text = fmt.Sprintf(`\x%02x`, c)
-		case c < 0x10000:
-			text = fmt.Sprintf(`\u%04x`, c)
-		default:
-			text = fmt.Sprintf(`\U%08x`, c)
+		case text == "":
+			text = escaped(c)
 		}
 		r.Step(1)
 		o.Write(s[from:i])
 		o.Write(text)
-		from = i + runeSize(s[i:])
+		from = i + RuneSize(s[i:])
 	}
 	o.Write(s[from:])
 	o.Write(quote)
 }
 
-// formatFloat writes a float with the fewest digits that stand for it, as Python does.
-func formatFloat(f float64) string {
+// FormatFloat writes a float with the fewest digits that stand for it, as Python does.
+func FormatFloat(f float64) string {
 	switch {
 	case math.IsInf(f, 1):
 		return "inf"
@@ -211,14 +240,15 @@ func formatFloat(f float64) string {
 }
 
 // IsSpace says what white space is in Python.
-func IsSpace(c rune) bool { return unicode.IsSpace(c) || c >= 0x1c && c <= 0x1f }
+func IsSpace(c rune) bool { return html.IsSpace(c) }
 
 // IsWord says what can be part of a name.
 func IsWord(c rune) bool {
 	return c == '_' || unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.In(c, unicode.Mn, unicode.Mc)
 }
 
-func isASCII(s string) bool {
+// IsASCII says whether a text has no other characters.
+func IsASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
 			return false
@@ -227,9 +257,9 @@ func isASCII(s string) bool {
 	return true
 }
 
-// pad fills a text up to a width: '<' puts it to the left, '>' to the right, '^' between.
-func (r *Run) pad(s, fill string, align byte, width int) string {
-	n := width - r.runes(s)
+// Pad fills a text up to a width: '<' puts it to the left, '>' to the right, '^' between.
+func (r *Run) Pad(s, fill string, align byte, width int) string {
+	n := width - r.Runes(s)
 	if n <= 0 {
 		return s
 	}
@@ -246,14 +276,14 @@ func (r *Run) pad(s, fill string, align byte, width int) string {
 	return r.Concat(strings.Repeat(fill, left), s, strings.Repeat(fill, n-left))
 }
 
-// replace replaces the first count of a text, all if it is negative.
-func (r *Run) replace(s, old, with string, count int) string {
-	r.scan(len(s))
+// Replace replaces the first count of a text, all if it is negative.
+func (r *Run) Replace(s, old, with string, count int) string {
+	r.Scan(len(s))
 	n := strings.Count(s, old)
 	if count >= 0 {
 		n = min(n, count)
 	}
-	r.walk(n)
+	r.Walk(n)
 	r.Take(n, len(with))
 	r.Take(len(s), 1)
 	return strings.Replace(s, old, with, n)

@@ -6,15 +6,16 @@ package values
 import (
 	"encoding/json"
 	"maps"
+	"math/big"
 	"slices"
 )
 
-// Value is a value of a template: nil, bool, int, float64, string, markup, *Undefined, *List, *Dict, *span,
-// *Generator, *Namespace, *Builtin, *Method, or a custom one.
+// Value is a value of a template: nil, bool, int, *big.Int, float64, string, Markup, octets, *Undefined, *List, *Dict,
+// *span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
 type Value any
 
-// custom is a value with attributes of its own.
-type custom interface {
+// Custom is a value with attributes of its own.
+type Custom interface {
 	TypeName() string
 	Attribute(name string) (Value, bool)
 	String() string
@@ -32,8 +33,8 @@ type Member struct {
 	Value any
 }
 
-// markup is text that is safe in HTML.
-type markup string
+// Markup is text that is safe in HTML.
+type Markup string
 
 // Undefined is what a name without a value stands for.
 type Undefined struct {
@@ -54,9 +55,9 @@ func (r *Run) FailUndefined(v Value) {
 
 // Kinds of lists.
 const (
-	listKind   = "list"
+	ListKind   = "list"
 	TupleKind  = "tuple"
-	groupKind  = "group" // a tuple of groupby, whose items have names
+	GroupKind  = "group" // a tuple of groupby, whose items have names
 	keysKind   = "dict_keys"
 	valuesKind = "dict_values"
 	itemsKind  = "dict_items"
@@ -66,42 +67,84 @@ const (
 type List struct {
 	Kind  string
 	Items []Value
+	dict  *Dict // of a view
 }
 
-// sequence says whether the list can be indexed.
-func (l *List) sequence() bool { return l.Kind == listKind || l.isTuple() }
+// Sequence says whether the list can be indexed.
+func (l *List) Sequence() bool { return l.Kind == ListKind || l.isTuple() }
 
-func (l *List) isTuple() bool { return l.Kind == TupleKind || l.Kind == groupKind }
+// isSet says whether the list is a view that compares as a set.
+func (l *List) isSet() bool { return l.Kind == keysKind || l.Kind == itemsKind }
+
+func (l *List) isTuple() bool { return l.Kind == TupleKind || l.Kind == GroupKind }
 
 // List returns a list with items.
-func (r *Run) List(items []Value) *List { return &List{listKind, items} }
+func (r *Run) List(items []Value) *List { return &List{Kind: ListKind, Items: items} }
 
 func (r *Run) pair(a, b Value) *List {
 	r.Take(1, 64)
-	return &List{TupleKind, []Value{a, b}}
+	return &List{Kind: TupleKind, Items: []Value{a, b}}
 }
 
-// Generator gives its items once. They are computed when they are asked for.
-type Generator struct {
-	compute func() []Value
-	items   []Value // if compute is nil
+// Generator gives its items once, each when it is asked for.
+type Generator struct{ next func() (Value, bool) }
+
+// Next returns the next item, if there is one.
+func (g *Generator) Next() (Value, bool) { return g.next() }
+
+// GeneratorOf returns a generator of items, which are computed when the first is asked for.
+func GeneratorOf(compute func() []Value) *Generator {
+	var items []Value
+	return &Generator{func() (Value, bool) {
+		if compute != nil {
+			items, compute = compute(), nil
+		}
+		if len(items) == 0 {
+			return nil, false
+		}
+		item := items[0]
+		items = items[1:]
+		return item, true
+	}}
 }
 
-// take returns the items that were not taken yet.
-func (g *Generator) take() []Value {
-	if g.compute != nil {
-		g.items, g.compute = g.compute(), nil
+// drain returns all items that there are.
+func (r *Run) drain(next func() (Value, bool)) (items []Value) {
+	for item, ok := next(); ok; item, ok = next() {
+		r.Step(1)
+		r.Take(1, 2*ValueSize)
+		items = append(items, item)
 	}
-	items := g.items
-	g.items = nil
 	return items
 }
 
-// generated makes a filter whose result is a generator: it fails only when its items are asked for.
-func generated(filter func(r *Run, a []Value) []Value) func(r *Run, a []Value) Value {
-	return func(r *Run, a []Value) Value {
-		return &Generator{compute: func() []Value { return filter(r, a) }}
+// Iterate returns a function that gives the items of a value one by one, and fails if it has none.
+func (r *Run) Iterate(v Value) func() (Value, bool) {
+	if g, ok := v.(interface{ Next() (Value, bool) }); ok {
+		return g.Next
 	}
+	return GeneratorOf(func() []Value { return r.Items(v) }).Next
+}
+
+// Generated makes a filter whose result is a generator: it does nothing until an item is asked for. start returns
+// the function that gives the items.
+func Generated(start func(r *Run, a []Value) func() (Value, bool)) func(r *Run, a []Value) Value {
+	return func(r *Run, a []Value) Value { return r.Lazy(func() func() (Value, bool) { return start(r, a) }) }
+}
+
+// Lazy returns a generator that starts when its first item is asked for.
+func (r *Run) Lazy(start func() func() (Value, bool)) *Generator {
+	r.Take(1, 128)
+	var next func() (Value, bool)
+	return &Generator{func() (Value, bool) {
+		r.Step(1)
+		r.Enter()
+		defer r.Leave()
+		if next == nil {
+			next = start()
+		}
+		return next()
+	}}
 }
 
 // span is a range of integers.
@@ -131,8 +174,8 @@ func (r *Run) FromGo(v any) Value {
 	case nil, bool, int, float64, string:
 		return v
 	case json.Number:
-		if i, err := v.Int64(); err == nil {
-			return int(i)
+		if i, ok := ParseInteger(v.String(), 10); ok {
+			return i
 		}
 		f, _ := v.Float64()
 		return f
@@ -167,14 +210,16 @@ func TypeName(v Value) string {
 		return "None"
 	case bool:
 		return "bool"
-	case int:
+	case int, *big.Int:
 		return "int"
 	case float64:
 		return "float"
-	case string, markup:
+	case string, Markup:
 		return "str"
+	case octets:
+		return "bytes"
 	case *List:
-		if v.Kind == groupKind {
+		if v.Kind == GroupKind {
 			return TupleKind
 		}
 		return v.Kind
@@ -188,7 +233,7 @@ func TypeName(v Value) string {
 		return "namespace"
 	case *Undefined:
 		return "undefined"
-	case custom:
+	case Custom:
 		return v.TypeName()
 	}
 	return "function"
@@ -202,7 +247,7 @@ func (r *Run) Truth(v Value) bool {
 	case nil, *Undefined:
 		return false
 	}
-	if n, ok := r.length(v); ok {
+	if n, ok := r.Length(v); ok {
 		return n > 0
 	}
 	if _, f, ok := Number(v); ok {
@@ -211,13 +256,15 @@ func (r *Run) Truth(v Value) bool {
 	return true
 }
 
-// length returns the length of a value that has one.
-func (r *Run) length(v Value) (int, bool) {
+// Length returns the length of a value that has one.
+func (r *Run) Length(v Value) (int, bool) {
 	switch v := v.(type) {
 	case string:
-		return r.runes(v), true
-	case markup:
-		return r.length(string(v))
+		return r.Runes(v), true
+	case Markup:
+		return r.Length(string(v))
+	case octets:
+		return len(v), true
 	case *List:
 		return len(v.Items), true
 	case *Dict:
@@ -226,20 +273,26 @@ func (r *Run) length(v Value) (int, bool) {
 		return v.length(), true
 	case *Undefined:
 		return 0, true
+	case interface{ Length() int }:
+		return v.Length(), true
 	}
 	return 0, false
 }
 
-// iterable returns the items that a loop over a value goes through, and whether the value has items at all. The items
+// Iterable returns the items that a loop over a value goes through, and whether the value has items at all. The items
 // must not be changed.
-func (r *Run) iterable(v Value) ([]Value, bool) {
+func (r *Run) Iterable(v Value) ([]Value, bool) {
 	switch v := v.(type) {
 	case *List:
 		return v.Items, true
 	case *Dict:
 		return v.Keys, true
 	case *Generator:
-		return v.take(), true
+		return r.drain(v.Next), true
+	case interface{ Next() (Value, bool) }:
+		return r.drain(v.Next), true
+	case octets:
+		return r.byteItems(v), true
 	case *span:
 		n := v.length()
 		r.Take(n, ValueSize)
@@ -249,16 +302,16 @@ func (r *Run) iterable(v Value) ([]Value, bool) {
 		}
 		return items, true
 	case string:
-		n := r.runes(v)
+		n := r.Runes(v)
 		r.Take(n, ValueSize+8)
 		items := make([]Value, 0, n)
 		for i, w := 0, 0; i < len(v); i += w {
-			w = runeSize(v[i:])
+			w = RuneSize(v[i:])
 			items = append(items, v[i:i+w])
 		}
 		return items, true
-	case markup:
-		return r.iterable(string(v))
+	case Markup:
+		return r.Iterable(string(v))
 	case *Undefined:
 		return nil, true
 	}
@@ -267,10 +320,10 @@ func (r *Run) iterable(v Value) ([]Value, bool) {
 
 // Items returns the items that a loop over a value goes through, and fails if it has none.
 func (r *Run) Items(v Value) []Value {
-	items, ok := r.iterable(v)
+	items, ok := r.Iterable(v)
 	if !ok {
 		r.Fail("%s is iterated over, expected a list, a dict or a string", TypeName(v))
 	}
-	r.scan(len(items) * ValueSize)
+	r.Scan(len(items) * ValueSize)
 	return items
 }

@@ -1,11 +1,14 @@
-package values
+package filters
 
 import (
 	"fmt"
 	"math"
+	"math/big"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 // jsonStyle is how transformers' tojson writes.
@@ -21,30 +24,30 @@ type jsonStyle struct {
 // toJSON is transformers' filter tojson: Python's json.dumps.
 func toJSON(r *Run, a []Value) Value {
 	st := jsonStyle{comma: ", ", colon: ": "}
-	st.ascii, st.sorted = r.Truth(orElse(a[1], false)), r.Truth(orElse(a[4], false))
-	if given(a[2]) {
+	st.ascii, st.sorted = r.Truth(values.OrElse(a[1], false)), r.Truth(values.OrElse(a[4], false))
+	if values.Given(a[2]) {
 		st.lines, st.comma = true, ","
-		if s, ok := textOf(a[2]); ok {
+		if s, ok := values.TextOf(a[2]); ok {
 			st.indent = s
 		} else {
-			n := max(0, r.int(a[2], 0))
+			n := max(0, r.IntArg(a[2], 0))
 			r.Take(n, 1)
 			st.indent = strings.Repeat(" ", n)
 		}
 	}
-	if given(a[3]) {
+	if values.Given(a[3]) {
 		pair := r.Items(a[3])
 		if len(pair) != 2 {
 			r.Fail("tojson has %d separators, expected 2", len(pair))
 		}
-		st.comma, st.colon = r.string(pair[0]), r.string(pair[1])
+		st.comma, st.colon = r.StringArg(pair[0]), r.StringArg(pair[1])
 	}
-	o := NewOutput(r)
-	r.writeJSON(o, &st, a[0], 0)
+	o := values.NewOutput(r)
+	writeJSON(r, o, &st, a[0], 0)
 	return o.String()
 }
 
-func (r *Run) writeJSON(o *Output, st *jsonStyle, v Value, depth int) {
+func writeJSON(r *Run, o *Output, st *jsonStyle, v Value, depth int) {
 	r.Step(1)
 	r.Enter()
 	defer r.Leave()
@@ -53,31 +56,30 @@ func (r *Run) writeJSON(o *Output, st *jsonStyle, v Value, depth int) {
 		o.Write("null")
 	case bool:
 		o.Write(strconv.FormatBool(v))
-	case int, float64:
-		o.Write(jsonNumber(v))
+	case int, *big.Int, float64:
+		o.Write(jsonNumber(r, v))
 	case string:
-		r.writeJSONString(o, st, v)
-	case markup:
-		r.writeJSONString(o, st, string(v))
+		writeJSONString(r, o, st, v)
+	case values.Markup:
+		writeJSONString(r, o, st, string(v))
 	case *List:
-		if !v.sequence() {
-			r.Fail("tojson is applied to %s, expected a list: apply list to it", TypeName(v))
+		if !v.Sequence() {
+			r.Fail("tojson is applied to %s, expected a list: apply list to it", values.TypeName(v))
 		}
-		r.writeJSONItems(o, st, "[]", len(v.Items), depth, func(i int) { r.writeJSON(o, st, v.Items[i], depth+1) })
+		writeJSONItems(r, o, st, "[]", len(v.Items), depth, func(i int) { writeJSON(r, o, st, v.Items[i], depth+1) })
 	case *Dict:
-		r.writeJSONDict(o, st, v, depth)
+		writeJSONDict(r, o, st, v, depth)
 	default:
 		r.FailUndefined(v)
-		r.Fail("tojson is applied to %s, expected what JSON can hold", TypeName(v))
+		r.Fail("tojson is applied to %s, expected what JSON can hold", values.TypeName(v))
 	}
 }
 
-func jsonNumber(v Value) string {
-	if i, ok := v.(int); ok {
-		return strconv.Itoa(i)
-	}
-	f := v.(float64)
+func jsonNumber(r *Run, v Value) string {
+	f, ok := v.(float64)
 	switch {
+	case !ok:
+		return r.Decimal(v)
 	case math.IsNaN(f):
 		return "NaN"
 	case math.IsInf(f, 1):
@@ -85,11 +87,11 @@ func jsonNumber(v Value) string {
 	case math.IsInf(f, -1):
 		return "-Infinity"
 	}
-	return formatFloat(f)
+	return values.FormatFloat(f)
 }
 
 // writeJSONItems writes n items between two brackets.
-func (r *Run) writeJSONItems(o *Output, st *jsonStyle, brackets string, n, depth int, item func(i int)) {
+func writeJSONItems(r *Run, o *Output, st *jsonStyle, brackets string, n, depth int, item func(i int)) {
 	o.Write(brackets[:1])
 	newline := func(depth int) {
 		if st.lines && n > 0 {
@@ -110,34 +112,34 @@ func (r *Run) writeJSONItems(o *Output, st *jsonStyle, brackets string, n, depth
 	o.Write(brackets[1:])
 }
 
-func (r *Run) writeJSONDict(o *Output, st *jsonStyle, d *Dict, depth int) {
+func writeJSONDict(r *Run, o *Output, st *jsonStyle, d *Dict, depth int) {
 	if st.sorted {
-		sorted := NewDict()
-		for _, pair := range r.sorted(r.pairs(d), false, func(v Value) Value { return v.(*List).Items[0] }) {
-			sorted.Set(r, pair.(*List).Items[0], pair.(*List).Items[1])
+		ordered := values.NewDict()
+		for _, pair := range sorted(r, r.Pairs(d), false, func(v Value) Value { return v.(*List).Items[0] }) {
+			ordered.Set(r, pair.(*List).Items[0], pair.(*List).Items[1])
 		}
-		d = sorted
+		d = ordered
 	}
-	r.writeJSONItems(o, st, "{}", len(d.Keys), depth, func(i int) {
+	writeJSONItems(r, o, st, "{}", len(d.Keys), depth, func(i int) {
 		switch k := d.Keys[i].(type) {
 		case string:
-			r.writeJSONString(o, st, k)
+			writeJSONString(r, o, st, k)
 		case nil, bool:
-			r.writeJSONString(o, st, map[Value]string{nil: "null", true: "true", false: "false"}[k])
-		case int, float64:
-			r.writeJSONString(o, st, jsonNumber(k))
+			writeJSONString(r, o, st, map[Value]string{nil: "null", true: "true", false: "false"}[k])
+		case int, *big.Int, float64:
+			writeJSONString(r, o, st, jsonNumber(r, k))
 		default:
-			r.Fail("a key is %s, expected a string", TypeName(k))
+			r.Fail("a key is %s, expected a string", values.TypeName(k))
 		}
 		o.Write(st.colon)
-		r.writeJSON(o, st, d.Values[i], depth+1)
+		writeJSON(r, o, st, d.Values[i], depth+1)
 	})
 }
 
 var jsonEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\b': `\b`, '\f': `\f`}
 
-func (r *Run) writeJSONString(o *Output, st *jsonStyle, s string) {
-	r.walk(len(s))
+func writeJSONString(r *Run, o *Output, st *jsonStyle, s string) {
+	r.Walk(len(s))
 	o.Write(`"`)
 	from := 0
 	for i, c := range s {

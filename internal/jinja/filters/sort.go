@@ -1,8 +1,10 @@
-package values
+package filters
 
 import (
 	"slices"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 func sortingFilters() []*Builtin {
@@ -10,58 +12,60 @@ func sortingFilters() []*Builtin {
 		fn("dictsort", "value case_sensitive= by= reverse=", dictSort),
 		fn("sort", "value reverse= case_sensitive= attribute=", func(r *Run, a []Value) Value {
 			var keys []func(Value) Value
-			attribute, _ := textOf(a[3])
+			attribute, _ := values.TextOf(a[3])
 			for _, name := range strings.Split(attribute, ",") {
 				key := Value(name)
 				if attribute == "" {
 					key = a[3]
 				}
-				keys = append(keys, r.caseless(r.getter(key, absent{}), a[2]))
+				keys = append(keys, caseless(r, getter(r, key, values.Absent{}), a[2]))
 			}
-			return r.List(r.sorted(r.Items(a[0]), r.Truth(orElse(a[1], false)), func(v Value) Value {
+			return r.List(sorted(r, r.Items(a[0]), r.Truth(values.OrElse(a[1], false)), func(v Value) Value {
 				l := r.List(nil) // lists are compared by what differs, so that equal values need no order
 				for _, key := range keys {
-					r.Take(1, ValueSize)
+					r.Take(1, values.ValueSize)
 					l.Items = append(l.Items, key(v))
 				}
 				return l
 			}))
 		}),
-		fn("unique", "value case_sensitive= attribute=", generated(func(r *Run, a []Value) (items []Value) {
-			seen, get := NewDict(), r.caseless(r.getter(a[2], absent{}), a[1])
-			for _, item := range r.Items(a[0]) {
-				n := len(seen.Keys)
-				if seen.Set(r, get(item), nil); len(seen.Keys) > n {
-					items = append(items, item)
+		fn("unique", "value case_sensitive= attribute=", values.Generated(func(r *Run, a []Value) func() (Value, bool) {
+			seen, get, next := values.NewDict(), caseless(r, getter(r, a[2], values.Absent{}), a[1]), r.Iterate(a[0])
+			return func() (Value, bool) {
+				for item, ok := next(); ok; item, ok = next() {
+					n := len(seen.Keys)
+					if seen.Set(r, get(item), nil); len(seen.Keys) > n {
+						return item, true
+					}
 				}
+				return nil, false
 			}
-			return items
 		})),
-		fn("min", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return r.extreme(a, "<") }),
-		fn("max", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return r.extreme(a, ">") }),
+		fn("min", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return extreme(r, a, "<") }),
+		fn("max", "value case_sensitive= attribute=", func(r *Run, a []Value) Value { return extreme(r, a, ">") }),
 		fn("groupby", "value attribute default= case_sensitive=", groupBy),
 	}
 }
 
 // caseless returns a getter that gives strings in lower case unless case matters.
-func (r *Run) caseless(get func(Value) Value, sensitive Value) func(Value) Value {
-	if r.Truth(orElse(sensitive, false)) {
+func caseless(r *Run, get func(Value) Value, sensitive Value) func(Value) Value {
+	if r.Truth(values.OrElse(sensitive, false)) {
 		return get
 	}
 	return func(v Value) Value {
 		v = get(v)
-		if s, ok := textOf(v); ok {
+		if s, ok := values.TextOf(v); ok {
 			r.Take(len(s), 1)
-			return lower(s)
+			return values.Lower(s)
 		}
 		return v
 	}
 }
 
 // sorted returns items in the order of their keys; those with equal keys keep theirs.
-func (r *Run) sorted(items []Value, reverse bool, key func(Value) Value) []Value {
+func sorted(r *Run, items []Value, reverse bool, key func(Value) Value) []Value {
 	type keyed struct{ key, item Value }
-	r.Take(len(items), 3*ValueSize)
+	r.Take(len(items), 3*values.ValueSize)
 	list := make([]keyed, len(items))
 	for i, item := range items {
 		list[i] = keyed{key(item), item}
@@ -88,17 +92,17 @@ func (r *Run) sorted(items []Value, reverse bool, key func(Value) Value) []Value
 func dictSort(r *Run, a []Value) Value {
 	r.FailUndefined(a[0])
 	d, ok := a[0].(*Dict)
-	at := slices.Index([]string{"key", "value"}, r.Str(orElse(a[2], "key")))
+	at := slices.Index([]string{"key", "value"}, r.Str(values.OrElse(a[2], "key")))
 	if !ok || at < 0 {
-		r.Fail("dictsort is applied to %s, expected a dict, and by key or by value", TypeName(a[0]))
+		r.Fail("dictsort is applied to %s, expected a dict, and by key or by value", values.TypeName(a[0]))
 	}
-	key := r.caseless(func(v Value) Value { return v.(*List).Items[at] }, a[1])
-	return r.List(r.sorted(r.pairs(d), r.Truth(orElse(a[3], false)), key))
+	key := caseless(r, func(v Value) Value { return v.(*List).Items[at] }, a[1])
+	return r.List(sorted(r, r.Pairs(d), r.Truth(values.OrElse(a[3], false)), key))
 }
 
 // extreme returns the first item with no other before it in an order.
-func (r *Run) extreme(a []Value, op string) Value {
-	get := r.caseless(r.getter(a[2], absent{}), a[1])
+func extreme(r *Run, a []Value, op string) Value {
+	get := caseless(r, getter(r, a[2], values.Absent{}), a[1])
 	var best, bestKey Value = &Undefined{Text: "there is no item"}, nil
 	for i, item := range r.Items(a[0]) {
 		if key := get(item); i == 0 || r.Compare(op, key, bestKey) {
@@ -109,15 +113,15 @@ func (r *Run) extreme(a []Value, op string) Value {
 }
 
 func groupBy(r *Run, a []Value) Value {
-	get := r.getter(a[1], a[2])
-	key := r.caseless(get, a[3])
+	get := getter(r, a[1], a[2])
+	key := caseless(r, get, a[3])
 	groups := r.List(nil)
 	var last Value
-	for i, item := range r.sorted(r.Items(a[0]), false, key) {
+	for i, item := range sorted(r, r.Items(a[0]), false, key) {
 		k := key(item)
 		if i == 0 || !r.Equal(k, last) {
 			r.Take(1, 160)
-			groups.Items = append(groups.Items, &List{groupKind, []Value{get(item), r.List(nil)}})
+			groups.Items = append(groups.Items, &List{Kind: values.GroupKind, Items: []Value{get(item), r.List(nil)}})
 		}
 		last = k
 		members := groups.Items[len(groups.Items)-1].(*List).Items[1].(*List)

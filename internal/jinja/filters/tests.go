@@ -1,12 +1,12 @@
-package values
+package filters
 
-import "unicode"
+import "github.com/phi3conv/phi3conv/internal/jinja/values"
 
 // Tests are Jinja's, for {% if x is test %}.
 var Tests map[string]*Builtin
 
 func init() { // select uses them
-	Tests = table(append(typeTests(), valueTests()...)...)
+	Tests = values.Table(append(typeTests(), valueTests()...)...)
 	for alias, name := range map[string]string{"==": "eq", "equalto": "eq", "!=": "ne", ">": "gt", "greaterthan": "gt",
 		">=": "ge", "<": "lt", "lessthan": "lt", "<=": "le"} {
 		Tests[alias] = Tests[name]
@@ -21,7 +21,7 @@ func is(name string, holds func(r *Run, v Value) bool) *Builtin {
 // isType makes a test of the type of a value.
 func isType(name string, types ...string) *Builtin {
 	return is(name, func(_ *Run, v Value) bool {
-		t := TypeName(v)
+		t := values.TypeName(v)
 		for _, want := range types {
 			if t == want {
 				return true
@@ -31,29 +31,40 @@ func isType(name string, types ...string) *Builtin {
 	})
 }
 
+// named makes a test of whether a value is the name of something.
+func named(test string, exists func(name string) bool) *Builtin {
+	return is(test, func(r *Run, v Value) bool {
+		if _, ok := r.Hash(v); !ok {
+			r.Fail("%s is tested for being a %s, expected a string", values.TypeName(v), test)
+		}
+		name, _ := values.TextOf(v)
+		return exists(name)
+	})
+}
+
 func typeTests() []*Builtin {
 	return []*Builtin{
-		is("defined", func(_ *Run, v Value) bool { return TypeName(v) != "undefined" }),
+		is("defined", func(_ *Run, v Value) bool { return values.TypeName(v) != "undefined" }),
 		isType("undefined", "undefined"), isType("none", "None"), isType("boolean", "bool"), isType("integer", "int"),
 		isType("float", "float"), isType("string", "str"), isType("mapping", "dict"),
 		isType("number", "int", "float", "bool"),
 		isType("callable", "function", "macro", "loop", "undefined"),
-		isType("sequence", "str", listKind, TupleKind, "dict", "range", "undefined"),
+		isType("sequence", "str", "bytes", values.ListKind, values.TupleKind, "dict", "range", "undefined"),
 		is("iterable", func(r *Run, v Value) bool {
-			if _, ok := v.(*Generator); ok {
+			if _, ok := v.(*values.Generator); ok {
 				return true
 			}
-			_, ok := r.iterable(v)
+			_, ok := r.Iterable(v)
 			return ok
 		}),
 		is("true", func(_ *Run, v Value) bool { return v == true }),
 		is("false", func(_ *Run, v Value) bool { return v == false }),
 		is("escaped", func(_ *Run, v Value) bool {
-			_, ok := v.(markup)
+			_, ok := v.(values.Markup)
 			return ok
 		}),
-		is("filter", func(r *Run, v Value) bool { return Filters[r.Str(v)] != nil }),
-		is("test", func(r *Run, v Value) bool { return Tests[r.Str(v)] != nil }),
+		named("filter", func(name string) bool { return Filters[name] != nil }),
+		named("test", func(name string) bool { return Tests[name] != nil }),
 	}
 }
 
@@ -73,13 +84,13 @@ func valueTests() []*Builtin {
 		}),
 		fn("sameas", "value other", func(r *Run, a []Value) Value {
 			switch a[0].(type) {
-			case *List, *Dict:
+			case *List, *Dict, *Undefined:
 				return a[0] == a[1]
 			}
-			return TypeName(a[0]) == TypeName(a[1]) && r.Equal(a[0], a[1])
+			return values.TypeName(a[0]) == values.TypeName(a[1]) && r.Equal(a[0], a[1])
 		}),
-		is("lower", func(r *Run, v Value) bool { return hasCase(r, r.Str(v), unicode.IsUpper) }),
-		is("upper", func(r *Run, v Value) bool { return hasCase(r, r.Str(v), unicode.IsLower) }),
+		is("lower", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsUpper) }),
+		is("upper", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsLower) }),
 	}
 }
 
@@ -89,10 +100,10 @@ func UnknownTest(name string) string {
 }
 
 // Test applies a test to its first argument.
-func (r *Run) Test(name string, a Arguments) bool {
+func Test(r *Run, name string, a Arguments) bool {
 	f := Tests[name]
 	if f == nil {
-		r.Fail("%s", UnknownTest(brief(name)))
+		r.Fail("%s", UnknownTest(values.Brief(name)))
 	}
 	return r.Truth(r.Apply(f, a))
 }
