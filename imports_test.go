@@ -46,7 +46,7 @@ var level = map[string]int{
 	"formats/seal":          35,
 	"internal/arch":         30,
 	"internal/modelcard":    30,
-	"internal/vocab":        30,
+	"internal/vocab":        32,
 	"quant":                 30,
 	"quant/policy":          32,
 	"internal/plot":         20,

@@ -15,6 +15,8 @@ type Arch struct {
 	HF   []string // the names in config.json's "architectures"
 	For  string   // the published models, for messages
 
+	Tokenizer Tokenizer // what its tokenizer's files do not say
+
 	// parse reads the fields of config.json.
 	parse func(r *reader) *Config
 	// block describes a block.
@@ -25,8 +27,6 @@ type Arch struct {
 	metadata func(c *Config) []KV
 	// fromMetadata is the inverse of metadata.
 	fromMetadata func(r *reader) *Config
-	// masked, if not nil, lists the tokens that a model with so many tokens never predicts.
-	masked func(vocabSize int) []int32
 }
 
 // Archs is the table of architectures: a new one is its own file and one line here.
@@ -71,7 +71,6 @@ type Config struct {
 
 	EmbeddingScale float64 // factor of the embeddings
 	LogitScale     float64 // factor of the logits
-	Masked         []int32 // tokens whose logits are the lowest float32, see [Config.MaskedTokens]
 
 	NoAttnBias bool // the checkpoint has no biases in attention, where its architecture may have them
 	NoHeadBias bool // nor in the output layer
@@ -179,12 +178,7 @@ func (c *Config) TensorsOf(has func(gguf string) bool) []Tensor {
 }
 
 // MaskedTokens lists the tokens that the model never predicts: their logits are the lowest float32.
-func (c *Config) MaskedTokens() []int32 {
-	if c.Masked == nil && c.Arch.masked != nil {
-		return c.Arch.masked(c.VocabSize)
-	}
-	return c.Masked
-}
+func (c *Config) MaskedTokens() []int32 { return c.Arch.Tokenizer.Masked(c.VocabSize) }
 
 // Metadata lists the GGUF keys that hold the configuration, in llama.cpp's order.
 func (c *Config) Metadata() []KV { return c.Arch.metadata(c) }

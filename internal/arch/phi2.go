@@ -6,11 +6,17 @@ var phi2 = Arch{
 	Name:         "phi2",
 	HF:           []string{"PhiForCausalLM"},
 	For:          "Phi-1, Phi-1.5, Phi-2",
+	Tokenizer:    phi2Tokenizer,
 	parse:        parsePhi2,
 	block:        phi2Block,
 	head:         func(c *Config) Head { return c.usualHead("final_layernorm", true) },
 	metadata:     phi2Metadata,
 	fromMetadata: phi2FromMetadata,
+}
+
+// phi2Tokenizer is that of transformers, models/codegen.
+var phi2Tokenizer = Tokenizer{
+	Class: "CodeGenTokenizer", Pre: "phi-2", NoBOS: true, EndOfText: []string{"bos", "eos", "unk"},
 }
 
 func parsePhi2(r *reader) *Config {

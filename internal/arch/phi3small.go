@@ -1,20 +1,44 @@
 package arch
 
+import "fmt"
+
 // phi3small is the block of Phi-3-small: LayerNorm, biases, grouped-query attention that is block-sparse in some
 // layers, GeGELU, and the factors of μP. Reference: modeling_phi3_small.py, published with the checkpoints.
 //
-// In the checkpoint, query_key_value holds for each key-value head the rows of its queries, of its key and of its value;
+// In the checkpoint, query_key_value holds for each key-value head the rows of its queries, its key and its value;
 // up_proj those of gate and up in turns. A GGUF file holds each apart: docs/gguf-phi3small.md.
 var phi3small = Arch{
 	Name:         "phi3small",
 	HF:           []string{"Phi3SmallForCausalLM"},
 	For:          "Phi-3-small 8k and 128k",
+	Tokenizer:    phi3SmallTokenizer,
 	parse:        parsePhi3Small,
 	block:        phi3SmallBlock,
 	head:         func(c *Config) Head { return c.usualHead("final_layernorm", false) },
 	metadata:     phi3SmallMetadata,
 	fromMetadata: phi3SmallFromMetadata,
-	masked:       phi3SmallMasked,
+}
+
+// phi3SmallTokenizer is that of tokenization_phi3_small.py, published with the checkpoints.
+var phi3SmallTokenizer = Tokenizer{
+	Class: "Phi3SmallTokenizer", Pre: "dbrx", NoBOS: true, EndOfText: []string{"bos", "eos"},
+	Stops: []string{"<|end|>"}, Tiktoken: "cl100k_base.tiktoken", Special: phi3SmallSpecial(),
+	Used: []string{EndOfText, "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"},
+}
+
+// phi3SmallSpecial lists the tokens 100256 to 100351.
+func phi3SmallSpecial() []string {
+	list := []string{
+		"<|dummy_id_2|>", EndOfText, "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|system|>", "<|user|>",
+		"<|assistant|>", "<|dummy_id_0|>", "<|dummy_id_1|>", "<|end|>",
+	}
+	for k := 3; k <= 86; k++ {
+		list = append(list, fmt.Sprintf("<|dummy_id_%d|>", k))
+		if k == 11 {
+			list = append(list, "<|endofprompt|>")
+		}
+	}
+	return list
 }
 
 func parsePhi3Small(r *reader) *Config {
@@ -25,8 +49,8 @@ func parsePhi3Small(r *reader) *Config {
 	c.Tied = r.boolean("tie_word_embeddings", true)
 	c.divideHeads(r, "num_attention_heads", "hidden_size")
 	onlyActivation(r, "gegelu")
-	if c.VocabSize < phi3SmallSpecials {
-		r.errorf("vocab_size is %d, expected at least the %d special tokens", c.VocabSize, phi3SmallSpecials)
+	if n := len(phi3SmallTokenizer.Special); c.VocabSize < n {
+		r.errorf("vocab_size is %d, expected at least the %d special tokens", c.VocabSize, n)
 	}
 	if r.has("gegelu_limit") {
 		c.GateLimit = r.positive("gegelu_limit", 0)
@@ -109,24 +133,6 @@ func phi3SmallBlock(c *Config, layer int) Block {
 		},
 		Down: n.linear("mlp.down_proj", "ffn_down", h, f, true),
 	}
-}
-
-// phi3SmallSpecials is the number of special tokens, the last ones of the vocabulary.
-const phi3SmallSpecials = 96
-
-// phi3SmallMasked lists the special tokens that have no use: all but <|endoftext|>, <|system|>, <|user|>,
-// <|assistant|> and <|end|>.
-func phi3SmallMasked(vocabSize int) []int32 {
-	first := vocabSize - phi3SmallSpecials
-	var masked []int32
-	for i := range phi3SmallSpecials {
-		switch i {
-		case 1, 5, 6, 7, 10:
-		default:
-			masked = append(masked, int32(first+i))
-		}
-	}
-	return masked
 }
 
 func phi3SmallMetadata(c *Config) []KV {

@@ -63,8 +63,8 @@ func (s *source) vocabJSON(size int) ([]entry, error) {
 		return nil, err
 	}
 	if !ok {
-		if s.facts.tiktoken != "" {
-			return nil, s.errorf("", "no tokenizer: expected %s", s.facts.tiktoken)
+		if s.known.Tiktoken != "" {
+			return nil, s.errorf("", "no tokenizer: expected %s", s.known.Tiktoken)
 		}
 		return nil, s.errorf("", "no tokenizer: expected tokenizer.model, tokenizer.json, or vocab.json and merges.txt")
 	}

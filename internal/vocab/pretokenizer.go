@@ -31,8 +31,8 @@ func (s *source) preTokenizer() (string, error) {
 	steps := describe(s.tokenizer.PreTokenizer)
 	for _, p := range preTokenizers {
 		if p.steps == steps {
-			if p.pre == "gpt-2" && s.facts.pre == phi2Pre {
-				return phi2Pre, nil
+			if p.pre == "gpt-2" && s.known.Pre == "phi-2" { // another name for the same
+				return s.known.Pre, nil
 			}
 			return p.pre, nil
 		}
@@ -88,8 +88,8 @@ func describe(p *pipeline) string {
 // preBySize names the pre-tokenizer of a vocab.json of n tokens, which does not
 // say how the text is split: it recognizes the vocabularies in use by their size, without or with special tokens.
 func (s *source) preBySize(n int) (string, error) {
-	if s.facts.pre != "" {
-		return s.facts.pre, nil
+	if s.known.Pre != "" {
+		return s.known.Pre, nil
 	}
 	for _, k := range []struct {
 		least, most int

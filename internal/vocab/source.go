@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 )
 
 // Limits of what a file may hold. Short elements of a JSON file become large
@@ -29,14 +31,14 @@ const (
 type source struct {
 	dir        string
 	spm        []byte           // tokenizer.model; nil if absent
-	tiktoken   []byte           // facts.tiktoken; nil if absent
+	tiktoken   []byte           // known.Tiktoken; nil if absent
 	tokenizer  *tokenizerJSON   // tokenizer.json; nil if absent
 	config     *tokenizerConfig // tokenizer_config.json; nil if absent
 	added      []entry          // added_tokens.json
 	specialMap specialTokens    // special_tokens_map.json
 	model      tokenIDs         // config.json
 	generation tokenIDs         // generation_config.json
-	facts      facts            // what is known of the model
+	known      arch.Tokenizer   // what the model's published code decides
 }
 
 func open(dir string) (*source, error) {
@@ -61,9 +63,9 @@ func open(dir string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.facts = s.findFacts()
-	if s.facts.tiktoken != "" {
-		if s.tiktoken, err = readFile(dir, s.facts.tiktoken); err != nil {
+	s.known = s.knownTokenizer()
+	if s.known.Tiktoken != "" {
+		if s.tiktoken, err = readFile(dir, s.known.Tiktoken); err != nil {
 			return nil, err
 		}
 		if s.tiktoken != nil {
@@ -71,6 +73,25 @@ func open(dir string) (*source, error) {
 		}
 	}
 	return s, nil
+}
+
+// knownTokenizer returns what is known of the tokenizer of config.json's architecture, or else of the tokenizer's
+// class.
+func (s *source) knownTokenizer() arch.Tokenizer {
+	for _, a := range arch.Archs {
+		if slices.ContainsFunc(s.model.Architectures, a.Has) {
+			return a.Tokenizer
+		}
+	}
+	if s.config == nil {
+		return arch.Tokenizer{}
+	}
+	for _, a := range arch.Archs {
+		if t := a.Tokenizer; t.Class != "" && t.Class == strings.TrimSuffix(s.config.Class, "Fast") {
+			return t
+		}
+	}
+	return arch.Tokenizer{}
 }
 
 func (s *source) path(name string) string { return filepath.Join(s.dir, name) }

@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 )
 
 // loadSpecial finds the special ids, what to put around a text, and the stop ids.
@@ -38,7 +39,7 @@ func (s *source) loadSpecial(v *Vocab) error {
 	if s.config != nil {
 		s.config.switches(v)
 	}
-	if v.AddBOS == nil && s.facts.noBOS {
+	if v.AddBOS == nil && s.known.NoBOS {
 		v.AddBOS = new(bool)
 	}
 	sources := map[string]roleSource{
@@ -84,8 +85,8 @@ func (s *source) fillRole(v *Vocab, role string, to *int, from roleSource) error
 	if *to == None && s.tokenizer == nil && from.token.Content != "" {
 		*to = slices.Index(v.Tokens, from.token.Content) // None if it is not there
 	}
-	if *to == None && slices.Contains(s.facts.endOfText, role) {
-		*to = slices.Index(v.Tokens, endOfText)
+	if *to == None && slices.Contains(s.known.EndOfText, role) {
+		*to = slices.Index(v.Tokens, arch.EndOfText)
 	}
 	return nil
 }
@@ -207,7 +208,7 @@ func (s *source) loadStops(v *Vocab) error {
 		add(int(id))
 	}
 	if s.generation.EOS.ids == nil {
-		for _, text := range s.facts.stops {
+		for _, text := range s.known.Stops {
 			add(slices.Index(v.Tokens, text))
 		}
 	}

@@ -16,19 +16,15 @@ const maxTiktoken = 256
 // loadTiktoken reads a byte-level BPE from a file of tiktoken, and adds the special tokens that it does not have.
 // Merges are recovered from the ranks.
 func (s *source) loadTiktoken(v *Vocab) error {
-	f := s.facts
-	v.Model, v.Pre = ByteLevel, f.pre
-	if least := 256 + len(f.special); len(v.Tokens) < least {
-		return s.errorf("config.json", "vocab_size is %d, expected at least %d: 256 bytes and %d special tokens",
-			len(v.Tokens), least, len(f.special))
-	}
-	ranks, err := parseTiktoken(s.tiktoken, len(v.Tokens)-len(f.special))
+	v.Model, v.Pre = ByteLevel, s.known.Pre
+	special := s.known.Special
+	ranks, err := parseTiktoken(s.tiktoken, len(v.Tokens)-len(special))
 	if err != nil {
-		return formats.WithPath(err, s.path(f.tiktoken))
+		return formats.WithPath(err, s.path(s.known.Tiktoken))
 	}
 	v.Merges = ranks.merges
-	ids := make(map[string]int, len(f.special))
-	for id, text := range slices.Concat(ranks.tokens, f.special) {
+	ids := make(map[string]int, len(special))
+	for id, text := range slices.Concat(ranks.tokens, special) {
 		v.Tokens[id], v.Types[id] = text, Normal
 		if id >= len(ranks.tokens) {
 			v.Types[id], ids[text] = Control, id
@@ -79,10 +75,10 @@ func (s *source) checkAdded(ids map[string]int) error {
 // ranked is a vocabulary in GPT-2's byte alphabet: tokens by rank, and the merges that make all but those of one byte.
 type ranked struct{ tokens, merges []string }
 
-// parseTiktoken reads a file of tiktoken with at most limit tokens: on each line a token in base64, a space and its
-// rank. The ranks are 0 to n-1 in any order. Errors name the line.
-func parseTiktoken(data []byte, limit int) (*ranked, error) {
-	tokens, lines, err := readRanks(data, limit)
+// parseTiktoken reads a file of tiktoken with n tokens: on each line a token in base64, a space and its rank. The ranks
+// are 0 to n-1 in any order. Errors name the line.
+func parseTiktoken(data []byte, n int) (*ranked, error) {
+	tokens, lines, err := readRanks(data, n)
 	if err != nil {
 		return nil, err
 	}
@@ -116,15 +112,15 @@ func parseTiktoken(data []byte, limit int) (*ranked, error) {
 }
 
 // readRanks reads tokens, by rank, and the number of each one's line, from 1.
-func readRanks(data []byte, limit int) (tokens []string, lines []int, err error) {
-	n := 0
+func readRanks(data []byte, n int) (tokens []string, lines []int, err error) {
+	have := 0
 	for l := range bytes.Lines(data) {
 		if len(bytes.TrimRight(l, "\r\n")) > 0 {
-			n++
+			have++
 		}
 	}
-	if n > limit {
-		return nil, nil, formats.Errorf(-1, "%d tokens, but vocab_size has room for %d", n, limit)
+	if have != n {
+		return nil, nil, formats.Errorf(-1, "%d tokens, expected %d: vocab_size less the special tokens", have, n)
 	}
 	tokens, lines = make([]string, n), make([]int, n)
 	number := 0

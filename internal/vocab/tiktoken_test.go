@@ -28,7 +28,7 @@ func smallDir(t *testing.T, lines []string, files map[string]string) string {
 	dir := writeDir(t, files)
 	writeFile(t, filepath.Join(dir, "cl100k_base.tiktoken"), strings.Join(lines, ""))
 	if _, ok := files["config.json"]; !ok {
-		writeFile(t, filepath.Join(dir, "config.json"), `{"model_type": "phi3small"}`)
+		writeFile(t, filepath.Join(dir, "config.json"), `{"architectures": ["Phi3SmallForCausalLM"]}`)
 	}
 	return dir
 }
@@ -37,7 +37,7 @@ func TestTiktoken(t *testing.T) {
 	lines := tiktokenLines("bc", "ab", " a", "abc", "\xe6\x97", "\xe6\x97\xa5", "aa", "aaa")
 	n := len(lines)
 	files := map[string]string{"tokenizer_config.json": `{"bos_token":"<|endoftext|>"}`}
-	want, err := Load(smallDir(t, lines, files), n+96+5)
+	want, err := Load(smallDir(t, lines, files), n+96)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,8 +47,7 @@ func TestTiktoken(t *testing.T) {
 		t.Errorf("merges %q, expected %q", want.Merges, merges)
 	}
 	if want.Model != ByteLevel || want.Pre != "dbrx" || want.Tokens[n-3] != "æĹ¥" || want.Types[n-3] != Normal ||
-		want.Tokens[n] != "<|dummy_id_2|>" || want.Types[n] != Control || want.Tokens[n+95] != "<|dummy_id_86|>" ||
-		want.Tokens[n+96] != fmt.Sprintf("[PAD%d]", n+96) || want.Types[n+96] != Unused {
+		want.Tokens[n] != "<|dummy_id_2|>" || want.Types[n] != Control || want.Tokens[n+95] != "<|dummy_id_86|>" {
 		t.Errorf("%s, %s, %q %d", want.Model, want.Pre, want.Tokens[n-3:], want.Types[n-3:])
 	}
 	// What is beside it does not matter, nor the order of the lines, nor how they end.
@@ -57,7 +56,7 @@ func TestTiktoken(t *testing.T) {
 		lines[i] = strings.TrimSpace(lines[i]) + "\r\n" + strings.Repeat("\n", i%2)
 	}
 	files["tokenizer.json"] = `{"added_tokens":[{"id":0,"content":"<|endoftext|>"}],"model":{"vocab":{"x":0}}}`
-	got, err := Load(smallDir(t, lines, files), n+96+5)
+	got, err := Load(smallDir(t, lines, files), n+96)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("in another order: %v", err)
 	}
@@ -86,11 +85,11 @@ func TestTiktokenErrors(t *testing.T) {
 		"of two":          {"YWJjZA== 258", ""}, // "abcd" is "ab" and "cd"
 		"of three":        {"ZWZn 258", `line 259: no two tokens of ranks below 258 are joined to "efg"`},
 		"too many": {
-			strings.Repeat("\n", 3) + "YWJj 258\nYWJkZQ== 259\nZWY= 260", "261 tokens, but vocab_size has room for 260",
+			strings.Repeat("\n", 3) + "YWJj 258\nYWJkZQ== 259\nZWY= 260", "261 tokens, expected 259: vocab_size less",
 		},
 	} {
 		lines := append(tiktokenLines("ab", "cd"), c.line)
-		_, err := Load(smallDir(t, lines, nil), 260+96)
+		_, err := Load(smallDir(t, lines, nil), 259+96)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) ||
 			!strings.Contains(err.Error(), "cl100k_base.tiktoken")) {
 			t.Errorf("%s: %v, expected %q", name, err, c.want)
@@ -100,10 +99,10 @@ func TestTiktokenErrors(t *testing.T) {
 		return smallDir(t, tiktokenLines(), map[string]string{file: text})
 	}
 	for want, dir := range map[string]string{
-		"no token for the byte 0x00": smallDir(t, nil, nil),
+		"0 tokens, expected 256":     smallDir(t, nil, nil),
 		"no token for the byte 0x07": smallDir(t, slices.Replace(tiktokenLines(), 7, 8, "YWI= 7\n"), nil),
 		"no tokenizer: expected cl100k_base.tiktoken": writeDir(t, map[string]string{
-			"config.json": `{"model_type":"phi3small"}`,
+			"config.json": `{"architectures":["Phi3SmallForCausalLM"]}`,
 		}),
 		`tokenizer_config.json: token "<pad>" is none of the 96`: dir("tokenizer_config.json", `{"pad_token":"<pad>"}`),
 		`tokenizer_config.json: token "a" is none of the 96`: dir(
@@ -122,37 +121,21 @@ func TestTiktokenErrors(t *testing.T) {
 		!strings.Contains(err.Error(), `line 257: no two tokens of ranks below 256 are joined to "abc"`) {
 		t.Error(err)
 	}
-	if _, err := Load(smallDir(t, tiktokenLines(), nil), 351); err == nil ||
-		!strings.Contains(err.Error(), "vocab_size is 351, expected at least 352: 256 bytes and 96 special tokens") {
-		t.Error(err)
-	}
 }
 
-// The ids are those of tokenization_phi3_small.py, less 100256; so are the 91 that are never generated.
-func TestPhi3SmallSpecial(t *testing.T) {
-	special := phi3SmallSpecial()
-	for id, want := range map[int]string{
-		0: "<|dummy_id_2|>", 1: "<|endoftext|>", 2: "<|fim_prefix|>", 3: "<|fim_middle|>", 4: "<|fim_suffix|>",
-		5: "<|system|>", 6: "<|user|>", 7: "<|assistant|>", 8: "<|dummy_id_0|>", 9: "<|dummy_id_1|>", 10: "<|end|>",
-		11: "<|dummy_id_3|>", 19: "<|dummy_id_11|>", 20: "<|endofprompt|>", 21: "<|dummy_id_12|>",
-		95: "<|dummy_id_86|>",
-	} {
-		if special[id] != want {
-			t.Errorf("%d is %s, expected %s", id, special[id], want)
-		}
-	}
+// Tokens that are never generated are those of the description.
+func TestSuppress(t *testing.T) {
 	v, err := Load(smallDir(t, tiktokenLines(), nil), 352)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for id := range 352 {
-		used := id < 256 || slices.Contains([]int{1, 5, 6, 7, 10}, id-256)
+	for id, text := range v.Tokens {
+		used := id < 256 || slices.Contains([]string{
+			"<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>",
+		}, text)
 		if slices.Contains(v.Suppress, id) == used {
-			t.Errorf("%s: suppressed %t", v.Tokens[id], !used)
+			t.Errorf("%s: suppressed %t", text, !used)
 		}
-	}
-	if len(v.Suppress) != 91 || len(special) != 96 {
-		t.Errorf("%d of %d special tokens are suppressed, expected 91 of 96", len(v.Suppress), len(special))
 	}
 }
 
@@ -170,7 +153,7 @@ func TestTiktokenFlags(t *testing.T) {
 func TestOwnDefaults(t *testing.T) {
 	small := tiktokenLines()
 	phi2 := map[string]string{
-		"config.json": `{"model_type":"phi","bos_token_id":null}`, "merges.txt": "",
+		"config.json": `{"architectures":["PhiForCausalLM"],"bos_token_id":null}`, "merges.txt": "",
 		"vocab.json": strings.TrimSuffix(alphabet(256), "}") + `,"<|endoftext|>":256}`,
 	}
 	with := func(file, text string) map[string]string {
@@ -200,7 +183,7 @@ func TestOwnDefaults(t *testing.T) {
 		},
 		"phi3small": {smallDir(t, small, nil), 257, 257, None, false, "dbrx", []int{266, 257}},
 		"phi3small with ids": {smallDir(t, small, map[string]string{
-			"config.json": `{"model_type":"phi3small","bos_token_id":257,"eos_token_id":257}`,
+			"config.json": `{"architectures":["Phi3SmallForCausalLM"],"bos_token_id":257,"eos_token_id":257}`,
 		}), 257, 257, None, false, "dbrx", []int{257, 266}},
 		"phi3small with a list": {smallDir(t, small, map[string]string{
 			"generation_config.json": `{"eos_token_id":[257]}`,
@@ -224,21 +207,21 @@ func TestOwnDefaults(t *testing.T) {
 // Whatever is accepted is a vocabulary in which every token but the bytes has the merge that makes it.
 func FuzzTiktoken(f *testing.F) {
 	const more = "YWI= 256\nYWJj 257\r\n\n//4= 258"
-	f.Add([]byte(more), true, uint16(300))
-	f.Add([]byte(more+"\nYWI= 259\n"), true, uint16(258))
-	f.Add([]byte("YQ== 0\r\n\nYg== 1"), false, uint16(2))
-	f.Add([]byte{}, false, uint16(0))
+	f.Add([]byte(more), true, 259)
+	f.Add([]byte(more+"\nYWI= 259\n"), true, 260)
+	f.Add([]byte("YQ== 0\r\n\nYg== 1"), false, 2)
+	f.Add([]byte{}, false, 0)
 	bytes := strings.Join(tiktokenLines(), "")
-	f.Fuzz(func(t *testing.T, data []byte, complete bool, limit uint16) {
+	f.Fuzz(func(t *testing.T, data []byte, complete bool, n int) {
 		if complete { // mutating 256 lines finds little
 			data = append([]byte(bytes), data...)
 		}
-		v, err := parseTiktoken(data, int(limit))
+		v, err := parseTiktoken(data, n)
 		if err != nil {
 			return
 		}
-		if len(v.tokens) > int(limit) || len(v.merges) != len(v.tokens)-256 {
-			t.Fatalf("%d tokens and %d merges, limit %d", len(v.tokens), len(v.merges), limit)
+		if len(v.tokens) != n || len(v.merges) != n-256 {
+			t.Fatalf("%d tokens and %d merges, expected %d tokens", len(v.tokens), len(v.merges), n)
 		}
 		made := make(map[string]bool)
 		for _, m := range v.merges {

@@ -100,9 +100,9 @@ func (m *addedMap) UnmarshalJSON(data []byte) error {
 	return inPart(err)
 }
 
-// tokenIDs are the ids by role of config.json and generation_config.json, and the model's type in the former.
+// tokenIDs are the ids by role of config.json and generation_config.json, and the former's architectures.
 type tokenIDs struct {
-	ModelType string `json:"model_type"`
+	Architectures []string `json:"architectures"`
 
 	BOS  idList `json:"bos_token_id"`
 	EOS  idList `json:"eos_token_id"`

@@ -119,6 +119,9 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 		return nil, s.errorf("config.json", "vocab_size is %d, expected 1 to %d", vocabSize, maxTokens)
 	}
 	v := newVocab(vocabSize)
+	for _, id := range s.known.Masked(vocabSize) {
+		v.Suppress = append(v.Suppress, int(id))
+	}
 	tokens, flags := s.loadByteLevel, s.loadFlags
 	switch {
 	case s.tiktoken != nil:
@@ -131,7 +134,6 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 			return nil, formats.WithPath(err, s.dir)
 		}
 	}
-	s.facts.suppress(v)
 	return v, nil
 }
 

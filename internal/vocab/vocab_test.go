@@ -265,7 +265,7 @@ func TestPreTokenizer(t *testing.T) {
 			if err := json.Unmarshal([]byte(c.json), &s.tokenizer.PreTokenizer); err != nil {
 				t.Fatal(err)
 			}
-			s.facts = s.findFacts()
+			s.known = s.knownTokenizer()
 			got, err := s.preTokenizer()
 			if got != c.want || (err == nil) != (c.want != "") {
 				t.Fatalf("got %q, %v; want %q", got, err, c.want)

@@ -166,7 +166,7 @@ def write_codegen(dir):
     write(dir, "merges.txt", "#version: 0.2\n" + "\n".join(" ".join(m) for m in t["model"]["merges"]))
     write(dir, "added_tokens.json", json.dumps({a["content"]: a["id"] for a in t["added_tokens"][1:]}))
     write(dir, "tokenizer_config.json", json.dumps(dict(tokenizer_class="CodeGenTokenizer", bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>")))
-    write(dir, "config.json", json.dumps(dict(model_type="phi", vocab_size=600, bos_token_id=None, eos_token_id=None)))
+    write(dir, "config.json", json.dumps(dict(architectures=["PhiForCausalLM"], vocab_size=600, bos_token_id=None, eos_token_id=None)))
     library = transformers.CodeGenTokenizer.from_pretrained(dir)
     return CODEGEN, lambda text, ids: library(text)["input_ids"] == ids
 
@@ -180,7 +180,7 @@ def write_small(dir):
     write(dir, "cl100k_base.tiktoken", "\n".join(f"{base64.b64encode(token).decode()} {rank}" for token, rank in ranks.items()))
     roles = dict(bos_token="<|endoftext|>", eos_token="<|endoftext|>")
     write(dir, "tokenizer_config.json", json.dumps(dict(added_tokens_decoder={}, tokenizer_class="Phi3SmallTokenizer", chat_template=SMALL_TEMPLATE, **roles)))
-    write(dir, "config.json", json.dumps(dict(model_type="phi3small", vocab_size=len(ranks) + 96, bos_token_id=special["<|endoftext|>"], eos_token_id=special["<|endoftext|>"])))
+    write(dir, "config.json", json.dumps(dict(architectures=["Phi3SmallForCausalLM"], vocab_size=len(ranks) + 96, bos_token_id=special["<|endoftext|>"], eos_token_id=special["<|endoftext|>"])))
     return tiktoken.Encoding("phi3small", pat_str=CL100K, mergeable_ranks=ranks, special_tokens=special)
 
 
