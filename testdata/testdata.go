@@ -14,9 +14,10 @@ import (
 //go:embed tiny-phi3
 var TinyPhi3 embed.FS
 
-// Family holds checkpoint directories of the other architectures, at most 2 MB each: tiny-phi2 (PhiForCausalLM, float16).
+// Family holds checkpoint directories of the other architectures, at most 2 MB each: tiny-phi2 (PhiForCausalLM, float16),
+// tiny-phi3small (Phi3SmallForCausalLM, bfloat16) and tiny-phimoe (PhiMoEForCausalLM, bfloat16).
 //
-//go:embed tiny-phi2
+//go:embed tiny-phi2 tiny-phi3small tiny-phimoe
 var Family embed.FS
 
 // EvalText is running text that the tiny model was not trained on, from the same grammar.
