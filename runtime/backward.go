@@ -17,7 +17,7 @@ import (
 // OutputGroup is output rows of a linear layer that belong together, such as the queries of attn_qkv.
 type OutputGroup struct {
 	Tensor      string // GGUF name of the layer's weights
-	Part        string // what the rows are: q, k, v, gate or up; empty for all rows of a layer
+	Part        string // what the rows are: q, k, v, gate, up or an expert's number; empty for all of a layer
 	First, Rows int    // its rows: First to First+Rows
 }
 
@@ -53,18 +53,6 @@ func (l *Layers) OutputGroups() []OutputGroup {
 	return all
 }
 
-// The order of a block's groups in [Layers.OutputGroups].
-const (
-	groupQ = iota
-	groupK
-	groupV
-	groupO
-	groupGate
-	groupUp
-	groupDown
-	groupsPerBlock
-)
-
 // Label chooses the token that the loss expects after position pos of a sequence, p being
 // the model's own distribution there. It is called from several threads, once for each
 // position, in any order.
@@ -73,7 +61,8 @@ type Label func(sequence, pos int, p []float32) int32
 // GradientNorms runs the model forward over sequences and backward from the loss Σ -log p[label], a sum over all their
 // positions. It returns, for each of [Layers.OutputGroups] and each token of all sequences in order, the squared norm
 // of the loss's gradient with respect to the group's outputs, before RoPE. Gradients with respect to weights are not
-// computed.
+// computed. The choice of experts counts as given; norms at the outputs of an expert are 0 for tokens that it does not
+// get.
 //
 // Everything is computed in float32, and the bits depend on a sequence's tokens and labels alone. Each block is loaded
 // twice, however many sequences there are: once forward, and once backward, where its activations are computed again
@@ -82,9 +71,6 @@ type Label func(sequence, pos int, p []float32) int32
 func (l *Layers) GradientNorms(
 	ctx context.Context, sequences [][]int32, label Label, progress func(done float64),
 ) ([][]float32, error) {
-	if l.m.cfg.LayerNorm {
-		return nil, fmt.Errorf("%s: gradients of %s models are not computed", l.m.path, l.m.cfg.Arch.Name)
-	}
 	for i, s := range sequences {
 		if n := len(s); n < 1 || n > l.m.cfg.Context {
 			return nil, fmt.Errorf("sequence %d has %d tokens, expected 1 to %d", i, n, l.m.cfg.Context)
@@ -106,27 +92,53 @@ func (l *Layers) GradientNorms(
 // most longest tokens, the loaded weights included.
 func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	m, c := l.m, l.m.cfg
-	kept := int64(tokens) * 4 * (int64(linear.Padded(c.Hidden)+linear.RowGap)*int64(c.Layers+2) +
-		int64(len(l.OutputGroups())))
-	together := min(tokens, max(m.opt.Batch, longest))
-	inner := int64(0)
+	kept := int64(tokens) * int64(linear.Stride(c.Hidden)*(c.Layers+2)+len(l.OutputGroups()))
+	together := int64(min(tokens, max(m.opt.Batch, longest)))
+	row := linear.Stride(c.Hidden) + 3*c.RotaryDims/2 // g.part, angles
 	for _, cols := range innerWidths(c) {
-		inner += 4 * int64(together) * int64(linear.Padded(cols)+linear.RowGap)
+		row += linear.Stride(cols)
 	}
-	logits := 4 * int64(linear.Padded(c.VocabSize)+linear.RowGap) * int64(lossRows(c, together))
-	transposed, weights := int64(0), int64(0)
-	for _, name := range append(l.Linear(0), l.Output()) {
-		rows, cols, err := l.Shape(name)
+	if c.Experts != nil {
+		row += 6 * c.Experts.Used // routes
+	}
+	logits := int64(lossRows(c, int(together))) * int64(linear.Stride(c.VocabSize))
+	transposed, weights := l.gradientWeights()
+	// For each thread: scores of a block of queries, a head's keys and values in six layouts, vectors of that block;
+	// a row of activations; results of four panels for all rows; 1 MiB of the file in three forms while it is read.
+	dim := linear.Padded(c.HeadDim)
+	thread := int64(linear.Padded(longest)*(4*maxQueries+6*dim)+3*maxQueries*dim+2*linear.Padded(c.Intermediate)) +
+		together*4*kern.Rows + 3<<18
+	scratch := int64(m.opt.Threads) * thread
+	return weights + 4*(kept+together*int64(row)+logits+transposed+scratch)
+}
+
+// gradientWeights returns the greatest number of values that a matrix takes when it is transposed, and the bytes of the
+// largest block and of the output matrix.
+func (l *Layers) gradientWeights() (transposed, bytes int64) {
+	head := l.m.cfg.Head()
+	add := func(m arch.Linear, sum *int64) {
+		t, err := l.tensor(m.Weight.GGUF)
 		if err != nil {
-			continue // every model has these
+			return // every model has these
 		}
-		width := min(cols, linear.TransposedCols(rows))
-		transposed = max(transposed, 4*int64(linear.Padded(rows))*int64(linear.Padded(width)))
-		weights += 4 * int64(linear.Padded(rows)) * int64(cols)
+		rows := t.Rows()
+		if len(t.Shape) == 3 {
+			rows = int(t.Shape[1]) // one expert at a time
+		}
+		width := min(t.Cols(), linear.TransposedCols(rows))
+		transposed = max(transposed, int64(linear.Padded(rows))*int64(linear.Padded(width)))
+		*sum += linear.ExpandedBytes(t)
 	}
-	// Scores of a block of queries, and a head's keys and values in five layouts, for each thread.
-	scratch := int64(m.opt.Threads) * 4 * int64(linear.Padded(longest)) * int64(4*maxQueries+5*linear.Padded(c.HeadDim))
-	return kept + inner + logits + transposed + weights + scratch
+	largest := int64(0)
+	for i := range l.m.cfg.Layers {
+		b, block := l.m.cfg.Block(i), int64(0)
+		for _, m := range b.Linear() {
+			add(m, &block)
+		}
+		largest = max(largest, block)
+	}
+	add(head.Output, &bytes)
+	return transposed, bytes + largest
 }
 
 // gradients is the state of a pass forward and backward.
@@ -136,11 +148,15 @@ type gradients struct {
 	b          *batch // activations inside a block, of the tokens of a bundle; b.x is the stream after attention
 	sequences  [][]int32
 	bundles    []bundle
-	stream     []linear.Rows // the residual stream before each block and after the last, for all tokens
-	grad       linear.Rows   // the loss's gradient with respect to the stream
+	groups     []OutputGroup
+	ofTensor   map[string][]int // the numbers of a tensor's groups
+	stream     []linear.Rows    // the residual stream before each block and after the last, for all tokens
+	grad       linear.Rows      // the loss's gradient with respect to the stream
 	label      Label
-	norms      [][]float32       // the result
-	sinBack    []float32         // -b.sin: RoPE with it is the inverse
+	norms      [][]float32       // the result, of each group
+	part       linear.Rows       // of a sum of gradients
+	ofWeights  []float64         // the loss's gradient with respect to b.routes.weight
+	sinBack    []float32         // -b.sin: RoPE with it is the transposed one
 	ones       []float32         // in place of up, so that SwiGLU is SiLU
 	transposed linear.Transposed // columns of a matrix as rows
 	norm       norm              // the last one
@@ -166,7 +182,7 @@ func lossRows(c *arch.Config, tokens int) int {
 
 func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	m, c := l.m, l.m.cfg
-	g := &gradients{l: l, m: m, sequences: sequences}
+	g := &gradients{l: l, m: m, sequences: sequences, groups: l.OutputGroups(), ofTensor: map[string][]int{}}
 	tokens, longest, most := 0, 0, 0
 	for i, s := range sequences {
 		longest = max(longest, len(s))
@@ -196,8 +212,9 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	for range c.Layers + 1 {
 		g.stream = append(g.stream, linear.NewRows(tokens, c.Hidden))
 	}
-	g.grad = linear.NewRows(tokens, c.Hidden)
-	for range l.OutputGroups() {
+	g.grad, g.part = linear.NewRows(tokens, c.Hidden), linear.NewRows(most, c.Hidden)
+	for i, o := range g.groups {
+		g.ofTensor[o.Tensor] = append(g.ofTensor[o.Tensor], i)
 		g.norms = append(g.norms, make([]float32, tokens))
 	}
 	g.ones = make([]float32, linear.Padded(c.Intermediate))
@@ -248,7 +265,7 @@ func (g *gradients) run(ctx context.Context) error {
 		for t, v := range group {
 			if !(v <= math.MaxFloat32) {
 				return fmt.Errorf("%s: the gradient at the output of %s is not finite at token %d",
-					g.m.path, g.l.OutputGroups()[i].Tensor, t)
+					g.m.path, g.groups[i].Tensor, t)
 			}
 		}
 	}
@@ -306,105 +323,11 @@ func (g *gradients) embed() error {
 	return nil
 }
 
-// inside computes the activations of block l up to the outputs of gate and up, from the stream x.
-func (g *gradients) inside(l *layer, x linear.Rows, p *bundle) error {
-	b, n := g.b, p.count
-	for t := range n {
-		copy(b.x.Row(t), x.Row(p.first+t))
-	}
-	if err := b.runNorm(l.attnNorm, 0, n, false, l.qkv[0]); err != nil {
-		return err
-	}
-	if err := b.matmul(l.qkv, b.norm, b.qkv, n); err != nil {
-		return err
-	}
-	if err := g.m.threads.Run(&wholeAttention{b: b}, len(p.runs)*g.m.cfg.KVHeads); err != nil {
-		return err
-	}
-	b.begin(l.o, b.attn, n)
-	if err := b.matmulOne(l.o, b.attn, b.delta, n); err != nil {
-		return err
-	}
-	up := l.experts[0].up
-	if err := b.runNorm(l.ffnNorm, 0, n, true, up[0]); err != nil {
-		return err
-	}
-	return b.matmul(up, b.norm, b.up, n)
-}
-
-// forward computes the stream after block i.
-func (g *gradients) forward(l *layer, i int, p *bundle) error {
-	b, n := g.b, p.count
-	if err := g.inside(l, g.stream[i], p); err != nil {
-		return err
-	}
-	down := l.experts[0].down
-	b.actJob = activation{b}
-	b.begin(down, b.act, n)
-	if err := g.m.threads.Run(&b.actJob, n); err != nil {
-		return err
-	}
-	if err := b.matmulOne(down, b.act, b.delta, n); err != nil {
-		return err
-	}
-	for t := range n {
-		out := g.stream[i+1].Row(p.first + t)
-		copy(out, b.x.Row(t))
-		kern.Best().Add(out, b.delta.Row(t))
-	}
-	return nil
-}
-
-// backward turns the gradient with respect to the stream after block i into that before it, and measures the block's
-// groups on the way.
-func (g *gradients) backward(l *layer, i int, p *bundle) error {
-	b, n, c, threads := g.b, p.count, g.m.cfg, g.m.threads
-	if err := g.inside(l, g.stream[i], p); err != nil {
-		return err
-	}
-	grad, groups := g.grad.From(p.first), i*groupsPerBlock
-	if err := g.measure(groups+groupDown, grad, p.first, n, c.Hidden); err != nil {
-		return err
-	}
-	if err := g.multiply(l.experts[0].down, grad, b.act, n); err != nil {
-		return err
-	}
-	if err := threads.Run(&siluBack{g}, n); err != nil {
-		return err
-	}
-	if err := g.measure(groups+groupGate, b.up, p.first, n, c.Intermediate, c.Intermediate); err != nil {
-		return err
-	}
-	if err := g.multiply(l.experts[0].up[0], b.up, b.norm, n); err != nil {
-		return err
-	}
-	if err := threads.Run(&normBack{g, l.ffnNorm.weight, b.x, grad, true}, n); err != nil {
-		return err
-	}
-	if err := g.measure(groups+groupO, grad, p.first, n, c.Hidden); err != nil {
-		return err
-	}
-	if err := g.multiply(l.o, grad, b.attn, n); err != nil {
-		return err
-	}
-	if err := threads.Run(&wholeAttention{b: b, sinBack: g.sinBack}, len(p.runs)*c.KVHeads); err != nil {
-		return err
-	}
-	kv := c.KVHeads * c.HeadDim
-	if err := g.measure(groups+groupQ, b.qkv, p.first, n, c.Heads*c.HeadDim, kv, kv); err != nil {
-		return err
-	}
-	if err := g.multiply(l.qkv[0], b.qkv, b.norm, n); err != nil {
-		return err
-	}
-	return threads.Run(&normBack{g, l.attnNorm.weight, g.stream[i].From(p.first), grad, true}, n)
-}
-
 // loss computes the gradient with respect to the stream after the last block, some rows of
 // logits at a time.
 func (g *gradients) loss(p *bundle) error {
 	m, b := g.m, g.b
-	stream, last := g.stream[m.cfg.Layers], len(g.norms)-1
+	stream := g.stream[m.cfg.Layers]
 	for t := range p.count {
 		copy(b.x.Row(t), stream.Row(p.first+t))
 	}
@@ -426,74 +349,16 @@ func (g *gradients) loss(p *bundle) error {
 				return notFinite(m.path, p.first+first+i)
 			}
 		}
-		if err := g.measure(last, b.logits, p.first+first, n, m.cfg.VocabSize); err != nil {
-			return err
-		}
-		if err := g.multiply(g.output, b.logits, b.norm.From(first), n); err != nil {
-			return err
-		}
-	}
-	return m.threads.Run(&normBack{g, g.norm.weight, b.x, g.grad.From(p.first), false}, p.count)
-}
-
-// measure stores the squared norms of n rows of grad, the tokens from first on. The columns are those of the groups
-// from group on, of these widths.
-func (g *gradients) measure(group int, grad linear.Rows, first, n int, widths ...int) error {
-	return g.m.threads.Run(&squares{g, grad, first, group, widths}, n)
-}
-
-// multiply sets out = grad·l for n rows, by transposing some columns of l at a time.
-func (g *gradients) multiply(l *linear.Matrix, grad, out linear.Rows, n int) error {
-	step := linear.TransposedCols(l.Rows)
-	for first := 0; first < l.Cols; first += step {
-		cols := min(step, l.Cols-first)
-		t, err := g.transposed.Transpose(g.m.threads, l, first, cols)
-		if err != nil {
-			return err
-		}
-		g.b.begin(t, grad, n)
-		if err := g.b.matmulOne(t, grad, out.Columns(first), n); err != nil {
+		at := tokenRows{first: p.first + first, count: n}
+		if err := g.linearBack(linears{g.output}, b.logits, b.norm.From(first), at, false); err != nil {
 			return err
 		}
 	}
-	return nil
+	return m.threads.Run(&normBack{g, g.norm, b.x, b.norm, g.grad.From(p.first), false}, p.count)
 }
 
-// squares is the job of measure. A task is a row.
-type squares struct {
-	g            *gradients
-	grad         linear.Rows
-	first, group int
-	widths       []int
-}
-
-func (j *squares) Do(_, i int) {
-	row := j.grad.Row(i)
-	for k, n := range j.widths {
-		j.g.norms[j.group+k][j.first+i] = float32(dot(row[:n], row[:n]))
-		row = row[n:]
-	}
-}
-
-// dot returns Σ a·b in float64. The products are exact there, so the bits are the same whether or not a compiler fuses
-// them with the sums.
-func dot(a, b []float32) float64 {
-	var s0, s1, s2, s3 float64
-	b = b[:len(a)]
-	for ; len(a) >= 4; a, b = a[4:], b[4:] {
-		b := b[:4]
-		s0 += float64(a[0]) * float64(b[0])
-		s1 += float64(a[1]) * float64(b[1])
-		s2 += float64(a[2]) * float64(b[2])
-		s3 += float64(a[3]) * float64(b[3])
-	}
-	for i, x := range a {
-		s0 += float64(x) * float64(b[i])
-	}
-	return (s0 + s2) + (s1 + s3)
-}
-
-// lossBack turns rows of logits into the loss's gradient: p, less 1 for the label. A task is a row.
+// lossBack turns rows of the output matrix's results into the loss's gradient: p, less 1 for the label, times the
+// logits' scale; 0 for tokens that are masked. A task is a row.
 type lossBack struct {
 	g     *gradients
 	p     *bundle
@@ -502,8 +367,9 @@ type lossBack struct {
 }
 
 func (j *lossBack) Do(_, i int) {
-	row, vocab := j.g.b.logits.Row(i), j.g.m.cfg.VocabSize
-	if !kern.Best().Below(row[:vocab], maxLogit) {
+	m := j.g.m
+	row, vocab := j.g.b.logits.Row(i), m.cfg.VocabSize
+	if !m.finish(row[:vocab]) {
 		j.bad[i] = true
 		return
 	}
@@ -521,58 +387,12 @@ func (j *lossBack) Do(_, i int) {
 		sum += float64(v)
 	}
 	p[label] = float32(-sum)
-}
-
-// normBack is backward through RMSNorm, y = x·r·w with r = 1/√(Σx²/n + ε): with the
-// gradient dy in b.norm and g = dy·w, dx = r·g - x·r³·Σ(g·x)/n. A task is a row.
-type normBack struct {
-	g    *gradients
-	w    []float32
-	x    linear.Rows
-	grad linear.Rows // dx, which is added to what is there if add is set
-	add  bool
-}
-
-func (j *normBack) Do(thread, i int) {
-	n := j.g.m.cfg.Hidden
-	x, dy, dx, weight := j.x.Row(i)[:n], j.g.b.norm.Row(i)[:n], j.grad.Row(i)[:n], j.w[:n]
-	s := j.g.m.scratch[thread]
-	s.values = work.Resize(s.values, n)
-	g := s.values
-	for k, v := range dy {
-		g[k] = v * weight[k]
+	for _, id := range m.masked {
+		p[id] = 0
 	}
-	r := 1 / math.Sqrt(dot(x, x)/float64(n)+float64(float32(j.g.m.cfg.NormEps)))
-	f := r * r * r * dot(g, x) / float64(n)
-	for k, v := range g {
-		d := float32(float64(r*float64(v)) - float64(f*float64(x[k])))
-		if j.add {
-			d += dx[k]
+	if scale := float32(m.cfg.LogitScale); scale != 1 {
+		for k := range p {
+			p[k] *= scale
 		}
-		dx[k] = d
-	}
-}
-
-// siluBack is backward through SwiGLU, act = s·up with s = gate·σ(gate): the gradient in b.act becomes those of gate
-// and up, which replace them in b.up. A task is a row.
-type siluBack struct{ g *gradients }
-
-func (j *siluBack) Do(thread, i int) {
-	b, n := j.g.b, j.g.m.cfg.Intermediate
-	w := j.g.m.scratch[thread]
-	w.values = work.Resize(w.values, 2*linear.Padded(n))
-	s, gates := w.values[:linear.Padded(n)], w.values[linear.Padded(n):2*linear.Padded(n)]
-	row, act := b.up.Row(i), b.act.Row(i)[:n]
-	copy(gates, row[:n])
-	clear(gates[n:])
-	kern.Best().SiluMul(s, gates, j.g.ones)
-	gate, up := row[:n], row[n:2*n]
-	for k, d := range act {
-		sigma := float32(0.5)
-		if gate[k] != 0 {
-			sigma = s[k] / gate[k]
-		}
-		slope := sigma + float32(s[k]*(1-sigma))
-		gate[k], up[k] = float32(d*up[k])*slope, d*s[k]
 	}
 }

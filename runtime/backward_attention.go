@@ -1,6 +1,9 @@
 package runtime
 
 import (
+	"math"
+
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -17,7 +20,8 @@ import (
 //	dQ = dS·K     dK = dSᵀ·Q
 type wholeAttention struct {
 	b       *batch
-	sinBack []float32 // nil forward
+	sparse  *arch.BlockSparse // nil if the layer is not block-sparse
+	sinBack []float32         // nil forward
 }
 
 // maxQueries is the greatest number of queries in a block.
@@ -49,6 +53,7 @@ type head struct {
 	run      *run
 	kv       int // number of the key-value head
 	n        int // positions, rounded up to panels
+	sparse   *arch.BlockSparse
 	sinBack  []float32
 	dim      int // dimensions
 	dimWidth int // dim, rounded up to panels
@@ -58,7 +63,7 @@ func (j *wholeAttention) Do(thread, i int) {
 	c := j.b.model.cfg
 	h := &head{
 		b: j.b, s: &j.b.model.scratch[thread].whole, products: j.b.model.threads.Scratch[thread],
-		run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sinBack: j.sinBack,
+		run: &j.b.runs[i/c.KVHeads], kv: i % c.KVHeads, sparse: j.sparse, sinBack: j.sinBack,
 		dim: c.HeadDim, dimWidth: linear.Padded(c.HeadDim),
 	}
 	h.n = linear.Padded(h.run.count)
@@ -92,7 +97,7 @@ func (h *head) queries(use func(query, first, count int)) {
 	}
 }
 
-// rotate applies RoPE to a vector of token t, or undoes it if sin is sinBack.
+// rotate applies RoPE to a vector of token t, or the transposed of RoPE if sin is sinBack.
 func (h *head) rotate(x []float32, t int, sin []float32) {
 	pairs := h.b.model.cfg.RotaryDims / 2
 	at := (h.run.first + t) * pairs
@@ -127,7 +132,7 @@ func (h *head) layByDim(of int) {
 	}
 }
 
-// visible returns the keys, lo to end, that query q sees.
+// visible returns the keys, lo to end, that query q sees; in a block-sparse layer see also hide.
 func (h *head) visible(q int) (lo, end int) {
 	if window := h.b.model.cfg.SlidingWindow; window > 0 {
 		lo = max(0, q-window+1)
@@ -167,9 +172,24 @@ func (h *head) weights(query, first, count int) (start, width int) {
 	h.byKeys(ofKeys, s.score[0], q.Columns(query*h.dim), count, start, width)
 	for i := range count {
 		lo, end := h.visible(first + i)
-		kern.Best().Softmax(s.score[0][i*width:(i+1)*width], lo-start, end-start, h.b.model.attnScale)
+		row := s.score[0][i*width : (i+1)*width]
+		if h.sparse != nil {
+			h.hide(row, query, first+i, start)
+		}
+		kern.Best().Softmax(row, lo-start, end-start, h.b.model.attnScale)
 	}
 	return start, width
+}
+
+// hide sets the scores of keys that a query at position pos does not see in a block-sparse layer to -∞, which Softmax
+// turns into exactly 0. Score 0 is that of key start.
+func (h *head) hide(score []float32, query, pos, start int) {
+	size, stride, vertical := h.sparse.BlockSize, h.sparse.Stride, h.sparse.Vertical(query)
+	for key := start; key < h.sparse.Local(pos)*size; key++ {
+		if key/size%stride != vertical {
+			score[key-start] = float32(math.Inf(-1))
+		}
+	}
 }
 
 func (h *head) forward() {

@@ -29,31 +29,17 @@ type routes struct {
 // runExperts sets delta to what the experts make of count rows of norm from first on, which are the router's input.
 func (b *batch) runExperts(l *layer, first, count int) error {
 	m, r := b.model, &b.routes
-	used := m.cfg.Experts.Used
-	if err := b.matmulOne(l.router, b.norm.From(first), r.logits, count); err != nil {
-		return err
-	}
-	r.chosen, r.weight = work.Resize(r.chosen, count*used), work.Resize(r.weight, count*used)
-	r.route = routeJob{b, first}
-	if err := m.threads.Run(&r.route, count); err != nil {
+	if err := b.chooseExperts(l, first, count); err != nil {
 		return err
 	}
 	var until error
 	for e := range l.experts {
-		r.tokensOf(e, used)
+		r.tokensOf(e, m.cfg.Experts.Used)
 		n := len(r.tokens)
 		if n == 0 {
 			continue
 		}
-		f := &l.experts[e]
-		b.begin(f.up[0], r.x, n)
-		r.gather = gatherJob{b, first}
-		if err := m.threads.Run(&r.gather, n); err != nil {
-			return err
-		}
-		r.inExpert = true
-		err := b.feedForward(f, r.x, b.result, n)
-		r.inExpert = false
+		err := b.runExpert(&l.experts[e], first)
 		if err == errUntil {
 			until = err // the other experts have inputs too
 			continue
@@ -67,6 +53,32 @@ func (b *batch) runExperts(l *layer, first, count int) error {
 		}
 	}
 	return until
+}
+
+// chooseExperts chooses the experts of count rows of norm from first on, and sets their sums in delta to 0.
+func (b *batch) chooseExperts(l *layer, first, count int) error {
+	r, used := &b.routes, b.model.cfg.Experts.Used
+	if err := b.matmulOne(l.router, b.norm.From(first), r.logits, count); err != nil {
+		return err
+	}
+	r.chosen, r.weight = work.Resize(r.chosen, count*used), work.Resize(r.weight, count*used)
+	r.route = routeJob{b, first}
+	return b.model.threads.Run(&r.route, count)
+}
+
+// runExpert sets result to what an expert makes of its tokens, counted from row first of norm on, before their weights.
+func (b *batch) runExpert(f *feedForward, first int) error {
+	r := &b.routes
+	n := len(r.tokens)
+	b.begin(f.up[0], r.x, n)
+	r.gather = gatherJob{b, first}
+	if err := b.model.threads.Run(&r.gather, n); err != nil {
+		return err
+	}
+	r.inExpert = true
+	err := b.feedForward(f, r.x, b.result, n)
+	r.inExpert = false
+	return err
 }
 
 // expertTokens returns, of the rows that an expert gets, the tokens counted from first on; nil outside of experts.
@@ -114,15 +126,24 @@ func sparsemixer(e *arch.Experts, s []float32, chosen []int32, weight []float32)
 				best = i
 			}
 		}
-		top, sum := float64(s[best]), 0.0
-		for i, v := range s {
-			v := float64(v)
-			if far := (top-v)/max(math.Abs(v), top) > 2*e.Jitter; !far && !isChosen(chosen[:slot], i) {
-				sum += math.Exp(v - top)
-			}
+		chosen[slot] = int32(best)
+		sum := 0.0
+		for i := range s {
+			sum += share(e, s, chosen[:slot+1], i)
 		}
-		chosen[slot], weight[slot] = int32(best), float32(1/sum)
+		weight[slot] = float32(1 / sum)
 	}
+}
+
+// share returns what expert i has in the sum of the softmax for the last of chosen, of which that one has 1: 0 if it
+// has been chosen before, or is not near.
+func share(e *arch.Experts, s []float32, chosen []int32, i int) float64 {
+	last := len(chosen) - 1
+	top, v := float64(s[chosen[last]]), float64(s[i])
+	if far := (top-v)/max(math.Abs(v), top) > 2*e.Jitter; far || isChosen(chosen[:last], i) {
+		return 0
+	}
+	return math.Exp(v - top)
 }
 
 func isChosen(chosen []int32, expert int) bool {

@@ -219,11 +219,7 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 	if c.Parallel {
 		return b.addParallel(l, first, rest)
 	}
-	next := l.router
-	if next == nil {
-		next = l.experts[0].up[0]
-	}
-	if err := b.runNorm(l.ffnNorm, first, rest, true, next); err != nil {
+	if err := b.runNorm(l.ffnNorm, first, rest, true, l.readsFFNNorm()); err != nil {
 		return err
 	}
 	if l.router != nil {
@@ -446,14 +442,18 @@ func activate(c *arch.Config, act, gate, up []float32) {
 	case arch.GELU:
 		v.Gelu(act, up)
 	case arch.GeGELU:
-		limit := float32(math.Inf(1))
-		if c.GateLimit > 0 {
-			limit = float32(c.GateLimit)
-		}
-		v.Gegelu(act, gate, up, limit)
+		v.Gegelu(act, gate, up, gateLimit(c))
 	default:
 		v.SiluMul(act, gate, up)
 	}
+}
+
+// gateLimit returns the limit of GeGELU.
+func gateLimit(c *arch.Config) float32 {
+	if c.GateLimit > 0 {
+		return float32(c.GateLimit)
+	}
+	return float32(math.Inf(1))
 }
 
 // addRows adds rows to others; a task is a row.

@@ -69,6 +69,14 @@ type layer struct {
 	experts           []feedForward     // one if there are none
 }
 
+// readsFFNNorm returns the first matrix that reads ffnNorm.
+func (l *layer) readsFFNNorm() *linear.Matrix {
+	if l.router != nil {
+		return l.router
+	}
+	return l.experts[0].up[0]
+}
+
 // feedForward is the matrices of a feed-forward layer, or of an expert.
 type feedForward struct {
 	up   linears // rows of gate, then those of up

@@ -128,8 +128,8 @@ func (ld *Loader) matrix(name string) *Matrix {
 // note makes a matrix, to be loaded unless the file's own panels can be used.
 func (ld *Loader) note(t *source.Tensor) *Matrix {
 	m := newMatrix(t)
-	if ld.Expand && t.Type.IsQuantized() {
-		m.setType(quant.F32)
+	if ld.Expand {
+		m.expandType()
 	}
 	if t.Panels != nil && !ld.Expand {
 		m.packed = t.Panels
@@ -137,6 +137,24 @@ func (ld *Loader) note(t *source.Tensor) *Matrix {
 		ld.matrices, ld.tensors = append(ld.matrices, m), append(ld.tensors, t)
 	}
 	return m
+}
+
+// expandType makes the panels hold float32 if the file's type is quantized.
+func (m *Matrix) expandType() {
+	if m.typ.IsQuantized() {
+		m.setType(quant.F32)
+	}
+}
+
+// ExpandedBytes returns the bytes that the panels of a matrix or of a stack take where [Loader.Expand] is set.
+func ExpandedBytes(t *source.Tensor) int64 {
+	count, one := 1, *t
+	if len(t.Shape) == 3 {
+		count, one = int(t.Shape[0]), t.Expert(0)
+	}
+	m := newMatrix(&one)
+	m.expandType()
+	return int64(count) * int64(m.alignedBytes())
 }
 
 // Map maps the files and lets the matrices use their pages, but for those whose rows do not follow each other there:
