@@ -2,9 +2,9 @@
 
     logits = forward(config, tensors, ids)      # ids [batch, length], logits [batch, length, vocab_size]
 
-They compute in the type of the tensors (angles of RoPE in float32, as all published code has it) and serve for training
-and, in float64, for golden values. `tap(name, y)` is called with the outputs of each linear layer and returns what
-takes their place; names are the module's, with `.N` for expert N. Published and checked against: transformers for Phi-2 and PhiMoE.
+They compute in the type of the tensors (angles of RoPE in float32, as all published code has it), and serve for training
+and, in float64, for golden values. `tap(name, y)` is called with the outputs of each linear layer, by the name of its
+module, and returns what takes their place.
 """
 import math
 
