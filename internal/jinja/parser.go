@@ -337,7 +337,7 @@ func (p *parser) subscript(e expression) expression {
 	if len(items) != 1 {
 		return &subscript{line: line, object: e, index: &listLiteral{items: items, isTuple: true}}
 	}
-	if s, ok := items[0].(*slice); ok {
+	if s, ok := items[0].(*slice); ok && s.object == nil {
 		s.line, s.object = line, e
 		return s
 	}

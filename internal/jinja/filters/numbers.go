@@ -201,10 +201,8 @@ func round(r *Run, a []Value) Value {
 		}
 		return r.Truncated(math.RoundToEven(r.Operand(a[0])))
 	}
-	precision := r.IntArg(a[1], 0)
-	switch {
-	case method != "common":
-		scale := r.Arithmetic("**", 10, precision)
+	if method != "common" {
+		scale := r.Arithmetic("**", 10, values.OrElse(a[1], 0))
 		scaled := r.Operand(r.Arithmetic("*", a[0], scale))
 		if method == "ceil" {
 			scaled = math.Ceil(scaled)
@@ -212,6 +210,9 @@ func round(r *Run, a []Value) Value {
 			scaled = math.Floor(scaled)
 		}
 		return r.Arithmetic("/", r.Truncated(scaled), scale)
+	}
+	precision := r.IntArg(a[1], 0)
+	switch {
 	case values.IsFloat(a[0]):
 		return roundFloat(a[0].(float64), precision)
 	case precision >= 0:

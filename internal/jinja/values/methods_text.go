@@ -284,7 +284,7 @@ func moreTextMethods() []*Builtin {
 			return strings.IndexFunc(s, isCased) >= 0 && titleMethod(s) == s
 		}),
 		Fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
-			return r.List(SplitLines(r, r.StringArg(a[0]), r.Truth(OrElse(a[1], false))))
+			return r.List(SplitLines(r, r.StringArg(a[0]), r.IntArg(a[1], 0) != 0))
 		}),
 		Fn("replace", "self old new count=", func(r *Run, a []Value) Value {
 			return r.Replace(r.StringArg(a[0]), r.StringArg(a[1]), r.StringArg(a[2]), r.IntArg(a[3], -1))
@@ -354,6 +354,9 @@ func translations(r *Run, a []Value) Value {
 // translate replaces characters by what a dict, or another value with items, has for their numbers.
 func translate(r *Run, a []Value) Value {
 	o := NewOutput(r)
+	if _, ok := r.Length(a[1]); !ok {
+		r.Fail("translate has %s, expected a dict", TypeName(a[1]))
+	}
 	for _, c := range r.StringArg(a[0]) {
 		r.Step(1)
 		v := r.Item(a[1], int(c))

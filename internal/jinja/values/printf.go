@@ -38,7 +38,7 @@ func hasItems(v Value) bool {
 	switch v := v.(type) {
 	case *List:
 		return v.Kind == ListKind
-	case *Dict, *Undefined, *span:
+	case *Dict, *Undefined, *span, octets:
 		return true
 	}
 	return false
