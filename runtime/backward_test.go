@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
@@ -23,12 +24,17 @@ import (
 	"github.com/phi3conv/phi3conv/testdata"
 )
 
-// goldenGradients are squared norms that PyTorch computed.
+// family are the tiny models of the architectures beside Phi-3.
+var family = []string{"tiny-phi2", "tiny-phi3small", "tiny-phimoe"}
+
+// goldenGradients are squared norms that PyTorch computed: of several models, or of one with its groups.
 type goldenGradients struct {
 	Models []struct {
 		Name  string
 		Cases []gradientCase
 	}
+	Groups []string // such as blk.0.attn_q, blk.0.ffn_up_exps.3 of expert 3, output
+	Cases  []gradientCase
 }
 
 type gradientCase struct {
@@ -86,6 +92,41 @@ func TestGradientsGolden(t *testing.T) {
 			compareGradients(t, openLayers(t, dirs[g.Name], Options{}), g.Cases, bound)
 		})
 	}
+}
+
+// Gradients against PyTorch in float64: the tiny models of the other architectures.
+func TestGradientsGoldenFamily(t *testing.T) {
+	for _, name := range family {
+		t.Run(name, func(t *testing.T) {
+			golden := readGradients(t, filepath.Join("..", "testdata", "golden", name, "gradients.json"))
+			l := openLayers(t, testmodel.Copy(t, name), Options{})
+			for i := range golden.Cases {
+				golden.reorder(t, &golden.Cases[i], l)
+			}
+			compareGradients(t, l, golden.Cases, 1e-4)
+		})
+	}
+}
+
+// reorder brings the norms of a case into the order of the model's groups.
+func (g *goldenGradients) reorder(t *testing.T, c *gradientCase, l *Layers) {
+	var norms testdata.Logits
+	n := len(c.Tokens)
+	for _, o := range l.OutputGroups() {
+		name := strings.TrimSuffix(o.Tensor, ".weight")
+		if o.Part != "" {
+			name += "." + o.Part
+		}
+		if o.Tensor == l.Output() {
+			name = "output"
+		}
+		at := slices.Index(g.Groups, name)
+		if at < 0 {
+			t.Fatalf("%s: there are no norms of %s", c.Name, name)
+		}
+		norms = append(norms, c.Norms[at*n:(at+1)*n]...)
+	}
+	c.Norms = norms
 }
 
 var otherGradients = flag.String("gradients", "", "a file that golden_gradients.py --model printed")
@@ -221,7 +262,7 @@ func do(t *testing.T, r linear.Rows, err error) linear.Rows {
 	return r
 }
 
-// gradientModels returns directories of a model of every variant, by their names.
+// gradientModels returns directories of a model of every variant and architecture, by their names.
 func gradientModels(t testing.TB) map[string]string {
 	t.Helper()
 	dirs := map[string]string{}
@@ -231,15 +272,18 @@ func gradientModels(t testing.TB) map[string]string {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range family {
+		dirs[name] = testmodel.Copy(t, name)
+	}
 	return dirs
 }
 
-// choices returns, for each token, the experts that the router's logits lead to and what each has in the sums; nothing
-// without experts.
+// choices returns, for each token, the experts that the last block chose and, for each, those whose logits count;
+// nothing without experts.
 func choices(g *gradients) [][]int32 {
 	all := make([][]int32, g.all().count)
 	e, r := g.m.cfg.Experts, &g.b.routes
-	if e == nil {
+	if e == nil || len(r.chosen) == 0 {
 		return all
 	}
 	for i := range all {
@@ -399,6 +443,10 @@ func TestGradientsSameBits(t *testing.T) {
 		"window":   "ceab232d99d9d8ff",
 		"head96":   "6c2dd149017fee90",
 		"phi4mini": "0e07e48af48f6db2",
+
+		"tiny-phi2":      "f89428a27bf28106",
+		"tiny-phi3small": "c3f76406ffa15347",
+		"tiny-phimoe":    "de57977fce592453",
 	}
 	for name, dir := range gradientModels(t) {
 		hash, ok := hashes[name]
@@ -458,13 +506,12 @@ func TestGradientsSameBits(t *testing.T) {
 
 // GradientBytes bounds the memory of a pass.
 func TestGradientBytes(t *testing.T) {
-	dirs := gradientModels(t)
-	dirs["tiny-phi3"] = testmodel.Phi3(t)
-	for name, dir := range dirs {
-		l := openLayers(t, dir, Options{Threads: 2, Batch: 70})
+	for _, name := range append([]string{"tiny-phi3"}, family...) {
+		l := openLayers(t, testmodel.Copy(t, name), Options{Threads: 2, Batch: 40})
+		const count, length = 3, 20
 		var sequences, expected [][]int32
-		for range 4 {
-			sequences, expected = append(sequences, make([]int32, 35)), append(expected, make([]int32, 35))
+		for range count {
+			sequences, expected = append(sequences, make([]int32, length)), append(expected, make([]int32, length))
 		}
 		heap := func() int64 {
 			goruntime.GC()
@@ -481,7 +528,7 @@ func TestGradientBytes(t *testing.T) {
 		if err := g.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		got, bound := heap()-before+int64(len(l.mem)+len(g.outputMem)), l.GradientBytes(4*35, 35)
+		got, bound := heap()-before+int64(len(l.mem)+len(g.outputMem)), l.GradientBytes(count*length, length)
 		// That pieces of the file may take more than those of this small one is 6 MiB of the bound.
 		if got > bound || bound > got*5/4+8<<20 {
 			t.Errorf("%s: %d bytes are in use, and the bound is %d", name, got, bound)
