@@ -10,13 +10,13 @@ import (
 
 // The models of the other architectures are embedded whole, and small, since the program carries them.
 func TestFamily(t *testing.T) {
-	models, err := testdata.Family.ReadDir(".")
+	models, err := testdata.Models.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range models {
 		dir := filepath.Join(t.TempDir(), m.Name())
-		if err := testdata.WriteTiny(m.Name(), dir); err != nil {
+		if err := testdata.Write(m.Name(), dir); err != nil {
 			t.Fatal(err)
 		}
 		files, err := os.ReadDir(m.Name())
@@ -35,7 +35,7 @@ func TestFamily(t *testing.T) {
 			t.Errorf("%s has %d files of %d bytes together, expected at least 5 and at most 2 MB", m.Name(), len(files), size)
 		}
 	}
-	if err := testdata.WriteTiny("tiny-phi5", t.TempDir()); err == nil {
+	if err := testdata.Write("tiny-phi5", t.TempDir()); err == nil {
 		t.Error("a model that is not there was written")
 	}
 }

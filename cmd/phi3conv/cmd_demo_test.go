@@ -13,7 +13,7 @@ func TestDemo(t *testing.T) {
 	before := slices.Clone(stages)
 	defer func() { stages = before }()
 	for i, s := range before {
-		stages[i].line = strings.NewReplacer("--method gptq", "--method imatrix", "--size", "--method imatrix --size").
+		stages[i].line = strings.NewReplacer("--method gptq", "--method imatrix", "--bpw", "--method imatrix --bpw").
 			Replace(s.line)
 	}
 	dir := t.TempDir()

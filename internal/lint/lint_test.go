@@ -57,7 +57,7 @@ var buildTiny = sync.OnceValues(func() (*file, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := testdata.WriteTinyPhi3(dir); err != nil {
+	if err := testdata.Write("tiny-phi3", dir); err != nil {
 		return nil, err
 	}
 	m, err := source.Open(dir)
@@ -546,7 +546,7 @@ func TestDamage(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tiny.gguf")
 			if d.dir != nil {
 				path = filepath.Join(t.TempDir(), "dir")
-				if err := testdata.WriteTinyPhi3(path); err != nil {
+				if err := testdata.Write("tiny-phi3", path); err != nil {
 					t.Fatal(err)
 				}
 				d.dir(t, path)
@@ -658,7 +658,7 @@ func TestSound(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "tiny")
 			if tc.dir != nil {
-				if err := testdata.WriteTinyPhi3(path); err != nil {
+				if err := testdata.Write("tiny-phi3", path); err != nil {
 					t.Fatal(err)
 				}
 				tc.dir(t, path)
