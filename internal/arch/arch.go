@@ -27,6 +27,8 @@ type Arch struct {
 	metadata func(c *Config) []KV
 	// fromMetadata is the inverse of metadata.
 	fromMetadata func(r *reader) *Config
+	// others, if not nil, lists what checkpoints of one of the names HF hold beside the model.
+	others func(class string) []Others
 }
 
 // Archs is the table of architectures: a new one is its own file and one line here.
@@ -39,7 +41,8 @@ var Archs = []*Arch{
 
 // Config holds the numbers that define a model of an architecture.
 type Config struct {
-	Arch *Arch
+	Arch  *Arch
+	Class string // the one of Arch.HF that config.json names; empty for a GGUF file
 
 	VocabSize    int // rows of the embedding
 	Hidden       int // width of the residual stream
@@ -131,6 +134,8 @@ type Tensor struct {
 	// From lists the ways in which a checkpoint may hold it: each says which rows of which tensors follow each other. Nil
 	// means all of HF.
 	From [][]Rows
+	// Fused are rows of a tensor in which GGUF files of other programs may hold it; nil if there are none.
+	Fused []Rows
 	// Zero says that it is zeros which no checkpoint holds.
 	Zero bool
 	// Parts are tensors that a GGUF file may hold in its place, its rows from the first to the
@@ -141,12 +146,43 @@ type Tensor struct {
 	First int
 }
 
-// Rows are some rows of a tensor of a checkpoint: Count from row First on, each Step rows after the one before. The rows
+// Rows are some rows of a tensor of a file: Count from row First on, each Step rows after the one before. The rows
 // of a vector are its elements, those of stacked matrices are counted through.
 type Rows struct {
-	HF                 string
+	Name               string
 	Shape              []uint64 // of the whole tensor
 	First, Count, Step int
+}
+
+// Others are tensors of a checkpoint that are not the language model's.
+type Others struct {
+	What   string   // what they are
+	Left   string   // what the model is without them
+	Names  []string // parts of names, one of which each has
+	Needed bool     // a checkpoint without them is not what its config.json says
+}
+
+// Has reports whether a tensor of the checkpoint is one of them.
+func (o *Others) Has(hf string) bool {
+	return slices.ContainsFunc(o.Names, func(part string) bool { return strings.Contains(hf, part) })
+}
+
+// Ways lists the ways in which a checkpoint or a GGUF file may hold the tensor: each says which rows of which tensors
+// follow each other.
+func (t *Tensor) Ways(inGGUF bool) [][]Rows {
+	var shape []int
+	for _, d := range t.Shape {
+		shape = append(shape, int(d))
+	}
+	switch {
+	case !inGGUF && t.From != nil:
+		return t.From
+	case !inGGUF:
+		return [][]Rows{{all(t.HF, shape...)}}
+	case t.Fused != nil:
+		return [][]Rows{{all(t.GGUF, shape...)}, t.Fused}
+	}
+	return [][]Rows{{all(t.GGUF, shape...)}}
 }
 
 // Role returns the tensor that t is in an unsplit file: its own name, or that of what it is a part of.
@@ -175,6 +211,14 @@ func (c *Config) TensorsOf(has func(gguf string) bool) []Tensor {
 		}
 	}
 	return all
+}
+
+// Others lists what the checkpoint holds beside the model.
+func (c *Config) Others() []Others {
+	if c.Arch.others == nil {
+		return nil
+	}
+	return c.Arch.others(c.Class)
 }
 
 // MaskedTokens lists the tokens that the model never predicts: their logits are the lowest float32.
@@ -230,6 +274,7 @@ func ParseConfig(data []byte) (*Config, error) {
 	for _, a := range Archs {
 		for _, name := range names {
 			if a.Has(name) {
+				r.class = name
 				return finish(a, a.parse(r), r)
 			}
 		}
@@ -273,7 +318,7 @@ func finish(a *Arch, c *Config, r *reader) (*Config, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
-	c.Arch = a
+	c.Arch, c.Class = a, r.class
 	if err := c.check(); err != nil {
 		return nil, err
 	}

@@ -243,7 +243,7 @@ func TestRefused(t *testing.T) {
 	base := strings.TrimSuffix(strings.TrimSpace(published["Phi-3-mini-4k"]), "}")
 	for name, c := range map[string]struct{ config, want string }{
 		"another architecture": {
-			`{"architectures":["LlamaForCausalLM"]}`, "LlamaForCausalLM is not supported; supported: Phi3ForCausalLM",
+			`{"architectures":["Qwen2ForCausalLM"]}`, "Qwen2ForCausalLM is not supported; supported: Phi3ForCausalLM",
 		},
 		"no architecture":      {`{}`, `"architectures" is missing`},
 		"no object":            {`[1]`, "not a JSON object"},

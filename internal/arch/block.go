@@ -174,7 +174,7 @@ func (n names) gather(hf, gguf string, hfRows, cols int, ranges []Rows) Linear {
 		shape := append([]uint64{uint64(hfRows)}, t.Shape[1:]...)
 		var from []Rows
 		for _, r := range ranges {
-			r.HF, r.Shape = t.HF, shape
+			r.Name, r.Shape = t.HF, shape
 			from = append(from, r)
 		}
 		t.From = [][]Rows{from}
@@ -201,13 +201,13 @@ func (c *Config) usualHead(norm string, bias bool) Head {
 	return h
 }
 
-// all returns all rows of a matrix of a checkpoint, or all elements of a vector.
-func all(hf string, shape ...int) Rows {
+// all returns all rows of a matrix, or all elements of a vector.
+func all(name string, shape ...int) Rows {
 	rows := shape[0]
 	for _, d := range shape[1:max(1, len(shape)-1)] {
 		rows *= d
 	}
-	return Rows{HF: hf, Shape: shapeOf(shape...), Count: rows, Step: 1}
+	return Rows{Name: name, Shape: shapeOf(shape...), Count: rows, Step: 1}
 }
 
 func shapeOf(dims ...int) []uint64 {

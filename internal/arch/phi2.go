@@ -50,13 +50,23 @@ func phi2Block(c *Config, layer int) Block {
 	}
 }
 
-// apart makes the matrices of queries, keys and values that checkpoint and GGUF hold apart, with biases.
+// apart makes the matrices of queries, keys and values that checkpoint and GGUF hold apart, with biases. Old GGUF files
+// of Phi-2 have them in one, attn_qkv.
 func (n names) apart(q, kv, cols int) []Linear {
-	return []Linear{
+	qkv := []Linear{
 		n.linear("self_attn.q_proj", "attn_q", q, cols, true),
 		n.linear("self_attn.k_proj", "attn_k", kv, cols, true),
 		n.linear("self_attn.v_proj", "attn_v", kv, cols, true),
 	}
+	first := 0
+	for i := range qkv {
+		l := &qkv[i]
+		rows := l.Outputs[0].Rows
+		l.Weight.Fused = []Rows{{n.gguf + "attn_qkv.weight", shapeOf(q+2*kv, cols), first, rows, 1}}
+		l.Bias.Fused = []Rows{{n.gguf + "attn_qkv.bias", shapeOf(q + 2*kv), first, rows, 1}}
+		first += rows
+	}
+	return qkv
 }
 
 // phi2Metadata has no rope.freq_base where it is the one that readers take for granted, as in llama.cpp.

@@ -7,14 +7,19 @@ package arch
 // qkv_proj holds the rows of q, then k, then v, each head by head; gate_up_proj
 // the rows of gate, then up. GGUF keeps both fused, or has q, k and v apart.
 var phi3 = Arch{
-	Name:         "phi3",
-	HF:           []string{"Phi3ForCausalLM"},
-	For:          "Phi-3-mini and Phi-3-medium 4k and 128k, Phi-3.5-mini, Phi-4, Phi-4-mini",
+	Name: "phi3",
+	HF: []string{
+		"Phi3ForCausalLM", "Phi3VForCausalLM", "Phi4MMForCausalLM", "Phi4MultimodalForCausalLM", "LlamaForCausalLM",
+		"MistralForCausalLM",
+	},
+	For: "Phi-3-mini and Phi-3-medium 4k and 128k, Phi-3.5-mini, Phi-4, Phi-4-mini, also in Llama's layout; " +
+		"the text part of Phi-3-vision, Phi-3.5-vision and Phi-4-multimodal",
 	parse:        parsePhi3,
 	block:        phi3Block,
 	head:         func(c *Config) Head { return c.usualHead("norm", false) },
 	metadata:     phi3Metadata,
 	fromMetadata: phi3FromMetadata,
+	others:       phi3Others,
 }
 
 func parsePhi3(r *reader) *Config {
@@ -28,18 +33,23 @@ func parsePhi3(r *reader) *Config {
 	onlyActivation(r, "silu")
 	for _, bias := range []string{"attention_bias", "mlp_bias", "lm_head_bias"} {
 		if r.boolean(bias, false) {
-			r.errorf("%s is true; a Phi3ForCausalLM has no biases", bias)
+			r.errorf("%s is true; this block has no biases", bias)
 		}
 	}
 	parseRope(r, c, "rope_theta", 1, transformersFactor)
+	if phi3Layouts[r.class].apart {
+		c.llamaDefaults(r)
+	}
 	return c
 }
 
 func phi3Block(c *Config, layer int) Block {
 	n, h, f := ofBlock(layer), c.Hidden, c.Intermediate
 	q, kv := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
+	held := phi3Layouts[c.Class]
 	qkv := n.linear("self_attn.qkv_proj", "attn_qkv", q+2*kv, h, false)
 	qkv.Outputs = []Outputs{{"q", q}, {"k", kv}, {"v", kv}}
+	held.hold(&qkv, n, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 	first := 0
 	for _, o := range qkv.Outputs {
 		qkv.Weight.Parts = append(qkv.Weight.Parts, Tensor{
@@ -50,13 +60,18 @@ func phi3Block(c *Config, layer int) Block {
 	}
 	up := n.linear("mlp.gate_up_proj", "ffn_up", 2*f, h, false)
 	up.Outputs = []Outputs{{"gate", f}, {"up", f}}
+	held.hold(&up, n, "mlp.gate_proj", "mlp.up_proj")
+	out := n.linear("self_attn.o_proj", "attn_output", h, q, false)
+	held.hold(&out, n)
+	down := n.linear("mlp.down_proj", "ffn_down", h, f, false)
+	held.hold(&down, n)
 	return Block{
 		AttnNorm: n.norm("input_layernorm", "attn_norm", h, false),
 		QKV:      []Linear{qkv},
-		AttnOut:  n.linear("self_attn.o_proj", "attn_output", h, q, false),
+		AttnOut:  out,
 		FFNNorm:  n.norm("post_attention_layernorm", "ffn_norm", h, false),
 		Up:       []Linear{up},
-		Down:     n.linear("mlp.down_proj", "ffn_down", h, f, false),
+		Down:     down,
 	}
 }
 

@@ -89,13 +89,13 @@ func (n names) experts(c *Config, name, gguf, stacked string, part, of int) Line
 	for e := range count {
 		apart = append(apart, all(fmt.Sprintf("%sblock_sparse_moe.experts.%d.%s.weight", n.hf, e, name), rows, cols))
 		together = append(together, Rows{
-			HF: n.hf + "mlp.experts." + stacked, Shape: shapeOf(count, of*rows, cols),
+			Name: n.hf + "mlp.experts." + stacked, Shape: shapeOf(count, of*rows, cols),
 			First: (e*of + part) * rows, Count: rows, Step: 1,
 		})
 	}
 	return Linear{
 		Weight: Tensor{
-			HF: apart[0].HF, GGUF: n.gguf + gguf + ".weight", Shape: shapeOf(count, rows, cols),
+			HF: apart[0].Name, GGUF: n.gguf + gguf + ".weight", Shape: shapeOf(count, rows, cols),
 			From: [][]Rows{apart, together},
 		},
 		Outputs: []Outputs{{Rows: rows}},

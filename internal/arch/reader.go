@@ -15,7 +15,9 @@ import (
 // error sticks; later reads return harmless values.
 type reader struct {
 	prefix string
+	class  string // the name of config.json's "architectures" that was found
 	get    func(key string) (any, bool)
+	fields map[string]any // of a JSON object
 	err    error
 }
 
@@ -34,7 +36,7 @@ func newReader(data []byte) (*reader, error) {
 }
 
 func object(fields map[string]any) *reader {
-	return &reader{get: func(key string) (any, bool) {
+	return &reader{fields: fields, get: func(key string) (any, bool) {
 		v, ok := fields[key]
 		return v, ok && v != nil
 	}}

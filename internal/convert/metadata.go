@@ -66,7 +66,7 @@ func (p *Plan) describe(md *gguf.Metadata) error {
 
 // Notes says what a user of the output should know.
 func (p *Plan) Notes() []string {
-	var notes []string
+	notes := slices.Clone(p.Source.Notes)
 	add := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if name, _ := p.Metadata.Str(keyName); p.needsName(name) {
 		add("llama.cpp drops white space after chat tokens, as this tokenizer demands, only if general.name "+

@@ -193,13 +193,21 @@ func (p *Plan) checkGiven(t *source.Tensor, typ quant.Type) error {
 
 // policyType returns the type that the policy gives a tensor.
 func (p *Plan) policyType(t *source.Tensor) quant.Type {
-	layer := 0
-	_, _ = fmt.Sscanf(t.GGUF, "blk.%d.", &layer)
-	c := p.Source.Config
-	return p.opt.Policy.Type(policy.Tensor{
-		Name: t.GGUF, Source: t.Type, Cols: t.Cols(), Matrix: len(t.Shape) > 1,
-		Layer: layer, Layers: c.Layers, GQA: c.Heads / c.KVHeads, Tied: c.Tied,
-	})
+	return p.opt.Policy.Type(PolicyTensor(p.Source.Config, t.GGUF, t.Type, t.Shape))
+}
+
+// PolicyTensor describes a tensor of a model to a policy. typ is the type that it has now, and shape ends with the
+// length of its rows.
+func PolicyTensor(c *arch.Config, name string, typ quant.Type, shape []uint64) policy.Tensor {
+	t := policy.Tensor{
+		Name: name, Source: typ, Cols: int(shape[len(shape)-1]), Matrix: len(shape) > 1,
+		Layers: c.Layers, GQA: c.Heads / c.KVHeads, Tied: c.Tied,
+	}
+	_, _ = fmt.Sscanf(name, "blk.%d.", &t.Layer) // others are in no layer
+	if c.Experts != nil {
+		t.Experts = c.Experts.Count
+	}
+	return t
 }
 
 // Types lists the types of all matrices.

@@ -333,7 +333,7 @@ var damages = []struct {
 	{"another architecture", "PHI201", "general.architecture", set("general.architecture", "llama"), nil, nil},
 	{"another architecture", "PHI201", "architectures",
 		nil, nil, edit("config.json",
-			func(c map[string]any) { c["architectures"] = []string{"LlamaForCausalLM"} })},
+			func(c map[string]any) { c["architectures"] = []string{"Qwen2ForCausalLM"} })},
 	{"no architecture", "PHI202", "metadata", unset("general.architecture"), nil, nil},
 	{"no layer count", "PHI202", "metadata", unset("phi3.block_count"), nil, nil},
 	{"too many rotary dimensions", "PHI202", "metadata", set("phi3.rope.dimension_count", uint32(96)), nil, nil},

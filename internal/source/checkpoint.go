@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -50,87 +52,62 @@ func openCheckpoint(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	tensors, err := checkpointTensors(config, dir, f)
+	tensors, notes, err := checkpointTensors(config, dir, f)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	return &Model{Config: config, Tensors: tensors, close: f.Close}, nil
+	return &Model{Config: config, Tensors: tensors, Notes: notes, close: f.Close}, nil
 }
 
-func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) ([]Tensor, error) {
+func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) (
+	tensors []Tensor, notes []string, err error,
+) {
 	if config.Tied {
 		same, err := sameHead(f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		config.Tied = same
 	}
-	used := map[string]bool{}
-	nameOf := func(t arch.Tensor) string { return t.HF }
-	tensors, err := match(config.Tensors(), dir, nameOf, func(want arch.Tensor) (Tensor, error) {
-		return checkpointTensor(f, want, used)
+	var used map[string]bool
+	tensors, used, err = match(config.Tensors(), dir, false, func(name string) (Tensor, error) {
+		return wholeTensor(f, name)
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	notes, err = others(config, dir, f, used)
+	return tensors, notes, err
+}
+
+// others looks at the tensors that the model does not use, and says which are left out.
+func others(config *arch.Config, dir string, f *safetensors.File, used map[string]bool) ([]string, error) {
+	all := config.Others()
+	count := make([]int, len(all))
 	for _, st := range f.Tensors {
-		if !used[st.Name] && !ignorable(config, st.Name) {
-			return nil, formats.FileErrorf(st.Path, -1,
-				"tensor %s does not belong to a %s", st.Name, strings.Join(config.Arch.HF, " or "))
-		}
-	}
-	return tensors, nil
-}
-
-// checkpointTensor finds a tensor, or the rows that it is made of, and notes the names that it uses.
-func checkpointTensor(f *safetensors.File, want arch.Tensor, used map[string]bool) (Tensor, error) {
-	if want.Zero {
-		t := Tensor{Tensor: want, Type: quant.F32, R: zeros{}, Path: "zeros"}
-		return t, nil
-	}
-	if want.From == nil {
-		used[want.HF] = true
-		return wholeTensor(f, want.HF)
-	}
-	for _, ranges := range want.From {
-		if slices.ContainsFunc(ranges, func(r arch.Rows) bool { return f.Tensor(r.HF) == nil }) {
-			continue
-		}
-		return gathered(f, want, ranges, used)
-	}
-	return Tensor{}, errMissing
-}
-
-// gathered makes a tensor of rows of others, which must have one type.
-func gathered(f *safetensors.File, want arch.Tensor, ranges []arch.Rows, used map[string]bool) (Tensor, error) {
-	var t Tensor
-	for i, r := range ranges {
-		part, err := wholeTensor(f, r.HF)
-		if err != nil {
-			return Tensor{}, err
-		}
-		used[r.HF] = true
+		i := slices.IndexFunc(all, func(o arch.Others) bool { return o.Has(st.Name) })
 		switch {
-		case !slices.Equal(part.Shape, r.Shape):
-			return Tensor{}, formats.FileErrorf(part.Path, -1,
-				"tensor %s has shape %v, expected %v from the configuration", r.HF, part.Shape, r.Shape)
-		case i > 0 && (part.Type != t.Type || part.IsF64 != t.IsF64):
-			return Tensor{}, formats.FileErrorf(part.Path, -1, "tensor %s is %s, and %s is %s: expected one type",
-				r.HF, part.TypeName(), ranges[0].HF, t.TypeName())
+		case used[st.Name] || ignorable(config, st.Name):
+		case i >= 0:
+			count[i]++
+		default:
+			return nil, formats.FileErrorf(st.Path, -1, "tensor %s does not belong to a %s", st.Name, config.Class)
 		}
-		s := span{part.Path, part.R, part.Offset, r.Count, r.Step}
-		s.offset += int64(r.First) * int64(part.unitBytes())
-		if i == 0 {
-			t = part
-			t.Shape, t.Path, t.Offset, t.R = want.Shape, s.path, s.offset, s.r
+	}
+	var notes []string
+	for i, o := range all {
+		names := strings.Join(o.Names, " or ")
+		switch {
+		case count[i] > 0:
+			notes = append(notes, fmt.Sprintf("left out: %s (%s with %s in the name); this is %s",
+				o.What, report.Plural(count[i], "tensor"), names, o.Left))
+		case o.Needed:
+			return nil, formats.FileErrorf(dir, -1, "there is no tensor with %s in its name, as every %s has: %s is missing",
+				names, config.Class, o.What)
 		}
-		t.spans = append(t.spans, s)
 	}
-	if len(t.spans) == 1 && t.spans[0].step == 1 {
-		t.spans = nil
-	}
-	return t, nil
+	return notes, nil
 }
 
 // wholeTensor finds a tensor by its name in the checkpoint.

@@ -43,22 +43,18 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 	if err != nil {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
-	used := map[string]bool{arch.LongFactors: true, arch.ShortFactors: true}
 	expected := c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil })
-	nameOf := func(t arch.Tensor) string { return t.GGUF }
-	tensors, err := match(expected, path, nameOf, func(want arch.Tensor) (Tensor, error) {
-		gt := f.Tensor(want.GGUF)
-		if gt == nil {
-			return Tensor{}, errMissing
+	tensors, used, err := match(expected, path, true, func(name string) (Tensor, error) {
+		if gt := f.Tensor(name); gt != nil {
+			return ggufTensor(gt), nil
 		}
-		used[want.GGUF] = true
-		return ggufTensor(gt), nil
+		return Tensor{}, errMissing
 	})
 	if err != nil {
 		return nil, err
 	}
 	for _, gt := range f.Tensors {
-		if !used[gt.Name] {
+		if !used[gt.Name] && gt.Name != arch.LongFactors && gt.Name != arch.ShortFactors {
 			return nil, formats.FileErrorf(path, -1, "tensor %s does not belong to a %s model", gt.Name, c.Arch.Name)
 		}
 	}

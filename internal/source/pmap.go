@@ -19,7 +19,7 @@ func openPMAP(path string) (*Model, error) {
 		return nil, err
 	}
 	for i := range m.Tensors {
-		if t := f.Tensor(m.Tensors[i].GGUF); t.Layout == pmap.Panels {
+		if t := f.Tensor(m.Tensors[i].GGUF); t != nil && t.Layout == pmap.Panels {
 			m.Tensors[i].Panels = f.Mapped(t)
 		}
 	}

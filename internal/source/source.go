@@ -29,6 +29,8 @@ type Model struct {
 	// Metadata is the GGUF file's, or of that which a .pmap file stands for; nil for a
 	// checkpoint directory.
 	Metadata *gguf.Metadata
+	// Notes say what the files hold beside the model and is left out.
+	Notes []string
 
 	close func() error
 }
@@ -270,36 +272,85 @@ func Open(path string) (*Model, error) {
 			"of a .safetensors file, give the directory that holds it")
 }
 
-// match pairs the tensors that are expected with those of a file. name gives
-// the file's name of a tensor for messages; find looks it up.
+// match pairs the tensors that are expected with those of a file, whose names are those of a GGUF file or of a
+// checkpoint. find looks one up. It returns the names that were found too.
 func match(
-	expected []arch.Tensor, path string, name func(arch.Tensor) string, find func(want arch.Tensor) (Tensor, error),
-) ([]Tensor, error) {
-	var all []Tensor
+	expected []arch.Tensor, path string, inGGUF bool, find func(name string) (Tensor, error),
+) (all []Tensor, used map[string]bool, err error) {
+	used = map[string]bool{}
 	var missing []string
 	for _, want := range expected {
-		t, err := find(want)
+		t, err := gather(&want, want.Ways(inGGUF), find, used)
 		if errors.Is(err, errMissing) {
-			missing = append(missing, name(want))
+			missing = append(missing, want.Ways(inGGUF)[0][0].Name)
 			continue
 		}
 		if err != nil {
-			return nil, err
-		}
-		if !slices.Equal(t.Shape, want.Shape) {
-			return nil, formats.FileErrorf(t.Path, -1,
-				"tensor %s has shape %v, expected %v from the configuration", name(want), t.Shape, want.Shape)
+			return nil, nil, err
 		}
 		t.Tensor = want
 		all = append(all, t)
 	}
 	if len(missing) > 0 {
 		shown := missing[:min(len(missing), 3)]
-		return nil, formats.FileErrorf(path, -1,
+		return nil, nil, formats.FileErrorf(path, -1,
 			"%d of %d tensors are missing: %s%s", len(missing), len(missing)+len(all), strings.Join(shown, ", "),
 			map[bool]string{true: ", …"}[len(missing) > len(shown)])
 	}
-	return all, nil
+	return all, used, nil
+}
+
+// gather makes a tensor in the first of the ways for which all is there, and notes the names that it uses.
+func gather(
+	want *arch.Tensor, ways [][]arch.Rows, find func(name string) (Tensor, error), used map[string]bool,
+) (Tensor, error) {
+	if want.Zero {
+		return Tensor{Type: quant.F32, R: zeros{}, Path: "zeros"}, nil
+	}
+	for _, rows := range ways {
+		t, err := joined(want, rows, find)
+		if errors.Is(err, errMissing) {
+			continue
+		}
+		for _, r := range rows {
+			used[r.Name] = true
+		}
+		return t, err
+	}
+	return Tensor{}, errMissing
+}
+
+// joined makes a tensor of rows of others, which must have one type.
+func joined(want *arch.Tensor, rows []arch.Rows, find func(name string) (Tensor, error)) (Tensor, error) {
+	var t Tensor
+	for i, r := range rows {
+		part, err := find(r.Name)
+		if err != nil {
+			return Tensor{}, err
+		}
+		switch {
+		case !slices.Equal(part.Shape, r.Shape):
+			return Tensor{}, formats.FileErrorf(part.Path, -1,
+				"tensor %s has shape %v, expected %v from the configuration", r.Name, part.Shape, r.Shape)
+		case len(r.Shape) == 1 && part.Type.IsQuantized():
+			return Tensor{}, formats.FileErrorf(part.Path, -1, "tensor %s is %s, expected F32: it is a vector", r.Name,
+				part.TypeName())
+		case i > 0 && (part.Type != t.Type || part.IsF64 != t.IsF64):
+			return Tensor{}, formats.FileErrorf(part.Path, -1, "tensor %s is %s, and %s is %s: expected one type",
+				r.Name, part.TypeName(), rows[0].Name, t.TypeName())
+		}
+		s := span{part.Path, part.R, part.Offset, r.Count, r.Step}
+		s.offset += int64(r.First) * int64(part.unitBytes())
+		if i == 0 {
+			t = part
+			t.Shape, t.Path, t.Offset, t.R = want.Shape, s.path, s.offset, s.r
+		}
+		t.spans = append(t.spans, s)
+	}
+	if len(t.spans) == 1 && t.spans[0].step == 1 {
+		t.spans = nil
+	}
+	return t, nil
 }
 
 var errMissing = errors.New("missing")

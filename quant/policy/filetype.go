@@ -44,8 +44,8 @@ type fileType struct {
 	rules  rules
 }
 
-// fileTypes is the table of file types. Their rules are those of llama.cpp for models with fused attn_qkv and ffn_up:
-// tensors whose error costs most get more bits.
+// fileTypes is the table of file types. Their rules are those of llama.cpp: tensors whose error costs most get more
+// bits.
 var fileTypes = [...]fileType{
 	AllF32:     {"F32", 0, quant.F32, quant.F32, nil},
 	MostlyF16:  {"F16", 1, quant.F16, quant.F16, nil},
@@ -57,27 +57,29 @@ var fileTypes = [...]fileType{
 	MostlyQ8_0: {"Q8_0", 7, quant.Q8_0, quant.Q8_0, nil},
 	MostlyQ2_K: {"Q2_K", 10, quant.Q2_K, quant.Q6_K, rules{
 		attnV:      {{quant.Q4_K, fourHeadsAKey}, {quant.Q3_K, always}},
-		attnOutput: {{quant.Q3_K, always}},
+		attnOutput: {{quant.Q5_K, eightExperts}, {quant.Q3_K, always}},
 		ffnDown:    {{quant.Q3_K, always}},
 	}},
-	MostlyQ3_K_S: {"Q3_K_S", 11, quant.Q3_K, quant.Q6_K, nil},
+	MostlyQ3_K_S: {"Q3_K_S", 11, quant.Q3_K, quant.Q6_K, rules{attnOutput: {{quant.Q5_K, eightExperts}}}},
 	MostlyQ3_K_M: {"Q3_K_M", 12, quant.Q3_K, quant.Q6_K, rules{
 		attnV:      {{quant.Q5_K, firstLayers(2)}, {quant.Q4_K, always}},
-		attnOutput: {{quant.Q4_K, always}},
+		attnOutput: {{quant.Q5_K, eightExperts}, {quant.Q4_K, always}},
 		ffnDown:    {{quant.Q5_K, firstSixteenth}, {quant.Q4_K, always}},
 	}},
 	MostlyQ3_K_L: {"Q3_K_L", 13, quant.Q3_K, quant.Q6_K, rules{
 		attnV:      {{quant.Q5_K, always}},
-		attnOutput: {{quant.Q5_K, always}},
+		attnOutput: {{quant.Q3_K, eightExperts}, {quant.Q5_K, always}},
 		ffnDown:    {{quant.Q5_K, always}},
 	}},
 	MostlyQ4_K_S: {"Q4_K_S", 14, quant.Q4_K, quant.Q6_K, rules{
-		attnV:   {{quant.Q5_K, firstLayers(4)}},
-		ffnDown: {{quant.Q5_K, firstEighth}},
+		attnV:      {{quant.Q5_K, firstLayers(4)}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnDown:    {{quant.Q5_K, firstEighth}},
 	}},
 	MostlyQ4_K_M: {"Q4_K_M", 15, quant.Q4_K, quant.Q6_K, rules{
-		attnV:   {{quant.Q6_K, endsAndThirds}},
-		ffnDown: {{quant.Q6_K, endsAndThirds}},
+		attnV:      {{quant.Q6_K, endsAndThirds}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnDown:    {{quant.Q6_K, endsAndThirds}},
 	}},
 	MostlyQ5_K_S: {"Q5_K_S", 16, quant.Q5_K, quant.Q6_K, nil},
 	MostlyQ5_K_M: {"Q5_K_M", 17, quant.Q5_K, quant.Q6_K, rules{
@@ -86,12 +88,14 @@ var fileTypes = [...]fileType{
 	}},
 	MostlyQ6_K: {"Q6_K", 18, quant.Q6_K, quant.Q6_K, nil},
 	MostlyIQ4_NL: {"IQ4_NL", 25, quant.IQ4_NL, quant.Q6_K, rules{
-		attnV:   {{quant.Q5_K, fourHeadsAKey}},
-		ffnDown: {{quant.Q5_K, firstEighthWithoutImportance}},
+		attnV:      {{quant.Q5_K, fourHeadsAKey}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnDown:    {{quant.Q5_K, firstEighthWithoutImportance}},
 	}},
 	MostlyIQ4_XS: {"IQ4_XS", 30, quant.IQ4_XS, quant.Q6_K, rules{
-		attnV:   {{quant.Q5_K, fourHeadsAKey}},
-		ffnDown: {{quant.Q5_K, firstEighthWithoutImportance}},
+		attnV:      {{quant.Q5_K, fourHeadsAKey}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnDown:    {{quant.Q5_K, firstEighthWithoutImportance}},
 	}},
 }
 

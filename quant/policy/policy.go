@@ -41,11 +41,13 @@ type Tensor struct {
 	Name   string     // in GGUF
 	Source quant.Type // the type that it has now
 	Cols   int        // length of a row
-	Matrix bool       // has two dimensions
-	Layer  int        // index of its layer, 0 outside the layers
-	Layers int        // number of layers in the model
-	GQA    int        // query heads for each key-value head
-	Tied   bool       // the model's output projection is the embedding
+	Matrix bool       // has two dimensions, or three as stacked experts have
+
+	Layer   int  // index of its layer, 0 outside the layers
+	Layers  int  // number of layers in the model
+	GQA     int  // query heads for each key-value head
+	Experts int  // experts in each layer, 0 for a model without them
+	Tied    bool // the model's output projection is the embedding
 }
 
 // Type returns the type that t gets. Vectors, norms and the routers of experts become F32, as in
@@ -82,7 +84,8 @@ func (p *Policy) mixture(t Tensor) quant.Type {
 		}
 		return f.output
 	}
-	for _, r := range f.rules[roleOf(t.Name)] {
+	role := roleOf(t.Name)
+	for _, r := range slices.Concat(common[role], f.rules[role]) {
 		if r.when(t, p.Imatrix) {
 			return r.typ
 		}

@@ -22,8 +22,9 @@ type role string
 // The roles that have rules.
 const (
 	attnV      role = "attn_v" // alone or fused, in attn_qkv
+	attnK      role = "attn_k"
 	attnOutput role = "attn_output"
-	ffnDown    role = "ffn_down"
+	ffnDown    role = "ffn_down" // of one feed-forward layer, or of stacked experts
 )
 
 // router is the role of the matrix that chooses experts.
@@ -34,11 +35,20 @@ func roleOf(name string) role {
 	if inLayer, ok := strings.CutPrefix(name, "blk."); ok {
 		_, name, _ = strings.Cut(inLayer, ".")
 	}
-	r := role(strings.TrimSuffix(name, ".weight"))
-	if r == "attn_qkv" {
+	switch r := role(strings.TrimSuffix(name, ".weight")); r {
+	case "attn_qkv":
 		return attnV
+	case "ffn_down_exps":
+		return ffnDown
+	default:
+		return r
 	}
-	return r
+}
+
+// common are the rules that come before those of the file types.
+var common = rules{
+	attnV: {{quant.Q8_0, eightExperts}},
+	attnK: {{quant.Q8_0, eightExperts}},
 }
 
 func always(Tensor, bool) bool { return true }
@@ -66,3 +76,6 @@ func firstEighthWithoutImportance(t Tensor, importance bool) bool {
 
 // fourHeadsAKey holds where keys and values are small: at least four query heads share one.
 func fourHeadsAKey(t Tensor, _ bool) bool { return t.GQA >= 4 }
+
+// eightExperts holds in models of the shape of Mixtral, whose attention is a small part of all weights.
+func eightExperts(t Tensor, _ bool) bool { return t.Experts == 8 }
