@@ -143,7 +143,7 @@ func share(e *arch.Experts, s []float32, chosen []int32, i int) float64 {
 	if far := (top-v)/max(math.Abs(v), top) > 2*e.Jitter; far || isChosen(chosen[:last], i) {
 		return 0
 	}
-	return math.Exp(v - top)
+	return float64(kern.Exp(s[i] - s[chosen[last]])) // that of package math has other last bits on some CPUs
 }
 
 func isChosen(chosen []int32, expert int) bool {

@@ -327,8 +327,8 @@ func notFinite(path string, token int) error {
 // maxLogit is far above any logit of a working model, and below infinity.
 const maxLogit = 1e30
 
-// runNorm sets norm to the norm of x for count rows from first on and encodes it as the input of next. If add is set, it
-// adds delta to x first.
+// runNorm sets norm to the norm of x for count rows from first on and encodes it as the input of next. If add is set,
+// it adds delta to x first.
 func (b *batch) runNorm(w norm, first, count int, add bool, next *linear.Matrix) error {
 	b.normJob = normJob{b: b, w: w, first: first, add: add}
 	b.begin(next, b.norm, count)

@@ -86,8 +86,8 @@ func (p *place) equal(o *place) bool {
 	return true
 }
 
-// replace puts the weights of o in place, until undo is called. Of several places that were replaced, the last one is to
-// be undone first.
+// replace puts the weights of o in place, until undo is called. Of several places that were replaced, the last one is
+// to be undone first.
 func (p *place) replace(o *place) (undo func()) {
 	if p.vector != nil {
 		own := *p.vector

@@ -44,6 +44,9 @@ const (
 	expC6   = 0x1.6a2242p-10
 )
 
+// Exp returns e^x within 1 ulp, the same bits on every CPU.
+func Exp(x float32) float32 { return exp(x) }
+
 // exp returns e^x within 1 ulp, 0 for x < expLow. With n = round(x/ln 2) and
 // r = x - n·ln 2 it is 2^n·e^r. The first step of r is exact: if n is not 0, x and
 // n·ln2High are multiples of 2^-25 and differ by less than ½.

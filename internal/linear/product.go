@@ -20,8 +20,8 @@ type Product struct {
 
 const maxTasks = 96
 
-// Multiply sets out = x·mᵀ + m.Bias for the tokens of in, which has encoded the rows of x. A row of out needs room for all
-// panels of m, the rows that are missing in the last one included. It allocates nothing.
+// Multiply sets out = x·mᵀ + m.Bias for the tokens of in, which has encoded the rows of x. A row of out needs room for
+// all panels of m, the rows that are missing in the last one included. It allocates nothing.
 func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
 	in.f32 = x.Data
 	p.threads, p.m, p.in, p.out, p.outStride = t, m, in, out.Data, out.Stride
