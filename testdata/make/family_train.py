@@ -122,13 +122,25 @@ def baselines(name, test):
 
 
 def initial(config):
-    """Norms start as the identity, biases at zero, matrices at the deviation of the published configurations, 0.02."""
-    out = {}
+    """Norms start as the identity, biases at zero, matrices at the deviation of the published configurations, 0.02.
+
+    Phi-3-small's scales are made for a hidden size 16 times this one, and are evened out: embeddings have deviation 1
+    after their multiplier, the last norm undoes the division of the logits, and queries and keys make up for the scale
+    of attention, 1/head instead of its root.
+    """
+    out, small = {}, config["model_type"] == "phi3small"
     for name, shape in shapes(config).items():
         if len(shape) == 1:
             x = torch.full(shape, float("norm" in name and name.endswith("weight")))
         else:
-            x = torch.randn(shape) * (0.1 if config["model_type"] == "phi3small" and "embed" in name else 0.02)
+            x = torch.randn(shape) * 0.02
+        if small and name == "model.final_layernorm.weight":
+            x *= config["mup_width_multiplier"]
+        if small and name == "model.embed_tokens.weight":
+            x *= 1 / (0.02 * config["mup_embedding_multiplier"])
+        if small and "query_key_value.weight" in name:
+            groups, head = config["num_key_value_heads"], config["hidden_size"] // config["num_attention_heads"]
+            x.view(groups, -1, head, shape[1])[:, :-1] *= head**0.25
         out[name] = x.requires_grad_()
     return out
 
@@ -171,7 +183,7 @@ def report(name, tensors):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("model", choices=CONFIGS)
-    ap.add_argument("--steps", type=int, default=600)
+    ap.add_argument("--steps", type=int, default=900)
     ap.add_argument("--batch", type=int, default=4)
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--report-at", type=int, action="append", default=[], help="also evaluate after this many steps")
