@@ -31,8 +31,12 @@ func TestFamily(t *testing.T) {
 			}
 			size += info.Size()
 		}
-		if len(files) < 5 || size > 2_000_000 {
-			t.Errorf("%s has %d files of %d bytes together, expected at least 5 and at most 2 MB", m.Name(), len(files), size)
+		limit := int64(2_000_000)
+		if m.Name() == "tiny-phi3" {
+			limit = 6_000_000
+		}
+		if len(files) < 5 || size > limit {
+			t.Errorf("%s has %d files of %d bytes, expected at least 5, of at most %d", m.Name(), len(files), size, limit)
 		}
 	}
 	if err := testdata.Write("tiny-phi5", t.TempDir()); err == nil {
