@@ -83,7 +83,11 @@ func (a *attention) plan(b *batch, l *layer, index, needed int) int {
 		r := &b.runs[i]
 		first := max(r.first, needed)
 		end := r.first + r.count // not after first if no query of the run is needed
-		block := min(max(1<<17/(r.pos+r.count), 8), 32)
+		keys := r.pos + r.count // that a query sees, at most
+		if a.sparse != nil {
+			keys = min(keys, a.sparse.LocalBlocks*a.sparse.BlockSize+keys/a.sparse.Stride)
+		}
+		block := min(max(1<<17/keys, 8), 32)
 		for head := range b.model.cfg.KVHeads {
 			for q := first; q < end; {
 				count := min(block, end-q)
