@@ -103,6 +103,9 @@ func Open(ctx context.Context, path string, opt Options) (*Model, error) {
 	return m, nil
 }
 
+// Assumed says what a GGUF file leaves out about the model and was assumed, a phrase for each.
+func (m *Model) Assumed() []string { return m.cfg.Assumed }
+
 // newModel makes a model without weights.
 func newModel(path string, src *source.Model, opt Options) *Model {
 	if opt.Threads <= 0 {

@@ -78,6 +78,9 @@ type Config struct {
 	NoAttnBias bool // the checkpoint has no biases in attention, where its architecture may have them
 	NoHeadBias bool // nor in the output layer
 	Tied       bool // the output projection is the embedding
+
+	// Assumed says which keys a GGUF file leaves out and what was taken in their place, a phrase for each.
+	Assumed []string
 }
 
 // LongRope holds the LongRoPE factors (arXiv 2402.13753): frequency i is divided by

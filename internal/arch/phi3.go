@@ -1,5 +1,7 @@
 package arch
 
+import "fmt"
+
 // phi3 is the block of Phi-3-mini and later: RMSNorm, fused qkv, RoPE on the
 // first RotaryDims of each head, grouped-query attention, fused gate and up, SwiGLU,
 // no biases. Reference: transformers, models/phi3/modeling_phi3.py.
@@ -95,7 +97,26 @@ func phi3FromMetadata(r *reader) *Config {
 	c := commonFromMetadata(r)
 	c.NormEps = r.positive("attention.layer_norm_rms_epsilon", 0)
 	c.SlidingWindow = r.integer("attention.sliding_window", 0, maxContext, 0)
+	if n := c.publishedWindow(); n > 0 && !r.has("attention.sliding_window") {
+		c.SlidingWindow = n
+		c.Assumed = append(c.Assumed, fmt.Sprintf("phi3.attention.sliding_window is %d", n))
+	}
 	c.divideHeads(r, "attention.head_count", "embedding_length")
 	c.ropeFromMetadata(r)
 	return c
+}
+
+// publishedWindow returns the window of the published model that has the other numbers of c, 0 if there is none. Files
+// made before July 2024 do not have the key. The rule is llama.cpp's (pull request 8931).
+func (c *Config) publishedWindow() int {
+	mini, medium := c.Layers == 32, c.Layers == 40
+	switch {
+	case (mini || medium) && c.Context == 4096:
+		return 2047
+	case mini && c.KVHeads == 32 && c.Context == 131072:
+		return 262144
+	case medium && c.Context == 131072:
+		return 131072
+	}
+	return 0
 }

@@ -1,6 +1,9 @@
 package arch
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // parseRope reads RoPE's numbers from both schemas: rope_theta, rope_scaling and
 // partial_rotary_factor at the top, or rope_parameters of transformers 5, where
@@ -89,14 +92,42 @@ func (c *Config) extension(scale float64) float64 {
 	return math.Sqrt(1 + math.Log(scale)/math.Log(float64(c.OriginalContext)))
 }
 
+// publishedOriginal is the original context of all published models that have LongRoPE factors for a longer one.
+const publishedOriginal = 4096
+
+// SetFactors sets the LongRoPE factors that a GGUF file has as tensors. Of what the file leaves out, the original
+// context is that of the published models, and the factor of cos and sin follows from the contexts as in training.
+// get returns a key's value.
+func (c *Config) SetFactors(short, long []float32, get func(key string) (any, bool)) {
+	const original = ".rope.scaling.original_context_length"
+	if _, ok := get(c.Arch.Name + original); !ok && c.Context > publishedOriginal {
+		c.OriginalContext = publishedOriginal
+		c.assume(original, publishedOriginal)
+	}
+	if c.LongRope == nil {
+		f := c.extension(float64(c.Context) / float64(c.OriginalContext))
+		c.LongRope = &LongRope{AttnFactor: f, AttnFactorShort: f}
+		c.assume(attnFactor, float32(f))
+	}
+	c.LongRope.Short, c.LongRope.Long = short, long
+}
+
+// assume notes the value that stands for a key that a GGUF file leaves out.
+func (c *Config) assume(key string, value any) {
+	c.Assumed = append(c.Assumed, fmt.Sprintf("%s%s is %v", c.Arch.Name, key, value))
+}
+
+// attnFactor is the key, after the architecture's name, of LongRoPE's factor of cos and sin.
+const attnFactor = ".rope.scaling.attn_factor"
+
 // longRopeKeys lists the keys of LongRoPE's factors of cos and sin.
 func (c *Config) longRopeKeys() []KV {
 	if c.LongRope == nil {
 		return nil
 	}
-	kv := []KV{{c.Arch.Name + ".rope.scaling.attn_factor", float32(c.LongRope.AttnFactor)}}
+	kv := []KV{{c.Arch.Name + attnFactor, float32(c.LongRope.AttnFactor)}}
 	if c.LongRope.AttnFactorShort != c.LongRope.AttnFactor {
-		kv = append(kv, KV{c.Arch.Name + ".rope.scaling.attn_factor_short", float32(c.LongRope.AttnFactorShort)})
+		kv = append(kv, KV{c.Arch.Name + attnFactor + "_short", float32(c.LongRope.AttnFactorShort)})
 	}
 	return kv
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -62,6 +64,20 @@ func invalidConfig(m *model, report reportFunc) {
 		subject = "metadata"
 	}
 	report(subject, "%s", errorWhat(m.configErr))
+}
+
+// leftOut reports what would be assumed in running the model.
+func leftOut(m *model, report reportFunc) {
+	var assumed []string
+	if c, err := source.GGUFConfig(m.file.GGUF); err == nil {
+		assumed = c.Assumed
+	}
+	if v, err := vocab.FromMetadata(m.md.Get); err == nil {
+		assumed = append(assumed, v.Assumed...)
+	}
+	for _, a := range assumed {
+		report("metadata", "assumed: %s", a)
+	}
 }
 
 func quantizationVersion(m *model, report reportFunc) {
@@ -203,12 +219,15 @@ func originalContext(m *model, report reportFunc) {
 
 func slidingWindow(m *model, report reportFunc) {
 	c := m.config
-	if c.Context != 4096 || c.OriginalContext != 4096 || c.VocabSize != 32064 || c.SlidingWindow > 0 {
-		return
-	}
-	subject := "config.json"
+	subject, window := "config.json", c.SlidingWindow
 	if m.isGGUF {
 		subject = m.key("attention.sliding_window")
+		if _, ok := m.md.Get(subject); !ok {
+			window = 0 // not what is assumed
+		}
+	}
+	if c.Context != 4096 || c.OriginalContext != 4096 || c.VocabSize != 32064 || window > 0 {
+		return
 	}
 	report(subject, "missing or 0 in a model with the context and the vocabulary of Phi-3-mini-4k or Phi-3-medium-4k")
 }

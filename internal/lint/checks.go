@@ -64,6 +64,12 @@ var checks = []check{
 		"If the tensors are as intended, set the key: gguf-set-metadata FILE.gguf general.file_type NUMBER (from the " +
 			"PyPI package gguf)."},
 		inGGUF | metadata | tensors | config, fileType},
+	{Check{"PHI205", Info, "keys are left out that readers are expected to know",
+		"Older and other converters leave them to llama.cpp, which ends answers at tokens by their text and knows " +
+			"numbers of the published models. phi3conv assumes the same; a runtime that goes by the keys alone does " +
+			"not.",
+		reconvert + " It writes all of them."},
+		inGGUF | config | tensors, leftOut},
 
 	{Check{"PHI301", Error, "LongRoPE factors are missing",
 		"The model was trained with a factor for each frequency. Without the tensors a runtime turns heads by the " +

@@ -360,6 +360,8 @@ var damages = []struct {
 			set("phi3.rope.scaling.original_context_length", uint32(131072))), nil, nil},
 	{"rope_scaling null", "PHI302", "config.json",
 		nil, nil, edit("config.json", func(c map[string]any) { c["max_position_embeddings"] = 4096 })},
+	{"one end token", "PHI205", "metadata", onlyEOS, nil, nil},
+	{"attention factor missing", "PHI205", "metadata", all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
 	{"attention factor missing", "PHI303", "phi3.rope.scaling.attn_factor",
 		all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
 	{"attention factor of yarn", "PHI304", "phi3.rope.scaling.attn_factor",

@@ -97,14 +97,14 @@ func GGUFConfig(f *gguf.File) (*arch.Config, error) {
 	case long == nil || short == nil:
 		return nil, fmt.Errorf("of the tensors %s and %s only one is there", arch.LongFactors, arch.ShortFactors)
 	}
-	if c.LongRope == nil {
-		c.LongRope = &arch.LongRope{AttnFactor: 1, AttnFactorShort: 1}
+	factorsOf := [2][]float32{}
+	for i, t := range []*gguf.Tensor{short, long} {
+		if factorsOf[i], err = factors(t, c.RotaryDims/2); err != nil {
+			return nil, err
+		}
 	}
-	if c.LongRope.Long, err = factors(long, c.RotaryDims/2); err != nil {
-		return nil, err
-	}
-	c.LongRope.Short, err = factors(short, c.RotaryDims/2)
-	return c, err
+	c.SetFactors(factorsOf[0], factorsOf[1], f.Metadata.Get)
+	return c, nil
 }
 
 func factors(gt *gguf.Tensor, n int) ([]float32, error) {

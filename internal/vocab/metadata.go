@@ -144,8 +144,8 @@ func (v *Vocab) pairs() []pair {
 
 // FromMetadata reads back what [Vocab.All] yields, from this project's files and
 // from those of other writers, which may use other integer types and leave keys
-// out. get returns a key's value, of the Go types that All yields. Errors are of
-// type [formats.Error] and have no path.
+// out; what was assumed in their place is in Assumed. get returns a key's value, of
+// the Go types that All yields. Errors are of type [formats.Error] and have no path.
 func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 	g := getter{get: get}
 	v := newVocab(0)
@@ -175,13 +175,8 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 		return nil, formats.Errorf(-1, "%s is %q, expected %q or %q",
 			keySpacePrefix, v.SpacePrefix, PrefixAlways, PrefixFirst)
 	}
-	if v.StopIDs == nil {
-		for _, id := range []int{v.EOS, v.EOT, v.EOM} {
-			if id != None && !slices.Contains(v.StopIDs, id) {
-				v.StopIDs = append(v.StopIDs, id)
-			}
-		}
-	}
+	architecture, _ := value[string](&g, "general.architecture")
+	v.complete(v.StopIDs != nil, architecture)
 	if err := v.check(); err != nil {
 		return nil, err
 	}

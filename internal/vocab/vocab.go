@@ -86,6 +86,9 @@ type Vocab struct {
 	// Tokens of type Control, after llama.cpp's rule, that the tokenizer's own files
 	// do not call special: they are text.
 	Plain []int
+
+	// What a GGUF file leaves out and was assumed, a phrase for each.
+	Assumed []string
 }
 
 // Template is a named chat template.

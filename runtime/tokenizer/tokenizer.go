@@ -108,6 +108,7 @@ func fromGGUF(path string) (*vocab.Vocab, error) {
 	}
 	if v.RStrip == nil && v.Model == vocab.SentencePiece && slices.Contains(v.Tokens, "<|placeholder1|>") {
 		v.RStrip = phi3Strip(v)
+		v.Assumed = append(v.Assumed, "chat tokens swallow the white space after them, as Phi-3's do")
 	}
 	return v, nil
 }
@@ -196,6 +197,9 @@ func (t *Tokenizer) StopIDs() []int32 {
 	}
 	return ids
 }
+
+// Assumed says what a GGUF file leaves out about its tokenizer and was assumed, a phrase for each.
+func (t *Tokenizer) Assumed() []string { return t.v.Assumed }
 
 // Token returns the token of an id as the vocabulary writes it: with "▁" for a
 // space, or in GPT-2's byte alphabet. It is empty for an id out of range.

@@ -72,8 +72,20 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 		_ = c.model.Close() // only read from
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if !opt.Raw && !c.chat && c.knowsTurns() {
+		work.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
+			"--chat-template-file FILE gives one", path)
+	}
+	model.NoteAssumed(opt.Monitor, path, slices.Concat(c.tok.Assumed(), c.model.Assumed()))
 	c.Load = time.Since(start)
 	return c, nil
+}
+
+// knowsTurns reports whether the vocabulary has a token that begins a turn.
+func (c *Chat) knowsTurns() bool {
+	return slices.ContainsFunc([]string{"<|user|>", "<|im_start|>"}, func(text string) bool {
+		return len(c.tok.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true})) == 1
+	})
 }
 
 // Close closes the model.

@@ -4,6 +4,7 @@ package model
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -15,6 +16,14 @@ func Open(ctx context.Context, path string, opt runtime.Options, m work.Monitor)
 	opt.Progress, loaded = work.Progress(work.Quiet(m), "loading", work.Bytes)
 	defer loaded()
 	return runtime.Open(ctx, path, opt)
+}
+
+// NoteAssumed tells the user, in one line, what a file leaves out and was assumed; nothing if that is nothing.
+func NoteAssumed(m work.Monitor, path string, assumed []string) {
+	if len(assumed) > 0 {
+		work.Quiet(m).Note("%s does not say all that it should; assumed: %s (phi3conv lint explains)", path,
+			strings.Join(assumed, "; "))
+	}
 }
 
 // Predictor is an open model as a [verify.Predictor].

@@ -9,12 +9,14 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 // checkHeaders finds what the models' headers tell before anything is evaluated: the first is the original, the
-// others must be quantized from it, and all must be made for windows of context tokens.
-func checkHeaders(paths []string, context int) error {
+// others must be quantized from it, and all must be made for windows of context tokens. It notes what was assumed.
+func checkHeaders(paths []string, context int, monitor work.Monitor) error {
 	var original *arch.Config
 	for i, path := range paths {
 		m, err := source.Open(path)
@@ -31,6 +33,11 @@ func checkHeaders(paths []string, context int) error {
 		if context > cfg.Context {
 			return fmt.Errorf("%s: a context of %d tokens; the model was made for 1 to %d", path, context, cfg.Context)
 		}
+		tok, err := tokenizer.Open(path)
+		if err != nil {
+			return err
+		}
+		model.NoteAssumed(monitor, path, slices.Concat(tok.Assumed(), cfg.Assumed))
 	}
 	return nil
 }

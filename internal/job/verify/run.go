@@ -65,7 +65,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 		return nil, err
 	}
 	paths := slices.Concat([]string{o.Base}, o.Quants)
-	if err := checkHeaders(paths, conv.Context); err != nil {
+	if err := checkHeaders(paths, conv.Context, o.Monitor); err != nil {
 		return nil, err
 	}
 	c, err := readCorpus(o.Base, o.Texts, o.Windows)

@@ -63,6 +63,9 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	if d := tok.Digest().Difference(tokenizer.Digest(s.Header.Tokenizer)); d != "" {
 		return nil, formats.FileErrorf(o.Quant, -1, "its tokenizer is another than that of the seal %s: %s", o.Seal, d)
 	}
+	if err := checkHeaders([]string{o.Quant}, 0, o.Monitor); err != nil {
+		return nil, err
+	}
 	positions, err := o.evaluate(ctx, s)
 	if err != nil {
 		return nil, err
