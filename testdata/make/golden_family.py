@@ -3,8 +3,8 @@
 
     python golden_family.py [NAME ...]
 
-The models are those of family_models.py, in float64. Before anything is written, Phi-2 and PhiMoE are compared with
-transformers. Binary fields are base64, little-endian.
+The models are those of family_models.py, in float64. The logits of Phi-2 and PhiMoE are compared with those of
+transformers first. Binary fields are base64, little-endian.
 """
 import argparse
 import json
