@@ -19,7 +19,7 @@ func (w *Weights) table() report.Table {
 		return report.Table{}
 	}
 	s := report.Table{Title: fmt.Sprintf("Weights: fail, %s", w), Left: 1,
-		Rows: [][]string{{"tensor", "row", "cosine", "of most rows"}}}
+		Rows: [][]string{{"tensor", "row", "cosine", "of most rows", "looks like"}}}
 	for _, u := range w.Unlike[:min(len(w.Unlike), maxUnlike)] {
 		s.Rows = append(s.Rows, u.Cells())
 	}
@@ -31,9 +31,12 @@ func (w *Weights) String() string {
 	if len(w.Unlike) == 0 {
 		return fmt.Sprintf("all %d rows are like the original's", w.Rows)
 	}
-	first := w.Unlike[0]
-	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d", len(w.Unlike),
-		w.Rows, report.Printable(first.Tensor), first.Row)
+	first, looks := w.Unlike[0], ""
+	if first.Why != "" { // a report of an earlier version has none
+		looks = " (" + first.Why + ")"
+	}
+	return fmt.Sprintf("%d of %d rows are unlike the original's, as if damaged or swapped: %s row %d%s", len(w.Unlike),
+		w.Rows, report.Printable(first.Tensor), first.Row, looks)
 }
 
 // maxUnlike is how many rows texts name.

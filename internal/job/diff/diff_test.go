@@ -1,7 +1,10 @@
 package diff
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -153,6 +156,75 @@ func TestWeights(t *testing.T) {
 	if err != nil || w.Rows != 9344 || len(w.Unlike) != 0 {
 		t.Errorf("%+v, %v", w, err)
 	}
+}
+
+// A flipped bit in the exponent of a scale is named, whichever it is, and two swapped rows are, in every type.
+func TestDamage(t *testing.T) {
+	model := testmodel.Phi3(t)
+	for _, ft := range policy.FileTypes() {
+		path := convertTo(t, model, ft.String())
+		damaged := damage(t, path)
+		w, err := Weights(t.Context(), open(t, model), open(t, path), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]string{}
+		for _, u := range w.Unlike {
+			found[fmt.Sprintf("%s %d", u.Tensor, u.Row)] = u.Why
+		}
+		if !maps.Equal(found, damaged) {
+			for row, why := range damaged {
+				if found[row] != why {
+					t.Errorf("%s: %s is %q, expected %q", ft, row, found[row], why)
+				}
+				delete(found, row)
+			}
+			if len(found) > 0 {
+				t.Errorf("%s: also %q", ft, found)
+			}
+		}
+	}
+}
+
+// damage flips bits in rows 3, 6, 9, … of matrices, a block farther each time, and swaps two rows. It
+// returns what the rows look like then.
+func damage(t *testing.T, path string) map[string]string {
+	t.Helper()
+	data := testmodel.Read(t, path)
+	damaged := map[string]string{}
+	for _, tensor := range open(t, path).Tensors() {
+		if len(tensor.Shape) != 2 || strings.HasPrefix(tensor.GGUF, "blk.1.") {
+			continue
+		}
+		b := data[tensor.Offset:][:tensor.Bytes]
+		rowBytes := int(tensor.Bytes) / int(tensor.Shape[0])
+		row := 0
+		for _, scale := range tensor.Block.ScaleOffsets() {
+			for bit := range 5 {
+				row += 3
+				block := row % (rowBytes / tensor.Block.BlockBytes())
+				at := row*rowBytes + block*tensor.Block.BlockBytes()
+				if b[at+scale]|b[at+scale+1] == 0 {
+					continue // no minimum: no bit means anything
+				}
+				b[at+scale+1] ^= 4 << bit
+				n := tensor.Block.BlockLen()
+				damaged[fmt.Sprintf("%s %d", tensor.GGUF, row)] = fmt.Sprintf(
+					"bit %d of the scale at byte %d of a block flipped, columns %d to %d",
+					10+bit, scale, block*n, block*n+n-1)
+			}
+		}
+		if tensor.GGUF == "output.weight" {
+			continue // most of its rows are of tokens that never occur, and all but equal
+		}
+		first, second := b[rowBytes:2*rowBytes], b[40*rowBytes:41*rowBytes]
+		swap := bytes.Clone(first)
+		copy(first, second)
+		copy(second, swap)
+		damaged[tensor.GGUF+" 1"], damaged[tensor.GGUF+" 40"] = "swapped with row 40", "swapped with row 1"
+	}
+	testmodel.Write(t, path, data)
+	return damaged
 }
 
 // JSON has no infinity, and empty lists are not null.

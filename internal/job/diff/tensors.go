@@ -18,14 +18,18 @@ import (
 
 // pair is a tensor that both models have.
 type pair struct {
-	a, b *tensorfile.Tensor
-	diff tensorstats.Diff
-	rows *tensorstats.Rows // nil if it is no matrix
+	a, b  *tensorfile.Tensor
+	diff  tensorstats.Diff
+	added int64               // values of both
+	rows  []*tensorstats.Rows // of each matrix of a stack; nil if it has none that can be compared
 }
 
 // compareTensors compares all tensors that both models have.
 func (d *Diff) compareTensors(ctx context.Context, a, b *inspect.Model, opt Options) error {
 	pairs := d.match(a, b)
+	if err := sampleRows(pairs, d.Tensors, a.Config); err != nil {
+		return err
+	}
 	if err := comparePairs(ctx, pairs, opt); err != nil {
 		return err
 	}
@@ -33,10 +37,8 @@ func (d *Diff) compareTensors(ctx context.Context, a, b *inspect.Model, opt Opti
 	for i, p := range pairs {
 		d.Tensors[i].Metrics = metrics(&p.diff)
 		overall.Merge(&p.diff)
-		if p.rows != nil {
-			d.Weights.Rows += int(p.a.Shape[0])
-			d.Weights.Unlike = append(d.Weights.Unlike, p.rows.Unlike(d.Tensors[i].Name)...)
-		}
+		d.Weights.Rows += p.rowsCompared()
+		d.Weights.Unlike = append(d.Weights.Unlike, p.unlike(d.Tensors[i].Name)...)
 	}
 	d.Overall, d.Parameters = metrics(&overall), overall.Count
 	return nil
@@ -63,11 +65,7 @@ func (d *Diff) match(a, b *inspect.Model) (pairs []*pair) {
 			d.Unlike = append(d.Unlike, Incomparable{t.GGUF, fmt.Sprintf("types %s and %s", t.Type, u.Type)})
 		default:
 			d.Tensors = append(d.Tensors, TensorDiff{Name: t.GGUF, TypeA: t.Type, TypeB: u.Type, Shape: t.Shape})
-			p := &pair{a: t.Tensor, b: u}
-			if len(t.Shape) == 2 {
-				p.rows = tensorstats.NewRows(int(t.Shape[1]))
-			}
-			pairs = append(pairs, p)
+			pairs = append(pairs, newPair(t.Tensor, u))
 		}
 	}
 	for _, t := range listB {
@@ -122,9 +120,7 @@ func comparePairs(ctx context.Context, pairs []*pair, opt Options) error {
 					return err
 				}
 				p.diff.Add(x, y)
-				if p.rows != nil {
-					p.rows.Add(x, y)
-				}
+				p.addRows(x, y, dataB)
 				step.Set(done.Add(int64(len(dataA) + len(dataB))))
 				return nil
 			})

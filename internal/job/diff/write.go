@@ -35,10 +35,10 @@ func (d *Diff) WriteText(w io.Writer) error {
 	}
 	printTensors(p, d)
 	if len(d.Weights.Unlike) > 0 {
-		t := report.NewColumns(w, "row unlike A's", "row", "cosine", "of most rows")
+		t := report.NewColumns(w, "row unlike A's", "row", "cosine", "of most rows", "looks like")
 		for _, u := range d.Weights.Unlike {
 			cells := u.Cells()
-			t.Row(cells[0], cells[1], report.Decimal(cells[2]), report.Decimal(cells[3]))
+			t.Row(cells[0], cells[1], report.Decimal(cells[2]), report.Decimal(cells[3]), cells[4])
 		}
 		p.Columns(t)
 	}
