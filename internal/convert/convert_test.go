@@ -384,13 +384,23 @@ func TestSourceTypes(t *testing.T) {
 }
 
 func TestRefusesWeights(t *testing.T) {
-	for name, bad := range map[string]float32{
-		"NaN": float32(math.NaN()), "infinite": float32(math.Inf(1)), "large": 1e6,
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, tc := range []struct {
+		tensor string
+		at     int
+		bad    float32
+		place  string
+	}{
+		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, nan, "[3,7] is NaN"},
+		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, inf, "[3,7] is +Inf"},
+		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, 1e6, "[3,7] is 1e+06"},
+		{"model.layers.1.input_layernorm.weight", 5, nan, "[5] is NaN"},
+		{"model.norm.weight", 255, inf, "[255] is +Inf"},
 	} {
 		dir := copyModel(t, func(map[string]any) {})
 		rewrite(t, dir, safetensors.F32, func(name string, x []float32) {
-			if name == "model.layers.2.mlp.down_proj.weight" {
-				x[3*512+7] = bad
+			if name == tc.tensor {
+				x[tc.at] = tc.bad
 			}
 		})
 		m, err := source.Open(dir)
@@ -403,11 +413,11 @@ func TestRefusesWeights(t *testing.T) {
 		}
 		out := filepath.Join(t.TempDir(), "out.gguf")
 		err = p.Run(context.Background(), out, Limits{Threads: 2, Memory: 1 << 30})
-		if err == nil || !strings.Contains(err.Error(), "model.layers.2.mlp.down_proj.weight [3,7]") {
-			t.Errorf("%s: error %v", name, err)
+		if err == nil || !strings.Contains(err.Error(), tc.tensor+" "+tc.place) {
+			t.Errorf("%s %s: error %v", tc.tensor, tc.place, err)
 		}
 		if left, _ := os.ReadDir(filepath.Dir(out)); len(left) > 0 {
-			t.Errorf("%s: %s is left", name, left[0].Name())
+			t.Errorf("%s: %s is left", tc.tensor, left[0].Name())
 		}
 		_ = m.Close()
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -148,7 +150,7 @@ func (w *worker) do(p piece) (int64, error) {
 	switch {
 	case t.encoded != nil:
 		return size, w.takeEncoded(t, p)
-	case t.Type == t.source.Type && !t.source.IsF64:
+	case t.Type == t.source.Type && !t.source.IsF64 && !w.plan.checksVector(t):
 		return size, w.copy(t.source, p, size)
 	}
 	return size, w.encode(t, p, size)
@@ -181,10 +183,24 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d",
 					t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)
 			}
+		} else if c := slices.IndexFunc(w.row, notFinite); c >= 0 && w.plan.checksVector(t) {
+			return formats.FileErrorf(t.source.Path, -1,
+				"tensor %s [%d] is %g, with which nothing can be computed: expected a finite number",
+				t.source.HF, c, w.row[c])
 		}
 		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.importance)
 	}
 	return w.out.WriteRows(p.tensor, p.row, w.enc)
+}
+
+func notFinite(x float32) bool { return !floats.Finite(x) }
+
+// checksVector reports whether a tensor is a vector in a model whose matrices are checked: norms and biases are not
+// quantized, but one NaN in them makes all logits NaN.
+func (p *Plan) checksVector(t *Tensor) bool {
+	return len(t.Dims) == 1 && slices.ContainsFunc(p.Tensors, func(m Tensor) bool {
+		return m.Type.IsQuantized() || m.Type == quant.F16
+	})
 }
 
 // copy moves a piece that needs no conversion, in the kernel where that is possible.
