@@ -81,6 +81,8 @@ type Config struct {
 
 	// Assumed says which keys a GGUF file leaves out and what was taken in their place, a phrase for each.
 	Assumed []string
+	// Resolved says where a checkpoint contradicts itself and what counts, a sentence for each.
+	Resolved []string
 }
 
 // LongRope holds the LongRoPE factors (arXiv 2402.13753): frequency i is divided by

@@ -38,7 +38,11 @@ func parsePhi3(r *reader) *Config {
 			r.errorf("%s is true; this block has no biases", bias)
 		}
 	}
-	parseRope(r, c, "rope_theta", 1, transformersFactor)
+	rules := ropeRules{theta: "rope_theta", partial: 1, factor: transformersFactor}
+	if !phi3Layouts[r.class].apart {
+		rules.original = publishedOriginal // the default of transformers' Phi3Config
+	}
+	parseRope(r, c, rules)
 	if phi3Layouts[r.class].apart {
 		c.llamaDefaults(r)
 	}

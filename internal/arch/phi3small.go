@@ -64,7 +64,10 @@ func parsePhi3Small(r *reader) *Config {
 	if r.has("mup_width_multiplier") {
 		c.LogitScale = 1 / r.positive("mup_width_multiplier", 1)
 	}
-	parseRope(r, c, "rope_embedding_base", 1, func(rope *reader, c *Config) { publishedFactors(rope, c, 1) })
+	parseRope(r, c, ropeRules{
+		theta: "rope_embedding_base", partial: 1,
+		factor: func(rope *reader, c *Config) { publishedFactors(rope, c, 1) },
+	})
 	if c.LongRope == nil {
 		c.RopeScale = r.positive("rope_position_scale", 1)
 	}

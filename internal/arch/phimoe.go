@@ -40,9 +40,9 @@ func parsePhiMoE(r *reader) *Config {
 		Jitter: r.notNegative("router_jitter_noise", usualJitter),
 	}
 	c.onlyTwo(r, "num_experts_per_tok")
-	parseRope(r, c, "rope_theta", 1, func(rope *reader, c *Config) {
+	parseRope(r, c, ropeRules{theta: "rope_theta", partial: 1, factor: func(rope *reader, c *Config) {
 		publishedFactors(rope, c, c.extension(float64(c.Context)/float64(c.OriginalContext)))
-	})
+	}})
 	return c
 }
 

@@ -2,21 +2,34 @@ package arch
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"reflect"
+	"slices"
 )
 
-// parseRope reads RoPE's numbers from both schemas: rope_theta, rope_scaling and
-// partial_rotary_factor at the top, or rope_parameters of transformers 5, where
-// a key that is missing is looked up at the top. theta is the name of the base's key, and partial the share of
-// dimensions that turn where the file does not say. factor sets the factors of cos and sin of LongRoPE.
-func parseRope(r *reader, c *Config, theta string, partial float64, factor func(rope *reader, c *Config)) {
-	rope := r.child("rope_parameters")
-	if rope == nil {
-		rope = r.child("rope_scaling")
+// ropeRules are what architectures read in their own ways.
+type ropeRules struct {
+	theta    string  // the name of the base's key
+	partial  float64 // share of dimensions that turn where the file does not say
+	original int     // original context where the top of the file does not say, 0 if there is no such default
+	// factor sets the factors of cos and sin of LongRoPE.
+	factor func(rope *reader, c *Config)
+}
+
+// parseRope reads RoPE's numbers from both schemas: rope_theta, rope_scaling and partial_rotary_factor at the top, or
+// rope_parameters of transformers 5, where a key that is missing is looked up at the top. Where both are there,
+// rope_scaling counts and nothing of rope_parameters, as in transformers 5.24 (convert_rope_params_to_dict).
+func parseRope(r *reader, c *Config, rules ropeRules) {
+	rope, older := r.child("rope_parameters"), r.child("rope_scaling")
+	if older != nil && len(older.fields) > 0 {
+		c.noteContradictions(older, rope, "rope_scaling", "rope_parameters")
+		rope = older
 	}
 	if rope == nil {
 		rope = object(nil)
 	}
+	c.noteContradictions(rope, r, "rope_scaling or rope_parameters", "the top of the file")
 	from := func(key string) *reader {
 		if rope.has(key) {
 			return rope
@@ -28,18 +41,18 @@ func parseRope(r *reader, c *Config, theta string, partial float64, factor func(
 			r.errorf("rope_parameters or rope_scaling: %w", rope.err)
 		}
 	}()
-	c.RopeTheta = from(theta).positive(theta, 10000)
-	partial = from("partial_rotary_factor").positive("partial_rotary_factor", partial)
+	c.RopeTheta = from(rules.theta).positive(rules.theta, 10000)
+	partial := from("partial_rotary_factor").positive("partial_rotary_factor", rules.partial)
 	if partial > 1 {
 		r.errorf("partial_rotary_factor is %g, expected at most 1", partial)
 	}
 	c.RotaryDims = int(float64(c.HeadDim) * partial)
 	// This key is the other way round: transformers prefers the one at the top.
 	original := r
-	if !r.has("original_max_position_embeddings") {
+	if !r.has(originalKey) {
 		original = rope
 	}
-	c.OriginalContext = original.integer("original_max_position_embeddings", 1, maxContext, c.Context)
+	c.OriginalContext = original.integer(originalKey, 1, maxContext, c.Context)
 
 	kind := rope.str("rope_type")
 	if kind == "" {
@@ -56,12 +69,72 @@ func parseRope(r *reader, c *Config, theta string, partial float64, factor func(
 		r.errorf("rope_type %q is not supported; supported: longrope, su, default", kind)
 		return
 	}
-	if !original.has("original_max_position_embeddings") {
-		r.errorf("original_max_position_embeddings is missing, which rope_type %q needs", kind)
-	}
+	c.requireOriginal(r, original, rules.original, kind)
 	pairs := c.RotaryDims / 2
 	c.LongRope = &LongRope{Short: rope.factors("short_factor", pairs), Long: rope.factors("long_factor", pairs)}
-	factor(rope, c)
+	rules.factor(rope, c)
+}
+
+// requireOriginal refuses LongRoPE without an original context. Where the top of the file, r, does not have it,
+// transformers takes the default, if there is one, whatever from says.
+func (c *Config) requireOriginal(r, from *reader, byDefault int, kind string) {
+	own := from.has(originalKey)
+	switch {
+	case from == r && own:
+	case byDefault > 0 && (!own || c.OriginalContext == byDefault):
+		c.OriginalContext = byDefault
+	case byDefault > 0:
+		r.errorf("%s is %d in rope_scaling or rope_parameters alone, where transformers passes over it and takes %d; "+
+			"expected it at the top of the file", originalKey, c.OriginalContext, byDefault)
+	case !own:
+		r.errorf("%s is missing, which rope_type %q needs", originalKey, kind)
+	}
+}
+
+const originalKey = "original_max_position_embeddings"
+
+// noteContradictions notes what two places of a configuration say about the same key: the first one counts, but for the
+// original context.
+func (c *Config) noteContradictions(a, b *reader, nameOfA, nameOfB string) {
+	if b == nil {
+		return
+	}
+	values := func(r *reader) map[string]any {
+		m := map[string]any{}
+		for _, key := range []string{
+			"rope_type", "rope_theta", "partial_rotary_factor", originalKey, "short_factor", "long_factor", "factor",
+			"attention_factor",
+		} {
+			if v, ok := r.get(key); ok {
+				m[key] = v
+			}
+		}
+		if v, ok := r.get("type"); ok && m["rope_type"] == nil {
+			m["rope_type"] = v
+		}
+		return m
+	}
+	inA, inB := values(a), values(b)
+	for _, key := range slices.Sorted(maps.Keys(inA)) {
+		x, y := inA[key], inB[key]
+		if y == nil || reflect.DeepEqual(x, y) {
+			continue
+		}
+		if f, ok := toFloat(x); ok {
+			if g, ok := toFloat(y); ok && f == g {
+				continue
+			}
+		}
+		counts := nameOfA
+		if key == originalKey {
+			counts = "the one at the top of the file"
+		}
+		said := fmt.Sprintf("%s is %v in %s and %v in %s", key, x, nameOfA, y, nameOfB)
+		if len(said) > 200 {
+			said = fmt.Sprintf("%s is not the same in %s and in %s", key, nameOfA, nameOfB)
+		}
+		c.Resolved = append(c.Resolved, said+": "+counts+" counts, as in transformers")
+	}
 }
 
 // transformersFactor is the rule of transformers: one factor for all sequences.

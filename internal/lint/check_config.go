@@ -242,3 +242,9 @@ func factorValues(m *model, report reportFunc) {
 		}
 	}
 }
+
+func contradictions(m *model, report reportFunc) {
+	for _, what := range m.config.Resolved {
+		report("config.json", "%s", what)
+	}
+}

@@ -117,6 +117,11 @@ var checks = []check{
 	{Check{"PHI309", Error, "a LongRoPE factor is not a positive number",
 		"Frequencies are divided by the factors.",
 		reconvert}, inGGUF | tensors, factorValues},
+	{Check{"PHI310", Warning, "the configuration contradicts itself",
+		"transformers takes rope_scaling where rope_parameters says something else, and what is in either where the " +
+			"top of the file says something else; phi3conv does the same, other programs may not.",
+		"Remove the part of config.json that does not count, or restore the publisher's config.json."},
+		inCheckpoint | config, contradictions},
 
 	{Check{"PHI401", Error, "the tokenizer is missing or cannot be read",
 		"Without it no text can be given to the model.",

@@ -372,6 +372,10 @@ var damages = []struct {
 		set("phi3.rope.dimension_count", uint32(32)), nil, nil},
 	{"original context missing", "PHI307", "phi3.rope.scaling.original_context_length",
 		all(long, unset("phi3.rope.scaling.original_context_length")), nil, nil},
+	{"rope_parameters of a tool", "PHI310", "config.json", nil, nil, edit("config.json", func(c map[string]any) {
+		c["rope_scaling"] = map[string]any{"rope_type": "default", "rope_theta": 10000}
+		c["rope_parameters"] = map[string]any{"rope_type": "default", "rope_theta": 20000}
+	})},
 	{"no sliding window", "PHI308", "config.json", nil, nil, edit("config.json", func(c map[string]any) {
 		c["max_position_embeddings"], c["original_max_position_embeddings"] = 4096, 4096
 		c["vocab_size"], c["sliding_window"] = 32064, nil

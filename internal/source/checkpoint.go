@@ -57,6 +57,7 @@ func openCheckpoint(dir string) (*Model, error) {
 		_ = f.Close()
 		return nil, err
 	}
+	notes = append(slices.Clone(config.Resolved), notes...)
 	return &Model{Config: config, Tensors: tensors, Notes: notes, close: f.Close}, nil
 }
 
