@@ -10,7 +10,7 @@ import (
 // Tensor is a tensor of the model, or a part of one that a GGUF file may hold in its place.
 type Tensor struct {
 	GGUF, HF string   // names in a GGUF file and in a checkpoint
-	Shape    []uint64 // rows, columns; of a vector its length
+	Shape    []uint64 // rows, columns; of a vector its length; of stacked experts their number, rows, columns
 	First    int      // the row of the whole tensor that its first row is
 	Path     string   // the file that holds it
 
@@ -83,6 +83,24 @@ func (l *Layers) Weights(tensor string) ([]float32, error) {
 		return nil
 	})
 	return values, err
+}
+
+// Rows reads count rows of a tensor of the model from its file, from row first on. A vector is one row.
+func (l *Layers) Rows(tensor string, first, count int) ([]float32, error) {
+	t, err := l.tensor(tensor)
+	if err != nil {
+		return nil, err
+	}
+	if first < 0 || count < 0 || first+count > t.Rows() {
+		return nil, fmt.Errorf("rows %d to %d of %s, which has %d", first, first+count, tensor, t.Rows())
+	}
+	values := make([]float32, count*t.Cols())
+	raw := make([]byte, count*t.RowBytes())
+	if err := t.ReadRows(raw, first); err != nil {
+		return nil, err
+	}
+	t.Decode(values, raw)
+	return values, nil
 }
 
 // Shape returns the rows and columns of a tensor, 1 row for a vector.
