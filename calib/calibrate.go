@@ -133,7 +133,7 @@ func Need(l *runtime.Layers) int64 {
 //
 // From work.DataAt on, the work file holds
 //
-//	for each linear layer: count, sums
+//	for each linear layer: count, sums; of experts all counts, then all sums
 //	2 residual streams: that after an even number of steps, that after an odd one
 type run struct {
 	l    *runtime.Layers
@@ -153,9 +153,9 @@ type run struct {
 
 // place is where the statistics of a linear layer are in the work file.
 type place struct {
-	name, tensor string // of the entry, and of the weights
-	cols         int
-	at           int64 // offset in bytes
+	name, tensor  string // of the entry, and of the weights
+	experts, cols int    // matrices in the tensor, and columns of each
+	at            int64  // offset in bytes
 }
 
 const workMagic = "phi3conv calibration 1\n"
@@ -206,12 +206,12 @@ func (r *run) layOut() (end int64, err error) {
 			if err != nil {
 				return 0, err
 			}
-			p := place{name, name, cols, end}
+			p := place{name, name, r.l.Experts(name), cols, end}
 			if i == r.l.Count() {
 				p.name = stats.OutputEntry
 			}
 			step = append(step, p)
-			end += 4 + 4*int64(cols)
+			end += 4 * int64(p.experts) * int64(1+cols)
 		}
 		r.steps = append(r.steps, step)
 	}
@@ -272,15 +272,17 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 	}
-	moments, weights := map[string]*stats.Moments{}, map[string][]float32{}
+	moments, weights := map[string][]*stats.Moments{}, map[string]tokenWeights{}
 	for _, p := range r.steps[r.done] {
-		moments[p.tensor] = stats.NewMoments(p.cols, false)
+		for range p.experts {
+			moments[p.tensor] = append(moments[p.tensor], stats.NewMoments(p.cols, false))
+		}
 		if r.grad != nil {
 			parts, err := r.grad.parts(p.tensor)
 			if err != nil {
 				return err
 			}
-			weights[p.tensor] = stats.TokenWeights(parts...)
+			weights[p.tensor] = stats.MatrixWeights(parts, p.experts)
 		}
 	}
 	err := groups(r.lengths, func(first, count int, lengths []int) error {
@@ -289,7 +291,7 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 		add := func(in runtime.Inputs) error {
-			moments[in.Tensor].Add(in, weightsOf(weights[in.Tensor], first+in.First, in.Rows), r.l.Threads())
+			moments[in.Tensor][in.Expert].Add(in, weights[in.Tensor].of(&in, first), r.l.Threads())
 			return nil
 		}
 		if last {
@@ -323,31 +325,29 @@ func (r *run) step(ctx context.Context) error {
 }
 
 // keep writes a layer's statistics to the work file.
-func (r *run) keep(p place, m *stats.Moments) error {
-	sums := m.Sums()
-	for c, v := range sums {
+func (r *run) keep(p place, all []*stats.Moments) error {
+	var counts, sums []float32
+	for _, m := range all {
+		counts, sums = append(counts, float32(math.Round(m.Count))), append(sums, m.Sums()...)
+	}
+	for i, v := range sums {
 		if !floats.Finite(v) {
 			return formats.FileErrorf(r.l.Path(), -1,
 				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture",
-				p.name, c)
+				p.name, i%p.cols)
 		}
 	}
-	if err := r.work.WriteFloats([]float32{float32(math.Round(m.Count))}, p.at); err != nil {
-		return err
-	}
-	return r.work.WriteFloats(sums, p.at+4)
+	return r.work.WriteFloats(append(counts, sums...), p.at)
 }
 
 // fill adds all layers' statistics to s.
 func (r *run) fill(s *stats.File) error {
 	for _, p := range slices.Concat(r.steps...) {
-		e := stats.Entry{Name: p.name, Counts: make([]float32, 1), Sums: make([]float32, p.cols)}
-		if err := r.work.ReadFloats(e.Counts, p.at); err != nil {
+		values := make([]float32, p.experts*(1+p.cols))
+		if err := r.work.ReadFloats(values, p.at); err != nil {
 			return err
 		}
-		if err := r.work.ReadFloats(e.Sums, p.at+4); err != nil {
-			return err
-		}
+		e := stats.Entry{Name: p.name, Counts: values[:p.experts], Sums: values[p.experts:]}
 		if r.grad != nil {
 			e.Parts = r.grad.count(p.tensor)
 		}

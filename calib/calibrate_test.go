@@ -28,9 +28,14 @@ const (
 	golden   = "../testdata/golden/"
 )
 
-func openTokenizer(t testing.TB) *tokenizer.Tokenizer {
+// models are the trained tiny models, one of each architecture.
+var models = []string{tiny, "../testdata/tiny-phi2", "../testdata/tiny-phi3small", tinyMoE}
+
+const tinyMoE = "../testdata/tiny-phimoe"
+
+func openTokenizer(t testing.TB, model string) *tokenizer.Tokenizer {
 	t.Helper()
-	tok, err := tokenizer.Open(tiny)
+	tok, err := tokenizer.Open(model)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,10 +53,13 @@ func openLayers(t testing.TB, path string, threads int) *runtime.Layers {
 }
 
 // tinyStats returns statistics to be filled from the first n sequences of the tiny text.
-func tinyStats(t testing.TB, context, n int) *stats.File {
+func tinyStats(t testing.TB, context, n int) *stats.File { return statsOf(t, tiny, context, n) }
+
+// statsOf returns those of a tiny model.
+func statsOf(t testing.TB, model string, context, n int) *stats.File {
 	t.Helper()
 	var c text.Corpus
-	if err := c.AddFile(tinyText, openTokenizer(t), context); err != nil {
+	if err := c.AddFile(tinyText, openTokenizer(t, model), context); err != nil {
 		t.Fatal(err)
 	}
 	c.Sequences = c.Sequences[:n]
@@ -64,11 +72,17 @@ func tinyStats(t testing.TB, context, n int) *stats.File {
 // gather calibrates the tiny model into a file, whose path it returns.
 func gather(t testing.TB, threads int, s *stats.File, opt Options) string {
 	t.Helper()
+	return gatherOf(t, tiny, threads, s, opt)
+}
+
+// gatherOf calibrates a model.
+func gatherOf(t testing.TB, model string, threads int, s *stats.File, opt Options) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "stats.gguf")
 	if opt.Work == "" {
 		opt.Work = path + ".work"
 	}
-	if err := Calibrate(t.Context(), openLayers(t, tiny, threads), s, path, opt); err != nil {
+	if err := Calibrate(t.Context(), openLayers(t, model, threads), s, path, opt); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(opt.Work); !os.IsNotExist(err) {
@@ -135,7 +149,11 @@ func sums(
 		if found[name] == nil {
 			found[name] = stats.NewMoments(in.Cols, true)
 		}
-		found[name].Add(in, weightsOf(weights(in.Tensor), in.First, in.Rows), 1)
+		var w tokenWeights
+		if all := weights(in.Tensor); all != nil {
+			w = tokenWeights{all}
+		}
+		found[name].Add(in, w.of(&in, 0), 1)
 		return nil
 	}
 	var lengths []int

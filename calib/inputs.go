@@ -9,31 +9,70 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// part is rows of a tensor that are solved under the same second moments of its inputs.
+// tokenWeights is what tokens count, for each matrix of a tensor; nil for 1 each.
+type tokenWeights [][]float32
+
+// of returns the weights of the inputs' rows, nil for 1 each. Their tokens are counted from first on.
+func (w tokenWeights) of(in *runtime.Inputs, first int) []float32 {
+	if w == nil {
+		return nil
+	}
+	all := w[in.Expert]
+	if in.Tokens == nil {
+		return all[first+in.First:][:in.Rows]
+	}
+	weights := make([]float32, in.Rows)
+	for t := range weights {
+		weights[t] = all[first+in.Token(t)]
+	}
+	return weights
+}
+
+// tokenWeights returns those of a tensor's inputs.
+func (q *quantizer) tokenWeights(tensor string) (tokenWeights, error) {
+	if !q.stats.HasGradients(tensor) {
+		return nil, nil
+	}
+	gradients, err := q.stats.Gradients(tensor)
+	if err != nil {
+		return nil, err
+	}
+	n := q.l.Experts(tensor)
+	if n > 1 && len(gradients) != n {
+		return nil, q.otherParts(tensor, len(gradients), n)
+	}
+	return stats.MatrixWeights(gradients, n), nil
+}
+
+func (q *quantizer) otherParts(tensor string, have, want int) error {
+	return formats.FileErrorf(q.stats.Path, -1, "gradients of %d parts of %s, expected %d", have, tensor, want)
+}
+
+// part is rows of a tensor that are solved under the same second moments of its inputs: all of them, those of an
+// expert, or those of outputs that have gradients of their own.
 type part struct {
+	expert      int
 	first, rows int
-	weights     []float32 // of the tokens, nil for 1 each
+	weights     tokenWeights
 	moments     *stats.Moments
 	cross       *solve.CrossMoments // nil without the original model
 }
 
-func (q *quantizer) part(first, rows, cols int, weights []float32) part {
-	p := part{first: first, rows: rows, weights: weights, moments: stats.NewMoments(cols, true)}
-	if q.original != nil {
-		p.cross = solve.NewCrossMoments(cols)
-	}
-	return p
-}
-
-// parts divides a tensor: into those of its outputs that have gradients of their own, if these are to be used.
+// parts divides a tensor: into its experts, or, if their gradients are to be used, into those of its outputs that have
+// gradients of their own.
 func (q *quantizer) parts(tensor string) ([]part, error) {
-	rows, cols, err := q.l.Shape(tensor)
+	rows, _, err := q.l.Shape(tensor)
 	if err != nil {
 		return nil, err
 	}
-	if !q.split || !q.stats.HasGradients(tensor) {
+	experts := q.l.Experts(tensor)
+	if experts > 1 || !q.split || !q.stats.HasGradients(tensor) {
 		weights, err := q.tokenWeights(tensor)
-		return []part{q.part(0, rows, cols, weights)}, err
+		var parts []part
+		for e := range experts {
+			parts = append(parts, part{expert: e, first: e * (rows / experts), rows: rows / experts, weights: weights})
+		}
+		return parts, err
 	}
 	gradients, err := q.stats.Gradients(tensor)
 	if err != nil {
@@ -44,45 +83,44 @@ func (q *quantizer) parts(tensor string) ([]part, error) {
 		if g.Tensor != tensor {
 			continue
 		}
-		var weights []float32
+		p := part{first: g.First, rows: g.Rows}
 		if len(parts) < len(gradients) {
-			weights = stats.TokenWeights(gradients[len(parts)])
+			p.weights = tokenWeights{stats.TokenWeights(gradients[len(parts)])}
 		}
-		parts = append(parts, q.part(g.First, g.Rows, cols, weights))
+		parts = append(parts, p)
 	}
 	if len(parts) != len(gradients) {
-		return nil, formats.FileErrorf(q.stats.Path, -1,
-			"gradients of %d parts of %s, expected %d", len(gradients), tensor, len(parts))
+		return nil, q.otherParts(tensor, len(gradients), len(parts))
 	}
 	return parts, nil
 }
 
-// tokenWeights returns what the tokens of a tensor's inputs count, nil for 1 each.
-func (q *quantizer) tokenWeights(tensor string) ([]float32, error) {
-	if !q.stats.HasGradients(tensor) {
-		return nil, nil
+// together returns how many of the parts' second moments, of cols columns, are gathered in one pass.
+func (q *quantizer) together(cols int) int {
+	size := stats.MomentBytes(cols)
+	if q.original != nil {
+		size += solve.CrossBytes(cols)
 	}
-	gradients, err := q.stats.Gradients(tensor)
-	if err != nil {
-		return nil, err
-	}
-	return stats.TokenWeights(gradients...), nil
+	return int(max(1, q.opt.MomentMemory/size))
 }
 
-// weightsOf returns the weights of n tokens from first on. Nil weights, which stand for 1 each, stay nil.
-func weightsOf(weights []float32, first, n int) []float32 {
-	if weights == nil {
-		return nil
+// gather sets the parts' moments: those of the inputs of a layer, a group of sequences at a time, since the inputs in
+// the original model are in memory for a group.
+func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts []part) error {
+	experts := map[int][]*part{}
+	for i := range parts {
+		p := &parts[i]
+		p.moments = stats.NewMoments(cols, true)
+		if q.original != nil {
+			p.cross = solve.NewCrossMoments(cols)
+		}
+		experts[p.expert] = append(experts[p.expert], p)
 	}
-	return weights[first : first+n]
-}
-
-// gather adds the inputs of a layer to its parts' moments, a group of sequences at a time: the inputs in the original
-// model are in memory for a group.
-func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) error {
-	return groups(q.lengths, func(first, count int, lengths []int) error {
+	all := stats.NewMoments(cols, false) // of all experts
+	stacked := q.l.Experts(tensor) > 1
+	err := groups(q.lengths, func(first, count int, lengths []int) error {
 		from, to := first*q.l.Hidden(), (first+count)*q.l.Hidden()
-		var original []float32
+		var original *inputs
 		if q.original != nil {
 			var err error
 			if original, err = q.originalInputs(ctx, q.y[from:to], lengths, tensor); err != nil {
@@ -90,26 +128,65 @@ func (q *quantizer) gather(ctx context.Context, tensor string, parts []part) err
 			}
 		}
 		return tap(ctx, q.l, q.x[from:to], lengths, tensor, func(in runtime.Inputs) {
-			for _, p := range parts {
-				w := weightsOf(p.weights, first+in.First, in.Rows)
+			if stacked {
+				all.Add(in, parts[0].weights.of(&in, first), q.l.Threads())
+			}
+			for _, p := range experts[in.Expert] {
+				w := p.weights.of(&in, first)
 				p.moments.Add(in, w, q.l.Threads())
 				if p.cross != nil {
-					p.cross.Add(in, original[in.First*in.Cols:], w, q.l.Threads())
+					p.cross.Add(in, original.like(&in), w, q.l.Threads())
 				}
 			}
 		})
 	})
+	if stacked {
+		for i := range parts {
+			parts[i].moments.Floor(all)
+		}
+	}
+	return err
 }
 
-// originalInputs returns the inputs that a layer has in the original model, row by row, scaled as those of the
-// quantized model are.
-func (q *quantizer) originalInputs(ctx context.Context, x []float32, lengths []int, tensor string) ([]float32, error) {
-	var all []float32
-	inverse := q.inverse[tensor]
+// inputs are the rows that a layer gets, in the order in which it gets them.
+type inputs struct {
+	cols int
+	x    []float32
+	// of says where a token's row is in x, among those of an expert.
+	of map[expertToken]int
+}
+
+type expertToken struct{ expert, token int }
+
+// like returns the rows of the same tokens as those of in. A token that does not reach the expert there has its row of
+// in: nothing says what it should be.
+func (i *inputs) like(in *runtime.Inputs) []float32 {
+	if in.Tokens == nil {
+		return i.x[in.First*in.Cols:]
+	}
+	rows := make([]float32, 0, in.Rows*in.Cols)
+	for t := range in.Rows {
+		row := in.Row(t)
+		if at, ok := i.of[expertToken{in.Expert, in.Token(t)}]; ok {
+			row = i.x[at:][:i.cols]
+		}
+		rows = append(rows, row...)
+	}
+	return rows
+}
+
+// originalInputs returns the inputs that a layer has in the original model, scaled as those of the quantized model are.
+func (q *quantizer) originalInputs(ctx context.Context, x []float32, lengths []int, tensor string) (*inputs, error) {
+	all := &inputs{of: map[expertToken]int{}}
 	err := tap(ctx, q.original, x, lengths, tensor, func(in runtime.Inputs) {
+		all.cols = in.Cols
+		inverse := q.inverse(tensor, in.Expert)
 		for t := range in.Rows {
-			all = append(all, in.Row(t)...)
-			row := all[len(all)-in.Cols:]
+			if in.Tokens != nil {
+				all.of[expertToken{in.Expert, in.Token(t)}] = len(all.x)
+			}
+			all.x = append(all.x, in.Row(t)...)
+			row := all.x[len(all.x)-in.Cols:]
 			for c, v := range inverse {
 				row[c] *= v
 			}

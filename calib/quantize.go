@@ -17,21 +17,24 @@ type QuantizeOptions struct {
 	Identity string
 	// Work is a file that receives the blocks, and from which a run that was interrupted is continued.
 	Work string
+	// MomentMemory is how many bytes the second moments that are gathered in a pass through a block may take, or those
+	// of one layer or expert; 0 for 1 GiB.
+	MomentMemory int64
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
 	// Progress, if not nil, is called with steps done and in all.
 	Progress func(done, total int)
 	// Solved, if not nil, is called with the result for each layer, or part of it.
 	Solved func(tensor string, s *solve.Solution)
-	// Scaled, if not nil, is called for each matrix whose columns were scaled, with the error that its own encoder
-	// leaves on some of its rows as a share of that without.
+	// Scaled, if not nil, is called for each place where channels were scaled, with the last of the matrices that read
+	// them, and the error that their own encoders leave on some of their rows as a share of that without.
 	Scaled func(tensor string, share float64)
 }
 
 // Quantize makes the blocks that the recipe's method makes by running the model l over the tokens of the statistics
 // s. Of the recipe's tensors those that are no linear layers, such as an embedding, and those of types that are not
-// quantized, are left out; so are all for a method that runs no model. l must have been opened with batches of
-// [BatchTokens].
+// quantized, are left out; so are all for a method that runs no model. Linear layers that it names as F32 may be among
+// the result: see [Encoded]. l must have been opened with batches of [BatchTokens].
 //
 // The blocks go to a work file; what an interrupted run has done is taken from there. Layers are quantized
 // the same whether a run was interrupted or not.
@@ -50,7 +53,8 @@ func Quantize(
 	return r.Method.Quantize(ctx, l, s, r, opt)
 }
 
-// Encoded is blocks of tensors in a work file.
+// Encoded is blocks of tensors in a work file, and float32 values of norms, biases and routers whose channels are
+// scaled.
 type Encoded struct {
 	work   *work.File // nil if there are none
 	places []encodedPlace

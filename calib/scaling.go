@@ -2,7 +2,6 @@ package calib
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/solve"
@@ -12,153 +11,295 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// folds returns the places in block i where channels can be scaled, each before those that depend on it. A norm's
-// output goes to one matrix only. Attention takes weighted sums of values, each dimension by itself, and all query
-// heads of a group read the same head of values. SwiGLU is linear in the output of up.
-func folds(l *runtime.Layers, i int) []solve.Fold {
-	c := l.Config()
-	linear := l.Linear(i)
-	qkv, o, up, down := linear[0], linear[1], linear[2], linear[3]
-	norm := func(name, cols string) solve.Fold {
-		by := fmt.Sprintf("blk.%d.%s.weight", i, name)
-		return newFold(by, 0, 1, cols, c.Hidden, c.Hidden, func(c int) int { return c })
-	}
-	value := func(col int) int {
-		head, dim := col/c.HeadDim, col%c.HeadDim
-		return head/(c.Heads/c.KVHeads)*c.HeadDim + dim
-	}
-	return []solve.Fold{
-		norm("attn_norm", qkv),
-		newFold(qkv, (c.Heads+c.KVHeads)*c.HeadDim, c.Hidden, o, c.KVHeads*c.HeadDim, c.Heads*c.HeadDim, value),
-		norm("ffn_norm", up),
-		newFold(up, c.Intermediate, c.Hidden, down, c.Intermediate, c.Intermediate, func(c int) int { return c }),
-	}
+// folds returns the places in block i whose channels are scaled: those where matrices that make channels are quantized
+// and those that read them are too, or are float32, as routers are. At least one is quantized.
+func (q *quantizer) folds(i int) []runtime.Fold {
+	return slices.DeleteFunc(q.l.Folds(i), func(f runtime.Fold) bool {
+		covered := func(s runtime.Span) bool { return q.covers(s.Tensor) }
+		makes := func(s runtime.Span) bool { return s.Cols == 1 || covered(s) }
+		reads := func(s runtime.Span) bool { return covered(s) || q.isFloat(s) }
+		return !every(f.Makers, makes) || !every(f.Readers, reads) || !slices.ContainsFunc(f.Readers, covered)
+	})
 }
 
-func newFold(by string, first, width int, cols string, channels, columns int, channel func(int) int) solve.Fold {
-	f := solve.Fold{By: by, First: first, Width: width, Cols: cols, Channel: make([]int, columns), Channels: channels}
-	for c := range f.Channel {
-		f.Channel[c] = channel(c)
-	}
-	return f
+func every(list []runtime.Span, has func(runtime.Span) bool) bool {
+	return !slices.ContainsFunc(list, func(s runtime.Span) bool { return !has(s) })
 }
 
-// scaleBlock scales the channels of block i. If an earlier run has done that, it takes the norms from the work file,
-// where the matrices are quantized already.
+// isFloat reports whether a tensor is stored as float32: vectors are, and so are the matrices that the recipe says it
+// of.
+func (q *quantizer) isFloat(s runtime.Span) bool {
+	return s.Cols == 1 || slices.Contains(q.floats, s.Tensor)
+}
+
+// floatsOf lists the tensors that are stored as float32 among those of folds.
+func (q *quantizer) floatsOf(folds []runtime.Fold) []string {
+	var names []string
+	for _, f := range folds {
+		for _, s := range slices.Concat(f.Makers, f.Readers) {
+			if q.isFloat(s) && !slices.Contains(names, s.Tensor) {
+				names = append(names, s.Tensor)
+			}
+		}
+	}
+	return names
+}
+
+// scaleBlock scales the channels of block i. If an earlier run has done that, it takes norms, biases and routers from
+// the work file, where the matrices are quantized already.
 func (q *quantizer) scaleBlock(ctx context.Context, i int) error {
-	q.scaled, q.inverse = map[string][]float32{}, map[string][]float32{}
-	places := slices.DeleteFunc(folds(q.l, i), func(f solve.Fold) bool { return !q.covers(f.By) || !q.covers(f.Cols) })
-	if i >= q.work.Done {
-		if err := q.search(ctx, places); err != nil {
+	q.scalings = nil
+	folds := q.folds(i)
+	done := i < q.work.Done
+	if !done {
+		if err := q.search(ctx, folds); err != nil {
 			return err
 		}
 	}
-	for _, f := range places {
-		if f.Width != 1 {
+	for _, name := range q.floatsOf(folds) {
+		p := q.scaled[name]
+		w := make([]float32, p.size/4)
+		var err error
+		if done {
+			err = q.work.ReadFloats(w, p.at)
+		} else if w, err = q.weights(name); err == nil {
+			err = q.work.WriteFloats(w, p.at)
+		}
+		if err != nil {
+			return err
+		}
+		if err := q.l.SetWeights(name, w); err != nil {
+			return err
+		}
+	}
+	if done {
+		return nil
+	}
+	for _, name := range q.l.Linear(i) {
+		if !slices.ContainsFunc(q.scalings, func(s *solve.Scaling) bool { return touches(&s.Fold, name) }) {
 			continue
 		}
-		norm, p := q.scaled[f.By], q.placesOf(f.By)[0]
-		if norm == nil {
-			norm = make([]float32, f.Channels)
-			if err := q.work.ReadFloats(norm, p.at); err != nil {
-				return err
-			}
-		} else if err := q.work.WriteFloats(norm, p.at); err != nil {
+		w, err := q.weights(name)
+		if err != nil {
 			return err
 		}
-		if err := q.l.SetWeights(f.By, norm); err != nil {
-			return err
-		}
-	}
-	for tensor, w := range q.scaled {
-		if q.inverse[tensor] == nil {
-			continue // a norm
-		}
-		if err := q.l.SetWeights(tensor, w); err != nil {
+		if err := q.l.SetWeights(name, w); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// search finds the factors of places in a block and keeps the scaled weights. Factors are judged under the inputs that
+// touches reports whether a tensor makes or reads the channels.
+func touches(f *runtime.Fold, tensor string) bool {
+	is := func(s runtime.Span) bool { return s.Tensor == tensor }
+	return slices.ContainsFunc(f.Makers, is) || slices.ContainsFunc(f.Readers, is)
+}
+
+// search finds the factors of places in a block. Factors are judged under the inputs that
 // the block, not yet quantized, gets from the quantized blocks before it. The factors of one place do not change the
 // inputs of another.
-func (q *quantizer) search(ctx context.Context, places []solve.Fold) error {
-	if len(places) == 0 {
-		return nil
-	}
-	moments, err := q.blockMoments(ctx, places)
-	if err != nil {
-		return err
-	}
-	for _, f := range places {
-		if err := ctx.Err(); err != nil {
+func (q *quantizer) search(ctx context.Context, folds []runtime.Fold) error {
+	for len(folds) > 0 {
+		n, size := 0, int64(0)
+		for ; n < len(folds); n++ {
+			if size += stats.MomentBytes(len(folds[n].Channel)); n > 0 && size > q.opt.MomentMemory {
+				break
+			}
+		}
+		moments, err := q.blockMoments(ctx, folds[:n])
+		if err != nil {
 			return err
 		}
-		if err := q.searchFold(&f, moments[f.Cols]); err != nil {
-			return err
+		for i := range moments {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := q.searchFold(&folds[i], moments[i]); err != nil {
+				return err
+			}
+			moments[i] = nil // its memory is not needed any more
 		}
+		folds = folds[n:]
 	}
 	return nil
 }
 
-// blockMoments returns the second moments of the inputs of those matrices of the loaded block that places scale.
-func (q *quantizer) blockMoments(ctx context.Context, places []solve.Fold) (map[string]*stats.Moments, error) {
-	moments, weights := map[string]*stats.Moments{}, map[string][]float32{}
-	for _, f := range places {
+// reads returns the first layer of the loaded block that reads the channels of a fold, and the expert. All tokens that
+// reach others reach it.
+func (q *quantizer) reads(f *runtime.Fold) (tensor string, expert int) {
+	s := f.Readers[0]
+	return s.Tensor, s.First / s.Rows
+}
+
+// blockMoments returns the second moments of the inputs of those matrices of the loaded block that read the channels of
+// folds.
+func (q *quantizer) blockMoments(ctx context.Context, folds []runtime.Fold) ([]*stats.Moments, error) {
+	moments, weights := make([]*stats.Moments, len(folds)), make([]tokenWeights, len(folds))
+	all := map[string]*stats.Moments{} // of the inputs of all experts
+	for i := range folds {
+		n := len(folds[i].Channel)
+		moments[i] = stats.NewMoments(n, true)
+		tensor, _ := q.reads(&folds[i])
+		if all[tensor] != nil { // the fold before is another expert's
+			weights[i] = weights[i-1]
+			continue
+		}
+		if q.l.Experts(tensor) > 1 {
+			all[tensor] = stats.NewMoments(n, false)
+		}
 		var err error
-		if weights[f.Cols], err = q.tokenWeights(f.Cols); err != nil {
+		if weights[i], err = q.foldWeights(&folds[i]); err != nil {
 			return nil, err
 		}
-		moments[f.Cols] = stats.NewMoments(len(f.Channel), true)
 	}
 	add := func(in runtime.Inputs) error {
-		if m := moments[in.Tensor]; m != nil {
-			m.Add(in, weightsOf(weights[in.Tensor], in.First, in.Rows), q.l.Threads())
+		pooled := all[in.Tensor]
+		for i, m := range moments {
+			tensor, expert := q.reads(&folds[i])
+			if tensor != in.Tensor {
+				continue
+			}
+			w := weights[i].of(&in, 0)
+			if expert == in.Expert {
+				m.Add(in, w, q.l.Threads())
+			}
+			if pooled != nil { // once
+				pooled.Add(in, w, q.l.Threads())
+				pooled = nil
+			}
 		}
 		return nil
 	}
-	last := places[len(places)-1].Cols
-	return moments, q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: last, Tap: add})
+	last, _ := q.reads(&folds[len(folds)-1])
+	if err := q.l.Forward(ctx, q.x, q.lengths, runtime.Pass{Until: last, Tap: add}); err != nil {
+		return nil, err
+	}
+	for i, m := range moments {
+		if tensor, _ := q.reads(&folds[i]); all[tensor] != nil {
+			m.Floor(all[tensor])
+		}
+	}
+	return moments, nil
 }
 
-// searchFold finds the factors of a place under the second moments of what reads it.
-func (q *quantizer) searchFold(f *solve.Fold, moments *stats.Moments) error {
-	by, err := q.weights(f.By)
+// foldWeights returns what tokens count in the inputs of what reads the channels of a fold: by the gradients of all
+// quantized layers that read them together, for an expert's own channels by its own.
+func (q *quantizer) foldWeights(f *runtime.Fold) (tokenWeights, error) {
+	if tensor, _ := q.reads(f); q.l.Experts(tensor) > 1 {
+		return q.tokenWeights(tensor)
+	}
+	var all [][]float32
+	for _, s := range f.Readers {
+		if !q.covers(s.Tensor) || !q.stats.HasGradients(s.Tensor) {
+			continue
+		}
+		gradients, err := q.stats.Gradients(s.Tensor)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, gradients...)
+	}
+	if all == nil {
+		return nil, nil
+	}
+	return tokenWeights{stats.TokenWeights(all...)}, nil
+}
+
+// searchFold finds the factors of a place under the second moments of what reads its channels.
+func (q *quantizer) searchFold(f *runtime.Fold, moments *stats.Moments) error {
+	rows, err := q.sampleRows(f)
 	if err != nil {
 		return err
 	}
-	w, err := q.weights(f.Cols)
-	if err != nil {
-		return err
-	}
-	n, into := len(f.Channel), q.placesOf(f.Cols)
-	l := &solve.Layer{Rows: len(w) / n, Cols: n, Type: into[0].Type, W: w, H: moments.Matrix()}
-	if err := l.Check(); err != nil {
-		return formats.FileErrorf(q.l.Path(), -1, "tensor %s: %v", f.Cols, err)
-	}
-	typ := func(row int) quant.Type {
-		holds := func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows }
-		return into[slices.IndexFunc(into, holds)].Type
-	}
-	factors, share := f.Search(w, l.H, typ, q.l.Threads())
+	found, share := solve.Search(*f, rows, moments.Matrix(), q.l.Threads())
 	if q.opt.Scaled != nil {
-		q.opt.Scaled(f.Cols, share)
+		q.opt.Scaled(f.Readers[len(f.Readers)-1].Tensor, share)
 	}
-	f.Apply(by, w, factors)
-	inverse := make([]float32, n)
-	for c, k := range f.Channel {
-		inverse[c] = 1 / factors[k]
+	q.scalings = append(q.scalings, found)
+	return nil
+}
+
+// sampleRows returns rows of the quantized matrices that read the channels of a fold, spread evenly over all of them.
+func (q *quantizer) sampleRows(f *runtime.Fold) ([]solve.ScaledRow, error) {
+	total := 0
+	var readers []runtime.Span
+	for _, s := range f.Readers {
+		if q.covers(s.Tensor) {
+			readers, total = append(readers, s), total+s.Rows
+		}
 	}
-	q.scaled[f.By], q.scaled[f.Cols], q.inverse[f.Cols] = by, w, inverse
+	step := (total + solve.SampledRows - 1) / solve.SampledRows
+	var all []solve.ScaledRow
+	at := 0 // row of the first reader that is next
+	for _, s := range readers {
+		for ; at < s.Rows; at += step {
+			row := s.First + at
+			w, err := q.rows(s.Tensor, row, 1)
+			if err != nil {
+				return nil, err
+			}
+			if c := quant.CheckRange(w); c >= 0 {
+				return nil, formats.FileErrorf(q.l.Path(), -1, "tensor %s [%d,%d] is %g, expected a magnitude below %d",
+					s.Tensor, row, c, w[c], quant.Limit)
+			}
+			all = append(all, solve.ScaledRow{W: w, Type: q.typeOf(s.Tensor, row)})
+		}
+		at -= s.Rows
+	}
+	return all, nil
+}
+
+// typeOf returns the type that a row of a layer gets.
+func (q *quantizer) typeOf(layer string, row int) quant.Type {
+	places := q.placesOf(layer)
+	holds := func(p encodedPlace) bool { return row >= p.first && row < p.first+p.rows }
+	return places[slices.IndexFunc(places, holds)].Type
+}
+
+// inverse returns what the inputs of a layer, or of an expert of it, are multiplied by where its columns are divided by
+// factors; nil for 1 each.
+func (q *quantizer) inverse(tensor string, expert int) []float32 {
+	for _, s := range q.scalings {
+		for _, r := range s.Readers {
+			if r.Tensor != tensor {
+				continue
+			}
+			rows, _, err := q.l.Shape(tensor)
+			first := expert * (rows / q.l.Experts(tensor))
+			if err != nil || first < r.First || first >= r.First+r.Rows {
+				continue // another expert's
+			}
+			inverse := make([]float32, len(s.Channel))
+			for c, k := range s.Channel {
+				inverse[c] = 1 / s.Factors[k]
+			}
+			return inverse
+		}
+	}
 	return nil
 }
 
 // weights returns a tensor's weights, scaled where the block's channels are.
 func (q *quantizer) weights(tensor string) ([]float32, error) {
-	if w := q.scaled[tensor]; w != nil {
-		return w, nil
+	w, err := q.l.Weights(tensor)
+	if err != nil {
+		return nil, err
 	}
-	return q.l.Weights(tensor)
+	for _, s := range q.scalings {
+		s.Apply(tensor, 0, w)
+	}
+	return w, nil
+}
+
+// rows returns some rows of a matrix, scaled where the block's channels are.
+func (q *quantizer) rows(tensor string, first, count int) ([]float32, error) {
+	w, err := q.l.Rows(tensor, first, count)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range q.scalings {
+		s.Apply(tensor, first, w)
+	}
+	return w, nil
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,58 +17,90 @@ import (
 )
 
 // Whatever the factors, scaled models compute what the original does, up to rounding: with grouped heads, partly
-// rotated ones, windows, long factors, and tied embeddings.
+// rotated ones, windows, long factors, tied embeddings, parallel blocks and experts.
 func TestFoldsChangeNothing(t *testing.T) {
-	models := map[string]string{"tiny": tinyModel}
+	all := slices.Clone(models)
 	for _, v := range testdata.Variants() {
 		dir := filepath.Join(t.TempDir(), v.Name)
 		if err := v.Write(dir); err != nil {
 			t.Fatal(err)
 		}
-		models[v.Name] = dir
+		all = append(all, dir)
 	}
-	ctx := context.Background()
-	for name, path := range models {
-		l, err := runtime.OpenLayers(path, runtime.Options{Threads: 2})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := rand.New(rand.NewPCG(7, 7))
+	for _, path := range all {
+		l := openLayers(t, path, 2)
 		lengths := []int{min(40, l.Config().Context), 3}
-		x := make([]float32, (lengths[0]+lengths[1])*l.Hidden())
 		tokens := make([]int32, lengths[0]+lengths[1])
+		r := rand.New(rand.NewPCG(7, 7))
 		for i := range tokens {
 			tokens[i] = int32(r.IntN(l.Config().VocabSize))
 		}
-		if err := l.Embed(x, tokens); err != nil {
+		want := logits(t, l, tokens, lengths, func(int) {})
+		got := logits(t, l, tokens, lengths, func(i int) { scaleRandomly(t, l, i, r) })
+		most := 0.0
+		for _, v := range want {
+			if v > -math.MaxFloat32 { // not masked
+				most = max(most, math.Abs(float64(v)))
+			}
+		}
+		for k := range want {
+			if d := math.Abs(float64(got[k] - want[k])); !(d <= 1e-5*most) {
+				t.Fatalf("%s, logit %d: %g, want %g", path, k, got[k], want[k])
+			}
+		}
+	}
+}
+
+// logits runs a model over sequences; change may change the weights of each block.
+func logits(t *testing.T, l *runtime.Layers, tokens []int32, lengths []int, change func(block int)) (all []float32) {
+	t.Helper()
+	x := make([]float32, len(tokens)*l.Hidden())
+	if err := l.Embed(x, tokens); err != nil {
+		t.Fatal(err)
+	}
+	for i := range l.Count() {
+		if err := l.Load(t.Context(), i); err != nil {
 			t.Fatal(err)
 		}
-		for i := range l.Count() {
-			if err := l.Load(ctx, i); err != nil {
-				t.Fatal(err)
-			}
-			want := append([]float32(nil), x...)
-			if err := l.Forward(ctx, want, lengths, runtime.Pass{}); err != nil {
-				t.Fatal(err)
-			}
-			scaleRandomly(t, l, i, r)
-			got := append([]float32(nil), x...)
-			if err := l.Forward(ctx, got, lengths, runtime.Pass{}); err != nil {
-				t.Fatal(err)
-			}
-			most := 0.0
-			for k := range want {
-				most = max(most, math.Abs(float64(want[k]-x[k])))
-			}
-			for k := range want {
-				if d := math.Abs(float64(got[k] - want[k])); !(d <= 1e-5*most) {
-					t.Fatalf("%s, block %d, value %d: %g, want %g", name, i, k, got[k], want[k])
-				}
-			}
-			x = want
-		}
-		if err := l.Close(); err != nil {
+		change(i)
+		if err := l.Forward(t.Context(), x, lengths, runtime.Pass{}); err != nil {
 			t.Fatal(err)
+		}
+	}
+	err := l.Finish(t.Context(), x, lengths, nil, func(_ int, logits []float32) error {
+		all = append(all, logits...)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// The places of each architecture: those that nothing in it forbids.
+func TestFolds(t *testing.T) {
+	for i, want := range []string{
+		"attn_norm>attn_qkv attn_qkv>attn_output ffn_norm>ffn_up ffn_up>ffn_down",
+		"attn_norm,attn_norm>attn_q,attn_k,attn_v,ffn_up attn_v,attn_v>attn_output",
+		"attn_norm,attn_norm>attn_q,attn_k,attn_v attn_v,attn_v>attn_output ffn_norm,ffn_norm>ffn_gate,ffn_up",
+		"attn_norm,attn_norm>attn_q,attn_k,attn_v attn_v,attn_v>attn_output " +
+			"ffn_norm,ffn_norm>ffn_gate_inp,ffn_gate_exps,ffn_up_exps" +
+			strings.Repeat(" ffn_up_exps>ffn_down_exps", 8),
+	} {
+		l := openLayers(t, models[i], 1)
+		names := func(list []runtime.Span) string {
+			var all []string
+			for _, s := range list {
+				all = append(all, strings.Split(s.Tensor, ".")[2])
+			}
+			return strings.Join(all, ",")
+		}
+		var got []string
+		for _, f := range l.Folds(1) {
+			got = append(got, names(f.Makers)+">"+names(f.Readers))
+		}
+		if got := strings.Join(got, " "); got != want {
+			t.Errorf("%s: %s, expected %s", models[i], got, want)
 		}
 	}
 }
@@ -76,29 +109,27 @@ func TestFoldsChangeNothing(t *testing.T) {
 func scaleRandomly(t *testing.T, l *runtime.Layers, i int, r *rand.Rand) {
 	t.Helper()
 	weights := map[string][]float32{}
-	places := folds(l, i)
-	for _, f := range places {
-		factors := make([]float32, f.Channels)
-		for k := range factors {
-			factors[k] = float32(math.Exp2(6*r.Float64() - 3))
+	for _, f := range l.Folds(i) {
+		s := solve.Scaling{Fold: f, Factors: make([]float32, f.Channels)}
+		for k := range s.Factors {
+			s.Factors[k] = float32(math.Exp2(6*r.Float64() - 3))
 		}
-		for _, tensor := range []string{f.By, f.Cols} {
-			if weights[tensor] == nil {
+		for _, span := range slices.Concat(f.Makers, f.Readers) {
+			if weights[span.Tensor] == nil {
 				var err error
-				if weights[tensor], err = l.Weights(tensor); err != nil {
+				if weights[span.Tensor], err = l.Weights(span.Tensor); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		f.Apply(weights[f.By], weights[f.Cols], factors)
+		for tensor, w := range weights {
+			s.Apply(tensor, 0, w)
+		}
 	}
 	for tensor, w := range weights {
 		if err := l.SetWeights(tensor, w); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if len(places) != 4 || len(weights) != 6 {
-		t.Errorf("%d places of %d tensors", len(places), len(weights))
 	}
 }
 

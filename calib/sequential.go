@@ -24,10 +24,10 @@ type sequential struct {
 	// check, if not nil, refuses types that layer cannot make, before any is made.
 	check func(quant.Type) error
 	// scale scales channels first, where factors can go into norms and neighbouring matrices without changing
-	// what the model computes: see [solve.Fold]. Norms are then among the tensors of the result.
+	// what the model computes: see [runtime.Fold]. Norms, biases and routers are then among the tensors of the result.
 	scale bool
 	// split solves the parts of a layer's outputs, q, k and v or gate, up, each under second moments with
-	// its own tokens' weights. It needs statistics with gradients.
+	// its own tokens' weights. It needs statistics with gradients. Experts are always solved so.
 	split bool
 	// cross also runs the original model, and gives each layer the differences of its inputs: Cross of [solve.Layer].
 	cross bool
@@ -41,6 +41,8 @@ type quantizer struct {
 	stats   *stats.File
 	opt     QuantizeOptions
 	places  []encodedPlace
+	floats  []string                // linear layers that are stored as float32
+	scaled  map[string]encodedPlace // of vectors and of floats: those that change with scaled channels
 	work    *work.File
 	lengths []int // of the sequences
 
@@ -49,9 +51,7 @@ type quantizer struct {
 	original *runtime.Layers
 	y        []float32
 
-	// Of the loaded block, by tensor: scaled weights, and for each matrix the factors that its inputs were multiplied
-	// by.
-	scaled, inverse map[string][]float32
+	scalings []*solve.Scaling // of the loaded block, unless an earlier run has done it
 }
 
 const quantizeMagic = "phi3conv quantization 1\n"
@@ -70,6 +70,9 @@ func (m sequential) quantize(
 	if err != nil {
 		return nil, err
 	}
+	if opt.MomentMemory == 0 {
+		opt.MomentMemory = 1 << 30
+	}
 	q := &quantizer{sequential: m, l: l, stats: s, opt: opt}
 	if err := q.layOut(r.Tensors); err != nil {
 		return nil, err
@@ -84,18 +87,27 @@ func (m sequential) quantize(
 		_ = q.work.Close()
 		return nil, err
 	}
+	for _, p := range q.scaled {
+		q.places = append(q.places, p)
+	}
 	return &Encoded{q.work, q.places}, nil
 }
 
-// layOut sets places: those of the targets that are linear layers or parts of them, and those of norms that will be
-// scaled.
+// layOut sets places: those of the targets that are linear layers or parts of them, and those of norms, biases and
+// routers that will be scaled.
 func (q *quantizer) layOut(targets []quant.Target) error {
 	at := int64(work.DataAt)
 	for i := range q.l.Count() + 1 {
 		for _, name := range q.linear(i) {
 			for _, t := range q.l.Stored(name) {
 				k := slices.IndexFunc(targets, func(target quant.Target) bool { return target.Tensor == t.GGUF })
-				if k < 0 || !targets[k].Type.IsQuantized() {
+				if k < 0 {
+					continue
+				}
+				if !targets[k].Type.IsQuantized() {
+					if targets[k].Type == quant.F32 && t.GGUF == name {
+						q.floats = append(q.floats, name)
+					}
 					continue
 				}
 				if q.check != nil {
@@ -109,17 +121,19 @@ func (q *quantizer) layOut(targets []quant.Target) error {
 			}
 		}
 	}
+	q.scaled = map[string]encodedPlace{}
 	if !q.scale {
 		return nil
 	}
 	for i := range q.l.Count() {
-		for _, f := range folds(q.l, i) {
-			if f.Width == 1 && q.covers(f.Cols) {
-				size := int64(4 * f.Channels)
-				norm := quant.Target{Tensor: f.By, Type: quant.F32}
-				q.places = append(q.places, encodedPlace{norm, at, size, f.By, 0, 1})
-				at += size
+		for _, name := range q.floatsOf(q.folds(i)) {
+			rows, cols, err := q.l.Shape(name)
+			if err != nil {
+				return err
 			}
+			target, size := quant.Target{Tensor: name, Type: quant.F32}, 4*int64(rows)*int64(cols)
+			q.scaled[name] = encodedPlace{target, at, size, name, 0, rows}
+			at += size
 		}
 	}
 	return nil
@@ -137,7 +151,7 @@ func (q *quantizer) linear(i int) []string {
 	return nil
 }
 
-// placesOf returns those of a linear layer, or of a norm.
+// placesOf returns those of a linear layer.
 func (q *quantizer) placesOf(layer string) []encodedPlace {
 	var places []encodedPlace
 	for _, p := range q.places {
@@ -226,11 +240,27 @@ func (q *quantizer) block(ctx context.Context, i int) error {
 	return nil
 }
 
-// layers quantizes those linear layers of block i that have places.
+// layers quantizes those linear layers of block i that have places. Second moments are gathered once for those that get
+// the same inputs and count tokens alike.
 func (q *quantizer) layers(ctx context.Context, i int) error {
-	for _, name := range q.linear(i) {
-		if places := q.placesOf(name); places != nil {
-			if err := q.quantizeLayer(ctx, name, places, i < q.work.Done); err != nil {
+	groups := [][]string{q.linear(i)}
+	if i < q.l.Count() {
+		groups = q.l.SharedInputs(i)
+	}
+	for _, names := range groups {
+		names = slices.DeleteFunc(names, func(name string) bool { return q.placesOf(name) == nil })
+		if i >= q.work.Done {
+			for _, together := range q.alike(names) {
+				if err := q.quantizeLayers(ctx, together); err != nil {
+					return err
+				}
+			}
+		}
+		if i == q.l.Count() {
+			continue // nothing comes after it
+		}
+		for _, name := range names {
+			if err := q.replace(name); err != nil {
 				return err
 			}
 		}
@@ -238,83 +268,114 @@ func (q *quantizer) layers(ctx context.Context, i int) error {
 	return nil
 }
 
-// quantizeLayer solves a linear layer, or takes the blocks of an earlier run, and gives the model the weights that the
-// blocks stand for.
-func (q *quantizer) quantizeLayer(ctx context.Context, name string, places []encodedPlace, done bool) error {
-	data := make([][]byte, len(places))
-	for i, p := range places {
-		data[i] = make([]byte, p.size)
-		if done {
-			if _, err := q.work.ReadAt(data[i], p.at); err != nil {
-				return err
-			}
-		}
+// alike divides layers with the same inputs into those whose second moments are the same: all of them if there are no
+// gradients, which each has its own of.
+func (q *quantizer) alike(names []string) [][]string {
+	if len(names) > 1 && !slices.ContainsFunc(names, q.stats.HasGradients) {
+		return [][]string{names}
 	}
-	if !done {
-		parts, err := q.parts(name)
-		if err != nil {
-			return err
-		}
-		if err := q.gather(ctx, name, parts); err != nil {
-			return err
-		}
-		if err := q.solve(ctx, name, parts, places, data); err != nil {
-			return err
-		}
+	var all [][]string
+	for _, name := range names {
+		all = append(all, []string{name})
 	}
-	if name == stats.OutputEntry {
-		return nil // nothing comes after it
-	}
+	return all
+}
+
+// replace gives the model the weights that a layer's blocks in the work file stand for.
+func (q *quantizer) replace(name string) error {
 	rows, cols, err := q.l.Shape(name)
 	if err != nil {
 		return err
 	}
+	places := q.placesOf(name)
 	values := make([]float32, rows*cols)
 	if !covers(places, rows) {
 		if values, err = q.l.Weights(name); err != nil {
 			return err
 		}
 	}
-	for i, p := range places {
-		p.Type.Dequantize(values[p.first*cols:][:p.rows*cols], data[i])
+	for _, p := range places {
+		data := make([]byte, p.size)
+		if _, err := q.work.ReadAt(data, p.at); err != nil {
+			return err
+		}
+		p.Type.Dequantize(values[p.first*cols:][:p.rows*cols], data)
 	}
 	return q.l.SetWeights(name, values)
 }
 
-// solve sets data to the blocks of a layer's places, and stores them.
-func (q *quantizer) solve(ctx context.Context, name string, parts []part, places []encodedPlace, data [][]byte) error {
-	weights, err := q.weights(name)
+// quantizeLayers solves linear layers whose second moments are the same and stores their blocks. Of experts, so many
+// are solved after a pass through the block as there is memory for their second moments.
+func (q *quantizer) quantizeLayers(ctx context.Context, names []string) error {
+	parts, err := q.parts(names[0])
 	if err != nil {
 		return err
 	}
-	for i := range parts {
-		m, cross := parts[i].moments, parts[i].cross
-		parts[i].moments, parts[i].cross = nil, nil // their memory is not needed any more
-		layer := &solve.Layer{Cols: m.Cols, H: m.Matrix()}
-		if cross != nil {
-			layer.Cross = cross.Matrix()
+	_, cols, err := q.l.Shape(names[0])
+	if err != nil {
+		return err
+	}
+	for together := range slices.Chunk(parts, q.together(cols)) {
+		if err := q.gather(ctx, names[0], cols, together); err != nil {
+			return err
 		}
-		for k, p := range places {
-			first, end := max(parts[i].first, p.first), min(parts[i].first+parts[i].rows, p.first+p.rows)
-			if first >= end {
-				continue
+		for i := range together {
+			if err := q.solve(ctx, names, cols, &together[i]); err != nil {
+				return err
 			}
-			layer.Rows, layer.Type, layer.W = end-first, p.Type, weights[first*m.Cols:end*m.Cols]
-			s, err := q.layer(ctx, layer, q.l.Threads())
-			if err != nil {
-				if ctx.Err() != nil {
-					return err
-				}
-				return formats.FileErrorf(q.l.Path(), -1, "tensor %s, from row %d on: %v", name, first, err)
-			}
-			if q.opt.Solved != nil {
-				q.opt.Solved(p.Tensor, s)
-			}
-			copy(data[k][p.Type.Size(int64(first-p.first)*int64(m.Cols)):], s.Data)
 		}
 	}
-	for k, p := range places {
-		if _, err := q.work.WriteAt(data[k], p.at); err != nil {
+	return nil
+}
+
+// solve makes the blocks of a part of layers, and stores them. Of layers after the first, it is the same expert or all
+// of their rows.
+func (q *quantizer) solve(ctx context.Context, names []string, cols int, p *part) error {
+	layer := &solve.Layer{Cols: cols, H: p.moments.Matrix()}
+	p.moments = nil // its memory is not needed any more
+	if p.cross != nil {
+		layer.Cross, p.cross = p.cross.Matrix(), nil
+	}
+	for i, name := range names {
+		first, rows := p.first, p.rows
+		if i > 0 {
+			all, _, err := q.l.Shape(name)
+			if err != nil {
+				return err
+			}
+			rows = all / q.l.Experts(name)
+			first = p.expert * rows
+		}
+		if err := q.solveRows(ctx, name, layer, first, first+rows); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// solveRows makes and stores the blocks of those of a layer's places that have rows from first to end. Of l, the inputs
+// are known.
+func (q *quantizer) solveRows(ctx context.Context, name string, l *solve.Layer, first, end int) (err error) {
+	for _, p := range q.placesOf(name) {
+		first, end := max(first, p.first), min(end, p.first+p.rows)
+		if first >= end {
+			continue
+		}
+		l.Rows, l.Type = end-first, p.Type
+		if l.W, err = q.rows(name, first, l.Rows); err != nil {
+			return err
+		}
+		s, err := q.layer(ctx, l, q.l.Threads())
+		if err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			return formats.FileErrorf(q.l.Path(), -1, "tensor %s, from row %d on: %v", name, first, err)
+		}
+		if q.opt.Solved != nil {
+			q.opt.Solved(p.Tensor, s)
+		}
+		if _, err := q.work.WriteAt(s.Data, p.at+p.Type.Size(int64(first-p.first)*int64(l.Cols))); err != nil {
 			return err
 		}
 	}

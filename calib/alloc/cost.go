@@ -17,6 +17,9 @@ import (
 // estimate takes three assumptions: that costs of tensors add up; that g and δ point in unrelated directions, so that
 // E[(g·δ)²] = |g|²·|δ|²/rows; and that errors of different columns are unrelated, so that |δ|² is a sum over
 // columns of squared errors times mean squares, which the statistics hold weighted by |g|².
+//
+// An expert's outputs count by the tokens that reach it: |g|² is 0 for others. Of statistics without gradients, its
+// share of all experts' tokens is its weight.
 // Q is what the type's own encoder makes under these weights.
 
 // Candidate is a type that a tensor may get.
@@ -39,7 +42,7 @@ type TensorCost struct {
 }
 
 const (
-	// sampledRows of a part of a layer's outputs, spread evenly, are encoded for the estimate.
+	// sampledRows of a part of a layer's outputs, or of all experts, spread evenly, are encoded for the estimate.
 	sampledRows = 512
 	// sampledTokens, spread evenly over the statistics' tokens, say which rows of an embedding or an
 	// output matrix are encoded: how often a token occurs is how much its row counts.
@@ -92,7 +95,7 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options
 			list = []runtime.Tensor{*t}
 		}
 		for k := range list {
-			if t := &list[k]; len(t.Shape) == 2 {
+			if t := &list[k]; len(t.Shape) > 1 {
 				c, weighted, err := e.tensor(t, opt.Candidates(t.GGUF, t.Cols()))
 				if err != nil {
 					return nil, err
@@ -129,18 +132,18 @@ type sample struct {
 	rows []int
 	// weight is what the squared error of each of them counts.
 	weight float64
-	// columns are the mean squares of the inputs, nil for 1.
-	columns []float32
+	// columns are the mean squares of the inputs, nil for 1, and importance what encoders take.
+	columns, importance []float32
 }
 
 func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, bool, error) {
-	samples, importance, weighted, err := e.samples(t)
+	samples, weighted, err := e.samples(t)
 	if err != nil {
 		return nil, false, err
 	}
 	energy, costs, output := 0.0, make([]float64, len(types)), make([]float64, len(types))
 	for i := range samples {
-		sums, err := e.encode(t, types, &samples[i], importance)
+		sums, err := e.encode(t, types, &samples[i])
 		if err != nil {
 			return nil, false, err
 		}
@@ -163,7 +166,7 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 }
 
 // encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.
-func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample, importance []float32) ([]float64, error) {
+func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample) ([]float64, error) {
 	const perTask = 16
 	tasks := (len(s.rows) + perTask - 1) / perTask
 	sums, errs := make([][]float64, tasks), make([]error, tasks)
@@ -183,7 +186,7 @@ func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample, imp
 			sums[task][0] += s.squares(row)
 			for k, typ := range types {
 				blocks := make([]byte, typ.Size(int64(len(row))))
-				typ.Quantize(blocks, row, len(row), importance)
+				typ.Quantize(blocks, row, len(row), s.importance)
 				typ.Dequantize(decoded, blocks)
 				for i, v := range row {
 					decoded[i] = v - decoded[i]
@@ -216,9 +219,8 @@ func (s *sample) squares(row []float32) (sum float64) {
 	return float64(sum * s.weight)
 }
 
-// samples says which rows of a tensor to encode, the importance of columns for the encoders, and whether costs
-// are divergences.
-func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float32, weighted bool, err error) {
+// samples says which rows of a tensor to encode, and whether costs are divergences.
+func (e *estimator) samples(t *runtime.Tensor) (all []sample, weighted bool, err error) {
 	tied := e.l.Output() == t.GGUF && t.GGUF == arch.Embedding
 	name := t.Role()
 	if tied {
@@ -227,37 +229,38 @@ func (e *estimator) samples(t *runtime.Tensor) (all []sample, importance []float
 	entry := e.s.Entry(name)
 	if name == arch.Embedding {
 		s, weighted, err := e.embedding(t)
-		return []sample{s}, nil, weighted, err
+		return []sample{s}, weighted, err
 	}
 	if entry == nil {
-		return nil, nil, false, formats.FileErrorf(e.s.Path, -1, "no statistics of %s", name)
+		return nil, false, formats.FileErrorf(e.s.Path, -1, "no statistics of %s", name)
 	}
-	if len(entry.Sums) != t.Cols() {
-		return nil, nil, false, formats.FileErrorf(e.s.Path, -1,
+	if cols := t.Cols() * e.l.Experts(t.GGUF); len(entry.Sums) != cols {
+		return nil, false, formats.FileErrorf(e.s.Path, -1,
 			"the statistics of %s are for %d columns, and the model has %d: they are another model's",
-			name, len(entry.Sums), t.Cols())
+			name, len(entry.Sums), cols)
 	}
-	importance, weighted = entry.Importance(), entry.Parts > 0
+	importance, weighted := entry.Importance(), entry.Parts > 0
 	if name != stats.OutputEntry {
 		all, err = e.linear(t, entry, importance)
-		return all, importance, weighted, err
+		return all, weighted, err
 	}
 	norm, err := e.norms(name, 1)
 	if err != nil {
-		return nil, nil, false, err
+		return nil, false, err
 	}
 	// The gradient of the loss at the outputs is p - label: the error of token v's row counts by the mean of
 	// p_v·(1-p_v), whose sum over v is the mean |g|², and which goes with how often v occurs.
 	rows := e.tokens(t.Rows())
-	all = []sample{{rows, norm[0] / 2 / float64(len(rows)), importance}}
+	all = []sample{{rows, norm[0] / 2 / float64(len(rows)), importance, importance}}
 	if tied && weighted {
 		s, _, err := e.embedding(t)
-		return append(all, s), importance, true, err
+		s.importance = importance
+		return append(all, s), true, err
 	}
-	return all, importance, weighted, nil
+	return all, weighted, nil
 }
 
-// linear samples each part of a layer's outputs that t has.
+// linear samples each part of a layer's outputs that t has, or each expert.
 func (e *estimator) linear(t *runtime.Tensor, entry *stats.Entry, columns []float32) ([]sample, error) {
 	var groups []runtime.OutputGroup
 	for _, g := range e.l.OutputGroups() {
@@ -269,14 +272,22 @@ func (e *estimator) linear(t *runtime.Tensor, entry *stats.Entry, columns []floa
 	if err != nil {
 		return nil, err
 	}
+	experts := e.l.Experts(t.GGUF)
 	var all []sample
 	for i, g := range groups {
 		first := g.First - t.First
 		if first < 0 || first+g.Rows > t.Rows() {
 			continue
 		}
-		n := min(g.Rows, sampledRows)
+		n := min(g.Rows, max(1, sampledRows/experts))
 		s := sample{weight: norms[i] / 2 / float64(n), columns: columns} // ½·|g|²/rows, for rows/n each
+		if experts > 1 {
+			s.columns = columns[i*t.Cols():][:t.Cols()]
+			if entry.Parts == 0 {
+				s.weight *= entry.Share(i)
+			}
+		}
+		s.importance = s.columns
 		for k := range n {
 			s.rows = append(s.rows, first+k*g.Rows/n)
 		}
@@ -288,7 +299,7 @@ func (e *estimator) linear(t *runtime.Tensor, entry *stats.Entry, columns []floa
 // embedding samples an embedding's rows as the first residual stream has them. The gradient is the one after the
 // first attention.
 func (e *estimator) embedding(t *runtime.Tensor) (_ sample, weighted bool, err error) {
-	name := e.l.Linear(0)[1]
+	name := e.l.SharedInputs(0)[1][0] // attention's output
 	norms, err := e.norms(name, 1)
 	if err != nil {
 		return sample{}, false, err

@@ -271,7 +271,8 @@ func logSoftmax(dst []float64, logits []float32) []float64 {
 	return dst
 }
 
-// importance returns the importance of a tensor's columns, nil if there is none.
+// importance returns the importance of a tensor's columns, of each expert if it is a stack of theirs; nil if there is
+// none.
 func (e *estimator) importance(tensor string) []float32 {
 	if tensor == arch.Embedding && e.l.Output() == arch.Embedding {
 		tensor = stats.OutputEntry
@@ -282,8 +283,17 @@ func (e *estimator) importance(tensor string) []float32 {
 	return nil
 }
 
-// roundTrip quantizes rows of cols values and replaces them by what their blocks stand for.
+// roundTrip quantizes rows of cols values and replaces them by what their blocks stand for. Importance is nil, or of
+// the columns of all rows, or of as many equal shares of the rows as it has values for.
 func (e *estimator) roundTrip(w []float32, cols int, typ quant.Type, importance []float32) {
+	if len(importance) > cols {
+		n := len(w) / (len(importance) / cols)
+		for columns := range slices.Chunk(importance, cols) {
+			e.roundTrip(w[:n], cols, typ, columns)
+			w = w[n:]
+		}
+		return
+	}
 	const perTask = 64
 	work.Each(e.threads, (len(w)/cols+perTask-1)/perTask, func(task int) {
 		rows := w[task*perTask*cols : min(len(w), (task+1)*perTask*cols)]

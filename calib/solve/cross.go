@@ -26,6 +26,9 @@ func NewCrossMoments(cols int) *CrossMoments {
 	}
 }
 
+// CrossBytes returns about how much memory sums for rows of cols values take, in bytes.
+func CrossBytes(cols int) int64 { return 8*int64(cols)*int64(cols) + 8*crossRows*int64(cols) }
+
 // Add adds rows, with a weight for each or nil. original has in.Rows rows of in.Cols values.
 func (m *CrossMoments) Add(in runtime.Inputs, original, weights []float32, threads int) {
 	n := m.cols

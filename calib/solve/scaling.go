@@ -5,68 +5,74 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
 )
 
 // AWQ (Lin et al. 2023, arXiv:2306.00978) scales channels, so that those that matter are rounded in
 // finer steps. The factors become part of the weights, so that nothing is stored or computed for them.
 
-// Fold is a place where channels can be scaled without changing what the model computes: what
-// makes channel k is divided by a factor, and what reads it is multiplied.
-type Fold struct {
-	// By makes the channels: a norm of one weight for each, or a matrix of Width columns, of which
-	// row First+k makes channel k.
-	By           string
-	First, Width int
-	// Cols is the matrix that reads them: column c reads Channel[c] of Channels.
-	Cols     string
-	Channel  []int
-	Channels int
+// Scaling is factors of the channels of a place where they can be scaled.
+type Scaling struct {
+	runtime.Fold
+	Factors []float32
 }
 
-// Apply scales by the factors of the channels: the weights of By are divided, those of Cols multiplied.
-func (f *Fold) Apply(by, cols, factors []float32) {
-	for k, s := range factors {
-		row := by[(f.First+k)*f.Width:][:f.Width]
-		for j := range row {
-			row[j] /= s
+// Apply scales those of a tensor's weights w, its rows from row first on, that make or read the channels: the former
+// are divided, the latter multiplied.
+func (s *Scaling) Apply(tensor string, first int, w []float32) {
+	for _, m := range s.Makers {
+		s.apply(m, tensor, first, w, func(row []float32, k int) {
+			for j := range row {
+				row[j] /= s.Factors[k]
+			}
+		})
+	}
+	for _, r := range s.Readers {
+		s.apply(r, tensor, first, w, func(row []float32, _ int) {
+			for c, k := range s.Channel {
+				row[c] *= s.Factors[k]
+			}
+		})
+	}
+}
+
+// apply calls do with those of w's rows that are in the span, and their numbers there.
+func (s *Scaling) apply(span runtime.Span, tensor string, first int, w []float32, do func(row []float32, i int)) {
+	if span.Tensor != tensor {
+		return
+	}
+	for at := 0; at < len(w); at += span.Cols {
+		if i := first + at/span.Cols - span.First; i >= 0 && i < span.Rows {
+			do(w[at:at+span.Cols], i)
 		}
 	}
-	n := len(f.Channel)
-	for at := 0; at < len(cols); at += n {
-		row := cols[at : at+n]
-		for c, k := range f.Channel {
-			row[c] *= factors[k]
-		}
-	}
+}
+
+// ScaledRow is a row that reads scaled channels, and the type that it gets.
+type ScaledRow struct {
+	W    []float32
+	Type quant.Type
 }
 
 // scaling is a search for the factors of a fold.
 type scaling struct {
-	*Fold
-	types []quant.Type // of each row
-	rows  int
-	w     []float32 // rows of cols
-	h     *square   // second moments of its inputs
-	imp   []float32 // the diagonal
+	*runtime.Fold
+	list []ScaledRow
+	h    *square   // second moments of the inputs
+	imp  []float32 // the diagonal
 	// Mean squares of each channel: inputs and weights.
 	in, weights []float64
 	threads     int
 }
 
-// scalingRows is how many rows of a matrix judge a scaling, spread over all of them.
-const scalingRows = 512
+// SampledRows is how many rows judge a scaling, spread over all that read the channels.
+const SampledRows = 512
 
-func newScaling(f *Fold, typ func(row int) quant.Type, w, h []float32, threads int) *scaling {
+func newScaling(f *runtime.Fold, list []ScaledRow, h []float32, threads int) *scaling {
 	n := len(f.Channel)
-	rows := len(w) / n
 	s := &scaling{
-		Fold: f, h: newSquare(n), imp: make([]float32, n),
+		Fold: f, list: list, h: newSquare(n), imp: make([]float32, n),
 		in: make([]float64, f.Channels), weights: make([]float64, f.Channels), threads: threads,
-	}
-	for r := 0; r < rows; r += (rows + scalingRows - 1) / scalingRows {
-		s.w = append(s.w, w[r*n:(r+1)*n]...)
-		s.types = append(s.types, typ(r))
-		s.rows++
 	}
 	for c := range n {
 		s.imp[c] = h[c*n+c]
@@ -78,8 +84,8 @@ func newScaling(f *Fold, typ func(row int) quant.Type, w, h []float32, threads i
 	for c, k := range f.Channel {
 		s.imp[c] *= unit
 		s.in[k] += float64(s.imp[c])
-		for r := range s.rows {
-			v := float64(s.w[r*n+c])
+		for r := range list {
+			v := float64(list[r].W[c])
 			s.weights[k] += v * v // exact
 		}
 	}
@@ -135,20 +141,20 @@ func (s *scaling) loss(factors []float32) float64 {
 		imp[c] = s.imp[c] / column[c] / column[c]
 	}
 	imp = quant.Relative(imp)
-	sums := make([]float64, (s.rows+tileRows-1)/tileRows)
+	sums := make([]float64, (len(s.list)+tileRows-1)/tileRows)
 	parallel(s.threads, len(sums), func(w *multiplier, task int) {
 		first := task * tileRows
-		count := min(tileRows, s.rows-first)
-		scaled, e := make([]float32, count*n), newRows(count, n)
-		for i, v := range s.w[first*n : (first+count)*n] {
-			scaled[i] = v * column[i%n]
-		}
+		count := min(tileRows, len(s.list)-first)
+		scaled, e := make([]float32, n), newRows(count, n)
 		for r := range count {
-			row, typ := e.row(r)[:n], s.types[first+r]
-			data := make([]byte, typ.Size(int64(n)))
-			typ.Quantize(data, scaled[r*n:(r+1)*n], n, imp)
-			typ.Dequantize(row, data)
-			for c, v := range scaled[r*n : (r+1)*n] {
+			row, from := e.row(r)[:n], &s.list[first+r]
+			for c, v := range from.W {
+				scaled[c] = v * column[c]
+			}
+			data := make([]byte, from.Type.Size(int64(n)))
+			from.Type.Quantize(data, scaled, n, imp)
+			from.Type.Dequantize(row, data)
+			for c, v := range scaled {
 				row[c] = (v - row[c]) / column[c]
 			}
 		}
@@ -157,12 +163,13 @@ func (s *scaling) loss(factors []float32) float64 {
 	return total(sums)
 }
 
-// Search returns the factors with the least loss, and that loss as a share of the loss without factors. w are the
-// weights of Cols, row by row, typ the types of the rows, and h the second moments of the inputs, row by row. It tries
+// Search returns the factors with the least loss, and that loss as a share of the loss without factors. list are rows
+// that read the channels, [SampledRows] or less, and h the second moments of the inputs, row by row. It tries
 // powers of activations over powers of weights, as the paper does (AWQ, arXiv:2306.00978), but each with a power of its
 // own. More than the square root of the activations was never best: the encoder weighs columns by them already.
-func (f *Fold) Search(w, h []float32, typ func(row int) quant.Type, threads int) (factors []float32, share float64) {
-	return newScaling(f, typ, w, h, threads).search()
+func Search(f runtime.Fold, list []ScaledRow, h []float32, threads int) (found *Scaling, share float64) {
+	factors, share := newScaling(&f, list, h, threads).search()
+	return &Scaling{f, factors}, share
 }
 
 func (s *scaling) search() (factors []float32, share float64) {

@@ -6,30 +6,41 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// always is the type of every row.
-func always(t quant.Type) func(int) quant.Type { return func(int) quant.Type { return t } }
-
-// identity is a fold in which each column reads a channel of its own.
-func identity(cols int) *Fold {
-	f := Fold{Width: 1, Channel: make([]int, cols), Channels: cols}
+// identity is a fold in which each column of a matrix reads a channel of its own, which a vector makes.
+func identity(rows, cols int) *runtime.Fold {
+	f := runtime.Fold{
+		Makers: []runtime.Span{{Tensor: "norm", Rows: cols, Cols: 1}}, Channels: cols, Channel: make([]int, cols),
+		Readers: []runtime.Span{{Tensor: "w", Rows: rows, Cols: cols}},
+	}
 	for c := range f.Channel {
 		f.Channel[c] = c
 	}
 	return &f
 }
 
+// scale begins a search for factors of a layer's columns.
+func scale(l *Layer, threads int) *scaling {
+	var list []ScaledRow
+	for row := range slices.Chunk(l.W, l.Cols) {
+		list = append(list, ScaledRow{slices.Clone(row), l.Type})
+	}
+	return newScaling(identity(l.Rows, l.Cols), list, l.H, threads)
+}
+
 // The loss is the error of the scaled weights under the scaled inputs' second moments, but for the sampling of rows.
 func TestScalingLoss(t *testing.T) {
 	for _, typ := range []quant.Type{quant.Q4_K, quant.Q4_0, quant.Q3_K} {
 		l := randomLayer(typ, 40, 256, 500)
-		s := newScaling(identity(256), always(typ), l.W, l.H, 2)
+		s := scale(l, 2)
 		factors := s.factors(2, 8)
 		// To powers of two, with which scaling is exact: else rounding decides between equally good scales.
 		for i, f := range factors {
@@ -40,7 +51,9 @@ func TestScalingLoss(t *testing.T) {
 		for i := range ones {
 			ones[i] = 1
 		}
-		s.Apply(ones, l.W, factors)
+		apply := Scaling{*s.Fold, factors}
+		apply.Apply("norm", 0, ones)
+		apply.Apply("w", 0, l.W)
 		for i := range 256 {
 			for j := range 256 {
 				l.H[i*256+j] /= factors[i] * factors[j]
@@ -81,7 +94,7 @@ func TestScalingGains(t *testing.T) {
 			}
 		}
 	}
-	factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
+	factors, share := scale(l, 1).search()
 	if share > 0.7 || !(factors[9] > 2*factors[10]) {
 		t.Errorf("share %g, factors %g and %g", share, factors[9], factors[10])
 	}
@@ -89,7 +102,7 @@ func TestScalingGains(t *testing.T) {
 		for i := range l.H {
 			l.H[i] = h
 		}
-		factors, share := newScaling(identity(256), always(l.Type), l.W, l.H, 1).search()
+		factors, share := scale(l, 1).search()
 		if math.IsNaN(share) || share > 1 || !kern.Best().Below(factors, 2*maxFactor) {
 			t.Errorf("moments of %g: share %g", h, share)
 		}
@@ -112,7 +125,7 @@ func TestScalingSameBytes(t *testing.T) {
 			if err := kern.Select(set.Name); err != nil {
 				t.Fatal(err)
 			}
-			factors, share := newScaling(identity(256), always(typ), l.W, l.H, 1+i).search()
+			factors, share := scale(l, 1+i).search()
 			hash := sha256.New()
 			_ = binary.Write(hash, binary.LittleEndian, factors) // a hash takes everything
 			line := fmt.Sprintf("%s %.12g %x\n", typ, share, hash.Sum(nil))

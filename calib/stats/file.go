@@ -30,12 +30,13 @@ type File struct {
 // Entry is the statistics of a linear layer's inputs.
 type Entry struct {
 	Name string // of the weights in a GGUF file
-	// Sums holds Σx² of each column, for one matrix or for several in one tensor.
+	// Sums holds Σx² of each column, for one matrix or for those of experts, which are stacked in one tensor.
 	Sums []float32
-	// Counts holds the number of tokens, for each of the matrices.
+	// Counts holds the number of tokens, for each of the matrices. The older form has one number for all experts.
 	Counts []float32
 	// Parts is the number of parts of the layer's outputs whose squared gradients are in the file, by
-	// which tokens are weighted in Sums: see [File.Gradients]. 0 if tokens count alike.
+	// which tokens are weighted in Sums: see [File.Gradients]. The experts of a stack are its parts. 0 if tokens count
+	// alike.
 	Parts int
 }
 
@@ -64,14 +65,22 @@ func (s *File) Entry(name string) *Entry {
 }
 
 // Importance returns the mean square of each column, the weights that encoders take; 1 for
-// a matrix that met no token.
+// a matrix that met no token. Experts that few tokens reached have in part that of all experts: see [FloorTokens].
 func (e *Entry) Importance() []float32 {
 	imp := make([]float32, len(e.Sums))
 	cols := len(e.Sums) / len(e.Counts)
+	all := e.pooled()
 	for i, v := range e.Sums {
-		if n := e.Counts[i/cols]; n > 0 {
+		switch n := e.Counts[i/cols]; {
+		case len(e.Counts) > 1 && n < FloorTokens && all != nil:
+			sum := float64(float64(FloorTokens-n) * all[i%cols])
+			if n > 0 {
+				sum += float64(v)
+			}
+			imp[i] = float32(sum / FloorTokens)
+		case n > 0:
 			imp[i] = v / n
-		} else {
+		default:
 			imp[i] = 1
 		}
 	}

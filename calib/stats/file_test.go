@@ -182,11 +182,23 @@ func TestHostileGGUF(t *testing.T) {
 	}
 }
 
-// Columns that met no token count alike, as in llama-quantize.
+// A matrix that met no token counts all columns alike, as in llama-quantize. Experts that few tokens reached have in
+// part what all have; those with enough have their own.
 func TestImportance(t *testing.T) {
-	e := Entry{Sums: []float32{2, 4, 5, 6}, Counts: []float32{2, 0}}
-	if got, want := e.Importance(), []float32{1, 2, 1, 1}; !slices.Equal(got, want) {
-		t.Errorf("%v, expected %v", got, want)
+	for _, c := range []struct{ e, want Entry }{
+		{Entry{Sums: []float32{2, 4}, Counts: []float32{2}}, Entry{Sums: []float32{1, 2}}},
+		{Entry{Sums: []float32{5, 6}, Counts: []float32{0}}, Entry{Sums: []float32{1, 1}}},
+		{Entry{Sums: []float32{5, 6, 7, 8}, Counts: []float32{0, 0}}, Entry{Sums: []float32{1, 1, 1, 1}}},
+		{
+			Entry{Sums: []float32{4 * 96, 8 * 96, 5, 6, 416, 832}, Counts: []float32{96, 0, 416}},
+			Entry{Sums: []float32{
+				(384 + 32*800./512) / 128, (768 + 32*1600./512) / 128, 800. / 512, 1600. / 512, 1, 2,
+			}},
+		},
+	} {
+		if got := c.e.Importance(); !slices.Equal(got, c.want.Sums) {
+			t.Errorf("%v, expected %v", got, c.want.Sums)
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func NewMoments(cols int, full bool) *Moments {
 	return m
 }
 
+// MomentBytes returns about how much memory sums with the matrix take, in bytes.
+func MomentBytes(cols int) int64 { return 4*int64(cols)*int64(cols) + 8*momentRows*int64(cols) }
+
 // Add adds rows. weights has one for each of them, or is nil for 1 each.
 func (m *Moments) Add(in runtime.Inputs, weights []float32, threads int) {
 	if in.Cols != m.Cols || weights != nil && len(weights) != in.Rows {

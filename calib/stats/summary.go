@@ -21,7 +21,7 @@ type Summary struct {
 // EntrySummary describes the inputs of a linear layer.
 type EntrySummary struct {
 	Name    string  `json:"tensor"`
-	Tokens  int64   `json:"tokens"`
+	Tokens  int64   `json:"tokens"` // of experts, those of all together
 	Columns int     `json:"columns"`
 	Energy  float64 `json:"mean_square"`
 	// Outliers are the columns whose root mean square is more than outlierRatio times the
@@ -31,6 +31,9 @@ type EntrySummary struct {
 	// Share is the part of the energy that the greatest hundredth of the columns has.
 	Share float64 `json:"top_percent_share"`
 	Dead  int     `json:"dead_columns"` // always 0
+	// Experts are the tokens that reached each expert, of stacked ones; the figures above are those of the inputs of
+	// all experts together.
+	Experts []int64 `json:"expert_tokens,omitempty"`
 	// Weighted says that tokens are weighted by squared gradients, which are in the file.
 	Weighted bool `json:"fisher"`
 }
@@ -52,9 +55,11 @@ func (s *File) Summarize() *Summary {
 	for i := range s.Entries {
 		e := s.Entries[i].summarize()
 		if s.ChunkSize == 0 {
-			e.Tokens = 0 // the older form counts chunks
+			e.Tokens, e.Experts = 0, nil // the older form counts chunks
 		}
-		sum.Tokens = max(sum.Tokens, e.Tokens)
+		if len(e.Experts) == 0 {
+			sum.Tokens = max(sum.Tokens, e.Tokens)
+		}
 		if e.Dead > 0 {
 			dead++
 		}
@@ -66,6 +71,7 @@ func (s *File) Summarize() *Summary {
 	if dead > 0 {
 		sum.warn("%d layers have columns that are always 0", dead)
 	}
+	sum.Warnings = append(sum.Warnings, s.ExpertWarnings()...)
 	if o := s.Origin; o != nil {
 		sum.Sequences = len(o.Lengths)
 		distinct := map[int32]bool{}
@@ -82,10 +88,13 @@ func (s *Summary) warn(format string, args ...any) {
 }
 
 func (e *Entry) summarize() EntrySummary {
-	mean := e.Importance()
-	sum := EntrySummary{
-		Name: e.Name, Tokens: int64(slices.Max(e.Counts)), Columns: len(mean),
-		Outliers: []int{}, Weighted: e.Parts > 0,
+	mean := e.meanSquares()
+	sum := EntrySummary{Name: e.Name, Columns: len(mean), Outliers: []int{}, Weighted: e.Parts > 0}
+	for _, n := range e.Counts {
+		sum.Tokens += int64(n)
+		if len(e.Counts) > 1 {
+			sum.Experts = append(sum.Experts, int64(n))
+		}
 	}
 	order := make([]int, len(mean))
 	total := 0.0
@@ -123,4 +132,16 @@ func (e *Entry) summarize() EntrySummary {
 		}
 	}
 	return sum
+}
+
+// meanSquares returns those of columns, of experts those of all together.
+func (e *Entry) meanSquares() []float32 {
+	if len(e.Counts) == 1 {
+		return e.Importance()
+	}
+	mean := slices.Repeat([]float32{1}, len(e.Sums)/len(e.Counts))
+	for c, v := range e.pooled() {
+		mean[c] = float32(v)
+	}
+	return mean
 }

@@ -45,6 +45,42 @@ func TokenWeights(parts ...[]float32) []float32 {
 	return weights
 }
 
+// ExpertWeights returns the weights of tokens in the second moments of an expert's inputs: its squared gradients, at
+// most 20 times the mean over the tokens that have one, then scaled to mean 1 over these. Others do not reach the
+// expert, or only in a quantized model, where each counts 1.
+func ExpertWeights(part []float32) []float32 {
+	var reached []float32
+	for _, v := range part {
+		if v > 0 {
+			reached = append(reached, v)
+		}
+	}
+	weights := make([]float32, len(part))
+	if reached != nil {
+		reached = TokenWeights(reached)
+	}
+	for t, v := range part {
+		weights[t] = 1
+		if v > 0 {
+			weights[t], reached = reached[0], reached[1:]
+		}
+	}
+	return weights
+}
+
+// MatrixWeights returns the weights of tokens for each matrix of a tensor, of which several are those of experts, each
+// of which is a part.
+func MatrixWeights(parts [][]float32, matrices int) [][]float32 {
+	if matrices == 1 {
+		return [][]float32{TokenWeights(parts...)}
+	}
+	var all [][]float32
+	for _, p := range parts {
+		all = append(all, ExpertWeights(p))
+	}
+	return all
+}
+
 // MeanNorms returns the mean |g|² at each of the parts of a layer's outputs, where tokens with more than
 // 20 times the mean of all parts together count as if they had so much.
 func MeanNorms(parts [][]float32) []float64 {

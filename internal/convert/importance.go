@@ -20,8 +20,9 @@ type Imatrix struct {
 // Importance is how much errors in the columns of one matrix count.
 type Importance struct {
 	// Tensor is the matrix's name in a GGUF file; of an embedding that is the output matrix too, "output.weight".
-	Tensor  string
-	Columns []float32 // mean squares
+	Tensor string
+	// Columns are mean squares, of stacked experts those of each, one after the other.
+	Columns []float32
 }
 
 // tensor returns the importance of a matrix's columns, nil if there is none.
@@ -47,11 +48,17 @@ func (p *Plan) addImportance(m *Imatrix) error {
 		if columns == nil {
 			continue
 		}
-		if cols := int(t.Dims[0]); len(columns) != cols {
+		matrices := 1
+		if t.source != nil {
+			matrices = t.source.Stacked()
+		}
+		if cols := matrices * int(t.Dims[0]); len(columns) != cols {
 			return formats.FileErrorf(m.Path, -1, "the statistics of %s are for %d columns, and the model has %d: "+
 				"they are another model's", t.Name, len(columns), cols)
 		}
-		t.importance = quant.Relative(columns)
+		for c := range slices.Chunk(columns, int(t.Dims[0])) {
+			t.importance = append(t.importance, quant.Relative(c))
+		}
 		used++
 	}
 	for _, importance := range m.Tensors {

@@ -54,13 +54,21 @@ type Tensor struct {
 
 	source     *source.Tensor // nil for a tensor that the plan holds itself
 	values     []float32      // its values then, stored as F32
-	importance []float32      // of each column, or nil
+	importance [][]float32    // of each column, for each of stacked experts or the only matrix; or nil
 	encoded    io.ReaderAt    // the blocks, where a method has made them; or nil
 }
 
 // Original reports whether the source holds the tensor unquantized, as a matrix that becomes quantized.
 func (t *Tensor) Original() bool {
 	return t.source != nil && !t.source.Type.IsQuantized() && t.Type.IsQuantized()
+}
+
+// columns returns the importance of the columns of a row, nil if there is none.
+func (t *Tensor) columns(row int) []float32 {
+	if t.importance == nil {
+		return nil
+	}
+	return t.importance[row/(t.source.Rows()/len(t.importance))]
 }
 
 // SetEncoded makes Run write blocks of the tensor's type that r has, instead of encoding the

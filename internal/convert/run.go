@@ -188,7 +188,7 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 				"tensor %s [%d] is %g, with which nothing can be computed: expected a finite number",
 				t.source.HF, c, w.row[c])
 		}
-		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.importance)
+		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.columns(p.row+r))
 	}
 	return w.out.WriteRows(p.tensor, p.row, w.enc)
 }

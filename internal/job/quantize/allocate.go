@@ -103,7 +103,8 @@ func (a *allocator) estimate(ctx context.Context) error {
 func (a *allocator) candidates(tensor string, cols int, given quant.Type) []quant.Type {
 	edge := tensor == arch.Embedding || tensor == stats.OutputEntry
 	a.pinned[tensor] = a.options.Policy.Pinned(tensor, a.source.Config.Tied)
-	if a.pinned[tensor] || edge && a.budget.BPW != 0 { // bits per weight bound the linear layers alone
+	router := given == quant.F32 && !edge                        // which every mixture leaves so
+	if a.pinned[tensor] || router || edge && a.budget.BPW != 0 { // bits per weight bound the linear layers alone
 		return []quant.Type{given}
 	}
 	types := a.budget.Types

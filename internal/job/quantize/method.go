@@ -128,7 +128,7 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 	recipe := j.recipe
 	recipe.Tensors = nil
 	for i := range j.plan.Tensors {
-		if t := &j.plan.Tensors[i]; t.Original() {
+		if t := &j.plan.Tensors[i]; t.Original() || t.Type == quant.F32 && len(t.Dims) > 1 {
 			recipe.Tensors = append(recipe.Tensors, quant.Target{Tensor: t.Name, Type: t.Type})
 		}
 	}
