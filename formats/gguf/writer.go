@@ -43,6 +43,7 @@ func Create(path string, md *Metadata, tensors []TensorInfo, opt Options) (*Writ
 			w.Abort()
 			return nil, err
 		}
+		f.Rescue = len(p.shards) == 1 // parts of a set are of no use
 		w.files = append(w.files, f)
 		w.out = append(w.out, f)
 	}
@@ -156,7 +157,7 @@ func commit(files []*atomicfile.File) error {
 		}
 	}
 	if len(files) > 1 {
-		if err := os.Remove(files[0].Path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := files[0].RemoveOld(); err != nil {
 			return err
 		}
 	}

@@ -50,6 +50,7 @@ func Create(path string, md *gguf.Metadata, tensors []TensorInfo, extra ...Extra
 	if w.out, err = atomicfile.Create(path); err != nil {
 		return nil, err
 	}
+	w.out.Rescue = true
 	for i, b := range w.content {
 		w.sections[i].CRC = checksum(b)
 		if err := w.writeAt(b, w.sections[i].Offset); err != nil {

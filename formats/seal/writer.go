@@ -64,6 +64,7 @@ func Create(path string, h Header, texts [][]int32) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.Rescue = true
 	w, err := NewWriter(f, h, texts)
 	if err != nil {
 		f.Abort()

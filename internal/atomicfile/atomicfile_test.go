@@ -88,8 +88,8 @@ func TestAbort(t *testing.T) {
 	}
 }
 
-// What a killed program left goes with the next Create of the same file: not what is being
-// written, what is new, or other files.
+// What a killed program left goes with the next Create in its directory, whatever is written: not what is being
+// written, and no other program's files.
 func TestStale(t *testing.T) {
 	dir := t.TempDir()
 	f, err := Create(filepath.Join(dir, "out"))
@@ -97,56 +97,107 @@ func TestStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Abort()
-	old := time.Now().Add(-2 * staleAfter)
-	for name, stale := range map[string]time.Time{
-		".out.tmp-00000001": old, ".out.tmp-00000002": time.Now(), ".out.tmp-1": old,
-		".other.tmp-00000003": old, "out": old,
-		filepath.Base(f.Name()): old,
+	living := filepath.Base(f.Name())
+	old := time.Now().Add(-time.Hour) // Windows leaves new files alone
+	for _, name := range []string{
+		tempName("out", 1), tempName("other", 2), tempName(strings.Repeat("long", 60), 3),
+		".out.tmp-00000001", ".out.tmp-1", ".out.tmp-0000000100000001", "out", living,
 	} {
 		path := filepath.Join(dir, name)
-		if name != filepath.Base(f.Name()) {
+		if name != living {
 			if err := os.WriteFile(path, []byte("x"), 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := os.Chtimes(path, stale, stale); err != nil {
+		if err := os.Chtimes(path, old, old); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := WriteFile(filepath.Join(dir, "out"), nil); err != nil {
+	if err := WriteFile(filepath.Join(dir, "new"), nil); err != nil {
 		t.Fatal(err)
 	}
-	want := strings.Fields(".other.tmp-00000003 .out.tmp-00000002 .out.tmp-1 out " + filepath.Base(f.Name()))
+	want := strings.Fields(".out.tmp-00000001 .out.tmp-1 .out.tmp-0000000100000001 new out " + living)
 	slices.Sort(want)
 	if got := names(t, dir); got != strings.Join(want, " ") {
 		t.Errorf("files %s, want %s", got, want)
 	}
 }
 
+// A Commit that cannot give the name leaves nothing, or with Rescue the data under another name.
 func TestCommitFails(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "out")
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("TMP", temp) // Windows'
+	for _, rescue := range []bool{false, true} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "out.txt")
+		f, err := Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Rescue = rescue
+		if _, err := f.WriteString("data"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(path, "full"), 0o777); err != nil { // in the way of the rename
+			t.Fatal(err)
+		}
+		err = f.Commit()
+		if err == nil || !strings.HasPrefix(err.Error(), "write "+path+": ") {
+			t.Errorf("error %v", err)
+		}
+		var saved *Elsewhere
+		if errors.As(err, &saved) != rescue {
+			t.Errorf("rescue %v: %v", rescue, err)
+		} else if rescue && (content(t, saved.Saved) != "data" || filepath.Ext(saved.Saved) != ".txt") {
+			t.Errorf("saved as %s", saved.Saved)
+		}
+		if list := names(t, dir); !rescue && list != "out.txt" {
+			t.Errorf("files %s", list)
+		}
+	}
+
+	path := filepath.Join(temp, "closed")
 	f, err := Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Join(path, "full"), 0o777); err != nil { // in the way of the rename
-		t.Fatal(err)
-	}
-	if err := f.Commit(); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("error %v", err)
-	}
-	if names(t, dir) != "out" {
-		t.Errorf("files %s", names(t, dir))
-	}
-
-	path = filepath.Join(dir, "closed")
-	if f, err = Create(path); err != nil {
-		t.Fatal(err)
-	}
 	_ = f.Close() // so that the sync fails
-	if err := f.Commit(); err == nil || names(t, dir) != "out" {
-		t.Errorf("error %v, files %s", err, names(t, dir))
+	if err := f.Commit(); err == nil || names(t, temp) != "" {
+		t.Errorf("error %v, files %s", err, names(t, temp))
+	}
+}
+
+// Data whose directory vanishes are saved from the open file.
+func TestDirectoryVanishes(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows refuses to remove the directory of an open file")
+	}
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Rescue = true
+	if _, err := f.WriteString("data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	var saved *Elsewhere
+	err = f.Commit()
+	if !errors.As(err, &saved) || content(t, saved.Saved) != "data" || filepath.Dir(saved.Saved) != temp {
+		t.Errorf("%v, files %s", err, names(t, temp))
+	}
+	err = Save(filepath.Join(dir, "out"), []byte("more"))
+	if !errors.As(err, &saved) || content(t, saved.Saved) != "more" {
+		t.Error(err)
 	}
 }
 
@@ -200,9 +251,6 @@ func TestCreateRefuses(t *testing.T) {
 		"directory":           dir,
 		"in no directory":     filepath.Join(dir, "none", "out"),
 		"file as a directory": filepath.Join(dir, "file", "out"),
-	}
-	if runtime.GOOS != "windows" {
-		tests["device"] = os.DevNull
 	}
 	if err := WriteFile(filepath.Join(dir, "file"), nil); err != nil {
 		t.Fatal(err)
@@ -272,7 +320,113 @@ func TestResume(t *testing.T) {
 	if names(t, dir) != "out" {
 		t.Errorf("files %s", names(t, dir))
 	}
+	write("d").Abort()
+	f, err := Resume(path, "no") // of other content
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); got != ".out.no.partial out" && runtime.GOOS != "windows" {
+		t.Errorf("files %s", got)
+	}
+	if _, err := Resume(path, "no"); err == nil && runtime.GOOS != "windows" {
+		t.Error("two write one file")
+	}
+	f.Discard()
 	if _, err := Resume(dir, "id"); err == nil {
 		t.Error("a directory is resumed")
+	}
+}
+
+// A symbolic link stays, and what it leads to is written, also where there is nothing yet.
+func TestLinks(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	target, relative := filepath.Join(other, "target"), filepath.Join(other, "relative")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Symlink("target", relative); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{link, relative} {
+		for _, text := range []string{"first", "second"} {
+			if err := WriteFile(path, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+				t.Errorf("%s is no link any more: %v", path, err)
+			}
+			here, there := names(t, dir), names(t, other)
+			if got := content(t, target); got != text || here != "link" || there != "relative target" {
+				t.Errorf("%q, files %s, %s", got, here, there)
+			}
+		}
+		if err := os.Remove(target); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink("loop", loop); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := Create(loop); err == nil {
+		t.Errorf("a loop became %s", f.Name())
+	}
+}
+
+// Two names differ where the file system says so.
+func TestSameName(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteFile(filepath.Join(dir, "probe"), nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := os.Stat(filepath.Join(dir, "PROBE"))
+	folds := err == nil
+	for names, want := range map[[2]string]bool{{"a", "a"}: true, {"a", "b"}: false, {"a.html", "A.HTML"}: folds} {
+		if got, err := SameName(dir, names[0], names[1]); got != want || err != nil {
+			t.Errorf("%q: %v, %v", names, got, err)
+		}
+	}
+	if names(t, dir) != "probe" {
+		t.Errorf("files %s", names(t, dir))
+	}
+}
+
+// A directory for temporary files goes at the end, or when the next one is made after a kill.
+func TestMkdirTemp(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("TMP", temp)
+	left := filepath.Join(temp, "test-1")
+	if err := os.MkdirAll(left, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{lockName, "data"} {
+		path := filepath.Join(left, name)
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, removeOne, err := MkdirTemp("test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, removeTwo, err := MkdirTemp("test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{filepath.Base(one), filepath.Base(two)}
+	slices.Sort(want)
+	if got := names(t, temp); got != strings.Join(want, " ") {
+		t.Errorf("files %s, expected %s", got, want)
+	}
+	removeOne()
+	removeTwo()
+	if got := names(t, temp); got != "" {
+		t.Errorf("left %s", got)
 	}
 }
