@@ -11,6 +11,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -74,13 +75,15 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	if err := r.fill(s); err != nil {
 		return err
 	}
-	err = s.Write(path, func(name string) ([][]float32, error) {
-		if name == stats.OutputEntry {
-			name = l.Output()
-		}
-		return grad.parts(name)
-	})
-	if err != nil {
+	write := func(path string) error {
+		return s.Write(path, func(name string) ([][]float32, error) {
+			if name == stats.OutputEntry {
+				name = l.Output()
+			}
+			return grad.parts(name)
+		})
+	}
+	if err := atomicfile.SaveElsewhere(path, write(path), write); err != nil {
 		return err
 	}
 	if grad != nil {
@@ -181,7 +184,8 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 	if size <= opt.Memory {
 		r.memory = make([]float32, r.tokens*l.Hidden())
 	}
-	if r.work, err = work.OpenFile(opt.Work, workMagic, "calibrate", sha256.Sum256(id), len(r.steps)); err != nil {
+	key, end := sha256.Sum256(id), at+2*size
+	if r.work, err = work.OpenFile(opt.Work, workMagic, "calibrate", key, len(r.steps), end); err != nil {
 		return nil, err
 	}
 	r.done = r.work.Done

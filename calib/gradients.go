@@ -63,7 +63,8 @@ func gatherGradients(
 		return nil, err
 	}
 	key := sha256.Sum256(id)
-	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths)); err != nil {
+	size := work.DataAt + 4*int64(len(g.groups))*int64(g.tokens)
+	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths), size); err != nil {
 		return nil, err
 	}
 	defer func() {

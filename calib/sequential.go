@@ -74,10 +74,12 @@ func (m sequential) quantize(
 		opt.MomentMemory = 1 << 30
 	}
 	q := &quantizer{sequential: m, l: l, stats: s, opt: opt}
-	if err := q.layOut(r.Tensors); err != nil {
+	size, err := q.layOut(r.Tensors)
+	if err != nil {
 		return nil, err
 	}
-	if q.work, err = work.OpenFile(opt.Work, quantizeMagic, "quantize", sha256.Sum256(id), l.Count()+1); err != nil {
+	key := sha256.Sum256(id)
+	if q.work, err = work.OpenFile(opt.Work, quantizeMagic, "quantize", key, l.Count()+1, size); err != nil {
 		return nil, err
 	}
 	if q.work.Done > 0 && opt.Resumed != nil {
@@ -94,9 +96,9 @@ func (m sequential) quantize(
 }
 
 // layOut sets places: those of the targets that are linear layers or parts of them, and those of norms, biases and
-// routers that will be scaled.
-func (q *quantizer) layOut(targets []quant.Target) error {
-	at := int64(work.DataAt)
+// routers that will be scaled. It returns the size of the work file.
+func (q *quantizer) layOut(targets []quant.Target) (at int64, err error) {
+	at = work.DataAt
 	for i := range q.l.Count() + 1 {
 		for _, name := range q.linear(i) {
 			for _, t := range q.l.Stored(name) {
@@ -112,7 +114,7 @@ func (q *quantizer) layOut(targets []quant.Target) error {
 				}
 				if q.check != nil {
 					if err := q.check(targets[k].Type); err != nil {
-						return usage.Errorf("%s: %w", t.GGUF, err)
+						return 0, usage.Errorf("%s: %w", t.GGUF, err)
 					}
 				}
 				size := targets[k].Type.Size(t.Elems())
@@ -123,20 +125,20 @@ func (q *quantizer) layOut(targets []quant.Target) error {
 	}
 	q.scaled = map[string]encodedPlace{}
 	if !q.scale {
-		return nil
+		return at, nil
 	}
 	for i := range q.l.Count() {
 		for _, name := range q.floatsOf(q.folds(i)) {
 			rows, cols, err := q.l.Shape(name)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			target, size := quant.Target{Tensor: name, Type: quant.F32}, 4*int64(rows)*int64(cols)
 			q.scaled[name] = encodedPlace{target, at, size, name, 0, rows}
 			at += size
 		}
 	}
-	return nil
+	return at, nil
 }
 
 // linear returns the linear layers of block i of the model, and after the last one the

@@ -115,5 +115,5 @@ func (s *File) writeDat(path string) error {
 	name := strings.Join(s.Datasets, ", ")
 	put(len(name))
 	b.WriteString(name)
-	return atomicfile.WriteFile(path, b.Bytes())
+	return atomicfile.Save(path, b.Bytes())
 }

@@ -19,6 +19,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/output"
 )
 
 // layoutTag is the tag of the model in an image layout.
@@ -33,6 +34,7 @@ const (
 
 // layoutStore is an image layout. open opens a file of it by its slash-separated name.
 type layoutStore struct {
+	path string // of the directory or tar file
 	open func(name string) (io.ReadSeekCloser, error)
 }
 
@@ -52,7 +54,7 @@ func OpenLayout(ctx context.Context, src string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := layoutStore{open: func(name string) (io.ReadSeekCloser, error) {
+	s := layoutStore{path: src, open: func(name string) (io.ReadSeekCloser, error) {
 		return os.Open(filepath.Join(src, filepath.FromSlash(name)))
 	}}
 	if !info.IsDir() {
@@ -71,6 +73,7 @@ func tarStore(name string) (s layoutStore, err error) {
 		return s, err
 	}
 	defer func() { _ = f.Close() }() // only read from
+	s.path = name
 	type span struct{ off, size int64 }
 	files := map[string]span{}
 	for r := tar.NewReader(f); ; {
@@ -231,7 +234,14 @@ func (im *Image) WriteLayout(ctx context.Context, dir string, progress func(done
 	for _, b := range im.all() {
 		jobs = append(jobs, job{b, filepath.Join(dir, filepath.FromSlash(blobName(b.Descriptor)))})
 	}
-	if err := saveAll(ctx, jobs, progress); err != nil {
+	slices.SortFunc(jobs, func(a, b job) int { return strings.Compare(a.path, b.path) })
+	jobs = slices.CompactFunc(jobs, func(a, b job) bool { return a.path == b.path })
+	done := &counter{report: progress}
+	jobs, err := remaining(ctx, jobs, true, done) // a blob with other content is damaged
+	if err != nil {
+		return err
+	}
+	if err := saveAll(ctx, jobs, done); err != nil {
 		return err
 	}
 	index, err := im.index()
@@ -248,6 +258,9 @@ func (im *Image) WriteLayout(ctx context.Context, dir string, progress func(done
 func (im *Image) WriteTar(ctx context.Context, name string, progress func(done int64)) error {
 	index, err := im.index()
 	if err != nil {
+		return err
+	}
+	if err := output.Room(name, im.Size()); err != nil {
 		return err
 	}
 	f, err := atomicfile.Create(name)

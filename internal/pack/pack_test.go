@@ -154,7 +154,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		out := filepath.Join(tmp, "out-"+what)
 		for range 2 { // the second finds everything there
-			if _, err := x.Unpack(ctx, out, nil); err != nil {
+			if _, err := x.Unpack(ctx, out, true, nil); err != nil {
 				t.Fatalf("%s: %v", what, err)
 			}
 		}
@@ -297,7 +297,7 @@ func TestResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pulled.Unpack(ctx, out, nil); err != nil {
+		if _, err := pulled.Unpack(ctx, out, true, nil); err != nil {
 			t.Fatal(err)
 		}
 		same(t, pulled, dir, out)
@@ -335,7 +335,7 @@ func TestResumePull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pulled.Unpack(ctx, out, nil); err != nil {
+		if _, err := pulled.Unpack(ctx, out, true, nil); err != nil {
 			t.Fatalf("%s: %v", left.what, err)
 		}
 		same(t, pulled, dir, out)
@@ -423,7 +423,7 @@ func TestTampered(t *testing.T) {
 			return err
 		}
 		out := t.TempDir()
-		_, err = im.Unpack(ctx, out, nil)
+		_, err = im.Unpack(ctx, out, true, nil)
 		if _, e := os.Stat(filepath.Join(out, "model.safetensors")); err != nil && e == nil {
 			t.Error("the refused layer has its final name")
 		}
@@ -669,7 +669,7 @@ func TestRefuses(t *testing.T) {
 		dir := t.TempDir()
 		got, err := fetchImage(t.Context(), s, im.Desc)
 		if err == nil {
-			_, err = got.Unpack(t.Context(), dir, nil)
+			_, err = got.Unpack(t.Context(), dir, true, nil)
 		}
 		var bad *formats.Error
 		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tt.problem) {

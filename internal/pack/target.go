@@ -5,6 +5,9 @@ import (
 	"crypto"
 	"path/filepath"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // Target is where an artifact goes: a registry, a tar file or a directory.
@@ -22,8 +25,10 @@ func OpenTarget(name string, opt RegistryOptions) (Target, error) {
 	return Target{registry: r}, err
 }
 
-// IsTar reports whether a name is that of a tar file.
-func IsTar(name string) bool { return strings.EqualFold(filepath.Ext(name), ".tar") }
+// IsTar reports whether a name is that of a tar file, or standard output.
+func IsTar(name string) bool {
+	return strings.EqualFold(filepath.Ext(name), ".tar") || name == atomicfile.Stdout
+}
 
 // InRegistry reports whether the target is in a registry.
 func (t Target) InRegistry() bool { return t.registry != nil }
@@ -48,9 +53,14 @@ func (im *Image) SignFor(ctx context.Context, key crypto.Signer, to Target) erro
 func (im *Image) Send(ctx context.Context, to Target, progress func(done int64)) error {
 	switch {
 	case to.registry != nil:
-		return im.Push(ctx, to.registry, progress)
+		return continues(im.Push(ctx, to.registry, progress))
 	case IsTar(to.path):
-		return im.WriteTar(ctx, to.path, progress)
+		return work.Interrupted(im.WriteTar(ctx, to.path, progress), ", %s was not written", to.path)
 	}
-	return im.WriteLayout(ctx, to.path, progress)
+	return continues(im.WriteLayout(ctx, to.path, progress))
+}
+
+// continues says that of a transfer that was interrupted.
+func continues(err error) error {
+	return work.Interrupted(err, "; what was transferred is kept, and the same command continues")
 }

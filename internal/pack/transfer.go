@@ -14,6 +14,9 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/output"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -116,31 +119,52 @@ type job struct {
 	path string
 }
 
+// partID says which blob a part of a file is of.
+func (j *job) partID() string { return j.Digest.Encoded()[:12] }
+
+// remaining leaves out files that are there with the right content. One with other content is refused without force,
+// and so are files for which there is no space.
+func remaining(ctx context.Context, jobs []job, force bool, done *counter) (rest []job, err error) {
+	var need int64
+	for _, j := range jobs {
+		info, err := os.Stat(j.path)
+		there := err == nil && info.Mode().IsRegular() && info.Size() > 0
+		if there && info.Size() == j.Size {
+			same, err := j.isAt(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if same {
+				done.add(j.Size)
+				continue
+			}
+		}
+		if there && !force {
+			return nil, usage.Errorf("%s exists with other content: choose another directory, or --force to replace it",
+				j.path)
+		}
+		rest = append(rest, j)
+		need += max(0, j.Size-atomicfile.Part(j.path, j.partID()))
+	}
+	if len(rest) == 0 {
+		return nil, nil
+	}
+	return rest, output.Room(rest[0].path, need)
+}
+
 // saveAll writes blobs to files, several at a time.
-func saveAll(ctx context.Context, jobs []job, progress func(done int64)) error {
-	done := counter{report: progress}
+func saveAll(ctx context.Context, jobs []job, done *counter) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(transfers)
 	for _, j := range jobs {
-		g.Go(func() error { return j.save(ctx, &done) })
+		g.Go(func() error { return j.save(ctx, done) })
 	}
 	return g.Wait()
 }
 
-// save writes the blob to its file. A file that exists and has the right content stays; a part of one, which this or
-// an earlier process left, is continued.
+// save writes the blob to its file. A part of one, which this or an earlier process left, is continued.
 func (j job) save(ctx context.Context, done *counter) error {
-	if info, err := os.Stat(j.path); err == nil && info.Mode().IsRegular() && info.Size() == j.Size {
-		same, err := j.isAt(ctx)
-		if err != nil {
-			return err
-		}
-		if same {
-			done.add(j.Size)
-			return nil
-		}
-	}
-	f, err := atomicfile.Resume(j.path, j.Digest.Encoded()[:12])
+	f, err := atomicfile.Resume(j.path, j.partID())
 	if err != nil {
 		return err
 	}
@@ -198,8 +222,9 @@ func (j job) isAt(ctx context.Context) (bool, error) {
 	return digest.NewDigest(digest.SHA256, h) == j.Digest, nil
 }
 
-// Unpack writes the files of an artifact into a directory, which it makes if needed.
-func (im *Image) Unpack(ctx context.Context, dir string, progress func(done int64)) ([]Layer, error) {
+// Unpack writes the files of an artifact into a directory, which it makes if needed. Without force, files that are
+// there with other content are refused.
+func (im *Image) Unpack(ctx context.Context, dir string, force bool, progress func(done int64)) ([]Layer, error) {
 	layers, err := im.Layers()
 	if err != nil {
 		return nil, err
@@ -207,13 +232,26 @@ func (im *Image) Unpack(ctx context.Context, dir string, progress func(done int6
 	if len(layers) == 0 {
 		return nil, formats.Errorf(-1, "%s has no layers", im.Desc.Digest)
 	}
-	var jobs []job
-	for _, l := range layers {
+	source := ""
+	if s, ok := im.store.(layoutStore); ok {
+		source = s.path
+	}
+	jobs := make([]job, len(layers))
+	for i, l := range layers {
 		path := filepath.Join(dir, filepath.FromSlash(l.Name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		if source != "" && (work.IsOneOf(dir, []string{source}) || work.IsOneOf(path, []string{source})) {
+			return nil, usage.Errorf("output %s is a file of the input %s", path, source)
+		}
+		jobs[i] = job{located{l.Descriptor, im.store}, path}
+	}
+	for _, j := range jobs {
+		if err := os.MkdirAll(filepath.Dir(j.path), 0o777); err != nil {
 			return nil, err
 		}
-		jobs = append(jobs, job{located{l.Descriptor, im.store}, path})
 	}
-	return layers, saveAll(ctx, jobs, progress)
+	done := &counter{report: progress}
+	if jobs, err = remaining(ctx, jobs, force, done); err != nil {
+		return nil, err
+	}
+	return layers, continues(saveAll(ctx, jobs, done))
 }

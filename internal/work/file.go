@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"os"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/output"
 )
 
 // File holds intermediate results of a run that may be interrupted and continued:
@@ -36,14 +39,22 @@ const (
 
 // OpenFile opens a work file, or makes an empty one. magic says what it is, in less than 512 bytes, and owner which
 // command writes it. key is a hash of what the results depend on, and steps the number of steps of a whole run:
-// what other runs have left is dropped. A file that does not begin with magic is refused.
-func OpenFile(path, magic, owner string, key [sha256.Size]byte, steps int) (*File, error) {
+// what other runs have left is dropped. A file that another process has open is refused, and one that does not begin
+// with magic, and one for which there is no space: it will have size bytes.
+func OpenFile(path, magic, owner string, key [sha256.Size]byte, steps int, size int64) (*File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
 	}
+	if !atomicfile.TryLock(f) {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s: another %s is using it: wait, or choose another output", path, owner)
+	}
 	w := &File{File: f, key: key}
-	if err := w.resume(magic, owner, steps); err != nil {
+	if err = w.resume(magic, owner, steps); err == nil {
+		err = w.room(size)
+	}
+	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
@@ -73,6 +84,15 @@ func (f *File) resume(magic, owner string, steps int) error {
 	}
 	_, err = f.WriteAt([]byte(magic), 0)
 	return err
+}
+
+// room refuses a file of size bytes for which there is no space beside what it has.
+func (f *File) room(size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return output.Room(f.Name(), max(0, size-info.Size()))
 }
 
 // read returns the number of steps done by the run of that key.

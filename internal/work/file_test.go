@@ -14,7 +14,7 @@ func TestFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "work")
 	key, other := [32]byte{1}, [32]byte{2}
 	open := func(key [32]byte, steps int) *File {
-		f, err := OpenFile(path, "a test's file\n", "a test", key, steps)
+		f, err := OpenFile(path, "a test's file\n", "a test", key, steps, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +56,7 @@ func TestFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("a user's own file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenFile(path, "a test's file\n", "a test", key, 3)
+	_, err := OpenFile(path, "a test's file\n", "a test", key, 3, 0)
 	if err == nil || !strings.Contains(err.Error(), path+": offset 0: not a work file of a test") {
 		t.Errorf("%v", err)
 	}

@@ -4,8 +4,6 @@ package calibrate
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -61,14 +60,14 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 	}
 	r := &run{Options: opt, model: model, out: out}
 	if err := r.open(ctx); err != nil {
-		return nil, err
+		return nil, r.interrupted(err)
 	}
 	defer func() { _ = r.layers.Close() }() // only read from
 	if need := work.ProgramRAM + calib.Need(r.layers); r.MaxRAM < need {
 		return nil, r.tooLittle(need, "this model")
 	}
 	if err := r.gatherText(ctx); err != nil {
-		return nil, err
+		return nil, r.interrupted(err)
 	}
 	how, err := r.options()
 	if err != nil {
@@ -86,6 +85,11 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 		return nil, err
 	}
 	return &Result{Output: out, Seconds: took.Seconds(), Summary: sum, TextTokens: len(r.stats.Origin.Tokens)}, nil
+}
+
+// interrupted is for what an interruption loses.
+func (r *run) interrupted(err error) error {
+	return work.Interrupted(err, ", %s was not written", r.out)
 }
 
 // run is a run of the job.
@@ -125,7 +129,9 @@ func (r *run) open(ctx context.Context) (err error) {
 
 // options are those of gathering. The text is known.
 func (r *run) options() (calib.Options, error) {
-	opt := calib.Options{Work: r.out + ".work", Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers)}
+	opt := calib.Options{
+		Work: atomicfile.Beside(r.out, ".work"), Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers),
+	}
 	if opt.Fisher = len(r.Files) == 0; r.Fisher != nil {
 		opt.Fisher = *r.Fisher
 	}
@@ -154,8 +160,5 @@ func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
 	opt.Progress = func(done, total int64) { step.Set(tokens * done / total) }
 	err := calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
 	step.End()
-	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("interrupted, %s was not written; the same command continues: %w", r.out, err)
-	}
-	return err
+	return work.Interrupted(err, ", %s was not written; the same command continues from %s", r.out, opt.Work)
 }

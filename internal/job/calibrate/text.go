@@ -104,7 +104,7 @@ type ownText struct {
 	Sequences [][]int32 `json:"sequences"`
 }
 
-func (r *run) textFile() string { return r.out + ".work.text" }
+func (r *run) textFile() string { return atomicfile.Beside(r.out, ".work.text") }
 
 // addOwn lets the model write about that many tokens.
 func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens int) error {

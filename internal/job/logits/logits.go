@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/npy"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -25,16 +26,25 @@ type Options struct {
 
 // WriteNPY writes the logits after every token to a NumPy file, float32 [tokens, vocabulary].
 func WriteNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
+	err := writeNPY(ctx, modelPath, tokens, path, opt)
+	return work.Interrupted(err, ", %s was not written", path)
+}
+
+func writeNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
 	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = m.Close() }() // only read from
+	if err := output.Room(path, 4*int64(len(tokens))*int64(m.VocabSize())); err != nil {
+		return err
+	}
 	f, err := atomicfile.Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Abort()
+	f.Rescue = true
 	w := bufio.NewWriterSize(f, 1<<20)
 	rows, err := npy.NewWriter(w, len(tokens), m.VocabSize())
 	if err != nil {

@@ -2,7 +2,6 @@ package quantize
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -46,13 +46,13 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monit
 	if err != nil {
 		return 0, err
 	}
+	if err := output.Room(out, size); err != nil {
+		return 0, err
+	}
 	step := work.Quiet(m).Begin("copying", size, work.Bytes)
 	err = convert.Repack(ctx, f, out, convert.Limits{Threads: threads, Progress: step.Set}, extra...)
 	step.End()
-	if errors.Is(err, context.Canceled) {
-		err = interrupted(out, err)
-	}
-	return len(f.Tensors), err
+	return len(f.Tensors), work.Interrupted(err, ", %s was not written", out)
 }
 
 // sections returns what goes into the .pmap file out besides the model: the seal at path, nothing if path is empty.

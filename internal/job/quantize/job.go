@@ -2,14 +2,15 @@ package quantize
 
 import (
 	"context"
-	"errors"
-	"fmt"
+	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -87,7 +88,7 @@ func Prepare(ctx context.Context, in, out string, opt Options, m work.Monitor) (
 		err = j.makePlan(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return nil, work.Interrupted(err, ", %s was not written", out)
 	}
 	return j, nil
 }
@@ -143,7 +144,7 @@ func (j *Job) WriteRecipe(path string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(path, data)
+	return atomicfile.Save(path, data)
 }
 
 // Run writes the output. It appears under its name, or names, when it is complete. Files of the source are not
@@ -155,7 +156,7 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 	}
 	start := time.Now()
 	if err := j.build(ctx); err != nil {
-		return nil, err
+		return nil, work.Interrupted(err, ", %s was not written", j.out)
 	}
 	took := time.Since(start)
 	r, err := j.Describe()
@@ -168,6 +169,9 @@ func (j *Job) Run(ctx context.Context) (*Result, error) {
 
 // build writes the output.
 func (j *Job) build(ctx context.Context) error {
+	if err := j.room(); err != nil {
+		return err
+	}
 	encoded, err := j.solve(ctx)
 	if err != nil {
 		return err
@@ -175,13 +179,16 @@ func (j *Job) build(ctx context.Context) error {
 	if encoded != nil {
 		defer func() { _ = encoded.Close() }() // only read from by now
 	}
-	step := j.monitor.Begin("converting", j.plan.SourceSize(), work.Bytes)
-	err = j.plan.Run(ctx, j.out, convert.Limits{
-		Threads: j.limits.Threads, Memory: j.limits.MaxRAM - work.ProgramRAM, Progress: step.Set,
-	})
-	step.End()
-	if errors.Is(err, context.Canceled) {
-		return interrupted(j.out, err)
+	write := func(out string) error {
+		step := j.monitor.Begin("converting", j.plan.SourceSize(), work.Bytes)
+		defer step.End()
+		return j.plan.Run(ctx, out, convert.Limits{
+			Threads: j.limits.Threads, Memory: j.limits.MaxRAM - work.ProgramRAM, Progress: step.Set,
+		})
+	}
+	err = write(j.out)
+	if encoded != nil && ctx.Err() == nil { // after hours of work
+		err = atomicfile.SaveElsewhere(j.out, err, write)
 	}
 	if err != nil || encoded == nil {
 		return err
@@ -189,7 +196,28 @@ func (j *Job) build(ctx context.Context) error {
 	return encoded.Remove()
 }
 
-// interrupted says that an output was not written since its context was cancelled.
-func interrupted(out string, err error) error {
-	return fmt.Errorf("interrupted, %s was not written: %w", out, err)
+// room refuses an output for which there is no space, also beside the work file of a method that runs the model.
+func (j *Job) room() error {
+	shards, err := j.plan.Shards(j.out)
+	if err != nil {
+		return err
+	}
+	var size int64
+	for _, s := range shards {
+		size += s.Size
+	}
+	if j.recipe.Method.RunsModel() {
+		for i := range j.plan.Tensors {
+			if t := &j.plan.Tensors[i]; t.Original() && t.Name != arch.Embedding {
+				size += t.Size()
+			}
+		}
+		if info, err := os.Stat(j.workFile()); err == nil {
+			size -= info.Size()
+		}
+	}
+	return output.Room(shards[0].Path, max(0, size))
 }
+
+// workFile is the path of what a method that runs the model has done.
+func (j *Job) workFile() string { return atomicfile.Beside(j.out, ".work") }

@@ -2,8 +2,6 @@ package quantize
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
@@ -140,7 +138,7 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 	step := j.monitor.Begin("quantizing", int64(l.Count()+1), work.Count)
 	opt := calib.QuantizeOptions{
 		Identity: identity,
-		Work:     j.out + ".work",
+		Work:     j.workFile(),
 		Progress: func(done, _ int) { step.Set(int64(done)) },
 	}
 	opt.Resumed = func(blocks int) {
@@ -148,11 +146,8 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 	}
 	encoded, err := calib.Quantize(ctx, l, st, &recipe, opt)
 	step.End()
-	if errors.Is(err, context.Canceled) {
-		return nil, fmt.Errorf("interrupted, %s was not written; the same command continues: %w", j.out, err)
-	}
 	if err != nil {
-		return nil, err
+		return nil, work.Interrupted(err, ", %s was not written; the same command continues from %s", j.out, opt.Work)
 	}
 	for i := range j.plan.Tensors {
 		t := &j.plan.Tensors[i]

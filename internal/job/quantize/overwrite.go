@@ -26,14 +26,14 @@ func refuseOverwrite(p *convert.Plan, out string) error {
 	return nil
 }
 
-// refuseReplacing stops a file of sources, or what is no file, from being replaced by out.
+// refuseReplacing stops a file of sources, or a directory, from being replaced by out.
 func refuseReplacing(sources []string, out string) error {
 	info, err := os.Stat(out)
 	if err != nil {
 		return nil // nothing there
 	}
-	if !info.Mode().IsRegular() {
-		return usage.Errorf("output %s exists and is not a regular file", out)
+	if info.IsDir() {
+		return usage.Errorf("output %s exists and is not a regular file but a directory", out)
 	}
 	if work.IsOneOf(out, sources) {
 		return usage.Errorf("output %s is a file of the input", out)

@@ -15,6 +15,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -31,10 +32,10 @@ type ReproduceOptions struct {
 
 // Reproduction is a file that is to be made again. Everything about it is decided.
 type Reproduction struct {
-	path      string
-	file      *gguf.File
-	job       *Job
-	temporary string // directory, or empty
+	path   string
+	file   *gguf.File
+	job    *Job
+	remove func() // what was made without a name for it; or nil
 }
 
 // Comparison is what Reproduction.Run finds.
@@ -81,10 +82,12 @@ func PrepareReproduction(
 		return nil, err
 	}
 	if opt.Output == "" {
-		if r.temporary, err = os.MkdirTemp("", "phi3conv-reproduce-"); err != nil {
+		dir, remove, err := atomicfile.MkdirTemp("phi3conv-reproduce-")
+		if err != nil {
 			return nil, err
 		}
-		r.job.out = filepath.Join(r.temporary, "again"+filepath.Ext(r.file.Shards[0].Path))
+		r.remove = remove
+		r.job.out = filepath.Join(dir, "again"+filepath.Ext(r.file.Shards[0].Path))
 	}
 	if err := r.plan(ctx, opt); err != nil {
 		return nil, err
@@ -141,8 +144,8 @@ func (r *Reproduction) Close() {
 	if r.file != nil {
 		_ = r.file.Close() // only read from
 	}
-	if r.temporary != "" {
-		_ = os.RemoveAll(r.temporary)
+	if r.remove != nil {
+		r.remove()
 	}
 }
 

@@ -19,6 +19,8 @@ type progress struct {
 	last  time.Time     // when it was written last, at first when the run began
 	took  time.Duration // how long that took
 	saved bool          // progress was saved at least once by this run
+
+	failed bool // it could not be written once
 }
 
 func (p *progress) start() { p.last = time.Now() }
@@ -102,8 +104,12 @@ func (r *run) save(always bool) error {
 	if err := list.WriteReport(&b); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteFile(r.Progress, b.Bytes()); err != nil {
-		return err
+	if err := atomicfile.WriteFile(r.Progress, b.Bytes()); err != nil { // no reason to lose what is done
+		if !r.progress.failed {
+			r.Monitor.Note("%v: this run cannot be continued if it is interrupted", err)
+		}
+		r.progress.failed = true
+		return nil
 	}
 	now := time.Now()
 	r.progress = progress{last: now, took: now.Sub(start), saved: true}

@@ -20,6 +20,9 @@ func Run(ctx context.Context, o Options) (verify.Reports, error) {
 	}
 	defer r.models.close()
 	if err := r.evaluateAll(ctx); err != nil {
+		if r.Progress == "" {
+			err = work.Interrupted(err, "; nothing is kept without --report")
+		}
 		return nil, err
 	}
 	list, err := r.reports()

@@ -2,10 +2,15 @@ package verify
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"io"
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -39,6 +44,11 @@ type SealSummary struct {
 
 // Seal evaluates a model in float32 and writes what it predicts, for [RunSealed].
 func Seal(ctx context.Context, o SealOptions) (*SealSummary, error) {
+	s, err := makeSeal(ctx, o)
+	return s, work.Interrupted(err, ", %s was not written", o.Output)
+}
+
+func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	c, err := readCorpus(o.Model, o.Texts, o.Windows)
 	if err != nil {
 		return nil, err
@@ -59,11 +69,17 @@ func Seal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	}
 	h.Model, h.WeightsSHA256 = described.Name, described.SHA256
 
-	w, err := seal.Create(o.Output, h, tokens)
+	f, err := atomicfile.Create(o.Output)
 	if err != nil {
 		return nil, err
 	}
-	defer w.Abort()
+	defer f.Abort()
+	f.Rescue = true
+	out := &hashed{w: f, hash: sha256.New()}
+	w, err := seal.NewWriter(out, h, tokens)
+	if err != nil {
+		return nil, formats.WithPath(err, o.Output)
+	}
 	step := m.Begin("sealing", int64(len(c.windows)), work.Count)
 	err = verify.RunSeal(ctx, p, c.windows, w, func(done int) { step.Set(int64(done)) })
 	step.End()
@@ -71,11 +87,29 @@ func Seal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 		return nil, formats.WithPath(err, o.Model)
 	}
 	if err := w.Close(); err != nil {
+		return nil, formats.WithPath(err, o.Output)
+	}
+	if err := f.Commit(); err != nil {
 		return nil, err
 	}
-	s := &SealSummary{Path: o.Output, Positions: h.Positions, Full: h.Full, Model: h.Model, Weights: h.WeightsSHA256}
-	s.SHA256, s.Bytes, err = work.HashFile(ctx, o.Output)
-	return s, err
+	return &SealSummary{
+		Path: o.Output, Bytes: out.bytes, SHA256: hex.EncodeToString(out.hash.Sum(nil)),
+		Positions: h.Positions, Full: h.Full, Model: h.Model, Weights: h.WeightsSHA256,
+	}, nil
+}
+
+// hashed writes, and hashes and counts what it writes: a pipe cannot be read afterwards.
+type hashed struct {
+	w     io.Writer
+	hash  hash.Hash
+	bytes int64
+}
+
+func (h *hashed) Write(b []byte) (int, error) {
+	n, err := h.w.Write(b)
+	h.bytes += int64(n)
+	_, _ = h.hash.Write(b[:n]) // a hash takes everything
+	return n, err
 }
 
 // sealHeader makes a header but for the model, and the tokens of each text that are pinned: those that a window has.
