@@ -7,12 +7,14 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 var textDefaults = calibrate.DefaultText()
 
 func calibrateCommand() *cli.Command {
+	var files output.Files
 	return &cli.Command{
 		Name:      "calibrate",
 		Usage:     "gather statistics of a model's activations, for quantize and convert --stats",
@@ -65,6 +67,7 @@ holds the squared gradients besides. Examples:
 				Usage: "warn if the evaluation text in `FILE` occurs in the calibration text; " +
 					"with --show this needs MODEL for its tokenizer"},
 			&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
+			forceFlag(&files),
 			modelThreadsFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -74,17 +77,18 @@ holds the squared gradients besides. Examples:
 			if c.NArg() != 1 {
 				return usagef("calibrate takes one MODEL, got %d arguments", c.NArg())
 			}
-			return calibrateModel(c, c.Args().First())
+			return calibrateModel(c, c.Args().First(), &files)
 		},
 	}
 }
 
-func calibrateModel(c *cli.Context, model string) error {
+func calibrateModel(c *cli.Context, model string, files *output.Files) error {
 	out := c.String("output")
 	if out == "" {
 		return usagef("calibrate needs --output")
 	}
-	opt := calibrate.Options{Against: c.String("against"), Monitor: monitor{c.App.ErrWriter}}
+	m := monitor{c.App.ErrWriter}
+	opt := calibrate.Options{Against: c.String("against"), Monitor: m}
 	var err error
 	if opt.MaxRAM, err = size("max-ram", c.String("max-ram")); err != nil {
 		return err
@@ -99,16 +103,21 @@ func calibrateModel(c *cli.Context, model string) error {
 		fisher := c.Bool("fisher")
 		opt.Fisher = &fisher
 	}
+	o := file("--output", &out, output.GGUF, output.Imatrix)
+	o.Beside, files.Machine = []string{".work", ".work.text", ".work.gradients"}, c.Bool("json")
+	if err := m.checkFiles(files, append(opt.Files, model, opt.Against), o); err != nil {
+		return err
+	}
 	r, err := calibrate.Run(c.Context, model, out, opt)
 	if err != nil {
 		return err
 	}
-	monitor{c.App.ErrWriter}.notes(r.Warnings)
+	m.notes(r.Warnings)
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, r)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", out, len(r.Entries),
-		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"),
+	_, err = fmt.Fprintf(files.Writer(c.App.Writer, m.w), "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n",
+		out, len(r.Entries), report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"),
 		r.Seconds, float64(r.TextTokens)/r.Seconds)
 	return err
 }

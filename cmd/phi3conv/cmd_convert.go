@@ -68,7 +68,7 @@ The mixed types follow llama.cpp's rules. Examples:
 				return err
 			}
 			opt.Seal = c.String("seal")
-			return f.run(c.Context, in, out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+			return f.run(c.Context, in, "--output", out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
 		},
 	}
 }
@@ -87,7 +87,7 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 		return usagef("COPY needs --output")
 	}
 	for _, flag := range f.flags() {
-		if name := flag.Names()[0]; c.IsSet(name) && name != "max-ram" {
+		if name := flag.Names()[0]; c.IsSet(name) && name != "max-ram" && name != "force" {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}
@@ -96,10 +96,15 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	if err != nil {
 		return err
 	}
-	n, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, monitor{c.App.ErrWriter})
+	m := monitor{c.App.ErrWriter}
+	w, err := f.check(in, "--output", &out, c.String("seal"), c.App.Writer, m)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: %d tensors copied, %.1f s\n", out, n, time.Since(start).Seconds())
+	n, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, m)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s: %d tensors copied, %.1f s\n", out, n, time.Since(start).Seconds())
 	return err
 }

@@ -49,8 +49,9 @@ func TestNameNote(t *testing.T) {
 		!strings.Contains(stderr, `it is "Phi 3 Tiny"`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
-	_, stderr, code = phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--model-name", "Phi-3 Tiny")
-	if code != exitOK || stderr != "" {
+	_, stderr, code = phi3conv(t, "convert", testmodel.Phi3(t), "-o", out, "--force", "--model-name", "Phi-3 Tiny")
+	want := "phi3conv: note: --output: " + out + " is there and will be replaced\n"
+	if code != exitOK || stderr != want {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

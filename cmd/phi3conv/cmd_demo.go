@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/testdata"
 	"github.com/urfave/cli/v2"
 )
 
 func demoCommand() *cli.Command {
+	var force bool
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "run every stage on a tiny model that is part of the program",
@@ -25,8 +27,9 @@ could type.`,
 			&cli.StringFlag{Name: "dir",
 				Usage:       "work in `DIR` and keep what is written there",
 				DefaultText: "a temporary directory, removed at the end"},
+			&cli.BoolFlag{Name: "force", Usage: "replace files of an earlier demo in DIR", Destination: &force},
 		},
-		Action: demoAction,
+		Action: func(c *cli.Context) error { return demoAction(c, force) },
 	}
 }
 
@@ -76,7 +79,7 @@ var stages = []struct{ why, line, text string }{
 	{"Take it out again.", "unpack ./Q4_K_M.tar -o ./unpacked", ""},
 }
 
-func demoAction(c *cli.Context) (err error) {
+func demoAction(c *cli.Context, force bool) (err error) {
 	if c.Args().Present() {
 		return usagef("demo takes no arguments, got %q", c.Args().First())
 	}
@@ -88,10 +91,18 @@ func demoAction(c *cli.Context) (err error) {
 	name = "tiny-" + name
 	dir := c.String("dir")
 	if dir == "" {
-		if dir, err = os.MkdirTemp("", "phi3conv-demo-"); err != nil {
+		var remove func()
+		if dir, remove, err = atomicfile.MkdirTemp("phi3conv-demo-"); err != nil {
 			return err
 		}
-		defer func() { _ = os.RemoveAll(dir) }()
+		defer remove()
+	}
+	for _, made := range []string{name, "text.txt", "questions.jsonl"} {
+		if path := filepath.Join(dir, made); !force {
+			if _, err := os.Lstat(path); err == nil {
+				return usagef("%s exists: choose another --dir, or --force to replace it", path)
+			}
+		}
 	}
 	if err := testdata.Write(name, filepath.Join(dir, name)); err != nil {
 		return err
@@ -115,6 +126,9 @@ func demoAction(c *cli.Context) (err error) {
 			return err
 		}
 		app := newApp() // one for each command line
+		if force && takes(app.Command(args[0]), "force") {
+			args = append(args, "--force")
+		}
 		app.Writer, app.ErrWriter = c.App.Writer, c.App.ErrWriter
 		if err := app.RunContext(c.Context, flagsFirst(append([]string{app.Name}, args...), app.Commands)); err != nil {
 			return fmt.Errorf("%s: %w", args[0], err)
@@ -124,6 +138,11 @@ func demoAction(c *cli.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// takes reports whether a command has a flag.
+func takes(c *cli.Command, flag string) bool {
+	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == flag })
 }
 
 // quoted joins arguments as a shell takes them.

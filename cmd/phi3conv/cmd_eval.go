@@ -1,7 +1,10 @@
 package main
 
 import (
+	"slices"
+
 	evaljob "github.com/phi3conv/phi3conv/internal/job/eval"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/eval"
 	"github.com/urfave/cli/v2"
@@ -9,6 +12,7 @@ import (
 
 func evalCommand() *cli.Command {
 	var compute computeFlags
+	var forms reportFlags
 	return &cli.Command{
 		Name:      "eval",
 		Usage:     "let models answer questions, and count what quantization changed",
@@ -48,12 +52,11 @@ Example:
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"},
 				Usage:       "context of `N` tokens, for a prompt with its answer",
 				DefaultText: "the least of the models', at most 4096"},
-			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON, with every answer"},
-			&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
-			&cli.StringFlag{Name: "junit", Usage: "write the limits to `FILE` as JUnit XML"},
+			forms.jsonFlag("print the report as JSON, with every answer"), forms.markdownFlag(),
+			forms.junitFlag("write the limits to `FILE` as JUnit XML"), forceFlag(&forms.files),
 			modelThreadsFlag(),
 		}, append(compute.flags(), evalLimitFlags()...)...),
-		Action: func(c *cli.Context) error { return evalAction(c, &compute) },
+		Action: func(c *cli.Context) error { return evalAction(c, &compute, &forms) },
 	}
 }
 
@@ -68,7 +71,7 @@ func evalLimitFlags() []cli.Flag {
 	return flags
 }
 
-func evalAction(c *cli.Context, compute *computeFlags) error {
+func evalAction(c *cli.Context, compute *computeFlags, forms *reportFlags) error {
 	if c.NArg() == 0 {
 		return usagef("eval takes one MODEL or several")
 	}
@@ -79,12 +82,16 @@ func evalAction(c *cli.Context, compute *computeFlags) error {
 	if err != nil {
 		return err
 	}
+	inputs := slices.Concat(o.Models, o.Tasks, o.Examples, []string{o.Base})
+	if err := forms.check(monitor{c.App.ErrWriter}, "", inputs...); err != nil {
+		return err
+	}
 	r, err := evaljob.Run(c.Context, o)
 	if err != nil {
 		return err
 	}
-	err = writeForms(c.App.Writer, c.Bool("json"), r.WriteText, r.WriteJSON,
-		form{c.String("markdown"), r.WriteMarkdown}, form{c.String("junit"), r.WriteJUnit})
+	err = forms.writeForms(c.App.Writer, c.App.ErrWriter, r.WriteText, r.WriteJSON,
+		output.Form{Path: forms.markdown, Write: r.WriteMarkdown}, output.Form{Path: forms.junit, Write: r.WriteJUnit})
 	if err == nil && r.Verdict != nil && r.Verdict.Outcome != verify.Pass {
 		err = errCheckFailed
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"github.com/phi3conv/phi3conv/internal/lint"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/urfave/cli/v2"
 )
 
 func lintCommand() *cli.Command {
+	var forms reportFlags
 	return &cli.Command{
 		Name:      "lint",
 		Usage:     "find what makes a Phi model wrong",
@@ -27,9 +29,8 @@ Exits with 1 if there is an error, else with 0. Example:
    phi3conv lint phi-3-mini-Q4_K_M.gguf`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fast", Usage: "leave out the checks that read tensor data"},
-			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
-			&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown"},
-			&cli.StringFlag{Name: "junit", Usage: "write a test case for each check to `FILE` as JUnit XML"},
+			forms.jsonFlag("print the report as JSON"), forms.markdownFlag(),
+			forms.junitFlag("write a test case for each check to `FILE` as JUnit XML"), forceFlag(&forms.files),
 			threadsFlag(),
 		},
 		Action: func(c *cli.Context) error {
@@ -40,7 +41,11 @@ Exits with 1 if there is an error, else with 0. Example:
 			if err != nil {
 				return err
 			}
-			progress, end := work.Progress(monitor{c.App.ErrWriter}, "checking", work.Bytes)
+			m := monitor{c.App.ErrWriter}
+			if err := forms.check(m, "", c.Args().First()); err != nil {
+				return err
+			}
+			progress, end := work.Progress(m, "checking", work.Bytes)
 			r, err := lint.Run(c.Context, c.Args().First(), lint.Options{
 				Fast:     c.Bool("fast"),
 				Threads:  threads,
@@ -50,8 +55,9 @@ Exits with 1 if there is an error, else with 0. Example:
 			if err != nil {
 				return err
 			}
-			err = writeForms(c.App.Writer, c.Bool("json"), r.WriteText, r.WriteJSON,
-				form{c.String("markdown"), r.WriteMarkdown}, form{c.String("junit"), r.WriteJUnit})
+			err = forms.writeForms(c.App.Writer, m.w, r.WriteText, r.WriteJSON,
+				output.Form{Path: forms.markdown, Write: r.WriteMarkdown},
+				output.Form{Path: forms.junit, Write: r.WriteJUnit})
 			if err != nil {
 				return err
 			}

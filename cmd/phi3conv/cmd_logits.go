@@ -9,6 +9,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/job/logits"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -17,6 +18,7 @@ import (
 
 func logitsCommand() *cli.Command {
 	var compute computeFlags
+	var files output.Files
 	return &cli.Command{
 		Name:      "logits",
 		Usage:     "write a model's logits for a text, to compare with other programs",
@@ -41,26 +43,32 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 			compute.batchFlag(),
 			compute.noRepackFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
+			forceFlag(&files),
 			modelThreadsFlag(),
 		},
-		Action: func(c *cli.Context) error { return logitsAction(c, compute.opt) },
+		Action: func(c *cli.Context) error { return logitsAction(c, compute.opt, &files) },
 	}
 }
 
-func logitsAction(c *cli.Context, compute runtime.Options) error {
+func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) error {
 	if c.NArg() != 1 {
 		return usagef("logits takes one MODEL, got %d arguments", c.NArg())
 	}
 	path := c.Args().First()
+	m, out := monitor{c.App.ErrWriter}, c.String("output")
+	inputs := []string{path, c.String("tokens-file")}
+	if err := m.checkFiles(files, inputs, file("--output", &out, output.NumPy)); err != nil {
+		return err
+	}
 	tokens, err := logitsTokens(c, path)
 	if err != nil {
 		return err
 	}
-	opt := logits.Options{Monitor: monitor{c.App.ErrWriter}}
+	opt := logits.Options{Monitor: m}
 	if opt.Compute, err = logitsCompute(c, compute); err != nil {
 		return err
 	}
-	if out := c.String("output"); out != "" {
+	if out != "" {
 		return logits.WriteNPY(c.Context, path, tokens, out, opt)
 	}
 	all, err := logits.Likeliest(c.Context, path, tokens, 10, opt)

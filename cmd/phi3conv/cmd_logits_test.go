@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,7 @@ func TestLogits(t *testing.T) {
 		{"--tokens-file", file, "-t", "2", "-b", "2"},
 		{"-p", "Hello"},
 	} {
-		out := filepath.Join(dir, "logits.npy")
+		out := filepath.Join(dir, fmt.Sprint("logits", i, ".npy"))
 		stdout, stderr, code := phi3conv(t, append([]string{"logits", model, "-o", out}, args...)...)
 		if code != exitOK || stdout+stderr != "" {
 			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)

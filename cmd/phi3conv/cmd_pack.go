@@ -37,7 +37,7 @@ media types and annotations. Examples:
 			&cli.StringSliceFlag{Name: "config", Usage: "add `FILE`, a tokenizer, chat template or configuration"},
 			&cli.StringSliceFlag{Name: "license", Usage: "add `FILE`, a license"},
 			&cli.StringSliceFlag{Name: "readme", Usage: "add `FILE`, a model card"},
-			f.signKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(),
+			f.signKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(), forceFlag(&f.files),
 		},
 		Action: func(c *cli.Context) error { return packAction(c, &f) },
 	}
@@ -50,24 +50,29 @@ func packAction(c *cli.Context, f *artifactFlags) error {
 	if !slices.Contains(pack.Formats, c.String("format")) {
 		return usagef("--format %s, expected %s", c.String("format"), strings.Join(pack.Formats, " or "))
 	}
-	if c.String("output") == "" {
+	out := c.String("output")
+	if out == "" {
 		return usagef("pack needs --output, a directory, a .tar file or oci://HOST/REPOSITORY:TAG")
 	}
-	to, err := pack.OpenTarget(c.String("output"), f.registry(c.LocalFlagNames()))
-	if err != nil {
-		return err
-	}
 	var extra []pack.File
+	inputs := []string{c.Args().First(), f.signKey}
 	for _, role := range []pack.Role{pack.Seal, pack.Report, pack.Recipe, pack.Config, pack.License, pack.Readme} {
 		for _, path := range c.StringSlice(string(role)) {
-			extra = append(extra, pack.File{Path: path, Role: role})
+			extra, inputs = append(extra, pack.File{Path: path, Role: role}), append(inputs, path)
 		}
 	}
-	in, err := pack.Collect(c.Args().First(), extra, c.String("output"))
+	m := monitor{c.App.ErrWriter}
+	if err := f.check(m, &out, inputs...); err != nil {
+		return err
+	}
+	to, err := pack.OpenTarget(out, f.registry(c.LocalFlagNames()))
 	if err != nil {
 		return err
 	}
-	m := monitor{c.App.ErrWriter}
+	in, err := pack.Collect(c.Args().First(), extra, out)
+	if err != nil {
+		return err
+	}
 	step := m.Begin("hashing", in.Bytes, work.Bytes)
 	im, err := pack.Build(c.Context, in.Files, c.String("format"), step.Set)
 	step.End()

@@ -8,7 +8,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -40,7 +42,7 @@ a budget the types of the tensors are chosen so that the estimated error is leas
 			if err != nil {
 				return err
 			}
-			return f.run(c.Context, in, out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+			return f.run(c.Context, in, "OUT", out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
 		},
 	}
 }
@@ -70,15 +72,34 @@ func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, threads i
 	return args[0], args[1], ft, threads, nil
 }
 
-// run makes out from in, and prints what was done to w.
-func (f *quantizeFlags) run(ctx context.Context, in, out string, opt quantize.Options, w io.Writer, m monitor) error {
+// check checks the output, which was given as name. It may change out.
+func (f *quantizeFlags) check(in, name string, out *string, seal string, w io.Writer, m monitor) (io.Writer, error) {
+	f.files.Machine = f.json
+	outputs := []output.Output{file("--write-recipe", &f.writeRecipe, output.YAML)}
+	if !f.dryRun {
+		o := file(name, out, output.GGUF, output.PMAP)
+		o.Beside, o.Split = []string{".work"}, f.splitMaxSize != "" && !convert.IsPMAP(*out)
+		outputs = append(outputs, o)
+	}
+	err := m.checkFiles(&f.files, []string{in, f.opt.Stats, f.recipe, seal}, outputs...)
+	return f.files.Writer(w, m.w), err
+}
+
+// run makes out, which was given as name, from in, and prints what was done to w.
+func (f *quantizeFlags) run(
+	ctx context.Context, in, name, out string, opt quantize.Options, w io.Writer, m monitor,
+) error {
+	w, err := f.check(in, name, &out, opt.Seal, w, m)
+	if err != nil {
+		return err
+	}
 	job, err := quantize.Prepare(ctx, in, out, opt, m)
 	if err != nil {
 		return err
 	}
 	defer job.Close()
 	if job.Budget != nil && !f.json {
-		if err := printAllocation(w, job.Budget); err != nil {
+		if err := job.Budget.WriteText(w); err != nil {
 			return err
 		}
 	}
@@ -96,7 +117,7 @@ func (f *quantizeFlags) run(ctx context.Context, in, out string, opt quantize.Op
 		if f.json {
 			return report.WriteJSON(w, r)
 		}
-		return printPlan(w, r)
+		return r.WritePlan(w)
 	}
 	r, err := job.Run(ctx)
 	if err != nil {
@@ -106,5 +127,5 @@ func (f *quantizeFlags) run(ctx context.Context, in, out string, opt quantize.Op
 		r.Tensors = nil
 		return report.WriteJSON(w, r)
 	}
-	return printSummary(w, r)
+	return r.WriteSummary(w)
 }

@@ -1,15 +1,15 @@
 package main
 
 import (
-	"io"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 func reproduceCommand() *cli.Command {
+	var files output.Files
 	return &cli.Command{
 		Name:      "reproduce",
 		Usage:     "make a quantized file again from what it says about itself, and compare",
@@ -28,13 +28,14 @@ not the recorded ones. The machine and the number of threads do not matter. Exam
 				Usage: "keep what is built in `FILE`", DefaultText: "a temporary file in TMPDIR"},
 			&cli.BoolFlag{Name: "json", Usage: "print the result as JSON"},
 			maxRAMFlag(nil),
+			forceFlag(&files),
 			threadsFlag(),
 		},
-		Action: reproduceAction,
+		Action: func(c *cli.Context) error { return reproduceAction(c, &files) },
 	}
 }
 
-func reproduceAction(c *cli.Context) error {
+func reproduceAction(c *cli.Context, files *output.Files) error {
 	if c.NArg() != 1 || !c.IsSet("model") {
 		return usagef("reproduce takes one FILE and --model")
 	}
@@ -44,6 +45,11 @@ func reproduceAction(c *cli.Context) error {
 		return err
 	}
 	m := monitor{c.App.ErrWriter}
+	out := file("--output", &opt.Output, output.GGUF, output.PMAP)
+	out.Beside, out.ReadBack = []string{".work"}, true
+	if err := m.checkFiles(files, []string{c.Args().First(), opt.Model, opt.Stats}, out); err != nil {
+		return err
+	}
 	job, err := quantize.PrepareReproduction(c.Context, c.Args().First(), opt, m)
 	if err != nil {
 		return err
@@ -57,39 +63,10 @@ func reproduceAction(c *cli.Context) error {
 	if c.Bool("json") {
 		err = report.WriteJSON(c.App.Writer, r)
 	} else {
-		err = printComparison(c.App.Writer, r)
+		err = r.WriteText(c.App.Writer)
 	}
 	if err == nil && !r.Same {
 		err = errCheckFailed
 	}
 	return err
-}
-
-// printComparison prints what reproduce found.
-func printComparison(w io.Writer, r *quantize.Comparison) error {
-	p := &report.Printer{W: w}
-	for _, in := range r.Inputs {
-		if in.Same {
-			p.Printf("%s %s: the one it was made from\n", in.Input, in.Path)
-		} else {
-			p.Printf("%s %s: another one than it was made from: SHA-256 %s, recorded %s\n",
-				in.Input, in.Path, in.SHA256, in.Recorded)
-		}
-	}
-	for _, key := range r.Keys {
-		p.Printf("key %s differs\n", report.Printable(key))
-	}
-	switch {
-	case r.Same && r.Whole:
-		p.Printf("%s: the same bytes\n", r.File)
-	case r.Same:
-		p.Printf("%s: the same tensors and metadata\n", r.File)
-	case r.Tensor != "":
-		p.Printf("%s: the first tensor that differs is %s: %s\n", r.File, report.Printable(r.Tensor), r.Why)
-	case r.Why != "":
-		p.Printf("%s: differs: %s\n", r.File, r.Why)
-	default:
-		p.Printf("%s: the same tensors, other metadata\n", r.File)
-	}
-	return p.Err
 }

@@ -6,12 +6,14 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/urfave/cli/v2"
 )
 
 func sealCommand() *cli.Command {
 	var windows windowFlags
+	var files output.Files
 	return &cli.Command{
 		Name:      "seal",
 		Usage:     "keep what a model predicts for a text, to verify quantized models without it",
@@ -35,13 +37,14 @@ Windows, scored tokens and BOS are those of verify. Examples:
 				Usage: "a likely token has at least probability `P`; the five likeliest are always kept"},
 			&cli.IntFlag{Name: "full", Value: 24, Usage: "keep the whole vocabulary of `N` tokens"},
 			&cli.BoolFlag{Name: "json", Usage: "print a summary as JSON"},
+			forceFlag(&files),
 			modelThreadsFlag(),
 		}, windows.flags()...),
-		Action: func(c *cli.Context) error { return sealAction(c, &windows) },
+		Action: func(c *cli.Context) error { return sealAction(c, &windows, &files) },
 	}
 }
 
-func sealAction(c *cli.Context, windows *windowFlags) error {
+func sealAction(c *cli.Context, windows *windowFlags, files *output.Files) error {
 	if c.NArg() != 1 {
 		return usagef("seal takes one ORIGINAL, got %d arguments", c.NArg())
 	}
@@ -52,6 +55,11 @@ func sealAction(c *cli.Context, windows *windowFlags) error {
 	if err != nil {
 		return err
 	}
+	m := monitor{c.App.ErrWriter}
+	files.Machine = c.Bool("json")
+	if err := m.checkFiles(files, append(o.Texts, o.Model), file("--output", &o.Output, output.Seal)); err != nil {
+		return err
+	}
 	s, err := verifyjob.Seal(c.Context, o)
 	if err != nil {
 		return err
@@ -59,7 +67,7 @@ func sealAction(c *cli.Context, windows *windowFlags) error {
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, s)
 	}
-	_, err = fmt.Fprintf(c.App.Writer,
+	_, err = fmt.Fprintf(files.Writer(c.App.Writer, m.w),
 		"%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
 		s.Path, s.Positions, report.Printable(s.Model), s.Full,
 		humanize.Bytes(uint64(s.Bytes)), float64(s.Bytes)/float64(s.Positions), s.SHA256)

@@ -79,7 +79,7 @@ func TestSealInPMAP(t *testing.T) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	testmodel.Write(t, path, []byte("no seal"))
-	if _, stderr, code := phi3conv(t, append(convert, file)...); code != exitBadInput {
+	if _, stderr, code := phi3conv(t, append(convert, file, "--force")...); code != exitBadInput {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -27,7 +27,7 @@ kept as it is, for push or unpack elsewhere. Examples:
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
 				Usage: "write the files to `DIR`, or the artifact to FILE.tar"},
 			&cli.BoolFlag{Name: "layout", Usage: "write an image layout to DIR instead of the files"},
-			f.verifyKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(),
+			f.verifyKeyFlag(), f.plainHTTPFlag(), f.jsonFlag(), forceFlag(&f.files),
 		},
 		Action: func(c *cli.Context) error { return pullAction(c, &f) },
 	}
@@ -40,6 +40,9 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	out := c.String("output")
 	if out == "" || strings.HasPrefix(out, pack.Scheme) {
 		return usagef("pull needs --output, a directory or .tar file")
+	}
+	if err := f.check(monitor{c.App.ErrWriter}, &out, f.verifyKey); err != nil {
+		return err
 	}
 	from, err := pack.OpenRegistry(c.Args().First(), f.registry(c.LocalFlagNames()))
 	if err != nil {
@@ -75,20 +78,25 @@ whose layers are single files with names. Example:
 ` + packCodes,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the files to `DIR`"},
-			f.verifyKeyFlag(), f.jsonFlag(),
+			f.verifyKeyFlag(), f.jsonFlag(), forceFlag(&f.files),
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return usagef("unpack takes one directory or tar file, got %d arguments", c.NArg())
 			}
-			if c.String("output") == "" {
+			out := c.String("output")
+			if out == "" {
 				return usagef("unpack needs --output")
+			}
+			err := monitor{c.App.ErrWriter}.checkFiles(&f.files, nil, directory("--output", &out))
+			if err != nil {
+				return err
 			}
 			im, err := pack.OpenLayout(c.Context, c.Args().First())
 			if err != nil {
 				return refused(monitor{c.App.ErrWriter}, err)
 			}
-			return unpack(c, &f, im, c.String("output"))
+			return unpack(c, &f, im, out)
 		},
 	}
 }
@@ -100,7 +108,7 @@ func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error 
 	}
 	start := time.Now()
 	step := monitor{c.App.ErrWriter}.Begin("fetching", im.Size(), work.Bytes)
-	_, err := im.Unpack(c.Context, dir, step.Set)
+	_, err := im.Unpack(c.Context, dir, f.files.Force, step.Set)
 	step.End()
 	if err != nil {
 		return refused(monitor{c.App.ErrWriter}, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -89,7 +90,13 @@ func verifyAction(c *cli.Context, f *verifyFlags) error {
 	case c.Int("repetitions") < 1:
 		return usagef("--repetitions is %d, expected 1 or more", c.Int("repetitions"))
 	}
-	if path := sealOf(c); path != "" {
+	m, path := monitor{c.App.ErrWriter}, sealOf(c)
+	inputs := slices.Concat(c.Args().Slice(), f.windows.texts.Value(),
+		[]string{path, c.String("base"), f.require.thresholds, f.require.baseline})
+	if err := f.forms.check(m, ".partial", inputs...); err != nil {
+		return err
+	}
+	if path != "" {
 		return verifySeal(c, f, path)
 	}
 	if !c.IsSet("base") || !c.IsSet("text") {
@@ -103,7 +110,7 @@ func verifyAction(c *cli.Context, f *verifyFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := f.forms.write(c.App.Writer, list); err != nil {
+	if err := f.forms.write(c.App.Writer, m.w, list); err != nil {
 		return err
 	}
 	if o.Progress != "" {
@@ -122,7 +129,7 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
 		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
-	if f.forms.report != "" {
+	if f.forms.report != "" && !atomicfile.IsStream(f.forms.report) {
 		o.Progress = f.forms.report + ".partial"
 	}
 	if o.LayerWindows < 1 {
@@ -216,7 +223,7 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 		return err
 	}
 	list := verify.Reports{r}
-	if err := f.forms.write(c.App.Writer, list); err != nil {
+	if err := f.forms.write(c.App.Writer, c.App.ErrWriter, list); err != nil {
 		return err
 	}
 	return verdict(list)

@@ -117,11 +117,12 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O, %d interrupted.
+		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O, %d interrupted,
+%d terminated.
 
 PHI3CONV_CPU=%s or %s selects the
 kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`,
-			exitOK, exitFailed, exitUsage, exitBadInput, exitIO, exitInterrupted,
+			exitOK, exitFailed, exitUsage, exitBadInput, exitIO, exitInterrupted, exitTerminated,
 			strings.Join(kern.Names[:len(kern.Names)-1], ", "), kern.Names[len(kern.Names)-1]),
 	}
 }

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
@@ -25,12 +27,26 @@ const (
 	exitBadInput    = 3
 	exitIO          = 4
 	exitInterrupted = 130 // 128 + SIGINT, as shells have it
+	exitTerminated  = 143 // 128 + SIGTERM
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	interrupted := exitInterrupted
+	go func() {
+		if <-signals == syscall.SIGTERM {
+			interrupted = exitTerminated
+		}
+		signal.Stop(signals) // a second signal ends the program at once
+		cancel()
+	}()
+	code := run(ctx, os.Args, os.Stdout, os.Stderr)
+	if code == exitInterrupted && ctx.Err() != nil {
+		code = interrupted
+	}
+	os.Exit(code)
 }
 
 // run runs the program and returns its exit code.
@@ -65,6 +81,8 @@ func usagef(format string, args ...any) error { return usage.Errorf(format, args
 
 func exitCode(err error) int {
 	var mistake *usage.Error
+	var unwritten *output.Error
+	var saved *atomicfile.Elsewhere
 	var path *fs.PathError
 	var link *os.LinkError
 	var errno syscall.Errno
@@ -77,9 +95,12 @@ func exitCode(err error) int {
 		return exitFailed
 	case errors.As(err, &mistake):
 		return exitUsage
+	case errors.As(err, &saved):
+		return exitIO
 	case errors.Is(err, fs.ErrNotExist):
 		return exitBadInput
-	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno), errors.Is(err, pack.ErrRegistry):
+	case errors.As(err, &unwritten), errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno),
+		errors.Is(err, pack.ErrRegistry):
 		return exitIO
 	}
 	return exitBadInput

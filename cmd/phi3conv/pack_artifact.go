@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -28,6 +29,7 @@ others over HTTPS.`
 type artifactFlags struct {
 	signKey, verifyKey string
 	plainHTTP, json    bool
+	files              output.Files
 }
 
 func (f *artifactFlags) plainHTTPFlag() cli.Flag {
@@ -47,6 +49,18 @@ func (f *artifactFlags) signKeyFlag() cli.Flag {
 func (f *artifactFlags) verifyKeyFlag() cli.Flag {
 	return &cli.StringFlag{Name: "verify-key", Destination: &f.verifyKey,
 		Usage: "refuse what is not signed with the public key in a PEM `FILE`, before anything is written"}
+}
+
+// check checks the output at path, unless it is a registry.
+func (f *artifactFlags) check(m monitor, path *string, inputs ...string) error {
+	f.files.Machine = f.json
+	switch {
+	case strings.HasPrefix(*path, pack.Scheme):
+		return nil
+	case pack.IsTar(*path) || *path == "-":
+		return m.checkFiles(&f.files, inputs, file("--output", path, output.Tar))
+	}
+	return m.checkFiles(&f.files, inputs, directory("--output", path))
 }
 
 // registry returns how registries are asked. given has the names of the flags on the command line.
@@ -99,7 +113,7 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 	for _, l := range layers {
 		r.add(l, l.Name)
 	}
-	return r.print(w, f.json)
+	return r.print(f.files.Writer(w, m.w), f.json)
 }
 
 // artifact is what the commands print.

@@ -10,11 +10,13 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
 // quantizeFlags are the flags that convert and quantize share; names are llama-quantize's.
 type quantizeFlags struct {
+	files        output.Files
 	opt          quantize.Options // what needs no parsing
 	dryRun, json bool
 	maxRAM       string
@@ -60,6 +62,7 @@ func (f *quantizeFlags) outputFlags() []cli.Flag {
 		&cli.StringFlag{Name: "split-max-size", DefaultText: "one file", Destination: &f.splitMaxSize,
 			Usage: "start a new file after `SIZE` of tensor data, such as 2GB"},
 		maxRAMFlag(&f.maxRAM),
+		forceFlag(&f.files),
 	}
 }
 

@@ -40,11 +40,15 @@ Limits, forms of the report and exit codes are those of verify. Example:
 			if err != nil {
 				return err
 			}
+			inputs := append(c.Args().Slice(), require.thresholds, require.baseline)
+			if err := forms.check(monitor{c.App.ErrWriter}, "", inputs...); err != nil {
+				return err
+			}
 			list, err := verifyjob.Merge(c.Args().Slice(), worst, r)
 			if err != nil {
 				return err
 			}
-			if err := forms.write(c.App.Writer, list); err != nil {
+			if err := forms.write(c.App.Writer, c.App.ErrWriter, list); err != nil {
 				return err
 			}
 			return verdict(list)

@@ -1,10 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"io"
 
-	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/htmlreport"
 	"github.com/urfave/cli/v2"
@@ -12,30 +11,65 @@ import (
 
 // reportFlags say in which forms reports are written.
 type reportFlags struct {
+	files                         output.Files
 	json                          bool
 	report, markdown, html, junit string
 }
 
 func (f *reportFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "json", Usage: "print the report as JSON; see docs/report-json.md", Destination: &f.json},
+		f.jsonFlag("print the report as JSON; see docs/report-json.md"),
 		&cli.StringFlag{Name: "report", Destination: &f.report,
 			Usage: "write the report to `FILE` as JSON with every position: a baseline, or a part for merge"},
-		&cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown", Destination: &f.markdown},
+		f.markdownFlag(),
 		&cli.StringFlag{Name: "html", Destination: &f.html,
 			Usage: "write the report to `FILE` as one HTML page with plots"},
-		&cli.StringFlag{Name: "junit", Destination: &f.junit,
-			Usage: "write the limits, and the comparison with --baseline, to `FILE` as JUnit XML"},
+		f.junitFlag("write the limits, and the comparison with --baseline, to `FILE` as JUnit XML"),
+		forceFlag(&f.files),
 	}
 }
 
-// write writes the reports in every form that was asked for.
-func (f *reportFlags) write(w io.Writer, list verify.Reports) error {
-	return writeForms(w, f.json, list.WriteText, list.WriteJSON,
-		form{f.report, list.WriteReport},
-		form{f.markdown, list.WriteMarkdown},
-		form{f.html, func(w io.Writer) error { return htmlreport.Write(w, list) }},
-		form{f.junit, list.WriteJUnit})
+func (f *reportFlags) jsonFlag(usage string) cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: usage, Destination: &f.json}
+}
+
+func (f *reportFlags) markdownFlag() cli.Flag {
+	return &cli.StringFlag{Name: "markdown", Usage: "write the report to `FILE` as Markdown", Destination: &f.markdown}
+}
+
+func (f *reportFlags) junitFlag(usage string) cli.Flag {
+	return &cli.StringFlag{Name: "junit", Usage: usage, Destination: &f.junit}
+}
+
+// check checks the files of the forms that were asked for. beside is added to --report for another file.
+func (f *reportFlags) check(m monitor, beside string, inputs ...string) error {
+	f.files.Machine = f.json
+	kind := func(name string, path *string, format string) output.Output {
+		return output.Output{Name: name, Path: path, Kind: output.Report, Formats: []string{format}}
+	}
+	whole := kind("--report", &f.report, output.JSON)
+	if beside != "" {
+		whole.Beside = []string{beside}
+	}
+	return m.checkFiles(&f.files, inputs, whole, kind("--markdown", &f.markdown, output.Markdown),
+		kind("--html", &f.html, output.HTML), kind("--junit", &f.junit, output.XML))
+}
+
+// write writes the reports in every form that was asked for, and one for people to w, or to notes if w has a report.
+func (f *reportFlags) write(w, notes io.Writer, list verify.Reports) error {
+	return f.writeForms(w, notes, list.WriteText, list.WriteJSON,
+		output.Form{Path: f.report, Write: list.WriteReport},
+		output.Form{Path: f.markdown, Write: list.WriteMarkdown},
+		output.Form{Path: f.html, Write: func(w io.Writer) error { return htmlreport.Write(w, list) }},
+		output.Form{Path: f.junit, Write: list.WriteJUnit})
+}
+
+// writeForms writes every form that was asked for to its file, and JSON or text to w.
+func (f *reportFlags) writeForms(w, notes io.Writer, text, json func(io.Writer) error, forms ...output.Form) error {
+	if f.json {
+		text = json
+	}
+	return output.WriteForms(f.files.Writer(w, notes), text, forms...)
 }
 
 // verdict is errCheckFailed if a report does not pass.
@@ -44,30 +78,4 @@ func verdict(list verify.Reports) error {
 		return errCheckFailed
 	}
 	return nil
-}
-
-// form is one in which a report can be written.
-type form struct {
-	path  string // where to, "" if it was not asked for
-	write func(io.Writer) error
-}
-
-// writeForms writes every form that was asked for to its file, and JSON or text to w.
-func writeForms(w io.Writer, asJSON bool, text, json func(io.Writer) error, files ...form) error {
-	for _, f := range files {
-		if f.path == "" {
-			continue
-		}
-		var b bytes.Buffer
-		if err := f.write(&b); err != nil {
-			return err
-		}
-		if err := atomicfile.WriteFile(f.path, b.Bytes()); err != nil {
-			return err
-		}
-	}
-	if asJSON {
-		return json(w)
-	}
-	return text(w)
 }
