@@ -218,6 +218,26 @@ func (c *Config) TensorsOf(has func(gguf string) bool) []Tensor {
 	return all
 }
 
+// Params returns the number of weights of all tensors that a GGUF file holds, and the number without those of all
+// experts but one.
+func (c *Config) Params() (all, oneExpert int64) {
+	for _, t := range c.Tensors() {
+		n := int64(1)
+		for _, d := range t.Shape {
+			n *= int64(d)
+		}
+		all += n
+		if len(t.Shape) == 3 {
+			n /= int64(t.Shape[0])
+		}
+		oneExpert += n
+	}
+	for _, factors := range c.FactorTensors() {
+		all, oneExpert = all+int64(len(factors)), oneExpert+int64(len(factors))
+	}
+	return all, oneExpert
+}
+
 // Others lists what the checkpoint holds beside the model.
 func (c *Config) Others() []Others {
 	if c.Arch.others == nil {

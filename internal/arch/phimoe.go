@@ -149,6 +149,9 @@ func phiMoEFromMetadata(r *reader) *Config {
 		Jitter: r.notNegative("router_jitter_noise", usualJitter),
 	}
 	c.onlyTwo(r, "expert_used_count")
+	if !r.has("router_jitter_noise") {
+		c.Assumed = append(c.Assumed, fmt.Sprintf("phimoe.router_jitter_noise is %v", usualJitter))
+	}
 	c.ropeFromMetadata(r)
 	return c
 }

@@ -72,12 +72,16 @@ var layouts = []layout{
 	{"Phi3VForCausalLM", unchanged, []string{
 		"model.vision_embed_tokens.img_processor.vision_model.post_layernorm.weight",
 		"model.vision_embed_tokens.sub_GN",
-	}, []string{"left out: the part that sees (2 tensors with model.vision_embed_tokens. in the name); this is the text model"}},
+	}, []string{
+		"left out: the part that sees (2 tensors with model.vision_embed_tokens. in the name); this is the text " +
+			"model",
+	}},
 	{"Phi4MMForCausalLM", underAdapters, []string{
 		"model.layers.0.self_attn.qkv_proj.lora_A.vision.weight", "model.layers.0.self_attn.qkv_proj.lora_B.speech.weight",
 		"model.embed_tokens_extend.audio_embed.encoder.embed.out.bias",
 	}, []string{
-		"left out: the parts that see and hear (1 tensor with model.embed_tokens_extend. in the name); this is the text model",
+		"left out: the parts that see and hear (1 tensor with model.embed_tokens_extend. in the name); this is the " +
+			"text model",
 		"left out: the adapters for images and speech (2 tensors with .lora_A. or .lora_B. in the name); this is the text " +
 			"model without adapters",
 	}},

@@ -43,7 +43,7 @@ func (p *Plan) metadata() (*gguf.Metadata, error) {
 // llama.cpp's converter.
 func (p *Plan) describe(md *gguf.Metadata) error {
 	m := p.Source
-	card, err := modelcard.Load(m.Path, p.Params())
+	card, err := modelcard.Load(m.Path, CardSize(m.Config))
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,16 @@ func (p *Plan) describe(md *gguf.Metadata) error {
 		md.Set(key, value)
 	}
 	return nil
+}
+
+// CardSize counts the weights of a model for its card.
+func CardSize(c *arch.Config) modelcard.Size {
+	all, one := c.Params()
+	size := modelcard.Size{Params: all, OneExpert: one}
+	if c.Experts != nil {
+		size.Experts = c.Experts.Count
+	}
+	return size
 }
 
 // Notes says what a user of the output should know.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
@@ -109,18 +110,16 @@ func fileType(m *model, report reportFunc) {
 	types := policy.Policy{FileType: ft}
 	var total, fit int64
 	byType := make(map[quant.Type]int64)
-	for _, t := range m.file.GGUF.Tensors {
-		if len(t.Dims) < 2 {
+	for i := range m.file.Tensors {
+		t := &m.file.Tensors[i]
+		if len(t.Shape) < 2 {
 			continue
 		}
-		layer := 0
-		_, _ = fmt.Sscanf(t.Name, "blk.%d.", &layer) // others are in no layer
-		want := types.Type(policy.Tensor{Name: t.Name, Source: t.Type, Cols: int(t.Cols()), Matrix: true, Layer: layer,
-			Layers: m.config.Layers, GQA: m.config.Heads / m.config.KVHeads, Tied: m.config.Tied})
-		total += t.Elems()
-		byType[t.Type] += t.Elems()
-		if t.Type == want {
-			fit += t.Elems()
+		want := types.Type(convert.PolicyTensor(m.config, t.Name, t.Block, t.Shape))
+		total += t.Elems
+		byType[t.Block] += t.Elems
+		if t.Block == want {
+			fit += t.Elems
 		}
 	}
 	if fit >= total-fit {
@@ -190,7 +189,8 @@ func attnFactorMissing(m *model, report reportFunc) {
 
 func attnFactorValue(m *model, report reportFunc) {
 	key := m.key("rope.scaling.attn_factor")
-	if v, ok := m.md.Float(key); ok && math.Abs(v-attnFactor(m.config)) > 1e-4 {
+	ofFormula := m.config.Arch.Name == "phi3" // the configurations of the others have numbers of their own
+	if v, ok := m.md.Float(key); ok && ofFormula && math.Abs(v-attnFactor(m.config)) > 1e-4 {
 		report(key, "%.6f, expected %.6f", v, attnFactor(m.config))
 	}
 }
@@ -205,7 +205,7 @@ func factorCount(m *model, report reportFunc) {
 }
 
 func partialRotary(m *model, report reportFunc) {
-	if c := m.config; c.RotaryDims < c.HeadDim && len(m.factors) == 0 {
+	if c := m.config; c.Arch.Name != "phi2" && c.RotaryDims < c.HeadDim && len(m.factors) == 0 {
 		report(m.key("rope.dimension_count"), "%d, but the head has %d dimensions", c.RotaryDims, c.HeadDim)
 	}
 }
@@ -229,7 +229,11 @@ func slidingWindow(m *model, report reportFunc) {
 	if c.Context != 4096 || c.OriginalContext != 4096 || c.VocabSize != 32064 || window > 0 {
 		return
 	}
-	report(subject, "missing or 0 in a model with the context and the vocabulary of Phi-3-mini-4k or Phi-3-medium-4k")
+	models := "Phi-3-mini-4k or Phi-3-medium-4k"
+	if c.Experts != nil {
+		models = "Phi-mini-MoE or Phi-tiny-MoE"
+	}
+	report(subject, "missing or 0 in a model with the context and the vocabulary of %s", models)
 }
 
 func factorValues(m *model, report reportFunc) {
@@ -246,5 +250,35 @@ func factorValues(m *model, report reportFunc) {
 func contradictions(m *model, report reportFunc) {
 	for _, what := range m.config.Resolved {
 		report("config.json", "%s", what)
+	}
+}
+
+// convertedFactor looks for what llama.cpp's converter writes in place of a PhiMoE's own factors.
+func convertedFactor(m *model, report reportFunc) {
+	c, key := m.config, m.key("rope.scaling.attn_factor")
+	v, ok := m.md.Float(key)
+	if ok && c.Experts != nil && !m.hasKey(m.key("router_jitter_noise")) && math.Abs(v-attnFactor(c)) < 1e-4 {
+		report(key, "%.6f, as the formula has it; Phi-3.5-MoE's config.json says 1.243163", v)
+	}
+}
+
+// hasKey reports whether the file has the key.
+func (m *model) hasKey(key string) bool {
+	_, ok := m.md.Get(key)
+	return ok
+}
+
+// notInLlama says why llama.cpp does not load a file that is in order.
+func notInLlama(m *model, report reportFunc) {
+	c := m.config
+	switch {
+	case c.Arch.Name == "phi3small":
+		report("general.architecture", "llama.cpp has no phi3small")
+	case c.Arch.Name == "phi3":
+	case c.Tied:
+		report(arch.Output, "missing; of a %s llama.cpp demands it", c.Arch.Name)
+	case c.HeadDim*c.Heads != c.Hidden:
+		report(m.key("attention.key_length"), "%d heads of %d are not the width of %d, which llama.cpp demands",
+			c.Heads, c.HeadDim, c.Hidden)
 	}
 }

@@ -17,46 +17,80 @@ func (m *model) expected() []arch.Tensor {
 	return m.config.TensorsOf(func(name string) bool { return m.file.Tensor(name) != nil })
 }
 
-// untied are the vocabularies of the models that have an output projection of
-// their own: Phi-3 and Phi-3.5, Phi-4.
-var untied = []int{32064, 100352}
+// untied are the vocabularies of the published models that have an output projection of their own.
+var untied = map[string][]int{"phi3": {32064, 100352}, "phi2": {51200}, "phimoe": {32064}}
+
+// way returns the rows in which the file holds a tensor: of the first way for which all is there, or of the usual one.
+func (m *model) way(t arch.Tensor) []arch.Rows {
+	ways := t.Ways(m.isGGUF)
+	for _, rows := range ways {
+		if !slices.ContainsFunc(rows, func(r arch.Rows) bool { return m.file.Tensor(r.Name) == nil }) {
+			return rows
+		}
+	}
+	return ways[0]
+}
+
+// wanted lists the tensors that the file should hold for the configuration, with their shapes, each once.
+func (m *model) wanted() []arch.Rows {
+	var all []arch.Rows
+	seen := make(map[string]bool)
+	for _, t := range m.expected() {
+		if t.Zero && !m.isGGUF {
+			continue
+		}
+		for _, r := range m.way(t) {
+			if !seen[r.Name] {
+				seen[r.Name] = true
+				all = append(all, r)
+			}
+		}
+	}
+	return all
+}
 
 func missingTensors(m *model, report reportFunc) {
 	if len(m.file.Tensors) == 0 {
 		report(filepath.Base(m.path), "there are no tensors: a vocabulary, or the first part of a split model alone")
 		return
 	}
-	for _, want := range m.expected() {
-		if name := m.name(want); m.file.Tensor(name) == nil {
-			report(name, "missing, expected %d", want.Shape)
+	for _, want := range m.wanted() {
+		if m.file.Tensor(want.Name) == nil {
+			report(want.Name, "missing, expected %d", want.Shape)
 		}
 	}
-	if c := m.config; m.isGGUF && c.Tied && slices.Contains(untied, c.VocabSize) {
+	if c := m.config; m.isGGUF && c.Tied && slices.Contains(untied[c.Arch.Name], c.VocabSize) {
 		report(arch.Output, "missing; models with %d tokens do not tie it to the embedding", c.VocabSize)
 	}
 }
 
 func unexpectedTensors(m *model, report reportFunc) {
 	known := make(map[string]bool)
-	for _, want := range m.expected() {
-		known[m.name(want)] = true
+	for _, want := range m.wanted() {
+		known[want.Name] = true
 	}
 	for i := range m.file.Tensors {
-		t := &m.file.Tensors[i]
-		switch {
-		case known[t.Name]:
-		case m.isGGUF && slices.Contains(factorNames, t.Name):
-		case !m.isGGUF && strings.HasSuffix(t.Name, "rotary_emb.inv_freq"): // a table that old versions stored
-		case !m.isGGUF && m.config.Tied && t.Name == "lm_head.weight": // a second copy
-		default:
+		if t := &m.file.Tensors[i]; !known[t.Name] && !m.beside(t.Name) {
 			report(t.Name, "%s %d", t.Type, t.Shape)
 		}
 	}
 }
 
+// beside reports whether a tensor may be there though the model does not use it.
+func (m *model) beside(name string) bool {
+	if m.isGGUF {
+		return slices.Contains(factorNames, name)
+	}
+	return isTable(name) || m.config.Tied && name == arch.HFOutput || // a second copy
+		slices.ContainsFunc(m.config.Others(), func(o arch.Others) bool { return o.Has(name) })
+}
+
+// isTable reports whether a tensor of a checkpoint is a table of angles, which old versions stored in each layer.
+func isTable(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
+
 func shapes(m *model, report reportFunc) {
-	for _, want := range m.expected() {
-		t := m.file.Tensor(m.name(want))
+	for _, want := range m.wanted() {
+		t := m.file.Tensor(want.Name)
 		if t != nil && !slices.Equal(t.Shape, want.Shape) && !slices.Contains(want.Shape, 0) {
 			report(t.Name, "%d, expected %d", t.Shape, want.Shape)
 		}

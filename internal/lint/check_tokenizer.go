@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/vocab"
@@ -72,7 +73,7 @@ func badMerges(m *model, report reportFunc) {
 	if t.model != vocab.ByteLevel {
 		return
 	}
-	if len(t.merges) == 0 {
+	if len(t.merges) == 0 && slices.ContainsFunc(t.tokens, isMerged(t)) {
 		report(mergesKey, "missing or empty")
 	}
 	bad, first := 0, 0
@@ -89,6 +90,14 @@ func badMerges(m *model, report reportFunc) {
 	if bad > 0 {
 		report(mergesKey, "%d of %d need tokens that are not in the vocabulary; the first is number %d, %q", bad,
 			len(t.merges), first, t.merges[first])
+	}
+}
+
+// isMerged returns whether a token is made of others: it is normal and longer than a byte, which is one character.
+func isMerged(t *tokenizer) func(text string) bool {
+	return func(text string) bool {
+		id := t.index[text]
+		return utf8.RuneCountInString(text) > 1 && (len(t.types) != len(t.tokens) || t.types[id] == int32(vocab.Normal))
 	}
 }
 
@@ -120,7 +129,7 @@ func nameWithoutPhi3(m *model, report reportFunc) {
 
 func nameWithPhi3(m *model, report reportFunc) {
 	name, phi3 := modelName(m)
-	if !phi3 {
+	if !phi3 || m.config != nil && m.config.Arch.Name == "phi3small" { // which llama.cpp does not load at all
 		return
 	}
 	for _, token := range []string{"<unk>", "<s>", "</s>", "<|endoftext|>"} {
@@ -128,6 +137,23 @@ func nameWithPhi3(m *model, report reportFunc) {
 			report("general.name", "%q, but the vocabulary has no %s", name, token)
 			return
 		}
+	}
+}
+
+func maskedTokens(m *model, report reportFunc) {
+	const key = "tokenizer.ggml.suppress_tokens"
+	want := m.config.MaskedTokens()
+	if len(want) == 0 {
+		return
+	}
+	got, ok := m.md.Int32s(key)
+	sorted := slices.Clone(got)
+	slices.Sort(sorted)
+	switch {
+	case !ok:
+		report(key, "missing, expected %d tokens", len(want))
+	case !slices.Equal(sorted, want):
+		report(key, "%d tokens, expected %d, from %d to %d", len(got), len(want), want[0], want[len(want)-1])
 	}
 }
 

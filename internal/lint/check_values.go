@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -149,9 +150,13 @@ func notFinite(m *model, report reportFunc) {
 	})
 }
 
+// isBias reports whether a tensor is a bias: those of a model that was trained without are zeros, and two that are added
+// to the same sums learn the same.
+func isBias(name string) bool { return strings.HasSuffix(name, ".bias") }
+
 func allZero(m *model, report reportFunc) {
 	m.each(func(t *tensorfile.Tensor, s *summary) {
-		if s.Zero == s.Count {
+		if s.Zero == s.Count && !isBias(t.Name) {
 			report(t.Name, "%d values", s.Count)
 		}
 	})
@@ -188,7 +193,8 @@ func sameData(m *model, report reportFunc) {
 	}
 	first := make(map[fingerprint]*tensorfile.Tensor)
 	m.each(func(t *tensorfile.Tensor, s *summary) {
-		if s.Finite() < s.Count || s.Min == s.Max || slices.Contains(factorNames, t.Name) {
+		if s.Finite() < s.Count || s.Min == s.Max || slices.Contains(factorNames, t.Name) || isTable(t.Name) ||
+			isBias(t.Name) {
 			return
 		}
 		_, cols := t.Place(t.Elems - 1)

@@ -49,7 +49,7 @@ var checks = []check{
 		0, unsupportedType},
 
 	{Check{"PHI201", Error, "the architecture is not supported",
-		"Only models of the Phi-3 block are known here; the checks that need its shapes were left out.",
+		"Only the models of the Phi family are known here; the checks that need its shapes were left out.",
 		"For another architecture use the tools of its runtime."}, 0, unsupportedArchitecture},
 	{Check{"PHI202", Error, "the configuration is missing or invalid",
 		"It holds the numbers that define the model; one is missing, out of range or contradicts another.",
@@ -70,6 +70,9 @@ var checks = []check{
 			"not.",
 		reconvert + " It writes all of them."},
 		inGGUF | config | tensors, leftOut},
+	{Check{"PHI206", Info, "llama.cpp does not load this file",
+		"The file is in order, and phi3conv runs it; llama.cpp has no such model, or none of this shape.",
+		"Run it with phi3conv."}, inGGUF | metadata | tensors | config, notInLlama},
 
 	{Check{"PHI301", Error, "LongRoPE factors are missing",
 		"The model was trained with a factor for each frequency. Without the tensors a runtime turns heads by the " +
@@ -99,7 +102,8 @@ var checks = []check{
 		reconvert + " The number of rotary dimensions is head dimension × partial_rotary_factor, 96 for Phi-4-mini."},
 		inGGUF | config, factorCount},
 	{Check{"PHI306", Warning, "fewer rotary dimensions than the head has",
-		"Only Phi-4-mini turns a part of each head, and it has LongRoPE factors, which this file has not.",
+		"Of the Phi-3 models only Phi-4-mini turns a part of each head, and it has LongRoPE factors, which this " +
+			"file has not.",
 		"Check partial_rotary_factor in the checkpoint's config.json; if it is absent, the key must be the head " +
 			"dimension."},
 		inGGUF | config | tensors, partialRotary},
@@ -109,8 +113,8 @@ var checks = []check{
 		reconvert + " With llama.cpp until then: --override-kv phi3.rope.scaling.original_context_length=int:4096, " +
 			"the value of the published 128k models."}, inGGUF | config, originalContext},
 	{Check{"PHI308", Error, "the sliding window is lost",
-		"Phi-3-mini-4k and Phi-3-medium-4k were trained with a window of 2047 tokens. A runtime that is not told so " +
-			"lets tokens attend to all before them, and output turns to garbage after about 2000. (llama.cpp ignores " +
+		"Phi-3-mini-4k, Phi-3-medium-4k, Phi-mini-MoE and Phi-tiny-MoE have a window of 2047 tokens. A runtime that is " +
+			"not told so lets tokens attend to all before them, and output turns to garbage after about 2000. (llama.cpp ignores " +
 			"the window since May 2025; others do not.)",
 		"Set sliding_window to 2047 in config.json; for a GGUF file, convert the original checkpoint again."}, config,
 		slidingWindow},
@@ -122,6 +126,10 @@ var checks = []check{
 			"top of the file says something else; phi3conv does the same, other programs may not.",
 		"Remove the part of config.json that does not count, or restore the publisher's config.json."},
 		inCheckpoint | config, contradictions},
+	{Check{"PHI311", Warning, "the LongRoPE attention factor is the formula's, not the model's",
+		"llama.cpp's converter computes it from the contexts. Phi-3.5-MoE's config.json has short_mscale and " +
+			"long_mscale, which it leaves out; with another factor every prediction differs a little.",
+		reconvert}, inGGUF | metadata | config, convertedFactor},
 
 	{Check{"PHI401", Error, "the tokenizer is missing or cannot be read",
 		"Without it no text can be given to the model.",
@@ -166,6 +174,10 @@ var checks = []check{
 		"Only tokens of the types CONTROL and USER_DEFINED are found in a text as a whole; this one is cut into " +
 			"pieces that the model does not know as a turn.",
 		"Mark it as special in tokenizer_config.json and convert again."}, inGGUF | tokens, chatTokenTypes},
+	{Check{"PHI410", Warning, "the tokens that the model never predicts are not those of its vocabulary",
+		"Phi-3-small's published code masks special tokens that were not trained. A runtime that goes by this list alone " +
+			"may choose them, or hides others.",
+		reconvert}, inGGUF | metadata | config | tokens, maskedTokens},
 
 	{Check{"PHI501", Error, "no end-of-text token",
 		"Without tokenizer.ggml.eos_token_id llama.cpp takes id 2 or 11, and the model does not stop where it should.",
@@ -245,7 +257,7 @@ var checks = []check{
 	{Check{"PHI603", Error, "a shape contradicts the configuration",
 		"Configuration and weights are not of the same model, or one of them was edited.",
 		"Take both from the same release. Phi-3 keeps q, k, v and gate, up fused: (heads + 2·kv heads)·head_dim and " +
-			"2·intermediate_size rows."},
+			"2·intermediate_size rows; experts are stacked: their number, rows, columns."},
 		tensors | config, shapes},
 	{Check{"PHI604", Error, "a vector is not F32",
 		"Norm weights and LongRoPE factors are stored as F32 in GGUF files; llama.cpp aborts on others.",

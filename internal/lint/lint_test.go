@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -43,7 +44,13 @@ func tiny(t *testing.T) *file {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &file{md: m.md.Clone()}
+	return m.clone()
+}
+
+// clone copies a file, so that a test may change it.
+func (f *file) clone() *file {
+	m := f
+	f = &file{md: m.md.Clone()}
 	for _, x := range m.tensors {
 		x.Dims, x.data = slices.Clone(x.Dims), slices.Clone(x.data)
 		f.tensors = append(f.tensors, x)
@@ -51,13 +58,16 @@ func tiny(t *testing.T) *file {
 	return f
 }
 
-var buildTiny = sync.OnceValues(func() (*file, error) {
+var buildTiny = sync.OnceValues(func() (*file, error) { return build("tiny-phi3") })
+
+// build makes a Q8_0 file of a model of testdata.
+func build(model string) (*file, error) {
 	dir, err := os.MkdirTemp("", "phi3conv-lint-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := testdata.Write("tiny-phi3", dir); err != nil {
+	if err := testdata.Write(model, dir); err != nil {
 		return nil, err
 	}
 	m, err := source.Open(dir)
@@ -70,7 +80,7 @@ var buildTiny = sync.OnceValues(func() (*file, error) {
 		return nil, err
 	}
 	f := &file{md: new(gguf.Metadata)}
-	f.md.Set("general.architecture", "phi3")
+	f.md.Set("general.architecture", m.Config.Arch.Name)
 	f.md.Set("general.name", "Tiny Phi-3")
 	f.md.Set("general.file_type", policy.MostlyQ8_0.GGUF())
 	f.md.Set("general.quantization_version", uint32(2))
@@ -83,7 +93,7 @@ var buildTiny = sync.OnceValues(func() (*file, error) {
 	for i := range m.Tensors {
 		x := &m.Tensors[i]
 		typ := quant.Q8_0
-		if len(x.Shape) == 1 {
+		if len(x.Shape) == 1 || strings.Contains(x.GGUF, "ffn_gate_inp") {
 			typ = quant.F32
 		}
 		out := tensor{TensorInfo: gguf.TensorInfo{Name: x.GGUF, Type: typ, Dims: slices.Clone(x.Shape)}}
@@ -100,7 +110,33 @@ var buildTiny = sync.OnceValues(func() (*file, error) {
 		f.tensors = append(f.tensors, out)
 	}
 	return f, nil
+}
+
+// others are the tiny models of the other architectures.
+var others = sync.OnceValue(func() map[string]*file {
+	all := make(map[string]*file)
+	for _, name := range []string{"tiny-phi2", "tiny-phi3small", "tiny-phimoe"} {
+		f, err := build(name)
+		if err != nil {
+			panic(err) // it is part of the repository
+		}
+		all[name] = f
+	}
+	return all
 })
+
+// of replaces the file by that of another model, and changes it.
+func of(model string, changes ...func(*file)) func(*file) {
+	return func(f *file) {
+		*f = *others()[model].clone()
+		if model != "tiny-phimoe" { // whose tokenizer is Phi-3's, and so the name must be
+			f.md.Set("general.name", model)
+		}
+		for _, change := range changes {
+			change(f)
+		}
+	}
+}
 
 // tensor finds a tensor; the caller may change it.
 func (f *file) tensor(name string) *tensor {
@@ -298,6 +334,21 @@ func entry(name string, change func(typ, offset []byte)) func(*testing.T, string
 	})
 }
 
+// longer gives a PhiMoE the keys of a context that was extended, with the factor of llama.cpp's formula.
+func longer(f *file) {
+	f.md.Set("phimoe.context_length", uint32(4096))
+	f.md.Set("phimoe.rope.scaling.original_context_length", uint32(512))
+	f.md.Set("phimoe.rope.scaling.attn_factor", float32(math.Sqrt(1+math.Log(8)/math.Log(512))))
+	for i := range f.tensors {
+		if slices.Contains(factorNames, f.tensors[i].Name) {
+			return
+		}
+	}
+	for _, name := range factorNames {
+		f.add(name, quant.F32, floats(slices.Repeat([]float32{2}, 16)...), 16)
+	}
+}
+
 const medium = "{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + " +
 	"message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}" +
 	"{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + '\n'}}{% endif %}{% endfor %}"
@@ -329,6 +380,23 @@ var damages = []struct {
 	{"name twice", "PHI107", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte {
 		return []byte(strings.Replace(string(b), "blk.1.attn_norm", "blk.0.attn_norm", 1))
 	}), nil},
+
+	{"Phi-3-small", "PHI206", "general.architecture", of("tiny-phi3small"), nil, nil},
+	{"Phi-2 with one matrix for both", "PHI206", arch.Output, of("tiny-phi2", func(f *file) { f.remove(arch.Output) }),
+		nil, nil},
+	{"wide heads", "PHI206", "phimoe.attention.key_length", of("tiny-phimoe"), nil, nil},
+	{"PhiMoE by llama.cpp", "PHI205", "metadata", of("tiny-phimoe", unset("phimoe.router_jitter_noise")), nil, nil},
+	{"PhiMoE by llama.cpp", "PHI311", "phimoe.rope.scaling.attn_factor",
+		of("tiny-phimoe", unset("phimoe.router_jitter_noise"), longer), nil, nil},
+	{"another mask", "PHI410", "tokenizer.ggml.suppress_tokens",
+		of("tiny-phi3small", set("tokenizer.ggml.suppress_tokens", []int32{1})), nil, nil},
+	{"no mask", "PHI410", "tokenizer.ggml.suppress_tokens",
+		of("tiny-phi3small", unset("tokenizer.ggml.suppress_tokens")), nil, nil},
+	{"an expert fewer", "PHI603", "blk.0.ffn_up_exps.weight", of("tiny-phimoe", func(f *file) {
+		x := f.tensor("blk.0.ffn_up_exps.weight")
+		x.data = x.data[:len(x.data)/8*7]
+		x.Dims[2]--
+	}), nil, nil},
 
 	{"another architecture", "PHI201", "general.architecture", set("general.architecture", "llama"), nil, nil},
 	{"another architecture", "PHI201", "architectures",
@@ -605,6 +673,55 @@ func TestEveryCheckFires(t *testing.T) {
 	}
 }
 
+// fused puts q, k and v of a Phi-2 into one tensor, as old converters did.
+func fused(f *file) {
+	for layer := range 2 {
+		for _, kind := range []string{"weight", "bias"} {
+			var all tensor
+			for _, part := range []string{"q", "k", "v"} {
+				name := fmt.Sprintf("blk.%d.attn_%s.%s", layer, part, kind)
+				x := f.tensor(name)
+				all.Type, all.data = x.Type, append(all.data, x.data...)
+				if all.Dims == nil {
+					all.Dims = slices.Clone(x.Dims)
+				} else {
+					all.Dims[len(all.Dims)-1] += x.Dims[len(x.Dims)-1]
+				}
+				f.remove(name)
+			}
+			all.Name = fmt.Sprintf("blk.%d.attn_qkv.%s", layer, kind)
+			f.tensors = append(f.tensors, all)
+		}
+	}
+}
+
+// The tiny models of all architectures are in order, as checkpoints and as GGUF files.
+func TestFamily(t *testing.T) {
+	for name, want := range map[string][]string{
+		"tiny-phi2": {}, "tiny-phi3small": {"PHI206"}, "tiny-phimoe": {"PHI206"},
+	} {
+		for _, form := range []string{"checkpoint", "GGUF"} {
+			path := filepath.Join(t.TempDir(), name)
+			codes := []string{}
+			if form == "GGUF" {
+				f := new(file)
+				of(name)(f)
+				f.write(t, path)
+			} else if err := testdata.Write(name, path); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range run(t, path, Options{Threads: 2}).Findings {
+				if codes = append(codes, f.Code); f.Code != "PHI206" {
+					t.Errorf("%s, %s: %s %s: %s", name, form, f.Code, f.Subject, f.Message)
+				}
+			}
+			if form == "GGUF" && !slices.Equal(codes, want) || form != "GGUF" && len(codes) > 0 {
+				t.Errorf("%s, %s: %q", name, form, codes)
+			}
+		}
+	}
+}
+
 // What is unusual but right must not be reported.
 func TestSound(t *testing.T) {
 	for _, tc := range []struct {
@@ -635,6 +752,8 @@ func TestSound(t *testing.T) {
 				DType: safetensors.F32, Shape: []uint64{2},
 				Data: strings.NewReader(string(floats(1, 0.5)))})
 		})},
+		{"Phi-2", of("tiny-phi2"), nil},
+		{"Phi-2 with q, k and v in one", of("tiny-phi2", fused), nil},
 		{"q, k and v apart", func(f *file) {
 			x := f.tensor("blk.0.attn_qkv.weight")
 			row := len(x.data) / int(x.Dims[1])

@@ -55,10 +55,16 @@ type Setting struct {
 	Value any
 }
 
-// Load reads the card of a checkpoint directory. params is the number of weights
-// in the tensors that the GGUF file gets; 0 if it gets none. Errors are of type
-// [formats.Error] and name the file.
-func Load(dir string, params int64) (*Card, error) {
+// Size is the number of weights in the tensors that the GGUF file gets; 0 if it gets none.
+type Size struct {
+	Params    int64
+	Experts   int   // of each layer, 0 for a model without them
+	OneExpert int64 // weights without those of all experts but one
+}
+
+// Load reads the card of a checkpoint directory. Errors are of type [formats.Error] and name the file.
+func Load(dir string, size Size) (*Card, error) {
+	params := size.Params
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, &formats.Error{Path: dir, Off: -1, What: "cannot find", Err: err}
@@ -83,7 +89,11 @@ func Load(dir string, params int64) (*Card, error) {
 		c.addName(config.NameOrPath, params)
 	}
 	c.addName(filepath.Base(abs), params)
-	if c.SizeLabel == "" && params > 0 {
+	switch {
+	case c.SizeLabel != "" || params <= 0:
+	case size.Experts > 0:
+		c.SizeLabel = fmt.Sprintf("%dx%s", size.Experts, roundedCount(size.OneExpert))
+	default:
 		c.SizeLabel = roundedCount(params)
 	}
 	if c.Sampling, err = sampling(dir); err != nil {

@@ -81,7 +81,7 @@ func TestLoadWritesTheConvertersKeys(t *testing.T) {
 					want[k] = v.Value
 				}
 			}
-			card, err := Load(writeDir(t, c.Name, c.Files), c.Params)
+			card, err := Load(writeDir(t, c.Name, c.Files), Size{Params: c.Params})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +105,7 @@ func TestLoadTinyModel(t *testing.T) {
 	for _, k := range []string{"general.architecture", "general.file_type", "general.quantization_version"} {
 		delete(want, k)
 	}
-	card, err := Load("../../testdata/tiny-phi3", 2_656_512)
+	card, err := Load("../../testdata/tiny-phi3", Size{Params: 2_656_512})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +133,16 @@ func checkKeys(t *testing.T, card *Card, want map[string]any) {
 	}
 }
 
+// Models of experts are named by their number and the size of a model of one: this is what llama.cpp's converter calls a
+// PhiMoE of 7,091,264 weights, 1,193,024 of them without 15 of its 16 experts.
+func TestExperts(t *testing.T) {
+	dir := writeDir(t, "x", nil)
+	card, err := Load(dir, Size{Params: 7_091_264, Experts: 16, OneExpert: 1_193_024})
+	if err != nil || card.SizeLabel != "16x1.2M" {
+		t.Errorf("%q, %v", card.SizeLabel, err)
+	}
+}
+
 // Without a name the converter writes none; a file should have one.
 func TestEmptyNameIsNoName(t *testing.T) {
 	card, err := Load(
@@ -140,7 +150,7 @@ func TestEmptyNameIsNoName(t *testing.T) {
 			t, "phi-3-mini",
 			map[string]string{"config.json": `{"_name_or_path": ""}`, "README.md": "---\nname:\n---\n"},
 		),
-		0,
+		Size{},
 	)
 	if err != nil || card.Name != "Phi 3 Mini" {
 		t.Errorf("name %q, %v", card.Name, err)
@@ -150,7 +160,7 @@ func TestEmptyNameIsNoName(t *testing.T) {
 // Numbers, dates and booleans of YAML are texts here.
 func TestScalarsAreTexts(t *testing.T) {
 	readme := "---\nversion: 1.0\nauthor: 007\ntags: [1, true, 2024-01-01, no]\nlicense: ~\n---\n"
-	card, err := Load(writeDir(t, "x", map[string]string{"README.md": readme}), 0)
+	card, err := Load(writeDir(t, "x", map[string]string{"README.md": readme}), Size{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +172,7 @@ func TestScalarsAreTexts(t *testing.T) {
 
 func TestLoadOfCurrentDirectory(t *testing.T) {
 	t.Chdir(writeDir(t, "Phi-3-mini-4k-instruct", nil))
-	card, err := Load(".", 3_821_079_552)
+	card, err := Load(".", Size{Params: 3_821_079_552})
 	if err != nil || card.Name != "Phi 3 Mini 4k Instruct" || card.Basename != "Phi-3" || card.SizeLabel != "mini" {
 		t.Errorf("got %+v, %v", card, err)
 	}
@@ -186,7 +196,7 @@ func TestLoadErrors(t *testing.T) {
 		"temperature too large": {"generation_config.json", `{"temperature": 1e50}`, "temperature is 1e50"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load(writeDir(t, "x", map[string]string{c.file: c.content}), 0)
+			_, err := Load(writeDir(t, "x", map[string]string{c.file: c.content}), Size{})
 			var e *formats.Error
 			if !errors.As(err, &e) || filepath.Base(e.Path) != c.file || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %s and %q in it", err, c.file, c.want)

@@ -326,7 +326,7 @@ func (a *about) fromCheckpoint(dir string) error {
 	if err != nil {
 		return err
 	}
-	card, err := modelcard.Load(abs, a.params)
+	card, err := modelcard.Load(abs, modelcard.Size{Params: a.params})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
@@ -125,7 +126,7 @@ func (m *Model) Metadata() (md *gguf.Metadata, notes []string) {
 	for _, kv := range m.Config.Metadata() {
 		md.Set(kv.Key, kv.Value)
 	}
-	card, err := modelcard.Load(m.Path, m.parameters())
+	card, err := modelcard.Load(m.Path, convert.CardSize(m.Config))
 	if err != nil {
 		notes = append(notes, fmt.Sprintf("keys of the model card are left out: %v", err))
 	} else {
@@ -142,21 +143,4 @@ func (m *Model) Metadata() (md *gguf.Metadata, notes []string) {
 		}
 	}
 	return md, notes
-}
-
-// parameters returns the number of elements of the tensors that a conversion writes.
-func (m *Model) parameters() (n int64) {
-	written := make(map[string]bool)
-	for _, t := range m.Config.Tensors() {
-		written[t.GGUF] = true
-	}
-	for name := range m.Config.FactorTensors() {
-		written[name] = true
-	}
-	for _, t := range m.Tensors() {
-		if written[t.GGUF] {
-			n += t.Elems
-		}
-	}
-	return n
 }
