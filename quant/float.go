@@ -3,6 +3,7 @@ package quant
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/x448/float16"
@@ -22,9 +23,19 @@ func quantizeF32(dst []byte, src, _ []float32, _ *scratch) {
 	}
 }
 
+// allF16 are the values of all float16 numbers. Computing them one by one takes a fifth of a conversion's time.
+var allF16 = sync.OnceValue(func() *[1 << 16]float32 {
+	all := new([1 << 16]float32)
+	for bits := range all {
+		all[bits] = fromF16(uint16(bits))
+	}
+	return all
+})
+
 func dequantizeF16(dst []float32, src []byte) {
+	values := allF16()
 	for i := range dst {
-		dst[i] = fromF16(binary.LittleEndian.Uint16(src[2*i:]))
+		dst[i] = values[binary.LittleEndian.Uint16(src[2*i:])]
 	}
 }
 
