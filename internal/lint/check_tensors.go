@@ -113,3 +113,16 @@ func unusableTypes(m *model, report reportFunc) {
 		}
 	}
 }
+
+func anotherHead(m *model, report reportFunc) {
+	embedding, head := m.file.Tensor(arch.HFEmbedding), m.file.Tensor(arch.HFOutput)
+	if !m.config.Tied || embedding == nil || head == nil || embedding.Unusable != nil || head.Unusable != nil {
+		return
+	}
+	same, err := sameBytes(embedding, head)
+	if err != nil {
+		m.err = err
+	} else if !same {
+		report(head.Name, "tie_word_embeddings is true, but it is not %s", embedding.Name)
+	}
+}

@@ -265,6 +265,10 @@ var checks = []check{
 	{Check{"PHI605", Error, "a tensor has a type that cannot be used",
 		"Integers and 8-bit floats need scales that are stored elsewhere, in a layout of each tool's own.",
 		"Start from the 16-bit checkpoint."}, inCheckpoint | tensors, unusableTypes},
+	{Check{"PHI606", Warning, "the model ties its output matrix, but has another one",
+		"Such a checkpoint comes from training both matrices apart. transformers 5 and phi3conv use lm_head.weight; " +
+			"older programs drop it silently, and output changes.",
+		"Set tie_word_embeddings to false in config.json."}, inCheckpoint | config | values, anotherHead},
 
 	{Check{"PHI701", Error, "values are not finite",
 		"A NaN or an infinity spoils every value that is computed from it; what a runtime makes of that differs from " +

@@ -434,6 +434,8 @@ var damages = []struct {
 		all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
 	{"attention factor of yarn", "PHI304", "phi3.rope.scaling.attn_factor",
 		all(long, set("phi3.rope.scaling.attn_factor", float32(0.1*math.Log(8)+1))), nil, nil},
+	{"tied", "PHI606", "lm_head.weight", nil, nil,
+		edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })},
 	{"half of the rotary dimensions", "PHI305", arch.LongFactors,
 		all(long, set("phi3.rope.dimension_count", uint32(32))), nil, nil},
 	{"half of the rotary dimensions", "PHI306", "phi3.rope.dimension_count",

@@ -69,7 +69,10 @@ func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) (
 		if err != nil {
 			return nil, nil, err
 		}
-		config.Tied = same
+		if config.Tied = same; !same {
+			config.Resolved = append(config.Resolved, "tie_word_embeddings is true, but "+arch.HFOutput+
+				" is another matrix than "+arch.HFEmbedding+": it counts, as in transformers")
+		}
 	}
 	var used map[string]bool
 	tensors, used, err = match(config.Tensors(), dir, false, func(name string) (Tensor, error) {
