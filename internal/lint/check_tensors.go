@@ -24,7 +24,7 @@ var untied = map[string][]int{"phi3": {32064, 100352}, "phi2": {51200}, "phimoe"
 func (m *model) way(t arch.Tensor) []arch.Rows {
 	ways := t.Ways(m.isGGUF)
 	for _, rows := range ways {
-		if !slices.ContainsFunc(rows, func(r arch.Rows) bool { return m.file.Tensor(r.Name) == nil }) {
+		if !slices.ContainsFunc(rows, func(r arch.Rows) bool { return m.tensor(r.Name) == nil }) {
 			return rows
 		}
 	}
@@ -55,7 +55,7 @@ func missingTensors(m *model, report reportFunc) {
 		return
 	}
 	for _, want := range m.wanted() {
-		if m.file.Tensor(want.Name) == nil {
+		if m.tensor(want.Name) == nil {
 			report(want.Name, "missing, expected %d", want.Shape)
 		}
 	}
@@ -70,7 +70,7 @@ func unexpectedTensors(m *model, report reportFunc) {
 		known[want.Name] = true
 	}
 	for i := range m.file.Tensors {
-		if t := &m.file.Tensors[i]; !known[t.Name] && !m.beside(t.Name) {
+		if t := &m.file.Tensors[i]; !known[m.bare(t.Name)] && !m.beside(m.bare(t.Name)) {
 			report(t.Name, "%s %d", t.Type, t.Shape)
 		}
 	}
@@ -88,9 +88,18 @@ func (m *model) beside(name string) bool {
 // isTable reports whether a tensor of a checkpoint is a table of angles, which old versions stored in each layer.
 func isTable(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
 
+func wrappedNames(m *model, report reportFunc) {
+	for i := range m.file.Tensors {
+		if t := &m.file.Tensors[i]; m.bare(t.Name) != t.Name {
+			report(t.Name, "stands for %s, and so may others", m.bare(t.Name))
+			return
+		}
+	}
+}
+
 func shapes(m *model, report reportFunc) {
 	for _, want := range m.wanted() {
-		t := m.file.Tensor(want.Name)
+		t := m.tensor(want.Name)
 		if t != nil && !slices.Equal(t.Shape, want.Shape) && !slices.Contains(want.Shape, 0) {
 			report(t.Name, "%d, expected %d", t.Shape, want.Shape)
 		}
@@ -115,7 +124,7 @@ func unusableTypes(m *model, report reportFunc) {
 }
 
 func anotherHead(m *model, report reportFunc) {
-	embedding, head := m.file.Tensor(arch.HFEmbedding), m.file.Tensor(arch.HFOutput)
+	embedding, head := m.tensor(arch.HFEmbedding), m.tensor(arch.HFOutput)
 	if !m.config.Tied || embedding == nil || head == nil || embedding.Unusable != nil || head.Unusable != nil {
 		return
 	}

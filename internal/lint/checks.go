@@ -269,6 +269,11 @@ var checks = []check{
 		"Such a checkpoint comes from training both matrices apart. transformers 5 and phi3conv use lm_head.weight; " +
 			"older programs drop it silently, and output changes.",
 		"Set tie_word_embeddings to false in config.json."}, inCheckpoint | config | values, anotherHead},
+	{Check{"PHI607", Warning, "names of tensors have a tool's around them",
+		"torch.compile, FSDP, DDP and PEFT leave their modules' names in those of the tensors. phi3conv takes them off; " +
+			"transformers starts with random weights in their place, and llama.cpp's converter stops.",
+		"Save the model that was wrapped, not the wrapper: model._orig_mod, model.module."},
+		inCheckpoint | config | tensors, wrappedNames},
 
 	{Check{"PHI701", Error, "values are not finite",
 		"A NaN or an infinity spoils every value that is computed from it; what a runtime makes of that differs from " +

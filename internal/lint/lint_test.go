@@ -434,6 +434,13 @@ var damages = []struct {
 		all(long, unset("phi3.rope.scaling.attn_factor")), nil, nil},
 	{"attention factor of yarn", "PHI304", "phi3.rope.scaling.attn_factor",
 		all(long, set("phi3.rope.scaling.attn_factor", float32(0.1*math.Log(8)+1))), nil, nil},
+	{"compiled", "PHI607", "_orig_mod.lm_head.weight", nil, nil,
+		weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+			for i := range all {
+				all[i].Name = "_orig_mod." + all[i].Name
+			}
+			return all
+		})},
 	{"tied", "PHI606", "lm_head.weight", nil, nil,
 		edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })},
 	{"half of the rotary dimensions", "PHI305", arch.LongFactors,
@@ -748,7 +755,12 @@ func TestSound(t *testing.T) {
 		}), nil},
 		{"byte-level", byteLevel, nil},
 		{"tied", func(f *file) { f.remove("output.weight") }, nil},
-		{"tied, with a copy", nil, edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })},
+		{"tied, under the other name", nil, func(t *testing.T, dir string) {
+			edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })(t, dir)
+			weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+				return slices.DeleteFunc(all, func(x safetensors.WriteTensor) bool { return x.Name == arch.HFEmbedding })
+			})(t, dir)
+		}},
 		{"old rotary tables", nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
 			return append(all, safetensors.WriteTensor{Name: "model.layers.0.self_attn.rotary_emb.inv_freq",
 				DType: safetensors.F32, Shape: []uint64{2},

@@ -38,6 +38,8 @@ type model struct {
 	factors map[string][]float32 // LongRoPE factor tensors of a GGUF by name
 	values  []*summary           // of file.Tensors
 
+	bareNames map[string]*tensorfile.Tensor // of a checkpoint, without what tools wrapped around their names
+
 	err error // from reading
 }
 
@@ -215,12 +217,28 @@ func errorWhat(err error) string {
 	return bare.Error()
 }
 
-// name returns the name that the model's files have for a tensor.
-func (m *model) name(t arch.Tensor) string {
+// bare returns the name that a tensor of the files has in the model.
+func (m *model) bare(name string) string {
 	if m.isGGUF {
-		return t.GGUF
+		return name
 	}
-	return t.HF
+	name, _ = arch.Unwrap(name)
+	return name
+}
+
+// tensor finds a tensor by the name that it has in the model.
+func (m *model) tensor(name string) *tensorfile.Tensor {
+	if m.isGGUF {
+		return m.file.Tensor(name)
+	}
+	if m.bareNames == nil {
+		m.bareNames = map[string]*tensorfile.Tensor{}
+		for i := range m.file.Tensors {
+			t := &m.file.Tensors[i]
+			m.bareNames[m.bare(t.Name)] = t
+		}
+	}
+	return m.bareNames[name]
 }
 
 // key returns the architecture's key of the given ending.

@@ -2,6 +2,7 @@ package source
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/report"
-	"github.com/phi3conv/phi3conv/quant"
 )
 
 func isCheckpoint(_ string, info os.FileInfo) bool { return info.IsDir() }
@@ -52,49 +52,59 @@ func openCheckpoint(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	tensors, notes, err := checkpointTensors(config, dir, f)
+	m, err := fromCheckpoint(config, dir, f)
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	notes = append(slices.Clone(config.Resolved), notes...)
-	return &Model{Config: config, Tensors: tensors, Notes: notes, close: f.Close}, nil
+	return m, nil
 }
 
-func checkpointTensors(config *arch.Config, dir string, f *safetensors.File) (
-	tensors []Tensor, notes []string, err error,
-) {
+func fromCheckpoint(config *arch.Config, dir string, f *safetensors.File) (*Model, error) {
+	h, err := hold(f)
+	if err != nil {
+		return nil, err
+	}
 	if config.Tied {
-		same, err := sameHead(f)
+		same, err := sameHead(h)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if config.Tied = same; !same {
 			config.Resolved = append(config.Resolved, "tie_word_embeddings is true, but "+arch.HFOutput+
 				" is another matrix than "+arch.HFEmbedding+": it counts, as in transformers")
 		}
 	}
-	var used map[string]bool
-	tensors, used, err = match(config.Tensors(), dir, false, func(name string) (Tensor, error) {
-		return wholeTensor(f, name)
-	})
-	if err != nil {
-		return nil, nil, err
+	tensors, used, err := match(config.Tensors(), dir, false, h.find)
+	var missing *missingError
+	if errors.As(err, &missing) {
+		missing.there = h.unexpected(config)
+		return nil, &formats.Error{Path: dir, Off: -1, Err: missing}
 	}
-	notes, err = others(config, dir, f, used)
-	return tensors, notes, err
+	if err != nil {
+		return nil, err
+	}
+	left, err := others(config, dir, h, used)
+	if err != nil {
+		return nil, err
+	}
+	notes := slices.Concat(config.Resolved, h.notes, left)
+	return &Model{Config: config, Tensors: tensors, Notes: notes, close: f.Close}, nil
 }
 
 // others looks at the tensors that the model does not use, and says which are left out.
-func others(config *arch.Config, dir string, f *safetensors.File, used map[string]bool) ([]string, error) {
+func others(config *arch.Config, dir string, h *held, used map[string]bool) ([]string, error) {
 	all := config.Others()
 	count := make([]int, len(all))
-	for _, st := range f.Tensors {
-		i := slices.IndexFunc(all, func(o arch.Others) bool { return o.Has(st.Name) })
+	for _, st := range h.tensors {
+		i := slices.IndexFunc(all, func(o arch.Others) bool { return o.Has(st.name) })
 		switch {
-		case used[st.Name] || ignorable(config, st.Name):
+		case used[st.name] || ignorable(config, st.name):
 		case i >= 0:
 			count[i]++
+		case isAdapters(st.name):
+			return nil, formats.FileErrorf(st.Path, -1, "tensor %s is an adapter's that was not merged: save the model "+
+				"after peft's merge_and_unload", st.Name)
 		default:
 			return nil, formats.FileErrorf(st.Path, -1, "tensor %s does not belong to a %s", st.Name, config.Class)
 		}
@@ -107,39 +117,17 @@ func others(config *arch.Config, dir string, f *safetensors.File, used map[strin
 			notes = append(notes, fmt.Sprintf("left out: %s (%s with %s in the name); this is %s",
 				o.What, report.Plural(count[i], "tensor"), names, o.Left))
 		case o.Needed:
-			return nil, formats.FileErrorf(dir, -1, "there is no tensor with %s in its name, as every %s has: %s is missing",
-				names, config.Class, o.What)
+			return nil, formats.FileErrorf(dir, -1,
+				"there is no tensor with %s in its name, as every %s has: %s is missing", names, config.Class, o.What)
 		}
 	}
 	return notes, nil
 }
 
-// wholeTensor finds a tensor by its name in the checkpoint.
-func wholeTensor(f *safetensors.File, name string) (Tensor, error) {
-	st := f.Tensor(name)
-	if st == nil {
-		return Tensor{}, errMissing
-	}
-	t := Tensor{Path: st.Path, Offset: st.Offset, R: st.Source()}
-	t.Shape = st.Shape
-	if err := st.DType.Usable(); err != nil {
-		return Tensor{}, &formats.Error{Path: st.Path, Off: -1, What: "tensor " + name, Err: err}
-	}
-	if st.DType == safetensors.F64 {
-		t.IsF64 = true
-		return t, nil
-	}
-	var err error
-	if t.Type, err = quant.ByName(st.DType.String()); err != nil {
-		return Tensor{}, &formats.Error{Path: st.Path, Off: -1, What: "tensor " + name, Err: err}
-	}
-	return t, nil
-}
-
 // sameHead reports whether a checkpoint whose configuration ties the output matrix to the embedding has no other one.
 // As in transformers, a matrix of its own that differs is used.
-func sameHead(f *safetensors.File) (bool, error) {
-	a, b := f.Tensor(arch.HFEmbedding), f.Tensor(arch.HFOutput)
+func sameHead(h *held) (bool, error) {
+	a, b := h.byName[arch.HFEmbedding], h.byName[arch.HFOutput]
 	if a == nil || b == nil {
 		return true, nil
 	}

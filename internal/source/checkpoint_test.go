@@ -141,3 +141,73 @@ func TestTied(t *testing.T) {
 		_ = m.Close()
 	}
 }
+
+// A checkpoint whose names have those of tools around them is the same model. What is ambiguous or not merged is
+// refused.
+func TestWrappedNames(t *testing.T) {
+	plain, err := Open(tiny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = plain.Close() }()
+	want := weights(t, plain)
+	prefix := func(p string) func(string) string { return func(name string) string { return p + name } }
+	for tool, rename := range map[string]func(string) string{
+		"torch.compile":     prefix("_orig_mod."),
+		"DDP":               prefix("module."),
+		"PEFT":              prefix("base_model.model."),
+		"DDP of a compiled": prefix("module._orig_mod."),
+		"FSDP":              prefix("_fsdp_wrapped_module."),
+		"a part that is compiled": func(name string) string {
+			return strings.Replace(name, ".self_attn.", "._orig_mod.self_attn.", 1)
+		},
+		"checkpointed": func(name string) string {
+			return strings.Replace(name, ".mlp.", "._checkpoint_wrapped_module.mlp.", 1)
+		},
+		"the text part": func(name string) string {
+			return strings.Replace(name, "model.", "model.language_model.", 1)
+		},
+		"a model within another": prefix("language_model."),
+		"some of them": func(name string) string {
+			return strings.Replace(name, "model.layers.1.", "module.model.layers.1.", 1)
+		},
+	} {
+		m, err := Open(checkpoint(t, nil, func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+			for i := range all {
+				all[i].Name = rename(all[i].Name)
+			}
+			return all
+		}))
+		if err != nil {
+			t.Errorf("%s: %v", tool, err)
+			continue
+		}
+		got := weights(t, m)
+		for name := range want {
+			if !bytes.Equal(got[name], want[name]) {
+				t.Errorf("%s: another %s", tool, name)
+			}
+		}
+		if len(m.Notes) != 1 || !strings.Contains(m.Notes[0], "which was taken off") {
+			t.Errorf("%s: notes %q", tool, m.Notes)
+		}
+		_ = m.Close()
+	}
+	for name, c := range map[string]struct{ from, to, want string }{
+		"twice":      {"model.norm.weight", "module.lm_head.weight", "would both be lm_head.weight"},
+		"an adapter": {"model.norm.weight", "model.norm.lora_A.weight", "an adapter that was not merged"},
+		"unknown":    {"model.norm.weight", "model.normal.weight", "not of a Phi3ForCausalLM: model.normal.weight"},
+	} {
+		_, err := Open(checkpoint(t, nil, func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+			for i := range all {
+				if all[i].Name == c.from {
+					all[i].Name = c.to
+				}
+			}
+			return all
+		}))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, expected %q", name, err, c.want)
+		}
+	}
+}

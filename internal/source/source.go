@@ -5,6 +5,7 @@ package source
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -292,10 +293,8 @@ func match(
 		all = append(all, t)
 	}
 	if len(missing) > 0 {
-		shown := missing[:min(len(missing), 3)]
-		return nil, nil, formats.FileErrorf(path, -1,
-			"%d of %d tensors are missing: %s%s", len(missing), len(missing)+len(all), strings.Join(shown, ", "),
-			map[bool]string{true: ", …"}[len(missing) > len(shown)])
+		err := &missingError{names: missing, of: len(missing) + len(all)}
+		return nil, nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	return all, used, nil
 }
@@ -354,3 +353,18 @@ func joined(want *arch.Tensor, rows []arch.Rows, find func(name string) (Tensor,
 }
 
 var errMissing = errors.New("missing")
+
+// missingError says which tensors a file lacks.
+type missingError struct {
+	names []string
+	of    int    // how many the model has
+	there string // what is there instead
+}
+
+func (e *missingError) Error() string {
+	shown := strings.Join(e.names[:min(len(e.names), 3)], ", ")
+	if len(e.names) > 3 {
+		shown += ", …"
+	}
+	return fmt.Sprintf("%d of %d tensors are missing: %s%s", len(e.names), e.of, shown, e.there)
+}
