@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/testmodel"
+	"github.com/urfave/cli/v2"
 )
 
 // snapshot has the SHA-256 of each file below dir, and where each link leads.
@@ -67,6 +69,47 @@ func outputsDir(t *testing.T) string {
 		t.Skip(err)
 	}
 	return dir
+}
+
+// A command that writes files has them checked: it has --force, which that is about.
+func TestOutputsHaveForce(t *testing.T) {
+	var check func(list []*cli.Command)
+	check = func(list []*cli.Command) {
+		for _, c := range list {
+			for _, f := range c.Flags {
+				usage := f.(cli.DocGenerationFlag).GetUsage()
+				if strings.Contains(usage, "write") && strings.Contains(usage, "`FILE") && !takes(c, "force") {
+					t.Errorf("%s has --%s and no --force", c.Name, f.Names()[0])
+				}
+			}
+			check(c.Subcommands)
+		}
+	}
+	check(commands())
+}
+
+// A directory that is not there is found before anything is computed, for every output.
+func TestOutputsWithoutDirectory(t *testing.T) {
+	dir := outputsDir(t)
+	before := snapshot(t, dir)
+	verify := "verify model.gguf --base DIR --text text "
+	for _, line := range []string{
+		verify + "--html none/x", verify + "--report none/x", verify + "--junit none/x", verify + "--markdown none/x",
+		"verify model.gguf --seal seal --html none/x", "verify merge part.json --report none/x",
+		"lint DIR --junit none/x", "lint DIR --markdown none/x", "eval DIR --task task --markdown none/x",
+		"convert DIR -o none/x", "convert DIR -o none/x --split-max-size 500KB",
+		"quantize DIR none/x Q4_0", "quantize DIR x Q4_0 --write-recipe none/x", "convert model.gguf -o none/x.pmap",
+		"reproduce model.gguf --model DIR -o none/x", "calibrate DIR -o none/x", "seal DIR --text text -o none/x",
+		"logits DIR --tokens 1 -o none/x", "pack DIR -o none/x.tar", "pull oci://127.0.0.1:1/x:y -o none/x.tar",
+	} {
+		_, stderr, code := phi3conv(t, strings.Fields(line)...)
+		if code != exitBadInput || !strings.Contains(stderr, "the directory none: ") {
+			t.Errorf("%s: exit %d, expected %d: %s", line, code, exitBadInput, stderr)
+		}
+	}
+	if after := snapshot(t, dir); !maps.Equal(before, after) {
+		t.Errorf("%v, it was %v", after, before)
+	}
 }
 
 // No command writes over what it reads, over another output, or over what is there, and it says so before it computes.
@@ -135,12 +178,7 @@ func TestOutputsAreRefused(t *testing.T) {
 		}
 	}
 	after := snapshot(t, dir)
-	for path, sum := range before {
-		if after[path] != sum {
-			t.Errorf("%s was changed", path)
-		}
-	}
-	if len(after) != len(before) {
-		t.Errorf("%d files, there were %d", len(after), len(before))
+	if !maps.Equal(before, after) {
+		t.Errorf("%v, it was %v", after, before)
 	}
 }

@@ -255,8 +255,12 @@ func (f *File) Commit() error {
 	f.done = true
 	err := f.finish()
 	if err == nil {
-		_ = f.Close() // everything is on the disk
-		if err := f.syncDir(filepath.Dir(f.target)); !f.stream && err != nil && !cannotSync(err) {
+		_ = f.Close() // everything is on the disk, or in the stream
+		if f.stream {
+			_ = os.Remove(f.Name()) // where Create could not
+			return nil
+		}
+		if err := f.syncDir(filepath.Dir(f.target)); err != nil && !cannotSync(err) {
 			return fmt.Errorf("write %s: the file is complete, but its name may not outlive a power failure: %w",
 				f.path, err)
 		}
@@ -302,9 +306,7 @@ func (f *File) copyOut() error {
 		}
 		defer func() { _ = out.Close() }() // the system has what was written
 	}
-	if _, err = io.Copy(out, io.NewSectionReader(f.File, 0, size)); err == nil {
-		_ = os.Remove(f.Name()) // where Create could not
-	}
+	_, err = io.Copy(out, io.NewSectionReader(f.File, 0, size))
 	return err
 }
 

@@ -110,12 +110,10 @@ func isStdout(path string) bool {
 	if path == atomicfile.Stdout {
 		return true
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	out, err := os.Stdout.Stat()
-	return err == nil && os.SameFile(info, out)
+	info, err1 := os.Stat(path)
+	out, err2 := os.Stdout.Stat()
+	null, err3 := os.Stat(os.DevNull) // where nothing is mixed, also if it is standard output
+	return err1 == nil && err2 == nil && os.SameFile(info, out) && (err3 != nil || !os.SameFile(info, null))
 }
 
 // file is one that is written: an output, or what is beside it.
