@@ -171,3 +171,13 @@ func chatTokenTypes(m *model, report reportFunc) {
 			vocab.Control, vocab.UserDefined)
 	}
 }
+
+func tokenizerFiles(m *model, report reportFunc) {
+	list, err := vocab.Disagreements(m.path, m.config.VocabSize)
+	if err != nil {
+		return // noTokenizer reports it
+	}
+	for _, d := range list {
+		report(d.File, "%s", d.What)
+	}
+}

@@ -178,6 +178,11 @@ var checks = []check{
 		"Phi-3-small's published code masks special tokens that were not trained. A runtime that goes by this list alone " +
 			"may choose them, or hides others.",
 		reconvert}, inGGUF | metadata | config | tokens, maskedTokens},
+	{Check{"PHI411", Warning, "the files of the tokenizer disagree",
+		"Programs that read another of the files than transformers does give texts other tokens. phi3conv follows " +
+			"transformers: tokenizer.json comes first.",
+		"Remove the file that is out of date, or save the tokenizer again with save_pretrained of transformers."},
+		inCheckpoint | config, tokenizerFiles},
 
 	{Check{"PHI501", Error, "no end-of-text token",
 		"Without tokenizer.ggml.eos_token_id llama.cpp takes id 2 or 11, and the model does not stop where it should.",

@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -508,6 +509,10 @@ var damages = []struct {
 	{"pre-tokenizer default", "PHI406", preKey, all(byteLevel, set(preKey, "default")), nil, nil},
 	{"name without Phi-3", "PHI407", "general.name", set("general.name", "Tiny"), nil, nil},
 	{"name with phi3", "PHI408", "general.name", all(byteLevel, set("general.name", "my-Phi3-four")), nil, nil},
+	{"tokenizer_config.json adds BOS, tokenizer.json does not", "PHI411", "tokenizer_config.json",
+		nil, nil, bytesOf("tokenizer_config.json", func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"add_bos_token": false`), []byte(`"add_bos_token": true`), 1)
+		})},
 	{"<|end|> is a normal token", "PHI409", "<|end|>", func(f *file) {
 		types, _ := f.md.Int32s(typesKey)
 		types = slices.Clone(types)

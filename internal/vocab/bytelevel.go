@@ -1,6 +1,7 @@
 package vocab
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // and merges.txt, with the added tokens of every file.
 func (s *source) loadByteLevel(v *Vocab) error {
 	v.Model = ByteLevel
-	t := &tokenTable{v: v, ids: make(map[string]int), added: make(map[string]*addedToken)}
+	t := newTokenTable(v)
 	var err error
 	if s.tokenizer != nil {
 		t.base, err = s.vocabulary(len(v.Tokens))
@@ -21,9 +22,7 @@ func (s *source) loadByteLevel(v *Vocab) error {
 		if v.Pre, err = s.preTokenizer(); err != nil {
 			return err
 		}
-		for _, c := range flatten(s.tokenizer.Normalizer) {
-			setNormalizer(v, c)
-		}
+		v.WholeWords = s.tokenizer.Model.IgnoreMerges && !s.rebuilds()
 	} else {
 		if t.base, err = s.vocabJSON(len(v.Tokens)); err != nil {
 			return err
@@ -51,7 +50,11 @@ func (s *source) loadByteLevel(v *Vocab) error {
 			v.Tokens[id], v.Types[id] = strings.ReplaceAll(text, space, " "), UserDefined
 		}
 	}
-	return s.loadMerges(v, t.ids)
+	v.setFlags(t.added, t.ids)
+	if err := s.loadMerges(v, t.ids); err != nil {
+		return err
+	}
+	return s.checkPipeline(v)
 }
 
 // vocabJSON reads vocab.json.
@@ -80,52 +83,44 @@ type tokenTable struct {
 	last  int // the greatest id of an added token
 }
 
-// addTokens collects the added tokens, file by file. A later file overrides the flags of a token.
+func newTokenTable(v *Vocab) *tokenTable {
+	return &tokenTable{v: v, ids: make(map[string]int), added: make(map[string]*addedToken)}
+}
+
+// addTokens collects the added tokens, file by file, in transformers' order. A later file overrides the flags of a
+// token, but one that is special stays so. The added tokens of tokenizer_config.json come instead of those of
+// added_tokens.json and of the roles of special_tokens_map.json.
 func (s *source) addTokens(t *tokenTable) error {
 	add := func(file string, a addedToken) error {
-		if err := t.add(a, s.tokenizer != nil); err != nil {
+		if err := t.add(a); err != nil {
 			return s.errorf(file, "added token %q %v", a.Content, err)
 		}
 		return nil
 	}
-	if s.tokenizer != nil {
+	decoded := s.config != nil && s.config.Added != nil
+	if s.tokenizer != nil && (!decoded || !s.rebuilds()) {
 		for _, a := range s.tokenizer.AddedTokens {
 			if a.ID == nil {
-				return s.errorf("tokenizer.json", "added token %q has no id", a.Content)
+				return s.errorf(jsonFile, "added token %q has no id", a.Content)
 			}
-			if err := add("tokenizer.json", a); err != nil {
+			if err := add(jsonFile, a); err != nil {
 				return err
 			}
 		}
 	}
 
 	named, file := s.namedTokens()
-	if s.config != nil && s.config.Added != nil {
-		list, err := s.decoder()
-		if err != nil {
+	list, from := s.addedFile(named), "added_tokens.json"
+	if decoded {
+		var err error
+		if list, err = s.decoder(); err != nil {
 			return err
 		}
-		for _, a := range list {
-			if err := add("tokenizer_config.json", a); err != nil {
-				return err
-			}
-		}
-	} else {
-		special := make(map[string]bool)
-		for _, a := range named {
-			special[a.Content] = true
-		}
-		list := slices.Clone(s.added)
-		slices.SortFunc(list, func(a, b entry) int { return a.id - b.id })
-		for _, e := range list {
-			if _, ok := t.added[e.text]; ok {
-				continue
-			}
-			id := int64(e.id)
-			a := addedToken{ID: &id, Content: e.text, Special: special[e.text]}
-			if err := add("added_tokens.json", a); err != nil {
-				return err
-			}
+		from = configFile
+	}
+	for _, a := range list {
+		if err := add(from, a); err != nil {
+			return err
 		}
 	}
 	for _, a := range named {
@@ -137,6 +132,29 @@ func (s *source) addTokens(t *tokenTable) error {
 		}
 	}
 	return nil
+}
+
+// addedFile returns the tokens of added_tokens.json, without those that tokenizer.json adds, in the order of their
+// ids. They are special if they are named.
+func (s *source) addedFile(named []specialToken) []addedToken {
+	special, have := make(map[string]bool), make(map[string]bool)
+	for _, a := range named {
+		special[a.Content] = true
+	}
+	if s.tokenizer != nil {
+		for _, a := range s.tokenizer.AddedTokens {
+			have[a.Content] = true
+		}
+	}
+	var out []addedToken
+	for _, e := range s.added {
+		if !have[e.text] {
+			id := int64(e.id)
+			out = append(out, addedToken{ID: &id, Content: e.text, Special: special[e.text]})
+		}
+	}
+	slices.SortFunc(out, func(a, b addedToken) int { return cmp.Compare(*a.ID, *b.ID) })
+	return out
 }
 
 // namedTokens lists the tokens that have a role or are called special, in the
@@ -156,7 +174,11 @@ func (s *source) namedTokens() (tokens []specialToken, file string) {
 	if len(more) == 0 {
 		more = c.Additional
 	}
-	return slices.Concat(roles.list(), more), "tokenizer_config.json"
+	tokens = roles.list()
+	for _, text := range c.Own {
+		tokens = append(tokens, special(text))
+	}
+	return append(tokens, more...), configFile
 }
 
 // or returns t with the roles that it leaves open filled from u.
@@ -173,22 +195,15 @@ func (t specialTokens) or(u specialTokens) specialTokens {
 }
 
 // add enters an added token. One that the model's vocabulary lacks is numbered
-// after it and after the added tokens so far. The tokenizers library, which reads
-// tokenizer.json, does so whatever id the file claims: strict refuses a file that
-// claims another.
-func (t *tokenTable) add(a addedToken, strict bool) error {
+// after it and after the added tokens so far, as the tokenizers library does
+// whatever id a file claims; a file that claims another id is refused.
+func (t *tokenTable) add(a addedToken) error {
 	if a.Content == "" {
 		return nil
 	}
 	id, known := t.ids[a.Content]
 	if !known {
 		id = max(len(t.base), t.last+1)
-		if a.ID != nil && !strict {
-			if *a.ID < 0 || *a.ID >= maxTokens {
-				return fmt.Errorf("has the id %d, expected 0 to %d", *a.ID, len(t.v.Tokens)-1)
-			}
-			id = int(*a.ID)
-		}
 	}
 	switch {
 	case a.ID != nil && int64(id) != *a.ID:
@@ -197,6 +212,9 @@ func (t *tokenTable) add(a addedToken, strict bool) error {
 		return fmt.Errorf("has the id %d, but vocab_size is %d", id, len(t.v.Tokens))
 	case !known && t.v.Types[id] != Unused:
 		return fmt.Errorf("has the id %d, which is that of %q", id, t.v.Tokens[id])
+	}
+	if before := t.added[a.Content]; before != nil {
+		a.Special = a.Special || before.Special
 	}
 	t.ids[a.Content] = id
 	t.added[a.Content] = &a
@@ -218,24 +236,6 @@ func looksSpecial(text string) bool {
 		}
 	}
 	return slices.Contains([]string{"<pad>", "<mask>", "<2mass>", "[@BOS@]"}, text)
-}
-
-// setNormalizer notes what a normalizer does to the case and accents of a text.
-func setNormalizer(v *Vocab, c component) {
-	yes := true
-	switch c.Type {
-	case "Lowercase":
-		v.Lowercase = &yes
-	case "StripAccents":
-		v.StripAccents = &yes
-	case "BertNormalizer":
-		if c.Lowercase != nil {
-			v.Lowercase = c.Lowercase
-		}
-		if c.StripAccents != nil {
-			v.StripAccents = c.StripAccents
-		}
-	}
 }
 
 // loadMerges reads the merges and checks them against the tokens.

@@ -64,11 +64,15 @@ var idListFields = []struct {
 	{"phi3conv.rstrip_token_ids", func(v *Vocab) *[]int { return &v.RStrip }},
 	{"phi3conv.lstrip_token_ids", func(v *Vocab) *[]int { return &v.LStrip }},
 	{"phi3conv.normalized_token_ids", func(v *Vocab) *[]int { return &v.Normalized }},
+	{"phi3conv.single_word_token_ids", func(v *Vocab) *[]int { return &v.SingleWord }},
 	{"phi3conv.plain_token_ids", func(v *Vocab) *[]int { return &v.Plain }},
 }
 
-// keySpacePrefix holds [Vocab.SpacePrefix]; string in the file.
-const keySpacePrefix = "phi3conv.space_prefix"
+// keySpacePrefix holds [Vocab.SpacePrefix], a string; keyWholeWords holds [Vocab.WholeWords], a bool, if true.
+const (
+	keySpacePrefix = "phi3conv.space_prefix"
+	keyWholeWords  = "phi3conv.whole_words"
+)
 
 // All yields the keys and values of the tokenizer in a GGUF file. What is absent
 // has no key.
@@ -126,6 +130,9 @@ func (v *Vocab) pairs() []pair {
 	if v.SpacePrefix != "" {
 		out = append(out, pair{keySpacePrefix, v.SpacePrefix})
 	}
+	if v.WholeWords {
+		out = append(out, pair{keyWholeWords, true})
+	}
 	if len(v.Templates) > 0 {
 		names := make([]string, len(v.Templates))
 		for i, t := range v.Templates {
@@ -155,6 +162,7 @@ func FromMetadata(get func(key string) (value any, ok bool)) (*Vocab, error) {
 	v.Scores, _ = value[[]float32](&g, keyScores)
 	v.Merges, _ = value[[]string](&g, keyMerges)
 	v.SpacePrefix, _ = value[string](&g, keySpacePrefix)
+	v.WholeWords, _ = value[bool](&g, keyWholeWords)
 	v.ChatTemplate, _ = value[string](&g, keyChatTemplate)
 	g.types(v)
 	g.ids(v)

@@ -28,6 +28,9 @@ var preTokenizers = []struct{ steps, pre string }{
 
 // preTokenizer names the pre-tokenizer of tokenizer.json.
 func (s *source) preTokenizer() (string, error) {
+	if s.rebuilds() {
+		return s.known.Pre, nil
+	}
 	steps := describe(s.tokenizer.PreTokenizer)
 	for _, p := range preTokenizers {
 		if p.steps == steps {

@@ -25,82 +25,90 @@ func (s *source) loadSentencePiece(v *Vocab) error {
 	if err != nil {
 		return err
 	}
+	t := newTokenTable(v)
 	for id, p := range pieces {
 		v.place(id, p)
+		t.base = append(t.base, entry{p.text, id})
+		t.ids[p.text] = id
 	}
 	if !prefix { // true is every runtime's default
 		v.AddSpacePrefix = &prefix
 	}
-	for _, e := range s.added {
-		if e.id < len(v.Tokens) { // a token without a row of the embedding cannot occur
-			v.place(e.id, piece{e.text, addedScore, UserDefined})
-		}
+	if err := s.addTokens(t); err != nil {
+		return err
 	}
-	return s.overlayAdded(v)
+	for text, a := range t.added {
+		typ := UserDefined
+		if a.Special {
+			typ = Control
+		}
+		v.place(t.ids[text], piece{text, addedScore, typ})
+	}
+	v.setFlags(t.added, t.ids)
+	return s.checkPipeline(v)
 }
 
 func (v *Vocab) place(id int, p piece) {
 	v.Tokens[id], v.Scores[id], v.Types[id] = p.text, p.score, p.typ
 }
 
-// pieces reads the model, by ids, from tokenizer.model or, without it, from tokenizer.json. prefix says that a space is
-// put in front of a text.
+// pieces reads the model, by ids, from tokenizer.json or, without it, from tokenizer.model. Where both are the same,
+// tokenizer.model has the scores that the other one lost. prefix says that a space is put in front of a text.
 func (s *source) pieces(v *Vocab) (pieces map[int]piece, prefix bool, err error) {
-	if s.spm == nil {
-		if pieces, err = s.piecesFromJSON(len(v.Tokens)); err != nil {
-			return nil, false, err
+	var m *model
+	if s.spm != nil {
+		if m, err = parseModel(s.spm, len(v.Tokens)); err == nil && s.tokenizer == nil {
+			err = m.check()
 		}
-		prefix, v.SpacePrefix, err = s.prefixFromJSON()
-		return pieces, prefix, err
-	}
-	m, err := parseModel(s.spm, len(v.Tokens))
-	if err != nil {
-		return nil, false, formats.WithPath(err, s.path("tokenizer.model"))
-	}
-	pieces = make(map[int]piece, len(m.pieces))
-	for id, p := range m.pieces {
-		pieces[id] = p
-	}
-	if s.tokenizer != nil { // a pipeline that it cannot name does not matter: the model decides
-		_, v.SpacePrefix, _ = s.prefixFromJSON()
-	}
-	return pieces, m.addDummyPrefix, nil
-}
-
-// overlayAdded places the added tokens of tokenizer_config.json, then those of tokenizer.json, which replace them.
-func (s *source) overlayAdded(v *Vocab) error {
-	overlay := func(t addedToken, id int64, file string) error {
-		if id < 0 || id >= int64(len(v.Tokens)) {
-			return s.errorf(file, "added token %q has the id %d, expected 0 to %d", t.Content, id, len(v.Tokens)-1)
-		}
-		typ := UserDefined
-		if t.Special {
-			typ = Control
-		}
-		v.place(int(id), piece{t.Content, addedScore, typ})
-		return nil
-	}
-	if s.config != nil {
-		decoder, err := s.decoder()
 		if err != nil {
-			return err
-		}
-		for _, t := range decoder {
-			if err := overlay(t, *t.ID, "tokenizer_config.json"); err != nil {
-				return err
-			}
+			return nil, false, formats.WithPath(err, s.path(modelFile))
 		}
 	}
 	if s.tokenizer == nil {
-		return nil
+		// Without a statement transformers puts the space in front of each part of a text between added tokens.
+		if s.config != nil && s.config.Legacy != nil && !*s.config.Legacy && m.addDummyPrefix {
+			v.SpacePrefix = PrefixFirst
+		}
+		return m.byID(), m.addDummyPrefix, nil
 	}
-	for _, t := range s.tokenizer.AddedTokens {
-		if t.ID == nil {
-			return s.errorf("tokenizer.json", "added token %q has no id", t.Content)
+	list, err := s.vocabulary(len(v.Tokens))
+	if err != nil {
+		return nil, false, err
+	}
+	merges, err := s.merges()
+	if err != nil {
+		return nil, false, err
+	}
+	if m == nil || !m.same(list, merges) {
+		pieces, err = s.piecesFromJSON(list, merges, len(v.Tokens))
+	} else {
+		pieces = m.byID()
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if err := s.checkUnknown(pieces); err != nil {
+		return nil, false, err
+	}
+	prefix, v.SpacePrefix, err = s.prefixFromJSON()
+	return pieces, prefix, err
+}
+
+// checkUnknown refuses what tokenizer.json may say of characters without a token and a GGUF file has no place for.
+func (s *source) checkUnknown(pieces map[int]piece) error {
+	n := 0
+	for _, p := range pieces {
+		if p.typ == Byte {
+			n++
 		}
-		if err := overlay(t, *t.ID, "tokenizer.json"); err != nil {
-			return err
-		}
+	}
+	switch m := s.tokenizer.Model; {
+	case m.IgnoreMerges:
+		return s.errorf(jsonFile, "model.ignore_merges is true, expected false in a conversion from SentencePiece")
+	case n > 0 && !m.ByteFallback:
+		return s.errorf(jsonFile, "model.byte_fallback is false, but there are tokens for bytes")
+	case n < 256 && !m.FuseUnk:
+		return s.errorf(jsonFile, "model.fuse_unk is false, expected true in a conversion from SentencePiece")
 	}
 	return nil
 }

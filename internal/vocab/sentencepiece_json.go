@@ -14,15 +14,7 @@ import (
 // numbers pieces in the order in which it finds them and gives piece number i the
 // score -i. Llama's model, which Phi-3 uses, has one exception: pieces of spaces
 // only have the score -1e9, wherever their ids are.
-func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
-	list, err := s.vocabulary(size)
-	if err != nil {
-		return nil, err
-	}
-	merges, err := s.merges()
-	if err != nil {
-		return nil, err
-	}
+func (s *source) piecesFromJSON(list []entry, merges []merge, size int) (map[int]piece, error) {
 	c := s.conversion(list, size)
 	if err := c.countMerges(s, merges); err != nil {
 		return nil, err
@@ -45,12 +37,17 @@ func (s *source) piecesFromJSON(size int) (map[int]piece, error) {
 				p.text, c.ways[e.id], n)
 		}
 	}
+	if !sameMerges(merges, mergesOf(c.pieces, c.added)) {
+		return nil, s.errorf(jsonFile, "merges are not in the order of scores and ids: "+notConverted)
+	}
 	return c.pieces, nil
 }
 
 const (
 	jsonFile     = "tokenizer.json"
-	notConverted = "not converted from a SentencePiece model; tokenizer.model is needed"
+	configFile   = "tokenizer_config.json"
+	modelFile    = "tokenizer.model"
+	notConverted = "not converted from a SentencePiece model, which is the only kind that is supported"
 )
 
 // conversion is what a tokenizer.json tells of the model that it was converted from.
@@ -167,10 +164,14 @@ func (s *source) prefixFromJSON() (prefix bool, where string, err error) {
 	for _, c := range flatten(s.tokenizer.PreTokenizer) {
 		step := c.Type
 		if c.Type == "Metaspace" {
-			step = fmt.Sprintf("Metaspace(%s)", c.PrependScheme)
-			if c.Split == nil || *c.Split {
-				step = fmt.Sprintf("Metaspace(%s, split)", c.PrependScheme)
+			step = "Metaspace(" + c.PrependScheme
+			if c.Replacement != space {
+				step += fmt.Sprintf(", %q", c.Replacement)
 			}
+			if c.Split == nil || *c.Split {
+				step += ", split"
+			}
+			step += ")"
 		}
 		steps = append(steps, step)
 	}

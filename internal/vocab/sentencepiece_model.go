@@ -12,7 +12,11 @@ import (
 type model struct {
 	pieces         []piece // by id
 	kind           uint64  // trainer_spec.model_type
+	userDefined    string  // the first piece of that type
+	charsmap       bool    // normalizer_spec.precompiled_charsmap is not empty
 	addDummyPrefix bool
+	removeSpaces   bool // normalizer_spec.remove_extra_whitespaces
+	escapeSpaces   bool // normalizer_spec.escape_whitespaces
 }
 
 // The model_type that merges pieces by score, as runtimes do with this kind of
@@ -23,7 +27,7 @@ const kindBPE = 2
 // sentencepiece_model.proto of the SentencePiece project: ModelProto{1: pieces,
 // 2: trainer_spec, 3: normalizer_spec}.
 func parseModel(data []byte, limit int) (*model, error) {
-	m := &model{kind: 1, addDummyPrefix: true} // the format's defaults
+	m := &model{kind: 1, addDummyPrefix: true, removeSpaces: true, escapeSpaces: true} // the format's defaults
 	seen := make(map[string]int)
 	err := fields(data, 0, func(f field) error {
 		switch f.num {
@@ -31,9 +35,12 @@ func parseModel(data []byte, limit int) (*model, error) {
 			if len(m.pieces) == limit {
 				return formats.Errorf(f.off, "more pieces than the %d of vocab_size", limit)
 			}
-			p, err := parsePiece(f)
+			p, userDefined, err := parsePiece(f)
 			if err != nil {
 				return err
+			}
+			if userDefined && m.userDefined == "" {
+				m.userDefined = p.text
 			}
 			if other, ok := seen[p.text]; ok {
 				return formats.Errorf(f.off, "pieces %d and %d are both %q", other, len(m.pieces), p.text)
@@ -42,15 +49,8 @@ func parseModel(data []byte, limit int) (*model, error) {
 			m.pieces = append(m.pieces, p)
 		case 2: // TrainerSpec{3: model_type}
 			return f.message(func(f field) error { return f.varint(3, &m.kind) })
-		case 3: // NormalizerSpec{3: add_dummy_prefix}
-			return f.message(func(f field) error {
-				prefix := uint64(1)
-				err := f.varint(3, &prefix)
-				if f.num == 3 {
-					m.addDummyPrefix = prefix != 0
-				}
-				return err
-			})
+		case 3:
+			return f.message(m.normalizer)
 		}
 		return nil
 	})
@@ -65,11 +65,65 @@ func parseModel(data []byte, limit int) (*model, error) {
 	return m, nil
 }
 
+// normalizer reads a field of NormalizerSpec{2: precompiled_charsmap, 3: add_dummy_prefix, 4: remove_extra_whitespaces,
+// 5: escape_whitespaces}.
+func (m *model) normalizer(f field) error {
+	if f.num == 2 && f.typ == protowire.BytesType {
+		m.charsmap = len(f.bytes) > 0
+	}
+	for num, flag := range map[protowire.Number]*bool{3: &m.addDummyPrefix, 4: &m.removeSpaces, 5: &m.escapeSpaces} {
+		set := uint64(0)
+		if err := f.varint(num, &set); err != nil {
+			return err
+		}
+		if f.num == num {
+			*flag = set != 0
+		}
+	}
+	return nil
+}
+
+// check refuses what a GGUF file has no place for. It does not matter beside a tokenizer.json.
+func (m *model) check() error {
+	switch {
+	case m.charsmap:
+		return formats.Errorf(-1, "normalizer_spec.precompiled_charsmap changes characters: not supported")
+	case m.removeSpaces:
+		return formats.Errorf(-1, "normalizer_spec.remove_extra_whitespaces is true, expected false")
+	case !m.escapeSpaces:
+		return formats.Errorf(-1, "normalizer_spec.escape_whitespaces is false, expected true")
+	case m.userDefined != "":
+		return formats.Errorf(-1, "piece %q is user-defined: supported with a tokenizer.json only", m.userDefined)
+	}
+	return nil
+}
+
+func (m *model) byID() map[int]piece {
+	out := make(map[int]piece, len(m.pieces))
+	for id, p := range m.pieces {
+		out[id] = p
+	}
+	return out
+}
+
+// same tells whether a tokenizer.json's vocabulary and merges are those of the model.
+func (m *model) same(list []entry, merges []merge) bool {
+	if len(list) != len(m.pieces) {
+		return false
+	}
+	for _, e := range list {
+		if e.id >= len(m.pieces) || m.pieces[e.id].text != e.text {
+			return false
+		}
+	}
+	return sameMerges(merges, mergesOf(m.byID(), nil))
+}
+
 // parsePiece reads SentencePiece{1: piece, 2: score, 3: type}.
-func parsePiece(f field) (piece, error) {
-	p := piece{typ: Normal}
+func parsePiece(f field) (p piece, userDefined bool, err error) {
+	p.typ = Normal
 	typ := uint64(Normal)
-	err := f.message(func(f field) error {
+	err = f.message(func(f field) error {
 		switch f.num {
 		case 1:
 			if f.typ != protowire.BytesType {
@@ -97,10 +151,11 @@ func parsePiece(f field) (piece, error) {
 	case typ == uint64(UserDefined):
 		// Normal, as for llama.cpp's converter. The files beside the model say more, where they list the piece as an
 		// added token.
+		userDefined = true
 	default:
 		p.typ = TokenType(typ)
 	}
-	return p, err
+	return p, userDefined, err
 }
 
 // field is a field of a protobuf message.

@@ -101,14 +101,15 @@ func (s *source) errorf(name, format string, args ...any) error {
 	return formats.FileErrorf(s.path(name), -1, format, args...)
 }
 
-// sentencePiece tells which kind of tokenizer the directory holds.
-// tokenizer_class decides when it names byte-level BPE; otherwise the files do,
-// for transformers 5 writes a class that says nothing ("TokenizersBackend").
+// sentencePiece tells which kind of tokenizer the directory holds. tokenizer.json decides; without it
+// tokenizer_class does when it names byte-level BPE, and otherwise the files do.
 func (s *source) sentencePiece() bool {
-	if s.config != nil && s.config.Class == "GPT2Tokenizer" {
-		return false
+	if s.tokenizer != nil {
+		byteLevel := func(c component) bool { return c.Type == "ByteLevel" }
+		return !s.rebuilds() && !slices.ContainsFunc(flatten(s.tokenizer.PreTokenizer), byteLevel) &&
+			(s.spm != nil || s.tokenizer.Model.ByteFallback)
 	}
-	return s.spm != nil || s.tokenizer != nil && s.tokenizer.Model.ByteFallback
+	return s.spm != nil && (s.config == nil || s.config.Class != "GPT2Tokenizer")
 }
 
 // inPart takes the offset from an error about a part of a file, where it does not

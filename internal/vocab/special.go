@@ -15,9 +15,8 @@ import (
 // A role's token is named by tokenizer_config.json and looked up among
 // tokenizer.json's added tokens; roles that stay open are filled from
 // config.json's ids, then, without a tokenizer.json, by a look-up among all
-// tokens, and last by what the model's own code says. What to put around a text
-// is said by tokenizer.json's post-processor, which may name further tokens, and
-// then by tokenizer_config.json's switches.
+// tokens, and last by what the model's own code says. The post-processor may name
+// further tokens.
 func (s *source) loadSpecial(v *Vocab) error {
 	var r roles
 	if s.config != nil {
@@ -32,15 +31,9 @@ func (s *source) loadSpecial(v *Vocab) error {
 		}
 		for _, c := range flatten(s.tokenizer.PostProcessor) {
 			if c.Type == "TemplateProcessing" {
-				r.frame(v, c, s.config != nil)
+				r.frame(v, c)
 			}
 		}
-	}
-	if s.config != nil {
-		s.config.switches(v)
-	}
-	if v.AddBOS == nil && s.known.NoBOS {
-		v.AddBOS = new(bool)
 	}
 	sources := map[string]roleSource{
 		"bos":  {r.BOS, s.model.BOS},
@@ -56,6 +49,9 @@ func (s *source) loadSpecial(v *Vocab) error {
 		if err := s.fillRole(v, f.name, f.of(v), sources[f.name]); err != nil {
 			return err
 		}
+	}
+	if err := s.setAround(v); err != nil {
+		return err
 	}
 	return s.loadStops(v)
 }
@@ -91,17 +87,6 @@ func (s *source) fillRole(v *Vocab, role string, to *int, from roleSource) error
 	return nil
 }
 
-// switches takes over which special tokens are put around a text.
-func (c *tokenizerConfig) switches(v *Vocab) {
-	for _, f := range []struct{ to, from **bool }{
-		{&v.AddBOS, &c.AddBOS}, {&v.AddEOS, &c.AddEOS}, {&v.AddSep, &c.AddSep},
-	} {
-		if *f.from != nil {
-			*f.to = *f.from
-		}
-	}
-}
-
 func (s *source) checkID(v *Vocab, file, key string, id int64) error {
 	if id < 0 || id >= int64(len(v.Tokens)) {
 		return s.errorf(file, "%s is %d, expected 0 to %d", key, id, len(v.Tokens)-1)
@@ -115,49 +100,34 @@ type roles struct {
 	EOT, EOM specialToken
 }
 
-// frame reads from a TemplateProcessing which tokens are put around a text. Its
-// first and last special token become BOS and EOS where they have another name;
-// configured says whether tokenizer_config.json named tokens at all.
-func (r *roles) frame(v *Vocab, c component, configured bool) {
+// frame reads from a TemplateProcessing which roles the tokens have that are put around a text: the last one is EOS,
+// the first is BOS where nothing else is, and what is between the texts of a pair may be a separator.
+func (r *roles) frame(v *Vocab, c component) {
 	var first, last string
 	if len(c.Single) > 1 {
 		first = c.Single[0].SpecialToken.ID
 		last = c.Single[len(c.Single)-1].SpecialToken.ID
 	}
-	if first != "" {
-		r.begin(v, first, configured)
+	if first != "" && r.BOS.Content == "" {
+		r.BOS = special(first)
 	}
 	if last != "" {
-		r.end(v, last)
+		r.end(last)
 	}
 	r.separate(v, c.Pair, first, last)
 }
 
-// begin notes the token before a text.
-func (r *roles) begin(v *Vocab, first string, configured bool) {
-	named := r.BOS.is(first) || r.Cls.is(first)
-	if !named && (r.BOS.Content == "" || !configured) {
-		r.BOS = special(first)
-	}
-	if !named && r.Cls.Content == "" {
-		r.Cls = special(first)
-	}
-	add := r.BOS.is(first) || r.Cls.is(first)
-	v.AddBOS = &add
-}
-
 // end notes the token after a text.
-func (r *roles) end(v *Vocab, last string) {
-	if !r.EOS.is(last) {
-		if r.EOT.Content == "" {
-			r.EOT = r.EOS
-		} else if r.EOM.Content == "" {
-			r.EOM = r.EOS
-		}
-		r.EOS = special(last)
+func (r *roles) end(last string) {
+	if r.EOS.is(last) {
+		return
 	}
-	add := true
-	v.AddEOS = &add
+	if r.EOT.Content == "" {
+		r.EOT = r.EOS
+	} else if r.EOM.Content == "" {
+		r.EOM = r.EOS
+	}
+	r.EOS = special(last)
 }
 
 // separate notes what is between the texts of a pair: A [sep] [eos] B.
@@ -219,63 +189,44 @@ func (s *source) loadStops(v *Vocab) error {
 	return nil
 }
 
-// loadFlags notes what GGUF has no place for: the added tokens that swallow white
-// space around them, that are matched in normalized text, that are plain text.
-// Where tokenizer.json and tokenizer_config.json both list a token, the latter's flags count.
-func (s *source) loadFlags(v *Vocab) error {
-	tokens := make(map[int64]addedToken)
-	if s.tokenizer != nil {
-		for _, a := range s.tokenizer.AddedTokens {
-			if a.Content != "" {
-				tokens[*a.ID] = a
+// setFlags notes what GGUF has no place for: the added tokens that swallow white space around them, that are matched
+// in normalized text or as whole words only, that are plain text.
+func (v *Vocab) setFlags(tokens map[string]*addedToken, ids map[string]int) {
+	for text, a := range tokens {
+		id := ids[text]
+		for _, f := range []struct {
+			set bool
+			ids *[]int
+		}{
+			{a.RStrip, &v.RStrip},
+			{a.LStrip, &v.LStrip},
+			{a.SingleWord, &v.SingleWord},
+			{a.normalized(), &v.Normalized},
+			{v.Types[id] == Control && !a.Special, &v.Plain},
+		} {
+			if f.set {
+				*f.ids = append(*f.ids, id)
 			}
 		}
 	}
-	if s.config != nil {
-		decoder, err := s.decoder()
-		if err != nil {
-			return err
-		}
-		for _, a := range decoder {
-			if a.Content != "" {
-				tokens[*a.ID] = a
-			}
-		}
+	for _, list := range [][]int{v.RStrip, v.LStrip, v.SingleWord, v.Normalized, v.Plain} {
+		slices.Sort(list)
 	}
-	for id, a := range tokens {
-		if a.RStrip {
-			v.RStrip = append(v.RStrip, int(id))
-		}
-		if a.LStrip {
-			v.LStrip = append(v.LStrip, int(id))
-		}
-		if a.normalized() {
-			v.Normalized = append(v.Normalized, int(id))
-		}
-		if v.Types[id] == Control && !a.Special {
-			v.Plain = append(v.Plain, int(id))
-		}
-	}
-	slices.Sort(v.RStrip)
-	slices.Sort(v.LStrip)
-	slices.Sort(v.Normalized)
-	slices.Sort(v.Plain)
-	return nil
 }
 
-// loadTemplates reads the chat templates: those of tokenizer_config.json, else of
-// chat_template.jinja with additional_chat_templates/NAME.jinja, else of
-// chat_template.json.
+// loadTemplates reads the chat templates as transformers does: those of chat_template.jinja and
+// additional_chat_templates/NAME.jinja, else those of tokenizer_config.json; and else chat_template.json, which a
+// processor has.
 func (s *source) loadTemplates(v *Vocab) error {
-	if s.config != nil && s.config.ChatTemplate != nil {
-		v.setTemplates(s.config.ChatTemplate)
-		return nil
-	}
-	text, ok, err := readText(s.dir, "chat_template.jinja")
-	if err != nil {
+	files, err := s.templateFiles()
+	switch {
+	case err != nil:
 		return err
-	}
-	if !ok {
+	case files != nil:
+		v.setTemplates(files)
+	case s.config != nil && s.config.ChatTemplate != nil:
+		v.setTemplates(s.config.ChatTemplate)
+	default:
 		var f struct {
 			ChatTemplate *chatTemplate `json:"chat_template"`
 		}
@@ -283,30 +234,40 @@ func (s *source) loadTemplates(v *Vocab) error {
 			return err
 		}
 		v.setTemplates(f.ChatTemplate)
-		return nil
+	}
+	return nil
+}
+
+// templateFiles reads the files of templates; nil if there are none.
+func (s *source) templateFiles() (*chatTemplate, error) {
+	text, ok, err := readText(s.dir, "chat_template.jinja")
+	if err != nil {
+		return nil, err
 	}
 	c := &chatTemplate{text: newlines(text)}
 	const folder = "additional_chat_templates"
 	files, err := os.ReadDir(s.path(folder))
 	if err != nil && !os.IsNotExist(err) {
-		return &formats.Error{Path: s.path(folder), Off: -1, What: "cannot list", Err: err}
+		return nil, &formats.Error{Path: s.path(folder), Off: -1, What: "cannot list", Err: err}
 	}
 	for _, f := range files {
-		name, ok := strings.CutSuffix(f.Name(), ".jinja")
-		if !ok {
+		name, isTemplate := strings.CutSuffix(f.Name(), ".jinja")
+		if !isTemplate {
 			continue
 		}
 		if len(c.named) == maxTemplates {
-			return s.errorf(folder, "more than %d chat templates", maxTemplates)
+			return nil, s.errorf(folder, "more than %d chat templates", maxTemplates)
 		}
 		text, _, err := readText(s.path(folder), f.Name())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.named = append(c.named, Template{name, newlines(text)})
 	}
-	v.setTemplates(c)
-	return nil
+	if !ok && c.named == nil {
+		return nil, nil
+	}
+	return c, nil
 }
 
 // newlines ends each line of a text file with "\n" alone.

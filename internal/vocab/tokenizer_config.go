@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // tokenizerConfig is tokenizer_config.json.
@@ -16,11 +17,74 @@ type tokenizerConfig struct {
 	AddBOS       *bool         `json:"add_bos_token"`
 	AddEOS       *bool         `json:"add_eos_token"`
 	AddSep       *bool         `json:"add_sep_token"`
+	Legacy       *bool         `json:"legacy"` // nil means true: a space in front of each part, not of the text only
+	PrefixSpace  bool          `json:"add_prefix_space"`
+	SplitSpecial bool          `json:"split_special_tokens"`
 	ChatTemplate *chatTemplate `json:"chat_template"`
 	Added        addedMap      `json:"added_tokens_decoder"` // nil if absent
 	Additional   specialList   `json:"additional_special_tokens"`
 	Extra        specialList   `json:"extra_special_tokens"` // transformers 5's name for Additional
+	Own          ownTokens     `json:"-"`                    // roles that only this model has
 	specialTokens
+}
+
+func (c *tokenizerConfig) UnmarshalJSON(data []byte) error {
+	type plain tokenizerConfig
+	if err := json.Unmarshal(data, (*plain)(c)); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, &c.Own)
+}
+
+// ownTokens are texts of tokens in the order of the file: the values of keys such as image_token, which are no usual
+// role, and of an object extra_special_tokens.
+type ownTokens []string
+
+func (o *ownTokens) UnmarshalJSON(data []byte) error {
+	usual := []string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
+	var extra []string
+	err := eachMember(data, func(key string, value json.RawMessage) error {
+		if key == "extra_special_tokens" && value[0] == '{' {
+			return eachMember(value, func(_ string, value json.RawMessage) error {
+				extra = appendText(extra, value)
+				return nil
+			})
+		}
+		if strings.HasSuffix(key, "_token") && !slices.Contains(usual, key) {
+			*o = appendText(*o, value)
+		}
+		return nil
+	})
+	if *o = append(*o, extra...); len(*o) > maxAdded {
+		return fmt.Errorf("%d special tokens, at most %d are allowed", len(*o), maxAdded)
+	}
+	return err
+}
+
+// appendText appends a JSON string that is not empty; other values are passed over.
+func appendText(list []string, value json.RawMessage) []string {
+	var text string
+	if json.Unmarshal(value, &text) != nil || text == "" {
+		return list
+	}
+	return append(list, text)
+}
+
+// eachMember calls do for the members of a JSON object in the order of the file.
+func eachMember(data []byte, do func(key string, value json.RawMessage) error) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	_, err := dec.Token()
+	for err == nil && dec.More() {
+		var key json.Token
+		var value json.RawMessage
+		if key, err = dec.Token(); err != nil {
+			break
+		}
+		if err = dec.Decode(&value); err == nil {
+			err = do(key.(string), value) // the decoder returns nothing else as a key
+		}
+	}
+	return inPart(err)
 }
 
 // specialTokens names tokens by their role.
@@ -64,8 +128,7 @@ func (t *specialToken) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// specialList is a list of special tokens. Where an object stands in its place,
-// it gives names to tokens that other files list too, and is passed over.
+// specialList is a list of special tokens. An object in its place is read by [ownTokens].
 type specialList []specialToken
 
 func (l *specialList) UnmarshalJSON(data []byte) (err error) {

@@ -22,6 +22,11 @@ type tokenizerBody struct {
 	Type         string          `json:"type"`
 	UnkToken     string          `json:"unk_token"`
 	ByteFallback bool            `json:"byte_fallback"`
+	FuseUnk      bool            `json:"fuse_unk"`
+	IgnoreMerges bool            `json:"ignore_merges"` // a word that is a token is not merged from its bytes
+	Dropout      *float64        `json:"dropout"`
+	Prefix       string          `json:"continuing_subword_prefix"`
+	Suffix       string          `json:"end_of_word_suffix"`
 	Vocab        json.RawMessage `json:"vocab"`  // entries for BPE
 	Merges       json.RawMessage `json:"merges"` // []string or [][2]string
 }
@@ -47,12 +52,13 @@ type component struct {
 	Normalizers   []component `json:"normalizers"`
 	PreTokenizers []component `json:"pretokenizers"`
 	Processors    []component `json:"processors"`
+	Decoders      []component `json:"decoders"`
 
-	// Normalizers. BertNormalizer has the flags; Prepend and Replace the texts.
-	Lowercase    *bool  `json:"lowercase"`
-	StripAccents *bool  `json:"strip_accents"`
-	Prepend      string `json:"prepend"`
-	Content      string `json:"content"`
+	// Prepend, and Replace and the decoder Strip.
+	Prepend string `json:"prepend"`
+	Content string `json:"content"`
+	Start   int    `json:"start"`
+	Stop    int    `json:"stop"`
 
 	// Pattern is that of Replace and Split.
 	Pattern struct {
@@ -66,12 +72,35 @@ type component struct {
 	IndividualDigits bool   `json:"individual_digits"`
 	AddPrefixSpace   bool   `json:"add_prefix_space"`
 	UseRegex         *bool  `json:"use_regex"` // nil means true
+	Replacement      string `json:"replacement"`
 	PrependScheme    string `json:"prepend_scheme"`
 	Split            *bool  `json:"split"` // nil means true
 
-	// Post-processor TemplateProcessing: what to put around one text and a pair.
-	Single []templatePiece `json:"single"`
-	Pair   []templatePiece `json:"pair"`
+	// Post-processor TemplateProcessing: what to put around one text and a pair, and the ids by special token.
+	Single        []templatePiece `json:"single"`
+	Pair          []templatePiece `json:"pair"`
+	SpecialTokens map[string]struct {
+		IDs []int64 `json:"ids"`
+	} `json:"special_tokens"`
+
+	// BertProcessing and RobertaProcessing: what to put before a text and after it.
+	Cls framed `json:"cls"`
+	Sep framed `json:"sep"`
+}
+
+// framed is a token that a post-processor puts beside a text.
+type framed struct {
+	text string
+	id   int64
+}
+
+func (f *framed) UnmarshalJSON(data []byte) error {
+	var pair []json.RawMessage
+	if json.Unmarshal(data, &pair) == nil && len(pair) == 2 &&
+		json.Unmarshal(pair[0], &f.text) == nil && json.Unmarshal(pair[1], &f.id) == nil {
+		return nil
+	}
+	return fmt.Errorf("a token beside a text is %.40s, expected a list of its text and its id", data)
 }
 
 // templatePiece is a special token or a text ("A", "B").
@@ -91,6 +120,7 @@ type addedToken struct {
 	Content    string `json:"content"`
 	LStrip     bool   `json:"lstrip"`
 	RStrip     bool   `json:"rstrip"`
+	SingleWord bool   `json:"single_word"`
 	Normalized *bool  `json:"normalized"` // nil means !Special
 	Special    bool   `json:"special"`
 }
@@ -166,7 +196,7 @@ func appendSteps(out []component, c *component) []component {
 	if c.Type != "Sequence" {
 		return append(out, *c)
 	}
-	for _, list := range [][]component{c.Normalizers, c.PreTokenizers, c.Processors} {
+	for _, list := range [][]component{c.Normalizers, c.PreTokenizers, c.Processors, c.Decoders} {
 		for i := range list {
 			out = appendSteps(out, &list[i])
 		}

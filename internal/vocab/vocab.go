@@ -8,7 +8,9 @@
 // tokens, special ids and the chat template are spread over tokenizer.json,
 // tokenizer_config.json, added_tokens.json, special_tokens_map.json,
 // chat_template.jinja, config.json and generation_config.json. Where they
-// disagree, the precedence is that of llama.cpp's converter.
+// disagree, the precedence is that of transformers: tokenizer.json counts before
+// the other files, and what it says of its pipeline that a GGUF file has no place
+// for is refused.
 package vocab
 
 import (
@@ -80,6 +82,9 @@ type Vocab struct {
 	// between them.
 	Normalized []int
 
+	SingleWord []int // added tokens that are none inside of a word
+	WholeWords bool  // ByteLevel: a word that is a token becomes it, even if no merges do
+
 	// Tokens that the model must never produce: it was not trained with them.
 	Suppress []int
 
@@ -125,14 +130,14 @@ func (s *source) load(vocabSize int) (*Vocab, error) {
 	for _, id := range s.known.Masked(vocabSize) {
 		v.Suppress = append(v.Suppress, int(id))
 	}
-	tokens, flags := s.loadByteLevel, s.loadFlags
+	tokens := s.loadByteLevel
 	switch {
 	case s.tiktoken != nil:
-		tokens, flags = s.loadTiktoken, func(*Vocab) error { return nil }
+		tokens = s.loadTiktoken
 	case s.sentencePiece():
 		tokens = s.loadSentencePiece
 	}
-	for _, step := range []func(*Vocab) error{tokens, flags, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
+	for _, step := range []func(*Vocab) error{tokens, s.loadSpecial, s.loadTemplates, (*Vocab).check} {
 		if err := step(v); err != nil {
 			return nil, formats.WithPath(err, s.dir)
 		}

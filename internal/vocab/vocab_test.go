@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -52,7 +53,7 @@ var additions = []string{
 	"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id", "tokenizer.ggml.eos_token_ids",
 	"tokenizer.ggml.add_space_prefix",
 	"phi3conv.rstrip_token_ids", "phi3conv.lstrip_token_ids", "phi3conv.normalized_token_ids",
-	"phi3conv.plain_token_ids", "phi3conv.space_prefix",
+	"phi3conv.plain_token_ids", "phi3conv.space_prefix", "phi3conv.single_word_token_ids", "phi3conv.whole_words",
 }
 
 // compare checks that v has the keys of the golden file with the same types and
@@ -91,6 +92,12 @@ func compare(t *testing.T, v *Vocab, golden map[string]any) {
 	}
 }
 
+// precedence are keys of which the converter believes tokenizer_config.json, and transformers tokenizer.json.
+var precedence = map[string]map[string]any{
+	"spm":         {"tokenizer.ggml.add_bos_token": false},
+	"byte-legacy": {"tokenizer.ggml.add_eos_token": false},
+}
+
 func TestLoadWritesTheConvertersKeys(t *testing.T) {
 	for name, size := range map[string]int{
 		"byte-flags": 272, "byte-template": 272, "byte-legacy": 272, "byte-object": 272, "spm": 320,
@@ -106,6 +113,7 @@ func TestLoadWritesTheConvertersKeys(t *testing.T) {
 			for k, x := range file {
 				golden[k] = wanted(t, x.Type, x.Value)
 			}
+			maps.Copy(golden, precedence[name])
 			v, err := Load(dir, size)
 			if err != nil {
 				t.Fatal(err)
@@ -203,7 +211,7 @@ func TestLoadVocabJSONAndMerges(t *testing.T) {
 	dir := writeDir(t, map[string]string{
 		"vocab.json":        alphabet(258, "t h", "th e"),
 		"merges.txt":        "#version: 0.2\nt h\n\nth e\n",
-		"added_tokens.json": `{"<|endoftext|>": 258, "<k>": 261}`,
+		"added_tokens.json": `{"<|endoftext|>": 258, "<k>": 259}`,
 		"tokenizer_config.json": `{"tokenizer_class": "CodeGenTokenizer", "eos_token": "<|endoftext|>", ` +
 			`"bos_token": {"content": "<|endoftext|>"}}`,
 		"generation_config.json": `{"eos_token_id": 258}`,
@@ -215,8 +223,8 @@ func TestLoadVocabJSONAndMerges(t *testing.T) {
 	if v.Model != ByteLevel || v.Pre != "phi-2" || !slices.Equal(v.Merges, []string{"t h", "th e"}) || v.Scores != nil {
 		t.Errorf("model %q, pre %q, merges %q, %d scores", v.Model, v.Pre, v.Merges, len(v.Scores))
 	}
-	want := []string{"the", "<|endoftext|>", "[PAD259]", "[PAD260]", "<k>", "[PAD262]"}
-	types := []TokenType{Normal, Control, Unused, Unused, UserDefined, Unused}
+	want := []string{"the", "<|endoftext|>", "<k>", "[PAD260]", "[PAD261]", "[PAD262]"}
+	types := []TokenType{Normal, Control, UserDefined, Unused, Unused, Unused}
 	if !slices.Equal(v.Tokens[257:263], want) || !slices.Equal(v.Types[257:263], types) {
 		t.Errorf("tokens %q of types %v, want %q of types %v", v.Tokens[257:263], v.Types[257:263], want, types)
 	}
@@ -325,9 +333,10 @@ func TestTemplatePrecedence(t *testing.T) {
 		remove, want string
 		named        []Template
 	}{
-		{"", "of config", nil},
-		{"tokenizer_config.json", "of jinja\n", []Template{{"rag", "rag"}}},
-		{"chat_template.jinja", "of json", nil},
+		{"", "of jinja\n", []Template{{"rag", "rag"}}},
+		{"chat_template.jinja", "", []Template{{"rag", "rag"}}},
+		{"additional_chat_templates/rag.jinja", "of config", nil},
+		{"tokenizer_config.json", "of json", nil},
 		{"chat_template.json", "", nil},
 	} {
 		delete(files, c.remove)
@@ -405,7 +414,7 @@ func manyByID(n int) string {
 
 func TestTooManyTemplateFiles(t *testing.T) {
 	dir := copyDir(t, filepath.Join("testdata", "spm"))
-	writeFile(t, filepath.Join(dir, "tokenizer_config.json"), "{}")
+	writeFile(t, filepath.Join(dir, "tokenizer_config.json"), `{"added_tokens_decoder": {}}`)
 	writeFile(t, filepath.Join(dir, "chat_template.jinja"), "x")
 	folder := filepath.Join(dir, "additional_chat_templates")
 	if err := os.Mkdir(folder, 0o777); err != nil {
@@ -428,7 +437,7 @@ var loadErrors = map[string]struct {
 	"no vocab_size":        {"spm", "", "", 0, []string{"vocab_size is 0"}},
 	"huge vocab_size":      {"spm", "", "", 1 << 40, []string{"vocab_size is 1099511627776"}},
 	"vocab_size too small": {"spm", "", "", 300, []string{"tokenizer.model", "more pieces than the 300"}},
-	"added id too large":   {"spm", "", "", 311, []string{"tokenizer_config.json", `"<|end|>" has the id 311`}},
+	"added id too large":   {"spm", "", "", 311, []string{"tokenizer.json", `"<|end|>" has the id 311`}},
 	"model is text": {
 		"spm", "tokenizer.model", "hello", 320, []string{"tokenizer.model", "not a SentencePiece model"},
 	},
@@ -468,8 +477,8 @@ var loadErrors = map[string]struct {
 	},
 	"duplicate text": {
 		"spm", "tokenizer_config.json",
-		`{"added_tokens_decoder": {"315": {"content": "<|x|>"}, "316": {"content": "<|x|>"}}}`, 320,
-		[]string{"tokens 315 and 316 are both"},
+		`{"added_tokens_decoder": {"312": {"content": "<|x|>"}, "313": {"content": "<|x|>"}}}`, 320,
+		[]string{`"<|x|>" has the id 313, but loaders number it 312`},
 	},
 	"added_tokens.json list": {
 		"spm", "added_tokens.json", `["a"]`, 320, []string{"added_tokens.json", "expected an object"},

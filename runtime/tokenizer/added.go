@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
@@ -21,6 +22,7 @@ type addedToken struct {
 	id             int32
 	control        bool
 	lstrip, rstrip bool // swallows the white space before it, after it
+	alone          bool // none inside of a word
 }
 
 // newAddedTokens collects the added tokens of a vocabulary: those that are matched
@@ -34,12 +36,12 @@ func newAddedTokens(v *vocab.Vocab, control []bool, m model) (now, late *addedTo
 		}
 		return set
 	}
-	lstrip, rstrip, normalized := in(v.LStrip), in(v.RStrip), in(v.Normalized)
+	lstrip, rstrip, normalized, alone := in(v.LStrip), in(v.RStrip), in(v.Normalized), in(v.SingleWord)
 	for id, typ := range v.Types {
 		if typ != vocab.Control && typ != vocab.Unknown && typ != vocab.UserDefined || v.Tokens[id] == "" {
 			continue
 		}
-		a := addedToken{int32(id), control[id], lstrip[id], rstrip[id]}
+		a := addedToken{int32(id), control[id], lstrip[id], rstrip[id], alone[id]}
 		if normalized[id] {
 			late.add(m.normalize(v.Tokens[id]), a)
 		} else {
@@ -110,6 +112,19 @@ func (a *addedTokens) find(text string, from int) (start, end int, t *addedToken
 	return 0, 0, nil
 }
 
+// inWord tells whether text[start:end] has a letter of a word on one of its sides.
+func inWord(text string, start, end int) bool {
+	before, n := utf8.DecodeLastRuneInString(text[:start])
+	after, m := utf8.DecodeRuneInString(text[end:])
+	return n > 0 && wordRune(before) || m > 0 && wordRune(after)
+}
+
+// wordRune tells whether a character is one of \w, as Unicode's UTS 18 defines it.
+func wordRune(r rune) bool {
+	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic,
+		unicode.Join_Control)
+}
+
 // split calls do for the parts of text in order: added tokens with their ids, and
 // what is between them, which is never empty, with -1. first says that the part is
 // where the text begins. Control tokens count as added tokens if control is set.
@@ -122,7 +137,7 @@ func (a *addedTokens) split(text string, control bool, do func(part string, id i
 				break
 			}
 			from = end // also where the token swallows what follows
-			if t.control && !control {
+			if t.control && !control || t.alone && inWord(text, start, end) {
 				continue
 			}
 			if t.lstrip && start > done {

@@ -14,6 +14,7 @@ type byteLevel struct {
 	merges *merges
 	bytes  [256]int32 // ids of bytes; -1 if there is none
 	word   func(text string, i int) int
+	whole  map[string]int32 // ids of words that are tokens, whatever the merges make of them; nil if there are none
 }
 
 func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
@@ -29,6 +30,17 @@ func newByteLevel(v *vocab.Vocab) (*byteLevel, error) {
 		m.bytes[b] = -1
 		if id, ok := ids[vocab.ByteRunes[b]]; ok {
 			m.bytes[b] = id
+		}
+	}
+	if v.WholeWords {
+		m.whole = make(map[string]int32, len(v.Tokens))
+		for id, text := range v.Tokens {
+			if v.Types[id] != vocab.Normal {
+				continue
+			}
+			if word, ok := vocab.AppendBytes(nil, text); ok {
+				m.whole[string(word)] = int32(id)
+			}
 		}
 	}
 	var err error
@@ -62,6 +74,10 @@ func (m *byteLevel) encode(s *scratch, dst []int32, part string, _ bool) []int32
 		c, ok := s.lookUp(word)
 		if ok {
 			dst = append(dst, c.ids[:c.count]...)
+			continue
+		}
+		if id, ok := m.whole[word]; ok {
+			dst = append(dst, id)
 			continue
 		}
 		symbols := s.symbols[:0]

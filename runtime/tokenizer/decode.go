@@ -65,7 +65,7 @@ func (d *Decoder) next(dst []byte, id int32) []byte {
 	if id < 0 || int(id) >= len(t.v.Tokens) {
 		return dst
 	}
-	token, typ := t.v.Tokens[id], t.v.Types[id]
+	token, typ := t.texts[id], t.v.Types[id]
 	if typ == vocab.Unused || t.control[id] && !d.special {
 		return dst
 	}

@@ -34,9 +34,10 @@ type Tokenizer struct {
 	added   *addedTokens // found in a text as it is
 	late    *addedTokens // found in what is left, after it was normalized
 	model   model
-	control []bool  // by id: structure, not text
-	front   []int32 // put before a text
-	back    []int32 // put after it
+	control []bool   // by id: structure, not text
+	texts   []string // by id: what Decode makes of it, as the vocabulary writes tokens
+	front   []int32  // put before a text
+	back    []int32  // put after it
 	scratch sync.Pool
 }
 
@@ -152,6 +153,7 @@ func newTokenizer(v *vocab.Vocab) (*Tokenizer, error) {
 		return nil, err
 	}
 	t.added, t.late = newAddedTokens(v, t.control, t.model)
+	t.texts = decodedTokens(v, t.model)
 
 	// SentencePiece models put BOS before a text unless they say that they do not.
 	if isSet(v.AddBOS, v.Model == vocab.SentencePiece) && v.BOS != vocab.None {
@@ -161,6 +163,18 @@ func newTokenizer(v *vocab.Vocab) (*Tokenizer, error) {
 		t.back = []int32{int32(v.EOS)}
 	}
 	return t, nil
+}
+
+// decodedTokens lists the tokens as they are decoded: those that are looked for in normalized text are normalized.
+func decodedTokens(v *vocab.Vocab, m model) []string {
+	if len(v.Normalized) == 0 {
+		return v.Tokens
+	}
+	texts := slices.Clone(v.Tokens)
+	for _, id := range v.Normalized {
+		texts[id] = m.normalize(texts[id])
+	}
+	return texts
 }
 
 // controlTokens marks, by id, the tokens that are structure, not text. The token for unknown characters is one of them.

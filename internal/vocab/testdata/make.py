@@ -108,9 +108,10 @@ def template(first, last=None):
     def around(*inner):
         return [piece("SpecialToken", first), *inner] + ([piece("SpecialToken", last)] if last else [])
     a, b = piece("Sequence", "A"), piece("Sequence", "B", 1)
+    ids = {"<|bos|>": 260, "<|end2|>": 262}
     names = [x for x in (first, last) if x]
     return dict(type="TemplateProcessing", single=around(a), pair=around(a, piece("SpecialToken", last or first), b),
-                special_tokens={x: dict(id=x, ids=[0], tokens=[x]) for x in names})
+                special_tokens={x: dict(id=x, ids=[ids[x]], tokens=[x]) for x in names})
 
 
 # Flags of added tokens in both files, tokens that no file numbers, named templates.
@@ -175,8 +176,8 @@ tj["model"]["unk_token"] = "<unk>"
 tj["model"]["merges"] = generate_merges(tj["model"]["vocab"], {p.piece: p.score for p in m.pieces})
 write(case, "tokenizer.json", tj)
 write(case, "tokenizer_config.json", dict(tokenizer_class="LlamaTokenizer", add_bos_token=True, bos_token="<s>", eos_token="<|endoftext|>", unk_token="<unk>",
-                                          chat_template="{{ messages }}", added_tokens_decoder=decoder(tokens + [added(270, "<replaced>", normalized=True, special=False)])))
-write(case, "added_tokens.json", {"<|endoftext|>": 310, "<|extra|>": 313, "<|beyond|>": 400})
+                                          chat_template="{{ messages }}", added_tokens_decoder=decoder(tokens)))
+write(case, "added_tokens.json", {"<|endoftext|>": 310, "<|beyond|>": 400})
 write(case, "generation_config.json", dict(eos_token_id=[310, 311]))
 config(case, 320, bos_token_id=1, eos_token_id=310, pad_token_id=310)
 want(case)
