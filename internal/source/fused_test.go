@@ -2,6 +2,7 @@ package source
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,22 @@ func TestFusedQKV(t *testing.T) {
 		})
 		if _, err := open(data); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%s: %v, expected %q", name, err, bad.want)
+		}
+	}
+}
+
+// The files that hold a tensor's rows, each once; zeros are in none.
+func TestPaths(t *testing.T) {
+	for _, c := range []struct {
+		tensor Tensor
+		want   []string
+	}{
+		{Tensor{Path: "a"}, []string{"a"}},
+		{Tensor{Path: "a", spans: []span{{path: "a"}, {path: "b"}, {path: "a"}}}, []string{"a", "b"}},
+		{Tensor{Path: "zeros", R: zeros{}}, nil},
+	} {
+		if got := c.tensor.Paths(); !slices.Equal(got, c.want) {
+			t.Errorf("%q, expected %q", got, c.want)
 		}
 	}
 }

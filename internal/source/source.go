@@ -45,8 +45,10 @@ func (m *Model) Files() ([]string, error) {
 	var files []string
 	if m.Metadata != nil {
 		for i := range m.Tensors {
-			if p := m.Tensors[i].Path; !slices.Contains(files, p) {
-				files = append(files, p)
+			for _, p := range m.Tensors[i].Paths() {
+				if !slices.Contains(files, p) {
+					files = append(files, p)
+				}
 			}
 		}
 		return files, nil
@@ -123,6 +125,20 @@ func (t *Tensor) RowBytes() int {
 		return 8 * t.Cols()
 	}
 	return int(t.Type.Size(int64(t.Cols())))
+}
+
+// Paths lists the files that hold it: none if it is zeros that no checkpoint holds, several if its rows are in several.
+func (t *Tensor) Paths() []string {
+	if _, ok := t.R.(zeros); ok {
+		return nil
+	}
+	paths := []string{t.Path}
+	for _, s := range t.spans {
+		if !slices.Contains(paths, s.path) {
+			paths = append(paths, s.path)
+		}
+	}
+	return paths
 }
 
 // Contiguous reports whether the rows follow each other, from Offset on.

@@ -50,8 +50,10 @@ func commonType(m *source.Model) string {
 func weightFiles(m *source.Model) []string {
 	var files []string
 	for i := range m.Tensors {
-		if path := m.Tensors[i].Path; !slices.Contains(files, path) {
-			files = append(files, path)
+		for _, path := range m.Tensors[i].Paths() {
+			if !slices.Contains(files, path) {
+				files = append(files, path)
+			}
 		}
 	}
 	slices.Sort(files)
