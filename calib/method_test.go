@@ -79,7 +79,7 @@ func quantizeAll(
 	}
 	defer func() { _ = encoded.Remove() }()
 	blocks = map[string][]byte{}
-	tokens := s.Origin.Tokens[:64]
+	tokens := s.Origin.Tokens[:min(64, len(s.Origin.Tokens))]
 	x := make([]float32, len(tokens)*l.Hidden())
 	if err := l.Embed(x, tokens); err != nil {
 		t.Fatal(err)

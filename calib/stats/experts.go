@@ -7,12 +7,10 @@ import (
 
 // FloorTokens is the number of tokens below which an expert's statistics are completed by those of all experts.
 //
-// The mean square of a column over n tokens is off by a relative √(v/n), v being the relative variance of a square: 2
-// for normally distributed inputs, more for those with long tails. The experts' true mean squares are off from the mean
-// of all experts by a relative t. Mixed as λ·own + (1-λ)·all, the expected square of the error is λ²·v/n + (1-λ)²·t²,
-// least for λ = n/(n + v/t²). FloorTokens is about what v/t² is in the models at hand (docs/methods.md). λ =
-// n/FloorTokens, which is taken, is as good for few tokens, and leaves experts alone that have enough: their importance
-// is what llama.cpp computes.
+// The mean square of a column over n tokens is off by a relative √(v/n), v being the relative variance of a square. The
+// experts' true mean squares are off from the mean of all by a relative t. Of λ·own + (1-λ)·all, λ = n/(n + v/t²) has
+// the least expected square error; v/t² is 25 to 69 in the trained small model. λ = n/FloorTokens, which is taken,
+// differs little from it for few tokens, and is 1 for experts with FloorTokens, whose importance is llama.cpp's.
 const FloorTokens = 128
 
 // pooled returns the mean square of each column over the tokens of all experts, nil if there is no token.
@@ -94,7 +92,7 @@ func (s *File) ExpertWarnings() []string {
 	}
 	var all []string
 	if none != nil {
-		all = append(all, fmt.Sprintf("no token reached %s: those of all experts stand for their statistics: %s",
+		all = append(all, fmt.Sprintf("no token reached %s, for which the statistics of all experts stand: %s",
 			experts(none), strings.Join(shorten(none), ", ")))
 	}
 	if few != nil {

@@ -112,3 +112,35 @@ func BenchmarkMoments(b *testing.B) {
 		})
 	}
 }
+
+// An expert with few tokens gets the mean squares of all for those that are missing, on the diagonal alone; one with
+// enough is left alone.
+func TestFloor(t *testing.T) {
+	few, all := randomInputs(32, 200, 200), randomInputs(300, 200, 208)
+	m, pooled := NewMoments(200, true), NewMoments(200, false)
+	m.Add(few, nil, 2)
+	pooled.Add(all, nil, 2)
+	before, sums, mean := m.Matrix(), m.Sums(), pooled.Sums()
+	m.Floor(pooled)
+	after := m.Matrix()
+	for i := range 200 {
+		for j := range 200 {
+			want := before[i*200+j]
+			if i == j {
+				want = sums[i] + mean[i]/300*(FloorTokens-32)
+			}
+			if got := after[i*200+j]; math.Abs(float64(got-want)) > 1e-5*math.Abs(float64(want)) {
+				t.Fatalf("element %d,%d is %g, expected %g", i, j, got, want)
+			}
+		}
+	}
+	if m.Count != FloorTokens {
+		t.Errorf("count %g", m.Count)
+	}
+	enough := NewMoments(200, true)
+	enough.Add(all, nil, 1)
+	want := enough.Matrix()
+	if enough.Floor(m); !slices.Equal(enough.Matrix(), want) {
+		t.Error("an expert with enough tokens changes")
+	}
+}

@@ -65,3 +65,23 @@ func TestGradientValues(t *testing.T) {
 		_ = s.Close()
 	}
 }
+
+// The tokens that reach an expert have mean 1, however few they are; others count 1.
+func TestExpertWeights(t *testing.T) {
+	for _, c := range []struct{ part, want []float32 }{
+		{[]float32{0, 1, 0, 3}, []float32{1, 0.5, 1, 1.5}},
+		{[]float32{0, 0}, []float32{1, 1}},
+	} {
+		if got := ExpertWeights(c.part); !slices.Equal(got, c.want) {
+			t.Errorf("%g, expected %g", got, c.want)
+		}
+	}
+	parts := [][]float32{{1, 3}, {0, 2}}
+	got := MatrixWeights(parts, 2)
+	if !slices.Equal(got[0], []float32{0.5, 1.5}) || !slices.Equal(got[1], []float32{1, 1}) {
+		t.Errorf("of two experts: %g", got)
+	}
+	if got := MatrixWeights(parts, 1); len(got) != 1 || !slices.Equal(got[0], TokenWeights(parts...)) {
+		t.Errorf("of one matrix with two parts: %g", got)
+	}
+}

@@ -226,3 +226,42 @@ func TestSetEncoded(t *testing.T) {
 		t.Error("too few blocks were written")
 	}
 }
+
+// Rows of each of stacked experts have that expert's importance.
+func TestImportanceOfExperts(t *testing.T) {
+	m, err := source.Open("../../testdata/tiny-phimoe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	const name, experts, rows, cols = "blk.1.ffn_up_exps.weight", 8, 32, 256
+	columns := make([]float32, experts*cols)
+	for i := range columns {
+		columns[i] = float32(1+i*i%97) / 3
+	}
+	opt := withType(policy.MostlyQ4_0)
+	opt.Imatrix = &Imatrix{Path: "stats.gguf", Tensors: []Importance{{name, columns}}}
+	p, err := NewPlan(m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tensorData(t, runPlan(t, p), name)
+	s := m.Stored(name)[0]
+	rowBytes := int(quant.Q4_0.Size(cols))
+	for r := range experts * rows {
+		raw, row, want := make([]byte, s.RowBytes()), make([]float32, cols), make([]byte, rowBytes)
+		if err := s.ReadRows(raw, r); err != nil {
+			t.Fatal(err)
+		}
+		s.Decode(row, raw)
+		quant.Q4_0.QuantizeRefit(want, row, cols, quant.Relative(columns[r/rows*cols:][:cols]))
+		if !bytes.Equal(got[r*rowBytes:][:rowBytes], want) {
+			t.Fatalf("row %d differs", r)
+		}
+	}
+	opt.Imatrix.Tensors[0].Columns = columns[:cols]
+	const want = "for 256 columns, and the model has 2048"
+	if _, err := NewPlan(m, opt); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("one row for all experts: %v, expected %q", err, want)
+	}
+}

@@ -104,6 +104,7 @@ func (j *Job) open(in string, limits Limits) (err error) {
 	}
 	if j.recipe.Method.Needs > calib.Nothing {
 		j.options.Imatrix, j.options.Policy.Imatrix = j.stats.imatrix(), true
+		j.notes = append(j.notes, j.stats.ExpertWarnings()...)
 	}
 	return nil
 }
