@@ -36,7 +36,7 @@ var level = map[string]int{
 	"internal/linear":       63,
 	"internal/rope":         35,
 	"internal/source":       60,
-	"internal/tensorfile":   60,
+	"internal/tensorfile":   61,
 	"verify/htmlreport":     50,
 	"verify":                45,
 	"verify/tensorstats":    40,

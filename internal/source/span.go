@@ -64,6 +64,36 @@ func (t *Tensor) unitBytes() int {
 	return t.RowBytes()
 }
 
+// Data reads the tensor's bytes as if its rows followed each other in a file of their own.
+func (t *Tensor) Data() io.ReaderAt {
+	if t.Contiguous() {
+		return io.NewSectionReader(t.R, t.Offset, t.Bytes())
+	}
+	return rowReader{t}
+}
+
+// rowReader reads bytes of a tensor whose rows are in several places.
+type rowReader struct{ t *Tensor }
+
+func (r rowReader) ReadAt(b []byte, off int64) (int, error) {
+	left := r.t.Bytes() - off
+	if left <= 0 {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(b)), left))
+	unit := int64(r.t.unitBytes())
+	first, end := off/unit, (off+int64(n)+unit-1)/unit
+	rows := make([]byte, (end-first)*unit)
+	if err := r.t.ReadRows(rows, int(first)); err != nil {
+		return 0, err
+	}
+	copy(b[:n], rows[off-first*unit:])
+	if n < len(b) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 // zeros is a file of zeros.
 type zeros struct{}
 

@@ -17,6 +17,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
+	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -160,6 +161,14 @@ func FromValues(name string, x []float32) Tensor {
 	return Tensor{
 		Name: name, Type: quant.F32.String(), Shape: []uint64{uint64(len(x))}, Elems: int64(len(x)),
 		Bytes: int64(len(data)), Block: quant.F32, r: bytes.NewReader(data),
+	}
+}
+
+// FromModel returns a tensor of a model, under the name that it has in a GGUF file.
+func FromModel(t *source.Tensor) Tensor {
+	return Tensor{
+		Name: t.GGUF, Type: t.TypeName(), Shape: t.Shape, Elems: t.Elems(), Bytes: t.Bytes(), Path: t.Path,
+		Block: t.Type, IsF64: t.IsF64, r: t.Data(),
 	}
 }
 

@@ -46,7 +46,7 @@ func (d *Diff) compareTensors(ctx context.Context, a, b *inspect.Model, opt Opti
 
 // match pairs the tensors by name, in A's order: pair i is d.Tensors[i]. It notes which have no pair.
 func (d *Diff) match(a, b *inspect.Model) (pairs []*pair) {
-	listA, listB := a.Tensors(), b.Tensors()
+	listA, listB := a.Converted(), b.Converted()
 	listA = split(a, listA, listB)
 	listB = split(b, listB, listA)
 	byName := make(map[string]*tensorfile.Tensor)

@@ -28,6 +28,7 @@ type Model struct {
 	Config *arch.Config // nil if it is no model of a known architecture
 
 	fields map[string]json.RawMessage // config.json of a directory
+	source *source.Model              // of a directory that holds all tensors of a model, once it is needed
 }
 
 // Open opens a GGUF file, a .pmap file, a .safetensors file or a checkpoint directory.
@@ -52,7 +53,12 @@ func Open(path string) (*Model, error) {
 }
 
 // Close closes the files.
-func (m *Model) Close() error { return m.File.Close() }
+func (m *Model) Close() error {
+	if m.source != nil {
+		_ = m.source.Close() // only read from
+	}
+	return m.File.Close()
+}
 
 // Tensor is a tensor and the name that it has in a GGUF file; its own where it has no other.
 type Tensor struct {
@@ -66,7 +72,9 @@ func (m *Model) Tensors() (list []Tensor) {
 	byHF := make(map[string]string)
 	if m.Config != nil && m.File.GGUF == nil {
 		for _, t := range m.Config.Tensors() {
-			byHF[t.HF] = t.GGUF
+			if t.From == nil || t.GGUF == arch.Embedding { // others are made of several, or of some rows
+				byHF[t.HF] = t.GGUF
+			}
 		}
 	}
 	for i := range m.File.Tensors {
@@ -78,11 +86,38 @@ func (m *Model) Tensors() (list []Tensor) {
 		list = append(list, Tensor{name, t})
 	}
 	if m.Config != nil && m.File.GGUF == nil {
-		factors := m.Config.FactorTensors()
-		for _, name := range slices.Sorted(maps.Keys(factors)) {
-			t := tensorfile.FromValues(name, factors[name])
-			list = append(list, Tensor{name, &t})
+		list = append(list, m.factors()...)
+	}
+	return list
+}
+
+// Converted lists the tensors that the model has or would have in a GGUF file. Where a directory does not hold all of
+// them, it lists those of its files.
+func (m *Model) Converted() []Tensor {
+	if m.Config == nil || m.File.GGUF != nil {
+		return m.Tensors()
+	}
+	if m.source == nil {
+		src, err := source.Open(m.Path)
+		if err != nil {
+			return m.Tensors()
 		}
+		m.source = src
+	}
+	var list []Tensor
+	for i := range m.source.Tensors {
+		t := tensorfile.FromModel(&m.source.Tensors[i])
+		list = append(list, Tensor{t.Name, &t})
+	}
+	return append(list, m.factors()...)
+}
+
+// factors lists the LongRoPE factors of a checkpoint.
+func (m *Model) factors() (list []Tensor) {
+	factors := m.Config.FactorTensors()
+	for _, name := range slices.Sorted(maps.Keys(factors)) {
+		t := tensorfile.FromValues(name, factors[name])
+		list = append(list, Tensor{name, &t})
 	}
 	return list
 }
@@ -100,7 +135,7 @@ func (m *Model) Tensor(name string) (*tensorfile.Tensor, error) {
 			}
 		}
 	}
-	for _, t := range m.Tensors() {
+	for _, t := range slices.Concat(m.Tensors(), m.Converted()) {
 		if t.GGUF == inGGUF {
 			return t.Tensor, nil
 		}
