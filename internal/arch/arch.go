@@ -136,8 +136,8 @@ type Tensor struct {
 	HF    string   // name in the published checkpoint; of several that it is made of, the first
 	GGUF  string   // name in a GGUF file
 	Shape []uint64 // rows, columns; or one length; or of stacked experts their number, rows, columns
-	// From lists the ways in which a checkpoint may hold it: each says which rows of which tensors follow each other. Nil
-	// means all of HF.
+	// From lists the ways in which a checkpoint may hold it: each says which rows of which tensors follow each other.
+	// Nil means all of HF.
 	From [][]Rows
 	// Fused are rows of a tensor in which GGUF files of other programs may hold it; nil if there are none.
 	Fused []Rows

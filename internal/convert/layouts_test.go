@@ -77,13 +77,14 @@ var layouts = []layout{
 			"model",
 	}},
 	{"Phi4MMForCausalLM", underAdapters, []string{
-		"model.layers.0.self_attn.qkv_proj.lora_A.vision.weight", "model.layers.0.self_attn.qkv_proj.lora_B.speech.weight",
+		"model.layers.0.self_attn.qkv_proj.lora_A.vision.weight",
+		"model.layers.0.self_attn.qkv_proj.lora_B.speech.weight",
 		"model.embed_tokens_extend.audio_embed.encoder.embed.out.bias",
 	}, []string{
 		"left out: the parts that see and hear (1 tensor with model.embed_tokens_extend. in the name); this is the " +
 			"text model",
-		"left out: the adapters for images and speech (2 tensors with .lora_A. or .lora_B. in the name); this is the text " +
-			"model without adapters",
+		"left out: the adapters for images and speech (2 tensors with .lora_A. or .lora_B. in the name); this is " +
+			"the text model without adapters",
 	}},
 	{"Phi4MultimodalForCausalLM", unchanged, []string{"model.embed_tokens_extend.image_embed.glb_GN"},
 		[]string{"left out: the parts that see and hear (1 tensor"}},
@@ -170,7 +171,7 @@ func TestLayouts(t *testing.T) {
 // A config.json that names a layout which the tensors do not have is refused.
 func TestOtherLayout(t *testing.T) {
 	for class, want := range map[string]string{
-		"Phi3VForCausalLM":   "there is no tensor with model.vision_embed_tokens. in its name, as every Phi3VForCausalLM has",
+		"Phi3VForCausalLM":   "no tensor with model.vision_embed_tokens. in its name, as every Phi3VForCausalLM has",
 		"Phi4MMForCausalLM":  "missing: model.layers.0.self_attn.qkv_proj.base_layer.weight",
 		"LlamaForCausalLM":   "missing: model.layers.0.self_attn.q_proj.weight",
 		"MistralForCausalLM": "missing: model.layers.0.self_attn.q_proj.weight",

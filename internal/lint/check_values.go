@@ -150,8 +150,8 @@ func notFinite(m *model, report reportFunc) {
 	})
 }
 
-// isBias reports whether a tensor is a bias: those of a model that was trained without are zeros, and two that are added
-// to the same sums learn the same.
+// isBias reports whether a tensor is a bias: those of a model that was trained without are zeros, and two that are
+// added to the same sums learn the same.
 func isBias(name string) bool { return strings.HasSuffix(name, ".bias") }
 
 func allZero(m *model, report reportFunc) {

@@ -113,9 +113,9 @@ var checks = []check{
 		reconvert + " With llama.cpp until then: --override-kv phi3.rope.scaling.original_context_length=int:4096, " +
 			"the value of the published 128k models."}, inGGUF | config, originalContext},
 	{Check{"PHI308", Error, "the sliding window is lost",
-		"Phi-3-mini-4k, Phi-3-medium-4k, Phi-mini-MoE and Phi-tiny-MoE have a window of 2047 tokens. A runtime that is " +
-			"not told so lets tokens attend to all before them, and output turns to garbage after about 2000. (llama.cpp ignores " +
-			"the window since May 2025; others do not.)",
+		"Phi-3-mini-4k, Phi-3-medium-4k, Phi-mini-MoE and Phi-tiny-MoE have a window of 2047 tokens. A runtime that " +
+			"is not told so lets tokens attend to all before them, and output turns to garbage after about 2000. " +
+			"(llama.cpp ignores the window since May 2025; others do not.)",
 		"Set sliding_window to 2047 in config.json; for a GGUF file, convert the original checkpoint again."}, config,
 		slidingWindow},
 	{Check{"PHI309", Error, "a LongRoPE factor is not a positive number",
@@ -175,8 +175,8 @@ var checks = []check{
 			"pieces that the model does not know as a turn.",
 		"Mark it as special in tokenizer_config.json and convert again."}, inGGUF | tokens, chatTokenTypes},
 	{Check{"PHI410", Warning, "the tokens that the model never predicts are not those of its vocabulary",
-		"Phi-3-small's published code masks special tokens that were not trained. A runtime that goes by this list alone " +
-			"may choose them, or hides others.",
+		"Phi-3-small's published code masks special tokens that were not trained. A runtime that goes by this list " +
+			"alone may choose them, or hides others.",
 		reconvert}, inGGUF | metadata | config | tokens, maskedTokens},
 	{Check{"PHI411", Warning, "the files of the tokenizer disagree",
 		"Programs that read another of the files than transformers does give texts other tokens. phi3conv follows " +

@@ -133,8 +133,8 @@ func checkKeys(t *testing.T, card *Card, want map[string]any) {
 	}
 }
 
-// Models of experts are named by their number and the size of a model of one: this is what llama.cpp's converter calls a
-// PhiMoE of 7,091,264 weights, 1,193,024 of them without 15 of its 16 experts.
+// Models of experts are named by their number and the size of a model of one: this is what llama.cpp's converter calls
+// a PhiMoE of 7,091,264 weights, 1,193,024 of them without 15 of its 16 experts.
 func TestExperts(t *testing.T) {
 	dir := writeDir(t, "x", nil)
 	card, err := Load(dir, Size{Params: 7_091_264, Experts: 16, OneExpert: 1_193_024})

@@ -56,6 +56,24 @@ func TestOverview(t *testing.T) {
 	}
 }
 
+// What a model is stands on one line.
+func TestDescribe(t *testing.T) {
+	for model, want := range map[string]string{
+		"tiny-phi2": "phi2: 2 layers of width 256, 8 heads of 32, feed-forward 256, 368 tokens, context 512, " +
+			"LayerNorm, GELU, attention and feed-forward in parallel, 12 rotary dimensions",
+		"tiny-phi3small": "phi3small: 2 layers of width 256, 8 heads of 32 (2 for keys and values), " +
+			"feed-forward 256, 736 tokens, context 512, LayerNorm, GeGELU up to 20, block-sparse attention in 1 " +
+			"layer (blocks of 8; 2 local, and one of 4 before), embeddings × 10, logits × 0.125, " +
+			"attention scores × 0.03125, 91 tokens never predicted, tied embedding",
+		"tiny-phimoe": "phimoe: 2 layers of width 256, 4 heads of 32 (2 for keys and values), feed-forward 32, " +
+			"576 tokens, context 512, LayerNorm, 8 experts, 2 for a token (jitter 0.1), sliding window 127",
+	} {
+		if got := open(t, testmodel.Copy(t, model)).Overview().Model; got != want {
+			t.Errorf("%s:\n%s\nexpected\n%s", model, got, want)
+		}
+	}
+}
+
 // A tensor has the same statistics under either name.
 func TestStatistics(t *testing.T) {
 	m := open(t, testmodel.Phi3(t))

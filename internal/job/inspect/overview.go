@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -133,11 +134,16 @@ func describe(c *arch.Config) string {
 		fmt.Fprintf(&b, " (%d for keys and values)", c.KVHeads)
 	}
 	fmt.Fprintf(&b, ", feed-forward %d, %d tokens, context %d", c.Intermediate, c.VocabSize, c.Context)
+	b.WriteString(describeBlock(c))
 	if c.RotaryDims != c.HeadDim {
 		fmt.Fprintf(&b, ", %d rotary dimensions", c.RotaryDims)
 	}
 	if c.LongRope != nil {
-		fmt.Fprintf(&b, ", LongRoPE from %d (attention factor %.6f)", c.OriginalContext, c.LongRope.AttnFactor)
+		fmt.Fprintf(&b, ", LongRoPE from %d (attention factor %.6f", c.OriginalContext, c.LongRope.AttnFactor)
+		if c.LongRope.AttnFactorShort != c.LongRope.AttnFactor {
+			fmt.Fprintf(&b, ", %.6f before", c.LongRope.AttnFactorShort)
+		}
+		b.WriteString(")")
 	}
 	if c.SlidingWindow > 0 && c.SlidingWindow < c.Context {
 		fmt.Fprintf(&b, ", sliding window %d", c.SlidingWindow)
@@ -146,4 +152,57 @@ func describe(c *arch.Config) string {
 		b.WriteString(", tied embedding")
 	}
 	return b.String()
+}
+
+// describeBlock writes what a block has that a Phi-3's has not.
+func describeBlock(c *arch.Config) string {
+	var facts []string
+	add := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
+	if c.LayerNorm {
+		add("LayerNorm")
+	}
+	switch c.Activation {
+	case arch.GELU:
+		add("GELU")
+	case arch.GeGELU:
+		if c.GateLimit > 0 {
+			add("GeGELU up to %g", c.GateLimit)
+		} else {
+			add("GeGELU")
+		}
+	}
+	if c.Parallel {
+		add("attention and feed-forward in parallel")
+	}
+	if e := c.Experts; e != nil {
+		add("%d experts, %d for a token (jitter %g)", e.Count, e.Used, e.Jitter)
+	}
+	if s := c.Sparse; s != nil {
+		n := 0
+		for _, sparse := range s.Layers {
+			if sparse {
+				n++
+			}
+		}
+		add("block-sparse attention in %s (blocks of %d; %d local, and one of %d before)",
+			report.Plural(n, "layer"), s.BlockSize, s.LocalBlocks, s.Stride)
+	}
+	for _, scale := range []struct {
+		of     string
+		factor float64
+	}{{"embeddings", c.EmbeddingScale}, {"logits", c.LogitScale}} {
+		if scale.factor != 1 {
+			add("%s × %g", scale.of, scale.factor)
+		}
+	}
+	if usual := 1 / math.Sqrt(float64(c.HeadDim)); math.Abs(c.AttnScale/usual-1) > 1e-6 {
+		add("attention scores × %g", c.AttnScale)
+	}
+	if n := len(c.MaskedTokens()); n > 0 {
+		add("%d tokens never predicted", n)
+	}
+	if len(facts) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(facts, ", ")
 }
