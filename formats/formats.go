@@ -61,3 +61,11 @@ func WithPath(err error, path string) error {
 	}
 	return err
 }
+
+// LFSPointer returns an error if a file begins like the pointer that Git LFS leaves in place of a large file, else nil.
+func LFSPointer(begin []byte) error {
+	if !strings.HasPrefix(string(begin), "version https://git-lfs.github.com/spec/") {
+		return nil
+	}
+	return Errorf(0, "a pointer of Git LFS, not the file itself: run git lfs pull where it was cloned, or download the file")
+}

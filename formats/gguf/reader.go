@@ -170,7 +170,10 @@ func (f *File) AddCloser(c io.Closer) { f.close = append(f.close, c) }
 
 // version reads magic and version.
 func (d *decoder) version() uint32 {
-	if m := d.next(len(magic)); m != nil && string(m) != magic {
+	if m := d.next(len(magic)); string(m) == "vers" {
+		d.fail(0, ErrNotGGUF, "file begins with %q, as a pointer of Git LFS does: run git lfs pull where it was "+
+			"cloned, or download the file", m)
+	} else if m != nil && string(m) != magic {
 		d.fail(0, ErrNotGGUF, "file begins with %q, must be %q", m, magic)
 	}
 	v := d.u32()

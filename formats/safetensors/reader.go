@@ -168,6 +168,13 @@ func NewFile(r io.ReaderAt, size int64) (*File, error) {
 	}
 	n := binary.LittleEndian.Uint64(length[:])
 	if n > maxHeader {
+		begin := make([]byte, min(size, 64))
+		if err := readAt(r, begin, 0); err != nil {
+			return nil, err
+		}
+		if err := formats.LFSPointer(begin); err != nil {
+			return nil, err
+		}
 		return nil, formats.Errorf(0,
 			"header of %d bytes, at most %d are allowed; this is probably no safetensors file", n, maxHeader)
 	}

@@ -79,6 +79,9 @@ type Config struct {
 	NoHeadBias bool // nor in the output layer
 	Tied       bool // the output projection is the embedding
 
+	// Quantized is the method of a quantization_config, "" for none. It may be left over: the tensors show.
+	Quantized string
+
 	// Assumed says which keys a GGUF file leaves out and what was taken in their place, a phrase for each.
 	Assumed []string
 	// Resolved says where a checkpoint contradicts itself and what counts, a sentence for each.

@@ -251,7 +251,6 @@ func TestRefused(t *testing.T) {
 		"truncated":            {`{"architectures"`, "not a JSON object"},
 		"bias":                 {base + `,"attention_bias":true}`, "attention_bias is true"},
 		"activation":           {base + `,"hidden_act":"gelu"}`, `hidden_act is "gelu"`},
-		"quantized":            {base + `,"quantization_config":{"quant_method":"gptq"}}`, "already quantized (gptq)"},
 		"yarn":                 {base + `,"rope_scaling":{"type":"yarn"}}`, `rope_type "yarn" is not supported`},
 		"factors without type": {base + `,"rope_scaling":{"long_factor":[1]}}`, "expected \"longrope\""},
 		"few factors": {

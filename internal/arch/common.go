@@ -28,8 +28,9 @@ func parseCommon(r *reader) *Config {
 	}
 	c.KVHeads = r.integer("num_key_value_heads", 1, maxWidth, c.Heads)
 	if q := r.child("quantization_config"); q != nil {
-		r.errorf("quantization_config: the checkpoint is already quantized (%s); start from the original",
-			q.str("quant_method"))
+		if c.Quantized = q.str("quant_method"); c.Quantized == "" {
+			c.Quantized = "by an unknown method"
+		}
 	}
 	return c
 }

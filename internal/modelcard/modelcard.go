@@ -14,6 +14,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -85,10 +86,10 @@ func Load(dir string, size Size) (*Card, error) {
 	if err := readJSON(dir, "config.json", &config); err != nil {
 		return nil, err
 	}
-	if strings.Count(config.NameOrPath, "/") <= 1 { // a model's name, not a path on somebody's disk
-		c.addName(config.NameOrPath, params)
+	if n := config.NameOrPath; strings.Count(n, "/") <= 1 && !isHash(n) { // a model's name, not a path on somebody's disk
+		c.addName(n, params)
 	}
-	c.addName(filepath.Base(abs), params)
+	c.addName(directoryName(abs), params)
 	switch {
 	case c.SizeLabel != "" || params <= 0:
 	case size.Experts > 0:
@@ -100,6 +101,29 @@ func Load(dir string, size Size) (*Card, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// hash is a commit's or a file's, in hexadecimal, as caches name directories.
+var hash = regexp.MustCompile(`^(sha256[-:])?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$`)
+
+func isHash(name string) bool { return hash.MatchString(filepath.Base(name)) }
+
+// directoryName returns the name that a directory gives its model: in the cache of the Hugging Face hub,
+// models--OWNER--NAME/snapshots/COMMIT, that is OWNER/NAME; elsewhere the last part of the path that is no hash.
+func directoryName(abs string) string {
+	for dir := abs; ; dir = filepath.Dir(dir) {
+		base := filepath.Base(dir)
+		if repo, ok := strings.CutPrefix(base, "models--"); ok {
+			return strings.Replace(repo, "--", "/", 1)
+		}
+		if dir == filepath.Dir(dir) {
+			return "model"
+		}
+		inSnapshots := filepath.Base(filepath.Dir(dir)) == "snapshots" // a commit or a branch
+		if base != "snapshots" && base != "blobs" && !isHash(base) && !inSnapshots {
+			return base
+		}
+	}
 }
 
 // addName fills what is absent from a model's name.

@@ -249,3 +249,22 @@ func writeDir(t *testing.T, name string, files map[string]string) string {
 	}
 	return dir
 }
+
+// The name of a cache's directory is the model's, never a commit or the hash of a file.
+func TestDirectoryName(t *testing.T) {
+	const commit = "0123456789abcdef0123456789abcdef01234567"
+	for dir, want := range map[string]string{
+		"models--microsoft--Phi-3-mini-4k-instruct/snapshots/" + commit: "Phi 3 Mini 4k Instruct",
+		"models--phi--phi-4/snapshots/main":                             "Phi 4",
+		"my-phi/" + commit:                                              "My Phi",
+		"my-phi/snapshots/" + commit:                                    "My Phi",
+		"my-phi/sha256-" + commit + commit[:24]:                         "My Phi",
+		"my-phi/snapshots":                                              "My Phi",
+		"deadbeef":                                                      "Deadbeef",
+	} {
+		c, err := Load(writeDir(t, dir, map[string]string{"config.json": `{"_name_or_path":"` + commit + `"}`}), Size{})
+		if err != nil || c.Name != want {
+			t.Errorf("%s: %q, expected %q; %v", dir, c.Name, want, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,6 +29,8 @@ type fakeRegistry struct {
 	noRange   bool // ranges are ignored
 	elsewhere bool // uploads are sent to another host
 	forget    bool // sessions are unknown
+	noDigest  bool // manifests come without their digest
+	noHead    bool // HEAD is refused
 }
 
 func newFake(t *testing.T) (*fakeRegistry, string) {
@@ -85,8 +88,16 @@ func (f *fakeRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(d, "sha256:") {
 			d = digest.FromBytes(data).String()
 		}
-		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-		w.Header().Set("Docker-Content-Digest", d)
+		if f.noHead && r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		var document struct{ MediaType string }
+		_ = json.Unmarshal(data, &document)
+		w.Header().Set("Content-Type", document.MediaType)
+		if !f.noDigest {
+			w.Header().Set("Docker-Content-Digest", d)
+		}
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
 		_, _ = w.Write(data)
 	case strings.HasPrefix(name, "uploads/"):

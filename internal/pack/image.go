@@ -67,6 +67,13 @@ func newImage(s localStore, m ocispec.Manifest, name string) (*Image, error) {
 
 // fetchImage reads a manifest.
 func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, error) {
+	if d.MediaType == ocispec.MediaTypeImageIndex || d.MediaType == mediaTypeDockerList {
+		one, err := onlyManifest(ctx, s, d)
+		if err != nil {
+			return nil, err
+		}
+		d = one
+	}
 	if d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != mediaTypeDockerManifest {
 		return nil, formats.Errorf(-1, "%s is of type %q, expected %q",
 			d.Digest, d.MediaType, ocispec.MediaTypeImageManifest)
@@ -90,6 +97,33 @@ func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, err
 		}
 	}
 	return im, nil
+}
+
+// mediaTypeDockerList is Docker's name of an index.
+const mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+// onlyManifest returns the manifest of an index that has one, attestations apart: a model is for all platforms.
+func onlyManifest(ctx context.Context, s store, d ocispec.Descriptor) (ocispec.Descriptor, error) {
+	raw, err := fetch(ctx, s, d)
+	if err != nil {
+		return d, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return d, formats.Wrapf(err, -1, "index %s is not JSON of an index", d.Digest)
+	}
+	all := slices.DeleteFunc(index.Manifests, func(m ocispec.Descriptor) bool {
+		return m.Annotations["vnd.docker.reference.type"] != ""
+	})
+	if len(all) != 1 {
+		var digests []string
+		for _, m := range all {
+			digests = append(digests, m.Digest.String())
+		}
+		return d, formats.Errorf(-1, "%s is an index of %d manifests, expected one; name one by its digest, NAME@DIGEST: %s",
+			d.Digest, len(all), strings.Join(digests, ", "))
+	}
+	return all[0], nil
 }
 
 // fetch reads a small blob.

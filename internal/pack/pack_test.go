@@ -797,3 +797,66 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// A registry need not tell a manifest's digest nor answer HEAD: the distribution specification says SHOULD. A name may
+// stand for an index, if that has one manifest.
+func TestOpenManifests(t *testing.T) {
+	f, name := newFake(t)
+	im := build(t, checkpoint(t))
+	if err := im.Push(t.Context(), open(t, name), nil); err != nil {
+		t.Fatal(err)
+	}
+	index := func(manifests ...map[string]any) []byte {
+		data, err := json.Marshal(map[string]any{
+			"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	entry := map[string]any{
+		"mediaType": im.Desc.MediaType, "digest": im.Desc.Digest.String(), "size": im.Desc.Size,
+	}
+	attestation := map[string]any{
+		"mediaType": im.Desc.MediaType, "digest": "sha256:" + strings.Repeat("0", 64), "size": 1,
+		"annotations": map[string]any{"vnd.docker.reference.type": "attestation-manifest"},
+	}
+	for what, c := range map[string]struct {
+		index            []byte
+		noDigest, noHead bool
+		err              string
+	}{
+		"a manifest":           {},
+		"no digest":            {noDigest: true},
+		"no HEAD":              {noHead: true},
+		"an index":             {index: index(entry)},
+		"an index, no digest":  {index: index(entry), noDigest: true},
+		"one with attestation": {index: index(entry, attestation)},
+		"an index of two":      {index: index(entry, entry), err: "is an index of 2 manifests, expected one"},
+		"an index without any": {index: index(), err: "is an index of 0 manifests"},
+		"an index that is not": {
+			index: []byte(`{"mediaType":"application/vnd.oci.image.index.v1+json","manifests":1}`),
+			err:   "is not JSON of an index",
+		},
+	} {
+		f.noDigest, f.noHead = c.noDigest, c.noHead
+		tag := name
+		if c.index != nil {
+			f.set(f.manifests, "v2", c.index)
+			f.set(f.manifests, digest.FromBytes(c.index).String(), c.index)
+			tag = strings.TrimSuffix(name, "v1") + "v2"
+		}
+		got, err := open(t, tag).Open(t.Context())
+		switch {
+		case c.err != "":
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%s: %v, expected %q", what, err, c.err)
+			}
+		case err != nil:
+			t.Errorf("%s: %v", what, err)
+		case got.Desc.Digest != im.Desc.Digest:
+			t.Errorf("%s: manifest %s, expected %s", what, got.Desc.Digest, im.Desc.Digest)
+		}
+	}
+}

@@ -124,11 +124,27 @@ func (r *Registry) Open(ctx context.Context) (*Image, error) {
 }
 
 func (r *Registry) open(ctx context.Context, reference string) (*Image, error) {
-	d, err := r.repo.Resolve(ctx, reference)
+	d, err := r.resolve(ctx, reference)
 	if err != nil {
 		return nil, registryError(r, err)
 	}
 	return fetchImage(ctx, r, d)
+}
+
+// resolve asks for a manifest's digest. A registry need not tell it, and need not answer HEAD: then the manifest is
+// hashed.
+func (r *Registry) resolve(ctx context.Context, reference string) (ocispec.Descriptor, error) {
+	d, err := r.repo.Resolve(ctx, reference)
+	var answer *errcode.ErrorResponse
+	answered := errors.As(err, &answer) && answer.StatusCode != http.StatusMethodNotAllowed
+	if err == nil || answered || errors.Is(err, errdef.ErrNotFound) || ctx.Err() != nil {
+		return d, err
+	}
+	d, rc, e := r.repo.FetchReference(ctx, reference)
+	if e != nil {
+		return d, err
+	}
+	return d, rc.Close()
 }
 
 // signature returns the signatures of a manifest that the registry has, or nil.

@@ -36,6 +36,9 @@ func ReadConfig(dir string) (*arch.Config, error) {
 	if len(data) > maxConfig {
 		return nil, formats.FileErrorf(path, -1, "larger than %d bytes", maxConfig)
 	}
+	if err := formats.LFSPointer(data); err != nil {
+		return nil, formats.WithPath(err, path)
+	}
 	c, err := arch.ParseConfig(data)
 	if err != nil {
 		return nil, &formats.Error{Path: path, Off: -1, Err: err}
@@ -55,7 +58,15 @@ func openCheckpoint(dir string) (*Model, error) {
 	m, err := fromCheckpoint(config, dir, f)
 	if err != nil {
 		_ = f.Close()
+		if config.Quantized != "" {
+			return nil, fmt.Errorf("the checkpoint is already quantized (quantization_config in config.json: %s); "+
+				"start from the original: %w", config.Quantized, err)
+		}
 		return nil, err
+	}
+	if config.Quantized != "" {
+		m.Notes = append(m.Notes, "quantization_config in config.json is left over ("+config.Quantized+
+			"): no tensor is quantized")
 	}
 	return m, nil
 }

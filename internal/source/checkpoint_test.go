@@ -211,3 +211,37 @@ func TestWrappedNames(t *testing.T) {
 		}
 	}
 }
+
+// A quantization_config counts only with tensors that are quantized; a pointer of Git LFS is named.
+func TestLeftovers(t *testing.T) {
+	config := map[string]any{"quantization_config": map[string]any{"quant_method": "gptq", "bits": 4}}
+	keep := func(all []safetensors.WriteTensor) []safetensors.WriteTensor { return all }
+	m, err := Open(checkpoint(t, config, keep))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Notes) != 1 || !strings.Contains(m.Notes[0], "quantization_config in config.json is left over (gptq)") {
+		t.Errorf("notes %q", m.Notes)
+	}
+	_ = m.Close()
+	packed := func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+		all[0].DType, all[0].Shape[1] = safetensors.I8, 2*all[0].Shape[1]
+		return all
+	}
+	_, err = Open(checkpoint(t, config, packed))
+	if err == nil || !strings.Contains(err.Error(), "already quantized") || !strings.Contains(err.Error(), "type I8") {
+		t.Errorf("packed weights: %v", err)
+	}
+	pointer := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 9\n")
+	for _, file := range []string{"config.json", "model.safetensors", "phi.gguf"} {
+		dir := testmodel.Phi3(t)
+		path := testmodel.Write(t, filepath.Join(dir, file), pointer)
+		if strings.HasSuffix(file, ".gguf") {
+			dir = path
+		}
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "Git LFS") ||
+			!strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}

@@ -170,6 +170,9 @@ func readFile(dir, name string) ([]byte, error) {
 	if len(data) > maxFile {
 		return nil, formats.FileErrorf(path, -1, "larger than %d MiB, the limit for tokenizer files", maxFile>>20)
 	}
+	if err := formats.LFSPointer(data); err != nil {
+		return nil, formats.WithPath(err, path)
+	}
 	return slices.Clip(data), nil
 }
 
