@@ -48,6 +48,13 @@ func (c *Config) divideHeads(r *reader, heads, hidden string) {
 // usualScale is the factor of the products of queries and keys in most models.
 func usualScale(headDim int) float64 { return 1 / math.Sqrt(float64(headDim)) }
 
+// configWindow reads config.json's sliding_window, where none is null. With 0, transformers hides all keys.
+func (c *Config) configWindow(r *reader) {
+	if r.has("sliding_window") {
+		c.SlidingWindow = r.integer("sliding_window", 1, maxContext, 0)
+	}
+}
+
 // onlyActivation refuses another activation than the one that the architecture has.
 func onlyActivation(r *reader, want string) {
 	if act := r.str("hidden_act"); act != "" && act != want {

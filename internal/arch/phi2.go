@@ -31,7 +31,7 @@ func parsePhi2(r *reader) *Config {
 	if r.boolean("qk_layernorm", false) {
 		r.errorf("qk_layernorm is true: norms of queries and keys are not supported; no published Phi model has them")
 	}
-	parseRope(r, c, ropeRules{theta: "rope_theta", partial: 0.5, factor: transformersFactor})
+	parseRope(r, c, ropeRules{theta: "rope_theta", base: 10000, partial: 0.5, factor: transformersFactor})
 	return c
 }
 

@@ -28,7 +28,7 @@ func parsePhi3(r *reader) *Config {
 	c := parseCommon(r)
 	c.Intermediate = r.integer("intermediate_size", 1, maxWidth, -1)
 	c.NormEps = r.positive("rms_norm_eps", 1e-5)
-	c.SlidingWindow = r.integer("sliding_window", 0, maxContext, 0)
+	c.configWindow(r)
 	c.Tied = r.boolean("tie_word_embeddings", false)
 	c.divideHeads(r, "num_attention_heads", "hidden_size")
 	c.onlyHeadDim(r)
@@ -38,7 +38,7 @@ func parsePhi3(r *reader) *Config {
 			r.errorf("%s is true; this block has no biases", bias)
 		}
 	}
-	rules := ropeRules{theta: "rope_theta", partial: 1, factor: transformersFactor}
+	rules := ropeRules{theta: "rope_theta", base: 10000, partial: 1, factor: transformersFactor}
 	if !phi3Layouts[r.class].apart {
 		rules.original = publishedOriginal // the default of transformers' Phi3Config
 	}

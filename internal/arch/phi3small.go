@@ -65,7 +65,7 @@ func parsePhi3Small(r *reader) *Config {
 		c.LogitScale = 1 / r.positive("mup_width_multiplier", 1)
 	}
 	parseRope(r, c, ropeRules{
-		theta: "rope_embedding_base", partial: 1,
+		theta: "rope_embedding_base", base: 1e6, partial: 1,
 		factor: func(rope *reader, c *Config) { publishedFactors(rope, c, 1) },
 	})
 	if c.LongRope == nil {

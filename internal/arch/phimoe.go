@@ -26,7 +26,7 @@ func parsePhiMoE(r *reader) *Config {
 	c.LayerNorm = true
 	c.Intermediate = r.integer("intermediate_size", 1, maxWidth, -1)
 	c.NormEps = r.positive("rms_norm_eps", 1e-5) // so named, though the norms are LayerNorm
-	c.SlidingWindow = r.integer("sliding_window", 0, maxContext, 0)
+	c.configWindow(r)
 	c.Tied = r.boolean("tie_word_embeddings", false)
 	c.NoAttnBias, c.NoHeadBias = !r.boolean("attention_bias", false), !r.boolean("lm_head_bias", false)
 	if c.HeadDim = r.integer("head_dim", 1, maxWidth, 0); c.HeadDim == 0 {
@@ -40,7 +40,7 @@ func parsePhiMoE(r *reader) *Config {
 		Jitter: r.notNegative("router_jitter_noise", usualJitter),
 	}
 	c.onlyTwo(r, "num_experts_per_tok")
-	parseRope(r, c, ropeRules{theta: "rope_theta", partial: 1, factor: func(rope *reader, c *Config) {
+	parseRope(r, c, ropeRules{theta: "rope_theta", base: 1e6, partial: 1, factor: func(rope *reader, c *Config) {
 		publishedFactors(rope, c, c.extension(float64(c.Context)/float64(c.OriginalContext)))
 	}})
 	return c

@@ -11,6 +11,7 @@ import (
 // ropeRules are what architectures read in their own ways.
 type ropeRules struct {
 	theta    string  // the name of the base's key
+	base     float64 // the base where the file does not say
 	partial  float64 // share of dimensions that turn where the file does not say
 	original int     // original context where the top of the file does not say, 0 if there is no such default
 	// factor sets the factors of cos and sin of LongRoPE.
@@ -41,7 +42,7 @@ func parseRope(r *reader, c *Config, rules ropeRules) {
 			r.errorf("rope_parameters or rope_scaling: %w", rope.err)
 		}
 	}()
-	c.RopeTheta = from(rules.theta).positive(rules.theta, 10000)
+	c.RopeTheta = from(rules.theta).positive(rules.theta, rules.base)
 	partial := from("partial_rotary_factor").positive("partial_rotary_factor", rules.partial)
 	if partial > 1 {
 		r.errorf("partial_rotary_factor is %g, expected at most 1", partial)

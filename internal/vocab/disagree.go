@@ -179,8 +179,8 @@ func (s *source) flagsDisagree(add addFunc) {
 			}
 		}
 		if flags != nil {
-			add(jsonFile, "of token %q %s, and not so in tokenizer_config.json, which counts (a token that is special in "+
-				"one of them is special)", a.Content, strings.Join(flags, ", "))
+			add(jsonFile, "of token %q %s, and not so in tokenizer_config.json, which counts (a token that is special "+
+				"in one of them is special)", a.Content, strings.Join(flags, ", "))
 		}
 	}
 }

@@ -6,20 +6,20 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
 
 // change is a change of a tokenizer's files, and what transformers makes of it.
 type change struct {
 	Base, Name, Error string
-	Edits             []edit
+	Edits             []testmodel.Edit
 	IDs               json.RawMessage
 	Decoded, Skipped  json.RawMessage // ids back to text, with special tokens and without
 }
@@ -28,16 +28,6 @@ type change struct {
 type result struct {
 	ids              [][]int32
 	decoded, skipped []string
-}
-
-// edit changes a file of a directory; testdata/make/golden_mutations.py says how.
-type edit struct {
-	File   string
-	Text   *string
-	Copy   string
-	At     []any
-	Value  any
-	Remove bool
 }
 
 // refused are changes that are refused though transformers reads them, by what the error says.
@@ -114,10 +104,7 @@ func TestChangedFiles(t *testing.T) {
 		Texts   []string
 		Changes []change
 	}
-	data, err := os.ReadFile("../../testdata/golden/tokenizer-mutations.json")
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := testmodel.Read(t, "../../testdata/golden/tokenizer-mutations.json")
 	if err := json.Unmarshal(data, &golden); err != nil {
 		t.Fatal(err)
 	}
@@ -226,83 +213,11 @@ func (c change) dir(t *testing.T) string {
 	}
 	for _, f := range files {
 		if ext := filepath.Ext(f.Name()); ext == ".json" || ext == ".model" || ext == ".txt" {
-			copyFile(t, filepath.Join(dir, f.Name()), filepath.Join(base, f.Name()))
+			testmodel.Write(t, filepath.Join(dir, f.Name()), testmodel.Read(t, filepath.Join(base, f.Name())))
 		}
 	}
 	for _, e := range c.Edits {
-		e.apply(t, dir)
+		e.Apply(t, dir)
 	}
 	return dir
-}
-
-func copyFile(t *testing.T, to, from string) {
-	t.Helper()
-	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, data, 0o666)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (e edit) apply(t *testing.T, dir string) {
-	t.Helper()
-	path := filepath.Join(dir, e.File)
-	switch {
-	case e.Text != nil:
-		if err := os.WriteFile(path, []byte(*e.Text), 0o666); err != nil {
-			t.Fatal(err)
-		}
-	case e.Copy != "":
-		copyFile(t, path, filepath.Join("..", "..", filepath.FromSlash(e.Copy)))
-	case e.At == nil:
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		var content any
-		data, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(data, &content)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if data, err = json.Marshal(e.in(content, e.At)); err == nil {
-			err = os.WriteFile(path, data, 0o666)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// in returns content with the change at a path.
-func (e edit) in(content any, at []any) any {
-	if len(at) == 0 {
-		return e.Value
-	}
-	last := len(at) == 1
-	switch c := content.(type) {
-	case map[string]any:
-		key := at[0].(string)
-		if last && e.Remove {
-			delete(c, key)
-		} else {
-			c[key] = e.in(c[key], at[1:])
-		}
-		return c
-	case []any:
-		if at[0] == "+" {
-			return append(c, e.Value)
-		}
-		i := int(at[0].(float64))
-		if last && e.Remove {
-			return slices.Delete(c, i, i+1)
-		}
-		c[i] = e.in(c[i], at[1:])
-		return c
-	}
-	panic("no such path: " + reflect.TypeOf(content).String())
 }
