@@ -16,6 +16,11 @@ func file(name string, path *string, formats ...string) output.Output {
 	return output.Output{Name: name, Path: path, Formats: formats}
 }
 
+// measured describes an output that replaces what an earlier run has measured.
+func measured(name string, path *string, format string) output.Output {
+	return output.Output{Name: name, Path: path, Kind: output.Report, Formats: []string{format}}
+}
+
 // directory describes an output that files go to.
 func directory(name string, path *string) output.Output {
 	return output.Output{Name: name, Path: path, Kind: output.Directory, Formats: []string{"a directory"}}

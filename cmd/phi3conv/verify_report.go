@@ -44,15 +44,12 @@ func (f *reportFlags) junitFlag(usage string) cli.Flag {
 // check checks the files of the forms that were asked for. beside is added to --report for another file.
 func (f *reportFlags) check(m monitor, beside string, inputs ...string) error {
 	f.files.Machine = f.json
-	kind := func(name string, path *string, format string) output.Output {
-		return output.Output{Name: name, Path: path, Kind: output.Report, Formats: []string{format}}
-	}
-	whole := kind("--report", &f.report, output.JSON)
+	whole := measured("--report", &f.report, output.JSON)
 	if beside != "" {
 		whole.Beside = []string{beside}
 	}
-	return m.checkFiles(&f.files, inputs, whole, kind("--markdown", &f.markdown, output.Markdown),
-		kind("--html", &f.html, output.HTML), kind("--junit", &f.junit, output.XML))
+	return m.checkFiles(&f.files, inputs, whole, measured("--markdown", &f.markdown, output.Markdown),
+		measured("--html", &f.html, output.HTML), measured("--junit", &f.junit, output.XML))
 }
 
 // write writes the reports in every form that was asked for, and one for people to w, or to notes if w has a report.
