@@ -68,6 +68,7 @@ func samplingFlags() []cli.Flag {
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "context of `N` tokens",
 			DefaultText: "the model's, at most 4096"},
 		modelThreadsFlag(),
+		&cli.BoolFlag{Name: "check", Usage: "compare a .pmap file with its checksums first"},
 		&cli.BoolFlag{Name: "json", Usage: "print the answer and figures as JSON, at the end"},
 	}
 }
@@ -133,6 +134,7 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 		Limit:        c.Int("predict"),
 		Stops:        c.StringSlice("stop"),
 		Context:      c.Int("ctx-size"),
+		Check:        c.Bool("check"),
 		Monitor:      monitor{c.App.ErrWriter},
 	}
 	for _, s := range opt.Stops {

@@ -210,3 +210,32 @@ func TestRunJSON(t *testing.T) {
 		}
 	}
 }
+
+// run says whether a .pmap file was compared with its checksums, and verify does that unless told otherwise.
+func TestChecked(t *testing.T) {
+	base := testmodel.Phi3(t)
+	path := filepath.Join(t.TempDir(), "tiny.pmap")
+	if _, stderr, code := phi3conv(t, "convert", base, "--type", "Q8_0", "-o", path); code != exitOK {
+		t.Fatal(stderr)
+	}
+	data := testmodel.Read(t, path)
+	data[len(data)/2] ^= 1
+	bad := testmodel.Write(t, filepath.Join(t.TempDir(), "bad.pmap"), data)
+	ask := []string{"-p", "Hello", "-n", "1"}
+	verify := []string{"--base", base, "--text", "../../testdata/tiny-phi3-eval.txt", "--ctx-size", "32", "--chunks", "1"}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{append([]string{"run", path}, ask...), exitOK, path + " was not compared with its checksums"},
+		{append([]string{"run", path, "--check"}, ask...), exitOK, path + ": every byte agrees with its checksum"},
+		{append([]string{"run", bad, "--check"}, ask...), exitBadInput, "bad.pmap"},
+		{append([]string{"verify", bad}, verify...), exitBadInput, "bad.pmap"},
+		{append([]string{"verify", bad, "--no-check"}, verify...), exitOK, ""},
+	} {
+		if _, stderr, code := phi3conv(t, c.args...); code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, expected %d: %s", c.args, code, c.code, stderr)
+		}
+	}
+}

@@ -54,6 +54,7 @@ FILE.partial. With --shard several machines share one verification; see verify m
 			&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
 			&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
 				"the original's logits are kept in a temporary file in TMPDIR"},
+			&cli.BoolFlag{Name: "no-check", Usage: "do not compare .pmap files with their checksums first"},
 			&cli.BoolFlag{Name: "speed",
 				Usage: "measure speed, load time and memory of all models too; limits on these turn it on"},
 			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "measure speed `N` times"},
@@ -124,7 +125,7 @@ func verifyAction(c *cli.Context, f *verifyFlags) error {
 func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err error) {
 	o = verifyjob.Options{
 		Base: c.String("base"), Quants: c.Args().Slice(), Texts: f.windows.texts.Value(),
-		OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
+		NoCheck: c.Bool("no-check"), OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
 		Speed:   speedOptions(c.Bool("speed"), c.Int("repetitions")),
 		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
 		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
@@ -204,7 +205,7 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 		return usagef("verify with a seal takes one QUANT, got %d arguments", c.NArg())
 	}
 	o := verifyjob.SealedOptions{
-		Seal: path, Quant: c.Args().First(), Worst: c.Int("worst"),
+		Seal: path, Quant: c.Args().First(), NoCheck: c.Bool("no-check"), Worst: c.Int("worst"),
 		Speed: speedOptions(c.Bool("speed"), c.Int("repetitions")),
 		Tool:  "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}

@@ -26,6 +26,7 @@ type Options struct {
 	Stops        []string         // texts that end an answer
 	Sampler      *runtime.Sampler // chooses tokens; not nil
 	Context      int              // tokens; 0 is the runtime's default
+	Check        bool             // compares a .pmap file with its checksums first
 	Compute      runtime.Options  // but Progress
 	Monitor      work.Monitor     // may be nil
 }
@@ -65,6 +66,11 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 		return nil, usage.Errorf("--system-prompt needs a chat template; without one, write it into the prompt")
 	}
 	c.Reset()
+	if opt.Check {
+		if err = model.Check(ctx, []string{path}, opt.Monitor); err != nil {
+			return nil, err
+		}
+	}
 	if c.model, err = model.Open(ctx, path, opt.Compute, opt.Monitor); err != nil {
 		return nil, err
 	}
@@ -76,6 +82,7 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 		work.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
 			"--chat-template-file FILE gives one", path)
 	}
+	model.NoteChecked(opt.Monitor, path, opt.Check)
 	model.NoteAssumed(opt.Monitor, path, slices.Concat(c.tok.Assumed(), c.model.Assumed()))
 	c.Load = time.Since(start)
 	return c, nil

@@ -24,6 +24,7 @@ type Options struct {
 	// Compute says how the quantized models compute. The original computes in float32 with keys and values
 	// in float32, on as many threads.
 	Compute    runtime.Options
+	NoCheck    bool // leaves out the comparison of .pmap files with their checksums
 	OneAtATime bool // opens one model after the other; the original's logits go into a temporary file
 
 	// Progress is a file that keeps what is done, so that the same verification can continue after an

@@ -81,6 +81,11 @@ func begin(ctx context.Context, o Options) (*run, error) {
 		}
 	}
 	o.Monitor = work.Quiet(o.Monitor)
+	if !o.NoCheck {
+		if err := model.Check(ctx, paths, o.Monitor); err != nil {
+			return nil, err
+		}
+	}
 	r := &run{Options: o, corpus: c, windows: c.windows, hash: verify.HashWindows(c.windows)}
 	if s := o.Shard; s != nil {
 		if s.N > len(c.windows) {

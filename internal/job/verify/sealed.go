@@ -21,7 +21,8 @@ type SealedOptions struct {
 	Seal       string // the file that [Seal] wrote, or a .pmap file that holds one
 	Quant      string // the model to compare with it
 	Compute    runtime.Options
-	Worst      int // number of tokens to show whose predictions changed most
+	NoCheck    bool // leaves out the comparison of .pmap files with their checksums
+	Worst      int  // number of tokens to show whose predictions changed most
 	Speed      Speed
 	Thresholds []verify.Threshold
 	Tool       string       // program and version, for the report
@@ -65,6 +66,11 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	}
 	if err := checkHeaders([]string{o.Quant}, 0, o.Monitor); err != nil {
 		return nil, err
+	}
+	if !o.NoCheck {
+		if err := model.Check(ctx, []string{o.Seal, o.Quant}, o.Monitor); err != nil {
+			return nil, err
+		}
 	}
 	positions, err := o.evaluate(ctx, s)
 	if err != nil {
