@@ -263,11 +263,11 @@ func layerChanges(old, now []LayerKLD) []LayerChange {
 	return list
 }
 
-// Outcome is that of thresholds, baseline and weights together: fail if one fails, undecided if one is,
-// and empty without limits and baseline where no weights fail.
+// Outcome is that of thresholds, baseline, weights and, if strict, texts together: fail if one fails, undecided if one
+// is, and empty without limits and baseline where no weights fail.
 func (r *Report) Outcome() Outcome {
 	var all Outcome
-	if w := r.Weights; w != nil && len(w.Unlike) > 0 {
+	if w := r.Weights; w != nil && len(w.Unlike) > 0 || r.FailsSeen() {
 		return Fail
 	}
 	if v := r.Verdict; v != nil {

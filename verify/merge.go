@@ -108,6 +108,7 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 	r := NewReport(all, first.Texts, worst)
 	r.Tool, r.Conventions, r.Compute, r.Tokens = first.Tool, first.Conventions, first.Compute, first.Tokens
 	r.Base, r.Quant, r.Weights = first.Base, first.Quant, first.Weights
+	r.Seen, r.Strict = first.Seen, first.Strict
 	for i := range r.Worst {
 		at := slices.IndexFunc(tokens, func(t Token) bool { return t.Position == r.Worst[i].Position })
 		if at < 0 {

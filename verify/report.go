@@ -27,6 +27,9 @@ type Report struct {
 	Baseline *Baseline `json:"baseline,omitempty"` // absent without one
 	Weights  *Weights  `json:"weights,omitempty"`  // absent with a seal
 
+	Seen   []Seen `json:"seen,omitempty"`   // texts that the model was calibrated with
+	Strict bool   `json:"strict,omitempty"` // fails the report if there are any
+
 	Layers      []LayerKLD `json:"layers,omitempty"`       // absent if not measured
 	AllLayers   *LayerKLD  `json:"all_layers,omitempty"`   // the weights of all layers at once, on the same tokens
 	LayerTokens int        `json:"layer_tokens,omitempty"` // scored for Layers

@@ -177,12 +177,12 @@ func (r *Report) about() []string {
 	if c.BOS {
 		bos = "a BOS token first"
 	}
-	return append(r.Seal.about(),
+	return append(append(r.Seal.about(),
 		r.shardText()+fmt.Sprintf("Convention %s: windows of %d tokens every %d, %s, scored from %d tokens on.",
 			report.Printable(c.Name), c.Context, c.Stride, bos, c.First),
 		"Logarithms are natural; standard errors (SE) and intervals take tokens as independent.",
 		"Measured by "+report.Printable(r.Tool)+".",
-	)
+	), r.Warnings()...)
 }
 
 // shardText says which part of a verification the report is of.

@@ -23,6 +23,9 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 	} else {
 		fmt.Fprintf(&b, "### %s: %s\n\n", report.Escape(r.headline()), o)
 	}
+	for _, w := range r.Warnings() {
+		fmt.Fprintf(&b, "> %s\n\n", report.Escape(w))
+	}
 	if r.Verdict != nil && len(r.Verdict.Checks) > 0 {
 		s[0].Markdown(&b)
 		s = s[1:]
@@ -71,6 +74,13 @@ func (r *Report) suite() report.Suite {
 			c := &v.Checks[i]
 			s.Cases = append(s.Cases, report.Case{Class: class, Name: c.Name, Failure: c.failure(c.Explain(v.Tokens))})
 		}
+	}
+	if len(r.Seen) > 0 {
+		c := report.Case{Class: class, Name: "calibration text", Output: strings.Join(r.Warnings(), "\n")}
+		if r.Strict {
+			c.Failure = (&Check{Outcome: Fail}).failure(c.Output)
+		}
+		s.Cases = append(s.Cases, c)
 	}
 	if w := r.Weights; w != nil && len(w.Unlike) > 0 {
 		c := Check{Outcome: Fail}

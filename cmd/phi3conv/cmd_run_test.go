@@ -222,7 +222,7 @@ func TestChecked(t *testing.T) {
 	data[len(data)/2] ^= 1
 	bad := testmodel.Write(t, filepath.Join(t.TempDir(), "bad.pmap"), data)
 	ask := []string{"-p", "Hello", "-n", "1"}
-	verify := []string{"--base", base, "--text", "../../testdata/tiny-phi3-eval.txt", "--ctx-size", "32", "--chunks", "1"}
+	verify := []string{"--base", base, "--text", evalText, "--ctx-size", "32", "--chunks", "1"}
 	for _, c := range []struct {
 		args []string
 		code int

@@ -59,6 +59,7 @@ FILE.partial. With --shard several machines share one verification; see verify m
 				Usage: "measure speed, load time and memory of all models too; limits on these turn it on"},
 			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "measure speed `N` times"},
 			f.require.thresholdsFlag(),
+			f.require.strictFlag(),
 		}, f.require.baselineFlags(), layerFlags(), f.forms.flags(), []cli.Flag{
 			modelThreadsFlag(),
 			&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
@@ -206,8 +207,9 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 	}
 	o := verifyjob.SealedOptions{
 		Seal: path, Quant: c.Args().First(), NoCheck: c.Bool("no-check"), Worst: c.Int("worst"),
-		Speed: speedOptions(c.Bool("speed"), c.Int("repetitions")),
-		Tool:  "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
+		Strict: f.require.strict,
+		Speed:  speedOptions(c.Bool("speed"), c.Int("repetitions")),
+		Tool:   "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
 	if o.Worst < 0 {
 		return usagef("--worst is %d, expected 0 or more", o.Worst)

@@ -50,6 +50,7 @@ type requirementFlags struct {
 	thresholds string
 	numbers    []float64 // of verify.Metrics
 	sizes      []string  // of those that are sizes
+	strict     bool
 	baseline   string
 	allowed    cli.StringSlice
 }
@@ -57,6 +58,11 @@ type requirementFlags struct {
 func (f *requirementFlags) thresholdsFlag() cli.Flag {
 	return &cli.StringFlag{Name: "thresholds", Destination: &f.thresholds,
 		Usage: "YAML `FILE` with limits, such as max-kld: 0.05; a flag counts more than the file"}
+}
+
+func (f *requirementFlags) strictFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "strict", Destination: &f.strict,
+		Usage: "fail if a text is, whole or in part, what QUANT was calibrated with; without this it is a warning"}
 }
 
 // limitFlags are one flag for each metric.
@@ -135,7 +141,7 @@ func (f *requirementFlags) baselineFlags() []cli.Flag {
 
 // options returns what the flags ask for. given has the names of those on the command line.
 func (f *requirementFlags) options(given []string) (r verifyjob.Requirements, err error) {
-	r.Baseline = f.baseline
+	r.Strict, r.Baseline = f.strict, f.baseline
 	if r.Thresholds, err = f.limits(given); err != nil {
 		return r, err
 	}

@@ -24,7 +24,7 @@ Limits, forms of the report and exit codes are those of verify. Example:
 		Flags: slices.Concat([]cli.Flag{
 			&cli.IntFlag{Name: "worst", DefaultText: "that of the parts",
 				Usage: "show the `N` tokens whose predictions changed most, at most as many as the parts have"},
-			require.thresholdsFlag(),
+			require.thresholdsFlag(), require.strictFlag(),
 		}, require.baselineFlags(), forms.flags(), require.limitFlags()),
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {

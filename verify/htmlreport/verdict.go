@@ -16,9 +16,10 @@ func verdictOf(r *verify.Report) *banner {
 		change(u.PPLRatio, "the original's"))
 	outcome := r.Outcome()
 	if outcome == "" {
-		return &banner{"none", "no limits", "Measured, not judged: no limits were given.", []string{evidence}}
+		return &banner{"none", "no limits", "Measured, not judged: no limits were given.",
+			append(r.Warnings(), evidence)}
 	}
-	var lines []string
+	lines := r.Warnings()
 	if damaged(r) {
 		lines = append(lines, "Weights: "+r.Weights.String()+".")
 	}
@@ -68,6 +69,8 @@ func verdictWord(r *verify.Report, outcome verify.Outcome) string {
 	switch {
 	case damaged(r):
 		return "✗ Not good enough: weights are damaged."
+	case r.FailsSeen() && failed == 0:
+		return "✗ Not good enough: measured on what it was calibrated with."
 	case outcome == verify.Fail && failed == 0:
 		return "✗ Not good enough: worse than the baseline."
 	case outcome == verify.Fail && undecided > 0:

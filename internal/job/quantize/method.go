@@ -6,6 +6,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -17,6 +18,7 @@ import (
 type statistics struct {
 	*stats.File
 	sha256 string
+	sketch text.Sketch // of the tokens, if the file holds them
 }
 
 // openStats opens a statistics file, nil for the path "".
@@ -32,7 +34,11 @@ func openStats(ctx context.Context, path string) (*statistics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &statistics{s, sum}, nil
+	st := &statistics{File: s, sha256: sum}
+	if st.hasTokens() {
+		st.sketch = text.NewSketch(s.Origin.Tokens, s.Origin.Lengths)
+	}
+	return st, nil
 }
 
 func (s *statistics) close() {

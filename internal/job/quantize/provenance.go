@@ -5,22 +5,25 @@ import (
 	"fmt"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 )
 
 // Keys of the output's metadata that tell how it was made: the method, the recipe in its compact form,
-// and SHA-256 of the source's weights, of the statistics file and of the texts that these are from.
+// and SHA-256 of the source's weights, of the statistics file and of the texts that these are from, and a sketch of the
+// texts.
 const (
 	keyMethod = "phi3conv.quantize.method"
 	keyRecipe = "phi3conv.quantize.recipe"
 	keySource = "phi3conv.quantize.source_sha256"
 	keyStats  = "phi3conv.quantize.stats_sha256"
-	keyTexts  = "phi3conv.quantize.texts_sha256"
+	keyTexts  = text.KeyTexts
+	keySketch = text.KeySketch
 )
 
 // record puts into the output's metadata how its tensors come about.
 func (j *Job) record(ctx context.Context, md *gguf.Metadata) error {
-	for _, key := range []string{keyMethod, keyRecipe, keySource, keyStats, keyTexts} {
+	for _, key := range []string{keyMethod, keyRecipe, keySource, keyStats, keyTexts, keySketch} {
 		md.Delete(key) // a source that was quantized has them
 	}
 	if !j.recorded {
@@ -40,6 +43,9 @@ func (j *Job) record(ctx context.Context, md *gguf.Metadata) error {
 		md.Set(keyStats, j.stats.sha256)
 		if o := j.stats.Origin; o != nil && len(o.Texts) > 0 {
 			md.Set(keyTexts, o.Texts)
+		}
+		if s := j.stats.sketch; len(s) > 0 {
+			md.Set(keySketch, []uint64(s))
 		}
 	}
 	return nil

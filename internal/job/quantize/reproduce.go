@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
@@ -131,6 +132,9 @@ func (r *Reproduction) plan(ctx context.Context, opt ReproduceOptions) error {
 	const imatrixName = "quantize.imatrix.file" // the statistics' name, which may have changed
 	if name, ok := r.file.Metadata.Str(imatrixName); ok && j.stats != nil {
 		j.plan.Metadata.Set(imatrixName, name)
+	}
+	if text.SketchOf(r.file.Metadata) == nil { // files of earlier versions have none
+		j.plan.Metadata.Delete(keySketch)
 	}
 	return nil
 }

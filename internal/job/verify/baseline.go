@@ -72,6 +72,9 @@ func (b *baseline) of(r *verify.Report, single bool) (*verify.Report, error) {
 
 // judge adds the verdicts on thresholds and, if b is not nil, the comparison with the baseline.
 func (q *Requirements) judge(list verify.Reports, b *baseline) error {
+	for _, r := range list {
+		r.Strict = r.Strict || q.Strict // a part of a shared verification may have been strict
+	}
 	if len(q.Thresholds) > 0 {
 		for _, r := range list {
 			if err := r.Judge(q.Thresholds); err != nil {

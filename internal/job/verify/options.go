@@ -57,6 +57,7 @@ type Windows struct {
 // Requirements are what the models must meet. The verdicts are in the reports.
 type Requirements struct {
 	Thresholds []verify.Threshold
+	Strict     bool               // no text may be what a model was calibrated with
 	Baseline   string             // file with an earlier report to compare with, "" for none
 	Allowed    []verify.Threshold // worsening of figures against the baseline; 0 for those not named
 }

@@ -29,6 +29,9 @@ func Run(ctx context.Context, o Options) (verify.Reports, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.checkSeen(list); err != nil {
+		return nil, err
+	}
 	if err := compareRows(ctx, &r.Options, list); err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type SealedOptions struct {
 	Worst      int  // number of tokens to show whose predictions changed most
 	Speed      Speed
 	Thresholds []verify.Threshold
+	Strict     bool         // no text may be what the model was calibrated with
 	Tool       string       // program and version, for the report
 	Monitor    work.Monitor // may be nil
 }
@@ -83,6 +84,14 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	}
 	describeWorst(r, tok, worstWindows(s, r.Worst))
 	if r.Quant, err = model.Describe(ctx, o.Quant); err != nil {
+		return nil, err
+	}
+	tokens := make([][][]int32, len(s.Texts))
+	for i, t := range s.Texts {
+		tokens[i] = [][]int32{t}
+	}
+	r.Strict = o.Strict
+	if r.Seen, err = seen(o.Quant, r.Texts, tokens); err != nil {
 		return nil, err
 	}
 	r.Compute = verify.Compute{Float32: o.Compute.Float32, Cache: o.Compute.Cache.String()}
