@@ -57,7 +57,7 @@ func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) 
 	path := c.Args().First()
 	m, out := monitor{c.App.ErrWriter}, c.String("output")
 	inputs := []string{path, c.String("tokens-file")}
-	if err := m.checkFiles(files, inputs, measured("--output", &out, output.NumPy)); err != nil {
+	if err := m.checkFiles(files, inputs, file("--output", &out, output.NumPy)); err != nil {
 		return err
 	}
 	tokens, err := logitsTokens(c, path)

@@ -6,19 +6,14 @@ import (
 	"github.com/phi3conv/phi3conv/internal/output"
 )
 
-// forceFlag is for commands with outputs that took long to make.
+// forceFlag is for commands with outputs that may take the place of another kind of file.
 func forceFlag(f *output.Files) cli.Flag {
-	return &cli.BoolFlag{Name: "force", Usage: "replace files that exist", Destination: &f.Force}
+	return &cli.BoolFlag{Name: "force", Usage: "replace files of any kind", Destination: &f.Force}
 }
 
 // file describes an output of one of the formats, whose name was given as name.
 func file(name string, path *string, formats ...string) output.Output {
 	return output.Output{Name: name, Path: path, Formats: formats}
-}
-
-// measured describes an output that replaces what an earlier run has measured.
-func measured(name string, path *string, format string) output.Output {
-	return output.Output{Name: name, Path: path, Kind: output.Report, Formats: []string{format}}
 }
 
 // directory describes an output that files go to.

@@ -44,12 +44,12 @@ func (f *reportFlags) junitFlag(usage string) cli.Flag {
 // check checks the files of the forms that were asked for. beside is added to --report for another file.
 func (f *reportFlags) check(m monitor, beside string, inputs ...string) error {
 	f.files.Machine = f.json
-	whole := measured("--report", &f.report, output.JSON)
+	whole := file("--report", &f.report, output.JSON)
 	if beside != "" {
 		whole.Beside = []string{beside}
 	}
-	return m.checkFiles(&f.files, inputs, whole, measured("--markdown", &f.markdown, output.Markdown),
-		measured("--html", &f.html, output.HTML), measured("--junit", &f.junit, output.XML))
+	return m.checkFiles(&f.files, inputs, whole, file("--markdown", &f.markdown, output.Markdown),
+		file("--html", &f.html, output.HTML), file("--junit", &f.junit, output.XML))
 }
 
 // write writes the reports in every form that was asked for, and one for people to w, or to notes if w has a report.

@@ -3,7 +3,6 @@
 package output
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +20,9 @@ import (
 type Kind int
 
 const (
-	// File is what took long to make: it is not replaced without Force.
+	// File is a file. It replaces one of its own kind, as a job that runs every night does, and a note says so. It does
+	// not replace anything else without Force: a report is no reason to lose a model.
 	File Kind = iota
-	// Report is what was measured, as a job that runs every night does: text, or logits. It replaces a file of its own
-	// kind, and a note says so. It does not replace anything else without Force: a report is no reason to lose a model.
-	Report
 	// Directory is a directory that files go to. It is made if it is not there, and what is in it is the
 	// command's own concern.
 	Directory
@@ -204,43 +201,12 @@ func (f *Files) checkOld(x *file) error {
 	case x.old.Mode().IsRegular() && x.old.Size() == 0: // such as mktemp makes
 		return nil
 	}
-	switch {
-	case f.Force:
-	case x.kind == Report && slices.Contains(x.formats, NumPy) && isNumPy(x.path):
-	case x.kind == Report && slices.Contains(x.formats, NumPy):
-		return usage.Errorf("%s %s exists and is no NumPy file: logits do not replace it without --force", x.name, x.path)
-	case x.kind == Report && isText(x.path):
-	case x.kind == Report:
-		return usage.Errorf("%s %s exists and is no text: a report does not replace it without --force", x.name, x.path)
-	default:
-		return usage.Errorf("%s %s exists: choose another name, or --force to replace it", x.name, x.path)
+	if !f.Force && !sameKind(x) {
+		return usage.Errorf("%s %s exists and is no %s: choose another name, or --force to replace it",
+			x.name, x.path, strings.Join(x.formats, " or "))
 	}
 	x.replaces = true
 	return nil
-}
-
-// isText reports whether a file has no zero byte at its beginning, where every format of models and archives has some.
-func isText(path string) bool {
-	b, ok := beginning(path)
-	return ok && !slices.Contains(b, 0)
-}
-
-// isNumPy reports whether a file begins as those of NumPy do.
-func isNumPy(path string) bool {
-	b, ok := beginning(path)
-	return ok && bytes.HasPrefix(b, []byte("\x93NUMPY"))
-}
-
-// beginning returns up to 4096 bytes of a file.
-func beginning(path string) (b []byte, ok bool) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, false
-	}
-	defer func() { _ = f.Close() }() // only read from
-	b = make([]byte, 4096)
-	n, err := io.ReadFull(f, b)
-	return b[:n], err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // leastFree is how much space there must be for an output whose size is not known.

@@ -31,6 +31,8 @@ func tree(t *testing.T) string {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "model.gguf"), "GGUF\x03\x00\x00\x00")
 	write(t, filepath.Join(dir, "other.gguf"), "GGUF\x03\x00\x00\x00")
+	write(t, filepath.Join(dir, "stats.gguf"), "GGUF\x03\x00\x00\x00"+
+		"general.type\x08\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00imatrix")
 	write(t, filepath.Join(dir, "set-00001-of-00002.gguf"), "GGUF")
 	write(t, filepath.Join(dir, "set-00002-of-00002.gguf"), "GGUF")
 	write(t, filepath.Join(dir, "checkpoint", "config.json"), "{}")
@@ -89,16 +91,17 @@ var checks = []struct{ inputs, outputs, want string }{
 	{"checkpoint", "File:checkpoint/new.gguf", ""},
 	{"none.gguf oci://host/x", "File:new.gguf", ""},
 
-	{"", "File:other.gguf", "2 --file DIR/other.gguf exists: choose another name, or --force to replace it"},
+	{"", "File:other.gguf", "DIR/other.gguf is there and will be replaced"},
+	{"", "File:stats.gguf", "2 --file DIR/stats.gguf exists and is no GGUF or .pmap: choose another name"},
 	{"", "Force File:other.gguf", "DIR/other.gguf is there and will be replaced"},
 	{"checkpoint", "Force File:checkpoint/old.gguf", "will be replaced"},
 	{"model.gguf", "Force File:hard.gguf", "2 is a file of the input"},
 	{"", "File:empty.gguf", ""},
 	{"", "File:dangling.gguf", ""},
-	{"", "Split:set.gguf", "2 set-00001-of-00002.gguf exists"},
+	{"", "Split:set.gguf", "set-00001-of-00002.gguf is there and will be replaced"},
 	{"", "Split:new.gguf", ""},
 	{"", "Report:report.json", "--report: DIR/report.json is there and will be replaced"},
-	{"", "Report:weights", "2 exists and is no text"},
+	{"", "Report:weights", "2 exists and is no JSON"},
 	{"", "Force Report:weights", "will be replaced"},
 	{"", "Report:summary", "will be replaced"},
 
@@ -181,7 +184,7 @@ func (f *Files) add(dir, word string) {
 		f.Machine = true
 		return
 	case "Report":
-		o.Kind, o.Formats = Report, []string{JSON}
+		o.Formats = []string{JSON}
 	case "Directory":
 		o.Kind, o.Formats = Directory, []string{"a directory"}
 	case "Split":

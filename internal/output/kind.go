@@ -1,0 +1,58 @@
+package output
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"slices"
+)
+
+// begins says how files of a format begin. Formats that are not here are text.
+var begins = map[string]func(b []byte) bool{
+	GGUF:    func(b []byte) bool { return bytes.HasPrefix(b, []byte("GGUF")) && !isImatrix(b) },
+	PMAP:    func(b []byte) bool { return bytes.HasPrefix(b, []byte("PMAP")) },
+	Seal:    func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x89seal")) },
+	NumPy:   func(b []byte) bool { return bytes.HasPrefix(b, []byte("\x93NUMPY")) },
+	Tar:     func(b []byte) bool { return len(b) > 262 && string(b[257:262]) == "ustar" },
+	Imatrix: isImatrix,
+}
+
+// isImatrix reports whether a file begins as statistics do: a GGUF file with that general.type, or one of llama.cpp's
+// older format, which begins with the number of entries and the first one's name.
+func isImatrix(b []byte) bool {
+	const key = "general.type\x08\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00imatrix"
+	if bytes.HasPrefix(b, []byte("GGUF")) {
+		return bytes.Contains(b, []byte(key))
+	}
+	if len(b) < 8 || b[2] != 0 || b[3] != 0 || b[5] != 0 || b[6] != 0 || b[7] != 0 || len(b) < 8+int(b[4]) {
+		return false
+	}
+	return bytes.HasSuffix(b[8:8+int(b[4])], []byte(".weight"))
+}
+
+// sameKind reports whether what is there is a file such as the output will be.
+func sameKind(x *file) bool {
+	b, ok := beginning(x.path)
+	return ok && slices.ContainsFunc(x.formats, func(format string) bool {
+		if slices.Contains(x.formats, Imatrix) {
+			format = Imatrix // both forms of statistics, of which one is GGUF
+		}
+		if is := begins[format]; is != nil {
+			return is(b)
+		}
+		return !slices.Contains(b, 0) // every format of models and archives has zero bytes there
+	})
+}
+
+// beginning returns up to 4096 bytes of a file.
+func beginning(path string) (b []byte, ok bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	defer func() { _ = f.Close() }() // only read from
+	b = make([]byte, 4096)
+	n, err := io.ReadFull(f, b)
+	return b[:n], err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
