@@ -682,7 +682,10 @@ func TestLoadErrorsWithoutTokenizer(t *testing.T) {
 func spmJSON(vocab, merges string) string {
 	return `{"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},` +
 		`{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},
-		"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"vocab":` + vocab + `,"merges":` + merges + `}}`
+		"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},
+		{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]},
+		"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"fuse_unk":true,"vocab":` + vocab + `,"merges":` +
+		merges + `}}`
 }
 
 func TestParseModel(t *testing.T) {
@@ -822,6 +825,7 @@ func FuzzTokenizerJSON(f *testing.F) {
 	f.Add(`{"added_tokens":[{"id":4,"content":"<s>"},{"id":5,"content":"</s>"}],`+
 		`"post_processor":{"type":"TemplateProcessing",`+
 		`"single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}}],`+
+		`"special_tokens":{"<s>":{"ids":[4]},"</s>":{"ids":[5]}},`+
 		`"pair":[{"Sequence":{"id":"A"}},{"SpecialToken":{"id":"</s>"}},{"Sequence":{"id":"B"}}]},`+
 		byteLevel+`[["a","b"]]}}`,
 		`{"bos_token":"<s>","eos_token":"b","add_eos_token":false,`+
