@@ -36,6 +36,7 @@ var level = map[string]int{
 	"internal/linear":       63,
 	"internal/rope":         35,
 	"internal/source":       60,
+	"internal/lora":         45,
 	"internal/tensorfile":   61,
 	"verify/htmlreport":     50,
 	"verify":                45,

@@ -67,5 +67,6 @@ func LFSPointer(begin []byte) error {
 	if !strings.HasPrefix(string(begin), "version https://git-lfs.github.com/spec/") {
 		return nil
 	}
-	return Errorf(0, "a pointer of Git LFS, not the file itself: run git lfs pull where it was cloned, or download the file")
+	return Errorf(0,
+		"a pointer of Git LFS, not the file itself: run git lfs pull where it was cloned, or download the file")
 }

@@ -39,6 +39,8 @@ The mixed types follow llama.cpp's rules. Examples:
 			&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
 			&cli.StringFlag{Name: "seal",
 				Usage: "put the original's seal, made by phi3conv seal, from `FILE` into a .pmap output"},
+			&cli.StringFlag{Name: "lora", Destination: &f.opt.Lora,
+				Usage: "merge the LoRA adapter in `DIR`, made by PEFT, into MODEL, a checkpoint, in float32"},
 			threadsFlag(),
 		}, f.flags()...),
 		Action: func(c *cli.Context) error {
@@ -75,6 +77,9 @@ The mixed types follow llama.cpp's rules. Examples:
 
 // copies reports whether a file is to be copied to the other format with all that it holds.
 func copies(c *cli.Context, in, out string) bool {
+	if c.IsSet("lora") {
+		return false
+	}
 	if c.IsSet("type") {
 		return strings.EqualFold(c.String("type"), "COPY")
 	}

@@ -73,7 +73,9 @@ func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, threads i
 }
 
 // check checks the output, which was given as name. It may change out.
-func (f *quantizeFlags) check(in, name string, out *string, seal string, w io.Writer, m monitor) (io.Writer, error) {
+func (f *quantizeFlags) check(
+	in, name string, out *string, seal string, w io.Writer, m monitor,
+) (io.Writer, error) {
 	f.files.Machine = f.json
 	outputs := []output.Output{file("--write-recipe", &f.writeRecipe, output.YAML)}
 	if !f.dryRun {
@@ -81,7 +83,7 @@ func (f *quantizeFlags) check(in, name string, out *string, seal string, w io.Wr
 		o.Beside, o.Split = []string{".work"}, f.splitMaxSize != "" && !convert.IsPMAP(*out)
 		outputs = append(outputs, o)
 	}
-	err := m.checkFiles(&f.files, []string{in, f.opt.Stats, f.recipe, seal}, outputs...)
+	err := m.checkFiles(&f.files, []string{in, f.opt.Stats, f.recipe, seal, f.opt.Lora}, outputs...)
 	return f.files.Writer(w, m.w), err
 }
 

@@ -310,7 +310,27 @@ func ParseConfig(data []byte) (*Config, error) {
 	if len(names) == 0 {
 		return nil, fmt.Errorf(`"architectures" is missing; supported: %s`, Supported())
 	}
-	return nil, fmt.Errorf("architecture %s is not supported; supported: %s", strings.Join(names, ", "), Supported())
+	return nil, CheckClasses(names)
+}
+
+// CheckClasses returns an error if config.json names architectures and none of them is supported.
+func CheckClasses(names []string) error {
+	if len(names) == 0 || slices.ContainsFunc(Archs, func(a *Arch) bool { return slices.ContainsFunc(names, a.Has) }) {
+		return nil
+	}
+	return fmt.Errorf("architecture %s is not supported; supported: %s", strings.Join(names, ", "), Supported())
+}
+
+// CheckName returns an error if general.architecture of a GGUF file is there and not supported.
+func CheckName(name any) error {
+	var supported []string
+	for _, a := range Archs {
+		if name == nil || name == a.Name {
+			return nil
+		}
+		supported = append(supported, a.Name)
+	}
+	return fmt.Errorf("general.architecture %q is not supported; supported: %s", name, strings.Join(supported, ", "))
 }
 
 // Has reports whether name is one of the architecture's names in config.json.
@@ -331,15 +351,13 @@ func FromMetadata(get func(key string) (any, bool)) (*Config, error) {
 	if !ok {
 		return nil, fmt.Errorf("general.architecture is missing")
 	}
-	var supported []string
 	for _, a := range Archs {
 		if v == a.Name {
 			r := &reader{prefix: a.Name + ".", get: get}
 			return finish(a, a.fromMetadata(r), r)
 		}
-		supported = append(supported, a.Name)
 	}
-	return nil, fmt.Errorf("general.architecture %q is not supported; supported: %s", v, strings.Join(supported, ", "))
+	return nil, CheckName(v)
 }
 
 func finish(a *Arch, c *Config, r *reader) (*Config, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/internal/vocab"
@@ -55,6 +56,9 @@ func open(path string) (*model, error) {
 		return nil, err
 	}
 	m := &model{path: path, isGGUF: !info.IsDir()}
+	if err := lora.Refuse(path); info.IsDir() && err != nil {
+		return nil, err
+	}
 	if m.isGGUF {
 		is, err := tensorfile.IsGGUF(path)
 		if err != nil {

@@ -86,7 +86,7 @@ func Load(dir string, size Size) (*Card, error) {
 	if err := readJSON(dir, "config.json", &config); err != nil {
 		return nil, err
 	}
-	if n := config.NameOrPath; strings.Count(n, "/") <= 1 && !isHash(n) { // a model's name, not a path on somebody's disk
+	if n := config.NameOrPath; strings.Count(n, "/") <= 1 && !isHash(n) { // not a path on somebody's disk
 		c.addName(n, params)
 	}
 	c.addName(directoryName(abs), params)

@@ -120,8 +120,9 @@ func onlyManifest(ctx context.Context, s store, d ocispec.Descriptor) (ocispec.D
 		for _, m := range all {
 			digests = append(digests, m.Digest.String())
 		}
-		return d, formats.Errorf(-1, "%s is an index of %d manifests, expected one; name one by its digest, NAME@DIGEST: %s",
-			d.Digest, len(all), strings.Join(digests, ", "))
+		return d, formats.Errorf(-1,
+			"%s is an index of %d manifests, expected one; name one by its digest, NAME@DIGEST: %s", d.Digest,
+			len(all), strings.Join(digests, ", "))
 	}
 	return all[0], nil
 }

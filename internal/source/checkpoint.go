@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
@@ -46,7 +47,13 @@ func ReadConfig(dir string) (*arch.Config, error) {
 	return c, nil
 }
 
-func openCheckpoint(dir string) (*Model, error) {
+func openCheckpoint(dir string) (*Model, error) { return openDirectory(dir, nil) }
+
+// openDirectory opens a checkpoint directory. The adapter is merged into it, unless it is nil.
+func openDirectory(dir string, adapter *lora.Adapter) (*Model, error) {
+	if err := lora.Refuse(dir); err != nil {
+		return nil, err
+	}
 	config, err := ReadConfig(dir)
 	if err != nil {
 		return nil, err
@@ -55,7 +62,7 @@ func openCheckpoint(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := fromCheckpoint(config, dir, f)
+	m, err := fromCheckpoint(config, dir, f, adapter)
 	if err != nil {
 		_ = f.Close()
 		if config.Quantized != "" {
@@ -71,7 +78,9 @@ func openCheckpoint(dir string) (*Model, error) {
 	return m, nil
 }
 
-func fromCheckpoint(config *arch.Config, dir string, f *safetensors.File) (*Model, error) {
+func fromCheckpoint(
+	config *arch.Config, dir string, f *safetensors.File, adapter *lora.Adapter,
+) (*Model, error) {
 	h, err := hold(f)
 	if err != nil {
 		return nil, err
@@ -84,6 +93,11 @@ func fromCheckpoint(config *arch.Config, dir string, f *safetensors.File) (*Mode
 		if config.Tied = same; !same {
 			config.Resolved = append(config.Resolved, "tie_word_embeddings is true, but "+arch.HFOutput+
 				" is another matrix than "+arch.HFEmbedding+": it counts, as in transformers")
+		}
+	}
+	if adapter != nil {
+		if err := h.merge(adapter, config, dir); err != nil {
+			return nil, err
 		}
 	}
 	tensors, used, err := match(config.Tensors(), dir, false, h.find)
@@ -114,8 +128,8 @@ func others(config *arch.Config, dir string, h *held, used map[string]bool) ([]s
 		case i >= 0:
 			count[i]++
 		case isAdapters(st.name):
-			return nil, formats.FileErrorf(st.Path, -1, "tensor %s is an adapter's that was not merged: save the model "+
-				"after peft's merge_and_unload", st.Name)
+			return nil, formats.FileErrorf(st.Path, -1, "tensor %s is an adapter's that was not merged: save the "+
+				"model after peft's merge_and_unload", st.Name)
 		default:
 			return nil, formats.FileErrorf(st.Path, -1, "tensor %s does not belong to a %s", st.Name, config.Class)
 		}

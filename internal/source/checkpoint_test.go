@@ -51,7 +51,9 @@ func rewrite(
 		if _, err := x.ReadAt(data, 0); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, safetensors.WriteTensor{Name: x.Name, DType: x.DType, Shape: x.Shape, Data: bytes.NewReader(data)})
+		all = append(all, safetensors.WriteTensor{
+			Name: x.Name, DType: x.DType, Shape: x.Shape, Data: bytes.NewReader(data),
+		})
 	}
 	_ = f.Close()
 	var out bytes.Buffer
@@ -60,6 +62,8 @@ func rewrite(
 	}
 	testmodel.Write(t, path, out.Bytes())
 }
+
+func unchanged(all []safetensors.WriteTensor) []safetensors.WriteTensor { return all }
 
 // weights returns the bytes of all tensors.
 func weights(t *testing.T, m *Model) map[string][]byte {
@@ -112,7 +116,7 @@ func TestTied(t *testing.T) {
 		tied   bool
 		err    string
 	}{
-		"another head":           {tied, func(all []safetensors.WriteTensor) []safetensors.WriteTensor { return all }, false, ""},
+		"another head":           {tied, unchanged, false, ""},
 		"the same twice":         {tied, same, true, ""},
 		"no head":                {tied, without(arch.HFOutput), true, ""},
 		"under the other name":   {tied, alone, true, ""},
@@ -215,8 +219,7 @@ func TestWrappedNames(t *testing.T) {
 // A quantization_config counts only with tensors that are quantized; a pointer of Git LFS is named.
 func TestLeftovers(t *testing.T) {
 	config := map[string]any{"quantization_config": map[string]any{"quant_method": "gptq", "bits": 4}}
-	keep := func(all []safetensors.WriteTensor) []safetensors.WriteTensor { return all }
-	m, err := Open(checkpoint(t, config, keep))
+	m, err := Open(checkpoint(t, config, unchanged))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +235,8 @@ func TestLeftovers(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "already quantized") || !strings.Contains(err.Error(), "type I8") {
 		t.Errorf("packed weights: %v", err)
 	}
-	pointer := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 9\n")
+	pointer := []byte("version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) +
+		"\nsize 9\n")
 	for _, file := range []string{"config.json", "model.safetensors", "phi.gguf"} {
 		dir := testmodel.Phi3(t)
 		path := testmodel.Write(t, filepath.Join(dir, file), pointer)

@@ -8,6 +8,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -17,6 +18,8 @@ type held struct {
 	tensors []heldTensor // in the order of the files
 	byName  map[string]*safetensors.Tensor
 	notes   []string
+	adapter *lora.Adapter // merged into the tensors, or nil
+	tied    bool          // with an adapter: the output matrix is the embedding
 }
 
 type heldTensor struct {
@@ -31,8 +34,8 @@ func hold(f *safetensors.File) (*held, error) {
 	for _, t := range f.Tensors {
 		name, w := arch.Unwrap(t.Name)
 		if other := h.byName[name]; other != nil {
-			return nil, formats.FileErrorf(t.Path, -1, "tensors %s and %s would both be %s: remove one of them", other.Name,
-				t.Name, name)
+			return nil, formats.FileErrorf(t.Path, -1, "tensors %s and %s would both be %s: remove one of them",
+				other.Name, t.Name, name)
 		}
 		if w != "" {
 			wrapper, wrapped = w, wrapped+1
@@ -49,7 +52,14 @@ func hold(f *safetensors.File) (*held, error) {
 
 // find finds a tensor by its name.
 func (h *held) find(name string) (Tensor, error) {
-	st := h.byName[name]
+	if h.adapter != nil {
+		return h.merged(name)
+	}
+	return fileTensor(h.byName[name])
+}
+
+// fileTensor makes a tensor of one of a file, errMissing of nil.
+func fileTensor(st *safetensors.Tensor) (Tensor, error) {
 	if st == nil {
 		return Tensor{}, errMissing
 	}
@@ -97,7 +107,9 @@ func (h *held) unexpected(config *arch.Config) string {
 
 // isAdapters reports whether a tensor's name is one that PEFT gives.
 func isAdapters(name string) bool {
-	for _, part := range []string{".lora_A.", ".lora_B.", ".base_layer.", ".modules_to_save.", ".lora_magnitude_vector"} {
+	for _, part := range []string{
+		".lora_A.", ".lora_B.", ".base_layer.", ".modules_to_save.", ".lora_magnitude_vector",
+	} {
 		if strings.Contains(name, part) {
 			return true
 		}

@@ -90,6 +90,8 @@ type Tensor struct {
 	// model is closed; nil if the file does not hold them so.
 	Panels []byte
 
+	computed bool // R computes the bytes: Path and Offset are not where they lie
+
 	spans []span // where its rows are, if they do not follow each other in one file
 }
 
@@ -362,7 +364,7 @@ func joined(want *arch.Tensor, rows []arch.Rows, find func(name string) (Tensor,
 		}
 		t.spans = append(t.spans, s)
 	}
-	if len(t.spans) == 1 && t.spans[0].step == 1 {
+	if len(t.spans) == 1 && t.spans[0].step == 1 && !t.computed {
 		t.spans = nil
 	}
 	return t, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/gguf"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/safetensors"
+	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -75,6 +76,9 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	if info.IsDir() {
+		if err := lora.Refuse(path); err != nil {
+			return nil, err
+		}
 		return fromSafetensors(safetensors.OpenDir(path))
 	}
 	if strings.HasSuffix(strings.ToLower(path), ".safetensors") {

@@ -25,6 +25,8 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 )
 
@@ -59,6 +61,9 @@ func Open(path string) (*Tokenizer, error) {
 	}
 	var v *vocab.Vocab
 	if info.IsDir() {
+		if err := lora.Refuse(path); err != nil {
+			return nil, err
+		}
 		var size int
 		if size, err = vocabSize(path); err == nil {
 			v, err = vocab.Load(path, size)
@@ -86,10 +91,14 @@ func vocabSize(dir string) (int, error) {
 	defer func() { _ = f.Close() }() // only read from
 	const limit = 16 << 20
 	var config struct {
-		VocabSize *int `json:"vocab_size"`
+		Architectures []string `json:"architectures"`
+		VocabSize     *int     `json:"vocab_size"`
 	}
 	if err := json.NewDecoder(io.LimitReader(f, limit)).Decode(&config); err != nil {
 		return 0, &formats.Error{Path: path, Off: -1, What: "not a model's configuration", Err: err}
+	}
+	if err := arch.CheckClasses(config.Architectures); err != nil {
+		return 0, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	if config.VocabSize == nil {
 		return 0, formats.FileErrorf(path, -1, "vocab_size is missing")
@@ -103,6 +112,10 @@ func fromGGUF(path string) (*vocab.Vocab, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
+	name, _ := f.Metadata.Get("general.architecture")
+	if err := arch.CheckName(name); err != nil {
+		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+	}
 	v, err := vocab.FromMetadata(f.Metadata.Get)
 	if err != nil {
 		return nil, formats.WithPath(err, path)

@@ -79,7 +79,11 @@ func Prepare(ctx context.Context, in, out string, opt Options, m work.Monitor) (
 	if opt.Recipe != nil {
 		j.options.Policy.FileType, j.options.Types = opt.Recipe.FileType, opt.Recipe.Tensors
 	}
-	if err := j.open(in, opt.Limits); err != nil {
+	if opt.Lora != "" && (opt.Budget != nil || j.recipe.Method.RunsModel()) {
+		return nil, usage.Errorf("with --lora no method can run the model: merge first, with convert --lora %s --type "+
+			"F32, and then quantize that file", opt.Lora)
+	}
+	if err := j.open(in, opt.Lora, opt.Limits); err != nil {
 		return nil, err
 	}
 	if opt.Budget != nil {
@@ -94,12 +98,17 @@ func Prepare(ctx context.Context, in, out string, opt Options, m work.Monitor) (
 }
 
 // open opens the source and limits the program's memory. The recipe's method and the statistics are known.
-func (j *Job) open(in string, limits Limits) (err error) {
+func (j *Job) open(in, lora string, limits Limits) (err error) {
 	if j.limits, err = limits.withDefaults(j.recipe.Method); err != nil {
 		return err
 	}
 	j.memoryLimit = debug.SetMemoryLimit(j.limits.MaxRAM)
-	if j.source, err = source.Open(in); err != nil {
+	if lora != "" {
+		j.source, err = source.OpenMerged(in, lora)
+	} else {
+		j.source, err = source.Open(in)
+	}
+	if err != nil {
 		return err
 	}
 	if j.recipe.Method.Needs > calib.Nothing {

@@ -36,6 +36,10 @@ type Options struct {
 	// Stats is the path of a statistics file, of calibrate or of llama-imatrix.
 	Stats string
 
+	// Lora is the directory of a LoRA adapter that is merged into the model, which then is a checkpoint; "" for none.
+	// Methods that run the model cannot have it.
+	Lora string
+
 	// Name replaces general.name when not empty.
 	Name string
 	// SplitMaxSize is the largest number of bytes of tensor data in one file; 0 means one file.

@@ -123,7 +123,7 @@ func (r *Reproduction) plan(ctx context.Context, opt ReproduceOptions) error {
 	j.options = convert.Options{AllowRequantize: true, Types: j.recipe.Tensors}
 	j.options.Policy.FileType = j.recipe.FileType
 	j.options.Name, _ = r.file.Metadata.Str("general.name")
-	if err := j.open(opt.Model, opt.Limits); err != nil {
+	if err := j.open(opt.Model, "", opt.Limits); err != nil {
 		return err
 	}
 	if err := j.makePlan(ctx); err != nil {
