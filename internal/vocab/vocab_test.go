@@ -684,8 +684,8 @@ func spmJSON(vocab, merges string) string {
 		`{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},
 		"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},
 		{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]},
-		"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"fuse_unk":true,"vocab":` + vocab + `,"merges":` +
-		merges + `}}`
+		"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"fuse_unk":true,
+		"vocab":` + vocab + `,"merges":` + merges + `}}`
 }
 
 func TestParseModel(t *testing.T) {
