@@ -37,7 +37,8 @@ func TestOtherArchitectures(t *testing.T) {
 	} {
 		for _, args := range [][]string{
 			{"convert", model, "-o", out + ".gguf"}, {"quantize", model, out + ".gguf", "Q8_0"},
-			{"run", model, "-p", "a"}, {"tokenize", model, "-p", "a"}, {"detokenize", model, "1"}, {"logits", model, "--tokens", "1,2"},
+			{"run", model, "-p", "a"}, {"tokenize", model, "-p", "a"}, {"detokenize", model, "1"},
+			{"logits", model, "--tokens", "1,2"},
 			{"bench", model, "-p", "1", "-n", "1"}, {"calibrate", model, "--text", text, "-o", out + ".stats.gguf"},
 			{"verify", model, "--base", good, "--text", text}, {"verify", good, "--base", model, "--text", text},
 			{"seal", model, "--text", text, "-o", out + ".seal"}, {"lint", model, "--fast"},

@@ -206,7 +206,7 @@ func (a *Adapter) add(t *safetensors.Tensor) error {
 
 // Layer is what is added to a matrix of rows × cols: scale · B·A, and with DoRA each row is scaled to its magnitude.
 type Layer struct {
-	// A [rank, cols], B [rows, rank]; of embeddings A [rank, rows], B [cols, rank]. m is DoRA's magnitude, [rows], or nil.
+	// A [rank, cols], B [rows, rank]; of embeddings A [rank, rows], B [cols, rank]; m is DoRA's magnitude, [rows].
 	a, b, m    *safetensors.Tensor
 	embedding  bool
 	rows, cols int
