@@ -221,7 +221,8 @@ func (m *family) verify(t *testing.T) {
 
 func (m *family) seal(t *testing.T) {
 	_, err := verifyjob.Seal(t.Context(), verifyjob.SealOptions{
-		Model: m.model, Texts: []string{evalText}, Windows: verifyjob.Windows{Context: 128, Max: 2}, Output: m.out("x.seal"),
+		Model: m.model, Texts: []string{evalText}, Windows: verifyjob.Windows{Context: 128, Max: 2},
+		Output: m.out("x.seal"),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -209,7 +209,8 @@ func (a *attention) scores(thread int, t *attnTask, query []float32, stride, row
 			*k = kern.Product{
 				Out: &s.score[col], OutStride: int64(4 * width),
 				A: (*byte)(unsafe.Pointer(&query[0])), AStride: int64(4 * stride),
-				T: int64(rows), Blocks: int64(b.model.cfg.HeadDim), Panels: int64(count / kern.Rows), Scratch: w.Memory(),
+				T: int64(rows), Blocks: int64(b.model.cfg.HeadDim), Panels: int64(count / kern.Rows),
+				Scratch: w.Memory(),
 			}
 			kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
 			p, col = p+count, col+count

@@ -318,7 +318,9 @@ func (l *Layers) Finish(
 			if err := m.threads.Run(&b.normJob, n); err != nil {
 				return err
 			}
-			in := Inputs{Tensor: m.outputName(), First: first, Rows: n, Cols: width, Stride: b.norm.Stride, X: b.norm.Data}
+			in := Inputs{
+				Tensor: m.outputName(), First: first, Rows: n, Cols: width, Stride: b.norm.Stride, X: b.norm.Data,
+			}
 			if err := tap(in); err != nil {
 				return err
 			}

@@ -275,8 +275,8 @@ var checks = []check{
 			"older programs drop it silently, and output changes.",
 		"Set tie_word_embeddings to false in config.json."}, inCheckpoint | config | values, anotherHead},
 	{Check{"PHI607", Warning, "names of tensors have a tool's around them",
-		"torch.compile, FSDP, DDP and PEFT leave their modules' names in those of the tensors. phi3conv takes them off; " +
-			"transformers starts with random weights in their place, and llama.cpp's converter stops.",
+		"torch.compile, FSDP, DDP and PEFT leave their modules' names in those of the tensors. phi3conv takes them " +
+			"off; transformers starts with random weights in their place, and llama.cpp's converter stops.",
 		"Save the model that was wrapped, not the wrapper: model._orig_mod, model.module."},
 		inCheckpoint | config | tensors, wrappedNames},
 

@@ -736,6 +736,13 @@ func TestFamily(t *testing.T) {
 	}
 }
 
+// longConfig gives a checkpoint LongRoPE.
+var longConfig = edit("config.json", func(c map[string]any) {
+	c["max_position_embeddings"] = 4096
+	c["rope_scaling"] = map[string]any{"type": "longrope", "short_factor": slices.Repeat([]float64{1}, 32),
+		"long_factor": slices.Repeat([]float64{2}, 32)}
+})
+
 // What is unusual but right must not be reported.
 func TestSound(t *testing.T) {
 	for _, tc := range []struct {
@@ -746,11 +753,7 @@ func TestSound(t *testing.T) {
 		{"the tiny model", func(*file) {}, nil},
 		{"the tiny checkpoint", nil, func(*testing.T, string) {}},
 		{"LongRoPE", long, nil},
-		{"LongRoPE in config.json", nil, edit("config.json", func(c map[string]any) {
-			c["max_position_embeddings"] = 4096
-			c["rope_scaling"] = map[string]any{"type": "longrope", "short_factor": slices.Repeat([]float64{1}, 32),
-				"long_factor": slices.Repeat([]float64{2}, 32)}
-		})},
+		{"LongRoPE in config.json", nil, longConfig},
 		{"partial rotary", all(long, func(f *file) {
 			f.md.Set("phi3.rope.dimension_count", uint32(48))
 			for _, name := range factorNames {
@@ -763,7 +766,8 @@ func TestSound(t *testing.T) {
 		{"tied, under the other name", nil, func(t *testing.T, dir string) {
 			edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })(t, dir)
 			weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
-				return slices.DeleteFunc(all, func(x safetensors.WriteTensor) bool { return x.Name == arch.HFEmbedding })
+				embedding := func(x safetensors.WriteTensor) bool { return x.Name == arch.HFEmbedding }
+				return slices.DeleteFunc(all, embedding)
 			})(t, dir)
 		}},
 		{"old rotary tables", nil, weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
