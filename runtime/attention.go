@@ -83,7 +83,7 @@ func (a *attention) plan(b *batch, l *layer, index, needed int) int {
 		r := &b.runs[i]
 		first := max(r.first, needed)
 		end := r.first + r.count // not after first if no query of the run is needed
-		keys := r.pos + r.count // that a query sees, at most
+		keys := r.pos + r.count  // that a query sees, at most
 		if a.sparse != nil {
 			keys = min(keys, a.sparse.LocalBlocks*a.sparse.BlockSize+keys/a.sparse.Stride)
 		}
