@@ -60,8 +60,8 @@ func TestDamagedModels(t *testing.T) {
 		damage damage
 		want   string
 	}{
-		"architecture": {inFile("config.json", "Phi3ForCausalLM", "LlamaForCausalLM"),
-			"LlamaForCausalLM is not supported"},
+		"architecture": {inFile("config.json", "Phi3ForCausalLM", "OPTForCausalLM"),
+			"OPTForCausalLM is not supported"},
 		"shape": {inFile("config.json", `"intermediate_size": 512`, `"intermediate_size": 1024`),
 			"has shape [1024 256], expected [2048 256]"},
 		"more layers": {inFile("config.json", `"num_hidden_layers": 4`, `"num_hidden_layers": 5`),

@@ -92,7 +92,7 @@ func (f *fakeRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		var document struct{ MediaType string }
+		document := struct{ MediaType string }{"application/vnd.oci.image.manifest.v1+json"}
 		_ = json.Unmarshal(data, &document)
 		w.Header().Set("Content-Type", document.MediaType)
 		if !f.noDigest {

@@ -686,7 +686,7 @@ func TestRefuses(t *testing.T) {
 		t.Errorf("a large manifest: error %v", err)
 	}
 	if _, err := fetchImage(t.Context(), s, s.add(ocispec.MediaTypeImageIndex, []byte("{}"))); err == nil ||
-		!strings.Contains(err.Error(), "image.index") {
+		!strings.Contains(err.Error(), "is an index of 0 manifests") {
 		t.Errorf("an index: error %v", err)
 	}
 }
