@@ -55,6 +55,7 @@ var level = map[string]int{
 	"internal/sample":       20,
 	"formats":               10, // the error type
 	"internal/atomicfile":   10,
+	"internal/build":        10,
 	"internal/jinja":        12,
 	"internal/jinja/values": 10,
 	"internal/kern":         10,

@@ -44,6 +44,7 @@ var models = map[string]string{
 // stages of the demo. Names that begin with ./ are in its directory, ./MODEL is the model's, and IDS are the tokens of
 // the first prompt; text is the last argument, if there is one.
 var stages = []struct{ why, line, text string }{
+	{"Which program is this?", "version", ""},
 	{"Is the published checkpoint in order?", "lint ./MODEL", ""},
 	{"Which tokens does a text have?", "tokenize ./MODEL --ids --prompt", "Where is the red ball?"},
 	{"And back.", "detokenize ./MODEL IDS", ""},

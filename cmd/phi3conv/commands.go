@@ -2,10 +2,10 @@ package main
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/build"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/urfave/cli/v2"
 )
@@ -13,32 +13,11 @@ import (
 // version is set by the release build: -ldflags "-X main.version=v1.2.3".
 var version = ""
 
+// thisBuild says which program this is.
+func thisBuild() build.Info { return build.Read(version, kern.Best().Name) }
+
 // versionString returns the stamped version, or what the Go tool recorded.
-func versionString() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	var revision, modified string
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			modified = "-modified"
-		}
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	if len(revision) > 12 {
-		return "devel-" + revision[:12] + modified
-	}
-	return "devel"
-}
+func versionString() string { return thisBuild().Version }
 
 // commands makes the table of commands: a new one is its own file and one line here. Flags set variables of
 // their command, so every command line has commands of its own.
@@ -63,6 +42,7 @@ func commands() []*cli.Command {
 		pushCommand(),
 		pullCommand(),
 		demoCommand(),
+		versionCommand(),
 		completionCommand(),
 	}
 	prepare(list)
@@ -101,7 +81,7 @@ func refuseEmpty(c *cli.Context) error {
 func newApp() *cli.App {
 	return &cli.App{
 		Name:                      "phi3conv",
-		Usage:                     "convert, quantize, check and run Phi-3 models",
+		Usage:                     "convert, quantize, check and run Phi models",
 		Version:                   versionString(),
 		Commands:                  commands(),
 		EnableBashCompletion:      true,

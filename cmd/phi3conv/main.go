@@ -1,4 +1,4 @@
-// Command phi3conv converts, quantizes, inspects, checks and runs Phi-3 models.
+// Command phi3conv converts, quantizes, inspects, checks and runs Phi models.
 package main
 
 import (
