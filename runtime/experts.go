@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"math"
+	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -122,7 +123,7 @@ func sparsemixer(e *arch.Experts, s []float32, chosen []int32, weight []float32)
 	for slot := range chosen {
 		best := -1
 		for i, v := range s {
-			if !isChosen(chosen[:slot], i) && (best < 0 || v > s[best]) {
+			if !slices.Contains(chosen[:slot], int32(i)) && (best < 0 || v > s[best]) {
 				best = i
 			}
 		}
@@ -140,19 +141,10 @@ func sparsemixer(e *arch.Experts, s []float32, chosen []int32, weight []float32)
 func share(e *arch.Experts, s []float32, chosen []int32, i int) float64 {
 	last := len(chosen) - 1
 	top, v := float64(s[chosen[last]]), float64(s[i])
-	if far := (top-v)/max(math.Abs(v), top) > 2*e.Jitter; far || isChosen(chosen[:last], i) {
+	if far := (top-v)/max(math.Abs(v), top) > 2*e.Jitter; far || slices.Contains(chosen[:last], int32(i)) {
 		return 0
 	}
 	return float64(kern.Exp(s[i] - s[chosen[last]])) // that of package math has other last bits on some CPUs
-}
-
-func isChosen(chosen []int32, expert int) bool {
-	for _, c := range chosen {
-		if int(c) == expert {
-			return true
-		}
-	}
-	return false
 }
 
 // gatherJob brings the rows of an expert's tokens together; a task is a row.

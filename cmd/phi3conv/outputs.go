@@ -21,7 +21,7 @@ func directory(name string, path *string) output.Output {
 	return output.Output{Name: name, Path: path, Kind: output.Directory, Formats: []string{"a directory"}}
 }
 
-// checkFiles refuses outputs that would cost something, or that cannot be written.
+// checkFiles refuses outputs that must not be written, or cannot: see docs/outputs.md.
 func (m monitor) checkFiles(f *output.Files, inputs []string, outputs ...output.Output) error {
 	f.Inputs, f.Outputs = inputs, outputs
 	return f.Check(m.Note)

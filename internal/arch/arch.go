@@ -249,6 +249,13 @@ func (c *Config) Others() []Others {
 	return c.Arch.others(c.Class)
 }
 
+// IsTable reports whether a tensor of a checkpoint is a table of RoPE's angles, which old versions stored in each layer.
+func IsTable(hf string) bool { return strings.HasSuffix(hf, "rotary_emb.inv_freq") }
+
+// Ignorable reports whether a tensor of a checkpoint carries nothing that the model needs: a table of angles, or a
+// second copy of tied weights.
+func (c *Config) Ignorable(hf string) bool { return IsTable(hf) || c.Tied && hf == HFOutput }
+
 // MaskedTokens lists the tokens that the model never predicts: their logits are the lowest float32.
 func (c *Config) MaskedTokens() []int32 { return c.Arch.Tokenizer.Masked(c.VocabSize) }
 
@@ -266,9 +273,8 @@ func (c *Config) FactorTensors() map[string][]float32 {
 
 // Names in a GGUF file of the matrices outside the blocks. Where the embedding is tied, it is the output matrix too.
 const (
-	Embedding  = "token_embd.weight"
-	Output     = "output.weight"
-	OutputBias = "output.bias"
+	Embedding = "token_embd.weight"
+	Output    = "output.weight"
 )
 
 // Names of the LongRoPE factor tensors in a GGUF file.
@@ -334,14 +340,7 @@ func CheckName(name any) error {
 }
 
 // Has reports whether name is one of the architecture's names in config.json.
-func (a *Arch) Has(name string) bool {
-	for _, hf := range a.HF {
-		if hf == name {
-			return true
-		}
-	}
-	return false
-}
+func (a *Arch) Has(name string) bool { return slices.Contains(a.HF, name) }
 
 // FromMetadata reads the configuration from a GGUF file's metadata. get returns a
 // key's value. VocabSize, Tied and the LongRoPE factors are not among the

@@ -188,7 +188,7 @@ func (l Linear) orZero(none bool) Linear {
 	return l
 }
 
-// head makes the usual head. norm is its name in the checkpoint.
+// usualHead makes the head that most models have. norm is its name in the checkpoint.
 func (c *Config) usualHead(norm string, bias bool) Head {
 	n := names{}
 	h := Head{

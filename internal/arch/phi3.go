@@ -1,7 +1,5 @@
 package arch
 
-import "fmt"
-
 // phi3 is the block of Phi-3-mini and later: RMSNorm, fused qkv, RoPE on the
 // first RotaryDims of each head, grouped-query attention, fused gate and up, SwiGLU,
 // no biases. Reference: transformers, models/phi3/modeling_phi3.py.
@@ -103,7 +101,7 @@ func phi3FromMetadata(r *reader) *Config {
 	c.SlidingWindow = r.integer("attention.sliding_window", 0, maxContext, 0)
 	if n := c.publishedWindow(); n > 0 && !r.has("attention.sliding_window") {
 		c.SlidingWindow = n
-		c.Assumed = append(c.Assumed, fmt.Sprintf("phi3.attention.sliding_window is %d", n))
+		c.assume("phi3.attention.sliding_window", n)
 	}
 	c.divideHeads(r, "attention.head_count", "embedding_length")
 	c.ropeFromMetadata(r)

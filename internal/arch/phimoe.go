@@ -79,7 +79,8 @@ func phiMoEBlock(c *Config, layer int) Block {
 }
 
 // experts makes the stack of the experts' matrices of one name. Files of transformers 5 hold them stacked already, in
-// tensors that have of of them for each expert, of which this is number part.
+// the tensor named stacked. It has as many matrices for each expert as of says, one below the other, and this one is
+// number part of them.
 func (n names) experts(c *Config, name, gguf, stacked string, part, of int) Linear {
 	rows, cols, count := c.Intermediate, c.Hidden, c.Experts.Count
 	if name == "w2" {
@@ -108,7 +109,7 @@ func phiMoEHead(c *Config) Head {
 	return h
 }
 
-// phiMoEMetadata has llama.cpp's keys, and three that it does not know: attn_factor_short, the window and the jitter.
+// phiMoEMetadata has llama.cpp's keys, and two that it does not know: attn_factor_short and the jitter.
 func phiMoEMetadata(c *Config) []KV {
 	kv := []KV{
 		{"phimoe.context_length", uint32(c.Context)},
@@ -150,7 +151,7 @@ func phiMoEFromMetadata(r *reader) *Config {
 	}
 	c.onlyTwo(r, "expert_used_count")
 	if !r.has("router_jitter_noise") {
-		c.Assumed = append(c.Assumed, fmt.Sprintf("phimoe.router_jitter_noise is %v", usualJitter))
+		c.assume("phimoe.router_jitter_noise", usualJitter)
 	}
 	c.ropeFromMetadata(r)
 	return c

@@ -176,19 +176,19 @@ func (c *Config) SetFactors(short, long []float32, get func(key string) (any, bo
 	const original = ".rope.scaling.original_context_length"
 	if _, ok := get(c.Arch.Name + original); !ok && c.Context > publishedOriginal {
 		c.OriginalContext = publishedOriginal
-		c.assume(original, publishedOriginal)
+		c.assume(c.Arch.Name+original, publishedOriginal)
 	}
 	if c.LongRope == nil {
 		f := c.extension(float64(c.Context) / float64(c.OriginalContext))
 		c.LongRope = &LongRope{AttnFactor: f, AttnFactorShort: f}
-		c.assume(attnFactor, float32(f))
+		c.assume(c.Arch.Name+attnFactor, float32(f))
 	}
 	c.LongRope.Short, c.LongRope.Long = short, long
 }
 
 // assume notes the value that stands for a key that a GGUF file leaves out.
 func (c *Config) assume(key string, value any) {
-	c.Assumed = append(c.Assumed, fmt.Sprintf("%s%s is %v", c.Arch.Name, key, value))
+	c.Assumed = append(c.Assumed, fmt.Sprintf("%s is %v", key, value))
 }
 
 // attnFactor is the key, after the architecture's name, of LongRoPE's factor of cos and sin.

@@ -206,7 +206,7 @@ func (st *setBlock) exec(r *rendering, s *scope) (j jumps) {
 // marked returns the text of a body, which is safe in HTML where automatic escaping is on.
 func (r *rendering) marked(text string) values.Value {
 	if r.Autoescape {
-		return r.Safe(text)
+		return values.Markup(text)
 	}
 	return text
 }
@@ -237,7 +237,7 @@ func (st *filterBlock) exec(r *rendering, s *scope) (j jumps) {
 	if j == onward {
 		var v values.Value = text
 		if st.escape {
-			v = r.Safe(text)
+			v = values.Markup(text)
 		}
 		r.Line = st.line
 		r.write(r.filtered(st.filters, v, inner))

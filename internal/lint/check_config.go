@@ -181,8 +181,7 @@ func attnFactor(c *arch.Config) float64 {
 
 func attnFactorMissing(m *model, report reportFunc) {
 	key := m.key("rope.scaling.attn_factor")
-	_, there := m.md.Get(key)
-	if !there && m.config.Context > m.config.OriginalContext {
+	if !m.hasKey(key) && m.config.Context > m.config.OriginalContext {
 		report(key, "missing, expected %.6f", attnFactor(m.config))
 	}
 }
@@ -212,7 +211,7 @@ func partialRotary(m *model, report reportFunc) {
 
 func originalContext(m *model, report reportFunc) {
 	key := m.key("rope.scaling.original_context_length")
-	if _, ok := m.md.Get(key); !ok && len(m.factors) > 0 {
+	if !m.hasKey(key) && len(m.factors) > 0 {
 		report(key, "missing, though there are LongRoPE factors; %s is %d", m.key("context_length"), m.config.Context)
 	}
 }
@@ -222,7 +221,7 @@ func slidingWindow(m *model, report reportFunc) {
 	subject, window := "config.json", c.SlidingWindow
 	if m.isGGUF {
 		subject = m.key("attention.sliding_window")
-		if _, ok := m.md.Get(subject); !ok {
+		if !m.hasKey(subject) {
 			window = 0 // not what is assumed
 		}
 	}

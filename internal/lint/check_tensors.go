@@ -81,12 +81,9 @@ func (m *model) beside(name string) bool {
 	if m.isGGUF {
 		return slices.Contains(factorNames, name)
 	}
-	return isTable(name) || m.config.Tied && name == arch.HFOutput || // a second copy
+	return m.config.Ignorable(name) ||
 		slices.ContainsFunc(m.config.Others(), func(o arch.Others) bool { return o.Has(name) })
 }
-
-// isTable reports whether a tensor of a checkpoint is a table of angles, which old versions stored in each layer.
-func isTable(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
 
 func wrappedNames(m *model, report reportFunc) {
 	for i := range m.file.Tensors {

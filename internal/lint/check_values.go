@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
@@ -193,7 +194,7 @@ func sameData(m *model, report reportFunc) {
 	}
 	first := make(map[fingerprint]*tensorfile.Tensor)
 	m.each(func(t *tensorfile.Tensor, s *summary) {
-		if s.Finite() < s.Count || s.Min == s.Max || slices.Contains(factorNames, t.Name) || isTable(t.Name) ||
+		if s.Finite() < s.Count || s.Min == s.Max || slices.Contains(factorNames, t.Name) || arch.IsTable(t.Name) ||
 			isBias(t.Name) {
 			return
 		}

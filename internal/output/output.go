@@ -33,7 +33,7 @@ type Output struct {
 	Name string  // what the user calls it, such as --report
 	Path *string // empty for one that is not wanted; "-" becomes the name of standard output
 	Kind Kind
-	// Formats are those that the command writes, of [Extension]; an extension of another format is refused.
+	// Formats are those that the command writes, such as [GGUF]; an extension of another format is refused.
 	Formats []string
 	// Beside are what is added to the path for files of intermediate results.
 	Beside []string

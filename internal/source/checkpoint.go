@@ -124,7 +124,7 @@ func others(config *arch.Config, dir string, h *held, used map[string]bool) ([]s
 	for _, st := range h.tensors {
 		i := slices.IndexFunc(all, func(o arch.Others) bool { return o.Has(st.name) })
 		switch {
-		case used[st.name] || ignorable(config, st.name):
+		case used[st.name] || config.Ignorable(st.name):
 		case i >= 0:
 			count[i]++
 		case isAdapters(st.name):
@@ -177,10 +177,4 @@ func sameHead(h *held) (bool, error) {
 			return true, nil
 		}
 	}
-}
-
-// ignorable reports whether a tensor of the checkpoint carries nothing that the
-// model needs: tables that old versions stored, and a second copy of tied weights.
-func ignorable(c *arch.Config, name string) bool {
-	return strings.HasSuffix(name, "rotary_emb.inv_freq") || (c.Tied && name == arch.HFOutput)
 }

@@ -81,17 +81,10 @@ func fileTensor(st *safetensors.Tensor) (Tensor, error) {
 
 // unexpected says which tensors are there that the model does not have, "" if there are none.
 func (h *held) unexpected(config *arch.Config) string {
-	expected := map[string]bool{}
-	for _, want := range config.Tensors() {
-		for _, rows := range want.Ways(false) {
-			for _, r := range rows {
-				expected[r.Name] = true
-			}
-		}
-	}
+	expected := expectedNames(config)
 	var names []string
 	for _, t := range h.tensors {
-		if !expected[t.name] && !ignorable(config, t.name) {
+		if !expected[t.name] && !config.Ignorable(t.name) {
 			names = append(names, t.Name)
 		}
 	}
@@ -103,6 +96,19 @@ func (h *held) unexpected(config *arch.Config) string {
 	}
 	return fmt.Sprintf("; the files have %s not of a %s: %s", report.Plural(len(names), "tensor"),
 		config.Class, strings.Join(names[:min(len(names), 3)], ", "))
+}
+
+// expectedNames returns the names of the tensors in which a checkpoint may hold the model.
+func expectedNames(config *arch.Config) map[string]bool {
+	names := map[string]bool{}
+	for _, want := range config.Tensors() {
+		for _, rows := range want.Ways(false) {
+			for _, r := range rows {
+				names[r.Name] = true
+			}
+		}
+	}
+	return names
 }
 
 // isAdapters reports whether a tensor's name is one that PEFT gives.

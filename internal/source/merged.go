@@ -60,14 +60,7 @@ func (h *held) merge(a *lora.Adapter, config *arch.Config, dir string) error {
 		}
 	}
 	h.tied = config.Tied
-	expected := map[string]bool{}
-	for _, want := range config.Tensors() {
-		for _, rows := range want.Ways(false) {
-			for _, r := range rows {
-				expected[r.Name] = true
-			}
-		}
-	}
+	expected := expectedNames(config)
 	for _, name := range a.Names() {
 		if !expected[name] {
 			return formats.FileErrorf(dir, -1, "the adapter changes %s, which a %s does not have", name,

@@ -54,8 +54,7 @@ func (r *Rows) Gains() []float64 {
 }
 
 // estimate returns for each column the c with the least Σ|b - c·a|, which a few damaged rows do not move: the median of
-// b/a, each counted |a| times. It is NaN
-// where no row tells. rest is what is left of the sum, as a share of Σ|c·a|.
+// b/a, each counted |a| times. It is NaN where no row tells. rest is what is left of the sum, as a share of Σ|c·a|.
 func (r *Rows) estimate() (factors, rest []float64) {
 	type ratio struct{ value, weight float64 }
 	factors, rest = make([]float64, r.cols), make([]float64, r.cols)

@@ -70,16 +70,16 @@ func (u *UnlikeRow) Cells() []string {
 }
 
 const (
-	leastTan2    = 1e-6 // below are roundings of float16 and float32
+	leastTan2    = 1e-6 // below it are roundings of float16 and float32
 	floatTan2    = 1e-4 // of a row of F32, F16 or BF16: ten times what rounding to BF16 does
 	noiseTan2    = 24   // noise of so many times the row's power: a cosine of 0.2
 	noiseFactor  = 4    // and so many times that of the median row
-	partTan2     = 0.1  // less is not told from quantization without a repair that fits,
-	partFactor   = 1000 // nor is less than so many times the median
+	partTan2     = 0.1  // a row from here on is damaged if it is
+	partFactor   = 1000 // so many times as far as the median row
 	maxSuspects  = 64
 	swapped      = 0.5  // share of the distance of two rows' directions that is left when they are swapped back
-	leastRows    = 64   // fewer do not tell what is usual
-	leastCols    = 32   // nor do fewer columns
+	leastRows    = 64   // a matrix of fewer rows does not tell what is usual,
+	leastCols    = 32   // nor does one of fewer columns
 	leastNorm2   = 1e-4 // of the median row; smaller ones are dead, and methods do with them what they like
 	unusualShare = 16   // if more than a row of so many is unlike, the models differ otherwise than by damage
 )

@@ -21,9 +21,6 @@ func (r *Run) Escaped(v Value) Markup {
 	return Markup(html.Escape(s))
 }
 
-// Safe returns text that is safe in HTML already.
-func (r *Run) Safe(s string) Value { return Markup(s) }
-
 // Marked returns a text that is safe in HTML as such where automatic escaping is on.
 func (r *Run) Marked(s string) Value {
 	if r.Autoescape {

@@ -1,6 +1,6 @@
 // Package values has the values of templates, which are Python's, and what can be done with them: operators,
-// attributes, methods, Jinja's filters and tests, and the functions of every template. Everything counts what it
-// takes, before it takes it.
+// attributes, methods, and the functions of every template. Everything counts the steps and the memory that it takes,
+// before it takes them. Filters and tests are in package filters.
 package values
 
 import (
