@@ -19,9 +19,9 @@ import (
 
 // Options say how [Calibrate] gathers statistics.
 type Options struct {
-	// Fisher gathers the squared gradients of the model's own loss at the outputs of each linear layer first,
-	// and weighs each token by them in everything else: see [stats.TokenWeights]. Labels are drawn
-	// with the origin's seed. It takes up to GradientMemory bytes, the weights included.
+	// Fisher gathers the squared gradients of the model's own loss at the outputs of each linear layer first, and
+	// weighs each token by them in everything else: see [stats.TokenWeights]. Labels are drawn with the origin's seed.
+	// It takes up to GradientMemory bytes, the weights included.
 	Fisher         bool
 	GradientMemory int64
 	// Memory bounds the residual stream in memory, in bytes. A larger one goes
@@ -47,9 +47,9 @@ const (
 	saveInterval = 30 * time.Second
 )
 
-// Calibrate runs a model block by block over sequences of tokens and gathers the statistics of
-// each linear layer's inputs. s says which sequences (its Origin) and gets the entries; the
-// file is written to path, in the form that [stats.IsDat] tells. l must have been opened with batches of [BatchTokens].
+// Calibrate runs a model block by block over sequences of tokens and gathers the statistics of each linear layer's
+// inputs. s says which sequences (its Origin) and gets the entries; the file is written to path, in the form that
+// [stats.IsDat] tells. l must have been opened with batches of [BatchTokens].
 func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path string, opt Options) error {
 	if err := checkBatch(l); err != nil {
 		return err

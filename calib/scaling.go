@@ -96,9 +96,8 @@ func touches(f *runtime.Fold, tensor string) bool {
 	return slices.ContainsFunc(f.Makers, is) || slices.ContainsFunc(f.Readers, is)
 }
 
-// search finds the factors of places in a block. Factors are judged under the inputs that
-// the block, not yet quantized, gets from the quantized blocks before it. The factors of one place do not change the
-// inputs of another.
+// search finds the factors of places in a block. Factors are judged under the inputs that the block, not yet quantized,
+// gets from the quantized blocks before it. The factors of one place do not change the inputs of another.
 func (q *quantizer) search(ctx context.Context, folds []runtime.Fold) error {
 	for len(folds) > 0 {
 		n, size := 0, int64(0)

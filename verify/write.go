@@ -56,8 +56,8 @@ func (r *Report) headline() string {
 	return report.Printable(r.Quant.Name) + " against " + report.Printable(r.Base.Name)
 }
 
-// WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold and each figure
-// that was compared with a baseline. One that is undecided has failed too, as nothing shows that it holds.
+// WriteJUnit writes the verdict as JUnit's XML: a test case for each threshold and each figure that was compared with a
+// baseline. One that is undecided has failed too, as nothing shows that it holds.
 func (r *Report) WriteJUnit(w io.Writer) error { return Reports{r}.WriteJUnit(w) }
 
 func (r *Report) suite() report.Suite {

@@ -16,11 +16,11 @@ import (
 // divergence by ½·mean over tokens of E[(g·δ)²], g being the gradient of the model's own loss there. The
 // estimate takes three assumptions: that costs of tensors add up; that g and δ point in unrelated directions, so that
 // E[(g·δ)²] = |g|²·|δ|²/rows; and that errors of different columns are unrelated, so that |δ|² is a sum over
-// columns of squared errors times mean squares, which the statistics hold weighted by |g|².
+// columns of squared errors times mean squares, which the statistics hold weighted by |g|². Q is what the type's own
+// encoder makes under these weights.
 //
 // An expert's outputs count by the tokens that reach it: |g|² is 0 for others. Of statistics without gradients, its
 // share of all experts' tokens is its weight.
-// Q is what the type's own encoder makes under these weights.
 
 // Candidate is a type that a tensor may get.
 type Candidate struct {

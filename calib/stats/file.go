@@ -64,8 +64,8 @@ func (s *File) Entry(name string) *Entry {
 	return &s.Entries[at]
 }
 
-// Importance returns the mean square of each column, the weights that encoders take; 1 for
-// a matrix that met no token. Experts that few tokens reached have in part that of all experts: see [FloorTokens].
+// Importance returns the mean square of each column, the weights that encoders take; 1 for a matrix that met no token.
+// Experts that few tokens reached have in part that of all experts: see [FloorTokens].
 func (e *Entry) Importance() []float32 {
 	imp := make([]float32, len(e.Sums))
 	cols := len(e.Sums) / len(e.Counts)

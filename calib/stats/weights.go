@@ -113,9 +113,9 @@ func (s *File) HasGradients(name string) bool {
 	return e != nil && e.Parts > 0
 }
 
-// Gradients returns what calibration with Fisher gathered at the outputs of a layer: for each token, in the
-// order of Origin, the squared norm of the loss's gradient, for each part of the outputs: q, k, v;
-// or gate, up; or each expert; or all of them.
+// Gradients returns what calibration with Fisher gathered at the outputs of a layer: for each token, in the order of
+// Origin, the squared norm of the loss's gradient, for each part of the outputs: q, k, v; or gate, up; or each expert;
+// or all of them.
 func (s *File) Gradients(name string) ([][]float32, error) {
 	if !s.HasGradients(name) {
 		return nil, formats.FileErrorf(s.Path, -1, "no gradients of %s: calibrate with --fisher", name)

@@ -146,9 +146,9 @@ func Target(path string) (string, error) {
 	return "", errors.New("too many symbolic links")
 }
 
-// Resume is Create for a file whose content id names, such as its hash: the temporary file is
-// ".<base>.<id>.partial", [File.Abort] leaves it, and the next Resume finds what it holds. What
-// that is the caller checks, or calls [File.Discard]. Parts of other content for the same name are removed.
+// Resume is Create for a file whose content id names, such as its hash: the temporary file is ".<base>.<id>.partial",
+// [File.Abort] leaves it, and the next Resume finds what it holds. What that is the caller checks, or calls
+// [File.Discard]. Parts of other content for the same name are removed.
 func Resume(path, id string) (*File, error) {
 	target, stream, err := locate(path)
 	if err == nil && stream {

@@ -58,8 +58,8 @@ func createPMAP(
 	return &pmapOutput{w, threads}, err
 }
 
-// panels lays matrices that are multiplied in panels. Of the embedding single rows are read,
-// unless it is the output matrix too. An expert's matrix of a stack must be whole panels, or the stack remains rows.
+// panels lays matrices that are multiplied in panels. Of the embedding single rows are read, unless it is the output
+// matrix too. An expert's matrix of a stack must be whole panels, or the stack remains rows.
 func panels(infos []gguf.TensorInfo) []pmap.TensorInfo {
 	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == arch.Output })
 	all := make([]pmap.TensorInfo, len(infos))

@@ -88,8 +88,8 @@ func describe(p *pipeline) string {
 	return strings.Join(steps, " + ")
 }
 
-// preBySize names the pre-tokenizer of a vocab.json of n tokens, which does not
-// say how the text is split: it recognizes the vocabularies in use by their size, without or with special tokens.
+// preBySize names the pre-tokenizer of a vocab.json of n tokens, which does not say how the text is split: it
+// recognizes the vocabularies in use by their size, without or with special tokens.
 func (s *source) preBySize(n int) (string, error) {
 	if s.known.Pre != "" {
 		return s.known.Pre, nil

@@ -16,16 +16,15 @@
 //
 // A flipped bit. For each bit in the exponents of the float16 numbers of a block the test flips it back, which
 // multiplies scale or minimum by a known f, and takes the distance r to a that is left. A good block is b = a + e with
-// an error of any size in a direction that has nothing to do with a's. Then |f·b - a| <= r needs
-// |(f-1)·a + f·e| <= r: e in a cone around a, of which the sine is at most r/(|f-1|·|a|). Of directions in n dimensions
-// the share s^((n-1)/2) is in the cone of the squared sine s. Where a minimum can move each group of a block by itself,
-// the means of the groups are left out of |a| and of n. For a minimum's own bit the cone is that around the
-// minimum, and the squared sine is r²/|e|². Errors do not spread over all columns alike, so the test takes
-// s^(n/3). A tensor is searched with ten hypotheses for each block that is far off at all (by 15 % of its
-// power; any flip gives nearly a quarter, or does not matter). A block is named if
-// s^(n/3)·10·blocks is below 1e-8: in one tensor of 10^8 without damage a block is named. With n = 32 and ten
-// such blocks that is s < 0.1, and as a scale that became twice as large has s = 4·r²/|a|², errors up to 2.5 % of the
-// power: types of four bits leave 0.7 %. With n = 256 it is s < 0.7.
+// an error of any size in a direction that has nothing to do with a's. Then |f·b - a| <= r needs |(f-1)·a + f·e| <= r:
+// e in a cone around a, of which the sine is at most r/(|f-1|·|a|). Of directions in n dimensions the share s^((n-1)/2)
+// is in the cone of the squared sine s. Where a minimum can move each group of a block by itself, the means of the
+// groups are left out of |a| and of n. For a minimum's own bit the cone is that around the minimum, and the squared
+// sine is r²/|e|². Errors do not spread over all columns alike, so the test takes s^(n/3). A tensor is searched with
+// ten hypotheses for each block that is far off at all (by 15 % of its power; any flip gives nearly a quarter, or does
+// not matter). A block is named if s^(n/3)·10·blocks is below 1e-8: in one tensor of 10^8 without damage a block is
+// named. With n = 32 and ten such blocks that is s < 0.1, and as a scale that became twice as large has s = 4·r²/|a|²,
+// errors up to 2.5 % of the power: types of four bits leave 0.7 %. With n = 256 it is s < 0.7.
 //
 // Two swapped rows. Of the 64 rows of a matrix that are turned most, each two are tried: b of each must be nearer to
 // the other's a than to its own, by the factor 1/2 in the squared sine, measured against the angle between the two. By

@@ -14,9 +14,8 @@ import (
 	"github.com/phi3conv/phi3conv/verify"
 )
 
-// Describe names a model by the type that most of its weights have, and pins its
-// weights: by the SHA-256 of the file, or of the list of the checksums of all files with weights. It reads
-// all of them.
+// Describe names a model by the type that most of its weights have, and pins its weights: by the SHA-256 of the file,
+// or of the list of the checksums of all files with weights. It reads all of them.
 func Describe(ctx context.Context, path string) (verify.Model, error) {
 	m, err := source.Open(path)
 	if err != nil {
