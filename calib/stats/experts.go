@@ -13,12 +13,18 @@ import (
 // differs little from it for few tokens, and is 1 for experts with FloorTokens, whose importance is llama.cpp's.
 const FloorTokens = 128
 
+// total returns the sum of the counts of all experts.
+func (e *Entry) total() float64 {
+	total := 0.0
+	for _, n := range e.Counts {
+		total += float64(n)
+	}
+	return total
+}
+
 // pooled returns the mean square of each column over the tokens of all experts, nil if there is no token.
 func (e *Entry) pooled() []float64 {
-	cols, count := len(e.Sums)/len(e.Counts), 0.0
-	for _, n := range e.Counts {
-		count += float64(n)
-	}
+	cols, count := len(e.Sums)/len(e.Counts), e.total()
 	if count == 0 {
 		return nil
 	}
@@ -36,10 +42,7 @@ func (e *Entry) pooled() []float64 {
 
 // Share returns an expert's share of the tokens that reach any of them, the same for each if the file does not tell.
 func (e *Entry) Share(expert int) float64 {
-	total := 0.0
-	for _, n := range e.Counts {
-		total += float64(n)
-	}
+	total := e.total()
 	if len(e.Counts) == 1 || total == 0 {
 		return 1
 	}
