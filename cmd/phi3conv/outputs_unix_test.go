@@ -192,6 +192,7 @@ func TestLeftovers(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	time.Sleep(50 * time.Millisecond) // until it has locked the file that it has made
 	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
