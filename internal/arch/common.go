@@ -2,6 +2,9 @@ package arch
 
 import "math"
 
+// MaxConfig bounds a config.json, and other files like it, in bytes. They have a few kilobytes.
+const MaxConfig = 16 << 20
+
 // Limits on single numbers, far above any published model, that keep products
 // of two of them within 62 bits.
 const (

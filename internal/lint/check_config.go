@@ -34,7 +34,7 @@ func unsupported(m *model) (key string, names []string) {
 		key = "architectures"
 		var c struct{ Architectures []string }
 		if f, err := os.Open(filepath.Join(m.path, "config.json")); err == nil {
-			_ = json.NewDecoder(io.LimitReader(f, maxConfig)).Decode(&c) // else configErr says what is wrong
+			_ = json.NewDecoder(io.LimitReader(f, arch.MaxConfig)).Decode(&c) // else configErr says what is wrong
 			_ = f.Close()
 		}
 		names = c.Architectures
@@ -46,9 +46,6 @@ func unsupported(m *model) (key string, names []string) {
 	}
 	return key, names
 }
-
-// maxConfig is far above the size of a config.json in bytes.
-const maxConfig = 16 << 20
 
 func unsupportedArchitecture(m *model, report reportFunc) {
 	if key, names := unsupported(m); len(names) > 0 {

@@ -22,7 +22,6 @@ import (
 const (
 	configFile  = "adapter_config.json"
 	weightsFile = "adapter_model.safetensors"
-	maxConfig   = 16 << 20 // bytes; it has a few kilobytes
 	maxRank     = 1 << 16
 )
 
@@ -73,7 +72,7 @@ func readConfig(dir string) (*config, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig))
+	data, err := io.ReadAll(io.LimitReader(f, arch.MaxConfig))
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,6 @@ import (
 
 func isCheckpoint(_ string, info os.FileInfo) bool { return info.IsDir() }
 
-// maxConfig bounds config.json, which is a few kilobytes.
-const maxConfig = 16 << 20
-
 // ReadConfig reads the config.json of a checkpoint directory.
 func ReadConfig(dir string) (*arch.Config, error) {
 	path := filepath.Join(dir, "config.json")
@@ -30,12 +27,12 @@ func ReadConfig(dir string) (*arch.Config, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	data, err := io.ReadAll(io.LimitReader(f, arch.MaxConfig+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxConfig {
-		return nil, formats.FileErrorf(path, -1, "larger than %d bytes", maxConfig)
+	if len(data) > arch.MaxConfig {
+		return nil, formats.FileErrorf(path, -1, "larger than %d bytes", arch.MaxConfig)
 	}
 	if err := formats.LFSPointer(data); err != nil {
 		return nil, formats.WithPath(err, path)

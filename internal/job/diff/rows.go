@@ -4,7 +4,7 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
+	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
@@ -70,14 +70,15 @@ func sampleRows(pairs []*pair, tensors []TensorDiff, c *arch.Config) error {
 	for i, p := range pairs {
 		byName[tensors[i].Name] = p
 	}
-	for _, dependent := range []bool{false, true} { // first those whose columns tell the gains of others' rows
+	made := madeChannels(c)
+	for _, makes := range []bool{false, true} { // first those whose columns tell the gains of others' rows
 		for i, p := range pairs {
-			reader := gainsFrom(tensors[i].Name)
-			if p.rows == nil || (reader != "") != dependent {
+			list := made[tensors[i].Name]
+			if p.rows == nil || (list != nil) != makes {
 				continue
 			}
-			if from := byName[reader]; from != nil && from.rows != nil && c != nil {
-				p.setGains(from, tensors[i].Name, c)
+			if list != nil {
+				p.setGains(list, byName[list[0].reader])
 			}
 			if err := p.sample(); err != nil {
 				return err
@@ -87,59 +88,63 @@ func sampleRows(pairs []*pair, tensors []TensorDiff, c *arch.Config) error {
 	return nil
 }
 
-// gainsFrom returns the matrix that reads the channels which a tensor's rows make, "" for none that can be scaled:
-// attention takes weighted sums of values, and down reads the output of up, which SwiGLU multiplies.
-func gainsFrom(name string) string {
-	for rows, columns := range map[string]string{
-		"attn_qkv.weight": "attn_output.weight", "attn_v.weight": "attn_output.weight",
-		"ffn_up.weight": "ffn_down.weight", "ffn_up_exps.weight": "ffn_down_exps.weight",
-	} {
-		if block, ok := strings.CutSuffix(name, rows); ok {
-			return block + columns
-		}
-	}
-	return ""
+// channels are those that some rows of a matrix make, and the columns of another one read.
+type channels struct {
+	first   int    // row of the matrix, from 0 in each one of a stack, that makes channel 0
+	count   int    // of channels
+	reader  string // the other matrix
+	columns []int  // the channel that each of its columns reads
 }
 
-// setGains says what the rows were multiplied by: the last of them make the channels that from's columns read.
-func (p *pair) setGains(from *pair, name string, c *arch.Config) {
-	if len(from.rows) != len(p.rows) {
+// madeChannels lists the channels that matrices make and that methods may scale, by the matrices' names: of a stack
+// those of each matrix. It is empty for an unknown model.
+func madeChannels(c *arch.Config) map[string][]channels {
+	made := make(map[string][]channels)
+	if c == nil {
+		return made
+	}
+	for l := range c.Layers {
+		for _, f := range c.Folds(l) {
+			maker := f.Makers[0]
+			if len(maker.Tensor.Shape) < 2 { // a norm
+				continue
+			}
+			rows := int(maker.Tensor.Shape[len(maker.Tensor.Shape)-2])
+			m := channels{maker.First % rows, f.Channels, f.Readers[0].Tensor.GGUF, f.Channel}
+			made[maker.Tensor.GGUF] = append(made[maker.Tensor.GGUF], m)
+			for _, p := range maker.Tensor.Parts {
+				if part := m; m.first >= p.First && m.first < p.First+int(p.Shape[0]) {
+					part.first -= p.First
+					made[p.GGUF] = []channels{part}
+				}
+			}
+		}
+	}
+	return made
+}
+
+// setGains says what the rows were multiplied by, from the columns of the matrix that reads what they make.
+func (p *pair) setGains(list []channels, reader *pair) {
+	if reader == nil || len(reader.rows) != len(p.rows) || len(list) != len(p.rows) {
 		return
 	}
 	for k, r := range p.rows {
-		channels := from.rows[k].Gains()
-		if strings.Contains(name, "attn_") { // the query heads of a group read the same values
-			channels = valueGains(channels, c)
-		}
-		gains := make([]float64, p.matrixRows())
-		first := len(gains) - len(channels)
-		if first < 0 {
+		m, columns := list[k], reader.rows[k].Gains()
+		gains := slices.Repeat([]float64{1}, p.matrixRows())
+		if len(columns) != len(m.columns) || m.first+m.count > len(gains) {
 			return
 		}
-		for i := range gains {
-			gains[i] = 1
-			if i >= first {
-				gains[i] = channels[i-first]
+		made := gains[m.first : m.first+m.count]
+		for i := range made {
+			made[i] = math.NaN()
+		}
+		for c, channel := range m.columns { // several columns may read one channel
+			if !math.IsNaN(columns[c]) {
+				made[channel] = columns[c]
 			}
 		}
 		r.SetGains(gains)
 	}
-}
-
-// valueGains returns the gain of each row of values from those of the columns of the attention's output matrix.
-func valueGains(columns []float64, c *arch.Config) []float64 {
-	gains := make([]float64, c.KVHeads*c.HeadDim)
-	for i := range gains {
-		head, dim := i/c.HeadDim, i%c.HeadDim
-		gains[i] = math.NaN()
-		for h := range c.Heads / c.KVHeads {
-			at := (head*(c.Heads/c.KVHeads)+h)*c.HeadDim + dim
-			if at < len(columns) && !math.IsNaN(columns[at]) {
-				gains[i] = columns[at]
-			}
-		}
-	}
-	return gains
 }
 
 // sample reads rows that are spread over each matrix.

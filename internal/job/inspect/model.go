@@ -45,7 +45,7 @@ func Open(path string) (*Model, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		m.Config, _ = source.ReadConfig(path)
 		if f, err := os.Open(filepath.Join(path, "config.json")); err == nil {
-			_ = json.NewDecoder(io.LimitReader(f, 16<<20)).Decode(&m.fields) // shown if it is an object
+			_ = json.NewDecoder(io.LimitReader(f, arch.MaxConfig)).Decode(&m.fields) // shown if it is an object
 			_ = f.Close()
 		}
 	}
