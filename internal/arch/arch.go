@@ -249,7 +249,8 @@ func (c *Config) Others() []Others {
 	return c.Arch.others(c.Class)
 }
 
-// IsTable reports whether a tensor of a checkpoint is a table of RoPE's angles, which old versions stored in each layer.
+// IsTable reports whether a tensor of a checkpoint is a table of RoPE's angles, which old versions stored in each
+// layer.
 func IsTable(hf string) bool { return strings.HasSuffix(hf, "rotary_emb.inv_freq") }
 
 // Ignorable reports whether a tensor of a checkpoint carries nothing that the model needs: a table of angles, or a
