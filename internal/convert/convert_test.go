@@ -386,18 +386,19 @@ func TestSourceTypes(t *testing.T) {
 func TestRefusesWeights(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, tc := range []struct {
-		tensor string
-		at     int
-		bad    float32
-		place  string
+		model, tensor string
+		at            int
+		bad           float32
+		place         string
 	}{
-		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, nan, "[3,7] is NaN"},
-		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, inf, "[3,7] is +Inf"},
-		{"model.layers.2.mlp.down_proj.weight", 3*512 + 7, 1e6, "[3,7] is 1e+06"},
-		{"model.layers.1.input_layernorm.weight", 5, nan, "[5] is NaN"},
-		{"model.norm.weight", 255, inf, "[255] is +Inf"},
+		{"tiny-phi3", "model.layers.2.mlp.down_proj.weight", 3*512 + 7, nan, "[3,7] is NaN"},
+		{"tiny-phi3", "model.layers.2.mlp.down_proj.weight", 3*512 + 7, inf, "[3,7] is +Inf"},
+		{"tiny-phi3", "model.layers.2.mlp.down_proj.weight", 3*512 + 7, 1e6, "[3,7] is 1e+06"},
+		{"tiny-phi3", "model.layers.1.input_layernorm.weight", 5, nan, "[5] is NaN"},
+		{"tiny-phi3", "model.norm.weight", 255, inf, "[255] is +Inf"},
+		{"tiny-phimoe", "model.layers.1.block_sparse_moe.gate.weight", 2*256 + 9, nan, "[2,9] is NaN"},
 	} {
-		dir := copyModel(t, func(map[string]any) {})
+		dir := testmodel.Copy(t, tc.model)
 		rewrite(t, dir, safetensors.F32, func(name string, x []float32) {
 			if name == tc.tensor {
 				x[tc.at] = tc.bad

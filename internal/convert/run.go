@@ -150,7 +150,7 @@ func (w *worker) do(p piece) (int64, error) {
 	switch {
 	case t.encoded != nil:
 		return size, w.takeEncoded(t, p)
-	case t.Type == t.source.Type && !t.source.IsF64 && !w.plan.checksVector(t):
+	case t.Type == t.source.Type && !t.source.IsF64 && !w.plan.checksFinite(t):
 		return size, w.copy(t.source, p, size)
 	}
 	return size, w.encode(t, p, size)
@@ -183,10 +183,14 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 					"tensor %s [%d,%d] is %g, which %s cannot hold: expected a magnitude below %d",
 					t.source.HF, p.row+r, c, w.row[c], t.Type, quant.Limit)
 			}
-		} else if c := slices.IndexFunc(w.row, notFinite); c >= 0 && w.plan.checksVector(t) {
+		} else if c := slices.IndexFunc(w.row, notFinite); c >= 0 && w.plan.checksFinite(t) {
+			place := fmt.Sprintf("[%d]", c)
+			if len(t.Dims) > 1 {
+				place = fmt.Sprintf("[%d,%d]", p.row+r, c)
+			}
 			return formats.FileErrorf(t.source.Path, -1,
-				"tensor %s [%d] is %g, with which nothing can be computed: expected a finite number",
-				t.source.HF, c, w.row[c])
+				"tensor %s %s is %g, with which nothing can be computed: expected a finite number",
+				t.source.HF, place, w.row[c])
 		}
 		t.Type.QuantizeRefit(w.enc[r*outBytes:(r+1)*outBytes], w.row, cols, t.columns(p.row+r))
 	}
@@ -195,10 +199,10 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 
 func notFinite(x float32) bool { return !floats.Finite(x) }
 
-// checksVector reports whether a tensor is a vector in a model whose matrices are checked: norms and biases are not
-// quantized, but one NaN in them makes all logits NaN.
-func (p *Plan) checksVector(t *Tensor) bool {
-	return len(t.Dims) == 1 && slices.ContainsFunc(p.Tensors, func(m Tensor) bool {
+// checksFinite reports whether a tensor is checked though its type can hold all numbers: in a model whose other matrices
+// are checked, one NaN in a norm, a bias or the router of experts makes all logits NaN.
+func (p *Plan) checksFinite(t *Tensor) bool {
+	return (len(t.Dims) == 1 || t.Type == quant.F32) && slices.ContainsFunc(p.Tensors, func(m Tensor) bool {
 		return m.Type.IsQuantized() || m.Type == quant.F16
 	})
 }
