@@ -71,7 +71,7 @@ func TestFusedQKV(t *testing.T) {
 	}{
 		"without a bias": {
 			func(tensors map[string][]uint64) { delete(tensors, "blk.0.attn_qkv.bias") },
-			"3 of 19 tensors are missing: blk.0.attn_q.bias, blk.0.attn_k.bias, blk.0.attn_v.bias",
+			"3 of 17 tensors are missing: blk.0.attn_q.bias, blk.0.attn_k.bias, blk.0.attn_v.bias",
 		},
 		"a shape": {
 			func(tensors map[string][]uint64) { tensors["blk.0.attn_qkv.weight"] = []uint64{8, 24} },

@@ -301,7 +301,11 @@ func match(
 	for _, want := range expected {
 		t, err := gather(&want, want.Ways(inGGUF), find, used)
 		if errors.Is(err, errMissing) {
-			missing = append(missing, want.Ways(inGGUF)[0][0].Name)
+			for _, name := range absent(want.Ways(inGGUF), find, used) {
+				if !slices.Contains(missing, name) {
+					missing = append(missing, name)
+				}
+			}
 			continue
 		}
 		if err != nil {
@@ -311,10 +315,35 @@ func match(
 		all = append(all, t)
 	}
 	if len(missing) > 0 {
-		err := &missingError{names: missing, of: len(missing) + len(all)}
+		err := &missingError{names: missing, of: len(missing) + len(used)}
 		return nil, nil, &formats.Error{Path: path, Off: -1, Err: err}
 	}
 	return all, used, nil
+}
+
+// absent lists what is missing in the way that a file most likely means to hold a tensor in: the first of which
+// something is there, or the usual one. It notes the names of the way that are there.
+func absent(ways [][]arch.Rows, find func(name string) (Tensor, error), used map[string]bool) []string {
+	isMissing := func(r arch.Rows) bool {
+		_, err := find(r.Name)
+		return errors.Is(err, errMissing)
+	}
+	way := ways[0]
+	for _, rows := range ways {
+		if slices.ContainsFunc(rows, func(r arch.Rows) bool { return !isMissing(r) }) {
+			way = rows
+			break
+		}
+	}
+	var names []string
+	for _, r := range way {
+		if isMissing(r) {
+			names = append(names, r.Name)
+		} else {
+			used[r.Name] = true
+		}
+	}
+	return names
 }
 
 // gather makes a tensor in the first of the ways for which all is there, and notes the names that it uses.
@@ -375,7 +404,7 @@ var errMissing = errors.New("missing")
 // missingError says which tensors a file lacks.
 type missingError struct {
 	names []string
-	of    int    // how many the model has
+	of    int    // how many there should be
 	there string // what is there instead
 }
 
