@@ -14,7 +14,7 @@ const (
 	maxContext = 1 << 30
 	maxExperts = 1 << 12
 	// maxParts bounds what is listed for each head or expert of each layer.
-	maxParts = 1 << 16
+	maxParts = 1 << 14
 )
 
 // parseCommon reads the fields of config.json that all architectures have under the same names.
@@ -89,12 +89,34 @@ func commonFromMetadata(r *reader) *Config {
 	return c
 }
 
-// ropeFromMetadata reads the keys of RoPE. The number of dimensions of a head must be known.
+// ropeFromMetadata reads the keys of RoPE, and refuses heads whose keys or values have not HeadDim dimensions, which
+// must be known.
 func (c *Config) ropeFromMetadata(r *reader) {
+	for _, key := range []string{"attention.key_length", "attention.value_length"} {
+		if n := r.integer(key, 1, maxWidth, c.HeadDim); n != c.HeadDim {
+			r.errorf("%s%s is %d, expected %d, the dimensions of a head", r.prefix, key, n, c.HeadDim)
+		}
+	}
 	c.RotaryDims = r.integer("rope.dimension_count", 2, c.HeadDim, c.HeadDim)
 	c.OriginalContext = r.integer("rope.scaling.original_context_length", 1, maxContext, c.Context)
 	if r.has("rope.scaling.attn_factor") {
 		c.LongRope = &LongRope{AttnFactor: r.positive("rope.scaling.attn_factor", 1)}
 		c.LongRope.AttnFactorShort = r.positive("rope.scaling.attn_factor_short", c.LongRope.AttnFactor)
+	}
+	c.linearFromMetadata(r)
+}
+
+// linearFromMetadata reads the factor by which positions are divided. As in llama.cpp, a file may leave out that the
+// scaling is linear, and a factor of 0 is none.
+func (c *Config) linearFromMetadata(r *reader) {
+	const typeKey, key = "rope.scaling.type", "rope.scaling.factor"
+	switch kind := r.str(typeKey); kind {
+	case "", "linear":
+		if f := r.notNegative(key, 1); f != 0 {
+			c.RopeScale = r.factor(key, 1/f)
+		}
+	case "none", "longrope":
+	default:
+		r.errorf("%s%s is %q, expected linear, longrope or none", r.prefix, typeKey, kind)
 	}
 }

@@ -9,7 +9,7 @@ func TestDifference(t *testing.T) {
 	long := &LongRope{Short: []float32{1, 1}, Long: []float32{2, 3}, AttnFactor: 1.2, AttnFactorShort: 1.2}
 	base := Config{Arch: &phi3, VocabSize: 10, Hidden: 8, Intermediate: 16, Layers: 2, Heads: 2, KVHeads: 2,
 		HeadDim: 4, Context: 32, NormEps: 1e-5,
-		RotaryDims: 4, RopeTheta: 10000, LongRope: long, OriginalContext: 16, SlidingWindow: 8}
+		RotaryDims: 4, RopeTheta: 10000, RopeScale: 1, LongRope: long, OriginalContext: 16, SlidingWindow: 8}
 	same := base
 	same.Tied, same.NormEps = true, float64(float32(1e-5)) // as a GGUF file has it
 	same.LongRope = &LongRope{Short: []float32{1, 1}, Long: []float32{2, 3}, AttnFactor: 1.2, AttnFactorShort: 1.2}

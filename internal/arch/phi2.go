@@ -84,7 +84,7 @@ func phi2Metadata(c *Config) []KV {
 	if c.RopeTheta != 10000 {
 		kv = append(kv, KV{"phi2.rope.freq_base", float32(c.RopeTheta)})
 	}
-	return append(kv, c.longRopeKeys()...)
+	return append(kv, c.ropeScalingKeys()...)
 }
 
 func phi2FromMetadata(r *reader) *Config {

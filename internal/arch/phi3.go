@@ -92,7 +92,7 @@ func phi3Metadata(c *Config) []KV {
 		{"phi3.rope.dimension_count", uint32(c.RotaryDims)},
 		{"phi3.rope.freq_base", float32(c.RopeTheta)},
 		{"phi3.attention.sliding_window", uint32(c.SlidingWindow)},
-	}, c.longRopeKeys()...)
+	}, c.ropeScalingKeys()...)
 }
 
 func phi3FromMetadata(r *reader) *Config {

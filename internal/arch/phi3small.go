@@ -56,13 +56,14 @@ func parsePhi3Small(r *reader) *Config {
 		c.GateLimit = r.positive("gegelu_limit", 0)
 	}
 	if r.boolean("mup_use_scaling", true) {
-		c.AttnScale = r.positive("mup_attn_multiplier", 1) / float64(c.HeadDim)
+		const key = "mup_attn_multiplier"
+		c.AttnScale = r.factor(key, r.positive(key, 1)/float64(c.HeadDim))
 	}
 	if m, ok := r.number("mup_embedding_multiplier", "a number"); ok && m > 0 {
-		c.EmbeddingScale = m
+		c.EmbeddingScale = r.factor("mup_embedding_multiplier", m)
 	}
 	if r.has("mup_width_multiplier") {
-		c.LogitScale = 1 / r.positive("mup_width_multiplier", 1)
+		c.LogitScale = r.factor("mup_width_multiplier", 1/r.positive("mup_width_multiplier", 1))
 	}
 	parseRope(r, c, ropeRules{
 		theta: "rope_embedding_base", base: 1e6, partial: 1,
@@ -70,6 +71,7 @@ func parsePhi3Small(r *reader) *Config {
 	})
 	if c.LongRope == nil {
 		c.RopeScale = r.positive("rope_position_scale", 1)
+		r.factor("rope_position_scale", 1/c.RopeScale) // which a GGUF file has
 	}
 	c.Sparse = parseBlockSparse(r, c)
 	return c
@@ -162,14 +164,10 @@ func phi3SmallMetadata(c *Config) []KV {
 	if c.GateLimit != 0 {
 		kv = append(kv, KV{"phi3small.gegelu_limit", float32(c.GateLimit)})
 	}
-	if c.RopeScale != 1 {
-		kv = append(kv, KV{"phi3small.rope.scaling.type", "linear"},
-			KV{"phi3small.rope.scaling.factor", float32(1 / c.RopeScale)})
-	}
 	if c.LongRope != nil {
 		kv = append(kv, KV{"phi3small.rope.scaling.original_context_length", uint32(c.OriginalContext)})
 	}
-	return append(kv, c.longRopeKeys()...)
+	return append(kv, c.ropeScalingKeys()...)
 }
 
 func phi3SmallFromMetadata(r *reader) *Config {
@@ -177,16 +175,14 @@ func phi3SmallFromMetadata(r *reader) *Config {
 	c.LayerNorm, c.Activation = true, GeGELU
 	c.NormEps = r.positive("attention.layer_norm_epsilon", 0)
 	c.divideHeads(r, "attention.head_count", "embedding_length")
-	c.AttnScale = r.positive("attention.scale", c.AttnScale)
-	c.EmbeddingScale = r.positive("embedding_scale", 1)
-	c.LogitScale = r.positive("logit_scale", 1)
+	c.AttnScale = r.positive("attention.scale", 0)
+	c.EmbeddingScale = r.positive("embedding_scale", 0)
+	c.LogitScale = r.positive("logit_scale", 0)
+	c.RopeTheta = r.positive("rope.freq_base", 0)
 	if r.has("gegelu_limit") {
 		c.GateLimit = r.positive("gegelu_limit", 0)
 	}
 	c.ropeFromMetadata(r)
-	if r.str("rope.scaling.type") == "linear" {
-		c.RopeScale = 1 / r.positive("rope.scaling.factor", 1)
-	}
 	const sparse = "attention.block_sparse."
 	c.Sparse = &BlockSparse{
 		BlockSize:   r.integer(sparse+"block_size", 1, maxContext, -1),

@@ -128,7 +128,7 @@ func phiMoEMetadata(c *Config) []KV {
 		kv = append(kv, KV{"phimoe.attention.key_length", uint32(c.HeadDim)},
 			KV{"phimoe.attention.value_length", uint32(c.HeadDim)})
 	}
-	kv = append(kv, c.longRopeKeys()...)
+	kv = append(kv, c.ropeScalingKeys()...)
 	return append(kv,
 		KV{"phimoe.expert_used_count", uint32(c.Experts.Used)},
 		KV{"phimoe.expert_count", uint32(c.Experts.Count)},

@@ -147,6 +147,16 @@ func (r *reader) positive(key string, fallback float64) float64 {
 	return x
 }
 
+// factor returns x, which follows from a field, if a float32 above 0 can hold it.
+func (r *reader) factor(key string, x float64) float64 {
+	if !(float32(x) > 0) || x > math.MaxFloat32 {
+		v, _ := r.get(r.prefix + key)
+		r.wrong(key, v, fmt.Sprintf("another number: %g follows from it", x))
+		return 1
+	}
+	return x
+}
+
 // notNegative returns a field from 0 on, or fallback where it is missing.
 func (r *reader) notNegative(key string, fallback float64) float64 {
 	const expected = "a number from 0 on"

@@ -151,10 +151,10 @@ func publishedFactors(rope *reader, c *Config, short float64) {
 	l := c.LongRope
 	l.AttnFactorShort, l.AttnFactor = short, c.extension(float64(c.Context)/float64(c.OriginalContext))
 	if m, ok := rope.number("short_mscale", "a number"); ok && m > 0 {
-		l.AttnFactorShort = m
+		l.AttnFactorShort = rope.factor("short_mscale", m)
 	}
 	if m, ok := rope.number("long_mscale", "a number"); ok && m > 0 {
-		l.AttnFactor = m
+		l.AttnFactor = rope.factor("long_mscale", m)
 	}
 }
 
@@ -194,8 +194,14 @@ func (c *Config) assume(key string, value any) {
 // attnFactor is the key, after the architecture's name, of LongRoPE's factor of cos and sin.
 const attnFactor = ".rope.scaling.attn_factor"
 
-// longRopeKeys lists the keys of LongRoPE's factors of cos and sin.
-func (c *Config) longRopeKeys() []KV {
+// ropeScalingKeys lists the keys of linear scaling, or of LongRoPE's factors of cos and sin.
+func (c *Config) ropeScalingKeys() []KV {
+	if c.LongRope == nil && c.RopeScale != 1 {
+		return []KV{
+			{c.Arch.Name + ".rope.scaling.type", "linear"},
+			{c.Arch.Name + ".rope.scaling.factor", float32(1 / c.RopeScale)},
+		}
+	}
 	if c.LongRope == nil {
 		return nil
 	}

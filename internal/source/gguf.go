@@ -97,6 +97,10 @@ func GGUFConfig(f *gguf.File) (*arch.Config, error) {
 	case long == nil || short == nil:
 		return nil, fmt.Errorf("of the tensors %s and %s only one is there", arch.LongFactors, arch.ShortFactors)
 	}
+	if c.RopeScale != 1 {
+		return nil, fmt.Errorf("%s.rope.scaling.factor scales positions, but there are factors of LongRoPE: expected "+
+			"one of them", c.Arch.Name)
+	}
 	factorsOf := [2][]float32{}
 	for i, t := range []*gguf.Tensor{short, long} {
 		if factorsOf[i], err = factors(t, c.RotaryDims/2); err != nil {
