@@ -11,8 +11,8 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "say which program this is",
-		Description: "Prints the version, the revision that it was built from, the version of Go, and the kernels in\n" +
-			"use. What a report of a problem should have.",
+		Description: `Prints the version, the revision that it was built from, the version of Go, and the kernels in
+use. A report of a problem should have them.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
