@@ -199,8 +199,8 @@ func (w *worker) encode(t *Tensor, p piece, size int64) error {
 
 func notFinite(x float32) bool { return !floats.Finite(x) }
 
-// checksFinite reports whether a tensor is checked though its type can hold all numbers: in a model whose other matrices
-// are checked, one NaN in a norm, a bias or the router of experts makes all logits NaN.
+// checksFinite reports whether a tensor is checked though its type can hold all numbers: in a model whose other
+// matrices are checked, one NaN in a norm, a bias or the router of experts makes all logits NaN.
 func (p *Plan) checksFinite(t *Tensor) bool {
 	return (len(t.Dims) == 1 || t.Type == quant.F32) && slices.ContainsFunc(p.Tensors, func(m Tensor) bool {
 		return m.Type.IsQuantized() || m.Type == quant.F16

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -116,6 +117,22 @@ func unusableTypes(m *model, report reportFunc) {
 	for i := range m.file.Tensors {
 		if t := &m.file.Tensors[i]; t.Unusable != nil {
 			report(t.Name, "%v", t.Unusable)
+		}
+	}
+}
+
+func mixedTypes(m *model, report reportFunc) {
+	for _, want := range m.expected() {
+		var first *tensorfile.Tensor
+		for _, r := range m.way(want) {
+			t := m.tensor(r.Name)
+			switch {
+			case t == nil:
+			case first == nil:
+				first = t
+			case t.Type != first.Type:
+				report(t.Name, "%s, but %s is %s", t.Type, first.Name, first.Type)
+			}
 		}
 	}
 }

@@ -279,6 +279,10 @@ var checks = []check{
 			"off; transformers starts with random weights in their place, and llama.cpp's converter stops.",
 		"Save the model that was wrapped, not the wrapper: model._orig_mod, model.module."},
 		inCheckpoint | config | tensors, wrappedNames},
+	{Check{"PHI608", Error, "tensors that become one have different types",
+		"Experts of a block, or q, k and v, are stored as one tensor, which has one type; phi3conv refuses others.",
+		"Save the model with one type for all tensors, such as model.to(torch.bfloat16).save_pretrained(dir)."},
+		inCheckpoint | config | tensors, mixedTypes},
 
 	{Check{"PHI701", Error, "values are not finite",
 		"A NaN or an infinity spoils every value that is computed from it; what a runtime makes of that differs from " +

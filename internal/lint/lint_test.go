@@ -21,6 +21,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/safetensors"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/vocab"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -442,6 +443,21 @@ var damages = []struct {
 			}
 			return all
 		})},
+	{"an expert of another type", "PHI608", "model.layers.1.block_sparse_moe.experts.3.w2.weight", nil, nil,
+		func(t *testing.T, dir string) {
+			other := testmodel.Copy(t, "tiny-phimoe")
+			for _, name := range []string{"config.json", "model.safetensors"} {
+				testmodel.Write(t, filepath.Join(dir, name), testmodel.Read(t, filepath.Join(other, name)))
+			}
+			weights(func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+				for i := range all {
+					if x := &all[i]; x.Name == "model.layers.1.block_sparse_moe.experts.3.w2.weight" {
+						x.DType, x.Data = safetensors.F32, bytes.NewReader(make([]byte, 4*256*32))
+					}
+				}
+				return all
+			})(t, dir)
+		}},
 	{"tied", "PHI606", "lm_head.weight", nil, nil,
 		edit("config.json", func(c map[string]any) { c["tie_word_embeddings"] = true })},
 	{"half of the rotary dimensions", "PHI305", arch.LongFactors,

@@ -24,9 +24,10 @@ func TestMissingOfSeveral(t *testing.T) {
 		},
 	} {
 		dir := testmodel.Copy(t, tc.model)
-		rewrite(t, filepath.Join(dir, "model.safetensors"), func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
+		without := func(all []safetensors.WriteTensor) []safetensors.WriteTensor {
 			return slices.DeleteFunc(all, func(x safetensors.WriteTensor) bool { return x.Name == tc.without })
-		})
+		}
+		rewrite(t, filepath.Join(dir, "model.safetensors"), without)
 		if _, err := Open(dir); err == nil || !strings.HasSuffix(err.Error(), tc.want) {
 			t.Errorf("%s: error %v, expected %q", tc.model, err, tc.want)
 		}
