@@ -79,7 +79,7 @@ func (r *Rows) estimate() (factors, rest []float64) {
 			}
 		}
 		for _, q := range list {
-			rest[c] += q.weight * math.Abs(q.value/factors[c]-1) / weights[c]
+			rest[c] += float64(q.weight*math.Abs(q.value/factors[c]-1)) / weights[c]
 		}
 	}
 	mean := 0.0

@@ -28,8 +28,8 @@ func (r *Rows) findFlips(row int, rowPower float64) {
 	s := r.rowGain(row, rowPower)
 	n := r.typ.BlockLen()
 	for k, p := range r.parts {
-		power := s * s * p.aa
-		far := power - 2*s*p.ab + p.bb
+		power := float64(s * s * p.aa)
+		far := power - float64(2*s*p.ab) + p.bb
 		if far <= farShare*power || p.aa < leastNorm2*rowPower/float64(len(r.parts)) || s == 0 {
 			continue
 		}
@@ -98,7 +98,7 @@ func (r *repair) try(typ quant.Type, block []byte, ref []float64, s, far float64
 			r.block[at+1] ^= mask
 			left := 0.0
 			for j, x := range ref {
-				d := float64(r.values[j]) - x*s
+				d := float64(r.values[j]) - float64(x*s)
 				left += float64(d * d)
 			}
 			room := far
@@ -123,7 +123,7 @@ func powers(ref []float64, s float64, group int) (full, within float64) {
 			square += float64(x * x)
 		}
 		full += square
-		within += max(0, square-sum*sum/float64(len(g)))
+		within += max(0, square-float64(sum*sum)/float64(len(g)))
 	}
 	return s * s * full, s * s * within
 }

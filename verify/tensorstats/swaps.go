@@ -49,5 +49,5 @@ func sin2(a, b []float32) float64 {
 	for i, x := range a {
 		cos += float64(float64(x) * float64(b[i]))
 	}
-	return 1 - max(0, cos)*max(0, cos)
+	return 1 - float64(max(0, cos)*max(0, cos)) // rounded: fused it would not be 0 of equal rows
 }
