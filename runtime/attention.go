@@ -122,7 +122,7 @@ type span struct{ start, end int }
 
 // visible returns the spans of keys that queries of head h see, the first of which is at position pos, and the last at
 // end - 1. All but the last consist of whole panels. Queries see all of them but what is after themselves or, in the
-// first, before their window, or what hide hides.
+// first, before their window, or what hideKeys hides.
 func (a *attention) visible(spans []span, h, pos, end int) []span {
 	if a.sparse == nil || a.masks() {
 		start := 0
@@ -141,11 +141,13 @@ func (a *attention) visible(spans []span, h, pos, end int) []span {
 // masks reports whether the blocks of a pattern are no whole panels: then all keys are read, and some hidden.
 func (a *attention) masks() bool { return a.sparse != nil && a.sparse.BlockSize%kern.Rows != 0 }
 
-// hide makes the scores of keys that a query at position q does not see those of softmax's zeros.
-func (a *attention) hide(scores []float32, head, q int) {
-	for k := range scores[:q+1] {
-		if !a.sparse.Sees(head, q, k) {
-			scores[k] = float32(math.Inf(-1))
+// hideKeys sets the scores of keys that a query of a head, at position pos, does not see in a block-sparse layer to -∞,
+// which Softmax turns into exactly 0. Score 0 is that of key start.
+func hideKeys(s *arch.BlockSparse, score []float32, head, pos, start int) {
+	vertical := s.Vertical(head)
+	for key := start; key < s.Local(pos)*s.BlockSize; key++ {
+		if key/s.BlockSize%s.Stride != vertical {
+			score[key-start] = float32(math.Inf(-1))
 		}
 	}
 }
@@ -181,7 +183,7 @@ func (a *attention) heads(thread int, t *attnTask, h, n int) {
 			lo = max(0, q-c.SlidingWindow+1-last.start)
 		}
 		if a.masks() {
-			a.hide(s.score[r*width:(r+1)*width], h, q)
+			hideKeys(a.sparse, s.score[r*width:(r+1)*width], h, q, last.start)
 		}
 		kern.Best().Softmax(s.score[r*width:(r+1)*width], lo, before+q+1-last.start, b.model.attnScale)
 	}

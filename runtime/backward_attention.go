@@ -1,8 +1,6 @@
 package runtime
 
 import (
-	"math"
-
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
@@ -174,22 +172,11 @@ func (h *head) weights(query, first, count int) (start, width int) {
 		lo, end := h.visible(first + i)
 		row := s.score[0][i*width : (i+1)*width]
 		if h.sparse != nil {
-			h.hide(row, query, first+i, start)
+			hideKeys(h.sparse, row, query, first+i, start)
 		}
 		kern.Best().Softmax(row, lo-start, end-start, h.b.model.attnScale)
 	}
 	return start, width
-}
-
-// hide sets the scores of keys that a query at position pos does not see in a block-sparse layer to -∞, which Softmax
-// turns into exactly 0. Score 0 is that of key start.
-func (h *head) hide(score []float32, query, pos, start int) {
-	size, stride, vertical := h.sparse.BlockSize, h.sparse.Stride, h.sparse.Vertical(query)
-	for key := start; key < h.sparse.Local(pos)*size; key++ {
-		if key/size%stride != vertical {
-			score[key-start] = float32(math.Inf(-1))
-		}
-	}
 }
 
 func (h *head) forward() {

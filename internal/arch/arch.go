@@ -121,11 +121,6 @@ func (s *BlockSparse) Local(pos int) int { return max(0, pos/s.BlockSize-s.Local
 // another one.
 func (s *BlockSparse) Vertical(head int) int { return s.Stride - 1 - head*s.HeadStep%s.Stride }
 
-// Sees reports whether a query at position q sees the key at position k, not after it.
-func (s *BlockSparse) Sees(head, q, k int) bool {
-	return k/s.BlockSize >= s.Local(q) || (k/s.BlockSize+head*s.HeadStep+1)%s.Stride == 0
-}
-
 // Experts says how a feed-forward layer divides its tokens among experts, by the sparsemixer of arXiv 2409.12136: Used
 // experts of the greatest router logits, one after the other. The weight of each is its share of the softmax over those
 // left whose logit s is not further below the greatest m than (m - s)/max(|s|, m) ≤ 2·Jitter.

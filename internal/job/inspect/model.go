@@ -135,9 +135,11 @@ func (m *Model) Tensor(name string) (*tensorfile.Tensor, error) {
 			}
 		}
 	}
-	for _, t := range slices.Concat(m.Tensors(), m.Converted()) {
-		if t.GGUF == inGGUF {
-			return t.Tensor, nil
+	for _, list := range []func() []Tensor{m.Tensors, m.Converted} { // the second may open the directory once more
+		for _, t := range list() {
+			if t.GGUF == inGGUF {
+				return t.Tensor, nil
+			}
 		}
 	}
 	return nil, formats.FileErrorf(m.Path, -1,
