@@ -22,6 +22,7 @@ var level = map[string]int{
 	"internal/job/bench":    85, // what other jobs use
 	"internal/job/diff":     85,
 	"internal/job/model":    84,
+	"internal/failure":      82, // how a command ended
 	"internal/lint":         80,
 	"internal/pack":         80,
 	"calib":                 78,

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/failure"
 	evaljob "github.com/phi3conv/phi3conv/internal/job/eval"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/verify"
@@ -93,7 +94,7 @@ func evalAction(c *cli.Context, compute *computeFlags, forms *reportFlags) error
 	err = forms.writeForms(c.App.Writer, c.App.ErrWriter, r.WriteText, r.WriteJSON,
 		output.Form{Path: forms.markdown, Write: r.WriteMarkdown}, output.Form{Path: forms.junit, Write: r.WriteJUnit})
 	if err == nil && r.Verdict != nil && r.Verdict.Outcome != verify.Pass {
-		err = errCheckFailed
+		err = failure.ErrCheck
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -139,7 +140,7 @@ func inspectCheck(c *cli.Context, threads int) error {
 			report.ByteSize(r.Bytes), humanize.IBytes(uint64(float64(r.Bytes)/r.Seconds)))
 	}
 	if err == nil && len(r.Damage) > 0 {
-		err = errCheckFailed
+		err = failure.ErrCheck
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/lint"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -62,7 +63,7 @@ Exits with 1 if there is an error, else with 0. Example:
 				return err
 			}
 			if r.Count(lint.Error) > 0 {
-				return errCheckFailed
+				return failure.ErrCheck
 			}
 			return nil
 		},

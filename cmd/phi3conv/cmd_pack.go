@@ -105,7 +105,7 @@ sent too, if it has one. Example:
 			}
 			im, err := pack.OpenLayout(c.Context, from)
 			if err != nil {
-				return refused(monitor{c.App.ErrWriter}, err)
+				return err
 			}
 			return f.send(c.Context, im, to, nil, c.App.Writer, monitor{c.App.ErrWriter})
 		},

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -66,7 +67,7 @@ func reproduceAction(c *cli.Context, files *output.Files) error {
 		err = r.WriteText(c.App.Writer)
 	}
 	if err == nil && !r.Same {
-		err = errCheckFailed
+		err = failure.ErrCheck
 	}
 	return err
 }

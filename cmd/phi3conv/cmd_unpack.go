@@ -50,7 +50,7 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	}
 	im, err := from.Open(c.Context)
 	if err != nil {
-		return refused(monitor{c.App.ErrWriter}, err)
+		return err
 	}
 	if !c.Bool("layout") && !pack.IsTar(out) {
 		return unpack(c, f, im, out)
@@ -94,7 +94,7 @@ whose layers are single files with names. Example:
 			}
 			im, err := pack.OpenLayout(c.Context, c.Args().First())
 			if err != nil {
-				return refused(monitor{c.App.ErrWriter}, err)
+				return err
 			}
 			return unpack(c, &f, im, out)
 		},
@@ -111,7 +111,7 @@ func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error 
 	_, err := im.Unpack(c.Context, dir, f.files.Force, step.Set)
 	step.End()
 	if err != nil {
-		return refused(monitor{c.App.ErrWriter}, err)
+		return err
 	}
 	layers, err := im.Layers()
 	if err != nil {
@@ -133,5 +133,5 @@ func verifySignature(c *cli.Context, im *pack.Image, path string) error {
 	if err == nil {
 		err = im.Verify(c.Context, key)
 	}
-	return refused(monitor{c.App.ErrWriter}, err)
+	return err
 }

@@ -97,12 +97,11 @@ func newApp() *cli.App {
 			}
 			return cli.ShowAppHelp(c)
 		},
-		Description: fmt.Sprintf(`Exit codes: %d ok, %d a check failed, %d usage, %d bad input, %d I/O, %d interrupted,
-%d terminated.
+		Description: fmt.Sprintf(`Exit codes: 0 ok, 1 a check failed, 2 usage, 3 bad input, 4 I/O, 130 interrupted,
+143 terminated. With --json a failure is an object on standard output; docs/exit-codes.md says more.
 
 PHI3CONV_CPU=%s or %s selects the
 kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`,
-			exitOK, exitFailed, exitUsage, exitBadInput, exitIO, exitInterrupted, exitTerminated,
 			strings.Join(kern.Names[:len(kern.Names)-1], ", "), kern.Names[len(kern.Names)-1]),
 	}
 }

@@ -9,6 +9,17 @@ import (
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
+// The exit codes, as docs/exit-codes.md has them.
+const (
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitBadInput    = 3
+	exitIO          = 4
+	exitInterrupted = 130
+	exitTerminated  = 143
+)
+
 // phi3conv runs the program and returns what it printed and its exit code.
 func phi3conv(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()

@@ -3,18 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/formats"
-	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -27,30 +21,6 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	os.Exit(m.Run())
-}
-
-func TestExitCode(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		code int
-	}{
-		{nil, exitOK},
-		{errCheckFailed, exitFailed},
-		{usagef("no such flag"), exitUsage},
-		{fmt.Errorf("reading: %w", usagef("no such type")), exitUsage},
-		{formats.Errorf(8, "no magic"), exitBadInput},
-		{errors.New("anything else"), exitBadInput},
-		{&fs.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, exitBadInput},
-		{&fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, exitIO},
-		{&os.LinkError{Op: "rename", Err: syscall.EACCES}, exitIO},
-		{fmt.Errorf("%w: refused", pack.ErrRegistry), exitIO},
-		{context.Canceled, exitInterrupted},
-		{fmt.Errorf("%w: %w", pack.ErrRegistry, context.Canceled), exitInterrupted},
-	} {
-		if got := exitCode(c.err); got != c.code {
-			t.Errorf("%v: %d, expected %d", c.err, got, c.code)
-		}
-	}
 }
 
 // Commands end soon when they are interrupted, with the code for it, and leave no output.

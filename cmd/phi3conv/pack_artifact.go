@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -72,17 +70,6 @@ func (f *artifactFlags) registry(given []string) pack.RegistryOptions {
 	return opt
 }
 
-// refused prints what a check found and returns the error for its exit code.
-func refused(m monitor, err error) error {
-	if !errors.Is(err, pack.ErrRefused) {
-		return err
-	}
-	if _, err := fmt.Fprintf(m.w, "phi3conv: %v\n", err); err != nil {
-		return err
-	}
-	return errCheckFailed
-}
-
 // send signs the artifact, if wanted, writes or sends it, and prints what it has to w. left names files that
 // were not packed.
 func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target, left []string,
@@ -93,7 +80,7 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 			return err
 		}
 		if err := im.SignFor(ctx, key, to); err != nil {
-			return refused(m, err)
+			return err
 		}
 	}
 	start := time.Now()
@@ -105,7 +92,7 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 	err := im.Send(ctx, to, step.Set)
 	step.End()
 	if err != nil {
-		return refused(m, err)
+		return err
 	}
 	r := f.newArtifact(im, to.String(), start)
 	r.Left = left

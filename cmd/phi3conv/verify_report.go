@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/htmlreport"
@@ -69,10 +70,10 @@ func (f *reportFlags) writeForms(w, notes io.Writer, text, json func(io.Writer) 
 	return output.WriteForms(f.files.Writer(w, notes), text, forms...)
 }
 
-// verdict is errCheckFailed if a report does not pass.
+// verdict is failure.ErrCheck if a report does not pass.
 func verdict(list verify.Reports) error {
 	if list.Outcome() != verify.Pass {
-		return errCheckFailed
+		return failure.ErrCheck
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -15,6 +17,22 @@ func WriteJSON(w io.Writer, v any) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
+}
+
+// WriteDocument writes what a command prints with --json: the object v, with the version of its form before the rest, as
+// the key "schema". The version grows when a key goes or changes its meaning, not when one is added.
+func WriteDocument(w io.Writer, schema int, v any) error {
+	var object, whole bytes.Buffer
+	if err := WriteJSON(&object, v); err != nil {
+		return err
+	}
+	rest, ok := bytes.CutPrefix(object.Bytes(), []byte("{\n"))
+	if !ok {
+		return fmt.Errorf("%T is no object with keys in JSON", v)
+	}
+	fmt.Fprintf(&whole, "{\n  \"schema\": %d,\n%s", schema, rest)
+	_, err := w.Write(whole.Bytes())
+	return err
 }
 
 // Number is a float that JSON has no form for when it is NaN or infinite: null then.

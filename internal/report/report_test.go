@@ -57,6 +57,25 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+func TestDocument(t *testing.T) {
+	var b bytes.Buffer
+	v := struct {
+		A string `json:"a"`
+		B []int  `json:"b"`
+	}{"<a>", []int{1}}
+	if err := WriteDocument(&b, 2, v); err != nil {
+		t.Fatal(err)
+	}
+	if want := "{\n  \"schema\": 2,\n  \"a\": \"<a>\",\n  \"b\": [\n    1\n  ]\n}\n"; b.String() != want {
+		t.Errorf("got %s, expected %s", &b, want)
+	}
+	for _, v := range []any{[]int{1}, struct{}{}} {
+		if err := WriteDocument(&b, 1, v); err == nil {
+			t.Errorf("%T is written", v)
+		}
+	}
+}
+
 func TestJUnit(t *testing.T) {
 	var b bytes.Buffer
 	err := WriteJUnit(&b, Suite{"s<1>", [][2]string{{"tool", "x"}}, []Case{
