@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -17,7 +18,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"phi3conv nonsense A -b", "phi3conv nonsense A -b"},
 		{"phi3conv", "phi3conv"},
 	} {
-		if got := flagsFirst(strings.Fields(c.in), commands()); !reflect.DeepEqual(got, strings.Fields(c.want)) {
+		if got := cmdline.FlagsFirst(strings.Fields(c.in), commands()); !reflect.DeepEqual(got, strings.Fields(c.want)) {
 			t.Errorf("%s: %v", c.in, got)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -141,8 +140,6 @@ func calibrationText(c *cli.Context) (calibrate.Text, error) {
 	return t, nil
 }
 
-var yesNo = map[bool]string{true: "yes", false: "no"}
-
 // showStats prints what a statistics file holds.
 func showStats(c *cli.Context, path string) error {
 	if c.NArg() > 1 {
@@ -155,31 +152,5 @@ func showStats(c *cli.Context, path string) error {
 	if c.Bool("json") {
 		return report.WriteJSON(c.App.Writer, sum)
 	}
-	t := report.NewColumns(c.App.Writer, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median",
-		"top 1 %", "always 0", "Fisher")
-	for _, e := range sum.Entries {
-		tokens := "unknown"
-		if sum.ChunkSize > 0 {
-			tokens = fmt.Sprint(e.Tokens)
-		}
-		t.Row(e.Name, report.Decimal(tokens), e.Columns, report.Decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			report.Decimal(fmt.Sprintf("%.1f", e.Ratio)), report.Decimal(fmt.Sprintf("%.1f %%", 100*e.Share)),
-			e.Dead, yesNo[e.Weighted])
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	chunks := report.Plural(sum.Chunks, "chunk")
-	if sum.ChunkSize > 0 {
-		chunks = fmt.Sprintf("%d tokens, %s of %d", sum.Tokens, chunks, sum.ChunkSize)
-	}
-	p := report.Printer{W: c.App.Writer}
-	p.Printf("%d linear layers, %s, from: %s\n", len(sum.Entries), chunks, strings.Join(sum.Datasets, ", "))
-	if sum.Sequences > 0 {
-		p.Printf("%d sequences, %d different tokens\n", sum.Sequences, sum.Vocabulary)
-	}
-	for _, w := range sum.Warnings {
-		p.Printf("warning: %s\n", w)
-	}
-	return p.Err
+	return calibrate.WriteSummary(c.App.Writer, sum)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -33,7 +34,7 @@ func TestCompletionWords(t *testing.T) {
 		{"convert " + model + " -o ", ""},
 		{"completion", "zsh"},
 	} {
-		args := append(strings.Fields(c.line), completionFlag)
+		args := append(strings.Fields(c.line), cmdline.CompletionFlag)
 		os.Args = append([]string{"phi3conv"}, args...) // the cli package looks there too
 		stdout, stderr, code := phi3conv(t, args...)
 		if code != exitOK || !strings.Contains(stdout, c.want) {

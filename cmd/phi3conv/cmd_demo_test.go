@@ -6,15 +6,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/phi3conv/phi3conv/internal/job/demo"
 )
 
 // Quantization by imatrix takes the place of gptq, which takes long. .ci/run runs the demo as it is.
 func TestDemo(t *testing.T) {
-	before := slices.Clone(stages)
-	defer func() { stages = before }()
+	before := slices.Clone(demo.Stages)
+	defer func() { demo.Stages = before }()
 	for i, s := range before {
-		stages[i].line = strings.NewReplacer("--method gptq", "--method imatrix", "--bpw", "--method imatrix --bpw").
-			Replace(s.line)
+		demo.Stages[i].Line = strings.NewReplacer("--method gptq", "--method imatrix", "--bpw", "--method imatrix --bpw").
+			Replace(s.Line)
 	}
 	dir := t.TempDir()
 	stdout, stderr, code := phi3conv(t, "demo", "--dir", dir)
@@ -38,11 +40,11 @@ func TestDemo(t *testing.T) {
 // The demo runs every command but itself, those that need a registry, and what is no stage.
 func TestDemoStages(t *testing.T) {
 	without := map[string]bool{"demo": true, "completion": true, "push": true, "pull": true}
-	for _, s := range stages {
-		name, _, _ := strings.Cut(s.line, " ")
+	for _, s := range demo.Stages {
+		name, _, _ := strings.Cut(s.Line, " ")
 		without[name] = true
-		if err := parseOnly(s.line + " 'text'"); err != nil {
-			t.Errorf("%s: %v", s.line, err)
+		if err := parseOnly(s.Line + " 'text'"); err != nil {
+			t.Errorf("%s: %v", s.Line, err)
 		}
 	}
 	for _, c := range commands() {

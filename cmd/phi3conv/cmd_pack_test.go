@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -21,7 +22,7 @@ func TestPack(t *testing.T) {
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
-	var packed, unpacked artifact
+	var packed, unpacked pack.Summary
 	if err := json.Unmarshal([]byte(stdout), &packed); err != nil {
 		t.Fatal(err)
 	}

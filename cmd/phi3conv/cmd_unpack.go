@@ -117,11 +117,11 @@ func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error 
 	if err != nil {
 		return err
 	}
-	r := f.newArtifact(im, dir, start)
+	r := pack.Summarize(im, dir, start)
 	for _, l := range layers {
-		r.add(l, filepath.Join(dir, filepath.FromSlash(l.Name)))
+		r.Add(l, filepath.Join(dir, filepath.FromSlash(l.Name)))
 	}
-	return r.print(c.App.Writer, f.json)
+	return f.print(c.App.Writer, r)
 }
 
 // verifySignature compares the artifact with the public key in path, if there is one.

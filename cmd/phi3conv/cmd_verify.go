@@ -127,7 +127,7 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 	o = verifyjob.Options{
 		Base: c.String("base"), Quants: c.Args().Slice(), Texts: f.windows.texts.Value(),
 		NoCheck: c.Bool("no-check"), OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
-		Speed:   speedOptions(c.Bool("speed"), c.Int("repetitions")),
+		Speed:   speedOptions(c),
 		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
 		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
@@ -151,6 +151,11 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 	}
 	o.Compute, err = verifyCompute(c, f.compute.opt)
 	return o, err
+}
+
+// speedOptions reads how speed is measured.
+func speedOptions(c *cli.Context) verifyjob.Speed {
+	return verifyjob.Speed{Always: c.Bool("speed"), Repetitions: c.Int("repetitions"), Bench: verifyjob.BenchProcess}
 }
 
 // verifyCompute reads how quantized models compute.
@@ -208,7 +213,7 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 	o := verifyjob.SealedOptions{
 		Seal: path, Quant: c.Args().First(), NoCheck: c.Bool("no-check"), Worst: c.Int("worst"),
 		Strict: f.require.strict,
-		Speed:  speedOptions(c.Bool("speed"), c.Int("repetitions")),
+		Speed:  speedOptions(c),
 		Tool:   "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
 	}
 	if o.Worst < 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -221,7 +222,7 @@ func TestVerifyMistakes(t *testing.T) {
 			t.Errorf("%q: exit %d, expected %d with %q:\n%s", c.args, code, c.code, c.want, stderr)
 		}
 	}
-	got := flagsFirst([]string{"p", "verify", "merge", "a", "--json", "b"}, commands())
+	got := cmdline.FlagsFirst([]string{"p", "verify", "merge", "a", "--json", "b"}, commands())
 	if want := []string{"p", "verify", "merge", "--json", "a", "b"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, expected %q", got, want)
 	}

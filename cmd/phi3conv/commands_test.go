@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/urfave/cli/v2"
 )
 
@@ -37,8 +39,8 @@ func TestCommands(t *testing.T) {
 func checkHelp(t *testing.T, name, help string) {
 	t.Helper()
 	for line := range strings.Lines(help) {
-		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
-			t.Errorf("%s --help: a line of %d characters, expected at most %d: %s", name, n, helpWidth, line)
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > cmdline.HelpWidth {
+			t.Errorf("%s --help: a line of %d characters, expected at most %d: %s", name, n, cmdline.HelpWidth, line)
 		}
 	}
 	for _, flag := range strings.Split(help, "\n   --")[1:] {
@@ -124,7 +126,7 @@ func parseOnly(line string) error {
 	for _, c := range allCommands(app.Commands) {
 		c.Action = func(*cli.Context) error { return nil }
 	}
-	return app.Run(flagsFirst(append([]string{"phi3conv"}, shellWords(line)...), app.Commands))
+	return cmdline.Run(context.Background(), app, append([]string{"phi3conv"}, shellWords(line)...))
 }
 
 // shellWords splits a line as a shell does where it has no escapes.

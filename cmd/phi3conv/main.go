@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		err = &usage.Error{Err: err}
 	} else {
-		err = app.RunContext(ctx, flagsFirst(args, app.Commands))
+		err = cmdline.Run(ctx, app, args)
 	}
 	if err == nil {
 		return 0

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/urfave/cli/v2"
 )
@@ -78,7 +79,7 @@ func TestOutputsHaveForce(t *testing.T) {
 		for _, c := range list {
 			for _, f := range c.Flags {
 				usage := f.(cli.DocGenerationFlag).GetUsage()
-				if strings.Contains(usage, "write") && strings.Contains(usage, "`FILE") && !takes(c, "force") {
+				if strings.Contains(usage, "write") && strings.Contains(usage, "`FILE") && !cmdline.Takes(c, "force") {
 					t.Errorf("%s has --%s and no --force", c.Name, f.Names()[0])
 				}
 			}

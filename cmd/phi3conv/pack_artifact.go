@@ -94,73 +94,20 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 	if err != nil {
 		return err
 	}
-	r := f.newArtifact(im, to.String(), start)
+	r := pack.Summarize(im, to.String(), start)
 	r.Left = left
 	layers, _ := im.Layers() // none where another tool made an artifact that is only passed on
 	for _, l := range layers {
-		r.add(l, l.Name)
+		r.Add(l, l.Name)
 	}
-	return r.print(f.files.Writer(w, m.w), f.json)
+	return f.print(f.files.Writer(w, m.w), r)
 }
 
-// artifact is what the commands print.
-type artifact struct {
-	Output    string   `json:"output"`
-	Digest    string   `json:"digest"`
-	Type      string   `json:"type"` // of the manifest's configuration
-	Bytes     int64    `json:"bytes"`
-	Files     []layer  `json:"files"`
-	Left      []string `json:"left,omitempty"`      // files of the directory that were not packed
-	Signature string   `json:"signature,omitempty"` // digest of the signatures' manifest
-	Verified  bool     `json:"verified"`            // a signature was asked for and is right
-	Seconds   float64  `json:"seconds"`
-}
-
-type layer struct {
-	Path   string `json:"path"`
-	Role   string `json:"role,omitempty"`
-	Bytes  int64  `json:"bytes"`
-	Type   string `json:"type"`
-	Digest string `json:"digest"`
-}
-
-func (f *artifactFlags) newArtifact(im *pack.Image, out string, start time.Time) *artifact {
-	r := &artifact{
-		Output: out, Digest: im.Desc.Digest.String(), Type: im.Manifest.Config.MediaType, Bytes: im.Size(),
-		Verified: f.verifyKey != "", Seconds: time.Since(start).Seconds(),
-	}
-	if im.Signature != nil {
-		r.Signature = im.Signature.Desc.Digest.String()
-	}
-	return r
-}
-
-func (r *artifact) add(l pack.Layer, path string) {
-	r.Files = append(r.Files, layer{path, string(l.Role), l.Size, l.MediaType, l.Digest.String()})
-}
-
-func (r *artifact) print(w io.Writer, asJSON bool) error {
-	if asJSON {
+// print prints what is in an artifact.
+func (f *artifactFlags) print(w io.Writer, r *pack.Summary) error {
+	r.Verified = f.verifyKey != ""
+	if f.json {
 		return report.WriteJSON(w, r)
 	}
-	t := report.NewColumns(w)
-	for _, f := range r.Files {
-		t.Row(f.Role, report.Printable(f.Path), report.ByteSize(f.Bytes), f.Digest)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	p := &report.Printer{W: w}
-	if len(r.Left) > 0 {
-		p.Printf("left out: %s\n", strings.Join(r.Left, ", "))
-	}
-	signed := ""
-	switch {
-	case r.Verified:
-		signed = ", signature verified"
-	case r.Signature != "":
-		signed = ", signed"
-	}
-	p.Printf("%s: %s%s, %.1f s\n", r.Output, r.Digest, signed, r.Seconds)
-	return p.Err
+	return r.WriteText(w)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
@@ -19,11 +20,12 @@ import (
 func parseQuantize(args ...string) (opt *quantize.Options, err error) {
 	app := newApp()
 	var f quantizeFlags
-	app.Commands = []*cli.Command{{Name: "quantize", Flags: f.flags(), OnUsageError: usageErrors,
+	app.Commands = []*cli.Command{{Name: "quantize", Flags: f.flags(),
 		Action: func(c *cli.Context) error {
 			opt, err = f.options(c.LocalFlagNames(), policy.MostlyQ4_0, 3)
 			return err
 		}}}
+	cmdline.Prepare(app)
 	err = app.Run(append([]string{"phi3conv", "quantize"}, args...))
 	return opt, err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -17,7 +18,7 @@ func runWith(ctx context.Context, in io.Reader, out io.Writer, args ...string) (
 	var errOut bytes.Buffer
 	app := newApp()
 	app.Reader, app.Writer, app.ErrWriter = in, out, &errOut
-	err = app.RunContext(ctx, flagsFirst(append([]string{"phi3conv"}, args...), app.Commands))
+	err = cmdline.Run(ctx, app, append([]string{"phi3conv"}, args...))
 	return errOut.String(), err
 }
 

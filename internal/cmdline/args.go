@@ -1,4 +1,4 @@
-package main
+package cmdline
 
 import (
 	"slices"
@@ -7,20 +7,20 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// completionFlag is what the completion scripts add, see [completionScripts].
-const completionFlag = "--generate-bash-completion"
+// CompletionFlag is what the completion scripts add, see [CompletionScript].
+const CompletionFlag = "--generate-bash-completion"
 
-// flagsFirst moves a command's flags before its other arguments, so that
+// FlagsFirst moves a command's flags before its other arguments, so that
 // "convert DIR -o FILE" works: the flag package stops at the first argument that
 // is no flag. What follows "--" stays.
-func flagsFirst(args []string, commands []*cli.Command) []string {
+func FlagsFirst(args []string, commands []*cli.Command) []string {
 	if len(args) < 2 {
 		return args
 	}
-	if last := len(args) - 1; args[last] == completionFlag {
+	if last := len(args) - 1; args[last] == CompletionFlag {
 		// The cli package answers a shell's question only where this comes last.
-		rest := flagsFirst(args[:last], commands)
-		return append(rest, completionFlag)
+		rest := FlagsFirst(args[:last], commands)
+		return append(rest, CompletionFlag)
 	}
 	var command *cli.Command
 	for _, c := range commands {
@@ -33,7 +33,7 @@ func flagsFirst(args []string, commands []*cli.Command) []string {
 	}
 	isNext := func(s *cli.Command) bool { return len(args) > 2 && s.HasName(args[2]) }
 	if slices.ContainsFunc(command.Subcommands, isNext) {
-		return append([]string{args[0]}, flagsFirst(args[1:], command.Subcommands)...)
+		return append([]string{args[0]}, FlagsFirst(args[1:], command.Subcommands)...)
 	}
 	flags := append([]string(nil), args[:2]...)
 	var rest []string

@@ -1,4 +1,4 @@
-package main
+package verify
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/job/bench"
-	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -23,12 +22,8 @@ const (
 	speedGen    = 128
 )
 
-func speedOptions(always bool, repetitions int) verifyjob.Speed {
-	return verifyjob.Speed{Always: always, Repetitions: repetitions, Bench: benchProcess}
-}
-
-// benchProcess runs this program's bench command, which measures a prompt and decoding.
-func benchProcess(ctx context.Context, path string, opt runtime.Options) (m verifyjob.Measurement, err error) {
+// BenchProcess is a [Bench]: it runs this program's bench command, which measures a prompt and decoding.
+func BenchProcess(ctx context.Context, path string, opt runtime.Options) (m Measurement, err error) {
 	program, err := os.Executable()
 	if err != nil {
 		return m, err
@@ -59,7 +54,7 @@ func benchProcess(ctx context.Context, path string, opt runtime.Options) (m veri
 		return m, fmt.Errorf("%s, expected 2", report.Plural(len(list), "measurement"))
 	}
 	pp, tg := &list[0], &list[1]
-	return verifyjob.Measurement{
+	return Measurement{
 		SpeedRun:      verify.SpeedRun{PP: pp.Avg, TG: tg.Avg, Load: tg.Load, RSS: tg.Peak},
 		BytesPerToken: tg.Read, Bandwidth: tg.Bandwidth,
 	}, nil

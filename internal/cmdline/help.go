@@ -1,4 +1,4 @@
-package main
+package cmdline
 
 import (
 	"strings"
@@ -7,9 +7,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Widths of a list of flags in --help, in characters.
+// HelpWidth is the width of the lines of --help, in characters.
+const HelpWidth = 100
+
+// Columns of a list of flags in --help.
 const (
-	helpWidth  = 100
 	helpColumn = 34 // where the descriptions of flags begin
 	helpIndent = 3  // the cli package's, before the first line of a flag
 	helpHang   = 6  // the cli package's, before its other lines
@@ -17,8 +19,6 @@ const (
 
 // libraryFlagHelp writes "names<TAB>description (default: …)" in one line of any length.
 var libraryFlagHelp = cli.FlagStringer
-
-func init() { cli.FlagStringer = flagHelp }
 
 // flagHelp writes a flag's names and its description, which is wrapped. Names that are too long for their
 // column have a line of their own. A switch that is off unless it is given has no default to tell.
@@ -46,7 +46,7 @@ func flagHelp(f cli.Flag) string {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case column == helpColumn:
-		case column+1+n > helpWidth:
+		case column+1+n > HelpWidth:
 			newLine()
 		default:
 			b.WriteByte(' ')
