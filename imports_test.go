@@ -64,6 +64,7 @@ var level = map[string]int{
 	"internal/kern":         10,
 	"internal/machine":      12,
 	"internal/output":       14,
+	"internal/progress":     10,
 	"internal/kvcache":      20,
 	"internal/mmap":         10,
 	"internal/npy":          10,
@@ -84,8 +85,8 @@ var level = map[string]int{
 // only says which packages may import a library, by the prefix of its path.
 var only = map[string][]string{
 	"github.com/urfave/cli":         {"cmd/phi3conv", "internal/cmdline"},
-	"github.com/cheggaaa/pb":        {"cmd/phi3conv"},
-	"golang.org/x/term":             {"cmd/phi3conv"},
+	"github.com/cheggaaa/pb":        {"internal/progress"},
+	"golang.org/x/term":             {"internal/progress"},
 	"oras.land/oras-go":             {"internal/pack"},
 	"gonum.org/v1/gonum":            {"internal/sample"},
 	"github.com/klauspost/compress": {"formats/seal"},

@@ -13,7 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -120,7 +120,7 @@ func Verify(ctx context.Context, base string, quants []string, opt VerifyOptions
 }
 
 // monitor tells Progress what a job does, if it is set.
-func (l Limits) monitor() work.Monitor {
+func (l Limits) monitor() progress.Monitor {
 	if l.Progress == nil {
 		return nil
 	}
@@ -131,7 +131,9 @@ type monitor func(step string, done, total int64)
 
 func (m monitor) Note(string, ...any) {}
 
-func (m monitor) Begin(what string, total int64, _ work.Unit) work.Step { return step{m, what, total} }
+func (m monitor) Begin(what string, total int64, _ progress.Unit) progress.Step {
+	return step{m, what, total}
+}
 
 // step is a step of a job.
 type step struct {

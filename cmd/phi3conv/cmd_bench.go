@@ -72,7 +72,7 @@ func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err
 		Repetitions: c.Int("repetitions"),
 		Sustain:     c.Duration("sustain"),
 		Build:       versionString(),
-		Monitor:     monitor{c.App.ErrWriter},
+		Monitor:     newMonitor(c.App.ErrWriter),
 	}
 	if opt.Compute, err = compute.options(); err != nil {
 		return opt, err

@@ -86,7 +86,7 @@ func calibrateModel(c *cli.Context, model string, files *output.Files) error {
 	if out == "" {
 		return usagef("calibrate needs --output")
 	}
-	m := monitor{c.App.ErrWriter}
+	m := newMonitor(c.App.ErrWriter)
 	opt := calibrate.Options{Against: c.String("against"), Monitor: m}
 	var err error
 	if opt.MaxRAM, err = size("max-ram", c.String("max-ram")); err != nil {

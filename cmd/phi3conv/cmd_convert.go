@@ -70,7 +70,7 @@ The mixed types follow llama.cpp's rules. Examples:
 				return err
 			}
 			opt.Seal = c.String("seal")
-			return f.run(c.Context, in, "--output", out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+			return f.run(c.Context, in, "--output", out, *opt, c.App.Writer, newMonitor(c.App.ErrWriter))
 		},
 	}
 }
@@ -101,7 +101,7 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	if err != nil {
 		return err
 	}
-	m := monitor{c.App.ErrWriter}
+	m := newMonitor(c.App.ErrWriter)
 	w, err := f.check(in, "--output", &out, c.String("seal"), c.App.Writer, m)
 	if err != nil {
 		return err

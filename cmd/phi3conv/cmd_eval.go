@@ -84,7 +84,7 @@ func evalAction(c *cli.Context, compute *computeFlags, forms *reportFlags) error
 		return err
 	}
 	inputs := slices.Concat(o.Models, o.Tasks, o.Examples, []string{o.Base})
-	if err := forms.check(monitor{c.App.ErrWriter}, "", inputs...); err != nil {
+	if err := forms.check(newMonitor(c.App.ErrWriter), "", inputs...); err != nil {
 		return err
 	}
 	r, err := evaljob.Run(c.Context, o)
@@ -103,7 +103,7 @@ func evalOptions(c *cli.Context, compute *computeFlags) (o evaljob.Options, err 
 	o = evaljob.Options{
 		Models: c.Args().Slice(), Base: c.String("base"), Tasks: c.StringSlice("task"),
 		Examples: c.StringSlice("shots-file"), Limit: c.Int("limit"),
-		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
+		Tool: "phi3conv " + versionString(), Monitor: newMonitor(c.App.ErrWriter),
 	}
 	if o.Thresholds, err = evalLimits(c); err != nil {
 		return o, err

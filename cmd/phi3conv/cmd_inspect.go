@@ -114,7 +114,7 @@ func inspectDiff(c *cli.Context, threads int) error {
 		return err
 	}
 	defer func() { _ = b.Close() }() // only read from
-	d, err := diff.Compare(c.Context, a, b, diff.Options{Threads: threads, Monitor: monitor{c.App.ErrWriter}})
+	d, err := diff.Compare(c.Context, a, b, diff.Options{Threads: threads, Monitor: newMonitor(c.App.ErrWriter)})
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func inspectDiff(c *cli.Context, threads int) error {
 
 func inspectCheck(c *cli.Context, threads int) error {
 	path := c.Args().First()
-	r, err := inspect.Check(c.Context, path, threads, monitor{c.App.ErrWriter})
+	r, err := inspect.Check(c.Context, path, threads, newMonitor(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/lint"
 	"github.com/phi3conv/phi3conv/internal/output"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/urfave/cli/v2"
 )
 
@@ -42,11 +42,11 @@ Exits with 1 if there is an error, else with 0. Example:
 			if err != nil {
 				return err
 			}
-			m := monitor{c.App.ErrWriter}
+			m := newMonitor(c.App.ErrWriter)
 			if err := forms.check(m, "", c.Args().First()); err != nil {
 				return err
 			}
-			progress, end := work.Progress(m, "checking", work.Bytes)
+			progress, end := progress.Late(m, "checking", progress.Bytes)
 			r, err := lint.Run(c.Context, c.Args().First(), lint.Options{
 				Fast:     c.Bool("fast"),
 				Threads:  threads,

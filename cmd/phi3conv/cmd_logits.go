@@ -55,7 +55,7 @@ func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) 
 		return usagef("logits takes one MODEL, got %d arguments", c.NArg())
 	}
 	path := c.Args().First()
-	m, out := monitor{c.App.ErrWriter}, c.String("output")
+	m, out := newMonitor(c.App.ErrWriter), c.String("output")
 	inputs := []string{path, c.String("tokens-file")}
 	if err := m.checkFiles(files, inputs, file("--output", &out, output.NumPy)); err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/pack"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/urfave/cli/v2"
 )
 
@@ -61,7 +61,7 @@ func packAction(c *cli.Context, f *artifactFlags) error {
 			extra, inputs = append(extra, pack.File{Path: path, Role: role}), append(inputs, path)
 		}
 	}
-	m := monitor{c.App.ErrWriter}
+	m := newMonitor(c.App.ErrWriter)
 	if err := f.check(m, &out, inputs...); err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func packAction(c *cli.Context, f *artifactFlags) error {
 	if err != nil {
 		return err
 	}
-	step := m.Begin("hashing", in.Bytes, work.Bytes)
+	step := m.Begin("hashing", in.Bytes, progress.Bytes)
 	im, err := pack.Build(c.Context, in.Files, c.String("format"), step.Set)
 	step.End()
 	if err != nil {
@@ -107,7 +107,7 @@ sent too, if it has one. Example:
 			if err != nil {
 				return err
 			}
-			return f.send(c.Context, im, to, nil, c.App.Writer, monitor{c.App.ErrWriter})
+			return f.send(c.Context, im, to, nil, c.App.Writer, newMonitor(c.App.ErrWriter))
 		},
 	}
 }

@@ -42,7 +42,7 @@ a budget the types of the tensors are chosen so that the estimated error is leas
 			if err != nil {
 				return err
 			}
-			return f.run(c.Context, in, "OUT", out, *opt, c.App.Writer, monitor{c.App.ErrWriter})
+			return f.run(c.Context, in, "OUT", out, *opt, c.App.Writer, newMonitor(c.App.ErrWriter))
 		},
 	}
 }

@@ -45,7 +45,7 @@ func reproduceAction(c *cli.Context, files *output.Files) error {
 	if opt.Limits, err = readLimits(c.String("max-ram"), c.Int("threads")); err != nil {
 		return err
 	}
-	m := monitor{c.App.ErrWriter}
+	m := newMonitor(c.App.ErrWriter)
 	out := file("--output", &opt.Output, output.GGUF, output.PMAP)
 	out.Beside, out.ReadBack = []string{".work"}, true
 	if err := m.checkFiles(files, []string{c.Args().First(), opt.Model, opt.Stats}, out); err != nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/job/chat"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
@@ -100,7 +101,7 @@ func runAction(c *cli.Context, compute *computeFlags) error {
 	if c.Bool("json") {
 		return answerJSON(c.Context, c.App.Writer, m, prompt, seed)
 	}
-	s := &session{m: m, in: c.App.Reader, out: c.App.Writer, notes: c.App.ErrWriter, terminal: isTerminal(c.App.Writer)}
+	s := &session{m: m, in: c.App.Reader, out: c.App.Writer, notes: c.App.ErrWriter, terminal: progress.IsTerminal(c.App.Writer)}
 	if oneShot {
 		_, err = s.answer(c.Context, prompt)
 	} else {
@@ -135,7 +136,7 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 		Stops:        c.StringSlice("stop"),
 		Context:      c.Int("ctx-size"),
 		Check:        c.Bool("check"),
-		Monitor:      monitor{c.App.ErrWriter},
+		Monitor:      newMonitor(c.App.ErrWriter),
 	}
 	for _, s := range opt.Stops {
 		if s == "" {

@@ -55,7 +55,7 @@ func sealAction(c *cli.Context, windows *windowFlags, files *output.Files) error
 	if err != nil {
 		return err
 	}
-	m := monitor{c.App.ErrWriter}
+	m := newMonitor(c.App.ErrWriter)
 	files.Machine = c.Bool("json")
 	if err := m.checkFiles(files, append(o.Texts, o.Model), file("--output", &o.Output, output.Seal)); err != nil {
 		return err
@@ -77,7 +77,7 @@ func sealAction(c *cli.Context, windows *windowFlags, files *output.Files) error
 func sealOptions(c *cli.Context, windows *windowFlags) (o verifyjob.SealOptions, err error) {
 	o = verifyjob.SealOptions{
 		Model: c.Args().First(), Texts: windows.texts.Value(), Output: c.String("output"),
-		TopK: c.Int("top-k"), MinP: c.Float64("min-p"), Full: c.Int("full"), Monitor: monitor{c.App.ErrWriter},
+		TopK: c.Int("top-k"), MinP: c.Float64("min-p"), Full: c.Int("full"), Monitor: newMonitor(c.App.ErrWriter),
 	}
 	if o.Windows, err = windows.options(c.LocalFlagNames()); err != nil {
 		return o, err

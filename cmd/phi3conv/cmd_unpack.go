@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/pack"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/urfave/cli/v2"
 )
 
@@ -41,7 +41,7 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	if out == "" || strings.HasPrefix(out, pack.Scheme) {
 		return usagef("pull needs --output, a directory or .tar file")
 	}
-	if err := f.check(monitor{c.App.ErrWriter}, &out, f.verifyKey); err != nil {
+	if err := f.check(newMonitor(c.App.ErrWriter), &out, f.verifyKey); err != nil {
 		return err
 	}
 	from, err := pack.OpenRegistry(c.Args().First(), f.registry(c.LocalFlagNames()))
@@ -62,7 +62,7 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	if err != nil {
 		return err
 	}
-	return f.send(c.Context, im, to, nil, c.App.Writer, monitor{c.App.ErrWriter})
+	return f.send(c.Context, im, to, nil, c.App.Writer, newMonitor(c.App.ErrWriter))
 }
 
 func unpackCommand() *cli.Command {
@@ -88,7 +88,7 @@ whose layers are single files with names. Example:
 			if out == "" {
 				return usagef("unpack needs --output")
 			}
-			err := monitor{c.App.ErrWriter}.checkFiles(&f.files, nil, directory("--output", &out))
+			err := newMonitor(c.App.ErrWriter).checkFiles(&f.files, nil, directory("--output", &out))
 			if err != nil {
 				return err
 			}
@@ -107,7 +107,7 @@ func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error 
 		return err
 	}
 	start := time.Now()
-	step := monitor{c.App.ErrWriter}.Begin("fetching", im.Size(), work.Bytes)
+	step := newMonitor(c.App.ErrWriter).Begin("fetching", im.Size(), progress.Bytes)
 	_, err := im.Unpack(c.Context, dir, f.files.Force, step.Set)
 	step.End()
 	if err != nil {

@@ -92,7 +92,7 @@ func verifyAction(c *cli.Context, f *verifyFlags) error {
 	case c.Int("repetitions") < 1:
 		return usagef("--repetitions is %d, expected 1 or more", c.Int("repetitions"))
 	}
-	m, path := monitor{c.App.ErrWriter}, sealOf(c)
+	m, path := newMonitor(c.App.ErrWriter), sealOf(c)
 	inputs := slices.Concat(c.Args().Slice(), f.windows.texts.Value(),
 		[]string{path, c.String("base"), f.require.thresholds, f.require.baseline})
 	if err := f.forms.check(m, ".partial", inputs...); err != nil {
@@ -129,7 +129,7 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 		NoCheck: c.Bool("no-check"), OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
 		Speed:   speedOptions(c),
 		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
-		Tool: "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
+		Tool: "phi3conv " + versionString(), Monitor: newMonitor(c.App.ErrWriter),
 	}
 	if f.forms.report != "" && !atomicfile.IsStream(f.forms.report) {
 		o.Progress = f.forms.report + ".partial"
@@ -214,7 +214,7 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 		Seal: path, Quant: c.Args().First(), NoCheck: c.Bool("no-check"), Worst: c.Int("worst"),
 		Strict: f.require.strict,
 		Speed:  speedOptions(c),
-		Tool:   "phi3conv " + versionString(), Monitor: monitor{c.App.ErrWriter},
+		Tool:   "phi3conv " + versionString(), Monitor: newMonitor(c.App.ErrWriter),
 	}
 	if o.Worst < 0 {
 		return usagef("--worst is %d, expected 0 or more", o.Worst)

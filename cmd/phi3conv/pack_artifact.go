@@ -9,8 +9,8 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/pack"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/urfave/cli/v2"
 )
 
@@ -88,7 +88,7 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 	if to.InRegistry() {
 		what = "sending"
 	}
-	step := m.Begin(what, im.Size(), work.Bytes)
+	step := m.Begin(what, im.Size(), progress.Bytes)
 	err := im.Send(ctx, to, step.Set)
 	step.End()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/job/chat"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -60,7 +61,7 @@ func (s *session) converse(ctx context.Context) error {
 	defer signal.Stop(interrupts)
 
 	prompt := ""
-	if s.terminal && isTerminal(s.in) {
+	if s.terminal && progress.IsTerminal(s.in) {
 		prompt = "> "
 		s.note("/help lists commands; Ctrl-C ends an answer.")
 	}

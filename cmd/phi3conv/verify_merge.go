@@ -41,7 +41,7 @@ Limits, forms of the report and exit codes are those of verify. Example:
 				return err
 			}
 			inputs := append(c.Args().Slice(), require.thresholds, require.baseline)
-			if err := forms.check(monitor{c.App.ErrWriter}, "", inputs...); err != nil {
+			if err := forms.check(newMonitor(c.App.ErrWriter), "", inputs...); err != nil {
 				return err
 			}
 			list, err := verifyjob.Merge(c.Args().Slice(), worst, r)

@@ -1,4 +1,4 @@
-// Package work holds what long jobs share: tasks on several threads, progress, files of intermediate results, hashes of
+// Package work holds what long jobs share: tasks on several threads, files of intermediate results, hashes of
 // files, buffers that are used again.
 package work
 

@@ -13,21 +13,21 @@ import (
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/machine"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
 // Options say what is measured.
 type Options struct {
-	Prompts     []int           // tests ppN
-	Gens        []int           // tests tgN
-	Threads     []int           // a run of all tests for each number of threads; nil is the runtime's default
-	Repetitions int             // of each test, after a warm-up; less than 1 is 1
-	Sustain     time.Duration   // decode for this time; no test is repeated, and none is ppN; 0 is off
-	Compute     runtime.Options // but Threads and Progress; a Batch of 0 is 512
-	Build       string          // the program's version, for the results
-	Monitor     work.Monitor    // may be nil
+	Prompts     []int            // tests ppN
+	Gens        []int            // tests tgN
+	Threads     []int            // a run of all tests for each number of threads; nil is the runtime's default
+	Repetitions int              // of each test, after a warm-up; less than 1 is 1
+	Sustain     time.Duration    // decode for this time; no test is repeated, and none is ppN; 0 is off
+	Compute     runtime.Options  // but Threads and Progress; a Batch of 0 is 512
+	Build       string           // the program's version, for the results
+	Monitor     progress.Monitor // may be nil
 }
 
 // window is the time after which Sustain reports a result.

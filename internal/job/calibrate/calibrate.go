@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -34,7 +35,7 @@ type Options struct {
 	Threads int
 	MaxRAM  int64
 	// Monitor may be nil.
-	Monitor work.Monitor
+	Monitor progress.Monitor
 }
 
 // Result is what a run has done.
@@ -54,7 +55,7 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 	if out == "" {
 		return nil, usage.Errorf("the output has no name")
 	}
-	opt.Monitor = work.Quiet(opt.Monitor)
+	opt.Monitor = progress.Quiet(opt.Monitor)
 	if opt.MaxRAM == 0 {
 		opt.MaxRAM = defaultRAM
 	}
@@ -156,7 +157,7 @@ func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
 		r.Monitor.Note("continuing after block %d of %d, from %s", blocks, r.layers.Count(), opt.Work)
 	}
 	tokens := int64(len(r.stats.Origin.Tokens))
-	step := r.Monitor.Begin("calibrating", tokens, work.Count)
+	step := r.Monitor.Begin("calibrating", tokens, progress.Count)
 	opt.Progress = func(done, total int64) { step.Set(tokens * done / total) }
 	err := calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
 	step.End()

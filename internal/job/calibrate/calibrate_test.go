@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -71,7 +72,7 @@ func TestRun(t *testing.T) {
 
 // stopper cancels at the first progress of a step.
 type stopper struct {
-	work.Monitor
+	progress.Monitor
 	step   string
 	cancel func()
 	notes  []string
@@ -79,7 +80,7 @@ type stopper struct {
 
 func (s *stopper) Note(format string, _ ...any) { s.notes = append(s.notes, format) }
 
-func (s *stopper) Begin(what string, total int64, unit work.Unit) work.Step {
+func (s *stopper) Begin(what string, total int64, unit progress.Unit) progress.Step {
 	if what == s.step {
 		return stop{s.Monitor.Begin(what, total, unit), s.cancel}
 	}
@@ -87,7 +88,7 @@ func (s *stopper) Begin(what string, total int64, unit work.Unit) work.Step {
 }
 
 type stop struct {
-	work.Step
+	progress.Step
 	cancel func()
 }
 
@@ -118,7 +119,7 @@ func TestOwnText(t *testing.T) {
 	}
 	out := filepath.Join(dir, "b.gguf")
 	ctx, cancel := context.WithCancel(t.Context())
-	opt.Monitor = &stopper{Monitor: work.Quiet(nil), step: "calibrating", cancel: cancel}
+	opt.Monitor = &stopper{Monitor: progress.Quiet(nil), step: "calibrating", cancel: cancel}
 	_, _, err = runTiny(ctx, t, out, opt)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "continues") {
 		t.Fatalf("interrupted: %v", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -159,7 +160,7 @@ func (r *run) write(ctx context.Context, opt text.GenerateOptions) ([][]int32, e
 		return nil, err
 	}
 	defer func() { _ = m.Close() }() // only read from
-	step := r.Monitor.Begin("writing text", int64(opt.Tokens), work.Count)
+	step := r.Monitor.Begin("writing text", int64(opt.Tokens), progress.Count)
 	defer step.End()
 	opt.Progress = func(tokens int) { step.Set(int64(tokens)) }
 	return text.Generate(ctx, m, r.tok, opt)

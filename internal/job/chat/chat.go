@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
@@ -28,7 +28,7 @@ type Options struct {
 	Context      int              // tokens; 0 is the runtime's default
 	Check        bool             // compares a .pmap file with its checksums first
 	Compute      runtime.Options  // but Progress
-	Monitor      work.Monitor     // may be nil
+	Monitor      progress.Monitor // may be nil
 }
 
 // Chat is a model and a conversation with it.
@@ -79,7 +79,7 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if !opt.Raw && !c.chat && c.knowsTurns() {
-		work.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
+		progress.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
 			"--chat-template-file FILE gives one", path)
 	}
 	model.NoteChecked(opt.Monitor, path, opt.Check)

@@ -7,8 +7,8 @@ import (
 	"math"
 
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
@@ -66,8 +66,8 @@ func (m *Metrics) Equal() bool { return math.IsInf(float64(m.SQNR), 1) }
 
 // Options say how to compare. The zero value has the defaults.
 type Options struct {
-	Threads int          // tensors that are compared at the same time, 0 for the number of CPUs
-	Monitor work.Monitor // may be nil
+	Threads int              // tensors that are compared at the same time, 0 for the number of CPUs
+	Monitor progress.Monitor // may be nil
 }
 
 // Compare compares b with the reference a.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
 	"golang.org/x/sync/errgroup"
 )
@@ -106,7 +106,7 @@ func comparePairs(ctx context.Context, pairs []*pair, opt Options) error {
 	for _, p := range pairs {
 		total += p.a.Bytes + p.b.Bytes
 	}
-	step := work.Quiet(opt.Monitor).Begin("comparing", total, work.Bytes)
+	step := progress.Quiet(opt.Monitor).Begin("comparing", total, progress.Bytes)
 	defer step.End()
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)

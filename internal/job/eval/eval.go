@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 	"github.com/phi3conv/phi3conv/verify/eval"
@@ -27,8 +27,8 @@ type Options struct {
 	How        eval.Options
 	Compute    runtime.Options // how the models but the original compute
 	Thresholds []verify.Threshold
-	Tool       string       // program and version, for the report
-	Monitor    work.Monitor // is told what is done; may be nil
+	Tool       string           // program and version, for the report
+	Monitor    progress.Monitor // is told what is done; may be nil
 }
 
 // Run puts the questions to each model, one model after the other. Options that make no sense are a
@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options) (*eval.Report, error) {
 		if o.Base != "" && i == 0 {
 			opt.Float32, opt.Cache = true, runtime.CacheF32
 		}
-		r, err := ask(ctx, path, opt, tasks[i], work.Quiet(o.Monitor))
+		r, err := ask(ctx, path, opt, tasks[i], progress.Quiet(o.Monitor))
 		if err != nil {
 			return nil, err
 		}
@@ -95,14 +95,14 @@ func (o *Options) check() error {
 }
 
 // ask runs one model, which takes no memory after.
-func ask(ctx context.Context, path string, opt runtime.Options, t *eval.Task, m work.Monitor) (eval.Result, error) {
+func ask(ctx context.Context, path string, opt runtime.Options, t *eval.Task, m progress.Monitor) (eval.Result, error) {
 	r := eval.Result{}
 	p, err := model.OpenPredictor(ctx, path, opt, t.Context, m)
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	defer p.Close()
-	step := m.Begin(filepath.Base(path), int64(len(t.Questions)), work.Count)
+	step := m.Begin(filepath.Base(path), int64(len(t.Questions)), progress.Count)
 	r.Answers, err = t.Run(ctx, p.Reusing(), func(done int) { step.Set(int64(done)) })
 	step.End()
 	if err != nil {

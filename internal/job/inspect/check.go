@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/formats/pmap"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 )
 
 // Checked is the result of comparing a .pmap file with its checksums.
@@ -23,7 +23,7 @@ type Checked struct {
 
 // Check reads all of a .pmap file and compares it with its checksums. Damage is a result, not an error. The monitor
 // may be nil.
-func Check(ctx context.Context, path string, threads int, monitor work.Monitor) (*Checked, error) {
+func Check(ctx context.Context, path string, threads int, monitor progress.Monitor) (*Checked, error) {
 	f, err := pmap.Open(path)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func Check(ctx context.Context, path string, threads int, monitor work.Monitor) 
 	}
 	r := &Checked{Path: path, Bytes: info.Size(), SHA256: hex.EncodeToString(root[:]), Damage: []string{}}
 	start := time.Now()
-	step := work.Quiet(monitor).Begin("checking", r.Bytes, work.Bytes)
+	step := progress.Quiet(monitor).Begin("checking", r.Bytes, progress.Bytes)
 	err = f.Check(ctx, threads, step.Set)
 	step.End()
 	r.Seconds = time.Since(start).Seconds()

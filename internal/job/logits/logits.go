@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/npy"
 	"github.com/phi3conv/phi3conv/internal/output"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -20,8 +21,8 @@ import (
 
 // Options say how the model computes.
 type Options struct {
-	Compute runtime.Options // but Progress
-	Monitor work.Monitor    // may be nil
+	Compute runtime.Options  // but Progress
+	Monitor progress.Monitor // may be nil
 }
 
 // WriteNPY writes the logits after every token to a NumPy file, float32 [tokens, vocabulary].

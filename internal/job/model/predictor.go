@@ -6,22 +6,22 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
 // Open opens a model. m, which may be nil, shows how much of it is loaded.
-func Open(ctx context.Context, path string, opt runtime.Options, m work.Monitor) (*runtime.Model, error) {
+func Open(ctx context.Context, path string, opt runtime.Options, m progress.Monitor) (*runtime.Model, error) {
 	var loaded func()
-	opt.Progress, loaded = work.Progress(work.Quiet(m), "loading", work.Bytes)
+	opt.Progress, loaded = progress.Late(progress.Quiet(m), "loading", progress.Bytes)
 	defer loaded()
 	return runtime.Open(ctx, path, opt)
 }
 
 // NoteAssumed tells the user, in one line, what a file leaves out and was assumed; nothing if that is nothing.
-func NoteAssumed(m work.Monitor, path string, assumed []string) {
+func NoteAssumed(m progress.Monitor, path string, assumed []string) {
 	if len(assumed) > 0 {
-		work.Quiet(m).Note("%s does not say all that it should; assumed: %s (phi3conv lint explains)", path,
+		progress.Quiet(m).Note("%s does not say all that it should; assumed: %s (phi3conv lint explains)", path,
 			strings.Join(assumed, "; "))
 	}
 }
@@ -35,7 +35,7 @@ type Predictor struct {
 // OpenPredictor opens a model for texts of up to context tokens. Of opt, a Batch of 0 is the context, at
 // most 512.
 func OpenPredictor(
-	ctx context.Context, path string, opt runtime.Options, context int, m work.Monitor,
+	ctx context.Context, path string, opt runtime.Options, context int, m progress.Monitor,
 ) (*Predictor, error) {
 	if opt.Batch == 0 {
 		opt.Batch = min(context, 512)

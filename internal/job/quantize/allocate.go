@@ -9,9 +9,9 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -88,7 +88,7 @@ func (a *allocator) estimate(ctx context.Context) error {
 	}
 	defer func() { _ = l.Close() }() // only read from
 	const shares = 1000
-	step := a.monitor.Begin("estimating", shares, work.Count)
+	step := a.monitor.Begin("estimating", shares, progress.Count)
 	defer step.End()
 	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, alloc.Options{
 		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },

@@ -10,6 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/output"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
@@ -23,7 +24,7 @@ func OtherFormat(in, out string) bool {
 // Copy copies a GGUF or .pmap file into the format that the name out says, with all tensors and metadata as they are;
 // of split sets one file is made. The path of a seal, which goes into a .pmap file, may be empty. Of the limits only
 // the threads matter. It returns the number of tensors. The monitor may be nil.
-func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monitor) (tensors int, err error) {
+func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.Monitor) (tensors int, err error) {
 	threads, err := limits.threads()
 	if err != nil {
 		return 0, err
@@ -49,7 +50,7 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m work.Monit
 	if err := output.Room(out, size); err != nil {
 		return 0, err
 	}
-	step := work.Quiet(m).Begin("copying", size, work.Bytes)
+	step := progress.Quiet(m).Begin("copying", size, progress.Bytes)
 	err = convert.Repack(ctx, f, out, convert.Limits{Threads: threads, Progress: step.Set}, extra...)
 	step.End()
 	return len(f.Tensors), work.Interrupted(err, ", %s was not written", out)

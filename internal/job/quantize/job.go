@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/output"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -31,13 +32,13 @@ type Job struct {
 	weights  string   // SHA-256 of the source's weights in hexadecimal, if recorded
 	notes    []string // on what it is made from
 	limits   Limits
-	monitor  work.Monitor
+	monitor  progress.Monitor
 
 	memoryLimit int64 // of the Go runtime before the job
 }
 
 // Run makes the file out, whose name decides the format, from the model in. The monitor may be nil.
-func Run(ctx context.Context, in, out string, opt Options, m work.Monitor) (*Result, error) {
+func Run(ctx context.Context, in, out string, opt Options, m progress.Monitor) (*Result, error) {
 	j, err := Prepare(ctx, in, out, opt, m)
 	if err != nil {
 		return nil, err
@@ -49,11 +50,11 @@ func Run(ctx context.Context, in, out string, opt Options, m work.Monitor) (*Res
 // Prepare decides how to make the file out, whose name decides the format, from the model in: a checkpoint directory,
 // a GGUF or a .pmap file. It writes nothing. With a budget it runs parts of the model. The monitor may be nil.
 // The job must be closed. Until then the memory of the whole program is limited to what opt says.
-func Prepare(ctx context.Context, in, out string, opt Options, m work.Monitor) (_ *Job, err error) {
+func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monitor) (_ *Job, err error) {
 	if out == "" {
 		return nil, usage.Errorf("the output has no name")
 	}
-	j := &Job{out: out, monitor: work.Quiet(m)}
+	j := &Job{out: out, monitor: progress.Quiet(m)}
 	defer func() {
 		if err != nil {
 			j.Close()
@@ -190,7 +191,7 @@ func (j *Job) build(ctx context.Context) error {
 		defer func() { _ = encoded.Close() }() // only read from by now
 	}
 	write := func(out string) error {
-		step := j.monitor.Begin("converting", j.plan.SourceSize(), work.Bytes)
+		step := j.monitor.Begin("converting", j.plan.SourceSize(), progress.Bytes)
 		defer step.End()
 		return j.plan.Run(ctx, out, convert.Limits{
 			Threads: j.limits.Threads, Memory: j.limits.MaxRAM - work.ProgramRAM, Progress: step.Set,

@@ -8,6 +8,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -141,7 +142,7 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 		return nil, err
 	}
 	defer func() { _ = l.Close() }() // only read from
-	step := j.monitor.Begin("quantizing", int64(l.Count()+1), work.Count)
+	step := j.monitor.Begin("quantizing", int64(l.Count()+1), progress.Count)
 	opt := calib.QuantizeOptions{
 		Identity: identity,
 		Work:     j.workFile(),

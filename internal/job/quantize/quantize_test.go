@@ -20,9 +20,9 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -318,7 +318,7 @@ func (m *monitor) Note(format string, args ...any) {
 	m.notes = append(m.notes, fmt.Sprintf(format, args...))
 }
 
-func (m *monitor) Begin(what string, _ int64, _ work.Unit) work.Step {
+func (m *monitor) Begin(what string, _ int64, _ progress.Unit) progress.Step {
 	return &step{m, what == m.step}
 }
 

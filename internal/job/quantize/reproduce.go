@@ -18,8 +18,8 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // ReproduceOptions say what a file is made again from.
@@ -65,9 +65,9 @@ type Input struct {
 // PrepareReproduction decides how to make the file at path again, from its metadata. The monitor may be nil.
 // The reproduction must be closed. Until then the memory of the whole program is limited to what opt says.
 func PrepareReproduction(
-	ctx context.Context, path string, opt ReproduceOptions, m work.Monitor,
+	ctx context.Context, path string, opt ReproduceOptions, m progress.Monitor,
 ) (_ *Reproduction, err error) {
-	r := &Reproduction{path: path, job: &Job{out: opt.Output, recorded: true, monitor: work.Quiet(m)}}
+	r := &Reproduction{path: path, job: &Job{out: opt.Output, recorded: true, monitor: progress.Quiet(m)}}
 	defer func() {
 		if err != nil {
 			r.Close()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -61,7 +61,7 @@ func (r *run) rankLayersOf(
 		return err
 	}
 	done := int64(0)
-	step := r.Monitor.Begin("by layer", int64(len(windows)*(2+len(groups))), work.Count)
+	step := r.Monitor.Begin("by layer", int64(len(windows)*(2+len(groups))), progress.Count)
 	defer step.End()
 	with := func(tensors []string) verify.Predictor {
 		return &hybrid{h, base.VocabSize(), path, tensors, func() { done++; step.Set(done) }}

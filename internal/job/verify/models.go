@@ -8,15 +8,15 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 // checkHeaders finds what the models' headers tell before anything is evaluated: the first is the original, the
 // others must be quantized from it, and all must be made for windows of context tokens. It notes what was assumed.
-func checkHeaders(paths []string, context int, monitor work.Monitor) error {
+func checkHeaders(paths []string, context int, monitor progress.Monitor) error {
 	var original *arch.Config
 	for i, path := range paths {
 		m, err := source.Open(path)

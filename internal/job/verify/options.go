@@ -7,8 +7,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -40,8 +40,8 @@ type Options struct {
 	Speed        Speed
 	Requirements Requirements
 
-	Tool    string       // program and version, for the report
-	Monitor work.Monitor // is told what is done; may be nil
+	Tool    string           // program and version, for the report
+	Monitor progress.Monitor // is told what is done; may be nil
 }
 
 // Windows say which tokens of a text are scored, and after what.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/machine"
-	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -47,7 +47,7 @@ func (r *run) record(ctx context.Context, windows []verify.Window) (f *temporary
 		return nil, 0, err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	step := r.Monitor.Begin("original", int64(len(windows)), work.Count)
+	step := r.Monitor.Begin("original", int64(len(windows)), progress.Count)
 	err = verify.Record(ctx, base, windows, w, func(done int) { step.Set(int64(done)) })
 	step.End()
 	if err == nil {
@@ -91,7 +91,7 @@ type temporary struct {
 }
 
 // newTemporary makes a temporary file for so many bytes of logits, and says so.
-func newTemporary(m work.Monitor, size int64) (*temporary, error) {
+func newTemporary(m progress.Monitor, size int64) (*temporary, error) {
 	dir := os.TempDir()
 	free, err := machine.FreeDisk(dir)
 	if err != nil {

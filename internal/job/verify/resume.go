@@ -14,8 +14,8 @@ import (
 	"github.com/phi3conv/phi3conv/verify"
 )
 
-// progress says when the file of progress was written.
-type progress struct {
+// saves says when the file of progress was written.
+type saves struct {
 	last  time.Time     // when it was written last, at first when the run began
 	took  time.Duration // how long that took
 	saved bool          // progress was saved at least once by this run
@@ -23,10 +23,10 @@ type progress struct {
 	failed bool // it could not be written once
 }
 
-func (p *progress) start() { p.last = time.Now() }
+func (p *saves) start() { p.last = time.Now() }
 
 // due reports whether it is time to write the file again. Writing takes at most a twentieth of the time.
-func (p *progress) due(now time.Time, every time.Duration) bool {
+func (p *saves) due(now time.Time, every time.Duration) bool {
 	return now.Sub(p.last) >= max(every, 20*p.took)
 }
 
@@ -93,7 +93,7 @@ func (r *run) save(always bool) error {
 		every = 5 * time.Second
 	}
 	start := time.Now()
-	if !always && !r.progress.due(start, every) {
+	if !always && !r.saves.due(start, every) {
 		return nil
 	}
 	list, err := r.reports()
@@ -105,14 +105,14 @@ func (r *run) save(always bool) error {
 		return err
 	}
 	if err := atomicfile.WriteFile(r.Progress, b.Bytes()); err != nil { // no reason to lose what is done
-		if !r.progress.failed {
+		if !r.saves.failed {
 			r.Monitor.Note("%v: this run cannot be continued if it is interrupted", err)
 		}
-		r.progress.failed = true
+		r.saves.failed = true
 		return nil
 	}
 	now := time.Now()
-	r.progress = progress{last: now, took: now.Sub(start), saved: true}
+	r.saves = saves{last: now, took: now.Sub(start), saved: true}
 	return nil
 }
 

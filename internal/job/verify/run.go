@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -57,8 +58,8 @@ type run struct {
 	baseline *baseline       // nil for none
 
 	positions []verify.Positions // of each quantized model, of the windows that it is done with
-	step      work.Step          // counts windows of all quantized models
-	progress  progress
+	step      progress.Step      // counts windows of all quantized models
+	saves     saves
 }
 
 // begin reads all but the weights and finds mistakes.
@@ -83,7 +84,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 			return nil, err
 		}
 	}
-	o.Monitor = work.Quiet(o.Monitor)
+	o.Monitor = progress.Quiet(o.Monitor)
 	if !o.NoCheck {
 		if err := model.Check(ctx, paths, o.Monitor); err != nil {
 			return nil, err
@@ -126,7 +127,7 @@ func (r *run) prepare() error {
 
 // evaluateAll fills in the positions of all windows.
 func (r *run) evaluateAll(ctx context.Context) error {
-	r.progress.start()
+	r.saves.start()
 	evaluate := r.sideBySide
 	if r.OneAtATime {
 		evaluate = r.oneAtATime
@@ -134,7 +135,7 @@ func (r *run) evaluateAll(ctx context.Context) error {
 	err := evaluate(ctx)
 	saved := r.save(true)
 	if err != nil {
-		if saved == nil && r.progress.saved {
+		if saved == nil && r.saves.saved {
 			r.Monitor.Note("the same command continues after %d of %d windows, from %s",
 				r.doneByAll(), len(r.windows), r.Progress)
 		}
@@ -175,7 +176,7 @@ func (r *run) doneTogether() int64 {
 
 // beginWindows begins a step that counts the windows of all quantized models.
 func (r *run) beginWindows() {
-	r.step = r.Monitor.Begin("verifying", int64(len(r.windows)*len(r.Quants)), work.Count)
+	r.step = r.Monitor.Begin("verifying", int64(len(r.windows)*len(r.Quants)), progress.Count)
 }
 
 // add appends the positions of a quantized model's next window.

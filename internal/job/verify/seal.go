@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -24,11 +25,11 @@ type SealOptions struct {
 	Windows Windows
 	Output  string // the file to write
 
-	TopK    int          // most likely tokens that are kept of a position, 0 for 1024
-	MinP    float64      // least probability of a likely token; the five likeliest are always kept
-	Full    int          // positions of which the whole vocabulary is kept
-	Threads int          // 0 for the number of physical cores
-	Monitor work.Monitor // may be nil
+	TopK    int              // most likely tokens that are kept of a position, 0 for 1024
+	MinP    float64          // least probability of a likely token; the five likeliest are always kept
+	Full    int              // positions of which the whole vocabulary is kept
+	Threads int              // 0 for the number of physical cores
+	Monitor progress.Monitor // may be nil
 }
 
 // SealSummary is what was written.
@@ -55,7 +56,7 @@ func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	}
 	h, tokens := sealHeader(c, &o)
 	opt := runtime.Options{Float32: true, Cache: runtime.CacheF32, Threads: o.Threads}
-	m := work.Quiet(o.Monitor)
+	m := progress.Quiet(o.Monitor)
 	p, err := model.OpenPredictor(ctx, o.Model, opt, c.conventions.Context, m)
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	if err != nil {
 		return nil, formats.WithPath(err, o.Output)
 	}
-	step := m.Begin("sealing", int64(len(c.windows)), work.Count)
+	step := m.Begin("sealing", int64(len(c.windows)), progress.Count)
 	err = verify.RunSeal(ctx, p, c.windows, w, func(done int) { step.Set(int64(done)) })
 	step.End()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -25,9 +26,9 @@ type SealedOptions struct {
 	Worst      int  // number of tokens to show whose predictions changed most
 	Speed      Speed
 	Thresholds []verify.Threshold
-	Strict     bool         // no text may be what the model was calibrated with
-	Tool       string       // program and version, for the report
-	Monitor    work.Monitor // may be nil
+	Strict     bool             // no text may be what the model was calibrated with
+	Tool       string           // program and version, for the report
+	Monitor    progress.Monitor // may be nil
 }
 
 // HasSeal reports whether a file is a .pmap file that holds a seal. A file that cannot be read does not.
@@ -52,7 +53,7 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	if err := o.Speed.check(o.Thresholds); err != nil {
 		return nil, err
 	}
-	o.Monitor = work.Quiet(o.Monitor)
+	o.Monitor = progress.Quiet(o.Monitor)
 	s, closeSeal, err := openSeal(o.Seal)
 	if err != nil {
 		return nil, err
@@ -113,7 +114,7 @@ func (o *SealedOptions) evaluate(ctx context.Context, s *seal.Reader) ([]verify.
 		return nil, err
 	}
 	defer quant.Close()
-	step := o.Monitor.Begin("verifying", int64(s.Header.Positions), work.Count)
+	step := o.Monitor.Begin("verifying", int64(s.Header.Positions), progress.Count)
 	defer step.End()
 	return verify.RunSealed(ctx, s, quant, func(done int) { step.Set(int64(done)) })
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -18,7 +18,7 @@ type speedRun struct {
 	base    string // "" if the original is not there
 	quants  []string
 	compute runtime.Options
-	monitor work.Monitor
+	monitor progress.Monitor
 }
 
 // measureIfNeeded adds the performance to the reports of the quantized models if that was asked for, or if a
@@ -67,7 +67,7 @@ func (s *speedRun) measure(ctx context.Context) ([]verify.Performance, error) {
 	opt := s.compute
 	opt.Threads = cmp.Or(opt.Threads, runtime.DefaultThreads())
 	repetitions := cmp.Or(s.Repetitions, 5)
-	step := s.monitor.Begin("measuring speed", int64(repetitions*len(paths)), work.Count)
+	step := s.monitor.Begin("measuring speed", int64(repetitions*len(paths)), progress.Count)
 	defer step.End()
 	runs := make([][]verify.SpeedRun, len(paths))
 	perToken := make([]int64, len(paths))

@@ -14,10 +14,10 @@ import (
 	"testing"
 
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
-	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -115,7 +115,7 @@ func (n *notes) Note(format string, args ...any) {
 	fmt.Fprintf(&n.text, format+"\n", args...)
 }
 
-func (n *notes) Begin(string, int64, work.Unit) work.Step { return n }
+func (n *notes) Begin(string, int64, progress.Unit) progress.Step { return n }
 
 func (n *notes) Set(done int64) {
 	if n.set != nil {

@@ -1,4 +1,4 @@
-package work
+package progress
 
 import (
 	"fmt"
@@ -20,9 +20,9 @@ func (r recorder) Begin(s string, n int64, _ Unit) Step {
 	return r
 }
 
-func TestProgress(t *testing.T) {
+func TestLate(t *testing.T) {
 	var calls []string
-	report, end := Progress(recorder{&calls}, "reading", Bytes)
+	report, end := Late(recorder{&calls}, "reading", Bytes)
 	report(1, 10)
 	report(5, 10)
 	end()
@@ -30,9 +30,9 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%q, expected %q", calls, want)
 	}
 	calls = nil
-	_, end = Progress(recorder{&calls}, "reading", Bytes)
+	_, end = Late(recorder{&calls}, "reading", Bytes)
 	end()
-	report, _ = Progress(nil, "reading", Bytes)
+	report, _ = Late(nil, "reading", Bytes)
 	report(1, 10)
 	if len(calls) > 0 {
 		t.Errorf("%q, expected nothing", calls)

@@ -1,0 +1,96 @@
+package progress
+
+import (
+	"sync"
+	"time"
+)
+
+// Kind is one kind of work of a step. Its units, such as multiplications, are its own.
+type Kind struct {
+	Total float64 // units in all
+	// Cost is the time that a unit is expected to take, as a multiple of that of the other kinds' units. It counts
+	// until the time is measured.
+	Cost float64
+}
+
+// Work reports the progress of a step whose work is of several kinds, as the share of its time. At first it trusts the
+// kinds' costs; then it learns from the time that each kind takes on this machine. A kind is at work at a time.
+type Work struct {
+	mu    sync.Mutex
+	step  Step
+	total int64 // of the step
+	kinds []measured
+	now   func() time.Time
+	begin time.Time
+	last  time.Time // of the last report
+}
+
+type measured struct {
+	Kind
+	done float64       // units
+	took time.Duration // for them
+}
+
+// NewWork begins to measure the work of a step that has just begun, of the size total.
+func NewWork(step Step, total int64, kinds ...Kind) *Work {
+	return newWork(step, total, time.Now, kinds)
+}
+
+func newWork(step Step, total int64, now func() time.Time, kinds []Kind) *Work {
+	w := &Work{step: step, total: total, now: now}
+	for _, k := range kinds {
+		w.kinds = append(w.kinds, measured{Kind: k})
+	}
+	w.begin = now()
+	w.last = w.begin
+	return w
+}
+
+// Add adds units of a kind that are done, and the time since the last call to what the kind took. It may be called from
+// several goroutines.
+func (w *Work) Add(kind int, units float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	k := &w.kinds[kind]
+	k.done += units
+	k.took += now.Sub(w.last)
+	w.last = now
+	took := now.Sub(w.begin).Seconds()
+	if left := w.left(); took+left > 0 {
+		w.step.Set(int64(float64(w.total) * took / (took + left)))
+	}
+}
+
+// Cycles says that so many of all cycles of the same work are done. Each kind's total follows from what it was in them.
+func (w *Work) Cycles(done, all float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.kinds {
+		k := &w.kinds[i]
+		k.Total = k.done * all / done
+	}
+}
+
+// trust is how many seconds of measurement count as much as the expected cost.
+const trust = 1.0
+
+// left returns the seconds that what is left will take.
+func (w *Work) left() (seconds float64) {
+	took, cost := 0.0, 0.0
+	for i := range w.kinds {
+		k := &w.kinds[i]
+		took, cost = took+k.took.Seconds(), cost+k.done*k.Cost
+	}
+	if took == 0 || cost == 0 {
+		return 0
+	}
+	for i := range w.kinds {
+		k := &w.kinds[i]
+		expected := k.Cost * took / cost // seconds for a unit
+		if rest := k.Total - k.done; rest > 0 && expected > 0 {
+			seconds += rest * (k.took.Seconds() + trust) / (k.done + trust/expected)
+		}
+	}
+	return seconds
+}
