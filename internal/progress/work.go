@@ -82,14 +82,16 @@ func (w *Work) left() (seconds float64) {
 		k := &w.kinds[i]
 		took, cost = took+k.took.Seconds(), cost+k.done*k.Cost
 	}
-	if took == 0 || cost == 0 {
-		return 0
-	}
 	for i := range w.kinds {
 		k := &w.kinds[i]
-		expected := k.Cost * took / cost // seconds for a unit
-		if rest := k.Total - k.done; rest > 0 && expected > 0 {
-			seconds += rest * (k.took.Seconds() + trust) / (k.done + trust/expected)
+		if rest := k.Total - k.done; rest > 0 && cost > 0 {
+			measured := 0.0 // seconds for a unit
+			if k.done > 0 {
+				measured = k.took.Seconds() / k.done
+			}
+			expected := k.Cost * took / cost
+			share := k.took.Seconds() / (k.took.Seconds() + trust)
+			seconds += rest * (share*measured + (1-share)*expected)
 		}
 	}
 	return seconds
