@@ -214,7 +214,7 @@ func (a *attention) scores(thread int, t *attnTask, query []float32, stride, row
 				T: int64(rows), Blocks: int64(b.model.cfg.HeadDim), Panels: int64(count / kern.Rows),
 				Scratch: w.Memory(),
 			}
-			kern.Best().Products[cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
+			kern.Multiply(cache.Keys(k, &s.cache, chunk, a.layer, t.head, in, count), k)
 			p, col = p+count, col+count
 		}
 	}
@@ -240,7 +240,7 @@ func (a *attention) sums(thread int, t *attnTask, rows, width int) {
 			if col > 0 {
 				k.Add = 1
 			}
-			kern.Best().Products[cache.Values(k, &s.cache, chunk, a.layer, t.head, in, count)](k)
+			kern.Multiply(cache.Values(k, &s.cache, chunk, a.layer, t.head, in, count), k)
 			p, col = p+count, col+count
 		}
 	}

@@ -68,7 +68,6 @@ func (w *multiplier) addProduct(out rows, at int, x rows, n int, m *square, k0, 
 func (w *multiplier) addPanels(out rows, at int, x rows, x0, n int, p []float32, step, count, k int) {
 	// 4 panels of 256 rows stay in a core's second cache while all rows pass by.
 	const panels, block = 4, 256
-	kernel := kern.Best().Products[kern.F32]
 	if n == 0 {
 		return
 	}
@@ -81,7 +80,7 @@ func (w *multiplier) addPanels(out rows, at int, x rows, x0, n int, p []float32,
 				A: (*byte)(unsafe.Pointer(&x.data[x0+k0])), AStride: int64(4 * x.stride),
 				T: int64(n), Blocks: int64(min(block, k-k0)), Add: 1, Scratch: w.scratch,
 			}
-			kernel(&w.call)
+			kern.Multiply(kern.F32, &w.call)
 		}
 	}
 }

@@ -147,7 +147,7 @@ func (m *Moments) multiply(stripe, from, to, n int) {
 		Panels: int64(panels), PanelBytes: 4 * momentRows * kern.Rows,
 		A: (*byte)(unsafe.Pointer(&m.low[from][0])), AStride: 4 * momentRows, T: int64(to - from), Blocks: int64(n),
 	}
-	kern.Best().Products[kern.F32](&w.call)
+	kern.Multiply(kern.F32, &w.call)
 	dst := m.matrix[stripe][(from-at)*stripeCols:][:(to-from)*stripeCols]
 	for i, v := range w.out[:len(dst)] {
 		dst[i] += float64(v)

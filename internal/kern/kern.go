@@ -197,11 +197,10 @@ func Best() *Set { return best }
 // Select makes the named implementation the one in use. An empty name means
 // the fastest. It must not be called while kernels run.
 func Select(name string) error {
-	if name == "" {
-		best = sets[len(sets)-1]
-		return nil
+	s := sets[len(sets)-1]
+	if name != "" {
+		s = find(name)
 	}
-	s := find(name)
 	if s == nil {
 		names := make([]string, len(sets))
 		for i := range sets {
@@ -210,6 +209,7 @@ func Select(name string) error {
 		return fmt.Errorf("this CPU or build has no kernels %q; it has: %s", name, strings.Join(names, " "))
 	}
 	best = s
+	chooseDefaults()
 	return nil
 }
 

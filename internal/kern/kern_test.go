@@ -87,6 +87,7 @@ func TestLayouts(t *testing.T) {
 		{"Product.OutStride", unsafe.Offsetof(p.OutStride), 48}, {"Product.AStride", unsafe.Offsetof(p.AStride), 56},
 		{"Product.Add", unsafe.Offsetof(p.Add), 64}, {"Product.Panels", unsafe.Offsetof(p.Panels), 72},
 		{"Product.PanelBytes", unsafe.Offsetof(p.PanelBytes), 80},
+		{"Product.Hint", unsafe.Offsetof(p.Hint), 88}, {"Product.Ahead", unsafe.Offsetof(p.Ahead), 96},
 
 		{"A256.Q", unsafe.Offsetof(a256.Q), 0}, {"A256.Sum16", unsafe.Offsetof(a256.Sum16), 256},
 		{"A256.Sum32", unsafe.Offsetof(a256.Sum32), 288}, {"A256.D", unsafe.Offsetof(a256.D), 304},
@@ -329,6 +330,9 @@ func TestNoLegacySSE(t *testing.T) {
 				t.Errorf("%s:%d: %s", file, n+1, line)
 			}
 		}
+		if file == "cpuid_amd64.s" { // runs on CPUs without VZEROUPPER
+			continue
+		}
 		if strings.Count(string(text), "\tRET") != strings.Count(string(text), "\tVZEROUPPER\n\tRET") {
 			t.Errorf("%s: a RET without VZEROUPPER before it", file)
 		}
@@ -336,7 +340,7 @@ func TestNoLegacySSE(t *testing.T) {
 }
 
 func TestSelect(t *testing.T) {
-	defer func() { best = sets[len(sets)-1] }()
+	defer func() { _ = Select("") }()
 	for _, s := range Sets() {
 		if err := Select(s.Name); err != nil || Best() != s {
 			t.Errorf("Select(%q): %v, in use %s", s.Name, err, Best().Name)

@@ -49,6 +49,10 @@ type Product struct {
 
 	Panels     int64 // 72: panels, at least 1; exactly 1 for several tokens, unless the format is a float format
 	PanelBytes int64 // 80: bytes from a panel to the next (float formats only)
+
+	// How the weights of a single token are prefetched, see [Form].
+	Hint  Hint  // 88
+	Ahead int64 // 96: bytes
 }
 
 // ScratchBytes is the size of Product.Scratch.

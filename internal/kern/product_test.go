@@ -384,6 +384,78 @@ func TestProductsAgree(t *testing.T) {
 	}
 }
 
+// Every form of every set computes the same bits as the portable set.
+func TestFormsAgree(t *testing.T) {
+	m := newArena(t)
+	for _, s := range Sets() {
+		for f := range NumFormats {
+			for u := range NumUses {
+				forms := formsOf(s, f, u)
+				r := rand.New(rand.NewPCG(uint64(f), uint64(u)))
+				for round := range 4 {
+					tokens, panels := 1, 1+r.IntN(6)
+					if u == Several {
+						tokens = 2 + r.IntN(9)
+					}
+					if u == Several && !isFloat(f) {
+						panels = 1
+					}
+					o := randomOperands(r, f, 2+2*r.IntN(5), tokens, panels)
+					o.add = isFloat(f) && round%2 == 1
+					want, err := m.run(generic.Products[f], o, placement{})
+					if err != nil {
+						t.Fatal("generic:", err)
+					}
+					for _, form := range forms {
+						multiply := func(p *Product) {
+							call := *p
+							form.Multiply(&call)
+						}
+						got, err := m.run(multiply, o, placements[round])
+						if err == nil {
+							err = o.sameBits(got, want)
+						}
+						if err != nil {
+							t.Fatalf("%s, %s, %s, form %s: %v", s.Name, f, u, form, err)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// A set's forms begin with the default and have every name once; the sets below it are among them.
+func TestForms(t *testing.T) {
+	defer func() { _ = Select("") }()
+	for _, s := range Sets() {
+		if err := Select(s.Name); err != nil {
+			t.Fatal(err)
+		}
+		for f := range NumFormats {
+			for u := range NumUses {
+				names := map[string]bool{}
+				for _, form := range Forms(f, u) {
+					if names[form.String()] {
+						t.Errorf("%s, %s, %s: form %s is there twice", s.Name, f, u, form)
+					}
+					names[form.String()] = true
+					if find(form.Set).level() > s.level() {
+						t.Errorf("%s, %s, %s: form %s is of a higher set", s.Name, f, u, form)
+					}
+				}
+				own, first := reflect.ValueOf(s.Products[f]), reflect.ValueOf(Forms(f, u)[0].kernel)
+				if own.Pointer() != first.Pointer() {
+					t.Errorf("%s, %s, %s: the default %s is another set's", s.Name, f, u, Forms(f, u)[0])
+				}
+				if first := Forms(f, u)[0].String(); InUse(f, u).String() != first {
+					t.Errorf("%s, %s, %s: %s is in use, the default is %s", s.Name, f, u, InUse(f, u), first)
+				}
+			}
+		}
+	}
+}
+
 // Results do not depend on how the tokens are split over calls.
 func TestProductTokensAreIndependent(t *testing.T) {
 	m := newArena(t)
@@ -506,7 +578,8 @@ func TestFMA32(t *testing.T) {
 	}
 }
 
-// One token's products with panels out of memory, beside plain reading, and those of 256 tokens with one panel.
+// Every form's products of one token with panels out of memory, beside plain reading, and those of 256 tokens with one
+// panel.
 func BenchmarkProduct(b *testing.B) {
 	const (
 		cols   = 3072
@@ -538,9 +611,9 @@ func BenchmarkProduct(b *testing.B) {
 		var w []byte
 		a := make([]byte, 256*aBytes)
 		out := make([]float32, 256*Rows)
-		distinct(f, func(names string, k func(*Product)) {
-			for _, tokens := range []int{1, 256} {
-				b.Run(fmt.Sprintf("%s/%s/T=%d", names, f, tokens), func(b *testing.B) {
+		for u, tokens := range []int{1, 256} {
+			for _, form := range Forms(f, Use(u)) {
+				b.Run(fmt.Sprintf("%s/T=%d/%s", f, tokens, form), func(b *testing.B) {
 					if w == nil { // of use only to a benchmark that runs
 						w = make([]byte, panels*size)
 						r := rand.New(rand.NewPCG(1, 2))
@@ -562,7 +635,7 @@ func BenchmarkProduct(b *testing.B) {
 					panel := 0
 					for b.Loop() {
 						p.W = &w[panel*size]
-						k(p)
+						form.Multiply(p)
 						panel = (panel + int(p.Panels)) % panels
 					}
 					if tokens > 1 {
@@ -570,6 +643,6 @@ func BenchmarkProduct(b *testing.B) {
 					}
 				})
 			}
-		})
+		}
 	}
 }

@@ -92,7 +92,7 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 	*k = kern.Product{
 		A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: w.Memory(),
 	}
-	kernel, step := kern.Best().Products[m.format], 1
+	step := 1
 	if in.tokens == 1 {
 		step = singlePanels
 	}
@@ -104,13 +104,17 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 	case asBF16:
 		cols := int64(in.cols + in.cols&1)
 		k.Blocks, k.AStride = cols, 2*cols
-		kernel, step = kern.Best().ProductBF16, floatPanels
+		step = floatPanels
 	}
 	for i := first; i < end; i += step {
 		n := min(step, end-i)
 		k.W, k.Panels = &m.Panel(w, i, n)[0], int64(n)
 		p.setOut(w, k, i, n)
-		kernel(k)
+		if in.kind == asBF16 {
+			kern.Best().ProductBF16(k)
+		} else {
+			kern.Multiply(m.format, k)
+		}
 		p.scatter(w, i, n)
 	}
 }
@@ -133,9 +137,9 @@ func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 		Scratch: w.Memory(),
 	}
 	p.setOut(w, k, i, n)
-	kernel, block := kern.Best().Products[m.format], floatBlock
+	format, block := m.format, floatBlock
 	if m.typ.IsQuantized() {
-		kernel, k.PanelBytes = kern.Best().Products[kern.F32], 4*floatBlock*kern.Rows
+		format, k.PanelBytes = kern.F32, 4*floatBlock*kern.Rows
 		w.panel = work.Resize(w.panel, n*floatBlock*kern.Rows)
 	} else if in.tokens == 1 {
 		block = cols // no other token would find the weights in the cache
@@ -152,7 +156,7 @@ func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 			k.W = &panels[c/l.Cols*l.BlockBytes()*kern.Rows]
 		}
 		k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
-		kernel(k)
+		kern.Multiply(format, k)
 		k.Add = 1
 	}
 	p.scatter(w, i, n)

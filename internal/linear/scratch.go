@@ -56,5 +56,5 @@ func (w *Scratch) Multiply(
 	k.W, k.PanelBytes = (*byte)(unsafe.Pointer(&panels[0])), int64(4*size)
 	k.Scratch = w.Memory()
 	w.Call = k
-	kern.Best().Products[kern.F32](&w.Call)
+	kern.Multiply(kern.F32, &w.Call)
 }

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Products of float formats. A tile is the results of some panels for some tokens:
 // one register, or several where registers hold less than 16 float32, for each
@@ -159,12 +162,16 @@ func (g floatX86) tile(s shape, n int) {
 	if g.w == weightsBF16 || g.w == weightsDot {
 		g.p("SHRQ $1, CX")
 	}
+	if n == 1 {
+		g.prefetching(s.panels, label)
+	}
 	g.place(label + "loop")
 	g.step(s.panels, parts, n)
 	g.p("ADDQ $%d, SI", g.w.panelBytes)
 	g.p("ADDQ $%d, R10", g.w.activationBytes)
 	g.p("DECQ CX")
 	g.p("JNZ %sloop", label)
+	g.place(label + "store")
 	for t := range n {
 		for v := range vectors {
 			g.p("VMOVUPS %s, %d(DI)", g.v(v*n+t), width*v)
@@ -175,6 +182,28 @@ func (g floatX86) tile(s shape, n int) {
 	g.p("ADDQ DX, a-32(SP)")
 	g.p("SUBQ $%d, BX", n)
 	g.p("JMP %s", label)
+}
+
+// prefetching writes the loops of one token's tile that prefetch; R14 walks ahead of SI.
+func (g floatX86) prefetching(panels int, label string) {
+	for i, h := range hints[1:] {
+		g.p("CMPQ %d(AX), $%d", pHint, i+1)
+		g.p("JNE %snot%s", label, h.name)
+		g.p("MOVQ %d(AX), R14", pAhead)
+		g.p("ADDQ SI, R14")
+		g.place(label + h.name)
+		for p := range panels {
+			g.p("%s %s", h.x86, strings.Replace(g.panel(p, 0), "SI", "R14", 1))
+		}
+		g.step(panels, 16/g.lanes, 1)
+		g.p("ADDQ $%d, SI", g.w.panelBytes)
+		g.p("ADDQ $%d, R14", g.w.panelBytes)
+		g.p("ADDQ $%d, R10", g.w.activationBytes)
+		g.p("DECQ CX")
+		g.p("JNZ %s%s", label, h.name)
+		g.p("JMP %sstore", label)
+		g.place(label + "not" + h.name)
+	}
 }
 
 // token returns the address of token t's value at off.
@@ -348,6 +377,9 @@ func (g floatNEON) tile(s shape, n int) {
 	g.p("LSR $2, R9, R11")
 	g.p("CBZ R11, %srest", label)
 	g.place(label + "loop")
+	if n == 1 {
+		g.prefetch(s.panels, label)
+	}
 	for t := range n {
 		g.p("VLD1.P 16(R%d), [V%d.S4]", 19+t, 20+t)
 	}
@@ -382,6 +414,25 @@ func (g floatNEON) tile(s shape, n int) {
 	}
 	g.p("SUB $%d, R5", n)
 	g.p("B %s", label)
+}
+
+// prefetch prefetches as much as a turn of the loop for one token reads of each panel.
+func (g floatNEON) prefetch(panels int, label string) {
+	g.p("MOVD %d(R0), R24", pHint)
+	g.p("CBZ R24, %sfetched", label)
+	g.p("MOVD %d(R0), R25", pAhead)
+	for i, h := range hints[1:] {
+		g.p("CMP $%d, R24", i+1)
+		g.p("BNE %snot%s", label, h.name)
+		for p := range panels {
+			g.p("ADD R25, R%d, R26", 12+p)
+			for off := 0; off < g.w.panelBytes*4/g.columns(); off += 64 {
+				g.p("PRFM %d(R26), %s", off, h.arm64)
+			}
+		}
+		g.place(label + "not" + h.name)
+	}
+	g.place(label + "fetched")
 }
 
 // columns returns the number of columns in a step.

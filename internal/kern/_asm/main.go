@@ -28,6 +28,7 @@ var outputs = []output{
 	{"product_neon_arm64.s", productsNEON},
 	{"interleave_avx2_amd64.s", func() []byte { return interleaves(&isa{name: "AVX2", goarch: "amd64", lanes: 8}) }},
 	{"interleave_neon_arm64.s", func() []byte { return interleaves(&isa{name: "NEON", goarch: "arm64", lanes: 4}) }},
+	{"cpuid_amd64.s", cpuid},
 	{"read_avx2_amd64.s", func() []byte { return reads(&isa{name: "AVX2", goarch: "amd64", lanes: 8}) }},
 	{"read_neon_arm64.s", func() []byte { return reads(&isa{name: "NEON", goarch: "arm64", lanes: 4}) }},
 	{"vector_avx2_amd64.s", func() []byte { return vectors(&isa{name: "AVX2", goarch: "amd64", lanes: 8}) }},

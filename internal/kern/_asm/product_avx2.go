@@ -55,6 +55,7 @@ type avx2 struct {
 	writer
 	constants map[string][]byte // by name
 	f         *avx2Format
+	prefetch  string // the instruction of the direct way, or ""
 }
 
 // avx2Format is the recipe for a format.
@@ -78,17 +79,13 @@ type avx2Format struct {
 	arrays [][2]int
 	// scales unpacks the scales and the minima.
 	scales func(a *avx2, half int)
-	// prefetch asks for prefetches in the direct way, where Zen 4's own were measured
-	// not to follow: Q6_K reads from memory 3.5 times as fast with them, Q3_K 1.35 times.
-	prefetch bool
 }
 
 var avx2Constants = [...]int{6, 7, 11, 3}
 
 const (
-	avx2Tokens = 3    // in a tile
-	avx2Blocks = 8    // of 32, unpacked at a time
-	avx2Ahead  = 6144 // bytes that prefetches are ahead
+	avx2Tokens = 3 // in a tile
+	avx2Blocks = 8 // of 32, unpacked at a time
 )
 
 // quantizedAVX2 writes the kernels of all formats.
@@ -210,9 +207,20 @@ func (a *avx2) kernel() {
 	a.p("RET")
 
 	a.place("direct")
-	a.direct()
-	a.p("VZEROUPPER")
-	a.p("RET")
+	a.p("MOVQ %d(AX), R10", pOut)
+	a.p("MOVQ %d(AX), R15", pPanels)
+	a.p("MOVQ %d(AX), R13", pAhead)
+	a.p("ADDQ SI, R13")
+	a.loadConstants()
+	for i, h := range hints {
+		if i < len(hints)-1 {
+			a.p("CMPQ %d(AX), $%d", pHint, i)
+			a.p("JNE not%d", i)
+		}
+		a.prefetch = h.x86
+		a.direct(h.name)
+		a.place(fmt.Sprintf("not%d", i))
+	}
 	fmt.Fprintln(&a.buf)
 }
 
@@ -475,24 +483,18 @@ func (a *avx2) endResult(s avx2Sums, i int) {
 	}
 }
 
-// direct writes the product with one token.
-func (a *avx2) direct() {
+// direct writes the product with one token. Its labels end in hint.
+func (a *avx2) direct(hint string) {
 	s := avx2Sums{tokens: 1, run: 0, isum: 4, out: 8}
-	a.p("MOVQ %d(AX), R10", pOut)
-	a.p("MOVQ %d(AX), R15", pPanels)
-	a.loadConstants()
-	if a.f.prefetch {
-		a.p("LEAQ %d(SI), R13", avx2Ahead)
-	}
-	a.place("directPanel")
+	a.place("directPanel" + hint)
 	a.zero(s.out, 2)
-	a.place("directBlock")
+	a.place("directBlock" + hint)
 	a.p("MOVQ DI, CX")
 	a.header()
 	a.p("MOVQ R8, DX")
 	if a.super() {
 		a.zero(s.isum, 2)
-		a.eachStep("directStep", func() {
+		a.eachStep("directStep"+hint, func() {
 			a.multiplyUnpacking(s, a.f.step)
 			a.p("ADDQ $%d, CX", a.scaleAt(a.f.step/a.f.group, 0, 0)-a.scaleAt(0, 0, 0))
 			a.p("ADDQ $%d, DX", 4*a.f.step)
@@ -505,7 +507,7 @@ func (a *avx2) direct() {
 	a.p("ADDQ $%d, SI", a.f.bytes())
 	a.p("ADDQ %d(AX), R8", pAStride)
 	a.p("DECQ R9")
-	a.p("JNZ directBlock")
+	a.p("JNZ directBlock%s", hint)
 	for half := range 2 {
 		a.p("VMOVUPS Y%d, %d(R10)", s.out+half, 32*half)
 	}
@@ -513,15 +515,18 @@ func (a *avx2) direct() {
 	a.p("MOVQ %d(AX), R8", pA)
 	a.p("MOVQ %d(AX), R9", pBlocks)
 	a.p("DECQ R15")
-	a.p("JNZ directPanel")
+	a.p("JNZ directPanel%s", hint)
+	a.p("VZEROUPPER")
+	a.p("RET")
 }
 
 // multiplyUnpacking adds quads to isum as they are unpacked, for one token.
 func (a *avx2) multiplyUnpacking(s avx2Sums, quads int) {
-	read := a.f.bytes() * quads / 64 // bytes
+	read := a.f.bytes() * 4 * quads / a.f.cols
+	fetched := 0
 	for quad := range quads {
-		if a.f.prefetch && 64*quad < read {
-			a.p("PREFETCHT1 %d(R13)", 64*quad)
+		for ; a.prefetch != "" && fetched < read*(quad+1)/quads; fetched += 64 {
+			a.p("%s %d(R13)", a.prefetch, fetched)
 		}
 		a.p("VPBROADCASTD %d(DX), Y14", 4*quad)
 		for half := range 2 {
@@ -547,7 +552,7 @@ func (a *avx2) multiplyUnpacking(s avx2Sums, quads int) {
 			a.widen(s, s.run+2*part, 2, part, scales, part == 0 && quad < a.f.run)
 		}
 	}
-	if a.f.prefetch {
+	if a.prefetch != "" {
 		a.p("ADDQ $%d, R13", read)
 	}
 }
@@ -811,7 +816,7 @@ var avx2Formats = []avx2Format{
 		step: 32, arrays: [][2]int{{256, 512}}, scales: (*avx2).scalesQ2K},
 	{name: "Q3_K", cols: 256, parts: 1, run: 4, group: 4, d: 1728, m: 1728, factor: -4,
 		codes: (*avx2).codesQ3K, constants: [][]byte{{0x03}, {0x04}},
-		step: 64, arrays: [][2]int{{512}, {0}}, scales: (*avx2).scalesQ3K, prefetch: true},
+		step: 64, arrays: [][2]int{{512}, {0}}, scales: (*avx2).scalesQ3K},
 	{name: "Q4_K", cols: 256, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: -1,
 		codes: (*avx2).codesQ4K, constants: [][]byte{{0x0f}},
 		step: 16, arrays: [][2]int{{256, 512}}, scales: (*avx2).scales6},
@@ -820,7 +825,7 @@ var avx2Formats = []avx2Format{
 		step: 64, arrays: [][2]int{{768}, {256}}, scales: (*avx2).scales6},
 	{name: "Q6_K", cols: 256, parts: 1, run: 2, group: 4, d: 3328, m: 3328, factor: -32,
 		codes: (*avx2).codesQ6K, constants: [][]byte{{0x0f}, {0x30}},
-		step: 32, arrays: [][2]int{{0, 1024}, {2048, 512}}, scales: (*avx2).scalesQ6K, prefetch: true},
+		step: 32, arrays: [][2]int{{0, 1024}, {2048, 512}}, scales: (*avx2).scalesQ6K},
 	{name: "IQ4_XS", cols: 256, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
 		codes: avx2LookUp(0, "R11"), constants: avx2LookUpConstants,
 		step: 8, arrays: [][2]int{{128, 256}}, scales: (*avx2).scalesIQ4XS},

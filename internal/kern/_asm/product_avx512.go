@@ -28,7 +28,7 @@ import (
 //
 //	DI weights, at the block  CX blocks left  R8 Scratch  R9, R10 AStride, OutStride
 //	BX Out  DX tokens  SI activations, at the record  R13 activations, at the block's first record
-//	R12 panels left (the direct way)
+//	R12 panels left (the direct way)  R14 the distance of prefetches
 //	Z0…Z5 codes  Z6, Z7, Z27 free  Z8…Z15 more bits of codes  Z16…Z19 minima, then sums of groups
 //	Z20…Z23 scales, a byte for each group  Z24, Z25 sums of the block, then d and m  Z26 the result
 //	Z28…Z30 constants of the format  Z31 15 in every byte
@@ -40,6 +40,8 @@ type vnni struct {
 	offsets   map[string]int
 	held      map[string]string // registers that hold constants
 	code      int               // the last of Z0…Z5 that was given out
+	prefetch  string            // the instruction that comes before each load, or ""
+	fetched   map[int]bool      // the offsets in a block that it was given for
 }
 
 // vnniFormat is the recipe for a format. Units are numbered as in kern.Layouts;
@@ -53,8 +55,7 @@ type vnniFormat struct {
 	constants [][]byte
 	// direct replaces direct256 for a format whose codes are not in the order of its
 	// bytes. Memory must be read in the order of addresses: Zen 4 reads 28 GB/s then, and
-	// 10 where three places of a block take turns. (Prefetches reach 18: they wait for the same
-	// buffers as loads do, which the hardware's own do not.)
+	// 10 where three places of a block take turns.
 	direct func(a *vnni, f *vnniFormat)
 
 	// codes unpacks a block's codes. It calls emit with the first of four columns
@@ -172,7 +173,18 @@ func (a *vnni) next() int {
 }
 
 // load brings a vector from DI.
-func (a *vnni) load(off, z int) { a.p("VMOVDQU32 %d(DI), Z%d", off, z) }
+func (a *vnni) load(off, z int) {
+	a.fetch(off)
+	a.p("VMOVDQU32 %d(DI), Z%d", off, z)
+}
+
+// fetch prefetches what is as far from off in a block that comes.
+func (a *vnni) fetch(off int) {
+	if a.prefetch != "" && !a.fetched[off] {
+		a.fetched[off] = true
+		a.p("%s %d(DI)(R14*1)", a.prefetch, off)
+	}
+}
 
 // nibbles returns registers with the low and the high nibbles of a unit's bytes.
 func (a *vnni) nibbles(off int) (lo, hi int) {
@@ -237,31 +249,19 @@ func (a *vnni) product(f *vnniFormat) {
 	many := a.label()
 	a.p("CMPQ DX, $1")
 	a.p("JNE %s", many)
-	panel, block := a.label(), a.label()
 	a.p("MOVQ %d(AX), R12", pPanels)
-	a.place(panel)
-	a.zero(26)
-	a.place(block)
-	switch {
-	case f.direct != nil:
-		f.direct(a, f)
-	case f.groups > 0:
-		a.direct256(f)
-	default:
-		a.direct32(f)
+	a.p("MOVQ %d(AX), R14", pAhead)
+	for i, h := range hints {
+		next := a.label()
+		if i < len(hints)-1 {
+			a.p("CMPQ %d(AX), $%d", pHint, i)
+			a.p("JNE %s", next)
+		}
+		a.prefetch = h.x86
+		a.single(f)
+		a.place(next)
 	}
-	a.p("ADDQ $%d, DI", f.bytes())
-	a.p("ADDQ R9, SI")
-	a.p("DECQ CX")
-	a.p("JNZ %s", block)
-	a.p("VMOVUPS Z26, (BX)")
-	a.p("ADDQ $64, BX")
-	a.p("MOVQ %d(AX), SI", pA)
-	a.p("MOVQ %d(AX), CX", pBlocks)
-	a.p("DECQ R12")
-	a.p("JNZ %s", panel)
-	a.p("VZEROUPPER")
-	a.p("RET")
+	a.prefetch = ""
 
 	a.place(many)
 	clear := a.label()
@@ -282,6 +282,41 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("VZEROUPPER")
 	a.p("RET")
 	fmt.Fprintln(&a.buf)
+}
+
+// single writes the direct way for all panels.
+func (a *vnni) single(f *vnniFormat) {
+	panel, block := a.label(), a.label()
+	a.place(panel)
+	a.zero(26)
+	a.place(block)
+	a.fetched = map[int]bool{}
+	if f.head > 0 {
+		a.fetch(0)
+	}
+	switch {
+	case f.direct != nil:
+		f.direct(a, f)
+	case f.groups > 0:
+		a.direct256(f)
+	default:
+		a.direct32(f)
+	}
+	if f.tail > 0 {
+		a.fetch(f.tailAt(0))
+	}
+	a.p("ADDQ $%d, DI", f.bytes())
+	a.p("ADDQ R9, SI")
+	a.p("DECQ CX")
+	a.p("JNZ %s", block)
+	a.p("VMOVUPS Z26, (BX)")
+	a.p("ADDQ $64, BX")
+	a.p("MOVQ %d(AX), SI", pA)
+	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("DECQ R12")
+	a.p("JNZ %s", panel)
+	a.p("VZEROUPPER")
+	a.p("RET")
 }
 
 // scaleOf sets z to group g's scale in every row.

@@ -642,6 +642,28 @@ func (g *neonProduct) part(quarters int, d, base string, off int) {
 	}
 }
 
+// prefetch prefetches as many bytes as a block has.
+func (g *neonProduct) prefetch(f *neonFormat) {
+	g.p("MOVD %d(R0), R25", pHint)
+	g.p("CBZ R25, fetched")
+	g.p("MOVD %d(R0), R26", pAhead)
+	g.p("ADD R1, R26")
+	for i, h := range hints[1:] {
+		if i+2 < len(hints) {
+			g.p("CMP $%d, R25", i+1)
+			g.p("BNE not%s", h.name)
+		}
+		for off := 0; off < f.bytes(); off += 64 {
+			g.p("PRFM %d(R26), %s", off, h.arm64)
+		}
+		if i+2 < len(hints) {
+			g.p("B fetched")
+			g.place("not" + h.name)
+		}
+	}
+	g.place("fetched")
+}
+
 func (g *neonProduct) rows256(f *neonFormat) {
 	quarters := g.quarters(f)
 	z := g.get()
@@ -652,6 +674,7 @@ func (g *neonProduct) rows256(f *neonFormat) {
 	g.p("MOVD %d(R0), R4", pBlocks)
 	g.p("MOVD R2, R6")
 	g.place("block")
+	g.prefetch(f)
 	g.p("CALL head%s<>(SB)", f.name)
 	g.parts(quarters, func() {
 		s := &step{g: g, f: f, units: 1, quarters: quarters, c: f.setup(g)}
@@ -916,6 +939,7 @@ func (g *neonProduct) rows32(f *neonFormat) {
 	g.p("MOVD R2, R6")
 	c := f.setup(g)
 	g.place("block")
+	g.prefetch(f)
 	g.parts(quarters, func() {
 		heads, units := "R1", "R1"
 		if quarters < 4 {

@@ -53,3 +53,18 @@ func reads(a *isa) []byte {
 	a.p("RET")
 	return a.buf.Bytes()
 }
+
+// cpuid writes the function that asks an x86 CPU what it is.
+func cpuid() []byte {
+	a := &isa{name: "", goarch: "amd64"}
+	a.text("cpuid is the instruction of that name.", "cpuid", 24)
+	a.p("MOVL leaf+0(FP), AX")
+	a.p("XORL CX, CX")
+	a.p("CPUID")
+	a.p("MOVL AX, a+8(FP)")
+	a.p("MOVL BX, b+12(FP)")
+	a.p("MOVL CX, c+16(FP)")
+	a.p("MOVL DX, d+20(FP)")
+	a.p("RET")
+	return a.buf.Bytes()
+}

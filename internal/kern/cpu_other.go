@@ -1,0 +1,9 @@
+//go:build !amd64 || purego
+
+package kern
+
+// CPU identifies the model of this machine's CPU beyond its name; "" if unknown.
+func CPU() string { return "" }
+
+// defaultPrefetch is what is best known for this CPU where nothing was measured.
+func defaultPrefetch(string, Format) (Hint, int) { return NoHint, 0 }

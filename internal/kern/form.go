@@ -1,0 +1,124 @@
+package kern
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync/atomic"
+)
+
+// Use is what a product is for. Which form of a format's product is the fastest depends on it.
+type Use uint8
+
+// The uses.
+const (
+	Single  Use = iota // one token: weights come from memory, and reading them takes the time
+	Several            // several tokens: multiplying takes the time
+	NumUses
+)
+
+// String returns what a table of forms calls the use.
+func (u Use) String() string { return [...]string{"one token", "several tokens"}[u] }
+
+// Hint is how weights are prefetched. Only products of one token do that.
+type Hint int64
+
+// The hints. Assembly knows their numbers.
+const (
+	NoHint Hint = iota
+	T0          // into every cache; PLDL1KEEP on arm64
+	NTA         // what will not be used again; PLDL1STRM on arm64
+	NumHints
+)
+
+// String returns the hint's name, "none" for [NoHint].
+func (h Hint) String() string { return [...]string{"none", "t0", "nta"}[h] }
+
+// Form is one way to compute the products of a format. The forms of a format give the same bits; which is the fastest
+// depends on the CPU and its memory. A Form is never changed.
+type Form struct {
+	Set   string // whose kernel it is
+	Hint  Hint
+	Ahead int // bytes from the weights that are used to those that are prefetched
+
+	kernel func(*Product)
+}
+
+// String names the form, such as "avx512vnni" and "avx2 nta 4096".
+func (f *Form) String() string {
+	if f.Hint == NoHint {
+		return f.Set
+	}
+	return fmt.Sprintf("%s %s %d", f.Set, f.Hint, f.Ahead)
+}
+
+// Multiply computes the product p in this form. It sets p.Hint and p.Ahead.
+func (f *Form) Multiply(p *Product) {
+	p.Hint, p.Ahead = f.Hint, int64(f.Ahead)
+	f.kernel(p)
+}
+
+// aheads are the distances of prefetches, in bytes.
+var aheads = []int{512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10}
+
+// Forms lists the forms of a format for a use that the set in use has, the default first: its own kernel and those of
+// the sets below it, each with every way of prefetching.
+func Forms(f Format, u Use) []*Form { return formsOf(best, f, u) }
+
+func formsOf(s *Set, f Format, u Use) (all []*Form) {
+	seen := map[uintptr]bool{}
+	for _, set := range sets[:s.level()+1] { // a kernel that several sets have is the lowest one's
+		k := set.Products[f]
+		code := reflect.ValueOf(k).Pointer()
+		if seen[code] || set == &generic && s != &generic {
+			continue
+		}
+		seen[code] = true
+		forms := []*Form{{Set: set.Name, kernel: k}}
+		for h := T0; u == Single && set != &generic && h < NumHints; h++ {
+			for _, n := range aheads {
+				forms = append(forms, &Form{set.Name, h, n, k})
+			}
+		}
+		all = append(forms, all...)
+	}
+	if u == Several {
+		return all
+	}
+	hint, ahead := defaultPrefetch(all[0].Set, f)
+	i := slices.IndexFunc(all, func(form *Form) bool { return form.Hint == hint && form.Ahead == ahead })
+	i = max(i, 0) // portable Go prefetches nothing
+	return slices.Concat(all[i:i+1], all[:i], all[i+1:])
+}
+
+// level is the place of the set in sets: those above it need more of the CPU.
+func (s *Set) level() int { return slices.Index(sets, s) }
+
+// chosen are the forms in use.
+var chosen [NumFormats][NumUses]atomic.Pointer[Form]
+
+// InUse returns the form in use.
+func InUse(f Format, u Use) *Form { return chosen[f][u].Load() }
+
+// Choose makes a form, one of [Forms], the one in use. It may be called while kernels run.
+func Choose(f Format, u Use, form *Form) { chosen[f][u].Store(form) }
+
+// chooseDefaults makes the default forms of the set in use those in use.
+func chooseDefaults() {
+	for f := range NumFormats {
+		for u := range NumUses {
+			Choose(f, u, Forms(f, u)[0])
+		}
+	}
+}
+
+func init() { chooseDefaults() }
+
+// Multiply computes a product of panels of the format in the form in use.
+func Multiply(f Format, p *Product) {
+	u := Several
+	if p.T == 1 {
+		u = Single
+	}
+	chosen[f][u].Load().Multiply(p)
+}
