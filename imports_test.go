@@ -70,6 +70,7 @@ var level = map[string]int{
 	"internal/npy":          10,
 	"internal/pool":         15,
 	"internal/rss":          10,
+	"internal/input":        11,
 	"internal/usage":        10,
 	"internal/work":         15,
 	"internal/floats":       5,

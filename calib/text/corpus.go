@@ -50,7 +50,13 @@ func (c *Corpus) AddFile(path string, tok *tokenizer.Tokenizer, context int) err
 	if err != nil {
 		return err
 	}
+	return c.Add(path, data, tok, context)
+}
+
+// Add adds what is in a file, or comes from somewhere else and has such a name: see [Corpus.AddFile].
+func (c *Corpus) Add(path string, data []byte, tok *tokenizer.Tokenizer, context int) error {
 	before := len(c.Sequences)
+	var err error
 	if strings.EqualFold(filepath.Ext(path), ".jsonl") {
 		err = c.addLines(data, tok, context)
 	} else {

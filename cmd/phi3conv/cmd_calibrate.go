@@ -145,7 +145,7 @@ func showStats(c *cli.Context, path string) error {
 	if c.NArg() > 1 {
 		return usagef("calibrate --show takes at most one MODEL, got %d arguments", c.NArg())
 	}
-	sum, err := calibrate.Show(path, c.String("against"), c.Args().First())
+	sum, err := calibrate.Show(c.Context, path, c.String("against"), c.Args().First())
 	if err != nil {
 		return err
 	}

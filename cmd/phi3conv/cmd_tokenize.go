@@ -2,10 +2,10 @@ package main
 
 import (
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/urfave/cli/v2"
@@ -60,11 +60,11 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 
 // readInput returns what is in the file of -f, or else standard input.
 func readInput(c *cli.Context) (string, error) {
-	if c.IsSet("file") {
-		data, err := os.ReadFile(c.String("file"))
-		return string(data), err
+	read := func() ([]byte, error) { return input.ReadAll(c.Context, c.App.Reader) }
+	if path := c.String("file"); c.IsSet("file") && path != input.Stdin {
+		read = func() ([]byte, error) { return input.ReadFile(c.Context, path) }
 	}
-	data, err := io.ReadAll(c.App.Reader)
+	data, err := read()
 	return string(data), err
 }
 

@@ -7,16 +7,17 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
-// input is a file that a command reads.
-type input struct {
+// readFile is a file that a command reads.
+type readFile struct {
 	of   string // what the user named: the file, a directory that it is in, or another part of a split set
 	info os.FileInfo
 }
 
-type inputs []input
+type inputs []readFile
 
 // splitName is that of a part of a split GGUF file.
 var splitName = regexp.MustCompile(`^(.*-)[0-9]{5}(-of-[0-9]{5}\.gguf)$`)
@@ -30,10 +31,16 @@ func expand(paths []string) inputs {
 	var all inputs
 	add := func(of, path string) {
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			all = append(all, input{of, info})
+			all = append(all, readFile{of, info})
 		}
 	}
 	for _, path := range paths {
+		if path == input.Stdin {
+			if info, err := os.Stdin.Stat(); err == nil && info.Mode().IsRegular() {
+				all = append(all, readFile{input.Name(path), info})
+			}
+			continue
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			continue

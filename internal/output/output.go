@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
@@ -46,7 +47,7 @@ type Output struct {
 
 // Files are what a command reads and writes.
 type Files struct {
-	Inputs  []string // files and directories; what is not there is ignored
+	Inputs  []string // files and directories, "-" for standard input; what is not there is ignored
 	Outputs []Output
 	Force   bool // replaces files
 	// Machine says that the command prints what programs read, such as JSON: no output can be mixed with it.
@@ -58,6 +59,9 @@ type Files struct {
 func (f *Files) Check(note func(format string, args ...any)) error {
 	all, err := f.list()
 	if err != nil {
+		return err
+	}
+	if err := input.Once(f.Inputs...); err != nil {
 		return err
 	}
 	inputs := expand(f.Inputs)

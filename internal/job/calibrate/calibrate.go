@@ -82,7 +82,7 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 	took := time.Since(start)
 	_ = os.Remove(r.textFile()) // if the model wrote any
 	sum := r.stats.Summarize()
-	if err := against(sum, r.stats.Origin, r.Against, r.tok); err != nil {
+	if err := against(ctx, sum, r.stats.Origin, r.Against, r.tok); err != nil {
 		return nil, err
 	}
 	return &Result{Output: out, Seconds: took.Seconds(), Summary: sum, TextTokens: len(r.stats.Origin.Tokens)}, nil

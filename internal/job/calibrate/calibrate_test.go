@@ -64,7 +64,7 @@ func TestRun(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("other bytes with 2 threads and less memory: %v", err)
 	}
-	sum, err := Show(filepath.Join(dir, "a.gguf"), tinyText, tiny)
+	sum, err := Show(t.Context(), filepath.Join(dir, "a.gguf"), tinyText, tiny)
 	if err != nil || len(sum.Entries) != 17 || len(sum.Warnings) != 2 {
 		t.Errorf("%+v, %v", sum, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -19,7 +20,7 @@ import (
 
 // Text says what text statistics are gathered from. [DefaultText] has the defaults.
 type Text struct {
-	Files  []string // see [text.Corpus.AddFile]; without any the model writes all of the text
+	Files  []string // see [text.Corpus.AddFile]; "-" is standard input; without any the model writes all of the text
 	Length int      // tokens in a sequence
 	// Tokens is about how many tokens are used, spread evenly over the texts; 0 for all texts, and as many of the
 	// model's own as SelfShare makes of that, or 65,536 without files.
@@ -68,7 +69,11 @@ func (r *run) gatherText(ctx context.Context) error {
 	}
 	var corpus text.Corpus
 	for _, path := range r.Files {
-		if err := corpus.AddFile(path, r.tok, r.Length); err != nil {
+		data, err := input.ReadFile(ctx, path)
+		if err != nil {
+			return err
+		}
+		if err := corpus.Add(input.Name(path), data, r.tok, r.Length); err != nil {
 			return err
 		}
 	}

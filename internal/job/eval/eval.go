@@ -37,7 +37,7 @@ func Run(ctx context.Context, o Options) (*eval.Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	q, err := o.readQuestions()
+	q, err := o.readQuestions(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,13 @@
 package eval
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"os"
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify/eval"
@@ -21,28 +22,29 @@ type questions struct {
 }
 
 // readQuestions reads the files, all of one kind, and sets o.How.Kind to that.
-func (o *Options) readQuestions() (*questions, error) {
+func (o *Options) readQuestions(ctx context.Context) (*questions, error) {
 	q := &questions{}
 	var err error
-	if q.records, q.files, err = readRecords(o.Tasks, &o.How.Kind); err != nil {
+	if q.records, q.files, err = readRecords(ctx, o.Tasks, &o.How.Kind); err != nil {
 		return nil, err
 	}
 	if o.Limit > 0 {
 		q.records = q.records[:min(o.Limit, len(q.records))]
 	}
-	q.examples, q.exampleFiles, err = readRecords(o.Examples, &o.How.Kind)
+	q.examples, q.exampleFiles, err = readRecords(ctx, o.Examples, &o.How.Kind)
 	return q, err
 }
 
 // readRecords reads files of one kind, which it sets if it is empty.
-func readRecords(paths []string, kind *eval.Kind) ([]eval.Record, []eval.File, error) {
+func readRecords(ctx context.Context, paths []string, kind *eval.Kind) ([]eval.Record, []eval.File, error) {
 	var all []eval.Record
 	var files []eval.File
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err := input.ReadFile(ctx, path)
 		if err != nil {
 			return nil, nil, err
 		}
+		path = input.Name(path)
 		records, err := eval.Parse(path, data, *kind)
 		if err != nil {
 			return nil, nil, err

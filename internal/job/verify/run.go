@@ -75,7 +75,7 @@ func begin(ctx context.Context, o Options) (*run, error) {
 	if err := checkHeaders(paths, conv.Context, o.Monitor); err != nil {
 		return nil, err
 	}
-	c, err := readCorpus(o.Base, o.Texts, o.Windows)
+	c, err := readCorpus(ctx, o.Base, o.Texts, o.Windows)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func Seal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 }
 
 func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
-	c, err := readCorpus(o.Model, o.Texts, o.Windows)
+	c, err := readCorpus(ctx, o.Model, o.Texts, o.Windows)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,14 @@
 package verify
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/verify"
 )
@@ -28,7 +29,7 @@ type text struct {
 }
 
 // readCorpus reads texts and cuts them into windows of the model's tokens.
-func readCorpus(model string, paths []string, w Windows) (*corpus, error) {
+func readCorpus(ctx context.Context, model string, paths []string, w Windows) (*corpus, error) {
 	conv, err := w.conventions()
 	if err != nil {
 		return nil, err
@@ -40,11 +41,11 @@ func readCorpus(model string, paths []string, w Windows) (*corpus, error) {
 	bos, hasBOS := tok.BOS()
 	c := &corpus{tokenizer: tok, conventions: conv}
 	for i, path := range paths {
-		data, err := os.ReadFile(path)
+		data, err := input.ReadFile(ctx, path)
 		if err != nil {
 			return nil, err
 		}
-		t := text{path: path, content: string(data)}
+		t := text{path: input.Name(path), content: string(data)}
 		t.tokens = encode(tok, t.content)
 		c.conventions.BOS = hasBOS && len(t.tokens) > 0 && t.tokens[0] == bos && conv.Name == verify.LlamaPerplexity
 		cut := verify.Windows(i, t.tokens, c.conventions, bos)
@@ -52,7 +53,7 @@ func readCorpus(model string, paths []string, w Windows) (*corpus, error) {
 			cut = cut[:min(w.Max, len(cut))]
 		}
 		if len(cut) == 0 {
-			return nil, formats.FileErrorf(path, -1, "%d tokens, too few for a window of %d",
+			return nil, formats.FileErrorf(t.path, -1, "%d tokens, too few for a window of %d",
 				len(t.tokens), conv.Context)
 		}
 		t.windows = len(cut)
