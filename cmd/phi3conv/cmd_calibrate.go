@@ -40,7 +40,8 @@ holds the squared gradients besides. Examples:
    phi3conv calibrate Phi-3-mini-4k-instruct --text text.txt --self -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Usage: "`FILE` with calibration text"},
+			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
+				Usage: "`FILE` with calibration text; - for standard input"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
 				Usage: "sequences of `N` tokens"},

@@ -39,7 +39,7 @@ Example:
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "base",
 				Usage: "the original to compare with, computed in float32: a checkpoint `DIR` or a GGUF file"},
-			&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions"},
+			&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions; - for standard input"},
 			&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
 				DefaultText: "that of the first record"},
 			&cli.StringFlag{Name: "score", Value: "letter", Usage: "compare choices by `WHAT`: " +

@@ -3,11 +3,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/logits"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -32,10 +32,12 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
    phi3conv logits phi-3-mini -p "The capital of France is" -o logits.npy`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "tokens", Usage: "token ids, separated by commas, such as `1,2,3`"},
-			&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids"},
+			&cli.StringFlag{Name: "tokens-file", Usage: "`FILE` with a JSON array of token ids; - for standard input"},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"},
 				Usage: "tokens of `TEXT`: special tokens in it are recognized, and BOS is added if the tokenizer " +
 					"says so"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"},
+				Usage: "tokens of the text in `FILE`, as of --prompt; - for standard input"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the logits to `FILE.npy`"},
 			&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
 			&cli.StringFlag{Name: "cache-type",
@@ -56,7 +58,7 @@ func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) 
 	}
 	path := c.Args().First()
 	m, out := newMonitor(c.App.ErrWriter), c.String("output")
-	inputs := []string{path, c.String("tokens-file")}
+	inputs := []string{path, c.String("tokens-file"), c.String("file")}
 	if err := m.checkFiles(files, inputs, file("--output", &out, output.NumPy)); err != nil {
 		return err
 	}
@@ -105,13 +107,13 @@ func logitsCompute(c *cli.Context, opt runtime.Options) (_ runtime.Options, err 
 // logitsTokens reads the tokens from the one flag that gives them.
 func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 	given := 0
-	for _, name := range []string{"tokens", "tokens-file", "prompt"} {
+	for _, name := range []string{"tokens", "tokens-file", "prompt", "file"} {
 		if c.IsSet(name) {
 			given++
 		}
 	}
 	if given != 1 {
-		return nil, usagef("logits needs one of --tokens, --tokens-file and --prompt")
+		return nil, usagef("logits needs one of --tokens, --tokens-file, --prompt and --file")
 	}
 	switch {
 	case c.IsSet("tokens"):
@@ -124,19 +126,25 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 		}
 	case c.IsSet("tokens-file"):
 		name := c.String("tokens-file")
-		data, err := os.ReadFile(name)
+		list, err := readText(c, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(data, &tokens); err != nil {
-			return nil, &formats.Error{Path: name, Off: -1, What: "expected a JSON array of token ids", Err: err}
+		if err := json.Unmarshal([]byte(list), &tokens); err != nil {
+			return nil, &formats.Error{Path: input.Name(name), Off: -1, What: "expected a JSON array of token ids", Err: err}
 		}
 	default:
 		tok, err := tokenizer.Open(path)
 		if err != nil {
 			return nil, err
 		}
-		tokens = tok.Encode(c.String("prompt"), tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+		text := c.String("prompt")
+		if c.IsSet("file") {
+			if text, err = readText(c, c.String("file")); err != nil {
+				return nil, err
+			}
+		}
+		tokens = tok.Encode(text, tokenizer.EncodeOptions{AddSpecial: true, ParseSpecial: true})
 	}
 	if len(tokens) == 0 {
 		return nil, usagef("there are no tokens")

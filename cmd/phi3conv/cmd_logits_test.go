@@ -77,8 +77,8 @@ func TestLogitsErrors(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "one of --tokens, --tokens-file and --prompt"},
-		{[]string{"--tokens", "1", "-p", "a"}, exitUsage, "one of --tokens, --tokens-file and --prompt"},
+		{nil, exitUsage, "one of --tokens, --tokens-file, --prompt and --file"},
+		{[]string{"--tokens", "1", "-p", "a"}, exitUsage, "one of --tokens, --tokens-file, --prompt and --file"},
 		{[]string{"--tokens", "1,x"}, exitUsage, `"x" is not a token id`},
 		{[]string{"--tokens", "99999999999"}, exitUsage, "is not a token id"},
 		{[]string{"--tokens-file", bad}, exitBadInput, "bad.json: expected a JSON array of token ids"},

@@ -4,10 +4,10 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/chat"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -39,7 +39,8 @@ meaning. Example:
 func promptFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "answer `TEXT`"},
-		&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "answer the text in `FILE`"},
+		&cli.StringFlag{Name: "file", Aliases: []string{"f"},
+			Usage: "answer the text in `FILE`; - for standard input"},
 		&cli.StringFlag{Name: "system-prompt", Aliases: []string{"sys"},
 			Usage: "`TEXT` before the conversation, which says how to answer"},
 		&cli.BoolFlag{Name: "raw", Usage: "continue the prompt, without a chat template"},
@@ -83,7 +84,7 @@ func runAction(c *cli.Context, compute *computeFlags) error {
 		return err
 	}
 	if c.Bool("json") && !oneShot {
-		return usagef("--json needs --prompt or --file")
+		return usagef("--json needs a prompt: --prompt, --file or standard input")
 	}
 	seed := uint64(c.Int64("seed"))
 	if c.Int64("seed") < 0 {
@@ -121,8 +122,11 @@ func promptText(c *cli.Context) (text string, given bool, err error) {
 	case c.IsSet("prompt") && c.IsSet("file"):
 		return "", false, usagef("--prompt and --file exclude each other")
 	case c.IsSet("file"):
-		data, err := os.ReadFile(c.String("file"))
-		return strings.TrimSuffix(string(data), "\n"), true, err
+		text, err := readText(c, c.String("file"))
+		return strings.TrimSuffix(text, "\n"), true, err
+	case c.Bool("json") && !c.IsSet("prompt") && !isTerminal(c.App.Reader):
+		text, err := readText(c, input.Stdin)
+		return strings.TrimSuffix(text, "\n"), text != "", err
 	}
 	return c.String("prompt"), c.IsSet("prompt"), nil
 }

@@ -24,7 +24,8 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
    phi3conv tokenize Phi-3-mini-4k-instruct --ids < prompt.txt`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "tokenize `TEXT`"},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "tokenize what is in `FILE`"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: input.Stdin,
+				Usage: "tokenize what is in `FILE`", DefaultText: "- for standard input"},
 			&cli.BoolFlag{Name: "ids", Usage: "print the ids alone, as a list"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			&cli.BoolFlag{Name: "no-bos", Usage: "put no BOS or EOS around the text, even where the model wants them"},
@@ -45,7 +46,7 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 			}
 			text := c.String("prompt")
 			if !c.IsSet("prompt") {
-				if text, err = readInput(c); err != nil {
+				if text, err = readText(c, c.String("file")); err != nil {
 					return err
 				}
 			}
@@ -56,16 +57,6 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 			return printTokens(c, t, ids)
 		},
 	}
-}
-
-// readInput returns what is in the file of -f, or else standard input.
-func readInput(c *cli.Context) (string, error) {
-	read := func() ([]byte, error) { return input.ReadAll(c.Context, c.App.Reader) }
-	if path := c.String("file"); c.IsSet("file") && path != input.Stdin {
-		read = func() ([]byte, error) { return input.ReadFile(c.Context, path) }
-	}
-	data, err := read()
-	return string(data), err
 }
 
 type tokensJSON struct {
@@ -115,7 +106,8 @@ nothing after it. Example:
 
    phi3conv detokenize phi-3-mini.gguf 15043 3186`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the ids from `FILE`"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: input.Stdin,
+				Usage: "read the ids from `FILE`", DefaultText: "- for standard input"},
 			&cli.BoolFlag{Name: "special", Usage: "show control tokens too"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		},
@@ -132,7 +124,7 @@ nothing after it. Example:
 			}
 			list := strings.Join(c.Args().Tail(), " ")
 			if c.NArg() == 1 {
-				if list, err = readInput(c); err != nil {
+				if list, err = readText(c, c.String("file")); err != nil {
 					return err
 				}
 			}
