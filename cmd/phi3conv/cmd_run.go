@@ -124,7 +124,7 @@ func promptText(c *cli.Context) (text string, given bool, err error) {
 	case c.IsSet("file"):
 		text, err := readText(c, c.String("file"))
 		return strings.TrimSuffix(text, "\n"), true, err
-	case c.Bool("json") && !c.IsSet("prompt") && !isTerminal(c.App.Reader):
+	case c.Bool("json") && !c.IsSet("prompt") && !progress.IsTerminal(c.App.Reader):
 		text, err := readText(c, input.Stdin)
 		return strings.TrimSuffix(text, "\n"), text != "", err
 	}
