@@ -80,7 +80,11 @@ func (l *Layers) GradientNorms(
 	if err != nil {
 		return nil, err
 	}
-	g.label, g.progress = label, progress
+	g.label = label
+	if progress != nil {
+		l.m.multiplied = func(n float64) { g.done += n; progress(min(1, g.done/g.total)) }
+		defer func() { l.m.multiplied = nil }()
+	}
 	defer g.close()
 	if err := g.run(ctx); err != nil {
 		return nil, err
@@ -163,8 +167,7 @@ type gradients struct {
 	output     *linear.Matrix
 	outputMem  []byte // its panels
 
-	done, total int // work in tokens × blocks; a token counts 1 forward and 2 backward
-	progress    func(float64)
+	done, total float64 // multiplications with matrices
 }
 
 // bundle is sequences that go through a block together.
@@ -221,7 +224,8 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	for i := range g.ones {
 		g.ones[i] = 1
 	}
-	g.total = 3 * tokens * (c.Layers + 1)
+	w := c.TokenWork()
+	g.total = float64(tokens) * (3*w.Blocks - w.Down + 2*w.Head)
 	return g, nil
 }
 
@@ -241,14 +245,14 @@ func (g *gradients) run(ctx context.Context) error {
 		if err := g.l.Load(ctx, i); err != nil {
 			return err
 		}
-		if err := g.each(ctx, 1, func(p *bundle) error { return g.forward(block, i, p) }); err != nil {
+		if err := g.each(ctx, func(p *bundle) error { return g.forward(block, i, p) }); err != nil {
 			return err
 		}
 	}
 	if err := g.loadOutput(ctx); err != nil {
 		return err
 	}
-	if err := g.each(ctx, 3, g.loss); err != nil {
+	if err := g.each(ctx, g.loss); err != nil {
 		return err
 	}
 	for i := layers - 1; i >= 0; i-- {
@@ -257,7 +261,7 @@ func (g *gradients) run(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := g.each(ctx, 2, func(p *bundle) error { return g.backward(block, i, p) }); err != nil {
+		if err := g.each(ctx, func(p *bundle) error { return g.backward(block, i, p) }); err != nil {
 			return err
 		}
 	}
@@ -272,8 +276,8 @@ func (g *gradients) run(ctx context.Context) error {
 	return nil
 }
 
-// each calls f for all bundles. work is what that counts for a token, see done.
-func (g *gradients) each(ctx context.Context, work int, f func(p *bundle) error) error {
+// each calls f for all bundles.
+func (g *gradients) each(ctx context.Context, f func(p *bundle) error) error {
 	for i := range g.bundles {
 		p := &g.bundles[i]
 		if err := ctx.Err(); err != nil {
@@ -286,9 +290,6 @@ func (g *gradients) each(ctx context.Context, work int, f func(p *bundle) error)
 		}
 		if err := f(p); err != nil {
 			return err
-		}
-		if g.done += work * p.count; g.progress != nil {
-			g.progress(float64(g.done) / float64(g.total))
 		}
 	}
 	return nil

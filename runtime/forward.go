@@ -377,7 +377,11 @@ func (b *batch) matmulOne(m *linear.Matrix, x, out linear.Rows, count int) error
 				return err
 			}
 		}
-		if err := b.product.Multiply(b.model.threads, m, &b.input, x, out); err != nil || m.Next == nil {
+		err := b.product.Multiply(b.model.threads, m, &b.input, x, out)
+		if f := b.model.multiplied; f != nil {
+			f(float64(count) * float64(m.Rows) * float64(m.Cols))
+		}
+		if err != nil || m.Next == nil {
 			return err
 		}
 		out = out.Columns(m.Rows)

@@ -32,6 +32,9 @@ type Options struct {
 	Tap func(tensor string, x []float32)
 	// Progress is called while a model is opened, with bytes done and in all, from any thread.
 	Progress func(done, total int64)
+	// Computed, if not nil, is called after each product of rows with a matrix, from the goroutine that calls Eval, with
+	// the tokens that these are, times the product's share of what a token with logits takes.
+	Computed func(tokens float64)
 }
 
 // Model is an opened model. Its methods may be called from several goroutines; Eval
@@ -55,9 +58,11 @@ type Model struct {
 	mem       []byte            // the panels of all matrices
 	maps      map[string][]byte // with NoRepack: the mapped files, by their paths
 
-	mu     sync.Mutex // held by Eval and Close
-	b      *batch     // nil before the first Eval
-	closed bool
+	mu sync.Mutex // held by Eval and Close
+	b  *batch     // nil before the first Eval
+	// multiplied, if not nil, is told how many multiplications with matrices are done.
+	multiplied func(n float64)
+	closed     bool
 }
 
 // layer is the weights of a block.
@@ -121,6 +126,10 @@ func newModel(path string, src *source.Model, opt Options) *Model {
 		cache:   kvcache.NewLayout(kvcache.Type(opt.Cache), c.Layers, c.KVHeads, c.HeadDim),
 		threads: linear.NewThreads(opt.Threads), attnScale: float32(c.AttnScale),
 		masked: c.MaskedTokens(),
+	}
+	if opt.Computed != nil {
+		w := c.TokenWork()
+		m.multiplied = func(n float64) { opt.Computed(n / (w.Blocks + w.Head)) }
 	}
 	for range opt.Threads {
 		m.scratch = append(m.scratch, &scratch{})

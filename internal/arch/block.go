@@ -217,3 +217,34 @@ func shapeOf(dims ...int) []uint64 {
 	}
 	return shape
 }
+
+// TokenWork is how many multiplications a token takes with the matrices of a model, those of the experts that it does
+// not get left out.
+type TokenWork struct {
+	Blocks float64 // of all blocks
+	Down   float64 // of Blocks, those of the last matrices of the blocks
+	Head   float64 // of the output matrix, where logits are wanted
+}
+
+// TokenWork returns the model's.
+func (c *Config) TokenWork() (w TokenWork) {
+	of := func(m Linear) float64 {
+		n := 1.0
+		for _, d := range m.Weight.Shape {
+			n *= float64(d)
+		}
+		if e := c.Experts; e != nil && len(m.Weight.Shape) == 3 {
+			n *= float64(e.Used) / float64(e.Count)
+		}
+		return n
+	}
+	for i := range c.Layers {
+		b := c.Block(i)
+		for _, m := range b.Linear() {
+			w.Blocks += of(m)
+		}
+		w.Down += of(b.Down)
+	}
+	w.Head = of(c.Head().Output)
+	return w
+}

@@ -147,3 +147,28 @@ func (t *Task) generate(ctx context.Context, m verify.Predictor, q *Question, a 
 	a.Scores = []float64{indicator(ExactMatch(a.Text, q.Answers)), F1(a.Text, q.Answers)}
 	return nil
 }
+
+// Tokens returns for each question about how many tokens a model evaluates for it and those before it, if it keeps
+// what it evaluated last.
+func (t *Task) Tokens() []int64 {
+	all := make([]int64, len(t.Questions))
+	sum := int64(0)
+	var before []int32
+	for i := range t.Questions {
+		q := &t.Questions[i]
+		same := 0
+		for same < min(len(before), len(q.prompt)) && before[same] == q.prompt[same] {
+			same++
+		}
+		n := len(q.prompt) - same
+		if t.Kind != Choice {
+			n += t.Predict
+		}
+		for _, tail := range q.tails {
+			n += len(tail.tokens)
+		}
+		sum += int64(max(1, n))
+		all[i], before = sum, q.prompt
+	}
+	return all
+}

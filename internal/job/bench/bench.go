@@ -60,6 +60,7 @@ type bench struct {
 	Options
 	report func(*Result) error
 	peak   peak
+	meter  *model.Meter // of the model
 }
 
 // model does the tests of a model with a number of threads.
@@ -69,6 +70,7 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	start := time.Now()
 	opt := b.Compute
 	opt.Threads = threads
+	b.meter = model.NewMeter(&opt)
 	m, err := model.Open(ctx, path, opt, b.Monitor)
 	if err != nil {
 		return err
@@ -116,20 +118,31 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 
 // prompt is the test ppN.
 func (b *bench) prompt(ctx context.Context, text *randomText, r *Result) error {
+	step := b.watch(fmt.Sprintf("pp%d", r.Prompt), (1+max(1, b.Repetitions))*r.Prompt)
 	test := func() error { return text.evaluate(ctx, r.Prompt) }
-	if err := b.repeat(r, test, test, func() {}); err != nil {
+	err := b.repeat(r, test, test, func() {})
+	step.End()
+	if err != nil {
 		return err
 	}
 	return b.finish(r)
 }
 
+// watch begins a step that shows how many tokens of a test are evaluated.
+func (b *bench) watch(test string, tokens int) *model.Watched {
+	return model.Watch(b.Monitor, test, int64(tokens), float64(tokens), b.meter)
+}
+
 // generation is the test tgN. The machine's bandwidth is measured before the first repetition and after each.
 func (b *bench) generation(ctx context.Context, text *randomText, r *Result) error {
+	step := b.watch(fmt.Sprintf("tg%d", r.Gen), 1+max(1, b.Repetitions)*r.Gen)
 	warm := func() error { return text.decode(ctx, 1) }
 	test := func() error { return text.decode(ctx, r.Gen) }
 	var bandwidths []float64
 	measure := func() { bandwidths = append(bandwidths, b.bandwidth(r.Threads)) }
-	if err := b.repeat(r, warm, test, measure); err != nil {
+	err := b.repeat(r, warm, test, measure)
+	step.End()
+	if err != nil {
 		return err
 	}
 	r.Bandwidth, _ = meanAndDeviation(bandwidths)

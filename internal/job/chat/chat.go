@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
@@ -40,6 +41,7 @@ type Chat struct {
 	path     string
 	tok      *tokenizer.Tokenizer
 	model    *runtime.Model
+	meter    *model.Meter
 	seq      *runtime.Sequence
 	chat     bool   // in the form of a template
 	template string // "" is the model's own
@@ -71,6 +73,7 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 			return nil, err
 		}
 	}
+	c.meter = model.NewMeter(&opt.Compute)
 	if c.model, err = model.Open(ctx, path, opt.Compute, opt.Monitor); err != nil {
 		return nil, err
 	}
@@ -139,7 +142,15 @@ func (c *Chat) Answer(ctx context.Context, prompt string, show func(text string)
 			s.dec.Next(id)
 		}
 	}
-	a.Generated, err = c.seq.Generate(ctx, c.seq.Reuse(tokens), c.opt.Sampler, c.opt.Limit, c.tok.StopIDs(), s.token)
+	rest := c.seq.Reuse(tokens)
+	reading := model.Watch(c.opt.Monitor, "reading the prompt", int64(len(rest)), float64(len(rest)), c.meter)
+	read := sync.OnceFunc(reading.End) // with the first token of the answer
+	token := func(id int32) bool {
+		read()
+		return s.token(id)
+	}
+	a.Generated, err = c.seq.Generate(ctx, rest, c.opt.Sampler, c.opt.Limit, c.tok.StopIDs(), token)
+	read()
 	s.end()
 	if err == nil {
 		err = s.err

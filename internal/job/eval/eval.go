@@ -102,9 +102,11 @@ func ask(ctx context.Context, path string, opt runtime.Options, t *eval.Task, m 
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
 	defer p.Close()
-	step := m.Begin(filepath.Base(path), int64(len(t.Questions)), progress.Count)
-	r.Answers, err = t.Run(ctx, p.Reusing(), func(done int) { step.Set(int64(done)) })
-	step.End()
+	tokens := t.Tokens()
+	total := tokens[len(tokens)-1]
+	w := model.Watch(m, filepath.Base(path), total, float64(total), p.Meter)
+	r.Answers, err = t.Run(ctx, p.Reusing(), func(done int) { w.Done(tokens[done-1]) })
+	w.End()
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}

@@ -32,6 +32,7 @@ func WriteNPY(ctx context.Context, modelPath string, tokens []int32, path string
 }
 
 func writeNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
+	meter := model.NewMeter(&opt.Compute)
 	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
 		return err
@@ -52,7 +53,9 @@ func writeNPY(ctx context.Context, modelPath string, tokens []int32, path string
 		return err
 	}
 	write := func(_ int, logits []float32) error { return rows.Write(logits) }
+	step := model.Watch(opt.Monitor, "evaluating", int64(len(tokens)), float64(len(tokens)), meter)
 	err = m.Eval(ctx, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: write})
+	step.End()
 	if err != nil {
 		return err
 	}
@@ -72,12 +75,15 @@ type Likely struct {
 
 // Likeliest returns the n likeliest tokens after the last one, the likeliest first.
 func Likeliest(ctx context.Context, modelPath string, tokens []int32, n int, opt Options) ([]Likely, error) {
+	meter := model.NewMeter(&opt.Compute)
 	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = m.Close() }() // only read from
+	step := model.Watch(opt.Monitor, "evaluating", int64(len(tokens)), float64(len(tokens)), meter)
 	last, err := s.Eval(ctx, tokens)
+	step.End()
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ func NoteAssumed(m progress.Monitor, path string, assumed []string) {
 
 // Predictor is an open model as a [verify.Predictor].
 type Predictor struct {
+	*Meter
 	model *runtime.Model
 	seq   *runtime.Sequence
 }
@@ -40,6 +41,7 @@ func OpenPredictor(
 	if opt.Batch == 0 {
 		opt.Batch = min(context, 512)
 	}
+	meter := NewMeter(&opt)
 	opened, err := Open(ctx, path, opt, m)
 	if err != nil {
 		return nil, err
@@ -49,7 +51,7 @@ func OpenPredictor(
 		_ = opened.Close() // only read from
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return &Predictor{opened, s}, nil
+	return &Predictor{meter, opened, s}, nil
 }
 
 // Close frees the model.

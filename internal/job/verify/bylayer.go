@@ -6,21 +6,22 @@ import (
 	"fmt"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
-	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
 // rankLayers ranks the layers, or tensors, of each quantized model in its report.
 func (r *run) rankLayers(ctx context.Context, list verify.Reports) error {
-	base, err := model.Open(ctx, r.Base, r.baseOptions(), r.Monitor)
+	opt := r.baseOptions()
+	meter := model.NewMeter(&opt)
+	base, err := model.Open(ctx, r.Base, opt, r.Monitor)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = base.Close() }() // only read from
 	windows := spread(r.windows, cmp.Or(r.LayerWindows, 4))
 	for k, path := range r.Quants {
-		if err := r.rankLayersOf(ctx, base, path, windows, list[k]); err != nil {
+		if err := r.rankLayersOf(ctx, base, meter, path, windows, list[k]); err != nil {
 			return err
 		}
 	}
@@ -38,7 +39,8 @@ func spread(windows []verify.Window, n int) []verify.Window {
 }
 
 func (r *run) rankLayersOf(
-	ctx context.Context, base *runtime.Model, path string, windows []verify.Window, report *verify.Report,
+	ctx context.Context, base *runtime.Model, meter *model.Meter, path string, windows []verify.Window,
+	report *verify.Report,
 ) error {
 	quant, err := model.Open(ctx, path, r.baseOptions(), r.Monitor)
 	if err != nil {
@@ -60,12 +62,19 @@ func (r *run) rankLayersOf(
 	if groups, err = quantizedOnly(h, groups); err != nil {
 		return err
 	}
-	done := int64(0)
-	step := r.Monitor.Begin("by layer", int64(len(windows)*(2+len(groups))), progress.Count)
-	defer step.End()
-	with := func(tensors []string) verify.Predictor {
-		return &hybrid{h, base.VocabSize(), path, tensors, func() { done++; step.Set(done) }}
+	each, done := 2+len(groups), 0 // evaluations of a window; those that begin at a later block compute less
+	total := 0
+	for i := range windows {
+		total += len(windows[i].Tokens)
 	}
+	step := model.Watch(r.Monitor, "by layer", int64(total), float64(total)*(1+float64(each)/2), meter)
+	defer step.End()
+	count := func() {
+		if done++; done%each == 0 {
+			step.Done(int64(total) * int64(done/each) / int64(len(windows)))
+		}
+	}
+	with := func(tensors []string) verify.Predictor { return &hybrid{h, base.VocabSize(), path, tensors, count} }
 	models, layers := make([]verify.Predictor, len(groups)), make([]verify.LayerKLD, len(groups))
 	for i, g := range groups {
 		models[i], layers[i] = with(g.tensors), g.describe()

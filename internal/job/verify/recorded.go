@@ -47,9 +47,9 @@ func (r *run) record(ctx context.Context, windows []verify.Window) (f *temporary
 		return nil, 0, err
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
-	step := r.Monitor.Begin("original", int64(len(windows)), progress.Count)
-	err = verify.Record(ctx, base, windows, w, func(done int) { step.Set(int64(done)) })
-	step.End()
+	watched := watch(r.Monitor, "original", windows, base.Meter)
+	err = verify.Record(ctx, base, windows, w, func(int) { watched.windowDone() })
+	watched.End()
 	if err == nil {
 		err = w.Flush()
 	}
@@ -75,11 +75,12 @@ func (r *run) compareRecorded(ctx context.Context, quant int, logits io.ReaderAt
 	defer q.Close()
 	skip, size := verify.RecordedBytes(r.windows[from:done], vocab), verify.RecordedBytes(r.windows[from:], vocab)
 	rows := bufio.NewReaderSize(io.NewSectionReader(logits, skip, size-skip), 1<<20)
-	r.beginWindows()
-	defer r.step.End()
+	w := watch(r.Monitor, "verifying", r.windows[done:], q.Meter)
+	defer w.End()
 	return verify.RunAll(ctx, verify.NewRecorded(vocab, rows), []verify.Predictor{q}, r.windows[done:],
 		func(p [][]verify.Position) error {
-			r.add(quant, p[0])
+			r.positions[quant] = append(r.positions[quant], p[0]...)
+			w.windowDone()
 			return r.save(false)
 		})
 }

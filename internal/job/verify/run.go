@@ -58,7 +58,6 @@ type run struct {
 	baseline *baseline       // nil for none
 
 	positions []verify.Positions // of each quantized model, of the windows that it is done with
-	step      progress.Step      // counts windows of all quantized models
 	saves     saves
 }
 
@@ -163,26 +162,6 @@ func (r *run) doneByAll() int {
 		least = min(least, r.done(k))
 	}
 	return least
-}
-
-// doneTogether returns the number of windows that the quantized models are done with, each for itself.
-func (r *run) doneTogether() int64 {
-	total := 0
-	for k := range r.Quants {
-		total += r.done(k)
-	}
-	return int64(total)
-}
-
-// beginWindows begins a step that counts the windows of all quantized models.
-func (r *run) beginWindows() {
-	r.step = r.Monitor.Begin("verifying", int64(len(r.windows)*len(r.Quants)), progress.Count)
-}
-
-// add appends the positions of a quantized model's next window.
-func (r *run) add(quant int, p []verify.Position) {
-	r.positions[quant] = append(r.positions[quant], p...)
-	r.step.Set(r.doneTogether())
 }
 
 // baseOptions are those of the original, with which nothing is lost but by rounding to float32.

@@ -81,9 +81,9 @@ func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	if err != nil {
 		return nil, formats.WithPath(err, o.Output)
 	}
-	step := m.Begin("sealing", int64(len(c.windows)), progress.Count)
-	err = verify.RunSeal(ctx, p, c.windows, w, func(done int) { step.Set(int64(done)) })
-	step.End()
+	watched := watch(m, "sealing", c.windows, p.Meter)
+	err = verify.RunSeal(ctx, p, c.windows, w, func(int) { watched.windowDone() })
+	watched.End()
 	if err != nil {
 		return nil, formats.WithPath(err, o.Model)
 	}

@@ -114,9 +114,11 @@ func (o *SealedOptions) evaluate(ctx context.Context, s *seal.Reader) ([]verify.
 		return nil, err
 	}
 	defer quant.Close()
-	step := o.Monitor.Begin("verifying", int64(s.Header.Positions), progress.Count)
-	defer step.End()
-	return verify.RunSealed(ctx, s, quant, func(done int) { step.Set(int64(done)) })
+	conv, positions := s.Header.Conventions, float64(s.Header.Positions)
+	evaluated := positions * float64(conv.Context) / float64(max(1, conv.Context-1-conv.First))
+	w := model.Watch(o.Monitor, "verifying", int64(s.Header.Positions), evaluated, quant.Meter)
+	defer w.End()
+	return verify.RunSealed(ctx, s, quant, func(done int) { w.Done(int64(done)) })
 }
 
 // worstWindows returns a window for each of the worst tokens.

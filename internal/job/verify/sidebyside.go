@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 
+	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -17,7 +18,7 @@ func (r *run) sideBySide(ctx context.Context) error {
 		return err
 	}
 	defer base.Close()
-	quants := make([]verify.Predictor, len(r.Quants))
+	quants, meters := make([]verify.Predictor, len(r.Quants)), []*model.Meter{base.Meter}
 	for k, path := range r.Quants {
 		r.positions[k] = r.positions[k][:verify.Scored(r.windows[:from])]
 		q, err := r.open(ctx, path, r.Compute)
@@ -25,14 +26,15 @@ func (r *run) sideBySide(ctx context.Context) error {
 			return err
 		}
 		defer q.Close()
-		quants[k] = q
+		quants[k], meters = q, append(meters, q.Meter)
 	}
-	r.beginWindows()
-	defer r.step.End()
+	w := watch(r.Monitor, "verifying", r.windows[from:], meters...)
+	defer w.End()
 	return verify.RunAll(ctx, base, quants, r.windows[from:], func(p [][]verify.Position) error {
 		for k := range p {
-			r.add(k, p[k])
+			r.positions[k] = append(r.positions[k], p[k]...)
 		}
+		w.windowDone()
 		return r.save(false)
 	})
 }
