@@ -68,6 +68,7 @@ var level = map[string]int{
 	"internal/kvcache":      20,
 	"internal/mmap":         10,
 	"internal/npy":          10,
+	"internal/grid":         10,
 	"internal/pool":         15,
 	"internal/rss":          10,
 	"internal/input":        11,

@@ -26,7 +26,7 @@ type Block struct {
 }
 
 // codes is the column of the table of types that knows where a block keeps what.
-// It is empty for types without a geometry, see [Type.HasGeometry].
+// It is empty for types without a geometry, see [Type.HasGeometry]. pack is nil for a type that is only read.
 type codes struct {
 	Geometry
 	unpack func(b *Block, src []byte)
@@ -36,7 +36,7 @@ type codes struct {
 // HasGeometry reports whether the type's blocks can be taken apart: whether [Type.Geometry], [Type.Unpack] and
 // [Type.Pack] are there for it. Methods that choose scales and codes themselves need that. Float types have no
 // blocks; a type whose codes stand for several weights at once, or that is only read, has blocks but no geometry.
-func (t Type) HasGeometry() bool { return types[t].codes.Group > 0 }
+func (t Type) HasGeometry() bool { return types[t].codes.pack != nil }
 
 // CheckGeometry returns an error that names the type unless [Type.HasGeometry].
 func (t Type) CheckGeometry() error {

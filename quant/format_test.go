@@ -11,7 +11,10 @@ import (
 // Each type has kernels, which cut its blocks as the files have them.
 func TestFormats(t *testing.T) {
 	seen := map[kern.Format]bool{}
-	for _, typ := range Types() {
+	for _, typ := range ReadTypes() {
+		if !kern.HasFormat(typ.GGML()) {
+			continue // package linear makes another format of it
+		}
 		f := kern.FormatOf(typ.GGML())
 		seen[f] = true
 		l := kern.Layouts[f]
@@ -19,7 +22,7 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s: %s has %d bytes for %d columns, expected %d", typ, f, got, l.Cols, want)
 		}
 	}
-	if len(seen) != int(kern.NumFormats) {
+	if own := 2; len(seen)+own != int(kern.NumFormats) { // Table32 and Table16 are no types
 		t.Errorf("%d formats are used, of %d", len(seen), kern.NumFormats)
 	}
 }
@@ -27,7 +30,7 @@ func TestFormats(t *testing.T) {
 // A block has a bad scale if and only if one of its values is not finite.
 func TestBadScale(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
-	for _, typ := range Types() {
+	for _, typ := range ReadTypes() {
 		if !typ.IsQuantized() {
 			if typ.BadScale([]byte{0, 0x7c, 0, 0x7f}) != -1 {
 				t.Errorf("%s has no scales", typ)
@@ -55,7 +58,7 @@ func TestBadScale(t *testing.T) {
 				found[at%typ.BlockBytes()] = true
 			}
 		}
-		if len(found) != len(types[typ].scales) {
+		if kinds := len(types[typ].scales); len(found) != kinds && (len(found) != 1 || types[typ].bad == nil) {
 			t.Errorf("%s: bad scales found at %v", typ, found)
 		}
 	}

@@ -30,7 +30,24 @@ const (
 	Q6_K
 	IQ4_NL
 	IQ4_XS
+	// Those from here on are only read.
+	IQ3_S
+	IQ3_XXS
+	IQ2_S
+	IQ2_XS
+	IQ2_XXS
+	IQ1_S
+	IQ1_M
+	TQ1_0
+	TQ2_0
+	MXFP4
+	NVFP4
+	Q1_0
+	Q2_0
 )
+
+// firstReadOnly is the first type that is only read.
+const firstReadOnly = IQ3_S
 
 // spec is one row of the table of types.
 type spec struct {
@@ -45,32 +62,53 @@ type spec struct {
 	dequantize func(dst []float32, src []byte)
 	// quantize encodes one row of len(src) elements, a multiple of elems.
 	// imp is nil or holds one weight ≥ 0 for each column. s is scratch space.
+	// It is nil for a type that is only read.
 	quantize func(dst []byte, src, imp []float32, s *scratch)
 	// codes takes a block apart; it is empty for float types.
 	codes codes
+	// bad reports whether a block whose scales are not those above has a value that is infinite or not a number.
+	// It is nil where there can be none.
+	bad func(block []byte) bool
 }
 
 // types is the table of types: a new block type is its own file and one line here.
 var types = [...]spec{
-	F32:    {"F32", 0, 1, 4, nil, dequantizeF32, quantizeF32, codes{}},
-	F16:    {"F16", 1, 1, 2, nil, dequantizeF16, quantizeF16, codes{}},
-	BF16:   {"BF16", 30, 1, 2, nil, dequantizeBF16, quantizeBF16, codes{}},
-	Q4_0:   {"Q4_0", 2, 32, 18, []int{0}, dequantizeQ4_0, quantizeQ4_0, codesQ4_0},
-	Q4_1:   {"Q4_1", 3, 32, 20, []int{0, 2}, dequantizeQ4_1, quantizeQ4_1, codesQ4_1},
-	Q5_0:   {"Q5_0", 6, 32, 22, []int{0}, dequantizeQ5_0, quantizeQ5_0, codesQ5_0},
-	Q5_1:   {"Q5_1", 7, 32, 24, []int{0, 2}, dequantizeQ5_1, quantizeQ5_1, codesQ5_1},
-	Q8_0:   {"Q8_0", 8, 32, 34, []int{0}, dequantizeQ8_0, quantizeQ8_0, codesQ8_0},
-	Q2_K:   {"Q2_K", 10, 256, 84, []int{80, 82}, dequantizeQ2_K, quantizeQ2_K, codesQ2_K},
-	Q3_K:   {"Q3_K", 11, 256, 110, []int{108}, dequantizeQ3_K, quantizeQ3_K, codesQ3_K},
-	Q4_K:   {"Q4_K", 12, 256, 144, []int{0, 2}, dequantizeQ4_K, encoderQ4_K.quantize, codesQ4_K},
-	Q5_K:   {"Q5_K", 13, 256, 176, []int{0, 2}, dequantizeQ5_K, encoderQ5_K.quantize, codesQ5_K},
-	Q6_K:   {"Q6_K", 14, 256, 210, []int{208}, dequantizeQ6_K, quantizeQ6_K, codesQ6_K},
-	IQ4_NL: {"IQ4_NL", 20, 32, 18, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL},
-	IQ4_XS: {"IQ4_XS", 23, 256, 136, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS},
+	F32:    {"F32", 0, 1, 4, nil, dequantizeF32, quantizeF32, codes{}, nil},
+	F16:    {"F16", 1, 1, 2, nil, dequantizeF16, quantizeF16, codes{}, nil},
+	BF16:   {"BF16", 30, 1, 2, nil, dequantizeBF16, quantizeBF16, codes{}, nil},
+	Q4_0:   {"Q4_0", 2, 32, 18, []int{0}, dequantizeQ4_0, quantizeQ4_0, codesQ4_0, nil},
+	Q4_1:   {"Q4_1", 3, 32, 20, []int{0, 2}, dequantizeQ4_1, quantizeQ4_1, codesQ4_1, nil},
+	Q5_0:   {"Q5_0", 6, 32, 22, []int{0}, dequantizeQ5_0, quantizeQ5_0, codesQ5_0, nil},
+	Q5_1:   {"Q5_1", 7, 32, 24, []int{0, 2}, dequantizeQ5_1, quantizeQ5_1, codesQ5_1, nil},
+	Q8_0:   {"Q8_0", 8, 32, 34, []int{0}, dequantizeQ8_0, quantizeQ8_0, codesQ8_0, nil},
+	Q2_K:   {"Q2_K", 10, 256, 84, []int{80, 82}, dequantizeQ2_K, quantizeQ2_K, codesQ2_K, nil},
+	Q3_K:   {"Q3_K", 11, 256, 110, []int{108}, dequantizeQ3_K, quantizeQ3_K, codesQ3_K, nil},
+	Q4_K:   {"Q4_K", 12, 256, 144, []int{0, 2}, dequantizeQ4_K, encoderQ4_K.quantize, codesQ4_K, nil},
+	Q5_K:   {"Q5_K", 13, 256, 176, []int{0, 2}, dequantizeQ5_K, encoderQ5_K.quantize, codesQ5_K, nil},
+	Q6_K:   {"Q6_K", 14, 256, 210, []int{208}, dequantizeQ6_K, quantizeQ6_K, codesQ6_K, nil},
+	IQ4_NL: {"IQ4_NL", 20, 32, 18, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL, nil},
+	IQ4_XS: {"IQ4_XS", 23, 256, 136, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS, nil},
+
+	IQ3_S:   {"IQ3_S", 21, 256, 110, []int{0}, dequantizeIQ3_S, nil, codesIQ3_S, nil},
+	IQ3_XXS: {"IQ3_XXS", 18, 256, 98, []int{0}, dequantizeIQ3_XXS, nil, codesIQ3_XXS, nil},
+	IQ2_S:   {"IQ2_S", 22, 256, 82, []int{0}, dequantizeIQ2_S, nil, codesIQ2_S, nil},
+	IQ2_XS:  {"IQ2_XS", 17, 256, 74, []int{0}, dequantizeIQ2_XS, nil, codesIQ2_XS, nil},
+	IQ2_XXS: {"IQ2_XXS", 16, 256, 66, []int{0}, dequantizeIQ2_XXS, nil, codesIQ2_XXS, nil},
+	IQ1_S:   {"IQ1_S", 19, 256, 50, []int{0}, dequantizeIQ1_S, nil, codesIQ1_S, nil},
+	IQ1_M:   {"IQ1_M", 29, 256, 56, nil, dequantizeIQ1_M, nil, codesIQ1_M, badIQ1_M},
+	TQ1_0:   {"TQ1_0", 34, 256, 54, []int{52}, dequantizeTQ1_0, nil, codesTQ1_0, nil},
+	TQ2_0:   {"TQ2_0", 35, 256, 66, []int{64}, dequantizeTQ2_0, nil, codesTQ2_0, nil},
+	MXFP4:   {"MXFP4", 39, 32, 17, nil, dequantizeMXFP4, nil, codes{}, badMXFP4},
+	NVFP4:   {"NVFP4", 40, 64, 36, nil, dequantizeNVFP4, nil, codes{}, nil},
+	Q1_0:    {"Q1_0", 41, 128, 18, []int{0}, dequantizeQ1_0, nil, codesQ1_0, nil},
+	Q2_0:    {"Q2_0", 42, 64, 18, []int{0}, dequantizeQ2_0, nil, codesQ2_0, nil},
 }
 
-// Types lists every type, in the order of the constants.
-func Types() []Type {
+// Types lists every type that can be written, in the order of the constants.
+func Types() []Type { return ReadTypes()[:firstReadOnly] }
+
+// ReadTypes lists every type: those of [Types], and those that are only read.
+func ReadTypes() []Type {
 	all := make([]Type, len(types))
 	for i := range all {
 		all[i] = Type(i)
@@ -79,12 +117,40 @@ func Types() []Type {
 }
 
 // TypeNames lists the names of all types, separated by spaces.
-func TypeNames() string {
-	names := make([]string, len(types))
-	for i := range types {
-		names[i] = types[i].name
+func TypeNames() string { return names(ReadTypes()) }
+
+// ReadOnlyNames lists the names of the types that are only read, separated by spaces.
+func ReadOnlyNames() string { return names(ReadTypes()[firstReadOnly:]) }
+
+func names(list []Type) string {
+	var names []string
+	for _, t := range list {
+		names = append(names, t.String())
 	}
 	return strings.Join(names, " ")
+}
+
+// CanWrite reports whether the type has an encoder. A type that has none is decoded, run and converted from, and
+// blocks of it can be copied.
+func (t Type) CanWrite() bool { return t < firstReadOnly }
+
+// CheckWrite returns an error that names the type and says why unless [Type.CanWrite].
+func (t Type) CheckWrite() error {
+	if t.CanWrite() {
+		return nil
+	}
+	return fmt.Errorf("%s is only read: %s; written types: %s", t, readOnlyReason(t), names(Types()))
+}
+
+// readOnlyReason says why a type is not written.
+func readOnlyReason(t Type) string {
+	switch t {
+	case TQ1_0, TQ2_0, Q1_0, Q2_0:
+		return "it holds models that were trained with such weights, and rounding others to them destroys a model"
+	case MXFP4, NVFP4:
+		return "it holds models that were trained with such weights; for others IQ4_XS is smaller and nearer"
+	}
+	return "fewer than 2.3 bits are left for a weight, which destroys models of this size"
 }
 
 // String returns ggml's name, such as "Q4_K".
@@ -118,10 +184,13 @@ func (t Type) ScaleOffsets() []int { return slices.Clone(types[t].scales) }
 // not a number, or -1. Only float16 ones are looked at: others are integers.
 func (t Type) BadScale(blocks []byte) int {
 	s := &types[t]
-	if len(s.scales) == 0 {
+	if len(s.scales) == 0 && s.bad == nil {
 		return -1
 	}
 	for at := 0; at < len(blocks); at += s.bytes {
+		if s.bad != nil && s.bad(blocks[at:]) {
+			return at
+		}
 		for _, off := range s.scales {
 			if blocks[at+off+1]&0x7c == 0x7c { // all bits of the exponent are set
 				return at + off
@@ -176,9 +245,7 @@ func GGMLName(id uint32) string {
 // otherGGMLTypes are the types of ggml that this package does not read, so that
 // an error can say what a file holds.
 var otherGGMLTypes = map[uint32]string{
-	9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S",
-	21: "IQ3_S", 22: "IQ2_S", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
-	29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0",
+	9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64",
 }
 
 // Dequantize decodes src into dst as float32. len(dst) must be a multiple of
@@ -201,7 +268,7 @@ func (t Type) Dequantize(dst []float32, src []byte) {
 // Only their ratios matter. They must be finite.
 // Without it each type uses the weighting that ggml's reference encoder uses.
 //
-// The values must pass [CheckRange]. The result depends on the
+// The values must pass [CheckRange], and the type [Type.CanWrite]. The result depends on the
 // input only: not on the CPU nor on how rows are split over calls.
 func (t Type) Quantize(dst []byte, src []float32, cols int, imp []float32) {
 	t.quantize(dst, src, cols, imp, false)
@@ -216,6 +283,9 @@ func (t Type) QuantizeRefit(dst []byte, src []float32, cols int, imp []float32) 
 
 func (t Type) quantize(dst []byte, src []float32, cols int, imp []float32, refit bool) {
 	s := &types[t]
+	if s.quantize == nil {
+		panic(fmt.Sprintf("quant: %s is only read", s.name))
+	}
 	if cols <= 0 || cols%s.elems != 0 || len(src)%cols != 0 || len(src)/s.elems*s.bytes != len(dst) ||
 		(imp != nil && len(imp) != cols) {
 		panic(fmt.Sprintf("quant: %s: %d elements in rows of %d, importance of %d, into %d bytes",

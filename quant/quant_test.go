@@ -77,7 +77,7 @@ func TestDequantizeGolden(t *testing.T) {
 			}
 		}
 	}
-	for _, typ := range Types() {
+	for _, typ := range ReadTypes() {
 		if !seen[typ] {
 			t.Errorf("%s: no golden values", typ)
 		}
@@ -360,12 +360,18 @@ func TestAwkwardRows(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	for _, typ := range Types() {
+	for _, typ := range ReadTypes() {
 		if got, err := ByName(strings.ToLower(typ.String())); err != nil || got != typ {
 			t.Errorf("ByName(%s) = %v, %v", typ, got, err)
 		}
 		if got, ok := ByGGML(typ.GGML()); !ok || got != typ {
 			t.Errorf("ByGGML(%d) = %v", typ.GGML(), got)
+		}
+		if !typ.CanWrite() {
+			if err := typ.CheckWrite(); err == nil || !strings.HasPrefix(err.Error(), typ.String()+" is only read: ") {
+				t.Errorf("%s: %v", typ, err)
+			}
+			continue
 		}
 		if n := len(encode(typ, make([]float32, 512), 256, nil)); int64(n) != typ.Size(512) {
 			t.Errorf("%s: %d bytes for 512 weights", typ, n)
@@ -374,8 +380,8 @@ func TestTable(t *testing.T) {
 	if _, err := ByName("Q9_K"); err == nil || !strings.Contains(err.Error(), "Q4_K") {
 		t.Errorf("ByName(Q9_K): %v", err)
 	}
-	if got := GGMLName(16); got != "IQ2_XXS" {
-		t.Errorf("GGMLName(16) = %s", got)
+	if got := GGMLName(15); got != "Q8_K" {
+		t.Errorf("GGMLName(15) = %s", got)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -27,6 +28,7 @@ import (
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 	"github.com/phi3conv/phi3conv/testdata"
+	"github.com/x448/float16"
 )
 
 // convertTo writes model as a GGUF file of one type, without a tokenizer, and returns its path. Given types of
@@ -40,6 +42,19 @@ func convertTo(t testing.TB, model string, ft policy.FileType, parts ...quant.Ty
 
 func convertFile(t testing.TB, model string, ft policy.FileType, out string, opt gguf.Options, parts ...quant.Type) {
 	t.Helper()
+	types := policy.Policy{FileType: ft, Pure: true}
+	writeModel(t, model, out, opt, parts, func(st *source.Tensor) quant.Type {
+		return types.Type(policy.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2})
+	}, func(typ quant.Type, enc []byte, values []float32, cols int) { typ.Quantize(enc, values, cols, nil) })
+}
+
+// writeModel writes a GGUF file whose tensors have the types that typeOf gives, in blocks that encode makes. Given
+// types of parts, q, k and v are apart.
+func writeModel(
+	t testing.TB, model, out string, opt gguf.Options, parts []quant.Type, typeOf func(st *source.Tensor) quant.Type,
+	encode func(typ quant.Type, enc []byte, values []float32, cols int),
+) {
+	t.Helper()
 	m, err := source.Open(model)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +65,6 @@ func convertFile(t testing.TB, model string, ft policy.FileType, out string, opt
 	for _, kv := range m.Config.Metadata() {
 		md.Set(kv.Key, kv.Value)
 	}
-	types := policy.Policy{FileType: ft, Pure: true}
 	var infos []gguf.TensorInfo
 	var tensors []source.Tensor
 	add := func(st source.Tensor, typ quant.Type) {
@@ -65,7 +79,7 @@ func convertFile(t testing.TB, model string, ft policy.FileType, out string, opt
 			}
 			continue
 		}
-		add(st, types.Type(policy.Tensor{Name: st.GGUF, Source: st.Type, Cols: st.Cols(), Matrix: len(st.Shape) == 2}))
+		add(st, typeOf(&st))
 	}
 	w, err := gguf.Create(out, md, infos, opt)
 	if err != nil {
@@ -77,7 +91,7 @@ func convertFile(t testing.TB, model string, ft policy.FileType, out string, opt
 		row := typ.Size(int64(st.Cols()))
 		err := st.EachRows(func(first int, values []float32) error {
 			enc := make([]byte, typ.Size(int64(len(values))))
-			typ.Quantize(enc, values, st.Cols(), nil)
+			encode(typ, enc, values, st.Cols())
 			return w.WriteTensorAt(i, enc, int64(first)*row)
 		})
 		if err != nil {
@@ -100,7 +114,7 @@ func pmapOf(t testing.TB, path string) string {
 	infos := make([]pmap.TensorInfo, len(f.Tensors))
 	for i, tensor := range f.Tensors {
 		infos[i].TensorInfo = tensor.TensorInfo
-		if len(tensor.Dims) > 1 && tensor.Name != arch.Embedding { // as convert does
+		if len(tensor.Dims) > 1 && tensor.Name != arch.Embedding && pmap.HasPanels(tensor.Type) { // as convert does
 			infos[i].Layout = pmap.Panels
 		}
 	}
@@ -163,52 +177,118 @@ func TestTypes(t *testing.T) {
 			ft, name, parts = types[i], types[i].String(), nil
 		}
 		t.Run(name, func(t *testing.T) {
-			path := convertTo(t, dir, ft, parts...)
-			if err := kern.SelectFromEnv(); err != nil {
-				t.Fatal(err)
+			limit := 0.004
+			if ft.Type().BitsPerWeight() < 2.5 { // what is left of the tiny model is mostly noise
+				limit = 0.05
 			}
-			exact := Options{Float32: true, Cache: CacheF32}
-			want := allLogits(t, sequence(t, open(t, convertTo(t, path, policy.AllF32), exact)), tokens)
-			got := allLogits(t, sequence(t, open(t, path, exact)), tokens)
-			sameLogits(t, got, want, "float32 mode, compared with the decoded weights")
-			mapped := pmapOf(t, path)
-			var first [][]float32
-			for _, set := range kern.Sets() {
-				if set.Name == "generic" && len(kern.Sets()) > 1 && !ft.Type().IsQuantized() {
-					continue // TestSameBits has it
-				}
-				if err := kern.Select(set.Name); err != nil {
-					t.Fatal(err)
-				}
-				for i, opt := range []Options{
-					{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}, {Threads: 2, Batch: 7},
-				} {
-					path := path
-					if i == 2 {
-						path = mapped
-					}
-					got := allLogits(t, sequence(t, open(t, path, opt)), tokens)
-					mean := 0.0
-					for i := range want {
-						mean += nmse(got[i], want[i]) / float64(len(want))
-					}
-					limit := 0.004
-					if ft.Type().BitsPerWeight() < 2.5 { // what is left of the tiny model is mostly noise
-						limit = 0.05
-					}
-					if mean > limit {
-						t.Errorf("%s: mean NMSE %.2g from rounded activations", set.Name, mean)
-					}
-					if ft == policy.MostlyBF16 {
-						continue // where the CPU multiplies bfloat16, its own rounding counts
-					}
-					if first == nil {
-						first = got
-					}
-					sameLogits(t, got, first, fmt.Sprintf("%s %+v", set.Name, opt))
-				}
-			}
+			checkModes(t, convertTo(t, dir, ft, parts...), ft.Type(), limit, tokens)
 		})
+	}
+}
+
+// Files of types that are only read, with random blocks, do the same.
+func TestReadOnlyTypes(t *testing.T) {
+	dir := testmodel.Phi3(t)
+	tokens := evalTokens(t, dir, tokenizer.EncodeOptions{AddSpecial: true})[:8]
+	defer func() { _ = kern.SelectFromEnv() }()
+	for _, typ := range quant.ReadTypes() {
+		if typ.CanWrite() {
+			continue
+		}
+		t.Run(typ.String(), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "model.gguf")
+			writeRandom(t, dir, typ, path)
+			checkModes(t, path, typ, 0.05, tokens)
+		})
+	}
+}
+
+// writeRandom writes a model whose matrices are random blocks of a type, but for embedding and output matrix.
+func writeRandom(t *testing.T, dir string, typ quant.Type, out string) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, uint64(typ)))
+	writeModel(t, dir, out, gguf.Options{}, nil, func(st *source.Tensor) quant.Type {
+		if len(st.Shape) == 2 && st.GGUF != arch.Embedding && st.GGUF != arch.Output {
+			return typ
+		}
+		return quant.F32
+	}, func(typ quant.Type, enc []byte, values []float32, cols int) {
+		if typ.CanWrite() {
+			typ.Quantize(enc, values, cols, nil)
+			return
+		}
+		for i := range enc {
+			enc[i] = byte(r.Uint32())
+		}
+		block := make([]float32, typ.BlockLen())
+		for ; len(enc) > 0; enc = enc[typ.BlockBytes():] {
+			b := enc[:typ.BlockBytes()]
+			for _, at := range typ.ScaleOffsets() {
+				binary.LittleEndian.PutUint16(b[at:], 0x3c00) // 1
+			}
+			switch typ {
+			case quant.IQ1_M:
+				for i, nibble := range []byte{0, 0, 0, 2} { // 2⁻⁷
+					b[49+2*i] = b[49+2*i]&15 | nibble<<4
+				}
+			case quant.MXFP4:
+				b[0] = 120 + b[0]&3
+			case quant.NVFP4:
+				for i := range 4 {
+					b[i] = 0x10 | b[i]&7
+				}
+			default: // values up to 0.1
+				typ.Dequantize(block, b)
+				d := float16.Fromfloat32(0.1 / max(slices.Max(block), -slices.Min(block)))
+				binary.LittleEndian.PutUint16(b[typ.ScaleOffsets()[0]:], d.Bits())
+			}
+		}
+	})
+}
+
+// checkModes compares the ways in which a file of a type is evaluated: in float32 mode it has the very logits of the
+// decoded weights, in the others logits near to them, with the same bits from all.
+func checkModes(t *testing.T, path string, typ quant.Type, limit float64, tokens []int32) {
+	t.Helper()
+	if err := kern.SelectFromEnv(); err != nil {
+		t.Fatal(err)
+	}
+	exact := Options{Float32: true, Cache: CacheF32}
+	want := allLogits(t, sequence(t, open(t, convertTo(t, path, policy.AllF32), exact)), tokens)
+	got := allLogits(t, sequence(t, open(t, path, exact)), tokens)
+	sameLogits(t, got, want, "float32 mode, compared with the decoded weights")
+	mapped := pmapOf(t, path)
+	var first [][]float32
+	for _, set := range kern.Sets() {
+		if set.Name == "generic" && len(kern.Sets()) > 1 && !typ.IsQuantized() {
+			continue // TestSameBits has it
+		}
+		if err := kern.Select(set.Name); err != nil {
+			t.Fatal(err)
+		}
+		for i, opt := range []Options{
+			{Threads: 1}, {Threads: 2, Batch: 23, NoRepack: true}, {Threads: 2, Batch: 7},
+		} {
+			path := path
+			if i == 2 {
+				path = mapped
+			}
+			got := allLogits(t, sequence(t, open(t, path, opt)), tokens)
+			mean := 0.0
+			for i := range want {
+				mean += nmse(got[i], want[i]) / float64(len(want))
+			}
+			if mean > limit {
+				t.Errorf("%s: mean NMSE %.2g from rounded activations", set.Name, mean)
+			}
+			if typ == quant.BF16 || typ == quant.MXFP4 || typ == quant.NVFP4 {
+				continue // where the CPU multiplies bfloat16, its own rounding counts
+			}
+			if first == nil {
+				first = got
+			}
+			sameLogits(t, got, first, fmt.Sprintf("%s %+v", set.Name, opt))
+		}
 	}
 }
 

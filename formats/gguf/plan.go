@@ -176,7 +176,7 @@ func (p *plan) header(md *Metadata, tensors []TensorInfo, s *Shard) ([]byte, err
 
 // checkTensors refuses tensors that a reader would refuse.
 func checkTensors(tensors []TensorInfo) error {
-	types := quant.Types()
+	types := quant.ReadTypes()
 	seen := make(map[string]bool, len(tensors))
 	for i := range tensors {
 		t := &tensors[i]

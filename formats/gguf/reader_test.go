@@ -434,8 +434,8 @@ var refused = []struct {
 	},
 	{"size overflow", head(3, 1, 0).tensor("x", 0, 0, 1<<62).pad(32).zeros(32), nil, "too many elements"},
 	{
-		"known type", head(3, 1, 0).tensor("x", 16, 0, 256).pad(32).zeros(96), ErrUnsupported,
-		`tensor "x": tensor type 16 (IQ2_XXS)`,
+		"known type", head(3, 1, 0).tensor("x", 26, 0, 256).pad(32).zeros(96), ErrUnsupported,
+		`tensor "x": tensor type 26 (I32)`,
 	},
 	{
 		"unknown type", head(3, 1, 0).tensor("x", 4, 0, 256).pad(32).zeros(96), ErrUnsupported,

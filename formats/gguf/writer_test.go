@@ -138,7 +138,7 @@ func oneOrMany[T any](r *rand.Rand, list bool, next func() T) any {
 func randomTensors(r *rand.Rand, n int) []TensorInfo {
 	list := make([]TensorInfo, n)
 	for i := range list {
-		typ := quant.Types()[r.IntN(len(quant.Types()))]
+		typ := quant.ReadTypes()[r.IntN(len(quant.ReadTypes()))]
 		dims := []uint64{uint64(typ.BlockLen() * (1 + r.IntN(3)))}
 		for range r.IntN(4) {
 			dims = append(dims, uint64(1+r.IntN(3)))

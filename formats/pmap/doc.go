@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -62,6 +63,17 @@ const (
 	// Panels of 16 rows, see docs/format-pmap.md.
 	Panels Layout = 1
 )
+
+// HasPanels reports whether tensors of a type can lie in panels: whether kernels multiply them as they are.
+func HasPanels(t quant.Type) bool { return kern.HasFormat(t.GGML()) }
+
+// check refuses panels of types that have none.
+func (l Layout) check(name string, t quant.Type) error {
+	if l == Panels && !HasPanels(t) {
+		return formats.Wrapf(ErrUnsupported, -1, "tensor %q is %s in panels, expected rows", name, t)
+	}
+	return nil
+}
 
 // size returns the number of bytes that a matrix takes in this layout.
 func (l Layout) size(t quant.Type, rows, cols int64) int64 {

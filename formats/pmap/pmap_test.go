@@ -32,8 +32,11 @@ func model(t testing.TB) (md *gguf.Metadata, tensors []TensorInfo, data [][]byte
 		}
 		tensors, data = append(tensors, info), append(data, b)
 	}
-	for _, typ := range quant.Types() {
+	for _, typ := range quant.ReadTypes() {
 		for _, rows := range []uint64{1, 15, 16, 17, 40} {
+			if !HasPanels(typ) {
+				break
+			}
 			add(fmt.Sprintf("%s.%d", typ, rows), typ, Panels, uint64(2*typ.BlockLen()), rows)
 		}
 		add(fmt.Sprintf("%s.rows", typ), typ, Rows, uint64(typ.BlockLen()), 3)

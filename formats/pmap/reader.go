@@ -289,6 +289,9 @@ func (f *File) tensors() error {
 			return formats.Wrapf(ErrUnsupported, at+16,
 				"tensor %q has layout %d, 0 (rows) and 1 (panels) are read", t.Name, t.Layout)
 		}
+		if err := t.Layout.check(t.Name, t.Type); err != nil {
+			return err
+		}
 		if t.Size() > weights.Len {
 			return formats.Wrapf(ErrDamaged, at,
 				"tensor %q needs %d bytes, all weights have %d", t.Name, t.Size(), weights.Len)

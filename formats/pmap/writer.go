@@ -107,6 +107,9 @@ func newWriter(md *gguf.Metadata, tensors []TensorInfo, extra []Extra) (*Writer,
 	at := first
 	for i, t := range tensors {
 		at = alignUp(at, tensorAlign)
+		if err := t.Layout.check(t.Name, t.Type); err != nil {
+			return nil, err
+		}
 		n := t.Layout.size(t.Type, t.Rows(), t.Cols())
 		w.tensors[i] = Tensor{Tensor: &gguf.Tensor{TensorInfo: infos[i]}, Layout: t.Layout, Position: at, Len: n}
 		at += n

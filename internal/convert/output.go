@@ -59,14 +59,14 @@ func createPMAP(
 }
 
 // panels lays matrices that are multiplied in panels. Of the embedding single rows are read, unless it is the output
-// matrix too. An expert's matrix of a stack must be whole panels, or the stack remains rows.
+// matrix too. Types that kernels do not multiply as they are remain rows. An expert's matrix of a stack must be whole panels, or the stack remains rows.
 func panels(infos []gguf.TensorInfo) []pmap.TensorInfo {
 	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == arch.Output })
 	all := make([]pmap.TensorInfo, len(infos))
 	for i, t := range infos {
 		all[i].TensorInfo = t
 		apart := len(t.Dims) < 3 || t.Dims[1]%pmap.PanelRows == 0
-		if len(t.Dims) > 1 && apart && (tied || t.Name != arch.Embedding) {
+		if len(t.Dims) > 1 && apart && pmap.HasPanels(t.Type) && (tied || t.Name != arch.Embedding) {
 			all[i].Layout = pmap.Panels
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -175,6 +176,9 @@ func (p *Plan) planTensor(t *source.Tensor, types map[string]quant.Type) (*Tenso
 		}
 	} else {
 		typ = p.policyType(t)
+	}
+	if err := typ.CheckWrite(); err != nil && typ != t.Type {
+		return nil, usage.Errorf("tensor %s: %w", t.GGUF, err)
 	}
 	if t.Type.IsQuantized() && typ != t.Type && !p.opt.AllowRequantize {
 		return nil, formats.FileErrorf(t.Path, -1, "tensor %s is %s already: as %s it is no better than that; "+

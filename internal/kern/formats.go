@@ -1,6 +1,9 @@
 package kern
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Rows is the number of rows in a panel.
 const Rows = 16
@@ -28,6 +31,11 @@ const Rows = 16
 //	Q5_K     0…31            8       6 bits         6 bits           -dmin
 //	Q6_K     0…63            16      int8           scale            -32·d
 //	IQ4_XS   128 + value     8       6 bits - 32    scale            -128·d
+//	Table32  128 + value     8       int8           scale            -128·d
+//	Table16  128 + value     16      int8           scale            -128·d
+//
+// The last two are no types of files: package linear makes them of types whose codes stand for several weights at once,
+// exactly. Codes have 4 bits, and the values that these stand for are those of [Product.Table].
 type Format uint8
 
 // The formats.
@@ -47,6 +55,8 @@ const (
 	Q5_K
 	Q6_K
 	IQ4_XS
+	Table32
+	Table16
 	NumFormats
 )
 
@@ -98,18 +108,38 @@ var Layouts = [NumFormats]Layout{
 	Q5_K:   {"Q5_K", 13, 256, 2, 43, 0},   // d, dmin | scales and minima (3), fifth bits (8), codes (32)
 	Q6_K:   {"Q6_K", 14, 256, 0, 52, 1},   // codes (32), upper bits (16), scales (4) | d
 	IQ4_XS: {"IQ4_XS", 23, 256, 2, 33, 0}, // d, upper bits of scales | scales (1), codes (32)
+
+	Table32: {"Table32", noType, 256, 0, 35, 0}, // d as float32 (1), scales (2), codes (32)
+	Table16: {"Table16", noType, 256, 0, 37, 0}, // d as float32 (1), scales (4), codes (32)
 }
+
+// noType is the number of formats that are no types of files.
+const noType = math.MaxUint32
 
 // String returns ggml's name.
 func (f Format) String() string { return Layouts[f].name }
 
-// FormatOf returns the format of ggml's type of this number. Every type of package quant has one,
-// which its tests check; for any other number it panics.
+// FormatOf returns the format of ggml's type of this number. It panics unless [HasFormat].
 func FormatOf(ggml uint32) Format {
+	f, ok := formatOf(ggml)
+	if !ok {
+		panic(fmt.Sprintf("kern: no format for ggml's type %d", ggml))
+	}
+	return f
+}
+
+// HasFormat reports whether kernels multiply ggml's type of this number as it is. Package linear makes other formats of
+// the types that have none.
+func HasFormat(ggml uint32) bool {
+	_, ok := formatOf(ggml)
+	return ok
+}
+
+func formatOf(ggml uint32) (Format, bool) {
 	for f := range Layouts {
-		if Layouts[f].ggml == ggml {
-			return Format(f)
+		if Layouts[f].ggml == ggml && ggml != noType {
+			return Format(f), true
 		}
 	}
-	panic(fmt.Sprintf("kern: no format for ggml's type %d", ggml))
+	return 0, false
 }

@@ -53,6 +53,8 @@ type Product struct {
 	// How the weights of a single token are prefetched, see [Form].
 	Hint  Hint  // 88
 	Ahead int64 // 96: bytes
+
+	Table *[16]uint8 // 104: the codes that nibbles stand for (Table32 and Table16 only)
 }
 
 // ScratchBytes is the size of Product.Scratch.

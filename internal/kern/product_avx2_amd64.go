@@ -16,6 +16,9 @@ var productsAVX2 = [NumFormats]func(*Product){
 	Q5_K:   productQ5_KAVX2,
 	Q6_K:   productQ6_KAVX2,
 	IQ4_XS: productIQ4_XSAVX2,
+
+	Table32: productTable32AVX2,
+	Table16: productTable16AVX2,
 }
 
 //go:noescape
@@ -53,3 +56,9 @@ func productQ6_KAVX2(p *Product)
 
 //go:noescape
 func productIQ4_XSAVX2(p *Product)
+
+//go:noescape
+func productTable32AVX2(p *Product)
+
+//go:noescape
+func productTable16AVX2(p *Product)

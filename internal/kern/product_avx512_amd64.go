@@ -16,6 +16,9 @@ var productsAVX512 = [NumFormats]func(*Product){
 	Q5_K:   productQ5_KAVX512,
 	Q6_K:   productQ6_KAVX512,
 	IQ4_XS: productIQ4_XSAVX512,
+
+	Table32: productTable32AVX512,
+	Table16: productTable16AVX512,
 }
 
 //go:noescape
@@ -53,3 +56,9 @@ func productQ6_KAVX512(p *Product)
 
 //go:noescape
 func productIQ4_XSAVX512(p *Product)
+
+//go:noescape
+func productTable32AVX512(p *Product)
+
+//go:noescape
+func productTable16AVX512(p *Product)

@@ -16,6 +16,9 @@ var productsDotProd = [NumFormats]func(*Product){
 	Q5_K:   productQ5_KDotProd,
 	Q6_K:   productQ6_KDotProd,
 	IQ4_XS: productIQ4_XSDotProd,
+
+	Table32: productTable32DotProd,
+	Table16: productTable16DotProd,
 }
 
 //go:noescape
@@ -53,3 +56,9 @@ func productQ6_KDotProd(p *Product)
 
 //go:noescape
 func productIQ4_XSDotProd(p *Product)
+
+//go:noescape
+func productTable32DotProd(p *Product)
+
+//go:noescape
+func productTable16DotProd(p *Product)

@@ -36,6 +36,9 @@ var productsGeneric = [NumFormats]func(*Product){
 	Q5_K:   product256(Q5_K, 8, unpackQ5_K),
 	Q6_K:   product256(Q6_K, 16, unpackQ6_K),
 	IQ4_XS: product256(IQ4_XS, 8, unpackIQ4_XS),
+
+	Table32: product256(Table32, 8, unpackTable),
+	Table16: product256(Table16, 16, unpackTable),
 }
 
 // out returns token t's results for one panel.
@@ -161,6 +164,7 @@ type block256 struct {
 	code       [256]uint8
 	scale, min [16]int32
 	d, m       float32
+	table      *[16]uint8 // Product.Table
 }
 
 // product256 returns the product of a format with super-blocks of 8 or 16 groups.
@@ -177,7 +181,7 @@ func product256(f Format, groups int, unpack func(w *block256, b []byte)) func(*
 func (p *Product) panel256(f Format, groups int, unpack func(w *block256, b []byte)) {
 	size := 256 / groups
 	p.clear()
-	var w block256
+	w := block256{table: p.Table}
 	p.eachBlock(f, func(row, block int, b []byte) {
 		unpack(&w, b)
 		for t := range int(p.T) {
@@ -356,4 +360,18 @@ func unpackIQ4_XS(w *block256, b []byte) {
 		}
 	}
 	w.min = w.scale
+}
+
+func unpackTable(w *block256, b []byte) {
+	w.d = math.Float32frombits(binary.LittleEndian.Uint32(b))
+	w.m = -128 * w.d
+	scales := b[4 : len(b)-128]
+	for g, v := range scales {
+		w.scale[g] = int32(int8(v))
+		w.min[g] = w.scale[g]
+	}
+	for i, v := range b[len(b)-128:] {
+		at := i/16*32 + i%16
+		w.code[at], w.code[at+16] = w.table[v&15], w.table[v>>4]
+	}
 }

@@ -16,6 +16,9 @@ var productsI8MM = [NumFormats]func(*Product){
 	Q5_K:   productQ5_KI8MM,
 	Q6_K:   productQ6_KI8MM,
 	IQ4_XS: productIQ4_XSI8MM,
+
+	Table32: productTable32I8MM,
+	Table16: productTable16I8MM,
 }
 
 //go:noescape
@@ -53,3 +56,9 @@ func productQ6_KI8MM(p *Product)
 
 //go:noescape
 func productIQ4_XSI8MM(p *Product)
+
+//go:noescape
+func productTable32I8MM(p *Product)
+
+//go:noescape
+func productTable16I8MM(p *Product)

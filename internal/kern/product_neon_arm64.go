@@ -16,6 +16,9 @@ var productsNEON = [NumFormats]func(*Product){
 	Q5_K:   productQ5_KNEON,
 	Q6_K:   productQ6_KNEON,
 	IQ4_XS: productIQ4_XSNEON,
+
+	Table32: productTable32NEON,
+	Table16: productTable16NEON,
 }
 
 //go:noescape
@@ -53,3 +56,9 @@ func productQ6_KNEON(p *Product)
 
 //go:noescape
 func productIQ4_XSNEON(p *Product)
+
+//go:noescape
+func productTable32NEON(p *Product)
+
+//go:noescape
+func productTable16NEON(p *Product)

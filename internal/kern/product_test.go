@@ -17,7 +17,7 @@ var scaleOffsets = func() (all [NumFormats][]int) {
 	a := make([]byte, A256Bytes)
 	out := make([]float32, Rows)
 	for f := range NumFormats {
-		if isFloat(f) {
+		if isFloat(f) || hasTable(f) {
 			continue
 		}
 		for at := 0; at < Layouts[f].BlockBytes(); at += 2 {
@@ -36,6 +36,12 @@ var scaleOffsets = func() (all [NumFormats][]int) {
 }()
 
 func isFloat(f Format) bool { return f <= BF16 }
+
+// hasTable reports whether the format takes codes from Product.Table. Its d is a float32, the first value of a block.
+func hasTable(f Format) bool { return f == Table32 || f == Table16 }
+
+// testTable has the least and the greatest code, and some between.
+var testTable = [16]uint8{0, 1, 17, 255, 254, 128, 127, 129, 15, 16, 99, 240, 64, 200, 33, 140}
 
 // recordBytes returns the size of a token's record for a block of the format.
 func recordBytes(f Format) int {
@@ -63,6 +69,10 @@ func RandomBlocks(r *rand.Rand, f Format, b []byte) {
 	case BF16:
 		for ; len(b) > 0; b = b[2:] {
 			binary.LittleEndian.PutUint16(b, uint16(math.Float32bits(randomFloat(r))>>16))
+		}
+	case Table32, Table16:
+		for ; len(b) > 0; b = b[Layouts[f].BlockBytes():] {
+			binary.LittleEndian.PutUint32(b, math.Float32bits(randomFloat(r)))
 		}
 	default:
 		for ; len(b) > 0; b = b[Layouts[f].BlockBytes():] {
@@ -100,6 +110,9 @@ func extremeBlocks(f Format, b []byte, v byte, scale uint16) {
 	for ; len(b) > 0; b = b[Layouts[f].BlockBytes():] {
 		for _, at := range scaleOffsets[f] {
 			binary.LittleEndian.PutUint16(b[at:], scale)
+		}
+		if hasTable(f) {
+			binary.LittleEndian.PutUint32(b, math.Float32bits(getF16([]byte{byte(scale), byte(scale >> 8)})))
 		}
 	}
 }
@@ -277,6 +290,7 @@ func (m *arena) run(k func(*Product), o *operands, p placement) ([]float32, erro
 		Out: (*float32)(unsafe.Pointer(&out[0])), W: &w[0], A: &a[0], Scratch: &m.scratch[len(m.scratch)-ScratchBytes],
 		T: int64(o.tokens), Blocks: int64(o.blocks), OutStride: int64(outStride), AStride: int64(o.aStride),
 		Panels: int64(o.panels), PanelBytes: int64(o.panelBytes),
+		Table: &testTable,
 	}
 	if o.add {
 		call.Add = 1
@@ -623,7 +637,7 @@ func BenchmarkProduct(b *testing.B) {
 						}
 					}
 					p := &Product{Out: &out[0], A: &a[0], Scratch: scratch, T: int64(tokens), Blocks: int64(blocks),
-						OutStride: 4 * Rows, Panels: 1, PanelBytes: int64(size)}
+						OutStride: 4 * Rows, Panels: 1, PanelBytes: int64(size), Table: &testTable}
 					p.AStride = int64(tokens * recordBytes(f))
 					if isFloat(f) {
 						p.AStride = int64(aBytes)

@@ -165,7 +165,8 @@ func (ld *Loader) Map() (map[string][]byte, error) {
 	var restTensors []*source.Tensor
 	for i, m := range ld.matrices {
 		t := ld.tensors[i]
-		if !t.Contiguous() {
+		file, isFile := t.R.(*os.File)
+		if !t.Contiguous() || !isFile {
 			rest, restTensors = append(rest, m), append(restTensors, t)
 			continue
 		}
@@ -176,7 +177,7 @@ func (ld *Loader) Map() (map[string][]byte, error) {
 		b, ok := maps[t.Path]
 		if !ok {
 			var err error
-			if b, err = mmap.File(t.R.(*os.File)); err != nil {
+			if b, err = mmap.File(file); err != nil {
 				return maps, err
 			}
 			maps[t.Path] = b
@@ -292,7 +293,10 @@ func (j *reading) read(w *Scratch, p *piece) error {
 		return formats.FileErrorf(p.t.Path, p.t.Offset+int64(first)*int64(rowBytes)+int64(at),
 			"tensor %s: the scale of a %s block is infinite or not a number", m.Name, p.t.Type)
 	}
-	if p.t.IsF64 || p.t.Type != m.typ {
+	switch {
+	case m.form != nil:
+		src, rowBytes = m.recode(w, src, n), m.form.rowBytes(m.Cols)
+	case p.t.IsF64 || p.t.Type != m.typ:
 		src, rowBytes = w.decode(p.t, src), 4*m.Cols
 	}
 	dst := j.mem[p.at+p.first*m.size:]

@@ -20,8 +20,9 @@ type Matrix struct {
 	Next       *Matrix   // the layer's next rows, if the file has them as another tensor; or nil
 	Bias       []float32 // what is added to each row's result, padded (see [Padded]); or nil
 
-	typ    quant.Type
+	typ    quant.Type // of the panels
 	format kern.Format
+	form   *form // how the panels are made of what the file has; nil if they are the same bytes
 
 	packed   []byte // the panels; nil if they are made from mapped at each use
 	mapped   []byte // the rows as the file has them; nil if they have been packed
@@ -36,9 +37,13 @@ func newMatrix(t *source.Tensor) *Matrix {
 	return m
 }
 
-// setType sets what the panels hold.
+// setType sets the type of the weights.
 func (m *Matrix) setType(t quant.Type) {
-	m.typ, m.format = t, kern.FormatOf(t.GGML())
+	if m.form = formOf(t); m.form != nil {
+		m.typ, m.format = m.form.typ, m.form.format
+	} else {
+		m.typ, m.format = t, kern.FormatOf(t.GGML())
+	}
 	m.size = kern.PanelBytes(m.format, m.Cols)
 }
 
@@ -80,9 +85,22 @@ func (m *Matrix) Panel(w *Scratch, i, n int) []byte {
 		first := (i + p) * kern.Rows
 		rows := min(kern.Rows, m.Rows-first)
 		src := m.mapped[first*m.rowBytes : (first+rows)*m.rowBytes]
+		if m.form != nil {
+			src = m.recode(w, src, rows)
+		}
 		kern.Interleave(m.format, w.bytes[p*m.size:(p+1)*m.size], src, rows)
 	}
 	return w.bytes
+}
+
+// recode returns rows of the file as the panels hold them, valid until w is used again.
+func (m *Matrix) recode(w *Scratch, src []byte, rows int) []byte {
+	size := m.form.rowBytes(m.Cols)
+	w.rows = work.Resize(w.rows, rows*size)
+	for r := range rows {
+		m.form.recode(m.form, w.rows[r*size:(r+1)*size], src[r*m.rowBytes:(r+1)*m.rowBytes])
+	}
+	return w.rows
 }
 
 // dequantize decodes columns c to c+n of a panel of a quantized matrix: dst[16·column + row].
@@ -94,7 +112,12 @@ func (m *Matrix) dequantize(w *Scratch, dst []float32, panel []byte, c, n int) {
 	kern.Deinterleave(m.format, rows, panel[c/l.Cols*size*kern.Rows:][:len(rows)], kern.Rows)
 	w.values = work.Resize(w.values, kern.Rows*floatBlock)
 	for r := range kern.Rows {
-		m.typ.Dequantize(w.values[r*n:r*n+n], rows[r*blocks*size:(r+1)*blocks*size])
+		values, row := w.values[r*n:r*n+n], rows[r*blocks*size:(r+1)*blocks*size]
+		if m.form != nil && m.form.table != nil {
+			m.form.decodeTable(values, row)
+		} else {
+			m.typ.Dequantize(values, row)
+		}
 	}
 	src, out := &w.tile[0], &w.tile[1]
 	for k := 0; k < n; k += 32 {

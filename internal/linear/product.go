@@ -98,6 +98,9 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 	}
 	switch in.kind {
 	case as256:
+		if m.form != nil {
+			k.Table = m.form.table
+		}
 		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
 	case as32:
 		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*kern.A32Bytes)

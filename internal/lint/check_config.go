@@ -123,7 +123,7 @@ func fileType(m *model, report reportFunc) {
 		return
 	}
 	most := quant.F32
-	for _, t := range quant.Types() {
+	for _, t := range quant.ReadTypes() {
 		if byType[t] > byType[most] {
 			most = t
 		}

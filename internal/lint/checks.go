@@ -44,7 +44,7 @@ var checks = []check{
 		"Runtimes refuse such a file, or read something else than was saved.",
 		download}, 0, broken()},
 	{Check{"PHI108", Warning, "phi3conv cannot check this file: it has a tensor type that is not read",
-		"Runtimes may read the type (such as MXFP4, TQ1_0, IQ2_XS); nothing of this file but its format was checked.",
+		"Runtimes may read the type, if it is a newer one; nothing of this file but its format was checked.",
 		"Check the checkpoint, or a file that was made of it, of the types " + quant.TypeNames() + "."},
 		0, unsupportedType},
 

@@ -377,7 +377,7 @@ var damages = []struct {
 			t.Fatal(err)
 		}
 	}},
-	{"type MXFP4", "PHI108", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 39 }), nil},
+	{"type I32", "PHI108", "tiny.gguf", nil, entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 26 }), nil},
 	{"version 1", "PHI106", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte { b[4] = 1; return b }), nil},
 	{"name twice", "PHI107", "tiny.gguf", nil, bytesOf("", func(b []byte) []byte {
 		return []byte(strings.Replace(string(b), "blk.1.attn_norm", "blk.0.attn_norm", 1))
@@ -846,9 +846,9 @@ func TestSound(t *testing.T) {
 func TestUnsupportedType(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tiny.gguf")
 	tiny(t).write(t, path)
-	entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 18 })(t, path)
+	entry("blk.2.ffn_up.weight", func(typ, _ []byte) { typ[0] = 26 })(t, path)
 	r := run(t, path, Options{})
-	if len(r.Findings) != 1 || r.Count(Warning) != 1 || !strings.Contains(r.Findings[0].Message, "IQ3_XXS") {
+	if len(r.Findings) != 1 || r.Count(Warning) != 1 || !strings.Contains(r.Findings[0].Message, "I32") {
 		t.Errorf("got %+v", r.Findings)
 	}
 }

@@ -148,6 +148,11 @@ func FileTypeByName(name string) (FileType, error) {
 	if f, ok := fileTypeAliases[strings.ToUpper(name)]; ok {
 		return f, nil
 	}
+	if t, err := quant.ByName(name); err == nil {
+		if err := t.CheckWrite(); err != nil {
+			return 0, err
+		}
+	}
 	return 0, fmt.Errorf("unknown file type %q; known: %s", name, FileTypeNames())
 }
 

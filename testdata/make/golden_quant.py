@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Golden values of the quantized formats, by the gguf package: ../golden/dequant.json and ../golden/quantize.json.
 
-    python golden_quant.py
+    python golden_quant.py LIBGGML
+
+LIBGGML is llama.cpp's libggml-base.so, which decodes the types that the package does not know.
 
 Every binary field is base64. Float values are float32, little-endian; F16 and BF16 rows hold 2 bytes a value.
 """
 import base64
+import ctypes
 import json
 import os
+import sys
 from importlib.metadata import version
 
 import gguf
@@ -24,7 +28,11 @@ SCALES = {
     T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
     T.IQ4_NL: [0], T.IQ4_XS: [0],
+    T.IQ3_S: [0], T.IQ3_XXS: [0], T.IQ2_S: [0], T.IQ2_XS: [0], T.IQ2_XXS: [0], T.IQ1_S: [0], T.IQ1_M: [],
+    T.TQ1_0: [52], T.TQ2_0: [64], T.MXFP4: [], T.NVFP4: [],
 }
+# Types that the package does not know: name, ggml's number, weights and bytes of a block; decoded by ggml. d comes first.
+BY_GGML = [("Q1_0", 41, 128, 18), ("Q2_0", 42, 64, 18)]
 # Zeros, the smallest and largest denormals, the smallest normal, ordinary values, the largest finite ones.
 SPECIAL = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x83FF, 0x0400, 0x8400, 0x1A2B, 0x9C4D, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF]
 
@@ -41,12 +49,22 @@ def finite_f16(rng, n):
 
 def blocks_of(rng, t):
     """Random blocks of type t as [blocks, bytes]: one per special scale, payloads of only 0 and only 1 bits, random ones."""
-    size = gguf.GGML_QUANT_SIZES[t][1]
+    b = scaled_blocks(rng, gguf.GGML_QUANT_SIZES[t][1], SCALES[t])
+    if t == T.IQ1_M:  # the bits of d are the high nibbles of four words
+        d = np.concatenate([np.array(SPECIAL, "<u2"), finite_f16(rng, len(b) - len(SPECIAL))])
+        for i in range(4):
+            b[:, 49 + 2 * i] = b[:, 49 + 2 * i] & 15 | ((d >> 4 * i & 15) << 4).astype(np.uint8)
+    if t == T.MXFP4:
+        b[:, 0] = np.concatenate([[0, 1, 2, 3, 126, 127, 128, 250], rng.integers(0, 251, len(b) - 8)])
+    return b
+
+
+def scaled_blocks(rng, size, scales):
     n = len(SPECIAL) + 2 + 4
     b = rng.integers(0, 256, (n, size)).astype(np.uint8)
     b[len(SPECIAL)] = 0x00
     b[len(SPECIAL) + 1] = 0xFF
-    for k, off in enumerate(SCALES[t]):
+    for k, off in enumerate(scales):
         # The second field takes the special values in another order, so that pairs of both signs occur.
         s = np.concatenate([np.roll(np.array(SPECIAL, "<u2"), 5 * k), np.array([0x2E66, 0xAE66], "<u2"), finite_f16(rng, 4)])
         b[:, off : off + 2] = s.view(np.uint8).reshape(n, 2)
@@ -69,6 +87,14 @@ def dequant_cases():
         assert np.isfinite(values).all(), t
         out.append(dict(type=t.name, values_per_block=gguf.GGML_QUANT_SIZES[t][0], bytes_per_block=gguf.GGML_QUANT_SIZES[t][1],
                         count=values.size, data=b64(data), values=b64(values)))
+    lib = ctypes.CDLL(sys.argv[1])
+    for name, number, elems, size in BY_GGML:
+        data = scaled_blocks(np.random.default_rng([SEED, number]), size, [0])
+        values = np.zeros(len(data) * elems, np.float32)
+        getattr(lib, "dequantize_row_" + name.lower())(
+            ctypes.c_void_p(np.ascontiguousarray(data).ctypes.data), ctypes.c_void_p(values.ctypes.data), ctypes.c_int64(values.size))
+        assert np.isfinite(values).all(), name
+        out.append(dict(type=name, values_per_block=elems, bytes_per_block=size, count=values.size, data=b64(data), values=b64(values)))
     return out
 
 
@@ -141,5 +167,5 @@ def write(name, about, cases):
 
 if __name__ == "__main__":
     os.makedirs(OUT, exist_ok=True)
-    write("dequant.json", "data: blocks; values: float32 by gguf.quants.dequantize; both base64, little-endian", dequant_cases())
+    write("dequant.json", "data: blocks; values: float32 by gguf.quants.dequantize, Q1_0 and Q2_0 by ggml; both base64, little-endian", dequant_cases())
     write("quantize.json", "values: [rows, columns] float32; data: rows of blocks by gguf.quants.quantize; both base64, little-endian", quantize_cases())

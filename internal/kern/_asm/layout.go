@@ -4,7 +4,7 @@ package main
 const (
 	pOut, pW, pA, pScratch, pT, pBlocks                 = 0, 8, 16, 24, 32, 40
 	pOutStride, pAStride, pAdd, pPanels, pPanelBytes    = 48, 56, 64, 72, 80
-	pHint, pAhead                                       = 88, 96
+	pHint, pAhead, pTable                               = 88, 96, 104
 	a256Sum16, a256Sum32, a256D, a256Bytes              = 256, 288, 304, 320
 	a32D, a32S, a32Bytes                                = 32, 36, 40
 	unitsRowBytes, unitsN, unitsBlocks, unitsBlockBytes = 0, 8, 16, 24
@@ -33,7 +33,7 @@ func (l layout) tailAt(i int) int { return l.at(l.quads) + 32*i }
 var layouts = map[string]layout{
 	"Q4_0": {1, 4, 0}, "Q4_1": {2, 4, 0}, "Q5_0": {1, 5, 0}, "Q5_1": {2, 5, 0}, "Q8_0": {1, 8, 0}, "IQ4_NL": {1, 4, 0},
 	"Q2_K": {0, 20, 2}, "Q3_K": {0, 27, 1}, "Q4_K": {2, 35, 0}, "Q5_K": {2, 43, 0}, "Q6_K": {0, 52, 1},
-	"IQ4_XS": {2, 33, 0},
+	"IQ4_XS": {2, 33, 0}, "Table32": {0, 35, 0}, "Table16": {0, 37, 0},
 }
 
 // hints are the instructions that prefetch, by kern's Hint; without one there are none.

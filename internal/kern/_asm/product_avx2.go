@@ -68,6 +68,7 @@ type avx2Format struct {
 	d, m       int // offsets of the float16 d and m in a panel's block
 	factor     float32
 	constants  [][]byte // what the registers of avx2Constants hold, repeated
+	table      bool     // the second and third hold the low and the high nibbles of Product.Table, and d is a float32
 	// codes sets Y12, and Y13 to the second part, to the codes of half a quad.
 	codes func(a *avx2, quad, half int)
 
@@ -228,6 +229,9 @@ func (a *avx2) loadConstants() {
 	for i, c := range a.f.constants {
 		a.p("VMOVDQU %s, Y%d", a.constant(c...), avx2Constants[i])
 	}
+	if a.f.table {
+		a.loadTable()
+	}
 }
 
 // unpack unpacks a super-block, or R15 blocks of 32, and advances SI past them.
@@ -293,7 +297,11 @@ func (a *avx2) header() {
 		if a.super() {
 			a.f.scales(a, half)
 		}
-		a.p("VCVTPH2PS %d(SI), Y0", a.f.d+16*half)
+		if a.f.table {
+			a.p("VMOVUPS %d(SI), Y0", a.f.d+32*half)
+		} else {
+			a.p("VCVTPH2PS %d(SI), Y0", a.f.d+16*half)
+		}
 		a.p("VMOVUPS Y0, %d(CX)", a.dAt(half))
 		if a.f.m != a.f.d {
 			a.p("VCVTPH2PS %d(SI), Y0", a.f.m+16*half)

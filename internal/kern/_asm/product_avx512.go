@@ -51,8 +51,9 @@ type vnniFormat struct {
 	layout
 	groups int // in a super-block; 0 for blocks of 32
 
-	// constants are the patterns that Z28… hold, see [vnni.vector].
+	// constants are the patterns that Z28… hold, see [vnni.vector]; with table, Z28 holds Product.Table.
 	constants [][]byte
+	table     bool
 	// direct replaces direct256 for a format whose codes are not in the order of its
 	// bytes. Memory must be read in the order of addresses: Zen 4 reads 28 GB/s then, and
 	// 10 where three places of a block take turns.
@@ -245,6 +246,9 @@ func (a *vnni) product(f *vnniFormat) {
 		z := []string{"Z31", "Z28", "Z29", "Z30"}[i]
 		a.p("VMOVDQU32 %s, %s", a.vector(c...), z)
 		a.held[string(bytes.Repeat(c, 64/len(c)))] = z
+	}
+	if f.table {
+		a.loadTable()
 	}
 	many := a.label()
 	a.p("CMPQ DX, $1")

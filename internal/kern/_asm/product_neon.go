@@ -64,6 +64,7 @@ type neonFormat struct {
 	m float32
 	// scales unpacks the scales of eight rows, see heads. Nil for blocks of 32.
 	scales func(g *neonProduct)
+	table  bool // codes are those of Product.Table, and d is a float32, the first unit
 }
 
 // stream is a sequence of units of a block, which begins advance units further in
@@ -552,7 +553,7 @@ func (g *neonProduct) heads(f *neonFormat) {
 		}
 		g.p("ADD $16, R13")
 		g.down("R21", "rows")
-		if f.head == 0 {
+		if f.head == 0 && !f.table {
 			at = f.tailAt(0)
 		}
 	} else {
@@ -575,7 +576,11 @@ func (g *neonProduct) heads(f *neonFormat) {
 // factors stores d and m at R11.
 func (g *neonProduct) factors(f *neonFormat, base string, at int) {
 	d, m := g.gets(4), g.gets(4)
-	g.f16(d, base, at)
+	if f.table {
+		g.loads(d, base, at)
+	} else {
+		g.f16(d, base, at)
+	}
 	g.minima(f, d, m, base, at+32)
 	g.stores(d, "R11", 0)
 	g.stores(m, "R11", 64)
