@@ -88,7 +88,7 @@ func (m *family) logits(t *testing.T, model string) []byte {
 	}
 	path := m.out("logits.npy")
 	exact := runtime.Options{Float32: true, Cache: runtime.CacheF32}
-	if err := logits.WriteNPY(t.Context(), model, tokens, path, logits.Options{Compute: exact}); err != nil {
+	if _, err := logits.WriteNPY(t.Context(), model, tokens, path, logits.Options{Compute: exact}); err != nil {
 		t.Fatalf("%s: %v", model, err)
 	}
 	return testmodel.Read(t, path)

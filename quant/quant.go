@@ -171,6 +171,10 @@ func (t Type) BlockLen() int { return types[t].elems }
 // BlockBytes returns the number of bytes in a block.
 func (t Type) BlockBytes() int { return types[t].bytes }
 
+// BitsPerWeight returns how many bits each of so many weights takes that together take so many bytes, NaN without
+// weights.
+func BitsPerWeight(bytes, weights int64) float64 { return 8 * float64(bytes) / float64(weights) }
+
 // BitsPerWeight returns the storage cost of an element in bits.
 func (t Type) BitsPerWeight() float64 {
 	return 8 * float64(types[t].bytes) / float64(types[t].elems)

@@ -38,8 +38,8 @@ whether the machine becomes hot and slow. Example:
 			&cli.DurationFlag{Name: "sustain", DefaultText: "off",
 				Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
-				Usage: "`FORMAT` of the results: md, csv or json"},
-			&cli.BoolFlag{Name: "json", Usage: "the same as --output json"},
+				Usage: "`FORMAT` of the results: md, csv or json, llama-bench's list"},
+			&cli.BoolFlag{Name: "json", Usage: "print the results as an object with a schema"},
 		}, compute.flags()...),
 		Action: func(c *cli.Context) error { return benchAction(c, &compute) },
 	}
@@ -53,13 +53,12 @@ func benchAction(c *cli.Context, compute *computeFlags) error {
 	if err != nil {
 		return err
 	}
-	form := c.String("output")
-	if c.Bool("json") {
-		form = "json"
-	}
-	out, err := bench.NewOutput(c.App.Writer, form)
+	out, err := bench.NewOutput(c.App.Writer, c.String("output"))
 	if err != nil {
 		return err
+	}
+	if c.Bool("json") {
+		out = bench.NewDocument(c.App.Writer)
 	}
 	if err := bench.Run(c.Context, c.Args().Slice(), opt, out.Write); err != nil {
 		return err

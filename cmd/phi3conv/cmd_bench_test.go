@@ -41,7 +41,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchFlags(t *testing.T) {
 	model := testmodel.Phi3(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "--json",
+	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "-o", "json",
 		"--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
 	var got []bench.Result
 	dec := json.NewDecoder(strings.NewReader(stdout))

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
@@ -113,13 +111,7 @@ func calibrateModel(c *cli.Context, model string, files *output.Files) error {
 		return err
 	}
 	m.notes(r.Warnings)
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, r)
-	}
-	_, err = fmt.Fprintf(files.Writer(c.App.Writer, m.w), "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n",
-		out, len(r.Entries), report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"),
-		r.Seconds, float64(r.TextTokens)/r.Seconds)
-	return err
+	return report.Print(files.Writer(c.App.Writer, m.w), c.Bool("json"), r)
 }
 
 // calibrationText reads the flags that say which text.
@@ -150,8 +142,5 @@ func showStats(c *cli.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, sum)
-	}
-	return calibrate.WriteSummary(c.App.Writer, sum)
+	return report.Print(c.App.Writer, c.Bool("json"), sum)
 }

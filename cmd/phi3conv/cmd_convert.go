@@ -3,12 +3,13 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -92,11 +93,10 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 		return usagef("COPY needs --output")
 	}
 	for _, flag := range f.flags() {
-		if name := flag.Names()[0]; c.IsSet(name) && name != "max-ram" && name != "force" {
+		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains([]string{"max-ram", "force", "json"}, name) {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}
-	start := time.Now()
 	limits, err := readLimits(f.maxRAM, c.Int("threads"))
 	if err != nil {
 		return err
@@ -106,10 +106,9 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	if err != nil {
 		return err
 	}
-	n, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, m)
+	r, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, m)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%s: %d tensors copied, %.1f s\n", out, n, time.Since(start).Seconds())
-	return err
+	return report.Print(w, f.json, r)
 }

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
-	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
@@ -75,11 +71,7 @@ func inspectAction(c *cli.Context) error {
 	if len(names) > 0 {
 		return inspectTensors(c, m, names, threads)
 	}
-	o := m.Overview()
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, o)
-	}
-	return o.WriteText(c.App.Writer)
+	return report.Print(c.App.Writer, c.Bool("json"), m.Overview())
 }
 
 func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads int) error {
@@ -87,20 +79,7 @@ func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads in
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, struct {
-			Path    string                `json:"path"`
-			Tensors []*inspect.Statistics `json:"tensors"`
-		}{m.Path, all})
-	}
-	p := &report.Printer{W: c.App.Writer}
-	for i, s := range all {
-		if i > 0 {
-			p.Printf("\n")
-		}
-		s.Print(p)
-	}
-	return p.Err
+	return report.Print(c.App.Writer, c.Bool("json"), all)
 }
 
 func inspectDiff(c *cli.Context, threads int) error {
@@ -118,27 +97,15 @@ func inspectDiff(c *cli.Context, threads int) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, d)
-	}
-	return d.WriteText(c.App.Writer)
+	return report.Print(c.App.Writer, c.Bool("json"), d)
 }
 
 func inspectCheck(c *cli.Context, threads int) error {
-	path := c.Args().First()
-	r, err := inspect.Check(c.Context, path, threads, newMonitor(c.App.ErrWriter))
+	r, err := inspect.Check(c.Context, c.Args().First(), threads, newMonitor(c.App.ErrWriter))
 	if err != nil {
 		return err
 	}
-	switch {
-	case c.Bool("json"):
-		err = report.WriteJSON(c.App.Writer, r)
-	case len(r.Damage) > 0:
-		_, err = fmt.Fprintf(c.App.Writer, "%s\n", strings.Join(r.Damage, "\n"))
-	default:
-		_, err = fmt.Fprintf(c.App.Writer, "%s: whole; SHA-256 %s; %s, %s/s\n", path, r.SHA256,
-			report.ByteSize(r.Bytes), humanize.IBytes(uint64(float64(r.Bytes)/r.Seconds)))
-	}
+	err = report.Print(c.App.Writer, c.Bool("json"), r)
 	if err == nil && len(r.Damage) > 0 {
 		err = failure.ErrCheck
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -44,7 +43,7 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 				Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"},
 			compute.batchFlag(),
 			compute.noRepackFlag(),
-			&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens as JSON"},
+			&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens, or what was written, as JSON"},
 			forceFlag(&files),
 			modelThreadsFlag(),
 		},
@@ -59,6 +58,7 @@ func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) 
 	path := c.Args().First()
 	m, out := newMonitor(c.App.ErrWriter), c.String("output")
 	inputs := []string{path, c.String("tokens-file"), c.String("file")}
+	files.Machine = c.Bool("json")
 	if err := m.checkFiles(files, inputs, file("--output", &out, output.NumPy)); err != nil {
 		return err
 	}
@@ -71,21 +71,17 @@ func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) 
 		return err
 	}
 	if out != "" {
-		return logits.WriteNPY(c.Context, path, tokens, out, opt)
+		r, err := logits.WriteNPY(c.Context, path, tokens, out, opt)
+		if err != nil {
+			return err
+		}
+		return report.Print(files.Writer(c.App.Writer, m.w), c.Bool("json"), r)
 	}
-	all, err := logits.Likeliest(c.Context, path, tokens, 10, opt)
+	r, err := logits.Likeliest(c.Context, path, tokens, 10, opt)
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, all)
-	}
-	t := report.NewColumns(c.App.Writer, "id", "token", "logit", "probability")
-	four := func(x float64) report.Decimal { return report.Decimal(fmt.Sprintf("%.4f", x)) }
-	for _, l := range all {
-		t.Row(l.ID, report.Printable(l.Token), four(float64(l.Logit)), four(l.Probability))
-	}
-	return t.Flush()
+	return report.Print(c.App.Writer, c.Bool("json"), r)
 }
 
 func logitsCompute(c *cli.Context, opt runtime.Options) (_ runtime.Options, err error) {

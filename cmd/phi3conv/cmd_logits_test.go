@@ -47,8 +47,10 @@ func TestLogitsLikeliest(t *testing.T) {
 		{"--tokens", "1,522,299", "--no-repack"},
 	} {
 		stdout, stderr, code := phi3conv(t, append([]string{"logits", model, "--json"}, args...)...)
-		var all []logits.Likely
-		if err := json.Unmarshal([]byte(stdout), &all); code != exitOK || stderr != "" || err != nil || len(all) != 10 {
+		var r logits.Result
+		err := json.Unmarshal([]byte(stdout), &r)
+		all := r.Next
+		if code != exitOK || stderr != "" || err != nil || len(all) != 10 {
 			t.Fatalf("%q: exit %d, %v\n%s%s", args, code, err, stdout, stderr)
 		}
 		for i := range all[1:] {

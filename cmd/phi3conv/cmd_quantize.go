@@ -116,18 +116,11 @@ func (f *quantizeFlags) run(
 		if err != nil {
 			return err
 		}
-		if f.json {
-			return report.WriteJSON(w, r)
-		}
-		return r.WritePlan(w)
+		return report.Print(w, f.json, r)
 	}
 	r, err := job.Run(ctx)
 	if err != nil {
 		return err
 	}
-	if f.json {
-		r.Tensors = nil
-		return report.WriteJSON(w, r)
-	}
-	return r.WriteSummary(w)
+	return report.Print(w, f.json, r)
 }

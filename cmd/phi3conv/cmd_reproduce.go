@@ -61,11 +61,7 @@ func reproduceAction(c *cli.Context, files *output.Files) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		err = report.WriteJSON(c.App.Writer, r)
-	} else {
-		err = r.WriteText(c.App.Writer)
-	}
+	err = report.Print(c.App.Writer, c.Bool("json"), r)
 	if err == nil && !r.Same {
 		err = failure.ErrCheck
 	}

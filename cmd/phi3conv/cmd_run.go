@@ -203,7 +203,7 @@ func answerJSON(ctx context.Context, w io.Writer, m *chat.Chat, prompt string, s
 	if err != nil && len(a.IDs) == 0 {
 		return err
 	}
-	printErr := report.WriteJSON(w, answerFigures{
+	printErr := report.WriteDocument(w, 1, answerFigures{
 		Text: a.Text, Tokens: a.IDs, Stop: a.Stop, Seed: seed, LoadSeconds: m.Load.Seconds(),
 		PromptTokens: a.PromptTokens, PromptSeconds: a.PromptTime.Seconds(),
 		PromptRate:   rate(a.PromptTokens, a.PromptTime),

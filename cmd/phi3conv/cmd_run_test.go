@@ -123,7 +123,6 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-p", "a", "--chat-template-file", hostile}, exitBadInput, "hostile.jinja: chat template, line 1: "},
 		{nil, exitUsage, "run takes one MODEL, got 2 arguments"},
 		{[]string{"-p", "a", "-f", "b"}, exitUsage, "--prompt and --file exclude each other"},
-		{[]string{"--json"}, exitUsage, "--json needs a prompt: --prompt, --file or standard input"},
 		{[]string{"-p", "a", "--stop", ""}, exitUsage, "--stop is empty"},
 		{[]string{"-p", "a", "--top-p", "1.5"}, exitUsage, "--top-p is 1.5, expected 0 to 1"},
 		{[]string{"-p", "a", "--temp", "-1"}, exitUsage, "--temperature is -1, expected 0 to 1e+06"},
@@ -181,6 +180,7 @@ func TestRunJSON(t *testing.T) {
 			t.Fatalf("%q: exit %d\n%s", c.args, code, stderr)
 		}
 		var got struct {
+			Schema        int
 			Text          *string
 			Tokens        []int32
 			Stop          string

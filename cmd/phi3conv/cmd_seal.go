@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-
-	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats/seal"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/internal/output"
@@ -64,14 +61,7 @@ func sealAction(c *cli.Context, windows *windowFlags, files *output.Files) error
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return report.WriteJSON(c.App.Writer, s)
-	}
-	_, err = fmt.Fprintf(files.Writer(c.App.Writer, m.w),
-		"%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
-		s.Path, s.Positions, report.Printable(s.Model), s.Full,
-		humanize.Bytes(uint64(s.Bytes)), float64(s.Bytes)/float64(s.Positions), s.SHA256)
-	return err
+	return report.Print(files.Writer(c.App.Writer, m.w), c.Bool("json"), s)
 }
 
 func sealOptions(c *cli.Context, windows *windowFlags) (o verifyjob.SealOptions, err error) {

@@ -71,7 +71,7 @@ func printTokens(c *cli.Context, t *tokenizer.Tokenizer, ids []int32) error {
 		for i, id := range ids {
 			out.Tokens[i] = t.Token(id)
 		}
-		return report.WriteJSON(w, out)
+		return report.WriteDocument(w, 1, out)
 	}
 	if c.Bool("ids") {
 		p := &report.Printer{W: w}
@@ -137,7 +137,7 @@ nothing after it. Example:
 				return err
 			}
 			if c.Bool("json") {
-				return report.WriteJSON(c.App.Writer, struct {
+				return report.WriteDocument(c.App.Writer, 1, struct {
 					Text string `json:"text"`
 				}{text})
 			}

@@ -106,8 +106,5 @@ func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target
 // print prints what is in an artifact.
 func (f *artifactFlags) print(w io.Writer, r *pack.Summary) error {
 	r.Verified = f.verifyKey != ""
-	if f.json {
-		return report.WriteJSON(w, r)
-	}
-	return r.WriteText(w)
+	return report.Print(w, f.json, r)
 }

@@ -101,7 +101,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 
 // WriteJSON writes the report and the number of findings of each severity as indented JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
-	return report.WriteJSON(w, struct {
+	return report.WriteDocument(w, 1, struct {
 		Errors   int `json:"errors"`
 		Warnings int `json:"warnings"`
 		Infos    int `json:"infos"`

@@ -34,7 +34,7 @@ type SummaryFile struct {
 func Summarize(im *Image, out string, start time.Time) *Summary {
 	s := &Summary{
 		Output: out, Digest: im.Desc.Digest.String(), Type: im.Manifest.Config.MediaType, Bytes: im.Size(),
-		Seconds: time.Since(start).Seconds(),
+		Files: []SummaryFile{}, Seconds: time.Since(start).Seconds(),
 	}
 	if im.Signature != nil {
 		s.Signature = im.Signature.Desc.Digest.String()

@@ -35,6 +35,19 @@ func WriteDocument(w io.Writer, schema int, v any) error {
 	return err
 }
 
+// Result is what a command prints.
+type Result interface {
+	WriteText(w io.Writer) error // for people
+}
+
+// Print writes a result for people, or the first version of its form in JSON.
+func Print(w io.Writer, asJSON bool, r Result) error {
+	if asJSON {
+		return WriteDocument(w, 1, r)
+	}
+	return r.WriteText(w)
+}
+
 // Number is a float that JSON has no form for when it is NaN or infinite: null then.
 type Number float64
 

@@ -24,7 +24,7 @@ type Output interface {
 	Close() error
 }
 
-// NewOutput makes an output in a form: md, a table as llama-bench's; csv; or json.
+// NewOutput makes an output in one of llama-bench's forms: md, a table; csv; or json, a list of results.
 func NewOutput(w io.Writer, form string) (Output, error) {
 	switch form {
 	case "md":
@@ -32,10 +32,22 @@ func NewOutput(w io.Writer, form string) (Output, error) {
 	case "csv":
 		return &csvOutput{w: csv.NewWriter(w)}, nil
 	case "json":
-		return &jsonOutput{w: w}, nil
+		return &jsonOutput{w: w, all: []Result{}}, nil
 	}
 	return nil, usage.Errorf("--output is %q, expected md, csv or json", form)
 }
+
+// Document is the JSON form of results with a schema.
+type Document struct {
+	Results []Result `json:"results"`
+}
+
+// NewDocument makes an output that is a [Document].
+func NewDocument(w io.Writer) Output { return &documentOutput{jsonOutput{w: w, all: []Result{}}} }
+
+type documentOutput struct{ jsonOutput }
+
+func (o *documentOutput) Close() error { return report.WriteDocument(o.w, 1, Document{o.all}) }
 
 // resultOptions says what differs from the default.
 func resultOptions(m *Result) string {

@@ -4,6 +4,8 @@ package calibrate
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -44,6 +47,14 @@ type Result struct {
 	Seconds float64 `json:"seconds"` // of gathering
 	*stats.Summary
 	TextTokens int `json:"-"` // in all sequences
+}
+
+// WriteText says in a line what was done.
+func (r *Result) WriteText(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", r.Output, len(r.Entries),
+		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"), r.Seconds,
+		float64(r.TextTokens)/r.Seconds)
+	return err
 }
 
 // defaultRAM is the default of MaxRAM.

@@ -3,14 +3,11 @@ package calibrate
 import (
 	"context"
 	"fmt"
-	"io"
-	"strings"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/input"
-	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
@@ -62,37 +59,4 @@ func against(ctx context.Context, sum *stats.Summary, o *stats.Origin, path stri
 			"whichever is shorter, is in the other: %s cannot judge what is calibrated with it", 100*share, path, path))
 	}
 	return nil
-}
-
-var yesNo = map[bool]string{true: "yes", false: "no"}
-
-// WriteSummary writes a summary for a terminal.
-func WriteSummary(w io.Writer, sum *stats.Summary) error {
-	t := report.NewColumns(w, "tensor", "tokens", "columns", "mean square", "outliers", "greatest/median",
-		"top 1 %", "always 0", "Fisher")
-	for _, e := range sum.Entries {
-		tokens := "unknown"
-		if sum.ChunkSize > 0 {
-			tokens = fmt.Sprint(e.Tokens)
-		}
-		t.Row(e.Name, report.Decimal(tokens), e.Columns, report.Decimal(fmt.Sprintf("%.4g", e.Energy)), len(e.Outliers),
-			report.Decimal(fmt.Sprintf("%.1f", e.Ratio)), report.Decimal(fmt.Sprintf("%.1f %%", 100*e.Share)),
-			e.Dead, yesNo[e.Weighted])
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	chunks := report.Plural(sum.Chunks, "chunk")
-	if sum.ChunkSize > 0 {
-		chunks = fmt.Sprintf("%d tokens, %s of %d", sum.Tokens, chunks, sum.ChunkSize)
-	}
-	p := report.Printer{W: w}
-	p.Printf("%d linear layers, %s, from: %s\n", len(sum.Entries), chunks, strings.Join(sum.Datasets, ", "))
-	if sum.Sequences > 0 {
-		p.Printf("%d sequences, %d different tokens\n", sum.Sequences, sum.Vocabulary)
-	}
-	for _, warning := range sum.Warnings {
-		p.Printf("warning: %s\n", warning)
-	}
-	return p.Err
 }

@@ -4,12 +4,17 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Checked is the result of comparing a .pmap file with its checksums.
@@ -19,6 +24,17 @@ type Checked struct {
 	SHA256  string   `json:"sha256"` // the root of the file's tree
 	Damage  []string `json:"damage"` // a line for each damaged tensor or section
 	Seconds float64  `json:"seconds"`
+}
+
+// WriteText says what is damaged, or that nothing is.
+func (r *Checked) WriteText(w io.Writer) error {
+	if len(r.Damage) > 0 {
+		_, err := fmt.Fprintf(w, "%s\n", strings.Join(r.Damage, "\n"))
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s: whole; SHA-256 %s; %s, %s/s\n", r.Path, r.SHA256,
+		report.ByteSize(r.Bytes), humanize.IBytes(uint64(float64(r.Bytes)/r.Seconds)))
+	return err
 }
 
 // Check reads all of a .pmap file and compares it with its checksums. Damage is a result, not an error. The monitor

@@ -82,7 +82,7 @@ func TestStatistics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range all {
+	for _, s := range all.Tensors {
 		var sum int64
 		for _, n := range s.Counts {
 			sum += n
@@ -90,7 +90,7 @@ func TestStatistics(t *testing.T) {
 		if s.Name != names[0] || sum != s.Elems || s.NaN+s.Inf != 0 || len(s.Farthest) != 5 || s.Std <= 0 {
 			t.Errorf("%+v", s)
 		}
-		if len(s.Edges) != len(s.Counts)+1 || s.AbsMax != max(s.Max, -s.Min) || s.Mean != all[0].Mean {
+		if len(s.Edges) != len(s.Counts)+1 || s.AbsMax != max(s.Max, -s.Min) || s.Mean != all.Tensors[0].Mean {
 			t.Errorf("%+v", s)
 		}
 	}

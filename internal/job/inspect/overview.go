@@ -11,6 +11,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
@@ -62,9 +63,8 @@ type TypeTotal struct {
 	Bytes   int64  `json:"bytes"`
 }
 
-// BitsPerWeight is NaN without weights.
-func BitsPerWeight(bytes, elems int64) report.Number {
-	return report.Number(8 * float64(bytes) / float64(elems))
+func bitsPerWeight(bytes, elems int64) report.Number {
+	return report.Number(quant.BitsPerWeight(bytes, elems))
 }
 
 // Overview lists what the model has.
@@ -100,7 +100,7 @@ func (m *Model) Overview() *Overview {
 		if shape == nil {
 			shape = []uint64{} // a scalar; not null
 		}
-		bits := BitsPerWeight(t.Bytes, t.Elems)
+		bits := bitsPerWeight(t.Bytes, t.Elems)
 		o.Tensors = append(o.Tensors, StoredTensor{t.Name, t.Type, shape, t.Elems, t.Bytes, bits})
 	}
 	o.Total = total(o.Tensors)
@@ -117,7 +117,7 @@ func total(tensors []StoredTensor) Total {
 		sum.Elems += t.Elems
 		sum.Bytes += t.Bytes
 	}
-	sum.Bits = BitsPerWeight(sum.Bytes, sum.Elems)
+	sum.Bits = bitsPerWeight(sum.Bytes, sum.Elems)
 	for _, name := range slices.Sorted(maps.Keys(byType)) {
 		sum.Types = append(sum.Types, byType[name])
 	}

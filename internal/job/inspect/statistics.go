@@ -34,8 +34,14 @@ type Extreme struct {
 	Sigma report.Number `json:"sigma"` // standard deviations from the mean
 }
 
+// TensorStatistics are those of some tensors of a model.
+type TensorStatistics struct {
+	Path    string        `json:"path"`
+	Tensors []*Statistics `json:"tensors"`
+}
+
 // Statistics reads the tensors of these names, threads of them at a time.
-func (m *Model) Statistics(ctx context.Context, names []string, threads int) ([]*Statistics, error) {
+func (m *Model) Statistics(ctx context.Context, names []string, threads int) (*TensorStatistics, error) {
 	tensors := make([]*tensorfile.Tensor, len(names))
 	for i, name := range names {
 		var err error
@@ -52,7 +58,7 @@ func (m *Model) Statistics(ctx context.Context, names []string, threads int) ([]
 			return err
 		})
 	}
-	return all, g.Wait()
+	return &TensorStatistics{m.Path, all}, g.Wait()
 }
 
 // statistics reads the tensor twice.
@@ -72,7 +78,7 @@ func statistics(ctx context.Context, t *tensorfile.Tensor) (*Statistics, error) 
 		return nil, err
 	}
 	j := &Statistics{
-		StoredTensor: StoredTensor{t.Name, t.Type, t.Shape, t.Elems, t.Bytes, BitsPerWeight(t.Bytes, t.Elems)},
+		StoredTensor: StoredTensor{t.Name, t.Type, t.Shape, t.Elems, t.Bytes, bitsPerWeight(t.Bytes, t.Elems)},
 		Min:          s.Min,
 		Max:          s.Max,
 		AbsMax:       s.AbsMax(),

@@ -42,7 +42,7 @@ func (o *Overview) WriteText(w io.Writer) error {
 	t = report.NewColumns(w, "type", "tensors", "parameters", "bytes", "bits/weight")
 	total := TypeTotal{Type: "total", Tensors: o.Total.Tensors, Elems: o.Total.Elems, Bytes: o.Total.Bytes}
 	for _, x := range append(o.Total.Types, total) {
-		t.Row(x.Type, x.Tensors, x.Elems, x.Bytes, BitsPerWeight(x.Bytes, x.Elems).Decimals(4))
+		t.Row(x.Type, x.Tensors, x.Elems, x.Bytes, bitsPerWeight(x.Bytes, x.Elems).Decimals(4))
 	}
 	p.Columns(t)
 	return p.Err
@@ -76,8 +76,19 @@ func printFiles(p *report.Printer, o *Overview) {
 	}
 }
 
-// Print prints the statistics for a terminal.
-func (s *Statistics) Print(p *report.Printer) {
+// WriteText prints the statistics of one tensor after the other.
+func (all *TensorStatistics) WriteText(w io.Writer) error {
+	p := &report.Printer{W: w}
+	for i, s := range all.Tensors {
+		if i > 0 {
+			p.Printf("\n")
+		}
+		s.print(p)
+	}
+	return p.Err
+}
+
+func (s *Statistics) print(p *report.Printer) {
 	p.Printf("%s\n", report.Printable(s.Name))
 	p.Printf("  %s %d, %d values, %d bytes, %.2f bits per weight\n", s.Type, s.Shape, s.Elems, s.Bytes, s.Bits)
 	p.Printf("  min %.6g  max %.6g  abs max %.6g  mean %.6g  std %.6g\n", s.Min, s.Max, s.AbsMax, s.Mean, s.Std)

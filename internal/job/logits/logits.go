@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/npy"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -26,18 +28,21 @@ type Options struct {
 }
 
 // WriteNPY writes the logits after every token to a NumPy file, float32 [tokens, vocabulary].
-func WriteNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
-	err := writeNPY(ctx, modelPath, tokens, path, opt)
-	return work.Interrupted(err, ", %s was not written", path)
+func WriteNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) (*Result, error) {
+	r := &Result{Model: modelPath, Tokens: tokens, Output: path}
+	err := r.writeNPY(ctx, opt)
+	return r, work.Interrupted(err, ", %s was not written", path)
 }
 
-func writeNPY(ctx context.Context, modelPath string, tokens []int32, path string, opt Options) error {
+func (r *Result) writeNPY(ctx context.Context, opt Options) error {
+	path, tokens := r.Output, r.Tokens
 	meter := model.NewMeter(&opt.Compute)
-	m, s, err := open(ctx, modelPath, len(tokens), opt)
+	m, s, err := open(ctx, r.Model, len(tokens), opt)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = m.Close() }() // only read from
+	r.Shape = []int{len(tokens), m.VocabSize()}
 	if err := output.Room(path, 4*int64(len(tokens))*int64(m.VocabSize())); err != nil {
 		return err
 	}
@@ -65,6 +70,28 @@ func writeNPY(ctx context.Context, modelPath string, tokens []int32, path string
 	return f.Commit()
 }
 
+// Result is what the model makes of the tokens: its likeliest next tokens, or the file that has its logits.
+type Result struct {
+	Model  string   `json:"model"`
+	Tokens []int32  `json:"tokens"`
+	Next   []Likely `json:"likeliest,omitempty"`
+	Output string   `json:"output,omitempty"`
+	Shape  []int    `json:"shape,omitempty"` // of the array in Output: tokens, vocabulary
+}
+
+// WriteText prints a line for each of the likeliest tokens; of a file, nothing.
+func (r *Result) WriteText(w io.Writer) error {
+	if r.Output != "" {
+		return nil
+	}
+	t := report.NewColumns(w, "id", "token", "logit", "probability")
+	four := func(x float64) report.Decimal { return report.Decimal(fmt.Sprintf("%.4f", x)) }
+	for _, l := range r.Next {
+		t.Row(l.ID, report.Printable(l.Token), four(float64(l.Logit)), four(l.Probability))
+	}
+	return t.Flush()
+}
+
 // Likely is a token that may come next.
 type Likely struct {
 	ID          int     `json:"id"`
@@ -74,7 +101,7 @@ type Likely struct {
 }
 
 // Likeliest returns the n likeliest tokens after the last one, the likeliest first.
-func Likeliest(ctx context.Context, modelPath string, tokens []int32, n int, opt Options) ([]Likely, error) {
+func Likeliest(ctx context.Context, modelPath string, tokens []int32, n int, opt Options) (*Result, error) {
 	meter := model.NewMeter(&opt.Compute)
 	m, s, err := open(ctx, modelPath, len(tokens), opt)
 	if err != nil {
@@ -93,7 +120,7 @@ func Likeliest(ctx context.Context, modelPath string, tokens []int32, n int, opt
 			list[i].Token = tok.Token(int32(list[i].ID))
 		}
 	}
-	return list, nil
+	return &Result{Model: modelPath, Tokens: tokens, Next: list}, nil
 }
 
 func likeliest(logits []float32, n int) (list []Likely) {

@@ -45,7 +45,7 @@ func TestWriteNPY(t *testing.T) {
 		}
 		out := filepath.Join(t.TempDir(), "logits.npy")
 		opt := Options{Compute: runtime.Options{Batch: 9, Float32: true, Cache: runtime.CacheF32}}
-		if err := WriteNPY(t.Context(), model, c.Tokens, out, opt); err != nil {
+		if _, err := WriteNPY(t.Context(), model, c.Tokens, out, opt); err != nil {
 			t.Fatal(err)
 		}
 		header, data, found := bytes.Cut(testmodel.Read(t, out), []byte("\n"))
@@ -71,9 +71,13 @@ func TestWriteNPY(t *testing.T) {
 
 func TestLikeliest(t *testing.T) {
 	opt := Options{Compute: runtime.Options{Batch: 4}}
-	list, err := Likeliest(t.Context(), testmodel.Phi3(t), []int32{1, 522, 299}, 576, opt)
-	if err != nil || len(list) != 576 || list[0].Token == "" {
-		t.Fatalf("%d tokens, %v", len(list), err)
+	r, err := Likeliest(t.Context(), testmodel.Phi3(t), []int32{1, 522, 299}, 576, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := r.Next
+	if len(list) != 576 || list[0].Token == "" {
+		t.Fatalf("%d tokens", len(list))
 	}
 	sum := list[0].Probability
 	for i, l := range list[1:] {
@@ -91,7 +95,7 @@ func TestErrors(t *testing.T) {
 	model, out := testmodel.Phi3(t), filepath.Join(t.TempDir(), "out.npy")
 	opt := Options{Compute: runtime.Options{Batch: 4}}
 	for name, tokens := range map[string][]int32{"too many": make([]int32, 513), "an id that is not there": {1, 576}} {
-		if err := WriteNPY(t.Context(), model, tokens, out, opt); err == nil {
+		if _, err := WriteNPY(t.Context(), model, tokens, out, opt); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

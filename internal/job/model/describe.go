@@ -11,6 +11,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -24,7 +25,7 @@ func Describe(ctx context.Context, path string) (verify.Model, error) {
 	defer func() { _ = m.Close() }() // only read from
 	d := verify.Model{
 		Name: filepath.Base(filepath.Clean(path)), Format: commonType(m), Bytes: m.Bytes(),
-		BitsPerWeight: 8 * float64(m.Bytes()) / float64(m.Params()),
+		BitsPerWeight: quant.BitsPerWeight(m.Bytes(), m.Params()),
 	}
 	d.SHA256, d.FileBytes, err = hashFiles(ctx, weightFiles(m))
 	return d, err

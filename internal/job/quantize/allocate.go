@@ -238,7 +238,7 @@ func (a *allocator) linearBits(types *alloc.Allocation) float64 {
 			weights += t.Elems
 		}
 	}
-	return 8 * float64(bytes) / float64(weights)
+	return quant.BitsPerWeight(bytes, weights)
 }
 
 // joined replaces the parts of a matrix that have the same type by the matrix.

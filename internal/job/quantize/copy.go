@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
@@ -23,15 +24,16 @@ func OtherFormat(in, out string) bool {
 
 // Copy copies a GGUF or .pmap file into the format that the name out says, with all tensors and metadata as they are;
 // of split sets one file is made. The path of a seal, which goes into a .pmap file, may be empty. Of the limits only
-// the threads matter. It returns the number of tensors. The monitor may be nil.
-func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.Monitor) (tensors int, err error) {
+// the threads matter. The monitor may be nil.
+func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.Monitor) (*Result, error) {
+	start := time.Now()
 	threads, err := limits.threads()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	f, err := pmap.OpenGGUF(in)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	var sources []string
@@ -41,19 +43,22 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.M
 		size += s.Size
 	}
 	if err := refuseReplacing(sources, out); err != nil {
-		return 0, err
+		return nil, err
 	}
 	extra, err := sections(seal, out)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if err := output.Room(out, size); err != nil {
-		return 0, err
+		return nil, err
 	}
 	step := progress.Quiet(m).Begin("copying", size, progress.Bytes)
 	err = convert.Repack(ctx, f, out, convert.Limits{Threads: threads, Progress: step.Set}, extra...)
 	step.End()
-	return len(f.Tensors), work.Interrupted(err, ", %s was not written", out)
+	if err != nil {
+		return nil, work.Interrupted(err, ", %s was not written", out)
+	}
+	return describeCopy(f, out, time.Since(start))
 }
 
 // sections returns what goes into the .pmap file out besides the model: the seal at path, nothing if path is empty.

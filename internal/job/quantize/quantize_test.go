@@ -518,8 +518,12 @@ func TestCopy(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{{in, other}, {other, back}} {
-		if n, err := Copy(t.Context(), c[0], c[1], "", Limits{Threads: 2}, nil); err != nil || n != 27 {
-			t.Fatalf("%d tensors, %v", n, err)
+		r, err := Copy(t.Context(), c[0], c[1], "", Limits{Threads: 2}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Tensors) != 27 || r.FileType != "Q4_K_M" || r.FileBytes <= r.Bytes || r.Params != 2656512 {
+			t.Errorf("%+v", r)
 		}
 	}
 	if !bytes.Equal(testmodel.Read(t, in), testmodel.Read(t, back)) {

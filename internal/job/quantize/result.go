@@ -1,8 +1,12 @@
 package quantize
 
 import (
+	"os"
 	"slices"
+	"time"
 
+	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
@@ -11,11 +15,13 @@ type Result struct {
 	Output        string      `json:"output"`
 	FileType      string      `json:"file_type"`
 	Params        int64       `json:"parameters"`
-	Bytes         int64       `json:"tensor_bytes"`
+	Bytes         int64       `json:"bytes"` // of the tensors
 	BitsPerWeight float64     `json:"bits_per_weight"`
+	FileBytes     int64       `json:"file_bytes"` // of all files
 	Files         []File      `json:"files"`
-	Tensors       []Tensor    `json:"tensors,omitempty"`
-	Seconds       float64     `json:"seconds,omitempty"` // that writing took
+	Tensors       []Tensor    `json:"tensors"`
+	Seconds       float64     `json:"seconds,omitempty"` // that writing took; 0 for a plan
+	Copied        bool        `json:"copied,omitempty"`  // all is as it was in a file of another format
 	Budget        *Allocation `json:"budget,omitempty"`
 	SourceBytes   int64       `json:"-"` // that are read
 }
@@ -52,15 +58,41 @@ func (j *Job) Describe() (*Result, error) {
 		Budget:      j.Budget,
 		SourceBytes: p.SourceSize(),
 	}
-	r.BitsPerWeight = 8 * float64(r.Bytes) / float64(r.Params)
+	r.BitsPerWeight = quant.BitsPerWeight(r.Bytes, r.Params)
 	for _, s := range shards {
 		r.Files = append(r.Files, File{s.Path, s.Size})
+		r.FileBytes += s.Size
 	}
 	for i := range p.Tensors {
 		t := &p.Tensors[i]
-		shape := slices.Clone(t.Dims)
-		slices.Reverse(shape)
-		r.Tensors = append(r.Tensors, Tensor{t.Name, shape, t.From, t.Type.String(), t.Size()})
+		r.Tensors = append(r.Tensors, Tensor{t.Name, shape(t.Dims), t.From, t.Type.String(), t.Size()})
 	}
 	return r, nil
+}
+
+// describeCopy describes the copy of a file.
+func describeCopy(f *gguf.File, out string, took time.Duration) (*Result, error) {
+	ft, _ := f.Metadata.Uint("general.file_type")
+	name, _ := policy.FileTypeByGGUF(ft)
+	r := &Result{Output: out, FileType: name.String(), Copied: true, Seconds: took.Seconds(), Tensors: []Tensor{}}
+	for _, t := range f.Tensors {
+		r.Params += t.Elems()
+		r.Bytes += t.Size()
+		r.Tensors = append(r.Tensors, Tensor{t.Name, shape(t.Dims), t.Type.String(), t.Type.String(), t.Size()})
+	}
+	r.BitsPerWeight = quant.BitsPerWeight(r.Bytes, r.Params)
+	info, err := os.Stat(out)
+	if err != nil {
+		return nil, err
+	}
+	r.FileBytes = info.Size()
+	r.Files = []File{{out, r.FileBytes}}
+	return r, nil
+}
+
+// shape returns dimensions as rows and columns: GGUF has the columns first.
+func shape(dims []uint64) []uint64 {
+	shape := slices.Clone(dims)
+	slices.Reverse(shape)
+	return shape
 }

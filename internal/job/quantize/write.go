@@ -11,8 +11,19 @@ import (
 	"github.com/phi3conv/phi3conv/quant"
 )
 
-// WritePlan writes what would be written, for people.
-func (r *Result) WritePlan(w io.Writer) error {
+// WriteText writes what would be written, or what was, for people.
+func (r *Result) WriteText(w io.Writer) error {
+	switch {
+	case r.Copied:
+		_, err := fmt.Fprintf(w, "%s: %d tensors copied, %.1f s\n", r.Output, len(r.Tensors), r.Seconds)
+		return err
+	case r.Seconds > 0:
+		return r.writeSummary(w)
+	}
+	return r.writePlan(w)
+}
+
+func (r *Result) writePlan(w io.Writer) error {
 	t := report.NewColumns(w, "tensor", "shape", "from", "to", "bytes")
 	for _, x := range r.Tensors {
 		t.Row(x.Name, fmt.Sprint(x.Shape), x.From, x.To, x.Bytes)
@@ -27,8 +38,7 @@ func (r *Result) WritePlan(w io.Writer) error {
 	return p.Err
 }
 
-// WriteSummary writes what was written, for people.
-func (r *Result) WriteSummary(w io.Writer) error {
+func (r *Result) writeSummary(w io.Writer) error {
 	p := &report.Printer{W: w}
 	r.writeFiles(p)
 	p.Printf("%s: %d tensors, %.4f bits per weight, %.1f s, read %s/s\n", r.FileType, len(r.Tensors), r.BitsPerWeight,

@@ -46,14 +46,14 @@ func BenchProcess(ctx context.Context, path string, opt runtime.Options) (m Meas
 	if err != nil {
 		return m, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
 	}
-	var list []bench.Result
-	if err := json.Unmarshal(out, &list); err != nil {
+	var d bench.Document
+	if err := json.Unmarshal(out, &d); err != nil {
 		return m, err
 	}
-	if len(list) != 2 {
-		return m, fmt.Errorf("%s, expected 2", report.Plural(len(list), "measurement"))
+	if len(d.Results) != 2 {
+		return m, fmt.Errorf("%s, expected 2", report.Plural(len(d.Results), "measurement"))
 	}
-	pp, tg := &list[0], &list[1]
+	pp, tg := &d.Results[0], &d.Results[1]
 	return Measurement{
 		SpeedRun:      verify.SpeedRun{PP: pp.Avg, TG: tg.Avg, Load: tg.Load, RSS: tg.Peak},
 		BytesPerToken: tg.Read, Bandwidth: tg.Bandwidth,

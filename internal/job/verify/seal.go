@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"hash"
 	"io"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -41,6 +43,14 @@ type SealSummary struct {
 	Full      int    `json:"full"` // positions with the whole vocabulary
 	Model     string `json:"model"`
 	Weights   string `json:"weights_sha256"`
+}
+
+// WriteText says in two lines what was written.
+func (s *SealSummary) WriteText(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "%s: %d positions of %s, %d with the whole vocabulary, %s (%.0f bytes each)\nSHA-256 %s\n",
+		s.Path, s.Positions, report.Printable(s.Model), s.Full, report.ByteSize(s.Bytes),
+		float64(s.Bytes)/float64(s.Positions), s.SHA256)
+	return err
 }
 
 // Seal evaluates a model in float32 and writes what it predicts, for [RunSealed].

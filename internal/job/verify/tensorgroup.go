@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -86,6 +87,6 @@ func (g *tensorGroup) describe() verify.LayerKLD {
 	}
 	return verify.LayerKLD{
 		Name: g.name, Type: strings.Join(names, " "), Bytes: g.bytes,
-		BitsPerWeight: 8 * float64(g.bytes) / float64(g.weights),
+		BitsPerWeight: quant.BitsPerWeight(g.bytes, g.weights),
 	}
 }
