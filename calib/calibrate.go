@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -32,7 +33,8 @@ type Options struct {
 	Work string
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
-	// Progress, if not nil, is called with the number of tokens, times blocks, done and in all.
+	// Progress, if not nil, is called with how much of the time that the run takes is over, and all of it, as far as can
+	// be told, in parts of it that mean nothing else.
 	Progress func(done, total int64)
 }
 
@@ -54,10 +56,11 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	if err := checkBatch(l); err != nil {
 		return err
 	}
+	w := opt.begin(l, len(s.Origin.Tokens))
 	var grad *gradients
 	if opt.Fisher {
 		var err error
-		if grad, err = opt.gradients(ctx, l, s.Origin); err != nil {
+		if grad, err = gatherGradients(ctx, l, s.Origin, opt.Work+".gradients", opt.GradientMemory, w); err != nil {
 			return err
 		}
 		defer func() { _ = grad.work.Close() }()
@@ -66,6 +69,10 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	if err != nil {
 		return err
 	}
+	blocks, _ := l.TokenWork()
+	w.Skip(passes, float64(r.tokens)*blocks*float64(min(r.done, l.Count()))/float64(l.Count()))
+	l.Watch(func(n float64) { w.Add(passes, n) })
+	defer l.Watch(nil)
 	defer func() { _ = r.work.Close() }()
 	for ; r.done < len(r.steps); r.done++ {
 		if err := r.step(ctx); err != nil {
@@ -101,20 +108,30 @@ func checkBatch(l *runtime.Layers) error {
 	return nil
 }
 
-// gradientPasses is about how long the squared gradients take, in passes through the model.
-const gradientPasses = 3
+// Kinds of work: a pass through the model, in multiplications, and tokens whose gradients are computed.
+const (
+	passes = iota
+	gradientTokens
+)
 
-// gradients gathers them. It counts as gradientPasses passes for Progress.
-func (opt *Options) gradients(ctx context.Context, l *runtime.Layers, o *stats.Origin) (*gradients, error) {
-	report := opt.Progress
-	if report == nil {
-		report = func(int64, int64) {}
+// gradientCost is about how long a multiplication takes for gradients, which transposes matrices, compared with one of
+// a pass.
+const gradientCost = 1.2
+
+// begin begins to report the progress of so many tokens.
+func (opt *Options) begin(l *runtime.Layers, tokens int) *progress.Work {
+	const parts = 1e6
+	var step progress.Report
+	if opt.Progress != nil {
+		step = func(done int64) { opt.Progress(done, parts) }
 	}
-	pass := int64(len(o.Tokens)) * int64(l.Count()+1)
-	opt.Progress = func(done, total int64) { report(gradientPasses*pass+done, gradientPasses*pass+total) }
-	return gatherGradients(ctx, l, o, opt.Work+".gradients", opt.GradientMemory, func(tokens float64) {
-		report(int64(tokens*gradientPasses*float64(l.Count()+1)), gradientPasses*pass+pass)
-	})
+	blocks, output := l.TokenWork()
+	kinds := []progress.Kind{passes: {Total: float64(tokens) * blocks, Cost: 1}}
+	if opt.Fisher {
+		each := 2.7*blocks + 2*output // as docs/architecture.md says
+		kinds = append(kinds, progress.Kind{Total: float64(tokens), Cost: gradientCost * each})
+	}
+	return progress.NewWork(step, parts, kinds...)
 }
 
 // Need returns how much memory, in bytes, [Calibrate] takes beside the residual stream and the program itself.
@@ -305,9 +322,6 @@ func (r *run) step(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
-		}
-		if r.opt.Progress != nil {
-			r.opt.Progress(int64(r.done)*int64(r.tokens)+int64(first+count), int64(len(r.steps))*int64(r.tokens))
 		}
 		if last {
 			return nil

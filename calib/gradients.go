@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -53,9 +54,9 @@ type gradients struct {
 const gradientMagic = "phi3conv gradients 1\n"
 
 // gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most memory bytes
-// or those that one sequence takes. progress gets the number of tokens done.
+// or those that one sequence takes, and adds their tokens to w.
 func gatherGradients(
-	ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, progress func(tokens float64),
+	ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, w *progress.Work,
 ) (_ *gradients, err error) {
 	g := &gradients{groups: l.OutputGroups(), lengths: o.Lengths, tokens: len(o.Tokens)}
 	id, err := json.Marshal(o)
@@ -76,6 +77,7 @@ func gatherGradients(
 	for _, n := range o.Lengths[:done] {
 		first += int(n)
 	}
+	w.Skip(gradientTokens, float64(first))
 	for done < len(o.Lengths) {
 		var sequences [][]int32
 		count := 0
@@ -86,10 +88,10 @@ func gatherGradients(
 			}
 			sequences, count = append(sequences, o.Tokens[first+count:first+more]), more
 		}
+		before := 0.0
 		norms, err := l.GradientNorms(ctx, sequences, drawLabels(o.Seed, done), func(share float64) {
-			if progress != nil {
-				progress(float64(first) + share*float64(count))
-			}
+			w.Add(gradientTokens, (share-before)*float64(count))
+			before = share
 		})
 		if err != nil {
 			return nil, err

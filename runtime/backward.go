@@ -82,8 +82,8 @@ func (l *Layers) GradientNorms(
 	}
 	g.label = label
 	if progress != nil {
-		l.m.multiplied = func(n float64) { g.done += n; progress(min(1, g.done/g.total)) }
-		defer func() { l.m.multiplied = nil }()
+		defer l.Watch(l.m.multiplied)
+		l.Watch(func(n float64) { g.done += n; progress(min(1, g.done/g.total)) })
 	}
 	defer g.close()
 	if err := g.run(ctx); err != nil {

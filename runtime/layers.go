@@ -153,6 +153,15 @@ func (l *Layers) Linear(i int) []string {
 // Output returns the GGUF name of the output matrix: the embedding's where they are one.
 func (l *Layers) Output() string { return l.m.outputName() }
 
+// TokenWork returns how many multiplications a token takes with the matrices of all blocks and with the output matrix.
+func (l *Layers) TokenWork() (blocks, output float64) {
+	w := l.m.cfg.TokenWork()
+	return w.Blocks, w.Head
+}
+
+// Watch lets f know of multiplications with matrices, after each product; nil ends that.
+func (l *Layers) Watch(f func(multiplications float64)) { l.m.multiplied = f }
+
 // Embed sets dst to the first residual stream: the embeddings of tokens.
 func (l *Layers) Embed(dst []float32, tokens []int32) error {
 	t, hidden := l.m.embed, l.Hidden()

@@ -46,6 +46,19 @@ func (quiet) Begin(string, int64, Unit) Step { return quiet{} }
 func (quiet) Set(int64)                      {}
 func (quiet) End()                           {}
 
+// Report is a step that is reported to a function.
+type Report func(done int64)
+
+// Set calls the function, if there is one.
+func (r Report) Set(done int64) {
+	if r != nil {
+		r(done)
+	}
+}
+
+// End does nothing.
+func (Report) End() {}
+
 // Late begins a step at the first call of report, for what learns its size late. It is ended by end, also where it
 // never began.
 func Late(m Monitor, what string, unit Unit) (report func(done, total int64), end func()) {

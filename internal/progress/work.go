@@ -23,6 +23,7 @@ type Work struct {
 	now   func() time.Time
 	begin time.Time
 	last  time.Time // of the last report
+	set   int64     // the most that the step was told
 }
 
 type measured struct {
@@ -57,9 +58,21 @@ func (w *Work) Add(kind int, units float64) {
 	k.took += now.Sub(w.last)
 	w.last = now
 	took := now.Sub(w.begin).Seconds()
-	if left := w.left(); took+left > 0 {
-		w.step.Set(int64(float64(w.total) * took / (took + left)))
+	left := w.left()
+	if took+left <= 0 {
+		return
 	}
+	if done := int64(float64(w.total) * took / (took + left)); done > w.set {
+		w.set = done
+		w.step.Set(done)
+	}
+}
+
+// Skip says that units of a kind need not be done.
+func (w *Work) Skip(kind int, units float64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.kinds[kind].Total -= units
 }
 
 // Cycles says that so many of all cycles of the same work are done. Each kind's total follows from what it was in them.
