@@ -114,9 +114,21 @@ const (
 	gradientTokens
 )
 
-// gradientCost is about how long a multiplication takes for gradients, which transposes matrices, compared with one of
-// a pass.
-const gradientCost = 1.2
+// gradientCost returns about how many multiplications of a pass take as long as the gradients of a token:
+// docs/architecture.md says how many those are, and matrices are transposed for them.
+func gradientCost(l *runtime.Layers) float64 {
+	blocks, output := l.TokenWork()
+	return 1.1 * (2.7*blocks + 2*output)
+}
+
+// Passes returns about how long [Calibrate] takes, in passes of all tokens through the model's blocks.
+func Passes(l *runtime.Layers, fisher bool) float64 {
+	if !fisher {
+		return 1
+	}
+	blocks, _ := l.TokenWork()
+	return 1 + gradientCost(l)/blocks
+}
 
 // begin begins to report the progress of so many tokens.
 func (opt *Options) begin(l *runtime.Layers, tokens int) *progress.Work {
@@ -125,11 +137,10 @@ func (opt *Options) begin(l *runtime.Layers, tokens int) *progress.Work {
 	if opt.Progress != nil {
 		step = func(done int64) { opt.Progress(done, parts) }
 	}
-	blocks, output := l.TokenWork()
+	blocks, _ := l.TokenWork()
 	kinds := []progress.Kind{passes: {Total: float64(tokens) * blocks, Cost: 1}}
 	if opt.Fisher {
-		each := 2.7*blocks + 2*output // as docs/architecture.md says
-		kinds = append(kinds, progress.Kind{Total: float64(tokens), Cost: gradientCost * each})
+		kinds = append(kinds, progress.Kind{Total: float64(tokens), Cost: gradientCost(l)})
 	}
 	return progress.NewWork(step, parts, kinds...)
 }

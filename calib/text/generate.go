@@ -20,8 +20,6 @@ type GenerateOptions struct {
 	// Memory bounds the keys and values, in bytes, and so how many sequences are written side by
 	// side. It does not change the text.
 	Memory int64
-	// Progress, if not nil, is called with the number of tokens written so far.
-	Progress func(tokens int)
 }
 
 // Parallel is the most sequences that are written side by side; more would hardly be faster. Each gets one token at a
@@ -63,7 +61,7 @@ func Generate(ctx context.Context, m *runtime.Model, tok *tokenizer.Tokenizer, o
 	var all [][]int32
 	for first, total := 0, 0; total < opt.Tokens; {
 		n := min(group, (opt.Tokens-total+opt.Length-1)/opt.Length)
-		texts, err := w.write(ctx, first, n, total)
+		texts, err := w.write(ctx, first, n)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +121,7 @@ func (w *writer) start(i int, r *rand.Rand) (tokens []int32, chat bool) {
 }
 
 // write writes sequences first to first+n-1 side by side.
-func (w *writer) write(ctx context.Context, first, n, before int) ([][]int32, error) {
+func (w *writer) write(ctx context.Context, first, n int) ([][]int32, error) {
 	requests := make([]runtime.Request, n)
 	texts := make([][]int32, n)
 	done := make([]bool, n)
@@ -158,16 +156,11 @@ func (w *writer) write(ctx context.Context, first, n, before int) ([][]int32, er
 	}
 	for {
 		var open []runtime.Request
-		total := before
 		for i, r := range requests {
-			total += len(texts[i])
 			if !done[i] {
 				r.Tokens = texts[i][len(r.Seq.Tokens()):]
 				open = append(open, r)
 			}
-		}
-		if w.opt.Progress != nil {
-			w.opt.Progress(min(total, w.opt.Tokens))
 		}
 		if len(open) == 0 {
 			return texts, nil

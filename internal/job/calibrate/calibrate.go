@@ -15,6 +15,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -75,6 +76,11 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 		return nil, r.interrupted(err)
 	}
 	defer func() { _ = r.layers.Close() }() // only read from
+	defer func() {
+		if r.step != nil {
+			r.step.End()
+		}
+	}()
 	if need := work.ProgramRAM + calib.Need(r.layers); r.MaxRAM < need {
 		return nil, r.tooLittle(need, "this model")
 	}
@@ -112,6 +118,27 @@ type run struct {
 	layers     *runtime.Layers
 	weights    string      // SHA-256 of the model's
 	stats      *stats.File // to be filled
+
+	step progress.Step // of all long work; nil before it begins
+	work *progress.Work
+}
+
+// Kinds of work, both in tokens.
+const (
+	calibratedTokens = iota
+	writtenTokens
+)
+
+// begin begins to show how so many tokens are calibrated with, of which own are written by the model first.
+func (r *run) begin(tokens, own int) {
+	r.step = r.Monitor.Begin("calibrating", int64(tokens), progress.Tokens)
+	// Writing costs the output matrix more than a pass, and with few texts side by side the reading of all weights.
+	blocks, output := r.layers.TokenWork()
+	texts := min(text.Parallel, (own+r.Length-1)/r.Length)
+	writing := (1.1 + 6/float64(max(1, texts))) * (blocks + output) / blocks
+	r.work = progress.NewWork(r.step, int64(tokens),
+		progress.Kind{Total: float64(tokens), Cost: calib.Passes(r.layers, r.fisher())}, // calibratedTokens
+		progress.Kind{Total: float64(own), Cost: writing})
 }
 
 // open opens the model, and refuses an output that is a file of the input.
@@ -144,10 +171,7 @@ func (r *run) options() (calib.Options, error) {
 	opt := calib.Options{
 		Work: atomicfile.Beside(r.out, ".work"), Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers),
 	}
-	if opt.Fisher = len(r.Files) == 0; r.Fisher != nil {
-		opt.Fisher = *r.Fisher
-	}
-	if opt.Fisher {
+	if opt.Fisher = r.fisher(); opt.Fisher {
 		opt.GradientMemory = r.MaxRAM - work.ProgramRAM
 		longest := int(slices.Max(r.stats.Origin.Lengths))
 		if need := r.layers.GradientBytes(longest, longest); need > opt.GradientMemory {
@@ -155,6 +179,14 @@ func (r *run) options() (calib.Options, error) {
 		}
 	}
 	return opt, nil
+}
+
+// fisher reports whether gradients are computed.
+func (r *run) fisher() bool {
+	if r.Fisher != nil {
+		return *r.Fisher
+	}
+	return len(r.Files) == 0
 }
 
 func (r *run) tooLittle(need int64, what string) error {
@@ -167,10 +199,15 @@ func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
 	opt.Resumed = func(blocks int) {
 		r.Monitor.Note("continuing after block %d of %d, from %s", blocks, r.layers.Count(), opt.Work)
 	}
-	tokens := int64(len(r.stats.Origin.Tokens))
-	step := r.Monitor.Begin("calibrating", tokens, progress.Count)
-	opt.Progress = func(done, total int64) { step.Set(tokens * done / total) }
+	tokens := len(r.stats.Origin.Tokens)
+	if r.step == nil {
+		r.begin(tokens, 0)
+	}
+	before := int64(0)
+	opt.Progress = func(done, total int64) {
+		r.work.Add(calibratedTokens, float64(tokens)*float64(done-before)/float64(total))
+		before = done
+	}
 	err := calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
-	step.End()
 	return work.Interrupted(err, ", %s was not written; the same command continues from %s", r.out, opt.Work)
 }

@@ -70,10 +70,11 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// stopper cancels at the first progress of a step.
+// stopper cancels at the first progress of a step after a file is there.
 type stopper struct {
 	progress.Monitor
 	step   string
+	after  string
 	cancel func()
 	notes  []string
 }
@@ -82,18 +83,19 @@ func (s *stopper) Note(format string, _ ...any) { s.notes = append(s.notes, form
 
 func (s *stopper) Begin(what string, total int64, unit progress.Unit) progress.Step {
 	if what == s.step {
-		return stop{s.Monitor.Begin(what, total, unit), s.cancel}
+		return stop{s.Monitor.Begin(what, total, unit), s.after, s.cancel}
 	}
 	return s.Monitor.Begin(what, total, unit)
 }
 
 type stop struct {
 	progress.Step
+	after  string
 	cancel func()
 }
 
 func (s stop) Set(done int64) {
-	if done > 0 {
+	if _, err := os.Stat(s.after); done > 0 && err == nil {
 		s.cancel()
 	}
 }
@@ -119,7 +121,7 @@ func TestOwnText(t *testing.T) {
 	}
 	out := filepath.Join(dir, "b.gguf")
 	ctx, cancel := context.WithCancel(t.Context())
-	opt.Monitor = &stopper{Monitor: progress.Quiet(nil), step: "calibrating", cancel: cancel}
+	opt.Monitor = &stopper{Monitor: progress.Quiet(nil), step: "calibrating", after: out + ".work", cancel: cancel}
 	_, _, err = runTiny(ctx, t, out, opt)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "continues") {
 		t.Fatalf("interrupted: %v", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/input"
-	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -89,7 +89,7 @@ func (r *run) gatherText(ctx context.Context) error {
 		corpus.Sample(want-written, r.Seed)
 	}
 	if written > 0 {
-		if err := r.addOwn(ctx, &corpus, written); err != nil {
+		if err := r.addOwn(ctx, &corpus, written, want); err != nil {
 			return err
 		}
 	}
@@ -112,8 +112,8 @@ type ownText struct {
 
 func (r *run) textFile() string { return atomicfile.Beside(r.out, ".work.text") }
 
-// addOwn lets the model write about that many tokens.
-func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens int) error {
+// addOwn lets the model write about that many tokens, of all.
+func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens, all int) error {
 	if !(r.Temperature > 0 && r.Temperature <= 100) {
 		return usage.Errorf("--temperature is %g, expected a number above 0, up to 100", r.Temperature)
 	}
@@ -124,7 +124,7 @@ func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens int) error
 		r.weights, text.TokenizerHash(r.tok), opt.Tokens, opt.Length, r.Temperature, opt.Seed)
 	var own ownText
 	if data, err := os.ReadFile(r.textFile()); err != nil || json.Unmarshal(data, &own) != nil || own.Key != key {
-		sequences, err := r.write(ctx, opt)
+		sequences, err := r.write(ctx, opt, all)
 		if err != nil {
 			return err
 		}
@@ -151,22 +151,25 @@ func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens int) error
 }
 
 // write opens the model to let it write: in memory if that is allowed, otherwise in the file's own pages.
-func (r *run) write(ctx context.Context, opt text.GenerateOptions) ([][]int32, error) {
+func (r *run) write(ctx context.Context, opt text.GenerateOptions, all int) ([][]int32, error) {
 	memory := r.MaxRAM - work.ProgramRAM
 	opt.Memory = memory - r.layers.Bytes()
 	noRepack := opt.Memory < memory/4
 	if noRepack {
 		opt.Memory = memory
 	}
-	m, err := runtime.Open(ctx, r.model, runtime.Options{
-		Threads: r.Threads, Float32: true, Cache: runtime.CacheF16, Batch: text.Parallel, NoRepack: noRepack,
-	})
+	computed := func(float64) {}
+	m, err := model.Open(ctx, r.model, runtime.Options{
+		Computed: func(tokens float64) { computed(tokens) },
+		Threads:  r.Threads, Float32: true, Cache: runtime.CacheF16, Batch: text.Parallel, NoRepack: noRepack,
+	}, r.Monitor)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = m.Close() }() // only read from
-	step := r.Monitor.Begin("writing text", int64(opt.Tokens), progress.Count)
-	defer step.End()
-	opt.Progress = func(tokens int) { step.Set(int64(tokens)) }
-	return text.Generate(ctx, m, r.tok, opt)
+	r.begin(all, opt.Tokens)
+	computed = func(tokens float64) { r.work.Add(writtenTokens, tokens) }
+	sequences, err := text.Generate(ctx, m, r.tok, opt)
+	r.work.Skip(writtenTokens, float64(opt.Tokens)) // some sequences end early, and some of the last are cut
+	return sequences, err
 }
