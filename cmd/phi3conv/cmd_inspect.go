@@ -12,10 +12,12 @@ import (
 func inspectCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "show what is in a model, or how two models differ",
+		Usage:     "show what is in a model, a seal or statistics, or how two models differ",
 		ArgsUsage: "FILE|DIR, --check FILE, or --diff A B",
 		Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
 .safetensors file; DIR is a checkpoint directory. Shapes are [rows, columns], for GGUF files too.
+Of a seal it shows what it pins, of statistics (calibrate's and llama-imatrix's, in GGUF or .dat)
+what they cover and what stands out.
 Long arrays and texts are shortened. Tensors of a GGUF file can have the types
 ` + quant.TypeNames() + `.
 
@@ -63,18 +65,22 @@ func inspectAction(c *cli.Context) error {
 	case c.Bool("check"):
 		return inspectCheck(c, threads)
 	}
+	if len(names) > 0 {
+		return inspectTensors(c, names, threads)
+	}
+	r, err := inspect.Show(c.Context, c.Args().First())
+	if err != nil {
+		return err
+	}
+	return report.Print(c.App.Writer, c.Bool("json"), r)
+}
+
+func inspectTensors(c *cli.Context, names []string, threads int) error {
 	m, err := inspect.Open(c.Args().First())
 	if err != nil {
 		return err
 	}
 	defer func() { _ = m.Close() }() // only read from
-	if len(names) > 0 {
-		return inspectTensors(c, m, names, threads)
-	}
-	return report.Print(c.App.Writer, c.Bool("json"), m.Overview())
-}
-
-func inspectTensors(c *cli.Context, m *inspect.Model, names []string, threads int) error {
 	all, err := m.Statistics(c.Context, names, threads)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"slices"
 )
@@ -29,6 +30,18 @@ func isImatrix(b []byte) bool {
 		return false
 	}
 	return bytes.HasSuffix(b[8:8+int(b[4])], []byte(".weight"))
+}
+
+// FormatOf returns the format that a file begins like, "" for text, and for what cannot be read.
+func FormatOf(path string) string {
+	if b, ok := beginning(path); ok {
+		for _, format := range slices.Sorted(maps.Keys(begins)) {
+			if begins[format](b) {
+				return format
+			}
+		}
+	}
+	return ""
 }
 
 // sameKind reports whether what is there is a file such as the output will be.
