@@ -66,6 +66,7 @@ var level = map[string]int{
 	"internal/output":       14,
 	"internal/progress":     10,
 	"internal/kvcache":      20,
+	"internal/tune":         64,
 	"internal/mmap":         10,
 	"internal/npy":          10,
 	"internal/grid":         10,

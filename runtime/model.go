@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/mmap"
 	"github.com/phi3conv/phi3conv/internal/rope"
 	"github.com/phi3conv/phi3conv/internal/source"
+	"github.com/phi3conv/phi3conv/internal/tune"
 )
 
 // Options say how a model is run. The zero value is the fast way.
@@ -252,6 +253,9 @@ func (m *Model) load(ctx context.Context) (err error) {
 		}
 	}
 	m.mem, err = ld.Read(ctx, m.threads, m.opt.Progress)
+	if err == nil && !m.opt.NoRepack && !m.opt.Float32 {
+		tune.Open(m.threads, ld.Matrices(), m.mem == nil)
+	}
 	return err
 }
 

@@ -37,6 +37,7 @@ func commands() []*cli.Command {
 		detokenizeCommand(),
 		runCommand(),
 		benchCommand(),
+		tuneCommand(),
 		packCommand(),
 		unpackCommand(),
 		pushCommand(),
@@ -57,7 +58,8 @@ func newApp() *cli.App {
 143 terminated. With --json a failure is an object on standard output; docs/exit-codes.md says more.
 
 PHI3CONV_CPU=%s or %s selects the
-kernels (default: the fastest that the CPU has). GGUF files do not depend on it.`,
+kernels (default: the fastest that the CPU has). GGUF files do not depend on it.
+PHI3CONV_TUNE=off or force: see "phi3conv tune --help".`,
 			strings.Join(kern.Names[:len(kern.Names)-1], ", "), kern.Names[len(kern.Names)-1]),
 	}
 	cmdline.Prepare(app)

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/tune"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
@@ -41,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if asJSON {
 		app.Writer = printed
 	}
-	err := kern.SelectFromEnv()
+	err := errors.Join(kern.SelectFromEnv(), tune.SetFromEnv())
 	if err != nil {
 		err = &usage.Error{Err: err}
 	} else {

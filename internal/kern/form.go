@@ -58,8 +58,14 @@ func (f *Form) Multiply(p *Product) {
 	f.kernel(p)
 }
 
-// aheads are the distances of prefetches, in bytes.
-var aheads = []int{512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10}
+// prefetches are the ways of prefetching. Distances are in bytes.
+var prefetches = []struct {
+	hint  Hint
+	ahead int
+}{
+	{T0, 512}, {T0, 1 << 10}, {T0, 2 << 10}, {T0, 4 << 10}, {T0, 8 << 10}, {T0, 16 << 10},
+	{NTA, 512}, {NTA, 1 << 10}, {NTA, 2 << 10}, {NTA, 4 << 10}, {NTA, 8 << 10}, {NTA, 16 << 10},
+}
 
 // Forms lists the forms of a format for a use that the set in use has, the default first: its own kernel and those of
 // the sets below it, each with every way of prefetching.
@@ -75,9 +81,9 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 		}
 		seen[code] = true
 		forms := []*Form{{Set: set.Name, kernel: k}}
-		for h := T0; u == Single && set != &generic && h < NumHints; h++ {
-			for _, n := range aheads {
-				forms = append(forms, &Form{set.Name, h, n, k})
+		for _, p := range prefetches {
+			if u == Single && set != &generic {
+				forms = append(forms, &Form{set.Name, p.hint, p.ahead, k})
 			}
 		}
 		all = append(forms, all...)

@@ -29,6 +29,7 @@ type Loader struct {
 	parts    map[string][]*source.Tensor // of a matrix that the file holds in parts, by its name
 	matrices []*Matrix                   // that Read or Map loads
 	tensors  []*source.Tensor            // what they are loaded from
+	all      []*Matrix                   // those that Read or Map loads, and those that need no loading
 	err      error
 }
 
@@ -44,6 +45,9 @@ func NewLoader(src *source.Model) *Loader {
 	}
 	return ld
 }
+
+// Matrices returns all matrices that have been asked for.
+func (ld *Loader) Matrices() []*Matrix { return ld.all }
 
 // Err returns the first error so far.
 func (ld *Loader) Err() error { return ld.err }
@@ -128,6 +132,7 @@ func (ld *Loader) matrix(name string) *Matrix {
 // note makes a matrix, to be loaded unless the file's own panels can be used.
 func (ld *Loader) note(t *source.Tensor) *Matrix {
 	m := newMatrix(t)
+	ld.all = append(ld.all, m)
 	if ld.Expand {
 		m.expandType()
 	}

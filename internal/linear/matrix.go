@@ -75,6 +75,23 @@ func (m *Matrix) Equal(o *Matrix) bool {
 // bytes returns the size of all panels.
 func (m *Matrix) bytes() int { return m.Panels * m.size }
 
+// Bytes returns the size of all panels.
+func (m *Matrix) Bytes() int64 { return int64(m.bytes()) }
+
+// Format returns what the panels hold.
+func (m *Matrix) Format() kern.Format { return m.format }
+
+// Packed returns the panels, nil if they are made at each use.
+func (m *Matrix) Packed() []byte { return m.packed }
+
+// Part returns a matrix of n panels of m, whose panels are packed, from panel first on.
+func (m *Matrix) Part(first, n int) *Matrix {
+	return &Matrix{
+		Name: m.Name, Expert: m.Expert, Rows: n * kern.Rows, Cols: m.Cols, Panels: n,
+		typ: m.typ, format: m.format, packed: m.packed[first*m.size : (first+n)*m.size], size: m.size,
+	}
+}
+
 // Panel returns n panels from panel i on, valid until w is used again.
 func (m *Matrix) Panel(w *Scratch, i, n int) []byte {
 	if m.packed != nil {

@@ -55,7 +55,7 @@ type avx2 struct {
 	writer
 	constants map[string][]byte // by name
 	f         *avx2Format
-	prefetch  string // the instruction of the direct way, or ""
+	hint      int // of hints: what the direct way prefetches with
 }
 
 // avx2Format is the recipe for a format.
@@ -218,7 +218,7 @@ func (a *avx2) kernel() {
 			a.p("CMPQ %d(AX), $%d", pHint, i)
 			a.p("JNE not%d", i)
 		}
-		a.prefetch = h.x86
+		a.hint = i
 		a.direct(h.name)
 		a.place(fmt.Sprintf("not%d", i))
 	}
@@ -533,8 +533,8 @@ func (a *avx2) multiplyUnpacking(s avx2Sums, quads int) {
 	read := a.f.bytes() * 4 * quads / a.f.cols
 	fetched := 0
 	for quad := range quads {
-		for ; a.prefetch != "" && fetched < read*(quad+1)/quads; fetched += 64 {
-			a.p("%s %d(R13)", a.prefetch, fetched)
+		for ; a.hint > 0 && fetched < read*(quad+1)/quads; fetched += 64 {
+			a.p("%s %d(R13)", hints[a.hint].x86, fetched)
 		}
 		a.p("VPBROADCASTD %d(DX), Y14", 4*quad)
 		for half := range 2 {
@@ -560,7 +560,7 @@ func (a *avx2) multiplyUnpacking(s avx2Sums, quads int) {
 			a.widen(s, s.run+2*part, 2, part, scales, part == 0 && quad < a.f.run)
 		}
 	}
-	if a.prefetch != "" {
+	if a.hint > 0 {
 		a.p("ADDQ $%d, R13", read)
 	}
 }

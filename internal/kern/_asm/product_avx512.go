@@ -40,7 +40,7 @@ type vnni struct {
 	offsets   map[string]int
 	held      map[string]string // registers that hold constants
 	code      int               // the last of Z0…Z5 that was given out
-	prefetch  string            // the instruction that comes before each load, or ""
+	hint      int               // of hints: what comes before each load
 	fetched   map[int]bool      // the offsets in a block that it was given for
 }
 
@@ -181,9 +181,9 @@ func (a *vnni) load(off, z int) {
 
 // fetch prefetches what is as far from off in a block that comes.
 func (a *vnni) fetch(off int) {
-	if a.prefetch != "" && !a.fetched[off] {
+	if a.hint > 0 && !a.fetched[off] {
 		a.fetched[off] = true
-		a.p("%s %d(DI)(R14*1)", a.prefetch, off)
+		a.p("%s %d(DI)(R14*1)", hints[a.hint].x86, off)
 	}
 }
 
@@ -255,17 +255,17 @@ func (a *vnni) product(f *vnniFormat) {
 	a.p("JNE %s", many)
 	a.p("MOVQ %d(AX), R12", pPanels)
 	a.p("MOVQ %d(AX), R14", pAhead)
-	for i, h := range hints {
+	for i := range hints {
 		next := a.label()
 		if i < len(hints)-1 {
 			a.p("CMPQ %d(AX), $%d", pHint, i)
 			a.p("JNE %s", next)
 		}
-		a.prefetch = h.x86
+		a.hint = i
 		a.single(f)
 		a.place(next)
 	}
-	a.prefetch = ""
+	a.hint = 0
 
 	a.place(many)
 	clear := a.label()

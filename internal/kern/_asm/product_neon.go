@@ -654,17 +654,12 @@ func (g *neonProduct) prefetch(f *neonFormat) {
 	g.p("MOVD %d(R0), R26", pAhead)
 	g.p("ADD R1, R26")
 	for i, h := range hints[1:] {
-		if i+2 < len(hints) {
-			g.p("CMP $%d, R25", i+1)
-			g.p("BNE not%s", h.name)
-		}
+		g.p("CMP $%d, R25", i+1)
+		g.p("BNE not%s", h.name)
 		for off := 0; off < f.bytes(); off += 64 {
 			g.p("PRFM %d(R26), %s", off, h.arm64)
 		}
-		if i+2 < len(hints) {
-			g.p("B fetched")
-			g.place("not" + h.name)
-		}
+		g.place("not" + h.name)
 	}
 	g.place("fetched")
 }
