@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/urfave/cli/v2"
 )
@@ -17,7 +18,7 @@ func benchCommand() *cli.Command {
 		Description: `The tests are llama-bench's: pp512 evaluates a prompt of 512 tokens, tg128 decodes 128 tokens
 one by one. The tokens are random and the context is empty at first. After a warm-up each test
 runs --repetitions times; t/s is the mean ± the standard deviation. Items of a list are separated
-by commas; 0 leaves a test out.
+by commas; 0 leaves a test out. llama-bench's -p, -n and -o FORMAT work, too.
 
 Decoding is limited by how fast the weights can be read. The table has the bytes of weights read
 per second, and their share of this machine's read bandwidth with as many threads. The bandwidth
@@ -26,9 +27,9 @@ is the mean of measurements before, between and after the repetitions.
 --sustain decodes for a given time instead and prints the speed of every five seconds, to show
 whether the machine becomes hot and slow. Example:
 
-   phi3conv bench phi-3-mini-Q4_K_M.gguf -p 512 -n 128 -t 1,2`,
+   phi3conv bench phi-3-mini-Q4_K_M.gguf --n-prompt 512 --n-gen 128 --threads 1,2`,
 		Flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "n-prompt", Aliases: []string{"p"}, Value: "512",
+			&cli.StringFlag{Name: "n-prompt", Value: "512",
 				Usage: "lengths of prompts in tokens, a `LIST`"},
 			&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128",
 				Usage: "numbers of tokens to decode, a `LIST`"},
@@ -37,8 +38,8 @@ whether the machine becomes hot and slow. Example:
 			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
 			&cli.DurationFlag{Name: "sustain", DefaultText: "off",
 				Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "md",
-				Usage: "`FORMAT` of the results: md, csv or json, llama-bench's list"},
+			cmdline.OneOf(bench.Formats, &cli.StringFlag{Name: "format", Value: "md",
+				Usage: "`FORMAT` of the results: md, csv or json, llama-bench's list"}),
 			&cli.BoolFlag{Name: "json", Usage: "print the results as an object with a schema"},
 		}, compute.flags()...),
 		Action: func(c *cli.Context) error { return benchAction(c, &compute) },
@@ -53,7 +54,7 @@ func benchAction(c *cli.Context, compute *computeFlags) error {
 	if err != nil {
 		return err
 	}
-	out, err := bench.NewOutput(c.App.Writer, c.String("output"))
+	out, err := bench.NewOutput(c.App.Writer, c.String("format"))
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 func TestBench(t *testing.T) {
 	model := tinyGGUF(t, "Q4_K_M")
-	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8,0", "-n", "4", "-t", "2", "-r", "2")
+	stdout, stderr, code := phi3conv(t, "bench", model, "--n-prompt", "8,0", "-n", "4", "-t", "2", "-r", "2")
 	if code != exitOK || stderr != "" {
 		t.Fatalf("exit %d\n%s", code, stderr)
 	}
@@ -41,7 +41,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchFlags(t *testing.T) {
 	model := testmodel.Phi3(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "-o", "json",
+	stdout, stderr, code := phi3conv(t, "bench", model, "--n-prompt", "8", "-n", "0", "-t", "1", "-r", "1", "--format", "json",
 		"--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
 	var got []bench.Result
 	dec := json.NewDecoder(strings.NewReader(stdout))
@@ -59,8 +59,8 @@ func TestBenchFlags(t *testing.T) {
 
 func TestBenchCSV(t *testing.T) {
 	model := testmodel.Phi3(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, model, "-p", "8,3", "-n", "0", "-t", "1,2", "-r", "1",
-		"-o", "csv")
+	stdout, stderr, code := phi3conv(t, "bench", model, model, "--n-prompt", "8,3", "-n", "0", "-t", "1,2", "-r", "1",
+		"--format", "csv")
 	rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
 	if code != exitOK || err != nil || len(rows) != 1+2*2*2 {
 		t.Fatalf("exit %d, %v\n%s%s", code, err, stdout, stderr)
@@ -87,17 +87,17 @@ func TestBenchErrors(t *testing.T) {
 		want string
 	}{
 		{nil, exitUsage, "bench takes one or more MODELs"},
-		{[]string{model, "-p", "a"}, exitUsage,
+		{[]string{model, "--n-prompt", "a"}, exitUsage,
 			`--n-prompt: "a", expected numbers from 0 to 1048576, separated by commas`},
-		{[]string{model, "-n", "1,-1"}, exitUsage, `--n-gen: "-1"`},
-		{[]string{model, "-t", "0"}, exitUsage, `--threads: "0", expected numbers from 1 to 1024`},
-		{[]string{model, "-p", "0", "-n", "0"}, exitUsage, "there is no test to do"},
+		{[]string{model, "-n", "1,-1"}, exitUsage, `-n: "-1"`},
+		{[]string{model, "-t", "0"}, exitUsage, `-t: "0", expected numbers from 1 to 1024`},
+		{[]string{model, "--n-prompt", "0", "-n", "0"}, exitUsage, "there is no test to do"},
 		{[]string{model, "-n", "0", "--sustain", "1s"}, exitUsage, "there is no test to do"},
 		{[]string{model, "--sustain", "-1s"}, exitUsage, "--sustain is -1s"},
-		{[]string{model, "-r", "0"}, exitUsage, "--repetitions is 0"},
-		{[]string{model, "-o", "xml"}, exitUsage, `--output is "xml", expected md, csv or json`},
+		{[]string{model, "-r", "0"}, exitUsage, "-r is 0"},
+		{[]string{model, "--format", "xml"}, exitUsage, `--format is "xml", expected md, csv or json`},
 		{[]string{model, "--cache-type", "q4_0"}, exitUsage, "--cache-type"},
-		{[]string{model, "-p", "513"}, exitBadInput, "a context of 513 tokens; the model was made for 1 to 512"},
+		{[]string{model, "--n-prompt", "513"}, exitBadInput, "a context of 513 tokens; the model was made for 1 to 512"},
 		{[]string{"absent"}, exitBadInput, "absent"},
 	} {
 		stdout, stderr, code := phi3conv(t, append([]string{"bench"}, c.args...)...)

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -38,7 +39,7 @@ holds the squared gradients besides. Examples:
    phi3conv calibrate Phi-3-mini-4k-instruct --text text.txt --self -o phi-3-mini.imatrix.gguf
    phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"},
+			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f", "file"},
 				Usage: "`FILE` with calibration text; - for standard input"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
@@ -50,9 +51,9 @@ holds the squared gradients besides. Examples:
 			&cli.BoolFlag{Name: "self", Usage: "let the model write text too, besides --text"},
 			&cli.Float64Flag{Name: "self-share", Value: textDefaults.SelfShare,
 				Usage: "`SHARE` of the tokens that the model writes, with --self and --text"},
-			&cli.Float64Flag{Name: "temperature", Value: textDefaults.Temperature,
+			&cli.Float64Flag{Name: "temperature", Aliases: []string{"temp"}, Value: textDefaults.Temperature,
 				Usage: "temperature `T` of the model's own text; 1 samples as the model predicts"},
-			&cli.Uint64Flag{Name: "seed", Value: textDefaults.Seed,
+			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Value: textDefaults.Seed,
 				Usage: "seed `N` of the model's own text, and of the choice of sequences if not all are used"},
 			&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
 				Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
@@ -72,8 +73,8 @@ holds the squared gradients besides. Examples:
 			if path := c.String("show"); path != "" {
 				return showStats(c, path)
 			}
-			if c.NArg() != 1 {
-				return usagef("calibrate takes one MODEL, got %d arguments", c.NArg())
+			if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+				return err
 			}
 			return calibrateModel(c, c.Args().First(), &files)
 		},

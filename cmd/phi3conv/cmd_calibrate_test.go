@@ -102,7 +102,7 @@ func TestCalibrateMistakes(t *testing.T) {
 		"calibrate":                     {exitUsage, "one MODEL"},
 		"calibrate MODEL --text TEXT":   {exitUsage, "needs --output"},
 		"calibrate MODEL -o OUT -c 513": {exitUsage, "expected 2 to 512"},
-		"calibrate --hessian":           {exitUsage, "flag provided but not defined: -hessian"},
+		"calibrate --hessian":           {exitUsage, "--hessian is no flag of calibrate"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 1 --tokens 1": {exitUsage, "not both"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 0":            {exitUsage, "at least 1"},
 		"calibrate MODEL --text TEXT -o OUT --fisher --max-ram 1MiB": {exitUsage,

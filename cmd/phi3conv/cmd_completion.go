@@ -19,19 +19,13 @@ func completionCommand() *cli.Command {
    source <(phi3conv completion zsh)      # in ~/.zshrc
    phi3conv completion fish > ~/.config/fish/completions/phi3conv.fish
    phi3conv completion powershell >> $PROFILE`,
-		BashComplete: func(c *cli.Context) {
-			_, _ = fmt.Fprintln(c.App.Writer, strings.Join(cmdline.Shells, "\n"))
-		},
+		BashComplete: func(c *cli.Context) { _, _ = fmt.Fprintln(c.App.Writer, strings.Join(cmdline.Shells, " ")) },
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 || !slices.Contains(cmdline.Shells, c.Args().First()) {
 				return usagef("completion takes the name of one shell: bash, zsh, fish or powershell, got %q",
 					c.Args().Slice())
 			}
-			script, err := cmdline.CompletionScript(c.App, c.Args().First())
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(c.App.Writer, script)
+			_, err := fmt.Fprintln(c.App.Writer, cmdline.CompletionScript(c.Args().First()))
 			return err
 		},
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
@@ -21,27 +21,38 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// What a shell asks with the completion scripts: words come back, nothing runs.
-func TestCompletionWords(t *testing.T) {
+// bash gets values, and names of files only where they may be.
+func TestCompletionInBash(t *testing.T) {
 	t.Chdir(t.TempDir())
-	model := testmodel.Phi3(t)
-	defer func(args []string) { os.Args = args }(os.Args)
-	for _, c := range []struct{ line, want string }{
-		{"", "convert"},
-		{"convert --ty", "--type"},
-		{"convert " + model + " --pu", "--pure"},
-		{"inspect --js", "--json"},
-		{"convert " + model + " -o ", ""},
-		{"completion", "zsh"},
+	testmodel.Write(t, "a.gguf", nil)
+	script, _, _ := phi3conv(t, "completion", "bash")
+	for line, want := range map[string]string{
+		"convert a.gguf --type|Q4_K": "Q4_K_S Q4_K_M",
+		"convert --type|=|iq":        "IQ4_NL IQ4_XS",
+		"quantize in out|Q6":         "Q6_K",
+		"quantize --method|a":        "awq",
+		"run --cache-type|":          "f16 f32 q8_0",
+		"completion|z":               "zsh",
+		"verify|me":                  "merge",
+		"con":                        "convert",
+		"convert|a":                  "(files)",
+		"run a.gguf --file|":         "(files)",
+		"run a.gguf --prompt|":       "",
 	} {
-		args := append(strings.Fields(c.line), cmdline.CompletionFlag)
-		os.Args = append([]string{"phi3conv"}, args...) // the cli package looks there too
-		stdout, stderr, code := phi3conv(t, args...)
-		if code != exitOK || !strings.Contains(stdout, c.want) {
-			t.Errorf("%q: exit %d\n%s%s", c.line, code, stdout, stderr)
+		words := strings.FieldsFunc(strings.ReplaceAll(line, " ", "|"), func(r rune) bool { return r == '|' })
+		if strings.HasSuffix(line, "|") {
+			words = append(words, "")
 		}
-	}
-	if left, _ := os.ReadDir("."); len(left) > 0 {
-		t.Errorf("completion wrote %s", left[0].Name())
+		program := script + `
+compopt() { default=; }
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) default="(files)"
+_phi3conv
+echo "${COMPREPLY[*]:-$default}"`
+		cmd := exec.Command("bash", append([]string{"-c", program, "bash", os.Args[0]}, words...)...)
+		cmd.Env = append(os.Environ(), asProgram+"=1")
+		out, err := cmd.CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%s: %q, %v, expected %q", line, got, err, want)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -26,9 +27,8 @@ with no 16-bit file in between. The output appears under its name when it is com
 decides the format: .pmap is phi3conv's own, which is mapped and used in place; any other name
 gives GGUF.
 
-File types: ` + fileTypeLines() + `
-or COPY, which keeps all tensors and metadata of a GGUF or .pmap file as they are. COPY is the
-default where one of these formats becomes the other.
+` + cmdline.Wrap("File types: "+policy.FileTypeNames()+" or COPY, which keeps all tensors and metadata "+
+			"of a GGUF or .pmap file as they are. COPY is the default where one of these formats becomes the other.") + `
 
 The mixed types follow llama.cpp's rules. Examples:
 
@@ -37,7 +37,8 @@ The mixed types follow llama.cpp's rules. Examples:
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
 				Usage: "write to `FILE`", DefaultText: "MODEL-TYPE.gguf in the current directory"},
-			&cli.StringFlag{Name: "type", Aliases: []string{"t", "outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"},
+			cmdline.OneOf(append(strings.Fields(policy.FileTypeNames()), "COPY"), &cli.StringFlag{Name: "type",
+				Aliases: []string{"outtype"}, Value: "Q4_K_M", Usage: "file `TYPE`"}),
 			&cli.StringFlag{Name: "seal",
 				Usage: "put the original's seal, made by phi3conv seal, from `FILE` into a .pmap output"},
 			&cli.StringFlag{Name: "lora", Destination: &f.opt.Lora,
@@ -45,8 +46,8 @@ The mixed types follow llama.cpp's rules. Examples:
 			threadsFlag(),
 		}, f.flags()...),
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return usagef("convert takes one MODEL, got %d arguments", c.NArg())
+			if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+				return err
 			}
 			in, out := c.Args().First(), c.String("output")
 			if copies(c, in, out) {
@@ -56,8 +57,10 @@ The mixed types follow llama.cpp's rules. Examples:
 			if err != nil {
 				return &usage.Error{Err: err}
 			}
-			if (c.IsSet("recipe") || budgeted(c.LocalFlagNames())) && (c.IsSet("type") || out == "") {
-				return usagef("--recipe, --size, --bpw and --max-kld go with --output and without --type")
+			if by := typesBy(c.LocalFlagNames()); by != "" && c.IsSet("type") {
+				return usagef("%s and --type exclude each other: %s", by, typesHint(by))
+			} else if by != "" && out == "" {
+				return usagef("%s needs --output", by)
 			}
 			if out == "" {
 				abs, err := filepath.Abs(in)

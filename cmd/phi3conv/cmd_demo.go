@@ -18,8 +18,8 @@ func demoCommand() *cli.Command {
 million weights and were trained on text from a small grammar. Each stage is a command that you
 could type.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "model", Value: "phi3", Destination: &opt.Model,
-				Usage: "`NAME` of the model's architecture: " + strings.Join(demo.Models(), ", ")},
+			cmdline.OneOf(demo.Models(), &cli.StringFlag{Name: "model", Value: "phi3", Destination: &opt.Model,
+				Usage: "`NAME` of the model's architecture: " + strings.Join(demo.Models(), ", ")}),
 			&cli.StringFlag{Name: "dir", Destination: &opt.Dir,
 				Usage:       "work in `DIR` and keep what is written there",
 				DefaultText: "a temporary directory, removed at the end"},

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	evaljob "github.com/phi3conv/phi3conv/internal/job/eval"
 	"github.com/phi3conv/phi3conv/internal/output"
@@ -40,10 +41,11 @@ Example:
 			&cli.StringFlag{Name: "base",
 				Usage: "the original to compare with, computed in float32: a checkpoint `DIR` or a GGUF file"},
 			&cli.StringSliceFlag{Name: "task", Usage: "`FILE` with questions; - for standard input"},
-			&cli.StringFlag{Name: "kind", Usage: "`KIND` of the questions, choice or answer",
-				DefaultText: "that of the first record"},
-			&cli.StringFlag{Name: "score", Value: "letter", Usage: "compare choices by `WHAT`: " +
-				"their letter, which the prompt shows, or their text, which it does not"},
+			cmdline.OneOf([]string{string(eval.Choice), string(eval.ShortAnswer)}, &cli.StringFlag{Name: "kind",
+				Usage: "`KIND` of the questions, choice or answer", DefaultText: "that of the first record"}),
+			cmdline.OneOf([]string{"letter", "text"}, &cli.StringFlag{Name: "score", Value: "letter",
+				Usage: "compare choices by `WHAT`: " +
+					"their letter, which the prompt shows, or their text, which it does not"}),
 			&cli.IntFlag{Name: "shots", Value: 5, Usage: "put `N` examples before each question"},
 			&cli.StringSliceFlag{Name: "shots-file", Usage: "`FILE` with examples"},
 			&cli.BoolFlag{Name: "chat", Usage: "ask in the form of the model's chat template"},

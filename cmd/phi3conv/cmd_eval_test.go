@@ -67,7 +67,7 @@ func TestEvalMistakes(t *testing.T) {
 		{and("--kind", "essay"), exitUsage, "--kind"},
 		{and("--score", "word"), exitUsage, "--score"},
 		{and("--shots", "-1"), exitUsage, "--shots"},
-		{and("-n", "0"), exitUsage, "--predict"},
+		{and("-n", "0"), exitUsage, "-n is 0"},
 		{and("--limit", "-1"), exitUsage, "--limit and --ctx-size"},
 		{and("--max-flips", "0.1"), exitUsage, "--max-flips needs --base"},
 		{and("--base", model, "--max-flips", "7"), exitUsage, "max-flips"},

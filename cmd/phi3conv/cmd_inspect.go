@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/job/diff"
 	"github.com/phi3conv/phi3conv/internal/job/inspect"
@@ -17,9 +18,9 @@ func inspectCommand() *cli.Command {
 		Description: `FILE is a GGUF file of any architecture (or any part of a split one), a .pmap file or a
 .safetensors file; DIR is a checkpoint directory. Shapes are [rows, columns], for GGUF files too.
 Of a seal it shows what it pins, of statistics (calibrate's and llama-imatrix's, in GGUF or .dat)
-what they cover and what stands out.
-Long arrays and texts are shortened. Tensors of a GGUF file can have the types
-` + quant.TypeNames() + `.
+what they cover and what stands out. Long arrays and texts are shortened.
+
+` + cmdline.Wrap("Tensors of a GGUF file can have the types "+quant.TypeNames()+".") + `
 
 --tensor reads the values of a tensor and shows their statistics. The name is that of the
 checkpoint or that of a GGUF file.
@@ -58,11 +59,13 @@ func inspectAction(c *cli.Context) error {
 		return usagef("inspect --diff takes two models and no --tensor, got %d arguments", c.NArg())
 	case c.Bool("diff"):
 		return inspectDiff(c, threads)
-	case c.NArg() != 1:
-		return usagef("inspect takes one FILE or DIR, got %d arguments", c.NArg())
 	case c.Bool("check") && len(names) > 0:
 		return usagef("inspect takes --check or --tensor")
-	case c.Bool("check"):
+	}
+	if err := cmdline.One(c.Command, c.Args().Slice(), "FILE or DIR"); err != nil {
+		return err
+	}
+	if c.Bool("check") {
 		return inspectCheck(c, threads)
 	}
 	if len(names) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/lint"
 	"github.com/phi3conv/phi3conv/internal/output"
@@ -35,8 +36,8 @@ Exits with 1 if there is an error, else with 0. Example:
 			threadsFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return usagef("lint takes one FILE or DIR, got %d arguments", c.NArg())
+			if err := cmdline.One(c.Command, c.Args().Slice(), "FILE or DIR"); err != nil {
+				return err
 			}
 			threads, err := threads(c.Int("threads"))
 			if err != nil {

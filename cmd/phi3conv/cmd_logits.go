@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/logits"
 	"github.com/phi3conv/phi3conv/internal/output"
@@ -39,8 +40,8 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 				Usage: "tokens of the text in `FILE`, as of --prompt; - for standard input"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the logits to `FILE.npy`"},
 			&cli.BoolFlag{Name: "fast", Usage: "compute as the run command does"},
-			&cli.StringFlag{Name: "cache-type",
-				Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"},
+			cmdline.OneOf(cacheTypes, &cli.StringFlag{Name: "cache-type",
+				Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0", DefaultText: "f32; with --fast f16"}),
 			compute.batchFlag(),
 			compute.noRepackFlag(),
 			&cli.BoolFlag{Name: "json", Usage: "print the likeliest tokens, or what was written, as JSON"},
@@ -52,8 +53,8 @@ Everything is computed in float32, whatever the weights' type, unless --fast is 
 }
 
 func logitsAction(c *cli.Context, compute runtime.Options, files *output.Files) error {
-	if c.NArg() != 1 {
-		return usagef("logits takes one MODEL, got %d arguments", c.NArg())
+	if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+		return err
 	}
 	path := c.Args().First()
 	m, out := newMonitor(c.App.ErrWriter), c.String("output")
@@ -122,7 +123,7 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 		}
 	case c.IsSet("tokens-file"):
 		name := c.String("tokens-file")
-		list, err := readText(c, name)
+		list, err := readText(c.Context, c.App.Reader, name)
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +137,7 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 		}
 		text := c.String("prompt")
 		if c.IsSet("file") {
-			if text, err = readText(c, c.String("file")); err != nil {
+			if text, err = readText(c.Context, c.App.Reader, c.String("file")); err != nil {
 				return nil, err
 			}
 		}

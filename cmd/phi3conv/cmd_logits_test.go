@@ -80,12 +80,12 @@ func TestLogitsErrors(t *testing.T) {
 		want string
 	}{
 		{nil, exitUsage, "one of --tokens, --tokens-file, --prompt and --file"},
-		{[]string{"--tokens", "1", "-p", "a"}, exitUsage, "one of --tokens, --tokens-file, --prompt and --file"},
+		{[]string{"--tokens", "1", "-p", "a"}, exitUsage, "one of --tokens, --tokens-file, -p and --file"},
 		{[]string{"--tokens", "1,x"}, exitUsage, `"x" is not a token id`},
 		{[]string{"--tokens", "99999999999"}, exitUsage, "is not a token id"},
 		{[]string{"--tokens-file", bad}, exitBadInput, "bad.json: expected a JSON array of token ids"},
 		{[]string{"--tokens-file", bad + "x"}, exitBadInput, "bad.jsonx: "},
-		{[]string{"--tokens", "1", "-b", "0"}, exitUsage, "--batch-size is 0"},
+		{[]string{"--tokens", "1", "-b", "0"}, exitUsage, "-b is 0"},
 		{[]string{"--tokens", "1", "-t", "0"}, exitUsage, "0 threads"},
 		{[]string{"--tokens", "1", "--cache-type", "q4_0"}, exitUsage, "--cache-type: unknown cache type"},
 		{[]string{"--tokens", "1,576", "-o", out}, exitBadInput, "token 1 has id 576, expected 0 to 575"},

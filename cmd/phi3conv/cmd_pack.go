@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/urfave/cli/v2"
@@ -29,8 +30,9 @@ media types and annotations. Examples:
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
 				Usage: "write to `DIR`, FILE.tar or oci://HOST/REPOSITORY:TAG"},
-			&cli.StringFlag{Name: "format", Value: "modelpack", Usage: "convention `NAME` of the media types: " +
-				strings.Join(pack.Formats, " or ") + " (GGUF files for Docker Model Runner)"},
+			cmdline.OneOf(pack.Formats, &cli.StringFlag{Name: "format", Value: "modelpack",
+				Usage: "convention `NAME` of the media types: " +
+					strings.Join(pack.Formats, " or ") + " (GGUF files for Docker Model Runner)"}),
 			&cli.StringSliceFlag{Name: "seal", Usage: "add `FILE`, a seal to verify the model with"},
 			&cli.StringSliceFlag{Name: "report", Usage: "add `FILE`, a report of verify"},
 			&cli.StringSliceFlag{Name: "recipe", Usage: "add `FILE`, a recipe that says how the model was made"},
@@ -44,8 +46,8 @@ media types and annotations. Examples:
 }
 
 func packAction(c *cli.Context, f *artifactFlags) error {
-	if c.NArg() != 1 {
-		return usagef("pack takes one MODEL, got %d arguments", c.NArg())
+	if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+		return err
 	}
 	if !slices.Contains(pack.Formats, c.String("format")) {
 		return usagef("--format %s, expected %s", c.String("format"), strings.Join(pack.Formats, " or "))

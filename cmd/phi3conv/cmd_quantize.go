@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/output"
@@ -24,7 +25,7 @@ func quantizeCommand() *cli.Command {
 		ArgsUsage: "IN.gguf OUT.gguf [TYPE] [THREADS]",
 		Description: `IN may also be a checkpoint directory.
 
-File types: ` + fileTypeLines() + `
+` + cmdline.Wrap("File types: "+policy.FileTypeNames()) + `
 
 In place of TYPE there may be a recipe (--recipe) or a budget: --size, --bpw or --max-kld. Within
 a budget the types of the tensors are chosen so that the estimated error is least. Examples:
@@ -32,7 +33,12 @@ a budget the types of the tensors are chosen so that the estimated error is leas
    phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M
    phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf
    phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf`,
-		Flags: f.flags(),
+		Flags: append(f.flags(), threadsFlag()),
+		BashComplete: func(c *cli.Context) {
+			if c.NArg() == 2 {
+				_, _ = io.WriteString(c.App.Writer, policy.FileTypeNames())
+			}
+		},
 		Action: func(c *cli.Context) error {
 			in, out, ft, threads, err := quantizeArgs(c)
 			if err != nil {
@@ -48,28 +54,40 @@ a budget the types of the tensors are chosen so that the estimated error is leas
 }
 
 // quantizeArgs reads the arguments, which are llama-quantize's.
-func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, threads int, err error) {
+func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, n int, err error) {
 	args, want := c.Args().Slice(), "IN OUT TYPE [THREADS]"
-	if c.IsSet("recipe") || budgeted(c.LocalFlagNames()) {
-		want = "IN OUT [THREADS] with --recipe, --size, --bpw or --max-kld"
+	isType := func(arg string) bool {
+		_, err := policy.FileTypeByName(arg)
+		return err == nil
+	}
+	if by := typesBy(c.LocalFlagNames()); by != "" {
+		if want = "IN OUT [THREADS] with " + by; len(args) > 2 && isType(args[2]) {
+			return "", "", 0, 0, usagef("%s and the type %s exclude each other: %s", by, args[2], typesHint(by))
+		}
 	} else if len(args) > 2 {
 		if ft, err = policy.FileTypeByName(args[2]); err != nil {
 			return "", "", 0, 0, &usage.Error{Err: err}
 		}
 		args = slices.Delete(args, 2, 3)
 	} else {
+		if len(args) == 2 && isType(args[1]) {
+			want += ", and OUT is missing"
+		}
 		args = nil
 	}
 	if len(args) != 2 && len(args) != 3 {
 		return "", "", 0, 0, usagef("quantize takes %s, got %d arguments", want, c.NArg())
 	}
-	threads = defaultThreads()
+	n = c.Int("threads")
 	if len(args) == 3 {
-		if threads, err = strconv.Atoi(args[2]); err != nil {
+		if c.IsSet("threads") {
+			return "", "", 0, 0, usagef("give --threads or the argument THREADS, not both")
+		}
+		if n, err = strconv.Atoi(args[2]); err != nil {
 			return "", "", 0, 0, usagef("THREADS is %q, expected a number", args[2])
 		}
 	}
-	return args[0], args[1], ft, threads, nil
+	return args[0], args[1], ft, n, nil
 }
 
 // check checks the output, which was given as name. It may change out.

@@ -95,7 +95,7 @@ func TestQuantizeMistakes(t *testing.T) {
 		"Q4_0 0":                             {exitUsage, "0 threads, expected 1 to 1024"},
 		"Q4_0 2000":                          {exitUsage, "2000 threads, expected 1 to 1024"},
 		"Q4_0 1 2":                           {exitUsage, "got 5 arguments"},
-		"1 2 --bpw 4":                        {exitUsage, "quantize takes IN OUT [THREADS] with --recipe, --size"},
+		"1 2 --bpw 4":                        {exitUsage, "quantize takes IN OUT [THREADS] with --bpw"},
 		"Q4_0 --max-ram 1MB":                 {exitUsage, "expected at least 320 MiB"},
 		"Q4_0 --method best":                 {exitUsage, "known: rtn imatrix"},
 		"Q4_0 --method gptq":                 {exitUsage, "needs --stats"},

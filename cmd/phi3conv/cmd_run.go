@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/chat"
 	"github.com/phi3conv/phi3conv/internal/progress"
@@ -76,8 +77,8 @@ func samplingFlags() []cli.Flag {
 }
 
 func runAction(c *cli.Context, compute *computeFlags) error {
-	if c.NArg() != 1 {
-		return usagef("run takes one MODEL, got %d arguments", c.NArg())
+	if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+		return err
 	}
 	prompt, oneShot, err := promptText(c)
 	if err != nil {
@@ -122,10 +123,10 @@ func promptText(c *cli.Context) (text string, given bool, err error) {
 	case c.IsSet("prompt") && c.IsSet("file"):
 		return "", false, usagef("--prompt and --file exclude each other")
 	case c.IsSet("file"):
-		text, err := readText(c, c.String("file"))
+		text, err := readText(c.Context, c.App.Reader, c.String("file"))
 		return strings.TrimSuffix(text, "\n"), true, err
 	case c.Bool("json") && !c.IsSet("prompt") && !progress.IsTerminal(c.App.Reader):
-		text, err := readText(c, input.Stdin)
+		text, err := readText(c.Context, c.App.Reader, input.Stdin)
 		return strings.TrimSuffix(text, "\n"), text != "", err
 	}
 	return c.String("prompt"), c.IsSet("prompt"), nil
@@ -141,11 +142,6 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 		Context:      c.Int("ctx-size"),
 		Check:        c.Bool("check"),
 		Monitor:      newMonitor(c.App.ErrWriter),
-	}
-	for _, s := range opt.Stops {
-		if s == "" {
-			return opt, usagef("--stop is empty")
-		}
 	}
 	opt.Sampler, err = runtime.NewSampler(runtime.SamplerOptions{
 		Temperature:   float32(c.Float64("temp")),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/phi3conv/phi3conv/formats/seal"
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -42,8 +43,8 @@ Windows, scored tokens and BOS are those of verify. Examples:
 }
 
 func sealAction(c *cli.Context, windows *windowFlags, files *output.Files) error {
-	if c.NArg() != 1 {
-		return usagef("seal takes one ORIGINAL, got %d arguments", c.NArg())
+	if err := cmdline.One(c.Command, c.Args().Slice(), "ORIGINAL"); err != nil {
+		return err
 	}
 	if !c.IsSet("output") || !c.IsSet("text") {
 		return usagef("seal needs --text and --output")

@@ -94,8 +94,8 @@ func TestSealMistakes(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"seal", model, "--text", evalText}, exitUsage, "needs --text and --output"},
-		{[]string{"seal", model, "-o", out}, exitUsage, "needs --text and --output"},
+		{[]string{"seal", model, "--text", evalText}, exitUsage, "needs --text and -"},
+		{[]string{"seal", model, "-o", out}, exitUsage, "needs --text and -"},
 		{[]string{"seal", model, model, "-o", out, "--text", evalText}, exitUsage, "takes one ORIGINAL"},
 		{[]string{"seal", model, "-o", out, "--text", evalText, "--top-k", "4"}, exitUsage, "--top-k is 4"},
 		{[]string{"seal", model, "-o", out, "--text", evalText, "--min-p", "1"}, exitUsage, "--min-p is 1"},

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -17,8 +18,8 @@ func tokenizeCommand() *cli.Command {
 		Usage:     "show the tokens of a text",
 		ArgsUsage: "MODEL",
 		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
-The text comes from -p, from -f, or else from standard input; bytes that are not UTF-8 are read
-as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
+The text comes from --prompt, --file, or else from standard input; bytes that are not UTF-8 are
+read as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 
    phi3conv tokenize phi-3-mini.gguf -p 'Hello world'
    phi3conv tokenize Phi-3-mini-4k-instruct --ids < prompt.txt`,
@@ -32,11 +33,12 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 			&cli.BoolFlag{Name: "no-parse-special", Usage: "treat control tokens such as <|user|> in the text as text"},
 		},
 		Action: func(c *cli.Context) error {
+			if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
+				return err
+			}
 			switch {
-			case c.NArg() != 1:
-				return usagef("tokenize takes one MODEL, got %d arguments", c.NArg())
 			case c.IsSet("prompt") && c.IsSet("file"):
-				return usagef("-p and -f exclude each other")
+				return usagef("--prompt and --file exclude each other")
 			case c.Bool("ids") && c.Bool("json"):
 				return usagef("--ids and --json exclude each other")
 			}
@@ -46,7 +48,7 @@ as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 			}
 			text := c.String("prompt")
 			if !c.IsSet("prompt") {
-				if text, err = readText(c, c.String("file")); err != nil {
+				if text, err = readText(c.Context, c.App.Reader, c.String("file")); err != nil {
 					return err
 				}
 			}
@@ -100,7 +102,7 @@ func detokenizeCommand() *cli.Command {
 		Usage:     "show the text of tokens",
 		ArgsUsage: "MODEL [ID...]",
 		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
-The ids come from the arguments, from -f, or else from standard input. Brackets and commas
+The ids come from the arguments, from --file, or else from standard input. Brackets and commas
 between them are allowed, so the output of tokenize --ids can be used. Prints the text and
 nothing after it. Example:
 
@@ -116,7 +118,7 @@ nothing after it. Example:
 			case c.NArg() == 0:
 				return usagef("detokenize takes a MODEL, got no arguments")
 			case c.NArg() > 1 && c.IsSet("file"):
-				return usagef("-f and ids as arguments exclude each other")
+				return usagef("--file and ids as arguments exclude each other")
 			}
 			t, err := tokenizer.Open(c.Args().First())
 			if err != nil {
@@ -124,7 +126,7 @@ nothing after it. Example:
 			}
 			list := strings.Join(c.Args().Tail(), " ")
 			if c.NArg() == 1 {
-				if list, err = readText(c, c.String("file")); err != nil {
+				if list, err = readText(c.Context, c.App.Reader, c.String("file")); err != nil {
 					return err
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/urfave/cli/v2"
@@ -81,8 +82,8 @@ whose layers are single files with names. Example:
 			f.verifyKeyFlag(), f.jsonFlag(), forceFlag(&f.files),
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return usagef("unpack takes one directory or tar file, got %d arguments", c.NArg())
+			if err := cmdline.One(c.Command, c.Args().Slice(), "directory or tar file"); err != nil {
+				return err
 			}
 			out := c.String("output")
 			if out == "" {

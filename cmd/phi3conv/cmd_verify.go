@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	verifyjob "github.com/phi3conv/phi3conv/internal/job/verify"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/verify"
@@ -62,8 +63,8 @@ FILE.partial. With --shard several machines share one verification; see verify m
 			f.require.strictFlag(),
 		}, f.require.baselineFlags(), layerFlags(), f.forms.flags(), []cli.Flag{
 			modelThreadsFlag(),
-			&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
-				Usage: "`TYPE` of QUANT's cache of keys and values: f16, f32 or q8_0; the original's is f32"},
+			cmdline.OneOf(cacheTypes, &cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+				Usage: "`TYPE` of QUANT's cache of keys and values: f16, f32 or q8_0; the original's is f32"}),
 			&cli.BoolFlag{Name: "f32", Usage: "compute QUANT in float32 too, so that only its weights differ"},
 			f.compute.noRepackFlag(),
 		}, f.require.limitFlags()),

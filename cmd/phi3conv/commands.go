@@ -55,7 +55,8 @@ func newApp() *cli.App {
 		Version:  versionString(),
 		Commands: commands(),
 		Description: fmt.Sprintf(`Exit codes: 0 ok, 1 a check failed, 2 usage, 3 bad input, 4 I/O, 130 interrupted,
-143 terminated. With --json a failure is an object on standard output; docs/exit-codes.md says more.
+143 terminated. With --json a failure is an object on standard output; docs/exit-codes.md says
+more.
 
 PHI3CONV_CPU=%s or %s selects the
 kernels (default: the fastest that the CPU has). GGUF files do not depend on it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/bench"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
@@ -15,8 +16,8 @@ type computeFlags struct {
 func (f *computeFlags) flags() []cli.Flag {
 	return []cli.Flag{
 		f.batchFlag(),
-		&cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(), Destination: &f.cache,
-			Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0"},
+		cmdline.OneOf(cacheTypes, &cli.StringFlag{Name: "cache-type", Value: runtime.CacheF16.String(),
+			Destination: &f.cache, Usage: "`TYPE` of the cache of keys and values: f16, f32 or q8_0"}),
 		&cli.BoolFlag{Name: "f32", Destination: &f.opt.Float32,
 			Usage: "compute in float32: slow, but the same result on every machine"},
 		f.noRepackFlag(),
@@ -50,6 +51,8 @@ func checkBatch(n int) error {
 	}
 	return nil
 }
+
+var cacheTypes = []string{runtime.CacheF16.String(), runtime.CacheF32.String(), runtime.CacheQ8_0.String()}
 
 // cacheType reads the value of --cache-type.
 func cacheType(name string) (runtime.CacheType, error) {

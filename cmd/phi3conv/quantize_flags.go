@@ -9,9 +9,10 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/output"
-	"github.com/phi3conv/phi3conv/quant/policy"
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // quantizeFlags are the flags that convert and quantize share; names are llama-quantize's.
@@ -52,9 +53,10 @@ func (f *quantizeFlags) outputFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "split-qkv", Destination: &f.opt.SplitQKV,
 			Usage: "store attn_q, attn_k and attn_v as three tensors; with a budget, only " +
 				"where their types differ. llama.cpp reads such files since April 2026"},
-		&cli.StringFlag{Name: "token-embedding-type", Usage: "`TYPE` of token_embd.weight",
-			Destination: &f.embeddingType},
-		&cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight", Destination: &f.outputType},
+		cmdline.OneOf(blockTypes, &cli.StringFlag{Name: "token-embedding-type", Usage: "`TYPE` of token_embd.weight",
+			Destination: &f.embeddingType}),
+		cmdline.OneOf(blockTypes, &cli.StringFlag{Name: "output-tensor-type", Usage: "`TYPE` of output.weight",
+			Destination: &f.outputType}),
 		&cli.BoolFlag{Name: "leave-output-tensor", Usage: "leave output.weight as it is in the source",
 			Destination: &f.opt.Policy.KeepOutput},
 		&cli.BoolFlag{Name: "allow-requantize", Destination: &f.opt.AllowRequantize,
@@ -70,9 +72,9 @@ func (f *quantizeFlags) outputFlags() []cli.Flag {
 func (f *quantizeFlags) methodFlags() []cli.Flag {
 	defaults := solve.DefaultOptions()
 	return []cli.Flag{
-		&cli.StringFlag{Name: "method", Usage: "`METHOD` that chooses codes and scales: " + methodNames(),
-			DefaultText: "rtn; with --stats imatrix; with a budget and statistics of calibrate gptq",
-			Destination: &f.opt.Method},
+		cmdline.OneOf(methodNames(), &cli.StringFlag{Name: "method", Destination: &f.opt.Method,
+			Usage:       "`METHOD` that chooses codes and scales: " + strings.Join(methodNames(), ", "),
+			DefaultText: "rtn; with --stats imatrix; with a budget and statistics of calibrate gptq"}),
 		statsFlag(&f.opt.Stats),
 		&cli.StringFlag{Name: "damp", Value: fmt.Sprint(defaults.Damp[0]), Destination: &f.damp,
 			Usage: "gptq: add `SHARE` of the mean of the second moments' diagonal to the diagonal; " +
@@ -107,9 +109,9 @@ func (f *quantizeFlags) recipeFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "max-kld", DefaultText: "none", Destination: &f.maxKLD,
 			Usage: "choose the smallest types whose estimated mean " +
 				"KL divergence is at most `N` nats; needs --stats of calibrate --fisher"},
-		&cli.StringFlag{Name: "types", Destination: &f.types,
+		cmdline.ListOf(blockTypes, &cli.StringFlag{Name: "types", Destination: &f.types,
 			Usage:       "`TYPES` that --size, --bpw and --max-kld choose from, separated by commas",
-			DefaultText: "all quantized types, and F16 for embedding and output"},
+			DefaultText: "all quantized types, and F16 for embedding and output"}),
 	}
 }
 
@@ -133,17 +135,19 @@ func statsFlag(to *string) cli.Flag {
 		Usage: "statistics `FILE` of calibrate, or of llama-imatrix"}
 }
 
-func methodNames() string {
-	var names []string
+// blockTypes are the types that a tensor can get.
+var blockTypes = typeNames(quant.Types())
+
+func typeNames(types []quant.Type) (names []string) {
+	for _, t := range types {
+		names = append(names, t.String())
+	}
+	return names
+}
+
+func methodNames() (names []string) {
 	for _, m := range calib.Methods() {
 		names = append(names, m.Name)
 	}
-	return strings.Join(names, ", ")
-}
-
-// fileTypeLines lists the file types in two lines.
-func fileTypeLines() string {
-	names := strings.Fields(policy.FileTypeNames())
-	half := (len(names) + 1) / 2
-	return strings.Join(names[:half], " ") + "\n" + strings.Join(names[half:], " ")
+	return names
 }

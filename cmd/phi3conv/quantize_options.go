@@ -44,6 +44,24 @@ func (f *quantizeFlags) options(given []string, ft policy.FileType, threads int)
 	return &opt, err
 }
 
+// typesBy returns the flag that chooses the types in place of a file type, "" if there is none.
+func typesBy(given []string) string {
+	for _, name := range append([]string{"recipe"}, budgetFlags...) {
+		if slices.Contains(given, name) {
+			return "--" + name
+		}
+	}
+	return ""
+}
+
+// typesHint says what to do about a file type beside the flag by.
+func typesHint(by string) string {
+	if by == "--recipe" {
+		return "the recipe has each tensor's type"
+	}
+	return by + " chooses each tensor's type; --types says from which"
+}
+
 // budgeted reports whether types are to be chosen for a budget.
 func budgeted(given []string) bool {
 	return slices.ContainsFunc(budgetFlags, func(name string) bool { return slices.Contains(given, name) })

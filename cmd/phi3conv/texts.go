@@ -1,17 +1,18 @@
 package main
 
 import (
-	"github.com/urfave/cli/v2"
+	"context"
+	"io"
 
 	"github.com/phi3conv/phi3conv/internal/input"
 )
 
 // readText returns what is in a file, or comes from standard input if that is its name.
-func readText(c *cli.Context, path string) (string, error) {
+func readText(ctx context.Context, stdin io.Reader, path string) (string, error) {
 	if path == input.Stdin {
-		data, err := input.ReadAll(c.Context, c.App.Reader)
+		data, err := input.ReadAll(ctx, stdin)
 		return string(data), err
 	}
-	data, err := input.ReadFile(c.Context, path)
+	data, err := input.ReadFile(ctx, path)
 	return string(data), err
 }

@@ -8,7 +8,7 @@ import (
 
 // threadsFlag is for commands that read files.
 func threadsFlag() cli.Flag {
-	return &cli.IntFlag{Name: "threads", Value: defaultThreads(),
+	return &cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Value: defaultThreads(),
 		Usage: "use `N` threads; does not change the result"}
 }
 

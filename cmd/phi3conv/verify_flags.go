@@ -19,7 +19,7 @@ type windowFlags struct {
 
 func (f *windowFlags) flags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f"}, Destination: &f.texts,
+		&cli.StringSliceFlag{Name: "text", Aliases: []string{"f", "file"}, Destination: &f.texts,
 			Usage: "`FILE` with text to predict; - for standard input"},
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: 512, Destination: &f.windows.Context,
 			Usage: "windows of `N` tokens"},

@@ -10,6 +10,27 @@ import (
 // HelpWidth is the width of the lines of --help, in characters.
 const HelpWidth = 100
 
+// Wrap breaks a paragraph of a command's description into lines.
+func Wrap(paragraph string) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(paragraph) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+		case helpIndent+column+1+n > HelpWidth:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
+}
+
 // Columns of a list of flags in --help.
 const (
 	helpColumn = 34 // where the descriptions of flags begin

@@ -24,6 +24,9 @@ type Output interface {
 	Close() error
 }
 
+// Formats are those of [NewOutput].
+var Formats = []string{"md", "csv", "json"}
+
 // NewOutput makes an output in one of llama-bench's forms: md, a table; csv; or json, a list of results.
 func NewOutput(w io.Writer, form string) (Output, error) {
 	switch form {
@@ -34,7 +37,7 @@ func NewOutput(w io.Writer, form string) (Output, error) {
 	case "json":
 		return &jsonOutput{w: w, all: []Result{}}, nil
 	}
-	return nil, usage.Errorf("--output is %q, expected md, csv or json", form)
+	return nil, usage.Errorf("--format is %q, expected md, csv or json", form)
 }
 
 // Document is the JSON form of results with a schema.
