@@ -15,5 +15,5 @@ func awq(
 	encode := func(_ context.Context, l *solve.Layer, threads int) (*solve.Solution, error) {
 		return l.Encode(threads)
 	}
-	return sequential{scale: true, split: r.Split, layer: encode}.quantize(ctx, l, s, r, opt)
+	return sequential{scale: true, split: r.Split, layer: encode, layerWork: solve.EncodingWork}.quantize(ctx, l, s, r, opt)
 }

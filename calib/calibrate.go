@@ -132,17 +132,12 @@ func Passes(l *runtime.Layers, fisher bool) float64 {
 
 // begin begins to report the progress of so many tokens.
 func (opt *Options) begin(l *runtime.Layers, tokens int) *progress.Work {
-	const parts = 1e6
-	var step progress.Report
-	if opt.Progress != nil {
-		step = func(done int64) { opt.Progress(done, parts) }
-	}
 	blocks, _ := l.TokenWork()
 	kinds := []progress.Kind{passes: {Total: float64(tokens) * blocks, Cost: 1}}
 	if opt.Fisher {
 		kinds = append(kinds, progress.Kind{Total: float64(tokens), Cost: gradientCost(l)})
 	}
-	return progress.NewWork(step, parts, kinds...)
+	return progress.NewWork(report(opt.Progress), progressParts, kinds...)
 }
 
 // Need returns how much memory, in bytes, [Calibrate] takes beside the residual stream and the program itself.

@@ -19,7 +19,7 @@ func gptq(
 		return l.Quantize(ctx, how)
 	}
 	how := sequential{
-		layer: feedback, check: quant.Type.CheckGeometry,
+		layer: feedback, layerWork: r.Solve.Work, check: quant.Type.CheckGeometry,
 		scale: r.AWQ, split: r.Split, cross: r.Solve.Asymmetric != 0,
 	}
 	return how.quantize(ctx, l, s, r, opt)

@@ -137,6 +137,7 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 				if p.cross != nil {
 					p.cross.Add(in, original.like(&in), w, q.l.Threads())
 				}
+				q.worked.Add(workMoments, q.momentWork(cols)*float64(in.Rows))
 			}
 		})
 	})

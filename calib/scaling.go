@@ -162,6 +162,7 @@ func (q *quantizer) blockMoments(ctx context.Context, folds []runtime.Fold) ([]*
 			w := weights[i].of(&in, 0)
 			if expert == in.Expert {
 				m.Add(in, w, q.l.Threads())
+				q.worked.Add(workMoments, float64(in.Cols)*float64(in.Cols)/2*float64(in.Rows))
 			}
 			if pooled != nil { // once
 				pooled.Add(in, w, q.l.Threads())
@@ -211,7 +212,7 @@ func (q *quantizer) searchFold(f *runtime.Fold, moments *stats.Moments) error {
 	if err != nil {
 		return err
 	}
-	found, share := solve.Search(*f, rows, moments.Matrix(), q.l.Threads())
+	found, share := solve.Search(*f, rows, moments.Matrix(), q.l.Threads(), q.solved)
 	if q.opt.Scaled != nil {
 		q.opt.Scaled(f.Readers[len(f.Readers)-1].Tensor, share)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -21,6 +22,8 @@ import (
 type sequential struct {
 	// layer quantizes a layer. Its result does not depend on the number of threads.
 	layer func(ctx context.Context, l *solve.Layer, threads int) (*solve.Solution, error)
+	// layerWork says how much layer works, as [solve.Layer] counts it.
+	layerWork func(rows, cols int) float64
 	// check, if not nil, refuses types that layer cannot make, before any is made.
 	check func(quant.Type) error
 	// scale scales channels first, where factors can go into norms and neighbouring matrices without changing
@@ -52,6 +55,9 @@ type quantizer struct {
 	y        []float32
 
 	scalings []*solve.Scaling // of the loaded block, unless an earlier run has done it
+
+	worked *progress.Work
+	first  int // block that this run quantizes
 }
 
 const quantizeMagic = "phi3conv quantization 1\n"
@@ -194,7 +200,9 @@ func (q *quantizer) run(ctx context.Context) (err error) {
 		defer func() { _ = q.original.Close() }()
 		q.y = slices.Clone(q.x)
 	}
+	q.beginWork()
 	for i := range q.l.Count() + 1 {
+		q.watch(i)
 		if i < q.l.Count() {
 			err = q.block(ctx, i)
 		} else {
@@ -208,9 +216,7 @@ func (q *quantizer) run(ctx context.Context) (err error) {
 				return err
 			}
 		}
-		if q.opt.Progress != nil {
-			q.opt.Progress(i+1, q.l.Count()+1)
-		}
+		q.blockWorked(i)
 	}
 	return nil
 }
@@ -333,7 +339,7 @@ func (q *quantizer) quantizeLayers(ctx context.Context, names []string) error {
 // solve makes the blocks of a part of layers, and stores them. Of layers after the first, it is the same expert or all
 // of their rows.
 func (q *quantizer) solve(ctx context.Context, names []string, cols int, p *part) error {
-	layer := &solve.Layer{Cols: cols, H: p.moments.Matrix()}
+	layer := &solve.Layer{Cols: cols, H: p.moments.Matrix(), Worked: q.solved}
 	p.moments = nil // its memory is not needed any more
 	if p.cross != nil {
 		layer.Cross, p.cross = p.cross.Matrix(), nil

@@ -156,8 +156,8 @@ func TestQuantizeModel(t *testing.T) {
 	sameBlocks(t, "3 threads", got, want)
 
 	ctx, cancel := context.WithCancel(context.Background())
-	opt.Progress = func(done, _ int) {
-		if done == 2 {
+	opt.Progress = func(int64, int64) {
+		if savedSteps(t, opt.Work) == 2 {
 			cancel()
 		}
 	}

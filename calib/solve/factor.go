@@ -20,8 +20,8 @@ type factor struct {
 }
 
 // factorize computes the factor of h, which it overwrites with U. It fails where h
-// is not positive definite to the precision of float32.
-func factorize(h *square, threads int) (*factor, error) {
+// is not positive definite to the precision of float32. worked gets the parts of factorWork.
+func factorize(h *square, threads int, worked func(float64)) (*factor, error) {
 	n := h.n
 	f := &factor{h, make([]float32, n)}
 	diagonal := make([]float32, n)
@@ -66,6 +66,7 @@ func factorize(h *square, threads int) (*factor, error) {
 			}
 			w.addPanels(rows{h.data[h.at(0, first):], kern.Rows}, 0, v, 0, first+kern.Rows, panel, 0, 1, m)
 		})
+		worked(factorWork(end) - factorWork(begin))
 	}
 	return f, nil
 }

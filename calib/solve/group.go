@@ -104,7 +104,7 @@ func newLocalGroup(h *square, at, n int) (localGroup, error) {
 			part.data[part.at(i, j)] = g.h[i][j]
 		}
 	}
-	f, err := factorize(part, 1)
+	f, err := factorize(part, 1, func(float64) {})
 	if err != nil {
 		return g, err
 	}

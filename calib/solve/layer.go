@@ -20,6 +20,9 @@ type Layer struct {
 	// Cross is nil or Σ (x' - x)·xᵀ with the same weights, x' being the input that the original
 	// model has where the quantized one has x.
 	Cross []float32
+	// Worked, if not nil, is called from several goroutines with how much of the work is done: of what
+	// [Options.Work] or [EncodingWork] says.
+	Worked func(work float64)
 }
 
 // Options say how a layer is quantized.
@@ -116,6 +119,7 @@ func (l *Layer) Encode(threads int) (*Solution, error) {
 		first := task * tileRows
 		end := min(l.Rows, first+tileRows)
 		l.Type.Quantize(s.Data[first*rowBytes:end*rowBytes], l.W[first*l.Cols:end*l.Cols], l.Cols, imp)
+		l.worked(EncodingWork(end-first, l.Cols))
 	})
 	s.Error = l.Error(s.Data, l.H, threads)
 	s.Plain = s.Error
@@ -201,7 +205,7 @@ func newSolver(l *Layer, damp float64, opt *Options) (*solver, error) {
 			h.data[at] = s.imp[j] + s.add
 		}
 		s.h = &square{n, append([]float32(nil), h.data...)}
-		f, err := factorize(h, s.threads)
+		f, err := factorize(h, s.threads, l.worked)
 		if err == nil {
 			s.factor = f
 			break

@@ -71,7 +71,7 @@ func TestFactorize(t *testing.T) {
 		h.data[h.at(j, j)] += float32(0.01 * mean)
 	}
 	want := append([]float32(nil), h.data...)
-	f, err := factorize(h, 2)
+	f, err := factorize(h, 2, func(float64) {})
 	if err != nil {
 		t.Fatal(err)
 	}

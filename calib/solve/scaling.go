@@ -166,15 +166,20 @@ func (s *scaling) loss(factors []float32) float64 {
 // Search returns the factors with the least loss, and that loss as a share of the loss without factors. list are rows
 // that read the channels, [SampledRows] or less, and h the second moments of the inputs, row by row. It tries
 // powers of activations over powers of weights, as the paper does (AWQ, arXiv:2306.00978), but each with a power of its
-// own. More than the square root of the activations was never best: the encoder weighs columns by them already.
-func Search(f runtime.Fold, list []ScaledRow, h []float32, threads int) (found *Scaling, share float64) {
-	factors, share := newScaling(&f, list, h, threads).search()
+// own. More than the square root of the activations was never best: the encoder weighs columns by them already. worked
+// gets parts of [SearchWork].
+func Search(
+	f runtime.Fold, list []ScaledRow, h []float32, threads int, worked func(work float64),
+) (found *Scaling, share float64) {
+	factors, share := newScaling(&f, list, h, threads).search(worked)
 	return &Scaling{f, factors}, share
 }
 
-func (s *scaling) search() (factors []float32, share float64) {
+func (s *scaling) search(worked func(work float64)) (factors []float32, share float64) {
+	each := SearchWork(len(s.Channel)) / losses
 	factors = s.factors(0, 0) // 1 each
 	none := s.loss(factors)
+	worked(each)
 	best := none
 	for b := 0; b <= 12; b += 4 {
 		for a := 0; a <= 4; a += 2 {
@@ -185,6 +190,7 @@ func (s *scaling) search() (factors []float32, share float64) {
 			if loss := s.loss(f); loss < best {
 				best, factors = loss, f
 			}
+			worked(each)
 		}
 	}
 	if none == 0 {

@@ -94,7 +94,7 @@ func TestScalingGains(t *testing.T) {
 			}
 		}
 	}
-	factors, share := scale(l, 1).search()
+	factors, share := scale(l, 1).search(func(float64) {})
 	if share > 0.7 || !(factors[9] > 2*factors[10]) {
 		t.Errorf("share %g, factors %g and %g", share, factors[9], factors[10])
 	}
@@ -102,7 +102,7 @@ func TestScalingGains(t *testing.T) {
 		for i := range l.H {
 			l.H[i] = h
 		}
-		factors, share := scale(l, 1).search()
+		factors, share := scale(l, 1).search(func(float64) {})
 		if math.IsNaN(share) || share > 1 || !kern.Best().Below(factors, 2*maxFactor) {
 			t.Errorf("moments of %g: share %g", h, share)
 		}
@@ -125,7 +125,7 @@ func TestScalingSameBytes(t *testing.T) {
 			if err := kern.Select(set.Name); err != nil {
 				t.Fatal(err)
 			}
-			factors, share := scale(l, 1+i).search()
+			factors, share := scale(l, 1+i).search(func(float64) {})
 			hash := sha256.New()
 			_ = binary.Write(hash, binary.LittleEndian, factors) // a hash takes everything
 			line := fmt.Sprintf("%s %.12g %x\n", typ, share, hash.Sum(nil))

@@ -126,6 +126,9 @@ func (t *tile) solve(dst []byte) (plain, left float64) {
 		plain += v
 	}
 	t.feedback()
+	sweep := sweepWork(t.count, n)
+	rest := tileWork(t.count, n, t.sweeps) - sweep
+	t.worked(sweep)
 	// A row goes on from whichever is better; it will become no worse.
 	cost, _ := t.cost()
 	for r := range t.count {
@@ -139,7 +142,10 @@ func (t *tile) solve(dst []byte) (plain, left float64) {
 		if !t.refine() {
 			break
 		}
+		t.worked(sweep)
+		rest -= sweep
 	}
+	t.worked(rest)
 	_, raw = t.cost()
 	for r := range t.count {
 		left += raw[r]

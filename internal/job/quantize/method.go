@@ -132,9 +132,11 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 	}
 	recipe := j.recipe
 	recipe.Tensors = nil
+	weights := int64(0)
 	for i := range j.plan.Tensors {
 		if t := &j.plan.Tensors[i]; t.Original() || t.Type == quant.F32 && len(t.Dims) > 1 {
 			recipe.Tensors = append(recipe.Tensors, quant.Target{Tensor: t.Name, Type: t.Type})
+			weights += t.Elems()
 		}
 	}
 	l, err := j.openLayers()
@@ -142,11 +144,11 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 		return nil, err
 	}
 	defer func() { _ = l.Close() }() // only read from
-	step := j.monitor.Begin("quantizing", int64(l.Count()+1), progress.Count)
+	step := j.monitor.Begin("quantizing", weights, progress.Weights)
 	opt := calib.QuantizeOptions{
 		Identity: identity,
 		Work:     j.workFile(),
-		Progress: func(done, _ int) { step.Set(int64(done)) },
+		Progress: func(done, total int64) { step.Set(int64(float64(weights) * float64(done) / float64(total))) },
 	}
 	opt.Resumed = func(blocks int) {
 		j.monitor.Note("continuing after block %d of %d, from %s", blocks, l.Count(), opt.Work)
