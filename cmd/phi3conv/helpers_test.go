@@ -20,11 +20,14 @@ const (
 	exitTerminated  = 143
 )
 
-// phi3conv runs the program and returns what it printed and its exit code.
+// phi3conv runs the program and returns what it printed and its exit code. JSON is checked by its schema.
 func phi3conv(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, err bytes.Buffer
 	code = run(context.Background(), append([]string{"phi3conv"}, args...), &out, &err)
+	if printsJSON(args) {
+		checkDocument(t, args, out.String(), code)
+	}
 	return out.String(), err.String(), code
 }
 

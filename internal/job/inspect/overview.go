@@ -21,7 +21,8 @@ type Overview struct {
 	Format    string                     `json:"format"`              // of tensorfile.File
 	Version   uint32                     `json:"version,omitempty"`   // of GGUF
 	Alignment int64                      `json:"alignment,omitempty"` // of GGUF, bytes
-	FileType  string                     `json:"-"`                   // of GGUF, such as Q4_K_M; "" is unknown
+	FileType  string                     `json:"file_type,omitempty"` // of GGUF, such as Q4_K_M; "" is unknown
+	FileBytes int64                      `json:"file_bytes"`          // of all files
 	Files     []File                     `json:"files"`
 	Model     string                     `json:"model,omitempty"` // the configuration in words
 	Metadata  []Key                      `json:"metadata"`
@@ -91,6 +92,9 @@ func (m *Model) Overview() *Overview {
 		for _, key := range slices.Sorted(maps.Keys(md)) {
 			o.Metadata = append(o.Metadata, NewKey(key, md[key]))
 		}
+	}
+	for _, f := range o.Files {
+		o.FileBytes += f.Bytes
 	}
 	if m.Config != nil {
 		o.Model = describe(m.Config)

@@ -50,10 +50,6 @@ func (o *Overview) WriteText(w io.Writer) error {
 
 // printFiles prints what the model is.
 func printFiles(p *report.Printer, o *Overview) {
-	var size int64
-	for _, f := range o.Files {
-		size += f.Bytes
-	}
 	format := "safetensors"
 	if o.Version > 0 {
 		format = fmt.Sprintf("GGUF version %d", o.Version)
@@ -65,7 +61,7 @@ func printFiles(p *report.Printer, o *Overview) {
 		}
 		format += fmt.Sprintf(", alignment %d", o.Alignment)
 	}
-	p.Printf("%s: %s, %s\n", o.Path, format, report.ByteSize(size))
+	p.Printf("%s: %s, %s\n", o.Path, format, report.ByteSize(o.FileBytes))
 	if len(o.Files) > 1 {
 		for _, f := range o.Files {
 			p.Printf("  %s: %s\n", filepath.Base(f.Path), report.ByteSize(f.Bytes))
