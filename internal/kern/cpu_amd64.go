@@ -38,12 +38,9 @@ func cpuid(leaf uint32) (a, b, c, d uint32)
 const zen5 = 26
 
 // defaultPrefetch is what is best known for this CPU where nothing was measured.
-func defaultPrefetch(set string, f Format) (Hint, int) {
-	switch family, _, _ := cpuModel(); {
-	case family == zen5 && f > BF16:
+func defaultPrefetch(f Format) (Hint, int) {
+	if family, _, _ := cpuModel(); family == zen5 && f > BF16 {
 		return NTA, 8 << 10
-	case set == "avx2" && (f == Q6_K || f == Q3_K):
-		return T0, 8 << 10
 	}
 	return NoHint, 0
 }

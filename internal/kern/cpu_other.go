@@ -6,4 +6,4 @@ package kern
 func CPU() string { return "" }
 
 // defaultPrefetch is what is best known for this CPU where nothing was measured.
-func defaultPrefetch(string, Format) (Hint, int) { return NoHint, 0 }
+func defaultPrefetch(Format) (Hint, int) { return NoHint, 0 }

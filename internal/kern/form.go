@@ -91,7 +91,7 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 	if u == Several {
 		return all
 	}
-	hint, ahead := defaultPrefetch(all[0].Set, f)
+	hint, ahead := defaultPrefetch(f)
 	i := slices.IndexFunc(all, func(form *Form) bool { return form.Hint == hint && form.Ahead == ahead })
 	i = max(i, 0) // portable Go prefetches nothing
 	return slices.Concat(all[i:i+1], all[:i], all[i+1:])

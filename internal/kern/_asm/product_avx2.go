@@ -55,7 +55,8 @@ type avx2 struct {
 	writer
 	constants map[string][]byte // by name
 	f         *avx2Format
-	hint      int // of hints: what the direct way prefetches with
+	hint      int          // of hints: what the direct way prefetches with
+	masks     map[byte]int // registers that hold masks
 }
 
 // avx2Format is the recipe for a format.
@@ -80,6 +81,13 @@ type avx2Format struct {
 	arrays [][2]int
 	// scales unpacks the scales and the minima.
 	scales func(a *avx2, half int)
+
+	// sums replaces multiplyUnpacking in the direct way for a format whose scales come after its codes, or whose bits
+	// of a code lie in two places: memory must be read in the order of addresses. Three streams that take turns reach 7
+	// GB/s of a possible 31 on Zen 4, 18 with prefetches. It adds up the groups' products, see [avx2.sumAt].
+	sums func(a *avx2)
+	// shifts are those of the scales for the group's sums, one for each of them.
+	shifts func(group int) []int
 }
 
 var avx2Constants = [...]int{6, 7, 11, 3}
@@ -498,9 +506,21 @@ func (a *avx2) direct(hint string) {
 	a.zero(s.out, 2)
 	a.place("directBlock" + hint)
 	a.p("MOVQ DI, CX")
-	a.header()
+	if a.f.d == 0 { // at the block's beginning
+		a.header()
+	}
+	if a.f.sums != nil {
+		a.f.sums(a)
+	}
+	if a.f.d > 0 {
+		a.header()
+	}
 	a.p("MOVQ R8, DX")
-	if a.super() {
+	switch {
+	case a.f.sums != nil:
+		a.scaleSums(s)
+		a.finish256(s, "R8")
+	case a.super():
 		a.zero(s.isum, 2)
 		a.eachStep("directStep"+hint, func() {
 			a.multiplyUnpacking(s, a.f.step)
@@ -508,7 +528,7 @@ func (a *avx2) direct(hint string) {
 			a.p("ADDQ $%d, DX", 4*a.f.step)
 		})
 		a.finish256(s, "R8")
-	} else {
+	default:
 		a.multiplyUnpacking(s, 8)
 		a.finish32(s, "DI")
 	}
@@ -526,6 +546,187 @@ func (a *avx2) direct(hint string) {
 	a.p("JNZ directPanel%s", hint)
 	a.p("VZEROUPPER")
 	a.p("RET")
+}
+
+// sumAt returns the address of a group's sums of int16, the part-th ones, between a format's sums and scaleSums.
+func (a *avx2) sumAt(part, group, half int) string {
+	return fmt.Sprintf("%d(DI)", 8192+64*(16*part+group)+32*half)
+}
+
+// scaleSums sets isum to the sums of all groups times their scales.
+func (a *avx2) scaleSums(s avx2Sums) {
+	a.zero(s.isum, 2)
+	for group := range a.groups() {
+		for half := range 2 {
+			a.load(fmt.Sprintf("%d(CX)", a.scaleAt(group, 0, half)), 12)
+			for part, n := range a.f.shifts(group) {
+				scale := 12
+				if n > 0 {
+					scale = 13
+					a.p("VPSLLW $%d, Y12, Y13", n)
+				}
+				a.p("VPMADDWD %s, Y%d, Y14", a.sumAt(part, group, half), scale)
+				a.p("VPADDD Y14, Y%d, Y%d", s.isum+half, s.isum+half)
+			}
+		}
+	}
+	if a.hint > 0 {
+		a.p("ADDQ $%d, R13", a.f.bytes())
+	}
+}
+
+// unit prefetches, and sets Y10 to the units at off of half of the rows.
+func (a *avx2) unit(off, half int) {
+	if a.hint > 0 && half == 0 {
+		a.p("%s %d(R13)", hints[a.hint].x86, off)
+	}
+	a.load(a.units(off, "SI", half), 10)
+}
+
+// addMasked adds to the int16 of sum, or sets them to, the products of the masked bytes of Y10 with the four columns
+// from col on.
+func (a *avx2) addMasked(mask byte, col, sum int, first bool) {
+	and := a.constant(mask)
+	if y, ok := a.masks[mask]; ok {
+		and = fmt.Sprintf("Y%d", y)
+	}
+	a.p("VPAND %s, Y10, Y12", and)
+	a.p("VPBROADCASTD %d(R8), Y14", col)
+	if first {
+		a.p("VPMADDUBSW Y14, Y12, Y%d", sum)
+		return
+	}
+	a.p("VPMADDUBSW Y14, Y12, Y12")
+	a.p("VPADDW Y12, Y%d, Y%d", sum, sum)
+}
+
+// avx2Free are registers for sums.
+var avx2Free = [...]int{0, 1, 2, 3, 4, 5, 7, 11}
+
+// hold loads masks that addMasked uses into other registers.
+func (a *avx2) hold(masks ...byte) {
+	a.masks = map[byte]int{}
+	for i, mask := range masks {
+		a.masks[mask] = [...]int{6, 13, 15}[i]
+		a.load(a.constant(mask), a.masks[mask])
+	}
+}
+
+// sumsPairs adds up 16 units of pairs of bits from off on, those of codesQ2K's order, where they stand in their bytes.
+// The sums of pairs 1 and 3 are 4 times too large. use gets a group's register.
+func (a *avx2) sumsPairs(off int, use func(group, half, sum int)) {
+	a.hold(3, 12)
+	for u := 0; u < 16; u += 4 {
+		for half := range 2 {
+			for i := range 4 {
+				a.unit(off+64*(u+i), half)
+				for j := range 4 {
+					if j == 2 {
+						a.p("VPSRLW $4, Y10, Y10")
+					}
+					a.addMasked(3<<(j%2*2), u/8*128+32*j+(u+i)%8*4, avx2Free[j], i == 0)
+				}
+			}
+			for j := range 4 {
+				use(u/8*8+2*j+u%8/4, half, avx2Free[j])
+			}
+		}
+	}
+}
+
+// sumsQ5K adds up the fifth bits, where they stand in their bytes, then the low four.
+func (a *avx2) sumsQ5K() {
+	if a.hint > 0 {
+		for off := 0; off < 256; off += 64 { // what header reads
+			a.p("%s %d(R13)", hints[a.hint].x86, off)
+		}
+	}
+	a.hold(4, 8, 16)
+	for half := range 2 {
+		for u := range 8 {
+			a.unit(256+64*u, half)
+			for bit := range 8 {
+				if bit == 5 { // an int16 has no room for sixteen products with 32
+					a.p("VPSRLW $3, Y10, Y10")
+				}
+				a.addMasked(1<<(bit-bit/5*3), 32*bit+4*u, avx2Free[bit], u == 0)
+			}
+		}
+		for bit, sum := range avx2Free { // a fifth bit is worth 16
+			if n := 4 - (bit - bit/5*3); n > 0 {
+				a.p("VPSLLW $%d, Y%d, Y%d", n, sum, sum)
+			}
+			a.p("VMOVDQU Y%d, %s", sum, a.sumAt(1, bit, half))
+		}
+	}
+	a.hold(15)
+	for u := 0; u < 32; u += 8 {
+		for half := range 2 {
+			for i := range 8 {
+				a.unit(768+64*(u+i), half)
+				a.addMasked(15, 8*u+4*i, 0, i == 0)
+				a.p("VPSRLW $4, Y10, Y10")
+				a.addMasked(15, 8*u+4*i+32, 1, i == 0)
+			}
+			for high := range 2 {
+				a.p("VMOVDQU Y%d, %s", high, a.sumAt(0, u/4+high, half))
+			}
+		}
+	}
+}
+
+// sumsQ6K adds up the low four bits, then the upper two.
+func (a *avx2) sumsQ6K() {
+	a.hold(15)
+	for u := 0; u < 32; u += 4 {
+		col := u/16*128 + u%16*4
+		for half := range 2 {
+			for i := range 4 {
+				a.unit(64*(u+i), half)
+				a.addMasked(15, col+4*i, 0, i == 0)
+				a.p("VPSRLW $4, Y10, Y10")
+				a.addMasked(15, col+4*i+64, 1, i == 0)
+			}
+			for high := range 2 {
+				a.p("VMOVDQU Y%d, %s", high, a.sumAt(0, col/16+4*high, half))
+			}
+		}
+	}
+	a.sumsPairs(2048, func(group, half, sum int) { a.p("VMOVDQU Y%d, %s", sum, a.sumAt(1, group, half)) })
+}
+
+// sumsQ3K adds up the third bits, where they stand in their bytes, then the pairs, and makes one sum of them.
+func (a *avx2) sumsQ3K() {
+	a.hold(16, 32, 8)
+	for u := 0; u < 8; u += 4 {
+		for half := range 2 {
+			for i := range 4 {
+				a.unit(64*(u+i), half)
+				for bit := range 8 {
+					if bit == 6 { // an int16 has no room for eight products with 64
+						a.p("VPSRLW $2, Y10, Y10")
+					}
+					a.addMasked(1<<(bit-bit/6*2), 32*bit+4*(u+i), avx2Free[bit], i == 0)
+				}
+			}
+			for bit, sum := range avx2Free { // a third bit is worth 4
+				switch n := 2 - (bit - bit/6*2); {
+				case n > 0:
+					a.p("VPSLLW $%d, Y%d, Y%d", n, sum, sum)
+				case n < 0:
+					a.p("VPSRAW $%d, Y%d, Y%d", -n, sum, sum)
+				}
+				a.p("VMOVDQU Y%d, %s", sum, a.sumAt(0, 2*bit+u/4, half))
+			}
+		}
+	}
+	a.sumsPairs(512, func(group, half, sum int) {
+		if group%4 > 1 {
+			a.p("VPSRAW $2, Y%d, Y%d", sum, sum)
+		}
+		a.p("VPADDW %s, Y%d, Y%d", a.sumAt(0, group, half), sum, sum)
+		a.p("VMOVDQU Y%d, %s", sum, a.sumAt(0, group, half))
+	})
 }
 
 // multiplyUnpacking adds quads to isum as they are unpacked, for one token.
@@ -824,16 +1025,19 @@ var avx2Formats = []avx2Format{
 		step: 32, arrays: [][2]int{{256, 512}}, scales: (*avx2).scalesQ2K},
 	{name: "Q3_K", cols: 256, parts: 1, run: 4, group: 4, d: 1728, m: 1728, factor: -4,
 		codes: (*avx2).codesQ3K, constants: [][]byte{{0x03}, {0x04}},
-		step: 64, arrays: [][2]int{{512}, {0}}, scales: (*avx2).scalesQ3K},
+		step: 64, arrays: [][2]int{{512}, {0}}, scales: (*avx2).scalesQ3K,
+		sums: (*avx2).sumsQ3K, shifts: func(int) []int { return []int{0} }},
 	{name: "Q4_K", cols: 256, parts: 1, run: 8, group: 8, d: 0, m: 32, factor: -1,
 		codes: (*avx2).codesQ4K, constants: [][]byte{{0x0f}},
 		step: 16, arrays: [][2]int{{256, 512}}, scales: (*avx2).scales6},
 	{name: "Q5_K", cols: 256, parts: 1, run: 4, group: 8, d: 0, m: 32, factor: -1,
 		codes: (*avx2).codesQ5K, constants: [][]byte{{0x0f}, {0x10}},
-		step: 64, arrays: [][2]int{{768}, {256}}, scales: (*avx2).scales6},
+		step: 64, arrays: [][2]int{{768}, {256}}, scales: (*avx2).scales6,
+		sums: (*avx2).sumsQ5K, shifts: func(int) []int { return []int{0, 0} }},
 	{name: "Q6_K", cols: 256, parts: 1, run: 2, group: 4, d: 3328, m: 3328, factor: -32,
 		codes: (*avx2).codesQ6K, constants: [][]byte{{0x0f}, {0x30}},
-		step: 32, arrays: [][2]int{{0, 1024}, {2048, 512}}, scales: (*avx2).scalesQ6K},
+		step: 32, arrays: [][2]int{{0, 1024}, {2048, 512}}, scales: (*avx2).scalesQ6K,
+		sums: (*avx2).sumsQ6K, shifts: func(group int) []int { return []int{0, 4 - group%4/2*2} }},
 	{name: "IQ4_XS", cols: 256, parts: 2, run: 8, group: 8, d: 0, m: 0, factor: -128,
 		codes: avx2LookUp(0, "R11"), constants: avx2LookUpConstants,
 		step: 8, arrays: [][2]int{{128, 256}}, scales: (*avx2).scalesIQ4XS},
