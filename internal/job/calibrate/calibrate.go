@@ -162,7 +162,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	if work.IsOneOf(r.out, append(files, r.Files...)) {
 		return usage.Errorf("output %s is an input", r.out)
 	}
-	r.weights, err = r.layers.SHA256(ctx)
+	step := r.Monitor.Begin("hashing", r.layers.Bytes(), progress.Bytes)
+	defer step.End()
+	r.weights, err = r.layers.SHA256(ctx, step.Set)
 	return err
 }
 
