@@ -16,8 +16,9 @@ func native() []*Set {
 			vnni := avx512
 			vnni.Name = "avx512vnni"
 			vnni.Products = over(vnni.Products, productsAVX512)
+			vnni.Peaks[Int8] = peakVNNI
 			if x.HasAVX512BF16 {
-				vnni.ProductBF16 = productBF16AVX512
+				vnni.ProductBF16, vnni.Peaks[BFloat16] = productBF16AVX512, peakBF16
 			}
 			s = append(s, &vnni)
 		}
@@ -45,6 +46,7 @@ var avx2 = Set{
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readAVX2,
+	Peaks:          peaksAVX2,
 	Products:       over(productsGeneric, over(productsAVX2, floatsAVX2)),
 	Interleave2:    interleave2AVX2,
 	Interleave4:    interleave4AVX2,
@@ -71,6 +73,7 @@ var avx512 = Set{
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readAVX2,
+	Peaks:          peaksAVX512,
 	Products:       over(productsGeneric, over(over(productsAVX2, floatsAVX2), floatsAVX512)),
 	Interleave2:    interleave2AVX2,
 	Interleave4:    interleave4AVX2,

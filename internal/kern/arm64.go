@@ -10,10 +10,12 @@ func native() []*Set {
 	if cpu.ARM64.HasASIMDDP {
 		dot := neon
 		dot.Name, dot.Products = "dotprod", over(neon.Products, productsDotProd)
+		dot.Peaks[Int8] = peakDot
 		s = append(s, &dot)
 		if cpu.ARM64.HasI8MM {
 			mm := dot
 			mm.Name, mm.Products = "i8mm", over(dot.Products, productsI8MM)
+			mm.Peaks[Int8] = peakMatrix
 			s = append(s, &mm)
 		}
 	}
@@ -40,6 +42,7 @@ var neon = Set{
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readNEON,
+	Peaks:          peaksNEON,
 	Products:       over(productsGeneric, over(productsNEON, floatsNEON)),
 	Interleave2:    interleave2NEON,
 	Interleave4:    interleave4NEON,

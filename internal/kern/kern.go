@@ -111,6 +111,9 @@ type Set struct {
 	// the exclusive or of pieces of 32 bytes.
 	Read func(b []byte) [32]byte
 
+	// Peaks are loops of nothing but multiply-adds, indexed by [Multiplication].
+	Peaks [NumMultiplications]Peak
+
 	// Products is indexed by [Format]. See [Product].
 	Products [NumFormats]func(*Product)
 	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a

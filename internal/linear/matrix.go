@@ -86,10 +86,10 @@ func (m *Matrix) Packed() []byte { return m.packed }
 
 // Part returns a matrix of n panels of m, whose panels are packed, from panel first on.
 func (m *Matrix) Part(first, n int) *Matrix {
-	return &Matrix{
-		Name: m.Name, Expert: m.Expert, Rows: n * kern.Rows, Cols: m.Cols, Panels: n,
-		typ: m.typ, format: m.format, packed: m.packed[first*m.size : (first+n)*m.size], size: m.size,
-	}
+	p := *m
+	p.Rows, p.Panels, p.packed = n*kern.Rows, n, m.packed[first*m.size:(first+n)*m.size]
+	p.Next, p.Bias = nil, nil
+	return &p
 }
 
 // Panel returns n panels from panel i on, valid until w is used again.

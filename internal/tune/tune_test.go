@@ -231,6 +231,19 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// Every format can be measured.
+func TestFormats(t *testing.T) {
+	defer func() { _ = kern.Select("") }()
+	for f := range kern.NumFormats {
+		s := newSeveral(f)
+		for _, form := range kern.Forms(f, kern.Several) {
+			if took := s.sample(form); !(took > 0) || took > 1 || s.macs() < 1e5 {
+				t.Errorf("%s, %s: %g s for %g multiply-adds", f, form, took, s.macs())
+			}
+		}
+	}
+}
+
 // A measurement that is not sure does not replace one that is, and counts.
 func TestTries(t *testing.T) {
 	defer func() { _ = kern.Select("") }()

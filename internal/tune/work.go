@@ -114,6 +114,7 @@ func newSeveral(f kern.Format) *several {
 	}
 	s.a = make([]byte, severalTokens*record)
 	s.call.W, s.call.A, s.call.Out, s.call.Blocks = &s.w[0], &s.a[0], &s.out[0], blocks
+	s.call.Table = new([16]uint8)
 	s.call.OutStride, s.call.Scratch = 4*s.call.Panels*kern.Rows, kern.NewScratch()
 	s.sample(kern.InUse(f, kern.Several)) // the first call is slow
 	for took := s.sample(kern.InUse(f, kern.Several)); took*float64(s.calls) < severalTime; {
