@@ -5,11 +5,6 @@ import (
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
-// expression is a part of a template that has a value.
-type expression interface {
-	eval(r *rendering, s *scope) values.Value
-}
-
 // eval evaluates an expression.
 func (r *rendering) eval(e expression, s *scope) values.Value {
 	r.Step(1)
@@ -28,9 +23,17 @@ func (r *rendering) evalAll(list []expression, s *scope) []values.Value {
 	return results
 }
 
-type constant struct{ value values.Value }
+type constant struct {
+	value  values.Value
+	noCode bool // Jinja writes code for it that fails
+}
 
-func (e *constant) eval(*rendering, *scope) values.Value { return e.value }
+func (e *constant) eval(r *rendering, _ *scope) values.Value {
+	if e.noCode {
+		r.Fail("a constant is infinite or no number, which Jinja cannot compile: compute it from a variable")
+	}
+	return e.value
+}
 
 type variable struct{ name string }
 
@@ -124,11 +127,15 @@ type binary struct {
 	line        int
 	operator    string
 	left, right expression
+	signed      bool // the left side is a negative constant before **: Python reads -2 ** x as -(2 ** x)
 }
 
 func (e *binary) eval(r *rendering, s *scope) values.Value {
 	left, right := r.eval(e.left, s), r.eval(e.right, s)
 	r.Line = e.line
+	if e.signed {
+		return r.Signed(r.Arithmetic(e.operator, r.Signed(left, true), right), true)
+	}
 	return r.Arithmetic(e.operator, left, right)
 }
 
@@ -141,19 +148,7 @@ type sign struct {
 func (e *sign) eval(r *rendering, s *scope) values.Value {
 	v := r.eval(e.operand, s)
 	r.Line = e.line
-	if _, _, ok := values.Number(v); !ok {
-		r.FailUndefined(v)
-		r.Fail("a sign is before %s, expected a number", values.TypeName(v))
-	}
-	switch f, ok := v.(float64); {
-	case ok && e.negative:
-		return -f
-	case ok:
-		return f
-	case e.negative:
-		return r.Arithmetic("-", 0, v)
-	}
-	return r.Arithmetic("+", 0, v)
+	return r.Signed(v, e.negative)
 }
 
 type concatenation struct {

@@ -15,7 +15,7 @@ type parser struct {
 	at     int
 	depth  int
 
-	escape   bool              // automatic escaping is on
+	folder   *folder           // of constant expressions; its Autoescape says whether automatic escaping is on
 	loops    int               // around, as far as break and continue reach
 	allLoops int               // around, also those around a macro
 	blocks   map[string]*block // so far, by name
@@ -86,6 +86,9 @@ func (p *parser) enter() func() {
 	}
 	return func() { p.depth-- }
 }
+
+// whole reads an expression that is no part of another.
+func (p *parser) whole(conditional bool) expression { return p.folder.fold(p.expression(conditional)) }
 
 // expression reads an expression, with a conditional one if it is allowed.
 func (p *parser) expression(conditional bool) expression {
@@ -172,7 +175,7 @@ func (p *parser) joined() expression {
 	for p.skip("~") {
 		parts = append(parts, p.product())
 	}
-	return &concatenation{parts, p.escape}
+	return &concatenation{parts, p.folder.Autoescape && !p.folder.volatile}
 }
 
 func (p *parser) product() expression { return p.chain(p.power, "*", "/", "//", "%") }
@@ -213,7 +216,7 @@ func (p *parser) primary() expression {
 	switch t.kind {
 	case nameToken:
 		if v, ok := constants[t.text]; ok {
-			return &constant{v}
+			return &constant{value: v}
 		}
 		if p.mentions == nil {
 			p.mentions = map[string]int{}
@@ -225,9 +228,9 @@ func (p *parser) primary() expression {
 		for p.is(stringToken) {
 			text += p.next().text
 		}
-		return &constant{text}
+		return &constant{value: text}
 	case intToken, floatToken:
-		return &constant{t.num}
+		return p.folder.code(t.num)
 	case "(":
 		e := p.tuple(true, true)
 		p.expect(")")
@@ -309,7 +312,7 @@ func (p *parser) postfix(e expression) expression {
 			case nameToken:
 				e = &attribute{line: line, object: e, name: t.text}
 			case intToken:
-				e = &subscript{line: line, object: e, index: &constant{t.num}}
+				e = &subscript{line: line, object: e, index: &constant{value: t.num}}
 			default:
 				p.fail(t.line, "found %v, expected the name or number of an attribute", t)
 			}

@@ -26,7 +26,7 @@ func (p *parser) statements(ends ...string) (body []statement) {
 		case dataToken:
 			body = append(body, &text{t.text})
 		case variableBegin:
-			body = append(body, &printed{p.tuple(true, false), p.escape})
+			body = append(body, p.printed(p.tuple(true, false)))
 			p.expect(variableEnd)
 		case blockBegin:
 			if p.word(ends...) {
@@ -127,28 +127,49 @@ func (p *parser) print() statement {
 		if s.body != nil {
 			p.expect(",")
 		}
-		s.body = append(s.body, &printed{p.expression(true), p.escape})
+		s.body = append(s.body, p.printed(p.expression(true)))
 	}
 	return s
 }
 
+// printed returns the statement that prints an expression.
+func (p *parser) printed(e expression) statement {
+	if s, ok := p.folder.printed(e); ok {
+		return &text{s}
+	}
+	return &printed{p.folder.fold(e), p.escaping()}
+}
+
+// escaping says how values are escaped here.
+func (p *parser) escaping() escaping {
+	switch {
+	case p.folder.volatile:
+		return whenRendering
+	case p.folder.Autoescape:
+		return always
+	}
+	return never
+}
+
 // autoescape reads a body in which values are escaped, or not.
 func (p *parser) autoescape() statement {
-	s := &autoescape{line: p.peek().line, on: p.expression(true)}
-	before := p.escape
-	p.escape = false
-	if on, ok := s.on.(*constant); ok {
-		s.isConstant, p.escape = true, on.value != nil && on.value != false && on.value != 0 && on.value != ""
+	s := &autoescape{on: p.whole(true)}
+	f := p.folder
+	escape, volatile := f.Autoescape, f.volatile
+	if on, ok := f.constant(s.on); ok {
+		f.Autoescape = f.Truth(on)
+	} else {
+		f.volatile = true
 	}
 	p.frame(func() { s.body = p.closed("endautoescape") })
-	p.escape = before
+	f.Autoescape, f.volatile = escape, volatile
 	return s
 }
 
 func (p *parser) condition() statement {
 	s := &ifStatement{}
 	for {
-		s.tests = append(s.tests, p.tuple(false, false))
+		s.tests = append(s.tests, p.folder.fold(p.tuple(false, false)))
 		s.bodies = append(s.bodies, p.body("elif", "else", "endif"))
 		switch p.next().text {
 		case "elif":
@@ -164,10 +185,10 @@ func (p *parser) condition() statement {
 func (p *parser) loop(line int) statement {
 	s := &forStatement{line: line, target: p.target(false)}
 	p.expectWord("in")
-	s.items = p.tuple(false, false)
+	s.items = p.folder.fold(p.tuple(false, false))
 	p.frame(func() {
 		if p.skipWord("if") {
-			s.test = p.expression(true)
+			s.test = p.whole(true)
 		}
 		s.recursive = p.skipWord("recursive")
 		p.loops++
@@ -229,20 +250,20 @@ func (p *parser) target(attributes bool) target {
 func (p *parser) set(line int) statement {
 	t := p.target(true)
 	if p.skip("=") {
-		return &setStatement{target: t, value: p.tuple(true, false)}
+		return &setStatement{target: t, value: p.folder.fold(p.tuple(true, false))}
 	}
 	s := &setBlock{target: t}
 	p.frame(func() {
-		s.filters = p.filters(nil)
+		s.filters = p.folder.fold(p.filters(nil))
 		s.body = p.closed("endset")
 	})
 	return s
 }
 
 func (p *parser) filterBlock() statement {
-	s := &filterBlock{line: p.peek().line, escape: p.escape}
+	s := &filterBlock{line: p.peek().line, escape: p.escaping()}
 	p.frame(func() {
-		s.filters = p.filters(p.filter(nil))
+		s.filters = p.folder.fold(p.filters(p.filter(nil)))
 		s.body = p.closed("endfilter")
 	})
 	return s
@@ -264,7 +285,7 @@ func (p *parser) signature(m *macroStatement) {
 			p.fail(t.line, "the parameter caller has no default, expected one, or none of this name")
 		}
 		if p.skip("=") {
-			m.defaults = append(m.defaults, p.expression(true))
+			m.defaults = append(m.defaults, p.whole(true))
 		} else if m.defaults != nil {
 			p.fail(p.peek().line, "a parameter without a default follows one with a default")
 		}
@@ -296,7 +317,7 @@ func (p *parser) callBlock(line int) statement {
 	if p.is("(") {
 		p.signature(s.caller)
 	}
-	c, ok := p.expression(true).(*call)
+	c, ok := p.whole(true).(*call)
 	if !ok {
 		p.fail(line, "found no call, expected one after {%% call")
 	}
@@ -313,7 +334,7 @@ func (p *parser) with() statement {
 		}
 		s.targets = append(s.targets, p.target(false))
 		p.expect("=")
-		s.values = append(s.values, p.expression(true))
+		s.values = append(s.values, p.whole(true))
 	}
 	p.frame(func() { s.body = p.closed("endwith") })
 	return s
@@ -333,10 +354,11 @@ func (p *parser) block() statement {
 		p.blocks = map[string]*block{}
 	}
 	p.blocks[t.text] = b
-	escape := p.escape
-	p.escape = false
+	f := p.folder
+	escape, volatile := f.Autoescape, f.volatile
+	f.Autoescape, f.volatile = false, false
 	p.function(func() { b.body = p.closed("endblock") })
-	p.escape = escape
+	f.Autoescape, f.volatile = escape, volatile
 	p.skipWord(t.text)
 	return b
 }

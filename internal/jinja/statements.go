@@ -57,14 +57,27 @@ func (st *text) exec(r *rendering, _ *scope) jumps {
 	return onward
 }
 
+// escaping says how values become text, where it stands in a template.
+type escaping int
+
+const (
+	never escaping = iota
+	always
+	whenRendering // a value that is computed says
+)
+
+func (r *rendering) escapes(e escaping) bool {
+	return e == always || e == whenRendering && r.Autoescape
+}
+
 type printed struct {
 	value  expression
-	escape bool
+	escape escaping
 }
 
 func (st *printed) exec(r *rendering, s *scope) jumps {
 	v := r.eval(st.value, s)
-	if st.escape {
+	if r.escapes(st.escape) {
 		v = r.Escaped(v)
 	}
 	r.out.Write(r.Str(v))
@@ -76,24 +89,19 @@ type bodyStatement struct{ body []statement }
 
 func (st *bodyStatement) exec(r *rendering, s *scope) jumps { return r.exec(st.body, s) }
 
-// autoescape is a body in which automatic escaping is on or off. Where a computed value says so, it may only be off:
-// Jinja escapes by other rules then.
+// autoescape is a body in which automatic escaping is on or off. What leaves the body by a jump leaves it so.
 type autoescape struct {
-	line       int
-	on         expression
-	isConstant bool
-	body       []statement
+	on   expression
+	body []statement
 }
 
 func (st *autoescape) exec(r *rendering, s *scope) jumps {
 	before := r.Autoescape
 	r.Autoescape = r.Truth(r.eval(st.on, s))
-	if r.Autoescape && !st.isConstant {
-		r.Line = st.line
-		r.Fail("autoescape of a value that is computed is refused, expected true or false")
-	}
 	j := r.exec(st.body, r.inner(s))
-	r.Autoescape = before
+	if j == onward {
+		r.Autoescape = before
+	}
 	return j
 }
 
@@ -226,7 +234,7 @@ func (r *rendering) filtered(e expression, text values.Value, s *scope) values.V
 
 type filterBlock struct {
 	line    int
-	escape  bool
+	escape  escaping
 	filters expression // see filtered
 	body    []statement
 }
@@ -236,7 +244,7 @@ func (st *filterBlock) exec(r *rendering, s *scope) (j jumps) {
 	text := r.capture(func() { j = r.exec(st.body, inner) })
 	if j == onward {
 		var v values.Value = text
-		if st.escape {
+		if r.escapes(st.escape) {
 			v = values.Markup(text)
 		}
 		r.Line = st.line

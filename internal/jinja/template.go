@@ -55,7 +55,7 @@ func Parse(name, source string) (t *Template, err error) {
 		text := fmt.Sprintf("the template has %d bytes, expected at most %d", len(source), MaxSource)
 		return nil, &Error{Template: name, Line: 1, Text: text}
 	}
-	p := &parser{name: name}
+	p := &parser{name: name, folder: newFolder(name)}
 	p.tokens = lex(name, source)
 	body := p.template()
 	return &Template{name, body, p.blocks}, nil

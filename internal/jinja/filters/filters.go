@@ -35,6 +35,13 @@ func UnknownFilter(name string) string {
 	return "there is no filter " + name + ": use another, or write a macro"
 }
 
+// Foldable says whether Jinja computes a filter of constants when it compiles a template: not where a filter sees the
+// variables of the rendering.
+func Foldable(name string) bool {
+	return Filters[name] != nil &&
+		!slices.Contains([]string{"random", "map", "select", "reject", "selectattr", "rejectattr"}, name)
+}
+
 // Apply applies a filter to its first argument.
 func Apply(r *Run, name string, a Arguments) Value {
 	f := Filters[name]

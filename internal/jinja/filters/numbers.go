@@ -13,6 +13,9 @@ import (
 func numberFilters() []*Builtin {
 	return []*Builtin{
 		fn("abs", "x", func(r *Run, a []Value) Value {
+			if c, ok := a[0].(complex128); ok {
+				return r.Magnitude(c)
+			}
 			_, f, ok := values.Number(a[0])
 			switch {
 			case !ok:

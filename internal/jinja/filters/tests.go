@@ -1,6 +1,10 @@
 package filters
 
-import "github.com/phi3conv/phi3conv/internal/jinja/values"
+import (
+	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
+)
 
 // Tests are Jinja's, for {% if x is test %}.
 var Tests map[string]*Builtin
@@ -47,7 +51,7 @@ func typeTests() []*Builtin {
 		is("defined", func(_ *Run, v Value) bool { return values.TypeName(v) != "undefined" }),
 		isType("undefined", "undefined"), isType("none", "None"), isType("boolean", "bool"), isType("integer", "int"),
 		isType("float", "float"), isType("string", "str"), isType("mapping", "dict"),
-		isType("number", "int", "float", "bool"),
+		isType("number", "int", "float", "bool", "complex"),
 		isType("callable", "function", "macro", "loop", "undefined"),
 		isType("sequence", "str", "bytes", values.ListKind, values.TupleKind, "dict", "range", "undefined"),
 		is("iterable", func(r *Run, v Value) bool {
@@ -83,15 +87,40 @@ func valueTests() []*Builtin {
 			return r.Equal(r.Arithmetic("%", a[0], a[1]), 0)
 		}),
 		fn("sameas", "value other", func(r *Run, a []Value) Value {
-			switch a[0].(type) {
-			case *List, *Dict, *Undefined:
-				return a[0] == a[1]
-			}
-			return values.TypeName(a[0]) == values.TypeName(a[1]) && r.Equal(a[0], a[1])
+			return same(r, a[0], a[1])
 		}),
 		is("lower", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsUpper) }),
 		is("upper", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsLower) }),
 	}
+}
+
+// same says whether two values are the same one. Values without a place of their own are if they are equal.
+func same(r *Run, a, b Value) bool {
+	switch a.(type) {
+	case *List, *Dict, *Undefined:
+		return a == b
+	}
+	return values.TypeName(a) == values.TypeName(b) && r.Equal(a, b)
+}
+
+// SameConstants says whether two constants are the same one. Python has one object of each short integer and text;
+// of others, two constants are two.
+func SameConstants(r *Run, a, b Value) bool {
+	const first, last = -5, 256 // integers that Python has one object of
+	unique := false
+	switch v := a.(type) {
+	case nil, bool:
+		unique = true
+	case int:
+		unique = v >= first && v <= last
+	case string:
+		c, size := utf8.DecodeRuneInString(v)
+		unique = size == len(v) && c < last
+	case *List:
+		other, ok := b.(*List)
+		return ok && v.Kind == values.TupleKind && other.Kind == v.Kind && len(v.Items)+len(other.Items) == 0
+	}
+	return unique && same(r, a, b)
 }
 
 // UnknownTest says that there is no test of a name.

@@ -42,6 +42,8 @@ func MethodsOf(object Value) map[string]*Builtin {
 		return intMethods
 	case float64:
 		return floatMethods
+	case complex128:
+		return complexMethods
 	case *span:
 		return rangeMethods
 	case *Dict:
@@ -96,6 +98,9 @@ func (r *Run) field(object Value, name string) (Value, bool) {
 		return v, ok
 	case bool, int, *big.Int, float64:
 		return r.numberAttribute(o, name)
+	case complex128:
+		v, ok := map[string]float64{"real": real(o), "imag": imag(o)}[name]
+		return v, ok
 	case *List:
 		if i := slices.Index([]string{"grouper", "list"}, name); o.Kind == GroupKind && i >= 0 {
 			return o.Items[i], true

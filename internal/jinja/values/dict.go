@@ -37,6 +37,10 @@ func (r *Run) Hash(v Value) (any, bool) {
 			return v, true
 		}
 		return r.Hash(r.Truncated(v))
+	case complex128:
+		if imag(v) == 0 {
+			return r.Hash(real(v))
+		}
 	case *big.Int:
 		r.Take(v.BitLen(), 1)
 		return integerKey(v.Append(nil, 16)), true

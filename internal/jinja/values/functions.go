@@ -65,6 +65,20 @@ func makeRange(r *Run, a []Value) Value {
 	return s
 }
 
+// Update sets what a dict or pairs have in another dict.
+func (r *Run) Update(d *Dict, v Value) {
+	from, ok := v.(*Dict)
+	for i, k := range r.Items(v) {
+		if ok {
+			d.Set(r, k, from.Values[i])
+		} else if pair := r.Items(k); len(pair) == 2 {
+			d.Set(r, pair[0], pair[1])
+		} else {
+			r.Fail("an item has %d values, expected a key and a value", len(pair))
+		}
+	}
+}
+
 // MakeDict makes a dict of a dict or of pairs, and of named arguments.
 func (r *Run) MakeDict(a Arguments) *Dict {
 	d := NewDict()
@@ -72,16 +86,7 @@ func (r *Run) MakeDict(a Arguments) *Dict {
 		r.Fail("found %d dicts, expected one", len(a.Items))
 	}
 	for _, v := range a.Items {
-		from, ok := v.(*Dict)
-		for i, k := range r.Items(v) {
-			if ok {
-				d.Set(r, k, from.Values[i])
-			} else if pair := r.Items(k); len(pair) == 2 {
-				d.Set(r, pair[0], pair[1])
-			} else {
-				r.Fail("an item has %d values, expected a key and a value", len(pair))
-			}
-		}
+		r.Update(d, v)
 	}
 	for i, name := range a.Names {
 		d.Set(r, name, a.Named[i])

@@ -217,12 +217,13 @@ func (r *Run) formatted(v Value, spec string) string {
 		return r.Str(v)
 	}
 	l := r.layout(spec)
+	c, isComplex := v.(complex128)
 	misfit := func() {
 		r.FailUndefined(v)
 		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
 	}
 	standard := byte('<')
-	if _, _, ok := Number(v); ok {
+	if _, _, ok := Number(v); ok || isComplex {
 		standard = '>'
 	}
 	switch l.align {
@@ -234,6 +235,13 @@ func (r *Run) formatted(v Value, spec string) string {
 		}
 	case '^':
 		l.align = 'f'
+	}
+	if isComplex {
+		if l.fill == "0" && !strings.HasPrefix(spec, "0"+string(rune(l.align))) || l.align == '=' || l.noMinus ||
+			l.verb != 0 && strings.IndexByte("eEfFgGn", l.verb) < 0 {
+			misfit()
+		}
+		return r.formattedComplex(c, l)
 	}
 	if standard == '>' {
 		if !fits(v, l) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/internal/jinja/libm"
 )
 
 // Number returns a number as an integer, if it is one, and as a float. An integer of more than 64 bits comes as the
@@ -54,6 +55,13 @@ func (r *Run) Arithmetic(op string, a, b Value) Value {
 	r.FailUndefined(b)
 	_, _, aOK := Number(a)
 	_, _, bOK := Number(b)
+	if isComplex(a) || isComplex(b) {
+		if c, ok := r.complexOf(a); ok {
+			if d, ok := r.complexOf(b); ok {
+				return r.complexes(op, c, d)
+			}
+		}
+	}
 	switch {
 	case aOK && bOK && (IsFloat(a) || IsFloat(b)):
 		return r.floats(op, r.Operand(a), r.Operand(b))
@@ -161,7 +169,11 @@ func (r *Run) floats(op string, a, b float64) Value {
 	case "%":
 		return floorMod(a, b)
 	}
-	c := math.Pow(a, b)
+	if a < 0 && b != math.Trunc(b) && floats.Finite(a) && !math.IsNaN(b) {
+		return r.complexPower(complex(a, 0), complex(b, 0))
+	}
+	r.Step(powerSteps)
+	c := libm.Pow(a, b)
 	if !floats.Finite(c) && floats.Finite(a) && floats.Finite(b) {
 		r.Fail("the result of ** is no float")
 	}
@@ -217,6 +229,13 @@ func (r *Run) Equal(a, b Value) bool {
 		t, ok := TextOf(b)
 		r.Scan(min(len(s), len(t)))
 		return ok && s == t
+	}
+	if isComplex(b) {
+		a, b = b, a
+	}
+	if c, ok := a.(complex128); ok {
+		d, isComplex := b.(complex128)
+		return isComplex && c == d || !isComplex && imag(c) == 0 && r.Equal(real(c), b)
 	}
 	if _, _, ok := Number(a); ok {
 		if _, _, ok := Number(b); !ok {

@@ -24,6 +24,8 @@ type Error struct {
 	Template string // its name
 	Line     int    // from 1
 	Text     string
+
+	limit bool // it takes too much
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("%s, line %d: %s", e.Template, e.Line, e.Text) }
@@ -62,13 +64,32 @@ func (r *Run) Fail(format string, args ...any) {
 			args[i] = Brief(s)
 		}
 	}
-	panic(&Error{r.template, r.Line, fmt.Sprintf(format, args...)})
+	panic(&Error{Template: r.template, Line: r.Line, Text: fmt.Sprintf(format, args...)})
+}
+
+// exceed throws an *Error of a limit, which [Run.Try] lets pass.
+func (r *Run) exceed(format string, limit int) {
+	panic(&Error{Template: r.template, Line: r.Line, Text: fmt.Sprintf(format, limit), limit: true})
+}
+
+// Try calls a function and says whether it came to its end. An *Error of a limit is thrown on.
+func (r *Run) Try(f func()) (ok bool) {
+	depth := r.depth
+	defer func() {
+		thrown := recover()
+		if e, failed := thrown.(*Error); thrown != nil && (!failed || e.limit) {
+			panic(thrown)
+		}
+		r.depth, ok = depth, thrown == nil
+	}()
+	f()
+	return true
 }
 
 // Step counts n steps.
 func (r *Run) Step(n int) {
 	if r.stepsLeft -= n; r.stepsLeft < 0 {
-		r.Fail("the template takes more than %d steps; it may have no end: use another one", r.limits.Steps)
+		r.exceed("the template takes more than %d steps; it may have no end: use another one", r.limits.Steps)
 	}
 }
 
@@ -81,7 +102,7 @@ func (r *Run) Walk(n int) { r.Step(n / 8) }
 // Take counts n×size bytes before they are allocated.
 func (r *Run) Take(n, size int) {
 	if n > 0 && size > r.bytesLeft/n {
-		r.Fail("the template takes more than %d MiB of memory: use another one", r.limits.Bytes>>20)
+		r.exceed("the template takes more than %d MiB of memory: use another one", r.limits.Bytes>>20)
 	}
 	r.bytesLeft -= max(0, n) * size
 }
@@ -89,7 +110,7 @@ func (r *Run) Take(n, size int) {
 // Enter goes one level deeper; Leave comes back.
 func (r *Run) Enter() {
 	if r.depth++; r.depth > maxDepth {
-		r.Fail("the template calls itself or nests values more than %d levels deep: use another one", maxDepth)
+		r.exceed("the template calls itself or nests values more than %d levels deep: use another one", maxDepth)
 	}
 }
 

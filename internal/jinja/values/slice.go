@@ -50,6 +50,17 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 	return nil
 }
 
+// Sliceable says whether a value has slices.
+func (r *Run) Sliceable(v Value) bool {
+	switch v := v.(type) {
+	case string, Markup, octets, *span:
+		return true
+	case *List:
+		return v.Sequence()
+	}
+	return false
+}
+
 // bounds returns the bounds of a slice of n items, as Python's slice.indices.
 func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
 	step = 1

@@ -121,6 +121,8 @@ func (r *Run) WriteRepr(o *Output, v Value) {
 		o.Write(r.Decimal(v))
 	case float64:
 		o.Write(FormatFloat(v))
+	case complex128:
+		o.Write(formatComplex(v))
 	case string:
 		r.writeQuoted(o, v)
 	case octets:

@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Value is a value of a template: nil, bool, int, *big.Int, float64, string, Markup, octets, *Undefined, *List, *Dict,
+// Value is a value of a template: nil, bool, int, *big.Int, float64, complex128, string, Markup, octets, *Undefined, *List, *Dict,
 // *span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
 type Value any
 
@@ -61,6 +61,7 @@ const (
 	keysKind   = "dict_keys"
 	valuesKind = "dict_values"
 	itemsKind  = "dict_items"
+	SetKind    = "set"
 )
 
 // List is a list, a tuple, or a view of a dict.
@@ -214,6 +215,8 @@ func TypeName(v Value) string {
 		return "int"
 	case float64:
 		return "float"
+	case complex128:
+		return "complex"
 	case string, Markup:
 		return "str"
 	case octets:
@@ -246,6 +249,8 @@ func (r *Run) Truth(v Value) bool {
 		return v
 	case nil, *Undefined:
 		return false
+	case complex128:
+		return v != 0
 	}
 	if n, ok := r.Length(v); ok {
 		return n > 0
