@@ -25,7 +25,8 @@ func (r *rendering) evalAll(list []expression, s *scope) []values.Value {
 
 type constant struct {
 	value  values.Value
-	noCode bool // Jinja writes code for it that fails
+	noCode bool // Jinja writes code for it that fails where it is run
+	long   bool // Jinja cannot write code for it
 }
 
 func (e *constant) eval(r *rendering, _ *scope) values.Value {

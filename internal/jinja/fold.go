@@ -91,17 +91,36 @@ func (f *folder) printed(e expression) (text string, ok bool) {
 
 // fold computes what is constant in an expression.
 func (f *folder) fold(e expression) expression {
-	if e == nil || f.volatile {
-		return e
+	if e == nil {
+		return nil
 	}
 	switch e.(type) {
 	case *constant, *variable:
-		return e
 	case *listLiteral, *dictLiteral: // only what is within them
 		e.replace(f.fold)
 		return e
+	default:
+		if !f.volatile {
+			e = f.optimize(e)
+		}
 	}
-	return f.optimize(e)
+	return f.checked(e)
+}
+
+// checked refuses what is left of an expression where Jinja would write code that is none.
+func (f *folder) checked(e expression) expression {
+	switch e := e.(type) {
+	case *constant:
+		if e.long {
+			f.Fail("an integer has more than %d digits: use a float", values.MaxDigits)
+		}
+	case *slice:
+		if e.object == nil {
+			f.Fail("a slice is one of several indices, expected one")
+		}
+	}
+	e.replace(f.checked)
+	return e
 }
 
 func (f *folder) optimize(e expression) expression {
@@ -123,8 +142,8 @@ func (f *folder) isCode(v values.Value) bool {
 	case nil, bool, int, *big.Int, float64, complex128, string, values.Markup:
 		return true
 	case *values.List:
-		if v.Kind != values.ListKind && v.Kind != values.TupleKind {
-			return v.Kind == values.SetKind
+		if v.Kind != values.ListKind && v.Kind != values.TupleKind && v.Kind != values.SetKind {
+			return false
 		}
 		return f.areCode(v.Items)
 	case *values.Dict:
@@ -145,7 +164,7 @@ func (f *folder) areCode(items []values.Value) bool {
 }
 
 // code returns the value of a constant that is written as code. The code of an infinity or a NaN is a name that does
-// not exist, and that of an integer must not be too long.
+// not exist, and integers must not be too long.
 func (f *folder) code(v values.Value) *constant {
 	c := &constant{value: v}
 	switch v := v.(type) {
@@ -155,17 +174,24 @@ func (f *folder) code(v values.Value) *constant {
 		c.value = values.ComplexLiteral(v)
 		c.noCode = math.IsInf(real(v), 0) || math.IsNaN(real(v)) || math.IsInf(imag(v), 0) || math.IsNaN(imag(v))
 	case *big.Int:
-		f.Decimal(v)
+		c.long = !f.Try(func() { f.Decimal(v) })
 	case *values.List:
-		for _, item := range v.Items {
-			c.noCode = f.code(item).noCode || c.noCode
-		}
+		c.join(f, v.Items)
 	case *values.Dict:
-		for i := range v.Keys {
-			c.noCode = f.code(v.Keys[i]).noCode || f.code(v.Values[i]).noCode || c.noCode
-		}
+		c.join(f, v.Keys)
+		c.join(f, v.Values)
 	}
 	return c
+}
+
+// join takes over what is wrong with the code of items.
+func (c *constant) join(f *folder, items []values.Value) {
+	f.Enter()
+	defer f.Leave()
+	for _, item := range items {
+		part := f.code(item)
+		c.noCode, c.long = c.noCode || part.noCode, c.long || part.long
+	}
 }
 
 func replaceAll(list []expression, with func(expression) expression) {

@@ -122,20 +122,15 @@ func TestTemplates(t *testing.T) {
 var differs = map[string]string{
 	"{{ '{0.upper}'.format('a') is defined }}": "the address of a method is another one each time",
 
-	"{{ range(3) | random is defined }}":     random,
-	"{{ [1, 2] | random }}":                  random,
-	"{{ [1, 2, 3] | random in [1, 2, 3] }}":  random,
-	"{{ lipsum(n=1) | length > 0 }}":         random,
-	"{{ '\\ud800' | length }}":               "half of a character has no bytes in UTF-8",
-	"{{ '\\N{DIGIT ONE}' }}":                 names,
-	"{{ '\\N{GREEK SMALL LETTER ALPHA}x' }}": names,
-	"{{ range(10**30, 10**30 + 2) | list }}": "a range has integers of 64 bits",
-	"{{ 'é'.encode('utf-16-le') }}":          "encodings are utf-8, ascii and latin-1",
+	"{{ range(3) | random is defined }}":    random,
+	"{{ [1, 2] | random }}":                 random,
+	"{{ [1, 2, 3] | random in [1, 2, 3] }}": random,
+	"{{ lipsum(n=1) | length > 0 }}":        random,
+	"{{ ('a' ~ '') is sameas 'a' }}":        "which texts of a character are one object in CPython",
 }
 
 const (
 	random = "another one each time"
-	names  = "names of characters are not supported"
 )
 
 // So does each construct by itself.

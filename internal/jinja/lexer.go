@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/codecs"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -48,12 +49,13 @@ type lexer struct {
 	line      int
 	lineStart bool // what was read last ends a line
 	tokens    []token
+	run       *values.Run
 }
 
 // lex returns the tokens of a template, the last of which is an endToken.
-func lex(name, source string) []token {
+func lex(run *values.Run, name, source string) []token {
 	source = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(source)
-	l := &lexer{name: name, src: strings.TrimSuffix(source, "\n"), line: 1, lineStart: true}
+	l := &lexer{name: name, src: strings.TrimSuffix(source, "\n"), line: 1, lineStart: true, run: run}
 	for l.at < len(l.src) {
 		l.root()
 	}
@@ -325,48 +327,34 @@ func (l *lexer) literal(s string) {
 	l.skip(n + 1)
 }
 
-var escapes = map[byte]string{'n': "\n", 't': "\t", 'r': "\r", '\\': `\`, '\'': "'", '"': `"`, 'a': "\a", 'b': "\b",
-	'f': "\f", 'v': "\v", '\n': ""}
+// longestEscape is more than the longest name of a character has, with what is around it.
+const longestEscape = 128
 
 // unescape replaces Python's escape sequences; what is none keeps its backslash.
 func (l *lexer) unescape(s string) string {
 	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
+	l.run.Line = l.line
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
+	for i := 0; i < len(s); {
+		if s[i] != '\\' {
 			b.WriteByte(s[i])
+			i++
 			continue
 		}
-		i++
-		if text, ok := escapes[s[i]]; ok {
-			b.WriteString(text)
+		if c, size := utf8.DecodeRuneInString(s[i+1:]); c >= utf8.RuneSelf { // Jinja reads the escape of the character
+			b.WriteString(codecs.Escape(c))
+			i += 1 + size
 			continue
 		}
-		size, base := map[byte]int{'x': 2, 'u': 4, 'U': 8}[s[i]], 16
-		digits := s[i+1 : min(len(s), i+1+size)]
-		if s[i] >= '0' && s[i] <= '7' {
-			end := i
-			for end < min(len(s), i+3) && s[end] >= '0' && s[end] <= '7' {
-				end++
-			}
-			digits, size, base = s[i:end], end-i, 8
-			i--
-		} else if size == 0 {
-			if s[i] == 'N' {
-				l.fail(`\N in a string is not supported, expected \u and four digits`)
-			}
-			b.WriteByte('\\')
-			b.WriteByte(s[i])
-			continue
+		c, size, ok := codecs.DecodeEscape([]byte(s[i:min(len(s), i+longestEscape)]))
+		if !ok {
+			l.fail("%.60q in a string is no character", s[i:i+size])
 		}
-		c, err := strconv.ParseUint(digits, base, 32)
-		if err != nil || len(digits) < size || !utf8.ValidRune(rune(c)) {
-			l.fail("%q in a string is no character", `\`+s[i:min(len(s), i+1+size)])
+		if i += size; c >= 0 {
+			b.WriteString(l.run.Character(c))
 		}
-		b.WriteRune(rune(c))
-		i += size
 	}
 	return b.String()
 }

@@ -46,6 +46,7 @@ type Template struct {
 	name   string
 	body   []statement
 	blocks map[string]*block // by name
+	parsed *values.Run
 }
 
 // Parse parses a template. The name is for errors, which are *Error.
@@ -56,9 +57,10 @@ func Parse(name, source string) (t *Template, err error) {
 		return nil, &Error{Template: name, Line: 1, Text: text}
 	}
 	p := &parser{name: name, folder: newFolder(name)}
-	p.tokens = lex(name, source)
+	p.folder.Seen(source)
+	p.tokens = lex(p.folder.Run, name, source)
 	body := p.template()
-	return &Template{name, body, p.blocks}, nil
+	return &Template{name, body, p.blocks, p.folder.Run}, nil
 }
 
 // Render renders a template. A variable is nil, a bool, int, float64 or string, a []any, a
@@ -70,6 +72,7 @@ func (t *Template) Render(variables map[string]any, limits values.Limits) (text 
 func (t *Template) render(variables map[string]any, limits Limits, now func() time.Time) (text string, err error) {
 	defer recoverError(&err)
 	r := &rendering{Run: values.NewRun(t.name, limits, now), template: t, globals: &scope{}}
+	r.Inherit(t.parsed)
 	r.globals.set("self", &blocks{r})
 	for name, v := range variables {
 		r.globals.set(name, r.FromGo(v))
@@ -77,7 +80,11 @@ func (t *Template) render(variables map[string]any, limits Limits, now func() ti
 	r.out = values.NewOutput(r.Run)
 	r.outer = &scope{parent: r.globals}
 	r.exec(t.body, r.outer)
-	return r.out.String(), nil
+	rendered := r.out.String()
+	if r.HasHalf(rendered) {
+		r.Fail("the text has half of a character (such as \\ud800), which UTF-8 cannot write: use \\U and eight digits")
+	}
+	return rendered, nil
 }
 
 // recoverError turns an *Error that was thrown into a returned one.

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import sys
 
 import jinja2
 import transformers
@@ -68,6 +69,7 @@ def render(text, variables):
         out = chat_template_utils._compile_jinja_template(text).render(**v)
         if re.search(r" at 0x[0-9a-f]{6}", out):
             return dict(error="an address in memory, which is another one each time")
+        out.encode()  # the text is handed on as bytes
         return dict(text=out)
     except Exception as e:
         return dict(error=f"{type(e).__name__}: {e}"[:100])
@@ -99,4 +101,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets, for this file alone
+        os.execve(sys.executable, [sys.executable, "-W", "ignore", *sys.argv], os.environ | {"PYTHONHASHSEED": "0"})
     main()

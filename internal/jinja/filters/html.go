@@ -27,6 +27,9 @@ func urlEncode(r *Run, a []Value) Value {
 		s := r.Str(v)
 		r.Walk(len(s))
 		r.Take(len(s), 6)
+		if r.HasHalf(s) {
+			r.Fail("urlencode is applied to half of a character, which has no bytes")
+		}
 		return html.Quote(s, query)
 	}
 	items, ok := r.Iterable(a[0])

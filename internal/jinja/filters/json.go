@@ -115,7 +115,7 @@ func writeJSONItems(r *Run, o *Output, st *jsonStyle, brackets string, n, depth 
 func writeJSONDict(r *Run, o *Output, st *jsonStyle, d *Dict, depth int) {
 	if st.sorted {
 		ordered := values.NewDict()
-		for _, pair := range sorted(r, r.Pairs(d), false, func(v Value) Value { return v.(*List).Items[0] }) {
+		for _, pair := range sorted(r, r.List(r.Pairs(d)), false, func(v Value) Value { return v.(*List).Items[0] }) {
 			ordered.Set(r, pair.(*List).Items[0], pair.(*List).Items[1])
 		}
 		d = ordered
@@ -143,6 +143,7 @@ func writeJSONString(r *Run, o *Output, st *jsonStyle, s string) {
 	o.Write(`"`)
 	from := 0
 	for i, c := range s {
+		c = r.Code(c)
 		text, ok := jsonEscapes[c]
 		switch {
 		case ok:

@@ -61,8 +61,12 @@ func listFilters() []*Builtin {
 			r.Take(len(items), values.ValueSize)
 			items = slices.Clone(items)
 			slices.Reverse(items)
+			l, isList := a[0].(*List)
 			switch a[0].(type) {
 			case *values.Generator, values.Custom: // Python makes a list of what it cannot go through from its end
+				return r.List(items)
+			}
+			if isList && l.Kind == values.SetKind {
 				return r.List(items)
 			}
 			return values.GeneratorOf(func() []Value { return items })
@@ -102,8 +106,9 @@ func rowFilters() []*Builtin {
 
 // reversible returns the items of what can be gone through from its end.
 func reversible(r *Run, v Value) []Value {
-	if _, ok := v.(*values.Generator); ok {
-		r.Fail("last is applied to a generator, expected a list: apply list before")
+	l, isList := v.(*List)
+	if _, ok := v.(*values.Generator); ok || isList && l.Kind == values.SetKind {
+		r.Fail("last is applied to a %s, expected a list: apply list before", values.TypeName(v))
 	}
 	return r.Items(v)
 }

@@ -20,7 +20,7 @@ func sortingFilters() []*Builtin {
 				}
 				keys = append(keys, caseless(r, getter(r, key, values.Absent{}), a[2]))
 			}
-			return r.List(sorted(r, r.Items(a[0]), r.Truth(values.OrElse(a[1], false)), func(v Value) Value {
+			return r.List(sorted(r, a[0], r.Truth(values.OrElse(a[1], false)), func(v Value) Value {
 				l := r.List(nil) // lists are compared by what differs, so that equal values need no order
 				for _, key := range keys {
 					r.Take(1, values.ValueSize)
@@ -62,9 +62,10 @@ func caseless(r *Run, get func(Value) Value, sensitive Value) func(Value) Value 
 	}
 }
 
-// sorted returns items in the order of their keys; those with equal keys keep theirs.
-func sorted(r *Run, items []Value, reverse bool, key func(Value) Value) []Value {
+// sorted returns the items of a value in the order of their keys; those with equal keys keep theirs.
+func sorted(r *Run, v Value, reverse bool, key func(Value) Value) []Value {
 	type keyed struct{ key, item Value }
+	items := r.Unordered(v)
 	r.Take(len(items), 3*values.ValueSize)
 	list := make([]keyed, len(items))
 	for i, item := range items {
@@ -80,6 +81,7 @@ func sorted(r *Run, items []Value, reverse bool, key func(Value) Value) []Value 
 		case r.Compare("<", b.key, a.key):
 			return 1
 		}
+		failTie(r, v)
 		return 0
 	})
 	result := make([]Value, len(items))
@@ -87,6 +89,13 @@ func sorted(r *Run, items []Value, reverse bool, key func(Value) Value) []Value 
 		result[i] = k.item
 	}
 	return result
+}
+
+// failTie refuses equal keys of a set's items, which have no order of their own.
+func failTie(r *Run, v Value) {
+	if l, ok := v.(*List); ok && l.Kind == values.SetKind {
+		r.Fail("items of a set are equal in the order that is asked for, and have no other")
+	}
 }
 
 func dictSort(r *Run, a []Value) Value {
@@ -97,16 +106,22 @@ func dictSort(r *Run, a []Value) Value {
 		r.Fail("dictsort is applied to %s, expected a dict, and by key or by value", values.TypeName(a[0]))
 	}
 	key := caseless(r, func(v Value) Value { return v.(*List).Items[at] }, a[1])
-	return r.List(sorted(r, r.Pairs(d), r.Truth(values.OrElse(a[3], false)), key))
+	return r.List(sorted(r, r.List(r.Pairs(d)), r.Truth(values.OrElse(a[3], false)), key))
 }
 
 // extreme returns the first item with no other before it in an order.
 func extreme(r *Run, a []Value, op string) Value {
 	get := caseless(r, getter(r, a[2], values.Absent{}), a[1])
 	var best, bestKey Value = &Undefined{Text: "there is no item"}, nil
-	for i, item := range r.Items(a[0]) {
+	items := r.Unordered(a[0])
+	for i, item := range items {
 		if key := get(item); i == 0 || r.Compare(op, key, bestKey) {
 			best, bestKey = item, key
+		}
+	}
+	for _, item := range items {
+		if item != best && r.Equal(get(item), bestKey) {
+			failTie(r, a[0])
 		}
 	}
 	return best
@@ -117,7 +132,7 @@ func groupBy(r *Run, a []Value) Value {
 	key := caseless(r, get, a[3])
 	groups := r.List(nil)
 	var last Value
-	for i, item := range sorted(r, r.Items(a[0]), false, key) {
+	for i, item := range sorted(r, a[0], false, key) {
 		k := key(item)
 		if i == 0 || !r.Equal(k, last) {
 			r.Take(1, 160)

@@ -55,7 +55,8 @@ func typeTests() []*Builtin {
 		isType("callable", "function", "macro", "loop", "undefined"),
 		isType("sequence", "str", "bytes", values.ListKind, values.TupleKind, "dict", "range", "undefined"),
 		is("iterable", func(r *Run, v Value) bool {
-			if _, ok := v.(*values.Generator); ok {
+			switch v.(type) {
+			case *values.Generator, *List:
 				return true
 			}
 			_, ok := r.Iterable(v)
@@ -115,7 +116,7 @@ func SameConstants(r *Run, a, b Value) bool {
 		unique = v >= first && v <= last
 	case string:
 		c, size := utf8.DecodeRuneInString(v)
-		unique = size == len(v) && c < last
+		unique = v == "" || size == len(v) && c < last
 	case *List:
 		other, ok := b.(*List)
 		return ok && v.Kind == values.TupleKind && other.Kind == v.Kind && len(v.Items)+len(other.Items) == 0

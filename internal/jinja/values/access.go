@@ -54,7 +54,7 @@ func MethodsOf(object Value) map[string]*Builtin {
 		} else if object.isTuple() {
 			return tupleMethods
 		}
-		return viewMethods[object.Kind]
+		return viewMethods[object.Kind] // of sets too
 	}
 	return nil
 }
@@ -94,7 +94,7 @@ func (r *Run) field(object Value, name string) (Value, bool) {
 		v, ok := o.attributes[name]
 		return v, ok
 	case *span:
-		v, ok := map[string]int{"start": o.start, "stop": o.stop, "step": o.step}[name]
+		v, ok := map[string]Value{"start": o.start, "stop": o.stop, "step": o.step}[name]
 		return v, ok
 	case bool, int, *big.Int, float64:
 		return r.numberAttribute(o, name)
@@ -105,7 +105,7 @@ func (r *Run) field(object Value, name string) (Value, bool) {
 		if i := slices.Index([]string{"grouper", "list"}, name); o.Kind == GroupKind && i >= 0 {
 			return o.Items[i], true
 		}
-		return o.dict, o.dict != nil && name == "mapping"
+		return o.dict, o.dict != nil && o.Kind != SetKind && name == "mapping"
 	}
 	return nil, false
 }
@@ -123,8 +123,8 @@ func (r *Run) Item(object, index Value) Value {
 			return v
 		}
 	case *span:
-		if i, n, ok := position(index, o.length()); ok && i < n {
-			return o.start + i*o.step
+		if i, n, ok := position(index, o.length); ok && i < n {
+			return r.spanItem(o, i)
 		}
 	case octets:
 		if i, n, ok := position(index, len(o)); ok && i < n {

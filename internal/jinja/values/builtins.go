@@ -28,7 +28,7 @@ type Arguments struct {
 type Absent struct{}
 
 // Fn makes a builtin of a function. Parameters are separated by spaces; those with "=" at their
-// end have defaults, and are absent if they are not given.
+// end have defaults, and are absent if they are not given. A "/" makes a name that no argument can have.
 func Fn(name, parameters string, function func(r *Run, a []Value) Value) *Builtin {
 	f := &Builtin{name: name, function: function}
 	for _, p := range strings.Fields(parameters) {

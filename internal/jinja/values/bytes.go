@@ -1,8 +1,14 @@
 package values
 
 import (
+	"encoding/hex"
+	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/codecs"
+	"github.com/phi3conv/phi3conv/internal/jinja/names"
 )
 
 // octets are Python's bytes.
@@ -71,105 +77,197 @@ var byteMethods map[string]*Builtin
 
 func makeByteMethods() {
 	byteMethods = Table(
-		Fn("hex", "self", func(r *Run, a []Value) Value {
-			b := a[0].(octets)
-			o := NewOutput(r)
-			for i := range len(b) {
-				o.Write(string("0123456789abcdef"[b[i]>>4]) + string("0123456789abcdef"[b[i]&15]))
-			}
-			return o.String()
-		}),
-		Fn("decode", "self encoding= errors=", decode),
+		Fn("hex", "self sep= bytes_per_sep=", hexMethod), Fn("decode", "self encoding= errors=", decode),
+		Fn("fromhex", "self string", bytesFromHex), Fn("maketrans", "self frm to", byteTable),
+		Fn("translate", "self table/ delete=", translateBytes), Fn("splitlines", "self keepends=", splitByteLines),
 	)
+	byteMethods["fromhex"].positional, byteMethods["maketrans"].positional = true, true
 	for _, name := range strings.Fields("capitalize center count endswith expandtabs find index isalnum isalpha " +
 		"isascii isdigit islower isspace istitle isupper join ljust lower lstrip partition removeprefix " +
 		"removesuffix replace rfind rindex rjust rpartition rsplit rstrip split startswith strip " +
 		"swapcase title upper zfill") {
 		f := stringMethods[name]
+		takesNumber := strings.Contains(" count find index rfind rindex ", " "+name+" ")
 		byteMethods[name] = Raw(name, func(r *Run, a Arguments) Value {
+			if takesNumber && len(a.Items) > 1 && BigOf(a.Items[1]) != nil {
+				a.Items = slices.Clone(a.Items)
+				a.Items[1] = octets([]byte{r.byteOf(a.Items[1])})
+			}
 			list := r.fromOctets(&List{Kind: ListKind, Items: a.Items})
 			return r.asOctets(r.Apply(f, Arguments{list.(*List).Items, a.Names, a.Named}))
 		})
 	}
 }
 
-// codecs are the encodings that there are, as the number of characters that one byte can be; 0 for UTF-8.
-var codecs = map[string]rune{"utf-8": 0, "utf8": 0, "ascii": 0x80, "us-ascii": 0x80, "latin-1": 0x100, "latin1": 0x100,
-	"iso-8859-1": 0x100}
+// byteOf returns a number as a byte.
+func (r *Run) byteOf(v Value) byte {
+	i := r.IntArg(v, 0)
+	if i < 0 || i > math.MaxUint8 {
+		r.Fail("%s is no byte, expected a number from 0 to 255", r.Str(v))
+	}
+	return byte(i)
+}
 
-// codec returns the encoding of two arguments, and what stands for what it lacks.
-func (r *Run) codec(encoding, errors Value) (limit rune, strict bool, instead string) {
-	name := r.StringArg(OrElse(encoding, "utf-8"))
-	limit, ok := codecs[strings.ReplaceAll(Lower(Brief(name)), "_", "-")]
+func (r *Run) octetsArg(v Value) octets {
+	b, ok := v.(octets)
 	if !ok {
-		r.Fail("the encoding %s is not known, expected utf-8, ascii or latin-1", name)
+		r.FailUndefined(v)
+		r.Fail("an argument is %s, expected bytes", TypeName(v))
 	}
-	switch mode := r.StringArg(OrElse(errors, "strict")); mode {
-	case "strict":
-		return limit, true, ""
-	case "ignore":
-	case "replace":
-		instead = "?"
-	default:
-		r.Fail("errors of an encoding are %q, expected strict, ignore or replace", mode)
+	return b
+}
+
+// hexMethod writes bytes in hexadecimal, with a separator between groups that are counted from the right, or from the
+// left if their size is negative.
+func hexMethod(r *Run, a []Value) Value {
+	b, sep, size := a[0].(octets), "", r.IntArg(a[2], 1)
+	if b2, ok := a[1].(octets); ok {
+		sep = string(b2)
+	} else if a[1] != (Absent{}) {
+		sep = r.StringArg(a[1])
 	}
-	return limit, false, instead
+	if a[1] != (Absent{}) && (len(sep) != 1 || sep[0] >= utf8.RuneSelf) {
+		r.Fail("hex has the separator %.40q, expected one character of ASCII", sep)
+	}
+	r.Walk(2 * len(b))
+	r.Take(len(b), 6)
+	var s strings.Builder
+	for i := range len(b) {
+		if i > 0 && (size > 0 && (len(b)-i)%size == 0 || size < 0 && i%-size == 0) {
+			s.WriteString(sep)
+		}
+		s.WriteString(hex.EncodeToString([]byte{b[i]}))
+	}
+	return s.String()
+}
+
+func bytesFromHex(r *Run, a []Value) Value {
+	s, ok := a[1].(string)
+	if m, isMarkup := a[1].(Markup); isMarkup {
+		s, ok = string(m), true
+	}
+	if !ok {
+		r.Fail("fromhex has %s, expected a string", TypeName(a[1]))
+	}
+	r.Walk(len(s))
+	r.Take(len(s), 2)
+	var b []byte
+	for s = strings.TrimLeft(s, asciiSpace); s != ""; s = strings.TrimLeft(s, asciiSpace) {
+		pair, err := hex.DecodeString(s[:min(len(s), 2)])
+		if err != nil || len(s) < 2 {
+			r.Fail("fromhex has %.40q, expected pairs of hexadecimal digits", s)
+		}
+		b, s = append(b, pair...), s[2:]
+	}
+	return octets(b)
+}
+
+const asciiSpace = " \t\n\r\f\v"
+
+// byteTable makes the table that translate takes.
+func byteTable(r *Run, a []Value) Value {
+	from, to := r.octetsArg(a[1]), r.octetsArg(a[2])
+	if len(from) != len(to) {
+		r.Fail("maketrans has %d and %d bytes, expected as many of both", len(from), len(to))
+	}
+	r.Take(1, 512)
+	r.Walk(len(from))
+	table := make([]byte, 256)
+	for i := range table {
+		table[i] = byte(i)
+	}
+	for i := range len(from) {
+		table[from[i]] = to[i]
+	}
+	return octets(table)
+}
+
+func translateBytes(r *Run, a []Value) Value {
+	b, gone := a[0].(octets), octets("")
+	if a[2] != (Absent{}) {
+		gone = r.octetsArg(a[2])
+	}
+	table := octets("")
+	if a[1] != nil {
+		if table = r.octetsArg(a[1]); len(table) != 256 {
+			r.Fail("translate has a table of %d bytes, expected 256, or none", len(table))
+		}
+	}
+	r.Walk(len(b) + len(gone))
+	r.Take(len(b), 1)
+	dropped := [256]bool{}
+	for i := range len(gone) {
+		dropped[gone[i]] = true
+	}
+	var result []byte
+	for i := range len(b) {
+		switch {
+		case dropped[b[i]]:
+		case table != "":
+			result = append(result, table[b[i]])
+		default:
+			result = append(result, b[i])
+		}
+	}
+	return octets(result)
+}
+
+// splitByteLines cuts bytes at the ends of lines, which are fewer than those of text.
+func splitByteLines(r *Run, a []Value) Value {
+	b, keep := string(a[0].(octets)), r.IntArg(a[1], 0) != 0
+	r.Walk(len(b))
+	lines := r.List(nil)
+	for b != "" {
+		end, size := strings.IndexAny(b, "\r\n"), 1
+		if end < 0 {
+			end, size = len(b), 0
+		} else if strings.HasPrefix(b[end:], "\r\n") {
+			size = 2
+		}
+		line := b[:end]
+		if keep {
+			line = b[:end+size]
+		}
+		r.Take(1, 4*ValueSize+16)
+		lines.Items = append(lines.Items, octets(line))
+		b = b[end+size:]
+	}
+	return lines
+}
+
+// codec returns the encoding of two arguments, and how what it lacks is handled.
+func (r *Run) codec(encoding, handler Value) (*codecs.Codec, string) {
+	name, mode := r.StringArg(OrElse(encoding, "utf-8")), r.StringArg(OrElse(handler, "strict"))
+	c, err := codecs.Find(Brief(name))
+	if err != nil {
+		r.Fail("%s: %v", name, err)
+	}
+	return c, mode
 }
 
 func encode(r *Run, a []Value) Value {
 	s := r.StringArg(a[0])
-	limit, strict, instead := r.codec(a[1], a[2])
-	r.Walk(len(s))
-	r.Take(len(s), 1)
-	if limit == 0 || IsASCII(s) {
-		return octets(s)
+	codec, handler := r.codec(a[1], a[2])
+	r.Walk(6 * len(s))
+	r.Take(len(s), 16) // the longest that stands for a character is its name
+	b, err := codec.Encode(r.codes(s), handler, names.Of)
+	if err != nil {
+		r.Fail("text is encoded: %v: use utf-8", err)
 	}
-	b := make([]byte, 0, len(s))
-	for _, c := range s {
-		switch {
-		case c < limit:
-			b = append(b, byte(c))
-		case strict:
-			r.Fail("%q is encoded, which is not in the encoding: use utf-8", c)
-		default:
-			b = append(b, instead...)
-		}
-	}
+	r.Take(len(b), 2)
 	return octets(b)
 }
 
 func decode(r *Run, a []Value) Value {
 	b := a[0].(octets)
-	limit, strict, instead := r.codec(a[1], a[2])
-	r.Walk(len(b))
-	r.Take(len(b), 3)
-	if instead != "" {
-		instead = "\ufffd"
+	codec, handler := r.codec(a[1], a[2])
+	r.Walk(6 * len(b))
+	r.Take(len(b), 20)
+	text, err := codec.Decode([]byte(b), handler)
+	if err != nil {
+		r.Fail("bytes are decoded: %v", err)
 	}
-	var s strings.Builder
-	for i := 0; i < len(b); {
-		c, size := rune(b[i]), 1
-		ok := c < limit
-		if limit == 0 {
-			c, size = utf8.DecodeRuneInString(string(b[i:min(len(b), i+utf8.UTFMax)]))
-			ok = c != utf8.RuneError || size > 1
-		}
-		for k := 2; limit == 0 && !ok && i+k <= len(b) && !utf8.FullRuneInString(string(b[i:i+k-1])); k++ {
-			if !utf8.FullRuneInString(string(b[i : i+k])) {
-				size = k // all of a character that has no end is one error
-			}
-		}
-		switch {
-		case ok:
-			s.WriteRune(c)
-		case strict:
-			r.Fail("bytes are decoded that are not in the encoding, at %d", i)
-		default:
-			s.WriteString(instead)
-		}
-		i += size
-	}
-	return s.String()
+	return r.textOf(text)
 }
 
 // byteItems returns bytes as integers.
@@ -197,7 +295,7 @@ func (r *Run) writeOctets(o *Output, b octets) {
 		case quotedEscapes[rune(c)] != "" && c < ' ':
 			o.Write(quotedEscapes[rune(c)])
 		case c < ' ' || c > '~':
-			o.Write(escaped(rune(c)))
+			o.Write(codecs.Escape(rune(c)))
 		default:
 			o.Write(string(c))
 		}

@@ -1,10 +1,5 @@
 package values
 
-import "math"
-
-// maxRange is the number of items that a range can have in Jinja's sandbox.
-const maxRange = 100000
-
 // Globals are the functions of every template.
 var Globals map[string]*Builtin
 
@@ -46,23 +41,9 @@ func init() { // it refers to itself by way of methods
 		}),
 		Fn("strftime_now", "format", func(r *Run, a []Value) Value { return r.strftime(r.StringArg(a[0]), r.now()) }),
 	)
+	Globals["range"].positional = true
 	Globals["dict"].attributes = map[string]Value{"fromkeys": Fn("fromkeys", "iterable value=",
 		func(r *Run, a []Value) Value { return r.fromKeys(a[0], a[1]) })}
-}
-
-func makeRange(r *Run, a []Value) Value {
-	s := &span{r.IntArg(a[0], 0), r.IntArg(a[1], 0), r.IntArg(a[2], 1)}
-	if a[1] == (Absent{}) {
-		s.start, s.stop = 0, s.start
-	}
-	if s.step == 0 {
-		r.Fail("the step of range is 0")
-	}
-	const most = math.MaxInt >> 3 // so that no length overflows
-	if max(s.start, s.stop, s.step) > most || min(s.start, s.stop, s.step) < -most || s.length() > maxRange {
-		r.Fail("the range is too long, expected at most %d integers", maxRange)
-	}
-	return s
 }
 
 // Update sets what a dict or pairs have in another dict.

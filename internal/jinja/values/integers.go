@@ -11,8 +11,8 @@ import (
 
 // Integers of more than 64 bits are *big.Int; all others are int. Values of *big.Int are never changed.
 
-// maxDigits is how many decimal digits Python writes or reads.
-const maxDigits = 4300
+// MaxDigits is how many decimal digits Python writes or reads.
+const MaxDigits = 4300
 
 // integer returns the shortest form of an integer.
 func integer(i *big.Int) Value {
@@ -84,15 +84,15 @@ func (r *Run) Decimal(v Value) string {
 
 // based writes an integer in a base.
 func (r *Run) based(i *big.Int, base int) string {
-	long := base == 10 && i.BitLen() > maxDigits*34/10 // a digit has 3.32 bits
+	long := base == 10 && i.BitLen() > MaxDigits*34/10 // a digit has 3.32 bits
 	s := ""
 	if !long {
 		r.work(i, i)
 		r.Take(i.BitLen(), 2)
 		s = i.Text(base)
 	}
-	if long || base == 10 && len(strings.TrimPrefix(s, "-")) > maxDigits {
-		r.Fail("an integer has more than %d digits: use a float", maxDigits)
+	if long || base == 10 && len(strings.TrimPrefix(s, "-")) > MaxDigits {
+		r.Fail("an integer has more than %d digits: use a float", MaxDigits)
 	}
 	return s
 }
@@ -103,10 +103,10 @@ func ParseInteger(s string, base int) (Value, bool) {
 		return int(i), true
 	}
 	digits := strings.TrimLeft(s, "+-")
-	if base&(base-1) != 0 && len(digits) > maxDigits {
+	if base&(base-1) != 0 && len(digits) > MaxDigits {
 		return nil, false
 	}
-	if base == 0 && len(digits) > maxDigits && digits[0] != '0' {
+	if base == 0 && len(digits) > MaxDigits && digits[0] != '0' {
 		return nil, false
 	}
 	i, ok := new(big.Int).SetString(s, base)

@@ -1,10 +1,9 @@
 package values
 
 import (
-	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
 )
@@ -22,16 +21,11 @@ type layout struct {
 	verb      byte // 0: none
 }
 
-// maxPrecision is the number of digits after the point that a number can be given.
-const maxPrecision = 1000
-
 var bases = map[byte]int{'d': 10, 'n': 10, 'x': 16, 'X': 16, 'o': 8, 'b': 2}
 
 // formatNumber formats a number with a layout.
 func (r *Run) formatNumber(v Value, l layout) string {
-	if l.precision > maxPrecision {
-		r.Fail("a precision is %d, expected at most %d", l.precision, maxPrecision)
-	}
+	r.Take(l.precision, 4)
 	sign, prefix, digits := "", "", ""
 	if base := bases[l.verb]; base != 0 && !IsFloat(v) {
 		if sign, digits = cutSign(r.based(BigOf(v), base)); l.precision > len(digits) {
@@ -290,8 +284,8 @@ func (r *Run) formattedNumber(v Value, l layout) string {
 // character returns the character of a number.
 func (r *Run) character(v Value) string {
 	i, _, _ := Number(v)
-	if i < 0 || i > math.MaxInt32 || !utf8.ValidRune(rune(i)) {
+	if i < 0 || i > unicode.MaxRune {
 		r.Fail("%s is the number of no character", r.Str(v))
 	}
-	return string(rune(i))
+	return r.Character(rune(i))
 }

@@ -34,7 +34,7 @@ func (r *Run) fromKeys(keys, value Value) Value {
 
 // isDisjoint is a method of keys and items.
 var isDisjoint = Table(Fn("isdisjoint", "self other", func(r *Run, a []Value) Value {
-	for _, item := range r.Items(a[1]) {
+	for _, item := range r.Unordered(a[1]) {
 		if r.contains(a[0], item) {
 			return false
 		}
@@ -43,7 +43,7 @@ var isDisjoint = Table(Fn("isdisjoint", "self other", func(r *Run, a []Value) Va
 }))
 
 // viewMethods are those of views of dicts, by kind.
-var viewMethods = map[string]map[string]*Builtin{keysKind: isDisjoint, itemsKind: isDisjoint}
+var viewMethods = map[string]map[string]*Builtin{keysKind: isDisjoint, itemsKind: isDisjoint, SetKind: setMethods}
 
 // Pairs returns the keys and values of a dict.
 func (r *Run) Pairs(d *Dict) []Value {
@@ -88,6 +88,11 @@ func init() {
 	makeByteMethods()
 	for _, name := range []string{"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"} {
 		listMethods[name] = nil
+	}
+	setMethods["isdisjoint"] = isDisjoint["isdisjoint"]
+	for _, name := range []string{"add", "clear", "difference_update", "discard", "intersection_update", "pop", "remove",
+		"symmetric_difference_update", "update"} {
+		setMethods[name] = nil
 	}
 	for _, name := range []string{"clear", "pop", "popitem", "setdefault", "update"} {
 		dictMethods[name] = nil

@@ -141,24 +141,3 @@ func fromHex(r *Run, a []Value) Value {
 	}
 	return f
 }
-
-var rangeMethods = Table(
-	Fn("count", "self value", func(r *Run, a []Value) Value {
-		n := 0
-		for _, i := range r.Items(a[0]) {
-			if r.Equal(i, a[1]) {
-				n++
-			}
-		}
-		return n
-	}),
-	Fn("index", "self value", func(r *Run, a []Value) Value {
-		for n, i := range r.Items(a[0]) {
-			if r.Equal(i, a[1]) {
-				return n
-			}
-		}
-		r.Fail("%s is not in the range", r.Repr(a[1]))
-		return nil
-	}),
-)

@@ -317,7 +317,7 @@ func moreTextMethods() []*Builtin {
 func translations(r *Run, a []Value) Value {
 	d := NewDict()
 	characters := func(v Value) []Value { return r.Items(r.StringArg(v)) }
-	code := func(c Value) int { return int([]rune(c.(string))[0]) }
+	code := func(c Value) int { return int(r.codes(c.(string))[0]) }
 	if a[2] == (Absent{}) {
 		from, ok := a[1].(*Dict)
 		if !ok {
@@ -359,7 +359,7 @@ func translate(r *Run, a []Value) Value {
 	}
 	for _, c := range r.StringArg(a[0]) {
 		r.Step(1)
-		v := r.Item(a[1], int(c))
+		v := r.Item(a[1], int(r.Code(c)))
 		if s, ok := TextOf(v); ok {
 			o.Write(s)
 		} else if _, undefined := v.(*Undefined); undefined {

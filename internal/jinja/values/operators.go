@@ -52,6 +52,14 @@ func (r *Run) Arithmetic(op string, a, b Value) Value {
 	if _, ok := TextOf(a); ok && op == "%" {
 		return r.Printf(a, b)
 	}
+	if format, ok := a.(octets); ok && op == "%" {
+		return r.printBytes(format, b)
+	}
+	if op == "-" {
+		if v, ok := r.difference(a, b); ok {
+			return v
+		}
+	}
 	r.FailUndefined(b)
 	_, _, aOK := Number(a)
 	_, _, bOK := Number(b)
@@ -257,7 +265,7 @@ func (r *Run) Equal(a, b Value) bool {
 		return ok && (a == b || r.equalDicts(a, b))
 	case *span:
 		b, ok := b.(*span)
-		return ok && a.equal(b)
+		return ok && r.equalSpans(a, b)
 	}
 	return a == b
 }
@@ -314,7 +322,7 @@ func (r *Run) Order(a, b Value) (int, bool) {
 	t, ok2 := TextOf(b)
 	if ok1 && ok2 {
 		r.Scan(min(len(s), len(t)))
-		return strings.Compare(s, t), true
+		return r.compareTexts(s, t), true
 	}
 	_, _, ok1 = Number(a)
 	_, _, ok2 = Number(b)
@@ -368,6 +376,16 @@ func (r *Run) contains(container, v Value) bool {
 			r.Fail("%s is looked for in a dict, expected a string or a number", TypeName(v))
 		}
 		_, ok = d.lookup(r, v)
+		return ok
+	}
+	if s, ok := container.(*span); ok {
+		return r.spanIndex(s, v) >= 0
+	}
+	if s, ok := container.(*List); ok && s.Kind == SetKind {
+		if _, ok := r.Hash(v); !ok {
+			r.Fail("%s is looked for in a set, expected a string or a number", TypeName(v))
+		}
+		_, ok = s.dict.lookup(r, v)
 		return ok
 	}
 	for _, item := range r.Items(container) {

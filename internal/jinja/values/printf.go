@@ -8,8 +8,22 @@ import (
 // Printf formats as Python's % does: with a tuple of values, one value, or a dict of named ones.
 func (r *Run) Printf(text, v Value) Value {
 	format, _ := TextOf(text)
-	p := &printer{run: r, format: format, values: []Value{v}, out: NewOutput(r)}
+	p := &printer{run: r, format: format, out: NewOutput(r)}
 	_, p.safe = text.(Markup)
+	p.print(v)
+	return Like(text, p.out.String())
+}
+
+// printBytes formats bytes, whose %s and %b are for bytes.
+func (r *Run) printBytes(format octets, v Value) Value {
+	p := &printer{run: r, format: r.asText(format), bytes: true, out: NewOutput(r)}
+	p.print(v)
+	return r.asOctets(p.out.String())
+}
+
+func (p *printer) print(v Value) {
+	r, format := p.run, p.format
+	p.values = []Value{v}
 	l, isList := v.(*List)
 	if isList && l.isTuple() {
 		p.values = l.Items
@@ -27,19 +41,22 @@ func (r *Run) Printf(text, v Value) Value {
 			p.directive()
 		}
 	}
-	if unused := p.used < len(p.values); unused && !hasItems(v) {
+	if unused := p.used < len(p.values); unused && !p.hasItems(v) {
 		r.Fail("a format has %d values, expected %d", len(p.values), p.used)
 	}
-	return Like(text, p.out.String())
 }
 
-// hasItems says whether a value has items by index or key; a format need not use it.
-func hasItems(v Value) bool {
+// hasItems says whether a value has items by index or key; a format need not use it, unless it is of the same type.
+func (p *printer) hasItems(v Value) bool {
 	switch v := v.(type) {
 	case *List:
 		return v.Kind == ListKind
-	case *Dict, *Undefined, *span, octets:
+	case *Dict, *Undefined, *span:
 		return true
+	case octets:
+		return !p.bytes
+	case string, Markup:
+		return p.bytes
 	}
 	return false
 }
@@ -54,6 +71,7 @@ type printer struct {
 	named  *Dict
 	out    *Output
 	safe   bool // the format is safe in HTML: escape values
+	bytes  bool // the format is of bytes
 }
 
 // directive formats what is after a %.
@@ -83,7 +101,11 @@ func (p *printer) directive() {
 		name := p.format[p.at+1 : end]
 		p.at = end + 1
 		var ok bool
-		if v, ok = p.named.Get(name); !ok {
+		var key Value = name
+		if p.bytes {
+			key = p.run.asOctets(name)
+		}
+		if v, ok = p.named.lookup(p.run, key); !ok {
 			p.run.Fail("a format has the name %s, which is not in the dict", name)
 		}
 	}
@@ -117,6 +139,9 @@ func (p *printer) directive() {
 	if v == (Absent{}) {
 		v = p.value()
 	}
+	if p.bytes {
+		v, l = p.run.bytesDirective(v, l)
+	}
 	p.out.Write(p.run.directive(v, l, p.safe))
 }
 
@@ -148,6 +173,23 @@ func (p *printer) number() int {
 	}
 	n, _ := strconv.Atoi(p.format[start:p.at]) // a great number gives a great one
 	return n
+}
+
+// bytesDirective returns the value and the layout of text for those of bytes.
+func (r *Run) bytesDirective(v Value, l layout) (Value, layout) {
+	switch l.verb {
+	case 's', 'b':
+		l.verb = 's'
+		return r.asText(r.octetsArg(v)), l
+	case 'r':
+		l.verb = 'a'
+	case 'c':
+		if BigOf(v) != nil {
+			v = octets([]byte{r.byteOf(v)})
+		}
+		return r.asText(r.octetsArg(v)), l
+	}
+	return v, l
 }
 
 // directive formats one value with %.

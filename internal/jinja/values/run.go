@@ -39,6 +39,7 @@ type Run struct {
 	depth                int
 	Line                 int // of what was evaluated last
 	Autoescape           bool
+	halves, private      bool // see Character
 }
 
 // NewRun returns the run of a template by its name. strftime_now asks for the time.

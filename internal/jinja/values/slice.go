@@ -36,7 +36,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 			break
 		}
 		start, stop, step := r.bounds(bounds, n)
-		r.Take((&span{start, stop, step}).length(), ValueSize+8)
+		r.Take(steps(start, stop, step), ValueSize+8)
 		var items []Value
 		for _, i := range indices(start, stop, step) {
 			items = append(items, o.Items[i])
@@ -44,7 +44,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 		return &List{Kind: o.Kind, Items: items}
 	case *span:
 		start, stop, step := r.bounds(bounds, n)
-		return &span{o.start + start*o.step, o.start + stop*o.step, o.step * step}
+		return r.newSpan(r.spanItem(o, start), r.spanItem(o, stop), r.Ints("*", o.step, step))
 	}
 	r.Fail("%s is sliced, expected a list or a string", TypeName(object))
 	return nil
@@ -91,8 +91,7 @@ func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
 }
 
 func indices(start, stop, step int) []int {
-	n := (&span{start, stop, step}).length()
-	list := make([]int, n)
+	list := make([]int, steps(start, stop, step))
 	for i := range list {
 		list[i] = start + i*step
 	}

@@ -1,7 +1,6 @@
 package values
 
 import (
-	"fmt"
 	"math"
 	"math/big"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/codecs"
 	"github.com/phi3conv/phi3conv/internal/jinja/html"
 )
 
@@ -90,21 +90,10 @@ func (r *Run) ascii(v Value) string {
 		if c < utf8.RuneSelf {
 			o.Write(string(c))
 		} else {
-			o.Write(escaped(c))
+			o.Write(codecs.Escape(r.Code(c)))
 		}
 	}
 	return o.String()
-}
-
-// escaped returns Python's escape of a character.
-func escaped(c rune) string {
-	switch {
-	case c < 0x100:
-		return fmt.Sprintf(`\x%02x`, c)
-	case c < 0x10000:
-		return fmt.Sprintf(`\u%04x`, c)
-	}
-	return fmt.Sprintf(`\U%08x`, c)
 }
 
 // WriteRepr writes what Repr returns.
@@ -138,9 +127,9 @@ func (r *Run) WriteRepr(o *Output, v Value) {
 	case *Dict:
 		r.writeDict(o, v)
 	case *span:
-		o.Write(fmt.Sprintf("range(%d, %d", v.start, v.stop))
+		o.Write("range(" + r.Decimal(v.start) + ", " + r.Decimal(v.stop))
 		if v.step != 1 {
-			o.Write(fmt.Sprintf(", %d", v.step))
+			o.Write(", " + r.Decimal(v.step))
 		}
 		o.Write(")")
 	case *Namespace:
@@ -159,7 +148,12 @@ func (r *Run) writeList(o *Output, l *List) { r.WriteItems(o, l, r.WriteRepr) }
 // WriteItems writes a list with its brackets.
 func (r *Run) WriteItems(o *Output, l *List, write func(*Output, Value)) {
 	before, after := "[", "]"
+	r.failUnordered(l)
 	switch {
+	case l.Kind == SetKind && len(l.Items) == 0:
+		before, after = "set(", ")"
+	case l.Kind == SetKind:
+		before, after = "{", "}"
 	case l.isTuple() && len(l.Items) == 1:
 		before, after = "(", ",)"
 	case l.isTuple():
@@ -208,7 +202,7 @@ func (r *Run) writeQuoted(o *Output, s string) {
 		case c == other || text == "" && unicode.IsPrint(c):
 			continue
 		case text == "":
-			text = escaped(c)
+			text = codecs.Escape(r.Code(c))
 		}
 		r.Step(1)
 		o.Write(s[from:i])

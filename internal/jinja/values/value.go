@@ -64,18 +64,18 @@ const (
 	SetKind    = "set"
 )
 
-// List is a list, a tuple, or a view of a dict.
+// List is a list, a tuple, a view of a dict, or a set.
 type List struct {
 	Kind  string
 	Items []Value
-	dict  *Dict // of a view
+	dict  *Dict // of a view, or of the items of a set
 }
 
 // Sequence says whether the list can be indexed.
 func (l *List) Sequence() bool { return l.Kind == ListKind || l.isTuple() }
 
-// isSet says whether the list is a view that compares as a set.
-func (l *List) isSet() bool { return l.Kind == keysKind || l.Kind == itemsKind }
+// isSet says whether the list is a set, or a view that compares as one.
+func (l *List) isSet() bool { return l.Kind == keysKind || l.Kind == itemsKind || l.Kind == SetKind }
 
 func (l *List) isTuple() bool { return l.Kind == TupleKind || l.Kind == GroupKind }
 
@@ -148,31 +148,15 @@ func (r *Run) Lazy(start func() func() (Value, bool)) *Generator {
 	}}
 }
 
-// span is a range of integers.
-type span struct{ start, stop, step int }
-
-func (s *span) length() int {
-	if s.step > 0 && s.start < s.stop {
-		return (s.stop-s.start-1)/s.step + 1
-	}
-	if s.step < 0 && s.start > s.stop {
-		return (s.start-s.stop-1)/-s.step + 1
-	}
-	return 0
-}
-
-// equal says whether two ranges have the same integers.
-func (s *span) equal(t *span) bool {
-	n := s.length()
-	return n == t.length() && (n == 0 || s.start == t.start && (n == 1 || s.step == t.step))
-}
-
 // FromGo returns the template's value for one of Go.
 func (r *Run) FromGo(v any) Value {
 	r.Enter()
 	defer r.Leave()
 	switch v := v.(type) {
-	case nil, bool, int, float64, string:
+	case nil, bool, int, float64:
+		return v
+	case string:
+		r.Seen(v)
 		return v
 	case json.Number:
 		if i, ok := ParseInteger(v.String(), 10); ok {
@@ -190,13 +174,13 @@ func (r *Run) FromGo(v any) Value {
 	case map[string]any:
 		d := NewDict()
 		for _, k := range slices.Sorted(maps.Keys(v)) {
-			d.Set(r, k, r.FromGo(v[k]))
+			d.Set(r, r.FromGo(k), r.FromGo(v[k]))
 		}
 		return d
 	case Object:
 		d := NewDict()
 		for _, m := range v {
-			d.Set(r, m.Key, r.FromGo(m.Value))
+			d.Set(r, r.FromGo(m.Key), r.FromGo(m.Value))
 		}
 		return d
 	}
@@ -275,7 +259,7 @@ func (r *Run) Length(v Value) (int, bool) {
 	case *Dict:
 		return len(v.Keys), true
 	case *span:
-		return v.length(), true
+		return v.length, true
 	case *Undefined:
 		return 0, true
 	case interface{ Length() int }:
@@ -289,6 +273,7 @@ func (r *Run) Length(v Value) (int, bool) {
 func (r *Run) Iterable(v Value) ([]Value, bool) {
 	switch v := v.(type) {
 	case *List:
+		r.failUnordered(v)
 		return v.Items, true
 	case *Dict:
 		return v.Keys, true
@@ -299,11 +284,11 @@ func (r *Run) Iterable(v Value) ([]Value, bool) {
 	case octets:
 		return r.byteItems(v), true
 	case *span:
-		n := v.length()
-		r.Take(n, ValueSize)
-		items := make([]Value, n)
+		r.Take(v.length, ValueSize)
+		r.Step(v.length)
+		items := make([]Value, v.length)
 		for i := range items {
-			items[i] = v.start + i*v.step
+			items[i] = r.spanItem(v, i)
 		}
 		return items, true
 	case string:

@@ -1,0 +1,111 @@
+package values
+
+// maxRange is the number of items that a range can have in Jinja's sandbox.
+const maxRange = 100000
+
+// span is a range of integers of any size.
+type span struct {
+	start, stop, step Value // integers
+	length            int
+}
+
+// steps returns how many integers there are from start, before stop.
+func steps(start, stop, step int) int {
+	if step > 0 && start < stop {
+		return (stop-start-1)/step + 1
+	}
+	if step < 0 && start > stop {
+		return (start-stop-1)/-step + 1
+	}
+	return 0
+}
+
+// newSpan returns a range; one that is longer than memory can be has length -1.
+func (r *Run) newSpan(start, stop, step Value) *span {
+	from, to := start, stop
+	ahead, _ := CompareNumbers(step, 0)
+	if ahead < 0 {
+		from, to = to, from
+	}
+	s := &span{start, stop, step, 0}
+	if c, _ := CompareNumbers(from, to); c < 0 {
+		size := step
+		if ahead < 0 {
+			size = r.Ints("-", 0, step)
+		}
+		last := r.Ints("-", r.Ints("-", to, from), 1)
+		n, ok := r.Ints("+", r.Ints("//", last, size), 1).(int)
+		if s.length = n; !ok {
+			s.length = -1
+		}
+	}
+	return s
+}
+
+// item returns the integer at an index, or what would be there.
+func (r *Run) spanItem(s *span, i int) Value { return r.Ints("+", s.start, r.Ints("*", i, s.step)) }
+
+// equalSpans says whether two ranges have the same integers.
+func (r *Run) equalSpans(s, t *span) bool {
+	return s.length == t.length && (s.length == 0 ||
+		r.Equal(s.start, t.start) && (s.length == 1 || r.Equal(s.step, t.step)))
+}
+
+// spanIndex returns the index of an integer, or -1.
+func (r *Run) spanIndex(s *span, v Value) int {
+	if BigOf(v) == nil { // a float can be equal to one
+		for i := range s.length {
+			if r.Equal(r.spanItem(s, i), v) {
+				return i
+			}
+		}
+		return -1
+	}
+	far := r.Ints("-", v, s.start)
+	if r.Ints("%", far, s.step) != 0 {
+		return -1
+	}
+	if i, ok := r.Ints("//", far, s.step).(int); ok && i >= 0 && i < s.length {
+		return i
+	}
+	return -1
+}
+
+func makeRange(r *Run, a []Value) Value {
+	bound := func(v, otherwise Value) Value {
+		v = OrElse(v, otherwise)
+		if BigOf(v) == nil {
+			r.FailUndefined(v)
+			r.Fail("an argument of range is %s, expected an integer", TypeName(v))
+		}
+		return r.Ints("+", 0, v)
+	}
+	start, stop, step := bound(a[0], 0), bound(a[1], 0), bound(a[2], 1)
+	if a[1] == (Absent{}) {
+		start, stop = 0, start
+	}
+	if step == 0 {
+		r.Fail("the step of range is 0")
+	}
+	s := r.newSpan(start, stop, step)
+	if s.length < 0 || s.length > maxRange {
+		r.Fail("the range is too long, expected at most %d integers", maxRange)
+	}
+	return s
+}
+
+var rangeMethods = Table(
+	Fn("count", "self value", func(r *Run, a []Value) Value {
+		if r.spanIndex(a[0].(*span), a[1]) >= 0 {
+			return 1
+		}
+		return 0
+	}),
+	Fn("index", "self value", func(r *Run, a []Value) Value {
+		i := r.spanIndex(a[0].(*span), a[1])
+		if i < 0 {
+			r.Fail("%s is not in the range", r.Repr(a[1]))
+		}
+		return i
+	}),
+)
