@@ -59,7 +59,7 @@ var level = map[string]int{
 	"internal/atomicfile":   10,
 	"internal/build":        10,
 	"internal/cmdline":      20,
-	"internal/jinja":        12,
+	"internal/jinja":        13,
 	"internal/jinja/values": 10,
 	"internal/kern":         10,
 	"internal/machine":      12,
@@ -81,7 +81,9 @@ var level = map[string]int{
 
 	"internal/job/inspect": 82,
 
-	"internal/jinja/filters": 11,
+	"internal/jinja/filters": 12,
+	"internal/jinja/methods": 11,
+	"internal/jinja/codecs":  6,
 	"internal/jinja/html":    5,
 }
 

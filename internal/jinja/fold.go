@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/jinja/filters"
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -33,7 +34,7 @@ type expression interface {
 }
 
 func newFolder(name string) *folder {
-	return &folder{Run: values.NewRun(name, foldLimits, time.Now), variable: map[expression]bool{}}
+	return &folder{Run: values.NewRun(name, foldLimits, methods.Of, time.Now), variable: map[expression]bool{}}
 }
 
 // constant computes an expression.

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -71,7 +72,7 @@ func (t *Template) Render(variables map[string]any, limits values.Limits) (text 
 
 func (t *Template) render(variables map[string]any, limits Limits, now func() time.Time) (text string, err error) {
 	defer recoverError(&err)
-	r := &rendering{Run: values.NewRun(t.name, limits, now), template: t, globals: &scope{}}
+	r := &rendering{Run: values.NewRun(t.name, limits, methods.Of, now), template: t, globals: &scope{}}
 	r.Inherit(t.parsed)
 	r.globals.set("self", &blocks{r})
 	for name, v := range variables {

@@ -25,6 +25,7 @@ type Codec struct {
 	encode func(c rune) ([]byte, bool)
 	// decode returns the first character of bytes, how many bytes it takes, and whether it is one.
 	decode func(b []byte) (c rune, size int, ok bool)
+	ascii  bool   // the first 128 characters are those of ASCII, a byte each
 	mark   []byte // before an encoded text
 	// open returns the codec of the rest of bytes that begin with a mark, where one says which it is.
 	open func(b []byte) (*Codec, []byte)
@@ -96,7 +97,7 @@ func page(name string, table []rune) *Codec {
 			codes[c] = byte(first + i)
 		}
 	}
-	return &Codec{name: name, encode: func(c rune) ([]byte, bool) {
+	return &Codec{name: name, ascii: first == 0x80, encode: func(c rune) ([]byte, bool) {
 		code, ok := codes[c]
 		return []byte{code}, ok
 	}, decode: func(b []byte) (rune, int, bool) {
@@ -110,7 +111,7 @@ func page(name string, table []rune) *Codec {
 
 // direct makes an encoding of the first characters, a byte each.
 func direct(name string, limit rune) *Codec {
-	return &Codec{name: name,
+	return &Codec{name: name, ascii: true,
 		encode: func(c rune) ([]byte, bool) { return []byte{byte(c)}, c < limit },
 		decode: func(b []byte) (rune, int, bool) { return rune(b[0]), 1, rune(b[0]) < limit }}
 }
@@ -221,6 +222,9 @@ func (c *Codec) instead(char rune, handler string, name func(rune) string) ([]by
 		return c.pass(char)
 	default:
 		return nil, false
+	}
+	if c.ascii {
+		return []byte(text), true
 	}
 	var b []byte
 	for _, char := range text {

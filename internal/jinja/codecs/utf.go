@@ -11,7 +11,7 @@ import (
 )
 
 func utf8Codec() *Codec {
-	return &Codec{name: "utf_8",
+	return &Codec{name: "utf_8", ascii: true,
 		encode: func(c rune) ([]byte, bool) { return utf8.AppendRune(nil, c), utf8.ValidRune(c) },
 		decode: func(b []byte) (rune, int, bool) {
 			c, size := utf8.DecodeRune(b)

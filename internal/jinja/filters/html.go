@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/jinja/html"
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -106,7 +107,7 @@ func wordWrap(r *Run, a []Value) Value {
 	w := html.Wrapping{Width: r.IntArg(a[1], 79), BreakWords: r.Truth(values.OrElse(a[2], true)),
 		BreakHyphens: r.Truth(values.OrElse(a[4], true))}
 	o := values.NewOutput(r)
-	for i, line := range values.SplitLines(r, s, false) {
+	for i, line := range methods.SplitLines(r, s, false) {
 		if w.Width <= 0 {
 			r.Fail("wordwrap has the width %d, expected at least 1", w.Width)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -93,7 +94,7 @@ func (p prettyPrinter) text(s string, indent, allowance, level int) {
 		indent, allowance = indent+1, allowance+1
 	}
 	var chunks []string
-	lines := values.SplitLines(r, s, true)
+	lines := methods.SplitLines(r, s, true)
 	for i, line := range lines {
 		room, isLast := prettyWidth-indent, i == len(lines)-1
 		short := room

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -56,7 +57,7 @@ func caseless(r *Run, get func(Value) Value, sensitive Value) func(Value) Value 
 		v = get(v)
 		if s, ok := values.TextOf(v); ok {
 			r.Take(len(s), 1)
-			return values.Lower(s)
+			return methods.Lower(s)
 		}
 		return v
 	}

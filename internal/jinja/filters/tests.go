@@ -3,6 +3,7 @@ package filters
 import (
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -90,8 +91,8 @@ func valueTests() []*Builtin {
 		fn("sameas", "value other", func(r *Run, a []Value) Value {
 			return same(r, a[0], a[1])
 		}),
-		is("lower", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsUpper) }),
-		is("upper", func(r *Run, v Value) bool { return values.HasCase(r, r.Str(v), values.IsLower) }),
+		is("lower", func(r *Run, v Value) bool { return methods.HasCase(r, r.Str(v), methods.IsUpper) }),
+		is("upper", func(r *Run, v Value) bool { return methods.HasCase(r, r.Str(v), methods.IsLower) }),
 	}
 }
 

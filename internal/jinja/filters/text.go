@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/jinja/html"
+	"github.com/phi3conv/phi3conv/internal/jinja/methods"
 	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
@@ -17,7 +18,7 @@ func onText(name, parameters, method string) *Builtin {
 			}
 		}
 		v := r.Text(a[0])
-		return r.Apply(values.MethodsOf(v)[method], Arguments{Items: append([]Value{v}, rest...)})
+		return r.Apply(r.MethodsOf(v)[method], Arguments{Items: append([]Value{v}, rest...)})
 	})
 }
 
@@ -87,7 +88,7 @@ func titleFilter(r *Run, a []Value) Value {
 		}
 		if word := s[:n]; word != "" && start {
 			first := values.RuneSize(word)
-			b.WriteString(values.Upper(word[:first]) + values.Lower(word[first:]))
+			b.WriteString(methods.Upper(word[:first]) + methods.Lower(word[first:]))
 		}
 		if s = s[n:]; s != "" {
 			b.WriteString(s[:values.RuneSize(s)])
@@ -106,7 +107,7 @@ func indentFilter(r *Run, a []Value) Value {
 		indention = strings.Repeat(" ", n)
 	}
 	o := values.NewOutput(r)
-	lines := values.SplitLines(r, r.StringArg(a[0])+"\n", false)
+	lines := methods.SplitLines(r, r.StringArg(a[0])+"\n", false)
 	first, blank := r.Truth(values.OrElse(a[2], false)), r.Truth(values.OrElse(a[3], false))
 	for i, line := range lines {
 		if i > 0 {

@@ -29,36 +29,6 @@ func (r *Run) NoAttribute(object Value, name string) Value {
 	return &Undefined{Text: TypeName(object) + " has no attribute " + name}
 }
 
-// MethodsOf returns the methods of a value's type. A nil entry is a method that changes its receiver, which is refused.
-func MethodsOf(object Value) map[string]*Builtin {
-	switch object := object.(type) {
-	case string:
-		return stringMethods
-	case Markup:
-		return markupMethods
-	case octets:
-		return byteMethods
-	case bool, int, *big.Int:
-		return intMethods
-	case float64:
-		return floatMethods
-	case complex128:
-		return complexMethods
-	case *span:
-		return rangeMethods
-	case *Dict:
-		return dictMethods
-	case *List:
-		if object.Kind == ListKind {
-			return listMethods
-		} else if object.isTuple() {
-			return tupleMethods
-		}
-		return viewMethods[object.Kind] // of sets too
-	}
-	return nil
-}
-
 // OwnAttribute returns an attribute that is no item.
 func (r *Run) OwnAttribute(object Value, name string) (Value, bool) {
 	switch o := object.(type) {
@@ -75,7 +45,7 @@ func (r *Run) OwnAttribute(object Value, name string) (Value, bool) {
 	if v, ok := r.field(object, name); ok {
 		return v, true
 	}
-	f, ok := MethodsOf(object)[name]
+	f, ok := r.MethodsOf(object)[name]
 	if ok && f == nil {
 		return &Undefined{TypeName(object) + "." + name + " changes its " + TypeName(object) +
 			", which a template cannot do: use + or a namespace()", true}, true
@@ -93,7 +63,7 @@ func (r *Run) field(object Value, name string) (Value, bool) {
 	case *Builtin:
 		v, ok := o.attributes[name]
 		return v, ok
-	case *span:
+	case *Span:
 		v, ok := map[string]Value{"start": o.start, "stop": o.stop, "step": o.step}[name]
 		return v, ok
 	case bool, int, *big.Int, float64:
@@ -115,18 +85,18 @@ func (r *Run) Item(object, index Value) Value {
 	r.FailUndefined(object)
 	switch o := object.(type) {
 	case *Dict:
-		if v, ok := o.lookup(r, index); ok {
+		if v, ok := o.Lookup(r, index); ok {
 			return v
 		}
 	case *List:
 		if v, ok := at(o.Items, index); ok && o.Sequence() {
 			return v
 		}
-	case *span:
+	case *Span:
 		if i, n, ok := position(index, o.length); ok && i < n {
 			return r.spanItem(o, i)
 		}
-	case octets:
+	case Octets:
 		if i, n, ok := position(index, len(o)); ok && i < n {
 			return int(o[i])
 		}
@@ -164,6 +134,25 @@ func position(index Value, n int) (int, int, bool) {
 func at(items []Value, index Value) (Value, bool) {
 	if i, n, ok := position(index, len(items)); ok && i < n {
 		return items[i], true
+	}
+	return nil, false
+}
+
+// numberAttribute returns an attribute of a number that is no method.
+func (r *Run) numberAttribute(v Value, name string) (Value, bool) {
+	whole := !IsFloat(v)
+	switch name {
+	case "real":
+		return r.Arithmetic("+", v, 0), true
+	case "imag":
+		return r.Arithmetic("*", v, 0), true
+	case "numerator":
+		if !whole {
+			return nil, false
+		}
+		return r.Ints("+", 0, v), true
+	case "denominator":
+		return 1, whole
 	}
 	return nil, false
 }

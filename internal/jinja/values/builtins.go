@@ -41,6 +41,9 @@ func Fn(name, parameters string, function func(r *Run, a []Value) Value) *Builti
 	return f
 }
 
+// ByPosition says whether arguments have no names.
+func (f *Builtin) ByPosition(only bool) { f.positional = only }
+
 // Raw makes a builtin of a function that takes any arguments.
 func Raw(name string, function func(r *Run, a Arguments) Value) *Builtin {
 	return &Builtin{name: name, raw: function}
@@ -102,7 +105,7 @@ func OrElse(v, otherwise Value) Value {
 	return v
 }
 
-// IntArg returns an argument that must be an integer.
+// IntArg returns an argument that must be an Integer.
 func (r *Run) IntArg(v Value, otherwise int) int {
 	v = OrElse(v, otherwise)
 	i, _, ok := Number(v)

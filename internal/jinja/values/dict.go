@@ -47,7 +47,7 @@ func (r *Run) Hash(v Value) (any, bool) {
 	case Markup:
 		return string(v), true
 	case *List:
-		if !v.isTuple() {
+		if !v.IsTuple() {
 			return nil, false
 		}
 		o := NewOutput(r)
@@ -115,8 +115,8 @@ func (d *Dict) Remove(r *Run, name string) {
 	}
 }
 
-// lookup finds a key; keys that cannot be in a dict are not found.
-func (d *Dict) lookup(r *Run, k Value) (Value, bool) {
+// Lookup finds a key; keys that cannot be in a dict are not found.
+func (d *Dict) Lookup(r *Run, k Value) (Value, bool) {
 	if h, ok := r.Hash(k); ok {
 		if i, ok := d.at[h]; ok {
 			return d.Values[i], true
@@ -134,4 +134,14 @@ func (n *Namespace) Set(r *Run, name string, v Value) {
 		r.Fail("the attribute %s of a namespace is set, expected a name without _ at its beginning", name)
 	}
 	n.dict.Set(r, name, v)
+}
+
+// Pairs returns the keys and values of a dict.
+func (r *Run) Pairs(d *Dict) []Value {
+	r.Take(len(d.Keys), ValueSize)
+	items := make([]Value, len(d.Keys))
+	for i, k := range d.Keys {
+		items[i] = r.Pair(k, d.Values[i])
+	}
+	return items
 }

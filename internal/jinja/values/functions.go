@@ -43,7 +43,7 @@ func init() { // it refers to itself by way of methods
 	)
 	Globals["range"].positional = true
 	Globals["dict"].attributes = map[string]Value{"fromkeys": Fn("fromkeys", "iterable value=",
-		func(r *Run, a []Value) Value { return r.fromKeys(a[0], a[1]) })}
+		func(r *Run, a []Value) Value { return r.FromKeys(a[0], a[1]) })}
 }
 
 // Update sets what a dict or pairs have in another dict.
@@ -112,3 +112,12 @@ var cyclerMethods = Table(
 		return nil
 	}),
 )
+
+// FromKeys makes a dict of keys that have one value.
+func (r *Run) FromKeys(keys, value Value) Value {
+	d := NewDict()
+	for _, k := range r.Items(keys) {
+		d.Set(r, k, OrElse(value, nil))
+	}
+	return d
+}

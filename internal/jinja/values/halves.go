@@ -66,8 +66,8 @@ func (r *Run) HasHalf(s string) bool {
 	return r.halves && strings.ContainsFunc(s, func(c rune) bool { return r.Code(c) != c })
 }
 
-// codes returns the numbers of a text's characters.
-func (r *Run) codes(s string) []rune {
+// Codes returns the numbers of a text's characters.
+func (r *Run) Codes(s string) []rune {
 	r.Walk(len(s))
 	r.Take(len(s), 4)
 	list := []rune(s)
@@ -79,8 +79,8 @@ func (r *Run) codes(s string) []rune {
 	return list
 }
 
-// textOf returns the text of characters by their numbers.
-func (r *Run) textOf(list []rune) string {
+// FromCodes returns the text of characters by their numbers.
+func (r *Run) FromCodes(list []rune) string {
 	r.Take(len(list), 4)
 	var s strings.Builder
 	for _, c := range list {
@@ -92,7 +92,7 @@ func (r *Run) textOf(list []rune) string {
 // compareTexts compares by the numbers of characters.
 func (r *Run) compareTexts(s, t string) int {
 	if r.HasHalf(s) || r.HasHalf(t) {
-		return slices.Compare(r.codes(s), r.codes(t))
+		return slices.Compare(r.Codes(s), r.Codes(t))
 	}
 	return strings.Compare(s, t)
 }

@@ -14,8 +14,8 @@ import (
 // MaxDigits is how many decimal digits Python writes or reads.
 const MaxDigits = 4300
 
-// integer returns the shortest form of an integer.
-func integer(i *big.Int) Value {
+// Integer returns the shortest form of an Integer.
+func Integer(i *big.Int) Value {
 	if i.IsInt64() {
 		return int(i.Int64())
 	}
@@ -62,16 +62,16 @@ func floatOf(i *big.Int) float64 {
 	return math.Ldexp(math.Copysign(f, float64(i.Sign())), shift)
 }
 
-// Truncated returns the integer part of a float.
+// Truncated returns the Integer part of a float.
 func (r *Run) Truncated(f float64) Value {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		r.Fail("%s is no integer", FormatFloat(f))
 	}
 	i, _ := big.NewFloat(f).Int(nil)
-	return integer(i)
+	return Integer(i)
 }
 
-// Decimal writes an integer, as long as Python does.
+// Decimal writes an Integer, as long as Python does.
 func (r *Run) Decimal(v Value) string {
 	i, ok := v.(*big.Int)
 	if !ok {
@@ -113,7 +113,7 @@ func ParseInteger(s string, base int) (Value, bool) {
 	if !ok {
 		return nil, false
 	}
-	return integer(i), true
+	return Integer(i), true
 }
 
 // work counts the steps of multiplying or dividing, and the memory of the result.
@@ -139,12 +139,12 @@ func (r *Run) Ints(op string, a, b Value) Value {
 	case "+", "-":
 		r.Take(max(len(i.Bits()), len(j.Bits()))+1, 8)
 		if op == "+" {
-			return integer(c.Add(i, j))
+			return Integer(c.Add(i, j))
 		}
-		return integer(c.Sub(i, j))
+		return Integer(c.Sub(i, j))
 	case "*":
 		r.work(i, j)
-		return integer(c.Mul(i, j))
+		return Integer(c.Mul(i, j))
 	case "**":
 		return r.power(i, j)
 	}
@@ -167,9 +167,9 @@ func (r *Run) Ints(op string, a, b Value) Value {
 		m.Add(m, j)
 	}
 	if op == "//" {
-		return integer(q)
+		return Integer(q)
 	}
-	return integer(m)
+	return Integer(m)
 }
 
 // short returns two integers that both have 64 bits.
@@ -212,7 +212,7 @@ func shortInts(op string, a, b int) (Value, bool) {
 	return nil, false
 }
 
-// power raises an integer to an integer.
+// power raises an integer to an Integer.
 func (r *Run) power(a, b *big.Int) Value {
 	if b.Sign() < 0 {
 		return r.floats("**", r.exactFloat(a), r.exactFloat(b))
@@ -233,7 +233,7 @@ func (r *Run) power(a, b *big.Int) Value {
 	if words := b.Int64() * int64(a.BitLen()) / 64; words > 0 {
 		r.Step(int(words * words / 512))
 	}
-	return integer(new(big.Int).Exp(a, b, nil))
+	return Integer(new(big.Int).Exp(a, b, nil))
 }
 
 // exactFloat returns an integer as a float, and fails if it is too large for one.
@@ -254,8 +254,8 @@ func (r *Run) Operand(v Value) float64 {
 	return f
 }
 
-// scanNumber counts the steps of going through an integer.
-func (r *Run) scanNumber(v Value) {
+// ScanNumber counts the steps of going through an Integer.
+func (r *Run) ScanNumber(v Value) {
 	if i, ok := v.(*big.Int); ok {
 		r.Scan(i.BitLen() / 8)
 	}

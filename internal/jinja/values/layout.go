@@ -205,8 +205,8 @@ func (r *Run) layout(spec string) layout {
 	return l
 }
 
-// formatted formats a value with a layout as Python's format does.
-func (r *Run) formatted(v Value, spec string) string {
+// Formatted formats a value with a layout as Python's format does.
+func (r *Run) Formatted(v Value, spec string) string {
 	if spec == "" {
 		return r.Str(v)
 	}
@@ -273,7 +273,7 @@ func (r *Run) formattedNumber(v Value, l layout) string {
 		l.sign = 0
 	}
 	if l.verb == 'c' {
-		return r.Pad(r.character(v), l.fill, l.align, l.width)
+		return r.Pad(r.CharacterOf(v), l.fill, l.align, l.width)
 	}
 	if l.verb == 0 && !IsFloat(v) {
 		l.verb = 'd'
@@ -281,8 +281,8 @@ func (r *Run) formattedNumber(v Value, l layout) string {
 	return r.formatNumber(v, l)
 }
 
-// character returns the character of a number.
-func (r *Run) character(v Value) string {
+// CharacterOf returns the character of a number.
+func (r *Run) CharacterOf(v Value) string {
 	i, _, _ := Number(v)
 	if i < 0 || i > unicode.MaxRune {
 		r.Fail("%s is the number of no character", r.Str(v))

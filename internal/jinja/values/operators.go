@@ -10,7 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/jinja/libm"
 )
 
-// Number returns a number as an integer, if it is one, and as a float. An integer of more than 64 bits comes as the
+// Number returns a number as an Integer, if it is one, and as a float. An integer of more than 64 bits comes as the
 // lowest or greatest of 64 bits.
 func Number(v Value) (i int, f float64, ok bool) {
 	switch v := v.(type) {
@@ -52,7 +52,7 @@ func (r *Run) Arithmetic(op string, a, b Value) Value {
 	if _, ok := TextOf(a); ok && op == "%" {
 		return r.Printf(a, b)
 	}
-	if format, ok := a.(octets); ok && op == "%" {
+	if format, ok := a.(Octets); ok && op == "%" {
 		return r.printBytes(format, b)
 	}
 	if op == "-" {
@@ -104,19 +104,19 @@ func (r *Run) add(a, b Value) (Value, bool) {
 		}
 		return r.Concat(s, t), true
 	}
-	x, ok1 := a.(octets)
-	y, ok2 := b.(octets)
+	x, ok1 := a.(Octets)
+	y, ok2 := b.(Octets)
 	if ok1 && ok2 {
-		return octets(r.Concat(string(x), string(y))), true
+		return Octets(r.Concat(string(x), string(y))), true
 	}
 	l, ok1 := a.(*List)
 	m, ok2 := b.(*List)
-	if !ok1 || !ok2 || !l.Sequence() || l.isTuple() != m.isTuple() || !m.Sequence() {
+	if !ok1 || !ok2 || !l.Sequence() || l.IsTuple() != m.IsTuple() || !m.Sequence() {
 		return nil, false
 	}
 	r.Take(len(l.Items)+len(m.Items), ValueSize)
 	items := append(append(make([]Value, 0, len(l.Items)+len(m.Items)), l.Items...), m.Items...)
-	if l.isTuple() {
+	if l.IsTuple() {
 		return &List{Kind: TupleKind, Items: items}, true
 	}
 	return r.List(items), true
@@ -139,9 +139,9 @@ func (r *Run) repeat(v, times Value) (Value, bool) {
 	case Markup:
 		r.Take(n, len(v))
 		return Markup(strings.Repeat(string(v), n)), true
-	case octets:
+	case Octets:
 		r.Take(n, len(v))
-		return octets(strings.Repeat(string(v), n)), true
+		return Octets(strings.Repeat(string(v), n)), true
 	case *List:
 		if !v.Sequence() {
 			return nil, false
@@ -181,6 +181,7 @@ func (r *Run) floats(op string, a, b float64) Value {
 		return r.complexPower(complex(a, 0), complex(b, 0))
 	}
 	r.Step(powerSteps)
+	r.Take(1, powerBytes)
 	c := libm.Pow(a, b)
 	if !floats.Finite(c) && floats.Finite(a) && floats.Finite(b) {
 		r.Fail("the result of ** is no float")
@@ -208,9 +209,9 @@ func (r *Run) Compare(op string, a, b Value) bool {
 	case "!=":
 		return !r.Equal(a, b)
 	case "in":
-		return r.contains(b, a)
+		return r.Contains(b, a)
 	case "not in":
-		return !r.contains(b, a)
+		return !r.Contains(b, a)
 	}
 	l, ok1 := a.(*List)
 	m, ok2 := b.(*List)
@@ -249,7 +250,7 @@ func (r *Run) Equal(a, b Value) bool {
 		if _, _, ok := Number(b); !ok {
 			return false
 		}
-		r.scanNumber(a)
+		r.ScanNumber(a)
 		c, ordered := CompareNumbers(a, b)
 		return ordered && c == 0
 	}
@@ -263,8 +264,8 @@ func (r *Run) Equal(a, b Value) bool {
 	case *Dict:
 		b, ok := b.(*Dict)
 		return ok && (a == b || r.equalDicts(a, b))
-	case *span:
-		b, ok := b.(*span)
+	case *Span:
+		b, ok := b.(*Span)
 		return ok && r.equalSpans(a, b)
 	}
 	return a == b
@@ -274,7 +275,7 @@ func (r *Run) equalLists(a, b *List) bool {
 	if a.isSet() && b.isSet() {
 		return len(a.Items) == len(b.Items) && r.subset(a, b, false)
 	}
-	if len(a.Items) != len(b.Items) || a.isTuple() != b.isTuple() || !a.Sequence() || !b.Sequence() {
+	if len(a.Items) != len(b.Items) || a.IsTuple() != b.IsTuple() || !a.Sequence() || !b.Sequence() {
 		return false
 	}
 	for i, item := range a.Items {
@@ -291,7 +292,7 @@ func (r *Run) subset(a, b *List, proper bool) bool {
 		return false
 	}
 	for _, item := range a.Items {
-		if !r.contains(b, item) {
+		if !r.Contains(b, item) {
 			return false
 		}
 	}
@@ -303,7 +304,7 @@ func (r *Run) equalDicts(a, b *Dict) bool {
 		return false
 	}
 	for i, k := range a.Keys {
-		v, ok := b.lookup(r, k)
+		v, ok := b.Lookup(r, k)
 		if !ok || !r.Equal(a.Values[i], v) {
 			return false
 		}
@@ -327,18 +328,18 @@ func (r *Run) Order(a, b Value) (int, bool) {
 	_, _, ok1 = Number(a)
 	_, _, ok2 = Number(b)
 	if ok1 && ok2 {
-		r.scanNumber(a)
+		r.ScanNumber(a)
 		return CompareNumbers(a, b)
 	}
-	x, ok1 := a.(octets)
-	y, ok2 := b.(octets)
+	x, ok1 := a.(Octets)
+	y, ok2 := b.(Octets)
 	if ok1 && ok2 {
 		r.Scan(min(len(x), len(y)))
 		return strings.Compare(string(x), string(y)), true
 	}
 	l, ok1 := a.(*List)
 	m, ok2 := b.(*List)
-	if !ok1 || !ok2 || !l.Sequence() || !m.Sequence() || l.isTuple() != m.isTuple() {
+	if !ok1 || !ok2 || !l.Sequence() || !m.Sequence() || l.IsTuple() != m.IsTuple() {
 		r.Fail("%s is compared with %s, expected two numbers or two strings", TypeName(a), TypeName(b))
 	}
 	for i := range min(len(l.Items), len(m.Items)) {
@@ -349,8 +350,8 @@ func (r *Run) Order(a, b Value) (int, bool) {
 	return cmp.Compare(len(l.Items), len(m.Items)), true
 }
 
-// contains says whether a value is in another.
-func (r *Run) contains(container, v Value) bool {
+// Contains says whether a value is in another.
+func (r *Run) Contains(container, v Value) bool {
 	if s, ok := TextOf(container); ok {
 		t, ok := TextOf(v)
 		if !ok {
@@ -360,8 +361,8 @@ func (r *Run) contains(container, v Value) bool {
 		r.Scan(len(s))
 		return strings.Contains(s, t)
 	}
-	if b, ok := container.(octets); ok {
-		if part, ok := v.(octets); ok {
+	if b, ok := container.(Octets); ok {
+		if part, ok := v.(Octets); ok {
 			r.Scan(len(b))
 			return strings.Contains(string(b), string(part))
 		}
@@ -375,17 +376,17 @@ func (r *Run) contains(container, v Value) bool {
 		if _, ok := r.Hash(v); !ok {
 			r.Fail("%s is looked for in a dict, expected a string or a number", TypeName(v))
 		}
-		_, ok = d.lookup(r, v)
+		_, ok = d.Lookup(r, v)
 		return ok
 	}
-	if s, ok := container.(*span); ok {
-		return r.spanIndex(s, v) >= 0
+	if s, ok := container.(*Span); ok {
+		return r.SpanIndex(s, v) >= 0
 	}
 	if s, ok := container.(*List); ok && s.Kind == SetKind {
 		if _, ok := r.Hash(v); !ok {
 			r.Fail("%s is looked for in a set, expected a string or a number", TypeName(v))
 		}
-		_, ok = s.dict.lookup(r, v)
+		_, ok = s.dict.Lookup(r, v)
 		return ok
 	}
 	for _, item := range r.Items(container) {

@@ -15,17 +15,17 @@ func (r *Run) Printf(text, v Value) Value {
 }
 
 // printBytes formats bytes, whose %s and %b are for bytes.
-func (r *Run) printBytes(format octets, v Value) Value {
+func (r *Run) printBytes(format Octets, v Value) Value {
 	p := &printer{run: r, format: r.asText(format), bytes: true, out: NewOutput(r)}
 	p.print(v)
-	return r.asOctets(p.out.String())
+	return r.AsOctets(p.out.String())
 }
 
 func (p *printer) print(v Value) {
 	r, format := p.run, p.format
 	p.values = []Value{v}
 	l, isList := v.(*List)
-	if isList && l.isTuple() {
+	if isList && l.IsTuple() {
 		p.values = l.Items
 	}
 	p.named, _ = v.(*Dict)
@@ -51,9 +51,9 @@ func (p *printer) hasItems(v Value) bool {
 	switch v := v.(type) {
 	case *List:
 		return v.Kind == ListKind
-	case *Dict, *Undefined, *span:
+	case *Dict, *Undefined, *Span:
 		return true
-	case octets:
+	case Octets:
 		return !p.bytes
 	case string, Markup:
 		return p.bytes
@@ -103,9 +103,9 @@ func (p *printer) directive() {
 		var ok bool
 		var key Value = name
 		if p.bytes {
-			key = p.run.asOctets(name)
+			key = p.run.AsOctets(name)
 		}
-		if v, ok = p.named.lookup(p.run, key); !ok {
+		if v, ok = p.named.Lookup(p.run, key); !ok {
 			p.run.Fail("a format has the name %s, which is not in the dict", name)
 		}
 	}
@@ -180,14 +180,14 @@ func (r *Run) bytesDirective(v Value, l layout) (Value, layout) {
 	switch l.verb {
 	case 's', 'b':
 		l.verb = 's'
-		return r.asText(r.octetsArg(v)), l
+		return r.asText(r.OctetsArg(v)), l
 	case 'r':
 		l.verb = 'a'
 	case 'c':
 		if BigOf(v) != nil {
-			v = octets([]byte{r.byteOf(v)})
+			v = Octets([]byte{r.ByteArg(v)})
 		}
-		return r.asText(r.octetsArg(v)), l
+		return r.asText(r.OctetsArg(v)), l
 	}
 	return v, l
 }
@@ -197,7 +197,7 @@ func (r *Run) directive(v Value, l layout, safe bool) string {
 	switch l.verb {
 	case 's', 'r', 'a':
 		l.fill = " "
-		text := map[byte]func(Value) string{'s': r.Str, 'r': r.Repr, 'a': r.ascii}[l.verb](v)
+		text := map[byte]func(Value) string{'s': r.Str, 'r': r.Repr, 'a': r.ASCII}[l.verb](v)
 		if _, ok := v.(Markup); safe && (!ok || l.verb != 's') {
 			text = string(r.Escaped(text))
 		}
@@ -207,7 +207,7 @@ func (r *Run) directive(v Value, l layout, safe bool) string {
 		return r.Pad(text, l.fill, l.align, l.width)
 	case 'c':
 		if BigOf(v) != nil {
-			v = r.character(v)
+			v = r.CharacterOf(v)
 		}
 		if s := r.StringArg(v); r.Runes(s) != 1 {
 			r.Fail("%%c has %.40q, expected one character", s)

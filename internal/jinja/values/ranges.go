@@ -4,7 +4,7 @@ package values
 const maxRange = 100000
 
 // span is a range of integers of any size.
-type span struct {
+type Span struct {
 	start, stop, step Value // integers
 	length            int
 }
@@ -21,13 +21,13 @@ func steps(start, stop, step int) int {
 }
 
 // newSpan returns a range; one that is longer than memory can be has length -1.
-func (r *Run) newSpan(start, stop, step Value) *span {
+func (r *Run) newSpan(start, stop, step Value) *Span {
 	from, to := start, stop
 	ahead, _ := CompareNumbers(step, 0)
 	if ahead < 0 {
 		from, to = to, from
 	}
-	s := &span{start, stop, step, 0}
+	s := &Span{start, stop, step, 0}
 	if c, _ := CompareNumbers(from, to); c < 0 {
 		size := step
 		if ahead < 0 {
@@ -43,16 +43,16 @@ func (r *Run) newSpan(start, stop, step Value) *span {
 }
 
 // item returns the integer at an index, or what would be there.
-func (r *Run) spanItem(s *span, i int) Value { return r.Ints("+", s.start, r.Ints("*", i, s.step)) }
+func (r *Run) spanItem(s *Span, i int) Value { return r.Ints("+", s.start, r.Ints("*", i, s.step)) }
 
 // equalSpans says whether two ranges have the same integers.
-func (r *Run) equalSpans(s, t *span) bool {
+func (r *Run) equalSpans(s, t *Span) bool {
 	return s.length == t.length && (s.length == 0 ||
 		r.Equal(s.start, t.start) && (s.length == 1 || r.Equal(s.step, t.step)))
 }
 
-// spanIndex returns the index of an integer, or -1.
-func (r *Run) spanIndex(s *span, v Value) int {
+// SpanIndex returns the index of an Integer, or -1.
+func (r *Run) SpanIndex(s *Span, v Value) int {
 	if BigOf(v) == nil { // a float can be equal to one
 		for i := range s.length {
 			if r.Equal(r.spanItem(s, i), v) {
@@ -93,19 +93,3 @@ func makeRange(r *Run, a []Value) Value {
 	}
 	return s
 }
-
-var rangeMethods = Table(
-	Fn("count", "self value", func(r *Run, a []Value) Value {
-		if r.spanIndex(a[0].(*span), a[1]) >= 0 {
-			return 1
-		}
-		return 0
-	}),
-	Fn("index", "self value", func(r *Run, a []Value) Value {
-		i := r.spanIndex(a[0].(*span), a[1])
-		if i < 0 {
-			r.Fail("%s is not in the range", r.Repr(a[1]))
-		}
-		return i
-	}),
-)

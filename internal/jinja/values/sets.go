@@ -3,8 +3,8 @@ package values
 // A set comes of the keys of a dict less others. Python goes through it in an order that depends on a random number
 // of each process, so it has no order here: what needs one is refused unless there is only one item.
 
-// set returns the set of some items.
-func (r *Run) set(items []Value) *List {
+// Set returns the set of some items.
+func (r *Run) Set(items []Value) *List {
 	d := NewDict()
 	for _, item := range items {
 		d.Set(r, item, nil)
@@ -18,22 +18,22 @@ func (r *Run) difference(a, b Value) (Value, bool) {
 	l, _ := a.(*List)
 	m, _ := b.(*List)
 	isSet := func(l *List) bool { return l != nil && l.Kind == SetKind }
-	isView := func(l *List) bool { return l != nil && (l.Kind == keysKind || l.Kind == itemsKind) }
+	isView := func(l *List) bool { return l != nil && (l.Kind == KeysKind || l.Kind == ItemsKind) }
 	if !isView(l) && !isView(m) && !(isSet(l) && isSet(m)) {
 		return nil, false
 	}
-	return r.without(r.set(r.Unordered(a)), b), true
+	return r.Without(r.Set(r.Unordered(a)), b), true
 }
 
-func (r *Run) without(s *List, other Value) *List {
-	gone := r.set(r.Unordered(other))
+func (r *Run) Without(s *List, other Value) *List {
+	gone := r.Set(r.Unordered(other))
 	var rest []Value
 	for _, item := range s.Items {
-		if _, ok := gone.dict.lookup(r, item); !ok {
+		if _, ok := gone.dict.Lookup(r, item); !ok {
 			rest = append(rest, item)
 		}
 	}
-	return r.set(rest)
+	return r.Set(rest)
 }
 
 // Unordered returns the items of a value where their order does not matter.
@@ -51,35 +51,3 @@ func (r *Run) failUnordered(l *List) {
 		r.Fail("a set is gone through, whose order is another one each time: apply sort to it")
 	}
 }
-
-// combined makes a method of sets that makes another.
-func combined(name string, combine func(r *Run, s, other *List) *List) *Builtin {
-	return Raw(name, func(r *Run, a Arguments) Value {
-		if len(a.Names) > 0 {
-			r.Fail("%s has the argument %s, expected none with a name", name, a.Names[0])
-		}
-		s := a.Items[0].(*List)
-		for _, other := range a.Items[1:] {
-			s = combine(r, s, r.set(r.Unordered(other)))
-		}
-		return r.set(s.Items)
-	})
-}
-
-func related(name, op string) *Builtin {
-	return Fn(name, "self other", func(r *Run, a []Value) Value { return r.Compare(op, a[0], r.set(r.Unordered(a[1]))) })
-}
-
-var setMethods = Table(
-	combined("union", func(r *Run, s, other *List) *List {
-		return r.set(append(s.Items[:len(s.Items):len(s.Items)], other.Items...))
-	}),
-	combined("difference", func(r *Run, s, other *List) *List { return r.without(s, other) }),
-	combined("intersection", func(r *Run, s, other *List) *List { return r.without(s, r.without(s, other)) }),
-	Fn("symmetric_difference", "self other", func(r *Run, a []Value) Value {
-		s, other := a[0].(*List), r.set(r.Unordered(a[1]))
-		return r.set(append(r.without(s, other).Items, r.without(other, s).Items...))
-	}),
-	related("issubset", "<="), related("issuperset", ">="),
-	Fn("copy", "self", func(r *Run, a []Value) Value { return r.set(a[0].(*List).Items) }),
-)

@@ -1,6 +1,8 @@
 package values
 
-import "strings"
+import (
+	"strings"
+)
 
 // Slice returns object[start:stop:step].
 func (r *Run) Slice(object Value, bounds [3]Value) Value {
@@ -9,7 +11,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 	switch o := object.(type) {
 	case string, Markup:
 		s, _ := TextOf(o)
-		start, stop, step := r.bounds(bounds, n)
+		start, stop, step := r.Bounds(bounds, n)
 		if step == 1 {
 			r.Take(1, 16)
 			return Like(o, r.Cut(s, start, max(start, stop)))
@@ -22,28 +24,28 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 			b.WriteRune(characters[i])
 		}
 		return Like(o, b.String())
-	case octets:
-		start, stop, step := r.bounds(bounds, n)
+	case Octets:
+		start, stop, step := r.Bounds(bounds, n)
 		r.Walk(len(o))
 		r.Take(len(o), 9)
 		var b []byte
 		for _, i := range indices(start, stop, step) {
 			b = append(b, o[i])
 		}
-		return octets(b)
+		return Octets(b)
 	case *List:
 		if !o.Sequence() {
 			break
 		}
-		start, stop, step := r.bounds(bounds, n)
+		start, stop, step := r.Bounds(bounds, n)
 		r.Take(steps(start, stop, step), ValueSize+8)
 		var items []Value
 		for _, i := range indices(start, stop, step) {
 			items = append(items, o.Items[i])
 		}
 		return &List{Kind: o.Kind, Items: items}
-	case *span:
-		start, stop, step := r.bounds(bounds, n)
+	case *Span:
+		start, stop, step := r.Bounds(bounds, n)
 		return r.newSpan(r.spanItem(o, start), r.spanItem(o, stop), r.Ints("*", o.step, step))
 	}
 	r.Fail("%s is sliced, expected a list or a string", TypeName(object))
@@ -53,7 +55,7 @@ func (r *Run) Slice(object Value, bounds [3]Value) Value {
 // Sliceable says whether a value has slices.
 func (r *Run) Sliceable(v Value) bool {
 	switch v := v.(type) {
-	case string, Markup, octets, *span:
+	case string, Markup, Octets, *Span:
 		return true
 	case *List:
 		return v.Sequence()
@@ -61,8 +63,8 @@ func (r *Run) Sliceable(v Value) bool {
 	return false
 }
 
-// bounds returns the bounds of a slice of n items, as Python's slice.indices.
-func (r *Run) bounds(bounds [3]Value, n int) (start, stop, step int) {
+// Bounds returns the bounds of a slice of n items, as Python's slice.indices.
+func (r *Run) Bounds(bounds [3]Value, n int) (start, stop, step int) {
 	step = 1
 	if bounds[2] != nil {
 		step = r.IntArg(bounds[2], 1)

@@ -81,8 +81,8 @@ func (r *Run) Repr(v Value) string {
 	return o.String()
 }
 
-// ascii is Repr with escapes for all that is not ASCII.
-func (r *Run) ascii(v Value) string {
+// ASCII is Repr with escapes for all that is not ASCII.
+func (r *Run) ASCII(v Value) string {
 	s := r.Repr(v)
 	r.Walk(len(s))
 	o := NewOutput(r)
@@ -114,7 +114,7 @@ func (r *Run) WriteRepr(o *Output, v Value) {
 		o.Write(formatComplex(v))
 	case string:
 		r.writeQuoted(o, v)
-	case octets:
+	case Octets:
 		r.writeOctets(o, v)
 	case Markup:
 		o.Write("Markup(")
@@ -126,7 +126,7 @@ func (r *Run) WriteRepr(o *Output, v Value) {
 		r.writeList(o, v)
 	case *Dict:
 		r.writeDict(o, v)
-	case *span:
+	case *Span:
 		o.Write("range(" + r.Decimal(v.start) + ", " + r.Decimal(v.stop))
 		if v.step != 1 {
 			o.Write(", " + r.Decimal(v.step))
@@ -154,9 +154,9 @@ func (r *Run) WriteItems(o *Output, l *List, write func(*Output, Value)) {
 		before, after = "set(", ")"
 	case l.Kind == SetKind:
 		before, after = "{", "}"
-	case l.isTuple() && len(l.Items) == 1:
+	case l.IsTuple() && len(l.Items) == 1:
 		before, after = "(", ",)"
-	case l.isTuple():
+	case l.IsTuple():
 		before, after = "(", ")"
 	case l.Kind != ListKind:
 		before, after = l.Kind+"([", "])"

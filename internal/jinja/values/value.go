@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// Value is a value of a template: nil, bool, int, *big.Int, float64, complex128, string, Markup, octets, *Undefined, *List, *Dict,
-// *span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
+// Value is a value of a template: nil, bool, int, *big.Int, float64, complex128, string, Markup, Octets, *Undefined, *List, *Dict,
+// *Span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
 type Value any
 
 // Custom is a value with attributes of its own.
@@ -58,9 +58,9 @@ const (
 	ListKind   = "list"
 	TupleKind  = "tuple"
 	GroupKind  = "group" // a tuple of groupby, whose items have names
-	keysKind   = "dict_keys"
-	valuesKind = "dict_values"
-	itemsKind  = "dict_items"
+	KeysKind   = "dict_keys"
+	ValuesKind = "dict_values"
+	ItemsKind  = "dict_items"
 	SetKind    = "set"
 )
 
@@ -71,18 +71,21 @@ type List struct {
 	dict  *Dict // of a view, or of the items of a set
 }
 
+// View returns a view of a dict.
+func View(kind string, items []Value, d *Dict) *List { return &List{kind, items, d} }
+
 // Sequence says whether the list can be indexed.
-func (l *List) Sequence() bool { return l.Kind == ListKind || l.isTuple() }
+func (l *List) Sequence() bool { return l.Kind == ListKind || l.IsTuple() }
 
 // isSet says whether the list is a set, or a view that compares as one.
-func (l *List) isSet() bool { return l.Kind == keysKind || l.Kind == itemsKind || l.Kind == SetKind }
+func (l *List) isSet() bool { return l.Kind == KeysKind || l.Kind == ItemsKind || l.Kind == SetKind }
 
-func (l *List) isTuple() bool { return l.Kind == TupleKind || l.Kind == GroupKind }
+func (l *List) IsTuple() bool { return l.Kind == TupleKind || l.Kind == GroupKind }
 
 // List returns a list with items.
 func (r *Run) List(items []Value) *List { return &List{Kind: ListKind, Items: items} }
 
-func (r *Run) pair(a, b Value) *List {
+func (r *Run) Pair(a, b Value) *List {
 	r.Take(1, 64)
 	return &List{Kind: TupleKind, Items: []Value{a, b}}
 }
@@ -203,7 +206,7 @@ func TypeName(v Value) string {
 		return "complex"
 	case string, Markup:
 		return "str"
-	case octets:
+	case Octets:
 		return "bytes"
 	case *List:
 		if v.Kind == GroupKind {
@@ -212,7 +215,7 @@ func TypeName(v Value) string {
 		return v.Kind
 	case *Dict:
 		return "dict"
-	case *span:
+	case *Span:
 		return "range"
 	case *Generator:
 		return "generator"
@@ -252,13 +255,13 @@ func (r *Run) Length(v Value) (int, bool) {
 		return r.Runes(v), true
 	case Markup:
 		return r.Length(string(v))
-	case octets:
+	case Octets:
 		return len(v), true
 	case *List:
 		return len(v.Items), true
 	case *Dict:
 		return len(v.Keys), true
-	case *span:
+	case *Span:
 		return v.length, true
 	case *Undefined:
 		return 0, true
@@ -281,9 +284,9 @@ func (r *Run) Iterable(v Value) ([]Value, bool) {
 		return r.drain(v.Next), true
 	case interface{ Next() (Value, bool) }:
 		return r.drain(v.Next), true
-	case octets:
+	case Octets:
 		return r.byteItems(v), true
-	case *span:
+	case *Span:
 		r.Take(v.length, ValueSize)
 		r.Step(v.length)
 		items := make([]Value, v.length)

@@ -1,16 +1,17 @@
-package values
+package methods
 
 import (
 	"strings"
 	"unicode"
 
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
 )
 
 // Upper follows Unicode as Python does: a letter can become several.
 func Upper(s string) string {
-	if IsASCII(s) {
+	if values.IsASCII(s) {
 		return strings.ToUpper(s)
 	}
 	return cases.Upper(language.Und).String(s)
@@ -18,7 +19,7 @@ func Upper(s string) string {
 
 // Lower is as Upper is.
 func Lower(s string) string {
-	if IsASCII(s) {
+	if values.IsASCII(s) {
 		return strings.ToLower(s)
 	}
 	return cases.Lower(language.Und, cases.HandleFinalSigma(true)).String(s)
@@ -68,7 +69,7 @@ func titleMethod(s string) string {
 }
 
 func capitalize(s string) string {
-	first := RuneSize(s)
+	first := values.RuneSize(s)
 	return title(s[:first]) + Lower(s[first:])
 }
 

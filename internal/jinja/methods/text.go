@@ -1,17 +1,19 @@
-package values
+package methods
 
 import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 // mapped makes a method that returns a text of about the same length.
 func mapped(name string, convert func(string) string) *Builtin {
-	return Fn(name, "self", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self", func(r *Run, a []Value) Value {
 		s := r.StringArg(a[0])
 		r.Scan(len(s))
-		if !IsASCII(s) {
+		if !values.IsASCII(s) {
 			r.Walk(2 * len(s))
 		}
 		r.Take(len(s), 3)
@@ -21,7 +23,7 @@ func mapped(name string, convert func(string) string) *Builtin {
 
 // every makes a method that says whether all characters are of a kind, and there is one.
 func every(name string, of func(rune) bool) *Builtin {
-	return Fn(name, "self", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self", func(r *Run, a []Value) Value {
 		s := r.StringArg(a[0])
 		r.Walk(len(s))
 		return s != "" && strings.IndexFunc(s, func(c rune) bool { return !of(c) }) < 0
@@ -29,14 +31,14 @@ func every(name string, of func(rune) bool) *Builtin {
 }
 
 func wrongCase(name string, wrong func(rune) bool) *Builtin {
-	return Fn(name, "self", func(r *Run, a []Value) Value { return HasCase(r, r.StringArg(a[0]), wrong) })
+	return values.Fn(name, "self", func(r *Run, a []Value) Value { return HasCase(r, r.StringArg(a[0]), wrong) })
 }
 
 // padded makes a method that fills a text up to a width.
 func padded(name string, align byte) *Builtin {
-	return Fn(name, "self width fill=", func(r *Run, a []Value) Value {
-		fill := r.StringArg(OrElse(a[2], " "))
-		if Runes(fill) != 1 {
+	return values.Fn(name, "self width fill=", func(r *Run, a []Value) Value {
+		fill := r.StringArg(values.OrElse(a[2], " "))
+		if values.Runes(fill) != 1 {
 			r.Fail("%s fills with %q, expected one character", name, fill)
 		}
 		return r.Pad(r.StringArg(a[0]), fill, align, r.IntArg(a[1], 0))
@@ -45,13 +47,13 @@ func padded(name string, align byte) *Builtin {
 
 // strip makes a method that drops white space, or given characters, at the ends.
 func strip(name string, left, right bool) *Builtin {
-	return Fn(name, "self chars=", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self chars=", func(r *Run, a []Value) Value {
 		s := r.StringArg(a[0])
 		drop := func(c rune) bool {
 			r.Walk(8)
-			return IsSpace(c)
+			return values.IsSpace(c)
 		}
-		if Given(a[1]) {
+		if values.Given(a[1]) {
 			chars := r.StringArg(a[1])
 			drop = func(c rune) bool {
 				r.Walk(8 + len(chars))
@@ -70,21 +72,21 @@ func strip(name string, left, right bool) *Builtin {
 }
 
 // window returns the part of a text between the indices of two arguments, and its first index.
-func (r *Run) window(s string, from, to Value) (part string, start int, ok bool) {
-	if !Given(from) && !Given(to) {
+func window(r *Run, s string, from, to Value) (part string, start int, ok bool) {
+	if !values.Given(from) && !values.Given(to) {
 		return s, 0, true
 	}
 	n := r.Runes(s)
-	if from == (Absent{}) {
+	if from == (values.Absent{}) {
 		from = nil
 	}
-	if to == (Absent{}) {
+	if to == (values.Absent{}) {
 		to = nil
 	}
 	if i, ok := from.(int); ok && i > n {
 		return "", 0, false
 	}
-	start, stop, _ := r.bounds([3]Value{from, to, nil}, n)
+	start, stop, _ := r.Bounds([3]Value{from, to, nil}, n)
 	if start > stop {
 		return "", 0, false
 	}
@@ -94,10 +96,10 @@ func (r *Run) window(s string, from, to Value) (part string, start int, ok bool)
 // finder makes a method that looks for a text and returns its index; a strict one fails if it
 // is not there.
 func finder(name string, index func(s, sub string) int, strict bool) *Builtin {
-	return Fn(name, "self sub start= end=", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self sub start= end=", func(r *Run, a []Value) Value {
 		s, sub := r.StringArg(a[0]), r.StringArg(a[1])
 		r.Scan(len(s))
-		if part, start, ok := r.window(s, a[2], a[3]); ok {
+		if part, start, ok := window(r, s, a[2], a[3]); ok {
 			if i := index(part, sub); i >= 0 {
 				return start + r.Runes(part[:i])
 			}
@@ -111,12 +113,12 @@ func finder(name string, index func(s, sub string) int, strict bool) *Builtin {
 
 // affix makes a method that tests the beginning or end for a text, or one of several.
 func affix(name string, has func(s, sub string) bool) *Builtin {
-	return Fn(name, "self prefix start= end=", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self prefix start= end=", func(r *Run, a []Value) Value {
 		options := []Value{a[1]}
-		if l, ok := a[1].(*List); ok && l.isTuple() {
+		if l, ok := a[1].(*List); ok && l.IsTuple() {
 			options = l.Items
 		}
-		part, _, ok := r.window(r.StringArg(a[0]), a[2], a[3])
+		part, _, ok := window(r, r.StringArg(a[0]), a[2], a[3])
 		for _, o := range options {
 			s := r.StringArg(o)
 			r.Step(1)
@@ -130,8 +132,8 @@ func affix(name string, has func(s, sub string) bool) *Builtin {
 }
 
 // texts makes values of strings that are parts of another.
-func (r *Run) texts(parts []string) []Value {
-	r.Take(len(parts), ValueSize+16+16)
+func texts(r *Run, parts []string) []Value {
+	r.Take(len(parts), values.ValueSize+16+16)
 	items := make([]Value, len(parts))
 	for i, p := range parts {
 		items[i] = p
@@ -141,13 +143,13 @@ func (r *Run) texts(parts []string) []Value {
 
 // split makes a method that splits a text at a separator, from the left or the right.
 func split(name string, right bool) *Builtin {
-	return Fn(name, "self sep= maxsplit=", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self sep= maxsplit=", func(r *Run, a []Value) Value {
 		s, most := r.StringArg(a[0]), r.IntArg(a[2], -1)
 		r.Scan(len(s))
-		if !Given(a[1]) {
+		if !values.Given(a[1]) {
 			r.Walk(len(s))
 			r.Take(len(s)/2, 16) // most that there can be
-			return r.List(r.texts(splitSpace(s, most, right)))
+			return r.List(texts(r, splitSpace(s, most, right)))
 		}
 		sep := r.StringArg(a[1])
 		if sep == "" {
@@ -164,20 +166,20 @@ func split(name string, right bool) *Builtin {
 		} else if most >= 0 && most < n {
 			parts = strings.SplitN(s, sep, most+1)
 		}
-		return r.List(r.texts(parts))
+		return r.List(texts(r, parts))
 	})
 }
 
 func splitSpace(s string, most int, right bool) []string {
-	fields := strings.FieldsFunc(s, IsSpace)
+	fields := strings.FieldsFunc(s, values.IsSpace)
 	if most < 0 || len(fields) <= most {
 		return fields
 	}
 	if right {
 		kept := fields[len(fields)-most:]
-		s = strings.TrimRightFunc(s, IsSpace)
+		s = strings.TrimRightFunc(s, values.IsSpace)
 		for i := len(kept) - 1; i >= 0; i-- {
-			s = strings.TrimRightFunc(strings.TrimSuffix(s, kept[i]), IsSpace)
+			s = strings.TrimRightFunc(strings.TrimSuffix(s, kept[i]), values.IsSpace)
 		}
 		if s == "" {
 			return kept
@@ -185,9 +187,9 @@ func splitSpace(s string, most int, right bool) []string {
 		return append([]string{s}, kept...)
 	}
 	kept := fields[:most]
-	s = strings.TrimLeftFunc(s, IsSpace)
+	s = strings.TrimLeftFunc(s, values.IsSpace)
 	for _, f := range kept {
-		s = strings.TrimLeftFunc(strings.TrimPrefix(s, f), IsSpace)
+		s = strings.TrimLeftFunc(strings.TrimPrefix(s, f), values.IsSpace)
 	}
 	if s == "" {
 		return kept
@@ -206,14 +208,14 @@ func SplitLines(r *Run, s string, keep bool) []Value {
 		size := 0
 		if end < 0 {
 			end = len(s)
-		} else if size = RuneSize(s[end:]); strings.HasPrefix(s[end:], "\r\n") {
+		} else if size = values.RuneSize(s[end:]); strings.HasPrefix(s[end:], "\r\n") {
 			size = 2
 		}
 		line := s[:end]
 		if keep {
 			line = s[:end+size]
 		}
-		r.Take(1, 4*ValueSize+16)
+		r.Take(1, 4*values.ValueSize+16)
 		lines = append(lines, line)
 		s = s[end+size:]
 	}
@@ -222,7 +224,7 @@ func SplitLines(r *Run, s string, keep bool) []Value {
 
 // partition makes a method that cuts a text in what is before a separator, it, and what is after.
 func partition(name string, index func(s, sub string) int) *Builtin {
-	return Fn(name, "self sep", func(r *Run, a []Value) Value {
+	return values.Fn(name, "self sep", func(r *Run, a []Value) Value {
 		s, sep := r.StringArg(a[0]), r.StringArg(a[1])
 		r.Scan(len(s))
 		if sep == "" {
@@ -234,7 +236,7 @@ func partition(name string, index func(s, sub string) int) *Builtin {
 		} else if name == "rpartition" {
 			parts = []string{"", "", s}
 		}
-		return &List{Kind: TupleKind, Items: r.texts(parts)}
+		return &List{Kind: values.TupleKind, Items: texts(r, parts)}
 	})
 }
 
@@ -253,16 +255,16 @@ func textMethods() []*Builtin {
 		finder("index", strings.Index, true), finder("rindex", strings.LastIndex, true),
 		affix("startswith", strings.HasPrefix), affix("endswith", strings.HasSuffix),
 		every("isdigit", isDigit), every("isdecimal", unicode.IsDigit), every("isnumeric", isNumeric),
-		every("isalpha", unicode.IsLetter), every("isspace", IsSpace),
+		every("isalpha", unicode.IsLetter), every("isspace", values.IsSpace),
 		every("isalnum", func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) }),
 		every("isascii", func(c rune) bool { return c < utf8.RuneSelf }),
 		wrongCase("islower", IsUpper), wrongCase("isupper", IsLower),
-		Fn("isprintable", "self", func(r *Run, a []Value) Value {
+		values.Fn("isprintable", "self", func(r *Run, a []Value) Value {
 			s := r.StringArg(a[0])
 			r.Walk(len(s))
 			return strings.IndexFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) < 0
 		}),
-		Fn("isidentifier", "self", func(r *Run, a []Value) Value {
+		values.Fn("isidentifier", "self", func(r *Run, a []Value) Value {
 			s := r.StringArg(a[0])
 			r.Walk(len(s))
 			for i, c := range s {
@@ -278,29 +280,29 @@ func textMethods() []*Builtin {
 
 func moreTextMethods() []*Builtin {
 	return []*Builtin{
-		Fn("istitle", "self", func(r *Run, a []Value) Value {
+		values.Fn("istitle", "self", func(r *Run, a []Value) Value {
 			s := r.StringArg(a[0])
 			r.Take(len(s), 3)
 			return strings.IndexFunc(s, isCased) >= 0 && titleMethod(s) == s
 		}),
-		Fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
+		values.Fn("splitlines", "self keepends=", func(r *Run, a []Value) Value {
 			return r.List(SplitLines(r, r.StringArg(a[0]), r.IntArg(a[1], 0) != 0))
 		}),
-		Fn("replace", "self old new count=", func(r *Run, a []Value) Value {
+		values.Fn("replace", "self old new count=", func(r *Run, a []Value) Value {
 			return r.Replace(r.StringArg(a[0]), r.StringArg(a[1]), r.StringArg(a[2]), r.IntArg(a[3], -1))
 		}),
-		Fn("count", "self sub start= end=", func(r *Run, a []Value) Value {
+		values.Fn("count", "self sub start= end=", func(r *Run, a []Value) Value {
 			s, sub := r.StringArg(a[0]), r.StringArg(a[1])
 			r.Scan(len(s))
-			part, _, ok := r.window(s, a[2], a[3])
+			part, _, ok := window(r, s, a[2], a[3])
 			if !ok {
 				return 0
 			}
 			return strings.Count(part, sub)
 		}),
-		Fn("join", "self iterable", func(r *Run, a []Value) Value {
+		values.Fn("join", "self iterable", func(r *Run, a []Value) Value {
 			d := r.StringArg(a[0])
-			o := NewOutput(r)
+			o := values.NewOutput(r)
 			for i, item := range r.Items(a[1]) {
 				if i > 0 {
 					o.Write(d)
@@ -315,22 +317,22 @@ func moreTextMethods() []*Builtin {
 
 // translations makes the dict that translate takes, of a dict or of two or three strings.
 func translations(r *Run, a []Value) Value {
-	d := NewDict()
+	d := values.NewDict()
 	characters := func(v Value) []Value { return r.Items(r.StringArg(v)) }
-	code := func(c Value) int { return int(r.codes(c.(string))[0]) }
-	if a[2] == (Absent{}) {
+	code := func(c Value) int { return int(r.Codes(c.(string))[0]) }
+	if a[2] == (values.Absent{}) {
 		from, ok := a[1].(*Dict)
 		if !ok {
-			r.Fail("maketrans has %s, expected a dict or two strings", TypeName(a[1]))
+			r.Fail("maketrans has %s, expected a dict or two strings", values.TypeName(a[1]))
 		}
 		for i, k := range from.Keys {
-			if s, ok := TextOf(k); ok {
+			if s, ok := values.TextOf(k); ok {
 				if r.Runes(s) != 1 {
 					r.Fail("maketrans has the key %.40q, expected one character", s)
 				}
 				k = code(s)
-			} else if BigOf(k) == nil {
-				r.Fail("maketrans has the key %s, expected a character or its number", TypeName(k))
+			} else if values.BigOf(k) == nil {
+				r.Fail("maketrans has the key %s, expected a character or its number", values.TypeName(k))
 			}
 			d.Set(r, k, from.Values[i])
 		}
@@ -343,7 +345,7 @@ func translations(r *Run, a []Value) Value {
 	for i, c := range from {
 		d.Set(r, code(c), code(to[i]))
 	}
-	if a[3] != (Absent{}) {
+	if a[3] != (values.Absent{}) {
 		for _, c := range characters(a[3]) {
 			d.Set(r, code(c), nil)
 		}
@@ -353,21 +355,21 @@ func translations(r *Run, a []Value) Value {
 
 // translate replaces characters by what a dict, or another value with items, has for their numbers.
 func translate(r *Run, a []Value) Value {
-	o := NewOutput(r)
+	o := values.NewOutput(r)
 	if _, ok := r.Length(a[1]); !ok {
-		r.Fail("translate has %s, expected a dict", TypeName(a[1]))
+		r.Fail("translate has %s, expected a dict", values.TypeName(a[1]))
 	}
 	for _, c := range r.StringArg(a[0]) {
 		r.Step(1)
 		v := r.Item(a[1], int(r.Code(c)))
-		if s, ok := TextOf(v); ok {
+		if s, ok := values.TextOf(v); ok {
 			o.Write(s)
 		} else if _, undefined := v.(*Undefined); undefined {
 			o.Write(string(c))
-		} else if BigOf(v) != nil {
-			o.Write(r.character(v))
+		} else if values.BigOf(v) != nil {
+			o.Write(r.CharacterOf(v))
 		} else if v != nil {
-			r.Fail("translate has %s for a character, expected a string, a number or None", TypeName(v))
+			r.Fail("translate has %s for a character, expected a string, a number or None", values.TypeName(v))
 		}
 	}
 	return o.String()
@@ -375,7 +377,7 @@ func translate(r *Run, a []Value) Value {
 
 func layoutMethods() []*Builtin {
 	return []*Builtin{
-		Fn("zfill", "self width", func(r *Run, a []Value) Value {
+		values.Fn("zfill", "self width", func(r *Run, a []Value) Value {
 			s := r.StringArg(a[0])
 			sign := ""
 			if s != "" && (s[0] == '-' || s[0] == '+') {
@@ -383,16 +385,16 @@ func layoutMethods() []*Builtin {
 			}
 			return r.Concat(sign, r.Pad(s, "0", '>', r.IntArg(a[1], 0)-len(sign)))
 		}),
-		Fn("maketrans", "self x y= z=", translations), Fn("translate", "self table", translate),
-		Fn("encode", "self encoding= errors=", encode),
-		Fn("removeprefix", "self prefix", func(r *Run, a []Value) Value {
+		values.Fn("maketrans", "self x y= z=", translations), values.Fn("translate", "self table", translate),
+		values.Fn("encode", "self encoding= errors=", encode),
+		values.Fn("removeprefix", "self prefix", func(r *Run, a []Value) Value {
 			return strings.TrimPrefix(r.StringArg(a[0]), r.StringArg(a[1]))
 		}),
-		Fn("removesuffix", "self suffix", func(r *Run, a []Value) Value {
+		values.Fn("removesuffix", "self suffix", func(r *Run, a []Value) Value {
 			return strings.TrimSuffix(r.StringArg(a[0]), r.StringArg(a[1]))
 		}),
-		Fn("expandtabs", "self tabsize=", func(r *Run, a []Value) Value {
-			o, column, size := NewOutput(r), 0, r.IntArg(a[1], 8)
+		values.Fn("expandtabs", "self tabsize=", func(r *Run, a []Value) Value {
+			o, column, size := values.NewOutput(r), 0, r.IntArg(a[1], 8)
 			for _, c := range r.StringArg(a[0]) {
 				switch {
 				case c == '\t' && size > 0:
@@ -410,12 +412,12 @@ func layoutMethods() []*Builtin {
 			}
 			return o.String()
 		}),
-		Raw("format", func(r *Run, a Arguments) Value { return r.format(a.Items[0], a.Items[1:], a, nil) }),
-		Raw("format_map", func(r *Run, a Arguments) Value {
+		values.Raw("format", func(r *Run, a Arguments) Value { return format(r, a.Items[0], a.Items[1:], a, nil) }),
+		values.Raw("format_map", func(r *Run, a Arguments) Value {
 			if len(a.Items) != 2 || len(a.Names) > 0 {
 				r.Fail("format_map has %d arguments, expected one", len(a.Items)-1+len(a.Names))
 			}
-			return r.format(a.Items[0], nil, Arguments{}, a.Items[1])
+			return format(r, a.Items[0], nil, Arguments{}, a.Items[1])
 		}),
 	}
 }

@@ -1,16 +1,18 @@
-package values
+package methods
 
 import (
 	"strconv"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/jinja/values"
 )
 
 // format formats as Python's str.format does, or format_map with its mapping.
-func (r *Run) format(text Value, items []Value, named Arguments, mapping Value) string {
+func format(r *Run, text Value, items []Value, named Arguments, mapping Value) string {
 	format := r.StringArg(text)
 	r.Scan(len(format))
-	f := &formatter{run: r, items: items, named: named, mapping: mapping, out: NewOutput(r)}
-	_, f.safe = text.(Markup)
+	f := &formatter{run: r, items: items, named: named, mapping: mapping, out: values.NewOutput(r)}
+	_, f.safe = text.(values.Markup)
 	f.fields(format, 2)
 	return f.out.String()
 }
@@ -88,7 +90,7 @@ func (f *formatter) field(field string, depth int) {
 		}
 		var index Value = path[1:n]
 		if strings.Trim(path[1:n], "0123456789") == "" {
-			index, _ = ParseInteger(path[1:n], 10)
+			index, _ = values.ParseInteger(path[1:n], 10)
 		}
 		v, path = r.Item(v, index), path[n+1:]
 	}
@@ -99,18 +101,18 @@ func (f *formatter) field(field string, depth int) {
 	case "r":
 		v = r.Repr(v)
 	case "a":
-		v = r.ascii(v)
+		v = r.ASCII(v)
 	default:
 		r.Fail("a format has the conversion !%s, expected !s, !r or !a", conversion)
 	}
 	if strings.Contains(spec, "{") {
 		out := f.out
-		f.out = NewOutput(r)
+		f.out = values.NewOutput(r)
 		f.fields(spec, depth-1)
 		spec, f.out = f.out.String(), out
 	}
-	text := r.formatted(v, spec)
-	if m, ok := v.(Markup); ok && f.safe {
+	text := r.Formatted(v, spec)
+	if m, ok := v.(values.Markup); ok && f.safe {
 		if spec != "" {
 			r.Fail("text that is safe in HTML is formatted as %q, expected no layout", spec)
 		}
