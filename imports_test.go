@@ -84,6 +84,8 @@ var level = map[string]int{
 	"internal/jinja/filters": 12,
 	"internal/jinja/methods": 11,
 	"internal/jinja/codecs":  6,
+	"internal/jinja/names":   5,
+	"internal/jinja/libm":    5,
 	"internal/jinja/html":    5,
 }
 

@@ -42,7 +42,7 @@ func canonical(name string) string {
 	var b strings.Builder
 	between := false
 	for _, c := range strings.ToLower(name) {
-		if c >= 0x80 || c != '.' && !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9') {
+		if !strings.ContainsRune(".0123456789abcdefghijklmnopqrstuvwxyz", c) {
 			between = true
 			continue
 		}
@@ -131,9 +131,9 @@ var codecs = sync.OnceValue(func() map[string]*Codec {
 })
 
 // others are encodings of Python that this package lacks.
-var others = strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp euc_kr gb18030 gb2312 gbk " +
-	"hz idna iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext iso2022_kr johab punycode " +
-	"shift_jis shift_jis_2004 shift_jisx0213 utf_7")
+var others = strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp euc_kr gb18030 gb2312 " +
+	"gbk hz idna iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext iso2022_kr johab " +
+	"punycode shift_jis shift_jis_2004 shift_jisx0213 utf_7")
 
 // Find returns the encoding of a name.
 func Find(name string) (*Codec, error) {
@@ -181,7 +181,8 @@ type Error struct{ At int } // which character or byte
 func (e *Error) Error() string { return fmt.Sprintf("the encoding does not have what is at %d", e.At) }
 
 // Encode encodes a text. The handler says what is done about what the encoding lacks: ignore, replace,
-// backslashreplace, xmlcharrefreplace, namereplace, surrogateescape or surrogatepass; with another it is an error. name returns the name of a character, for namereplace.
+// backslashreplace, xmlcharrefreplace, namereplace, surrogateescape or surrogatepass; with another it is an error.
+// name returns the name of a character, for namereplace.
 func (c *Codec) Encode(text []rune, handler string, name func(rune) string) ([]byte, error) {
 	b := append([]byte{}, c.mark...)
 	for i, char := range text {

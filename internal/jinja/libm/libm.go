@@ -116,7 +116,8 @@ func Log(x float64) float64 {
 func Pow(x, y float64) float64 {
 	special := math.Pow(x, y)
 	magnitude := math.Abs(x)
-	if math.IsNaN(special) || magnitude == 0 || magnitude == 1 || y == 0 || y == 1 || math.IsInf(x, 0) || math.IsInf(y, 0) {
+	if math.IsNaN(special) || magnitude == 0 || magnitude == 1 || y == 0 || y == 1 ||
+		math.IsInf(x, 0) || math.IsInf(y, 0) {
 		return special
 	}
 	exponent := number(0).Mul(log(number(magnitude)), number(y))

@@ -57,8 +57,8 @@ func TestNearest(t *testing.T) {
 		{"Cos", 3e-09, 0.0, 0x1.0000000000000p+0},
 	} {
 		sin, cos := Sincos(c.x)
-		got := map[string]float64{"Pow": Pow(c.x, c.y), "Hypot": Hypot(c.x, c.y), "Atan2": Atan2(c.x, c.y), "Exp": Exp(c.x),
-			"Log": Log(c.x), "Sin": sin, "Cos": cos}[c.function]
+		got := map[string]float64{"Pow": Pow(c.x, c.y), "Hypot": Hypot(c.x, c.y), "Atan2": Atan2(c.x, c.y),
+			"Exp": Exp(c.x), "Log": Log(c.x), "Sin": sin, "Cos": cos}[c.function]
 		if math.Float64bits(got) != math.Float64bits(c.want) {
 			t.Errorf("%s(%v, %v) = %v, expected %v", c.function, c.x, c.y, got, c.want)
 		}

@@ -17,7 +17,8 @@ func makeByteMethods() {
 	byteMethods = values.Table(
 		values.Fn("hex", "self sep= bytes_per_sep=", hexMethod), values.Fn("decode", "self encoding= errors=", decode),
 		values.Fn("fromhex", "self string", bytesFromHex), values.Fn("maketrans", "self frm to", byteTable),
-		values.Fn("translate", "self table/ delete=", translateBytes), values.Fn("splitlines", "self keepends=", splitByteLines),
+		values.Fn("translate", "self table/ delete=", translateBytes),
+		values.Fn("splitlines", "self keepends=", splitByteLines),
 	)
 	byteMethods["fromhex"].ByPosition(true)
 	byteMethods["maketrans"].ByPosition(true)

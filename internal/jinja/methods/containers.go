@@ -19,7 +19,9 @@ func combined(name string, combine func(r *Run, s, other *List) *List) *Builtin 
 }
 
 func related(name, op string) *Builtin {
-	return values.Fn(name, "self other", func(r *Run, a []Value) Value { return r.Compare(op, a[0], r.Set(r.Unordered(a[1]))) })
+	return values.Fn(name, "self other", func(r *Run, a []Value) Value {
+		return r.Compare(op, a[0], r.Set(r.Unordered(a[1])))
+	})
 }
 
 var setMethods = values.Table(

@@ -63,7 +63,9 @@ var dictMethods = values.Table(
 	values.Fn("items", "self", func(r *Run, a []Value) Value {
 		return values.View(values.ItemsKind, r.Pairs(a[0].(*Dict)), a[0].(*Dict))
 	}),
-	values.Fn("keys", "self", func(r *Run, a []Value) Value { return values.View(values.KeysKind, a[0].(*Dict).Keys, a[0].(*Dict)) }),
+	values.Fn("keys", "self", func(r *Run, a []Value) Value {
+		return values.View(values.KeysKind, a[0].(*Dict).Keys, a[0].(*Dict))
+	}),
 	values.Fn("values", "self", func(r *Run, a []Value) Value {
 		return values.View(values.ValuesKind, a[0].(*Dict).Values, a[0].(*Dict))
 	}),
@@ -82,7 +84,8 @@ var isDisjoint = values.Table(values.Fn("isdisjoint", "self other", func(r *Run,
 }))
 
 // viewMethods are those of views of dicts, by kind.
-var viewMethods = map[string]map[string]*Builtin{values.KeysKind: isDisjoint, values.ItemsKind: isDisjoint, values.SetKind: setMethods}
+var viewMethods = map[string]map[string]*Builtin{values.KeysKind: isDisjoint, values.ItemsKind: isDisjoint,
+	values.SetKind: setMethods}
 
 var (
 	tupleMethods = values.Table(
@@ -119,8 +122,8 @@ func init() {
 		listMethods[name] = nil
 	}
 	setMethods["isdisjoint"] = isDisjoint["isdisjoint"]
-	for _, name := range []string{"add", "clear", "difference_update", "discard", "intersection_update", "pop", "remove",
-		"symmetric_difference_update", "update"} {
+	for _, name := range []string{"add", "clear", "difference_update", "discard", "intersection_update", "pop",
+		"remove", "symmetric_difference_update", "update"} {
 		setMethods[name] = nil
 	}
 	for _, name := range []string{"clear", "pop", "popitem", "setdefault", "update"} {

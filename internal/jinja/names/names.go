@@ -50,7 +50,8 @@ func Of(c rune) string {
 // numbers returns the characters that have names of their own, by name.
 var numbers = sync.OnceValue(func() map[string]rune {
 	m := map[string]rune{}
-	for _, t := range []*unicode.RangeTable{unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cf} {
+	tables := []*unicode.RangeTable{unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cf}
+	for _, t := range tables {
 		for _, r := range t.R16 {
 			for c := rune(r.Lo); c <= rune(r.Hi); c += rune(r.Stride) {
 				add(m, c)

@@ -9,14 +9,24 @@ import (
 // A power of a negative number can be a complex number, which computes on as in CPython's complexobject.c.
 
 // complexOf returns a number as a complex one.
-func (r *Run) complexOf(v Value) (complex128, bool) {
+func complexOf(v Value) (complex128, bool) {
 	if c, ok := v.(complex128); ok {
 		return c, true
 	}
-	if _, _, ok := Number(v); !ok {
-		return 0, false
+	_, f, ok := Number(v)
+	return complex(f, 0), ok
+}
+
+// equalComplex says whether two values are equal of which one is complex.
+func (r *Run) equalComplex(a, b Value) bool {
+	if !isComplex(a) {
+		a, b = b, a
 	}
-	return complex(r.Operand(v), 0), true
+	c := a.(complex128)
+	if d, ok := b.(complex128); ok {
+		return c == d
+	}
+	return imag(c) == 0 && r.Equal(real(c), b)
 }
 
 // isComplex says whether a value is a complex number.

@@ -212,10 +212,6 @@ func (r *Run) Formatted(v Value, spec string) string {
 	}
 	l := r.layout(spec)
 	c, isComplex := v.(complex128)
-	misfit := func() {
-		r.FailUndefined(v)
-		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
-	}
 	standard := byte('<')
 	if _, _, ok := Number(v); ok || isComplex {
 		standard = '>'
@@ -230,28 +226,31 @@ func (r *Run) Formatted(v Value, spec string) string {
 	case '^':
 		l.align = 'f'
 	}
-	if isComplex {
-		if l.fill == "0" && !strings.HasPrefix(spec, "0"+string(rune(l.align))) || l.align == '=' || l.noMinus ||
-			l.verb != 0 && strings.IndexByte("eEfFgGn", l.verb) < 0 {
-			misfit()
-		}
+	s, isText := TextOf(v)
+	switch {
+	case isComplex && fitsComplex(l):
 		return r.formattedComplex(c, l)
-	}
-	if standard == '>' {
-		if !fits(v, l) {
-			misfit()
-		}
+	case !isComplex && standard == '>' && fits(v, l):
 		return r.formattedNumber(v, l)
-	}
-	s, ok := TextOf(v)
-	if !ok || l.verb != 0 && l.verb != 's' || l.sign != 0 || l.align == '=' || l.grouping != "" || l.alternate ||
-		l.noMinus {
-		misfit()
+	case !isText || !fitsText(l):
+		r.FailUndefined(v)
+		r.Fail("%s is formatted as %q, which does not fit", TypeName(v), spec)
 	}
 	if l.precision >= 0 && l.precision < r.Runes(s) {
 		s = r.Cut(s, 0, l.precision)
 	}
 	return r.Pad(s, l.fill, l.align, l.width)
+}
+
+// fitsText says whether a layout is one for a text.
+func fitsText(l layout) bool {
+	return (l.verb == 0 || l.verb == 's') && l.sign == 0 && l.align != '=' && l.grouping == "" && !l.alternate &&
+		!l.noMinus
+}
+
+// fitsComplex says whether a layout is one for a complex number.
+func fitsComplex(l layout) bool {
+	return l.fill != "0" && l.align != '=' && !l.noMinus && (l.verb == 0 || strings.IndexByte("eEfFgGn", l.verb) >= 0)
 }
 
 // fits says whether a layout is one for a number.

@@ -49,28 +49,17 @@ func TextOf(v Value) (s string, ok bool) {
 // Arithmetic applies a binary operator as Python does.
 func (r *Run) Arithmetic(op string, a, b Value) Value {
 	r.FailUndefined(a)
-	if _, ok := TextOf(a); ok && op == "%" {
-		return r.Printf(a, b)
-	}
-	if format, ok := a.(Octets); ok && op == "%" {
-		return r.printBytes(format, b)
-	}
-	if op == "-" {
-		if v, ok := r.difference(a, b); ok {
-			return v
-		}
+	if v, ok := r.ofContainers(op, a, b); ok {
+		return v
 	}
 	r.FailUndefined(b)
 	_, _, aOK := Number(a)
 	_, _, bOK := Number(b)
-	if isComplex(a) || isComplex(b) {
-		if c, ok := r.complexOf(a); ok {
-			if d, ok := r.complexOf(b); ok {
-				return r.complexes(op, c, d)
-			}
-		}
-	}
+	c, ok1 := complexOf(a)
+	d, ok2 := complexOf(b)
 	switch {
+	case ok1 && ok2 && (isComplex(a) || isComplex(b)):
+		return r.complexes(op, c, d)
 	case aOK && bOK && (IsFloat(a) || IsFloat(b)):
 		return r.floats(op, r.Operand(a), r.Operand(b))
 	case aOK && bOK:
@@ -90,6 +79,21 @@ func (r *Run) Arithmetic(op string, a, b Value) Value {
 	r.Fail("found %s %s %s, expected two numbers%s", TypeName(a), op, TypeName(b),
 		map[bool]string{true: ", strings or lists; ~ joins values of any type"}[op == "+"])
 	return nil
+}
+
+// ofContainers formats a text or bytes, or takes sets from each other.
+func (r *Run) ofContainers(op string, a, b Value) (Value, bool) {
+	_, isText := TextOf(a)
+	format, areBytes := a.(Octets)
+	switch {
+	case op == "%" && isText:
+		return r.Printf(a, b), true
+	case op == "%" && areBytes:
+		return r.printBytes(format, b), true
+	case op == "-":
+		return r.difference(a, b)
+	}
+	return nil, false
 }
 
 // add joins strings or lists.
@@ -239,12 +243,8 @@ func (r *Run) Equal(a, b Value) bool {
 		r.Scan(min(len(s), len(t)))
 		return ok && s == t
 	}
-	if isComplex(b) {
-		a, b = b, a
-	}
-	if c, ok := a.(complex128); ok {
-		d, isComplex := b.(complex128)
-		return isComplex && c == d || !isComplex && imag(c) == 0 && r.Equal(real(c), b)
+	if isComplex(a) || isComplex(b) {
+		return r.equalComplex(a, b)
 	}
 	if _, _, ok := Number(a); ok {
 		if _, _, ok := Number(b); !ok {

@@ -85,29 +85,7 @@ func (p *printer) directive() {
 	l := layout{fill: " ", align: '>', precision: -1}
 	var v Value = Absent{}
 	if p.peek() == '(' {
-		end, open := p.at+1, 1
-		for ; end < len(p.format); end++ {
-			if p.format[end] == '(' {
-				open++
-			} else if p.format[end] == ')' {
-				if open--; open == 0 {
-					break
-				}
-			}
-		}
-		if end == len(p.format) || p.named == nil {
-			p.run.Fail("a format has %%(name), expected a dict of values and a closing bracket")
-		}
-		name := p.format[p.at+1 : end]
-		p.at = end + 1
-		var ok bool
-		var key Value = name
-		if p.bytes {
-			key = p.run.AsOctets(name)
-		}
-		if v, ok = p.named.Lookup(p.run, key); !ok {
-			p.run.Fail("a format has the name %s, which is not in the dict", name)
-		}
+		v = p.byName()
 	}
 	for ; strings.IndexByte("-+ #0", p.peek()) >= 0; p.at++ {
 		switch p.peek() {
@@ -143,6 +121,34 @@ func (p *printer) directive() {
 		v, l = p.run.bytesDirective(v, l)
 	}
 	p.out.Write(p.run.directive(v, l, p.safe))
+}
+
+// byName returns the value of a name in brackets.
+func (p *printer) byName() Value {
+	end, open := p.at+1, 1
+	for ; end < len(p.format); end++ {
+		if p.format[end] == '(' {
+			open++
+		} else if p.format[end] == ')' {
+			if open--; open == 0 {
+				break
+			}
+		}
+	}
+	if end == len(p.format) || p.named == nil {
+		p.run.Fail("a format has %%(name), expected a dict of values and a closing bracket")
+	}
+	name := p.format[p.at+1 : end]
+	p.at = end + 1
+	var key Value = name
+	if p.bytes {
+		key = p.run.AsOctets(name)
+	}
+	v, ok := p.named.Lookup(p.run, key)
+	if !ok {
+		p.run.Fail("a format has the name %s, which is not in the dict", name)
+	}
+	return v
 }
 
 // peek returns the next byte of the format, which must not end there.

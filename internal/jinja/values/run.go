@@ -34,7 +34,7 @@ func (e *Error) Error() string { return fmt.Sprintf("%s, line %d: %s", e.Templat
 type Run struct {
 	template             string // its name
 	now                  func() time.Time
-	MethodsOf            func(Value) map[string]*Builtin // of a value's type; a nil one is refused: it changes its receiver
+	MethodsOf            func(Value) map[string]*Builtin // of a value's type; a nil one is refused
 	limits               Limits
 	stepsLeft, bytesLeft int
 	depth                int
@@ -45,7 +45,8 @@ type Run struct {
 
 // NewRun returns the run of a template by its name. Package methods has the methods; strftime_now asks for the time.
 func NewRun(template string, limits Limits, methodsOf func(Value) map[string]*Builtin, now func() time.Time) *Run {
-	return &Run{template: template, MethodsOf: methodsOf, now: now, limits: limits, stepsLeft: limits.Steps, bytesLeft: limits.Bytes, Line: 1}
+	return &Run{template: template, MethodsOf: methodsOf, now: now, limits: limits, stepsLeft: limits.Steps,
+		bytesLeft: limits.Bytes, Line: 1}
 }
 
 // maxQuote is how many bytes of a template's text an error repeats.

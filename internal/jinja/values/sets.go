@@ -19,10 +19,10 @@ func (r *Run) difference(a, b Value) (Value, bool) {
 	m, _ := b.(*List)
 	isSet := func(l *List) bool { return l != nil && l.Kind == SetKind }
 	isView := func(l *List) bool { return l != nil && (l.Kind == KeysKind || l.Kind == ItemsKind) }
-	if !isView(l) && !isView(m) && !(isSet(l) && isSet(m)) {
-		return nil, false
+	if isView(l) || isView(m) || isSet(l) && isSet(m) {
+		return r.Without(r.Set(r.Unordered(a)), b), true
 	}
-	return r.Without(r.Set(r.Unordered(a)), b), true
+	return nil, false
 }
 
 func (r *Run) Without(s *List, other Value) *List {

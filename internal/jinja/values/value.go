@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// Value is a value of a template: nil, bool, int, *big.Int, float64, complex128, string, Markup, Octets, *Undefined, *List, *Dict,
-// *Span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
+// Value is a value of a template: nil, bool, int, *big.Int, float64, complex128, string, Markup, Octets, *Undefined,
+// *List, *Dict, *Span, *Generator, *Namespace, *Builtin, *Method, or a custom one.
 type Value any
 
 // Custom is a value with attributes of its own.
