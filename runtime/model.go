@@ -178,7 +178,6 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 	for i := range m.src.Tensors {
 		t := &m.src.Tensors[i]
 		n := t.Bytes()
-		file += n
 		switch e := m.cfg.Experts; {
 		case t.GGUF == arch.Embedding && !m.cfg.Tied:
 			perToken += int64(t.RowBytes())
@@ -188,7 +187,7 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 			perToken += n
 		}
 	}
-	return file, perToken
+	return m.src.Bytes(), perToken
 }
 
 // CacheBytes returns the bytes of memory that the keys and values of n tokens take.

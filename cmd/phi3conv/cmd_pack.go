@@ -67,6 +67,9 @@ func packAction(c *cli.Context, f *artifactFlags) error {
 	if err := f.check(m, &out, inputs...); err != nil {
 		return err
 	}
+	if err := f.readKeys(); err != nil {
+		return err
+	}
 	to, err := pack.OpenTarget(out, f.registry(c.LocalFlagNames()))
 	if err != nil {
 		return err
@@ -100,6 +103,9 @@ sent too, if it has one. Example:
 			from, name := c.Args().First(), c.Args().Get(1)
 			if c.NArg() != 2 || strings.HasPrefix(from, pack.Scheme) || !strings.HasPrefix(name, pack.Scheme) {
 				return usagef("push takes a directory or tar file and oci://HOST/REPOSITORY:TAG")
+			}
+			if err := f.readKeys(); err != nil {
+				return err
 			}
 			to, err := pack.OpenTarget(name, f.registry(c.LocalFlagNames()))
 			if err != nil {

@@ -45,6 +45,9 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	if err := f.check(newMonitor(c.App.ErrWriter), &out, f.verifyKey); err != nil {
 		return err
 	}
+	if err := f.readKeys(); err != nil {
+		return err
+	}
 	from, err := pack.OpenRegistry(c.Args().First(), f.registry(c.LocalFlagNames()))
 	if err != nil {
 		return err
@@ -56,7 +59,7 @@ func pullAction(c *cli.Context, f *artifactFlags) error {
 	if !c.Bool("layout") && !pack.IsTar(out) {
 		return unpack(c, f, im, out)
 	}
-	if err := verifySignature(c, im, f.verifyKey); err != nil {
+	if err := f.verify(c.Context, im); err != nil {
 		return err
 	}
 	to, err := pack.OpenTarget(out, pack.RegistryOptions{})
@@ -93,6 +96,9 @@ whose layers are single files with names. Example:
 			if err != nil {
 				return err
 			}
+			if err := f.readKeys(); err != nil {
+				return err
+			}
 			im, err := pack.OpenLayout(c.Context, c.Args().First())
 			if err != nil {
 				return err
@@ -104,7 +110,7 @@ whose layers are single files with names. Example:
 
 // unpack verifies the artifact, if wanted, and writes its files.
 func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error {
-	if err := verifySignature(c, im, f.verifyKey); err != nil {
+	if err := f.verify(c.Context, im); err != nil {
 		return err
 	}
 	start := time.Now()
@@ -123,16 +129,4 @@ func unpack(c *cli.Context, f *artifactFlags, im *pack.Image, dir string) error 
 		r.Add(l, filepath.Join(dir, filepath.FromSlash(l.Name)))
 	}
 	return f.print(c.App.Writer, r)
-}
-
-// verifySignature compares the artifact with the public key in path, if there is one.
-func verifySignature(c *cli.Context, im *pack.Image, path string) error {
-	if path == "" {
-		return nil
-	}
-	key, err := pack.ReadPublicKey(path)
-	if err == nil {
-		err = im.Verify(c.Context, key)
-	}
-	return err
 }

@@ -39,7 +39,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp()
 	printed := &counter{w: stdout}
 	app.Writer, app.ErrWriter = stdout, stderr
-	asJSON := slices.ContainsFunc(args, func(arg string) bool { return arg == "--json" || arg == "-json" })
+	asJSON := slices.ContainsFunc(args, func(arg string) bool {
+		return slices.Contains([]string{"--json", "-json", "--json=true", "-json=true"}, arg)
+	})
 	if asJSON {
 		app.Writer = printed
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"io"
 	"slices"
 	"strings"
@@ -28,6 +29,30 @@ type artifactFlags struct {
 	signKey, verifyKey string
 	plainHTTP, json    bool
 	files              output.Files
+
+	private crypto.Signer
+	public  crypto.PublicKey
+}
+
+// readKeys reads the keys that flags name, before anything is hashed or asked for.
+func (f *artifactFlags) readKeys() (err error) {
+	if f.signKey != "" {
+		if f.private, err = pack.ReadPrivateKey(f.signKey); err != nil {
+			return err
+		}
+	}
+	if f.verifyKey != "" {
+		f.public, err = pack.ReadPublicKey(f.verifyKey)
+	}
+	return err
+}
+
+// verify compares the artifact with the public key, if there is one.
+func (f *artifactFlags) verify(ctx context.Context, im *pack.Image) error {
+	if f.public == nil {
+		return nil
+	}
+	return im.Verify(ctx, f.public)
 }
 
 func (f *artifactFlags) plainHTTPFlag() cli.Flag {
@@ -74,12 +99,8 @@ func (f *artifactFlags) registry(given []string) pack.RegistryOptions {
 // were not packed.
 func (f *artifactFlags) send(ctx context.Context, im *pack.Image, to pack.Target, left []string,
 	w io.Writer, m monitor) error {
-	if f.signKey != "" {
-		key, err := pack.ReadPrivateKey(f.signKey)
-		if err != nil {
-			return err
-		}
-		if err := im.SignFor(ctx, key, to); err != nil {
+	if f.private != nil {
+		if err := im.SignFor(ctx, f.private, to); err != nil {
 			return err
 		}
 	}

@@ -26,7 +26,7 @@ var documents = map[string]string{
 	"inspect --diff": "inspect-diff", "inspect seal": "inspect-seal", "inspect imatrix": "inspect-imatrix",
 	"lint": "lint", "logits": "logits", "seal": "seal", "verify": "verify", "verify merge": "verify", "eval": "eval",
 	"tokenize": "tokenize", "detokenize": "detokenize", "run": "run", "bench": "bench",
-	"pack": "pack", "unpack": "pack", "push": "pack", "pull": "pack", "version": "version",
+	"pack": "pack", "unpack": "pack", "push": "pack", "pull": "pack", "tune": "tune", "version": "version",
 }
 
 var compiled = struct {

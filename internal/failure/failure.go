@@ -5,6 +5,7 @@ package failure
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -41,7 +42,7 @@ func (k Kind) Code() int {
 var ErrCheck = errors.New("check failed")
 
 // ErrTerminated is the cause of a context that SIGTERM has cancelled.
-var ErrTerminated = errors.New("terminated")
+var ErrTerminated = fmt.Errorf("terminated: %w", context.Canceled)
 
 // Of returns the kind of the error with which a command ended that had the context.
 func Of(ctx context.Context, err error) Kind {

@@ -58,7 +58,14 @@ func fromGGUF(path string, f *gguf.File) (*Model, error) {
 			return nil, formats.FileErrorf(path, -1, "tensor %s does not belong to a %s model", gt.Name, c.Arch.Name)
 		}
 	}
-	return &Model{Config: c, Tensors: tensors, Metadata: f.Metadata, close: f.Close}, nil
+	m := &Model{Config: c, Tensors: tensors, Metadata: f.Metadata, close: f.Close}
+	for _, name := range []string{arch.LongFactors, arch.ShortFactors} {
+		if gt := f.Tensor(name); gt != nil {
+			m.factors.weights += gt.Elems()
+			m.factors.bytes += gt.Size()
+		}
+	}
+	return m, nil
 }
 
 func ggufTensor(gt *gguf.Tensor) Tensor {

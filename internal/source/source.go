@@ -33,7 +33,8 @@ type Model struct {
 	// Notes say what the files hold beside the model and is left out.
 	Notes []string
 
-	close func() error
+	close   func() error
+	factors struct{ weights, bytes int64 } // of LongRoPE, that the file holds as tensors
 }
 
 // Close closes the files.
@@ -60,18 +61,18 @@ func (m *Model) Files() ([]string, error) {
 	return files, err
 }
 
-// Params returns the number of weights, LongRoPE factors excepted.
+// Params returns the number of weights, the LongRoPE factors of a GGUF file included.
 func (m *Model) Params() int64 {
-	var n int64
+	n := m.factors.weights
 	for i := range m.Tensors {
 		n += m.Tensors[i].Elems()
 	}
 	return n
 }
 
-// Bytes returns the size of the weights in the file, LongRoPE factors excepted.
+// Bytes returns the size of the weights in the file, the LongRoPE factors of a GGUF file included.
 func (m *Model) Bytes() int64 {
-	var n int64
+	n := m.factors.bytes
 	for i := range m.Tensors {
 		n += m.Tensors[i].Bytes()
 	}

@@ -162,9 +162,7 @@ func (r *run) open(ctx context.Context) (err error) {
 	if work.IsOneOf(r.out, append(files, r.Files...)) {
 		return usage.Errorf("output %s is an input", r.out)
 	}
-	step := r.Monitor.Begin("hashing", r.layers.Bytes(), progress.Bytes)
-	defer step.End()
-	r.weights, err = r.layers.SHA256(ctx, step.Set)
+	r.weights, err = r.layers.SHA256(ctx)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strings"
 
@@ -74,6 +75,9 @@ func (m *Model) Overview() *Overview {
 	if g := m.File.GGUF; g != nil {
 		o.Version, o.Alignment = g.Version, g.Alignment
 		for _, s := range g.Shards {
+			if info, err := os.Stat(s.Path); err == nil && o.Format == "pmap" { // not of what it stands for
+				s.Size = info.Size()
+			}
 			o.Files = append(o.Files, File{s.Path, s.Size})
 		}
 		if n, ok := g.Metadata.Uint("general.file_type"); ok {
