@@ -14,7 +14,8 @@ type Kind struct {
 }
 
 // Work reports the progress of a step whose work is of several kinds, as the share of its time. At first it trusts the
-// kinds' costs; then it learns from the time that each kind takes on this machine. A kind is at work at a time.
+// kinds' costs; then it learns from the time that each kind takes on this machine. A kind is at work at a time. A nil
+// Work ignores what it is told.
 type Work struct {
 	mu    sync.Mutex
 	step  Step
@@ -50,6 +51,9 @@ func newWork(step Step, total int64, now func() time.Time, kinds []Kind) *Work {
 // Add adds units of a kind that are done, and the time since the last call to what the kind took. It may be called from
 // several goroutines.
 func (w *Work) Add(kind int, units float64) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
