@@ -72,6 +72,7 @@ var level = map[string]int{
 	"internal/grid":         10,
 	"internal/pool":         15,
 	"internal/rss":          10,
+	"internal/terminal":     10,
 	"internal/input":        11,
 	"internal/usage":        10,
 	"internal/work":         15,
@@ -93,7 +94,7 @@ var level = map[string]int{
 var only = map[string][]string{
 	"github.com/urfave/cli":         {"cmd/phi3conv", "internal/cmdline"},
 	"github.com/cheggaaa/pb":        {"internal/progress"},
-	"golang.org/x/term":             {"internal/progress"},
+	"golang.org/x/term":             {"internal/progress", "internal/terminal"},
 	"oras.land/oras-go":             {"internal/pack"},
 	"gonum.org/v1/gonum":            {"internal/sample"},
 	"github.com/klauspost/compress": {"formats/seal"},

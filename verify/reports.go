@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // Reports are those of several quantized models that were measured against the same
@@ -96,14 +97,14 @@ func (list Reports) comparison() report.Table {
 func (list Reports) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	if len(list) > 1 {
-		list.comparison().Text(&b)
+		list.comparison().Text(&b, terminal.Width(w))
 		fmt.Fprintln(&b)
 	}
 	for _, r := range list {
 		if len(list) > 1 {
 			fmt.Fprintf(&b, "== %s ==\n\n", r.headline())
 		}
-		if err := r.WriteText(&b); err != nil {
+		if err := r.WriteText(terminal.Sized(&b, terminal.Width(w))); err != nil {
 			return err
 		}
 		if len(list) > 1 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/machine"
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // Room refuses a file of so many bytes for which there is no space. What path names stays until the file is complete,
@@ -54,7 +55,7 @@ func WriteForms(w io.Writer, result func(io.Writer) error, forms ...Form) error 
 		failed = append(failed, err)
 	}
 	var b bytes.Buffer
-	err := result(&b)
+	err := result(terminal.Sized(&b, terminal.Width(w)))
 	if err == nil {
 		if _, err = w.Write(b.Bytes()); err != nil {
 			err = atomicfile.SaveElsewhere("phi3conv-result.txt", err,

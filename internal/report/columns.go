@@ -4,15 +4,16 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
-	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // Columns prints lines of aligned cells. A column of numbers is aligned to the right.
 type Columns struct {
-	w     io.Writer
-	lines [][]string
-	text  []bool // columns with a cell that is no number, the header aside
+	w      io.Writer
+	header bool
+	lines  [][]string
+	text   []bool // columns with a cell that is no number, the header aside
 }
 
 // Decimal is a formatted number in a cell of [Columns].
@@ -22,7 +23,7 @@ type Decimal string
 func NewColumns(w io.Writer, header ...string) *Columns {
 	c := &Columns{w: w, text: make([]bool, len(header))}
 	if len(header) > 0 {
-		c.lines = append(c.lines, header)
+		c.header, c.lines = true, append(c.lines, header)
 	}
 	return c
 }
@@ -46,22 +47,12 @@ func (c *Columns) Row(cells ...any) {
 
 // Flush prints the lines.
 func (c *Columns) Flush() error {
-	width := make([]int, len(c.text))
-	for _, line := range c.lines {
-		for i, cell := range line {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
+	for i, line := range c.lines {
+		c.lines[i] = append(line, make([]string, len(c.text)-len(line))...)
 	}
-	w := tabwriter.NewWriter(c.w, 0, 0, 2, ' ', 0)
-	for _, line := range c.lines {
-		for i, cell := range line {
-			if !c.text[i] {
-				line[i] = strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell)) + cell
-			}
-		}
-		if _, err := fmt.Fprintln(w, strings.Join(line, "\t")); err != nil {
-			return err
-		}
-	}
-	return w.Flush()
+	var b strings.Builder
+	l := layout{rows: c.lines, header: c.header, text: c.text, width: terminal.Width(c.w)}
+	l.write(&b)
+	_, err := io.WriteString(c.w, b.String())
+	return err
 }

@@ -12,7 +12,7 @@ import (
 func TestTable(t *testing.T) {
 	table := Table{"Names", 1, [][]string{{"name", "size"}, {"a|b", "1"}, {"ä", "100000"}}}
 	var b bytes.Buffer
-	table.Text(&b)
+	table.Text(&b, 0)
 	if want := "Names\n  name    size\n  a|b        1\n  ä     100000\n"; b.String() != want {
 		t.Errorf("text is\n%s, expected\n%s", &b, want)
 	}

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // Table is a table with a title. The first row is the header; all rows have as many cells.
@@ -15,27 +16,16 @@ type Table struct {
 	Rows  [][]string
 }
 
-// Text writes the table for a terminal: columns of text to the left, those of numbers to the right.
-func (t Table) Text(b *bytes.Buffer) {
-	width := make([]int, len(t.Rows[0]))
-	for _, row := range t.Rows {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
+// Text writes the table for a terminal of a width, 0 for any: columns of text to the left, those of numbers to the
+// right.
+func (t Table) Text(b *bytes.Buffer, width int) {
+	l := layout{rows: t.Rows, header: true, text: make([]bool, len(t.Rows[0])), indent: 2, width: width}
+	for i := range t.Left {
+		l.text[i] = true
 	}
-	fmt.Fprintf(b, "%s\n", t.Title)
-	for _, row := range t.Rows {
-		var line strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
-			if i < t.Left {
-				line.WriteString("  " + cell + pad)
-			} else {
-				line.WriteString("  " + pad + cell)
-			}
-		}
-		fmt.Fprintln(b, strings.TrimRight(line.String(), " "))
-	}
+	var text strings.Builder
+	l.write(&text)
+	fmt.Fprintf(b, "%s\n%s", t.Title, &text)
 }
 
 // Markdown writes the rows in GitHub's Markdown. What the cells hold is text there.
@@ -76,7 +66,7 @@ func Escape(s string) string {
 func WriteText(w io.Writer, tables []Table, notes []string) error {
 	var b bytes.Buffer
 	for _, t := range tables {
-		t.Text(&b)
+		t.Text(&b, terminal.Width(w))
 		fmt.Fprintln(&b)
 	}
 	fmt.Fprintln(&b, strings.Join(notes, "\n"))

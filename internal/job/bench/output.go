@@ -6,11 +6,13 @@ import (
 	"io"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/terminal"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -113,10 +115,13 @@ func (o *csvOutput) Write(m *Result) error {
 
 func (o *csvOutput) Close() error { return nil }
 
-// table is a Markdown table, with notes on each model after it.
+// table is a Markdown table, with notes on each model after it. On a terminal that is too narrow, a line says what all
+// runs of a model have in common.
 type table struct {
 	w       io.Writer
 	columns []column
+	heads   []column // of that line
+	head    string   // the last such line
 	notes   []string
 }
 
@@ -162,37 +167,69 @@ func inUnits(n, great int64, greatName string, small int64, smallName string) st
 	return fmt.Sprintf("%.2f %s", float64(n)/float64(great), greatName)
 }
 
+// line prints a cell of each column.
+func (o *table) line(p *report.Printer, cell func(c column) string) {
+	for _, c := range o.columns {
+		text := cell(c)
+		pad := strings.Repeat(" ", max(0, max(c.width, -c.width)-utf8.RuneCountInString(text)))
+		if c.width < 0 {
+			p.Printf("| %s%s ", text, pad)
+		} else {
+			p.Printf("| %s%s ", pad, text)
+		}
+	}
+	p.Printf("|\n")
+}
+
+func (o *table) header(p *report.Printer) {
+	o.line(p, func(c column) string { return c.name })
+	for _, c := range o.columns {
+		if c.width < 0 {
+			p.Printf("| %s ", strings.Repeat("-", -c.width))
+		} else {
+			p.Printf("| %s: ", strings.Repeat("-", c.width-1))
+		}
+	}
+	p.Printf("|\n")
+}
+
+func isRest(c column) bool { return slices.Contains(rest, c.name) }
+
+// rest are the columns that tell the runs of a model apart.
+var rest = []string{"threads", "test", "t/s", "GB/s", "of bandwidth"}
+
 func (o *table) Write(m *Result) error {
 	p := &report.Printer{W: o.w}
-	line := func(cell func(c column) string) {
-		for _, c := range o.columns {
-			text := cell(c)
-			pad := strings.Repeat(" ", max(0, max(c.width, -c.width)-utf8.RuneCountInString(text)))
-			if c.width < 0 {
-				p.Printf("| %s%s ", text, pad)
-			} else {
-				p.Printf("| %s%s ", pad, text)
-			}
-		}
-		p.Printf("|\n")
-	}
 	if o.columns == nil {
+		width := 1
 		for _, c := range columns {
 			if c.name != "options" || resultOptions(m) != "" { // the same for all
 				o.columns = append(o.columns, c)
+				width += 3 + max(c.width, -c.width)
 			}
 		}
-		line(func(c column) string { return c.name })
-		for _, c := range o.columns {
-			if c.width < 0 {
-				p.Printf("| %s ", strings.Repeat("-", -c.width))
-			} else {
-				p.Printf("| %s: ", strings.Repeat("-", c.width-1))
-			}
+		if terminal.Width(o.w) == 0 || terminal.Width(o.w) >= width {
+			o.header(p)
+		} else {
+			o.heads = slices.DeleteFunc(slices.Clone(o.columns), isRest)
+			o.columns = slices.DeleteFunc(o.columns, func(c column) bool { return !isRest(c) })
 		}
-		p.Printf("|\n")
 	}
-	line(func(c column) string { return c.cell(m) })
+	if o.heads != nil {
+		var head []string
+		for _, c := range o.heads {
+			head = append(head, strings.TrimSpace(c.cell(m)+" "+map[string]string{"params": "parameters"}[c.name]))
+		}
+		if text := strings.Join(head, ", "); text != o.head {
+			if o.head != "" {
+				p.Printf("\n")
+			}
+			p.Printf("%s\n", text)
+			o.head = text
+			o.header(p)
+		}
+	}
+	o.line(p, func(c column) string { return c.cell(m) })
 
 	of := fmt.Sprintf("%s, %s: ", report.Printable(m.Path), report.Plural(m.Threads, "thread"))
 	note := fmt.Sprintf("%sloaded in %.2f s, first token after %.2f s", of, m.Load, m.First)
