@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -46,15 +45,10 @@ func TestTablesFit(t *testing.T) {
 			}
 		}
 	}
-	for _, args := range [][]string{{"inspect", quant}, {"inspect", model}} {
-		plain, _, _ := phi3conv(t, args...)
-		if longest := slices.MaxFunc(strings.Split(plain, "\n"), byLength); len(longest) < 100 {
-			t.Errorf("without a terminal: %s", longest)
-		}
+	if plain, _, _ := phi3conv(t, "inspect", quant); !strings.Contains(plain, `"<0x00>", "<0x01>", "<0x02>", …]`) {
+		t.Errorf("without a terminal:\n%s", plain)
 	}
 }
-
-func byLength(a, b string) int { return len(a) - len(b) }
 
 // isTable matches a line with columns.
 var isTable = regexp.MustCompile(`\S {2,}\S|^\|`)
