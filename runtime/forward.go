@@ -337,7 +337,7 @@ func (b *batch) runNorm(w norm, first, count int, add bool, next *linear.Matrix)
 
 // begin prepares b.input for count rows of x as the input of m.
 func (b *batch) begin(m *linear.Matrix, x linear.Rows, count int) {
-	b.input.Prepare(m, b.model.opt.Float32, count, x.Stride)
+	b.input.Prepare(m, b.model.mode, count, x.Stride)
 }
 
 // encode encodes count rows of x from first on as the input of m.
@@ -353,7 +353,7 @@ func (b *batch) encode(m *linear.Matrix, x linear.Rows, first, count int) error 
 // matmul sets out = x·mᵀ for count rows and all matrices of l, side by side. b.input holds x, encoded for the first.
 func (b *batch) matmul(l linears, x, out linear.Rows, count int) error {
 	for i, m := range l {
-		if i > 0 && !b.input.Suits(m, b.model.opt.Float32, count) {
+		if i > 0 && !b.input.Suits(m, b.model.mode, count) {
 			if err := b.encode(m, x, 0, count); err != nil {
 				return err
 			}
@@ -385,7 +385,7 @@ func (b *batch) matmulOne(m *linear.Matrix, x, out linear.Rows, count int) error
 			return err
 		}
 		out = out.Columns(m.Rows)
-		if !b.input.Suits(m.Next, b.model.opt.Float32, count) {
+		if !b.input.Suits(m.Next, b.model.mode, count) {
 			if err := b.encode(m.Next, x, 0, count); err != nil {
 				return err
 			}

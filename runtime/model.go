@@ -24,6 +24,9 @@ type Options struct {
 	// Float32 computes everything in float32: quantized weights are decoded, and activations are
 	// not rounded. Slow, and the same bits everywhere.
 	Float32 bool
+	// Batched makes results independent of how many tokens are evaluated together. They are anyway, but for BF16
+	// weights where the CPU multiplies bfloat16: there a single token is computed with more precision otherwise.
+	Batched bool
 	// NoRepack maps the file and interleaves weights at each use instead of once: no
 	// memory but the file's own pages, several times slower.
 	NoRepack bool
@@ -53,6 +56,7 @@ type Model struct {
 	embed  *source.Tensor // its rows are read when they are needed
 	masked []int32        // tokens that the model never predicts
 
+	mode      linear.Mode
 	threads   *linear.Threads
 	scratch   []*scratch        // of each thread
 	attnScale float32           // of the products of queries and keys
@@ -132,6 +136,12 @@ func newModel(path string, src *source.Model, opt Options) *Model {
 		w := c.TokenWork()
 		m.multiplied = func(n float64) { opt.Computed(n / (w.Blocks + w.Head)) }
 	}
+	switch {
+	case opt.Float32:
+		m.mode = linear.Float32
+	case opt.Batched:
+		m.mode = linear.Batched
+	}
 	for range opt.Threads {
 		m.scratch = append(m.scratch, &scratch{})
 	}
@@ -189,6 +199,9 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 	}
 	return m.src.Bytes(), perToken
 }
+
+// CacheInUse returns the bytes of memory that the keys and values of all sequences take.
+func (m *Model) CacheInUse() int64 { return m.cache.Live() }
 
 // CacheBytes returns the bytes of memory that the keys and values of n tokens take.
 func (m *Model) CacheBytes(n int) int64 {

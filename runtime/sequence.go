@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	goruntime "runtime"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/kvcache"
@@ -72,20 +71,15 @@ func (s *Sequence) Reuse(tokens []int32) []int32 {
 	return tokens[n:]
 }
 
-// Fork returns a copy, which the further use of s does not change.
-func (s *Sequence) Fork() (*Sequence, error) {
+// Fork returns a copy of the first n tokens, at most all, which the further use of s does not change. Both share the
+// memory of keys and values; what one of them changes is copied then.
+func (s *Sequence) Fork(n int) *Sequence {
 	f := newSequence(s.model, s.context)
-	f.tokens, f.valid, f.long = slices.Clone(s.tokens), s.valid, s.long
-	for _, from := range s.chunks[:(s.valid+kvcache.ChunkLen-1)/kvcache.ChunkLen] {
-		c, err := s.model.cache.NewChunk()
-		if err != nil {
-			return nil, err
-		}
-		c.Copy(from)
-		f.chunks = append(f.chunks, c)
+	f.tokens, f.valid, f.long = slices.Clone(s.tokens[:min(n, len(s.tokens))]), min(n, s.valid), s.long
+	for _, c := range s.chunks[:(f.valid+kvcache.ChunkLen-1)/kvcache.ChunkLen] {
+		f.chunks = append(f.chunks, c.Share())
 	}
-	goruntime.KeepAlive(s) // or the garbage collector might unmap the chunks while they are copied
-	return f, nil
+	return f
 }
 
 // Free empties s and releases the memory of its keys and values at once. The garbage collector would do so too, but
@@ -106,14 +100,25 @@ func (s *Sequence) prepare() error {
 	return s.reserve(len(s.tokens))
 }
 
-// reserve makes room for n tokens.
+// reserve makes room for n tokens, and chunks that are to be written its own.
 func (s *Sequence) reserve(n int) error {
-	for len(s.chunks)*kvcache.ChunkLen < n {
+	for i := s.valid / kvcache.ChunkLen; i*kvcache.ChunkLen < n; i++ {
+		if i < len(s.chunks) && !s.chunks[i].Shared() {
+			continue
+		}
 		c, err := s.model.cache.NewChunk()
 		if err != nil {
 			return err
 		}
-		s.chunks = append(s.chunks, c)
+		if i == len(s.chunks) {
+			s.chunks = append(s.chunks, c)
+			continue
+		}
+		if i*kvcache.ChunkLen < s.valid {
+			c.Copy(s.chunks[i])
+		}
+		s.chunks[i].Free()
+		s.chunks[i] = c
 	}
 	return nil
 }

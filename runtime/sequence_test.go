@@ -100,10 +100,7 @@ func TestLongRopeCrossing(t *testing.T) {
 		}
 		// Back to the short factors, and to the long ones in a fork.
 		s.Truncate(20)
-		f, err := s.Fork()
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := s.Fork(20)
 		if !slices.Equal(last(t, s, tokens[20:24]...), once(24)) ||
 			!slices.Equal(last(t, f, tokens[20:33]...), once(33)) {
 			t.Errorf("%s: other bits after going back", name)
@@ -188,9 +185,9 @@ func TestFree(t *testing.T) {
 	tokens := counting(300, m.VocabSize()) // two chunks
 	s := sequence(t, m)
 	want := last(t, s, tokens...)
-	f, err := s.Fork()
-	if err != nil {
-		t.Fatal(err)
+	f := s.Fork(300)
+	if got, want := m.CacheInUse(), m.CacheBytes(300); got != want {
+		t.Errorf("a sequence and its fork take %d bytes, expected %d", got, want)
 	}
 	s.Free()
 	if len(s.Tokens()) != 0 || len(s.chunks) != 0 {
@@ -202,6 +199,42 @@ func TestFree(t *testing.T) {
 	}
 	if !slices.Equal(last(t, f, 5), last(t, s, 5)) {
 		t.Error("other logits from a fork")
+	}
+}
+
+// With Batched, tokens have the same bits one by one and together, with BF16 weights too.
+func TestBatched(t *testing.T) {
+	for _, arch := range append([]string{"tiny-phi3"}, family...) {
+		m := open(t, testmodel.Copy(t, arch), Options{Batched: true})
+		tokens := counting(40, m.VocabSize())
+		together := allLogits(t, sequence(t, m), tokens)
+		s := sequence(t, m)
+		for i, id := range tokens {
+			if !slices.Equal(last(t, s, id), together[i]) {
+				t.Fatalf("%s: other bits after token %d alone", arch, i)
+			}
+		}
+	}
+}
+
+// What a fork or its origin changes, the other does not see, wherever they part.
+func TestForkIsACopy(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), Options{})
+	tokens := counting(500, m.VocabSize()) // two chunks
+	once := func(tokens []int32) []float32 { return last(t, sequence(t, m), tokens...) }
+	for _, n := range []int{1, 255, 256, 257, 499, 500} {
+		s := sequence(t, m)
+		last(t, s, tokens...)
+		f := s.Fork(n)
+		for _, c := range []*Sequence{f, s} {
+			c.Truncate(n - n/100)
+			own := append(slices.Clone(c.Tokens()), int32(n%50), 7)
+			if got := last(t, c, own[len(own)-2:]...); !slices.Equal(got, once(own)) {
+				t.Errorf("%d tokens in common: other bits", n)
+			}
+		}
+		s.Free()
+		f.Free()
 	}
 }
 

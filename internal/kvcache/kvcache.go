@@ -5,6 +5,7 @@ package kvcache
 
 import (
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -40,11 +41,13 @@ type Layout struct {
 	layers, heads, dim int
 	vPanels, groups    int // of a head: panels of values, groups of 32 dimensions
 	keys, head, scales int // elements: a head's keys, its keys and values, the scales of its keys
+
+	live *atomic.Int64 // bytes of all chunks that are mapped
 }
 
 // NewLayout lays out a cache of layers with so many key-value heads of dim dimensions each.
 func NewLayout(typ Type, layers, heads, dim int) *Layout {
-	l := &Layout{typ: typ, layers: layers, heads: heads, dim: dim}
+	l := &Layout{typ: typ, layers: layers, heads: heads, dim: dim, live: new(atomic.Int64)}
 	l.vPanels = (l.dim + kern.Rows - 1) / kern.Rows
 	l.groups = (l.dim + 31) / 32
 	l.keys = ChunkLen * l.dim
@@ -66,7 +69,10 @@ func (l *Layout) Bytes() int64 {
 	return values + 2*scales
 }
 
-// Chunk is the cache of ChunkLen positions. Its memory is mapped, in huge pages: a token writes to every head's part of
+// Live returns the bytes that all chunks of the layout take that were not released yet.
+func (l *Layout) Live() int64 { return l.live.Load() }
+
+// Chunk is the cache of ChunkLen positions. Several sequences may share one, which nobody changes then. Its memory is mapped, in huge pages: a token writes to every head's part of
 // it, so the first one would fault for thousands of small pages.
 type Chunk struct {
 	// The elements, in the slice of the layout's type; the others are nil.
@@ -75,8 +81,20 @@ type Chunk struct {
 	q8    []int8
 	scale []uint16 // of q8
 
-	mem     []byte // what these slices are parts of
+	mem     mapping // what these slices are parts of
+	holders atomic.Int32
 	cleanup runtime.Cleanup
+}
+
+// mapping is the memory of a chunk.
+type mapping struct {
+	mem  []byte
+	live *atomic.Int64 // counts its bytes
+}
+
+func (m mapping) unmap() {
+	_ = mmap.Unmap(m.mem)
+	m.live.Add(-int64(len(m.mem)))
 }
 
 // NewChunk makes a chunk of zeros. [Chunk.Free] releases it, or the garbage collector does.
@@ -85,7 +103,9 @@ func (l *Layout) NewChunk() (*Chunk, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Chunk{mem: mem}
+	l.live.Add(int64(len(mem)))
+	c := &Chunk{mem: mapping{mem, l.live}}
+	c.holders.Store(1)
 	n := l.layers * l.heads * l.head
 	p := unsafe.Pointer(&mem[0])
 	switch l.typ {
@@ -97,14 +117,25 @@ func (l *Layout) NewChunk() (*Chunk, error) {
 		c.scale = unsafe.Slice((*uint16)(p), l.layers*l.heads*2*l.scales)
 		c.q8 = unsafe.Slice((*int8)(unsafe.Pointer(&mem[2*len(c.scale)])), n)
 	}
-	c.cleanup = runtime.AddCleanup(c, func(mem []byte) { _ = mmap.Unmap(mem) }, mem)
+	c.cleanup = runtime.AddCleanup(c, mapping.unmap, c.mem)
 	return c, nil
 }
 
-// Free releases the memory. c must not be used afterwards.
+// Share makes c another holder's too, and returns it.
+func (c *Chunk) Share() *Chunk {
+	c.holders.Add(1)
+	return c
+}
+
+// Shared reports whether c has several holders.
+func (c *Chunk) Shared() bool { return c.holders.Load() > 1 }
+
+// Free says that a holder does not use c any more. The last one's call releases the memory.
 func (c *Chunk) Free() {
-	c.cleanup.Stop()
-	_ = mmap.Unmap(c.mem)
+	if c.holders.Add(-1) == 0 {
+		c.cleanup.Stop()
+		c.mem.unmap()
+	}
 }
 
 // Copy makes c a copy of from, which has the same layout.

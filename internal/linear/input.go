@@ -29,14 +29,24 @@ type Input struct {
 	enc    []byte    // otherwise: records or bfloat16 values
 }
 
-// activation returns how m takes its input for that many tokens. exact is for the float32 mode. A single token stays in
-// float32 with BF16 weights: there reading the weights takes the time, not multiplying them.
-func (m *Matrix) activation(exact bool, tokens int) activation {
+// Mode says how inputs are encoded.
+type Mode uint8
+
+// The modes.
+const (
+	Fast    Mode = iota // as the weights have it
+	Batched             // the same, and results do not depend on how many tokens are multiplied together
+	Float32             // not at all
+)
+
+// activation returns how m takes its input for that many tokens. A single token stays in float32 with BF16 weights if
+// its result need not be that of several: there reading the weights takes the time, not multiplying them.
+func (m *Matrix) activation(mode Mode, tokens int) activation {
 	switch l := kern.Layouts[m.format]; {
-	case exact, m.format == kern.F32, m.format == kern.F16:
+	case mode == Float32, m.format == kern.F32, m.format == kern.F16:
 		return asF32
 	case m.format == kern.BF16:
-		if kern.Best().ProductBF16 != nil && tokens > 1 {
+		if kern.Best().ProductBF16 != nil && (tokens > 1 || mode == Batched) {
 			return asBF16
 		}
 		return asF32
@@ -59,16 +69,15 @@ func encodedBytes(kind activation, tokens, cols int) int {
 	return 0
 }
 
-// Prepare makes room for that many tokens as the input of m. Their rows of float32 are stride values apart. exact is
-// for the float32 mode, in which nothing is encoded.
-func (in *Input) Prepare(m *Matrix, exact bool, tokens, stride int) {
-	in.kind, in.tokens, in.cols, in.stride = m.activation(exact, tokens), tokens, m.Cols, stride
+// Prepare makes room for that many tokens as the input of m. Their rows of float32 are stride values apart.
+func (in *Input) Prepare(m *Matrix, mode Mode, tokens, stride int) {
+	in.kind, in.tokens, in.cols, in.stride = m.activation(mode, tokens), tokens, m.Cols, stride
 	in.enc = work.Resize(in.enc, encodedBytes(in.kind, tokens, m.Cols))
 }
 
 // Suits reports whether what has been encoded is the input of m too, which has as many columns.
-func (in *Input) Suits(m *Matrix, exact bool, tokens int) bool {
-	return m.activation(exact, tokens) == in.kind
+func (in *Input) Suits(m *Matrix, mode Mode, tokens int) bool {
+	return m.activation(mode, tokens) == in.kind
 }
 
 // Encodes reports whether [Input.Encode] does anything.

@@ -69,7 +69,7 @@ func (s *single) sample(format kern.Format, form *kern.Form) (float64, error) {
 	for bytes < sampleBytes/2 {
 		m := s.parts[s.next]
 		s.next = (s.next + 1) % len(s.parts)
-		s.in.Prepare(m, false, 1, s.x.Stride)
+		s.in.Prepare(m, linear.Fast, 1, s.x.Stride)
 		s.in.Encode(0, s.x.Row(0))
 		start := time.Now()
 		if err := s.product.Multiply(s.threads, m, &s.in, s.x, s.out); err != nil {
