@@ -171,9 +171,3 @@ func TestGenerateEnded(t *testing.T) {
 		t.Errorf("canceled: %+v, error %v, %d tokens", g, err, len(s.Tokens()))
 	}
 }
-
-func TestReadBandwidth(t *testing.T) {
-	if b := runtime.ReadBandwidth(2); b < 1e8 || b > 1e13 {
-		t.Errorf("%v bytes a second", b)
-	}
-}

@@ -23,3 +23,9 @@ func TestMachine(t *testing.T) {
 		t.Errorf("%d bytes in a directory that does not exist", n)
 	}
 }
+
+func TestReadBandwidth(t *testing.T) {
+	if b := ReadBandwidth(2); b < 1e8 || b > 1e13 {
+		t.Errorf("%v bytes a second", b)
+	}
+}

@@ -207,7 +207,7 @@ func (b *bench) finish(r *Result) error {
 
 // bandwidth measures the machine, in bytes a second. The memory that this takes is not the model's.
 func (b *bench) bandwidth(threads int) (w float64) {
-	b.peak.without(func() { w = runtime.ReadBandwidth(threads) })
+	b.peak.without(func() { w = machine.ReadBandwidth(threads) })
 	return w
 }
 

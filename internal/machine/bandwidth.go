@@ -1,4 +1,4 @@
-package runtime
+package machine
 
 import (
 	"sync"
@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
-	"github.com/phi3conv/phi3conv/internal/machine"
 	"github.com/phi3conv/phi3conv/internal/mmap"
 )
 
@@ -19,7 +18,7 @@ func ReadBandwidth(threads int) float64 {
 		piece = 1 << 20
 		least = 400 * time.Millisecond
 	)
-	pieces := int(min(most, machine.FreeMemory()/4) / piece)
+	pieces := int(min(most, FreeMemory()/4) / piece)
 	b, err := mmap.Memory(pieces * piece)
 	if err != nil {
 		return 0
