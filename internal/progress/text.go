@@ -30,7 +30,7 @@ func (s *step) draw(now time.Time) {
 // rest is what stands after the bar.
 func (s *step) rest(now time.Time) string {
 	words := []string{s.counts("/")}
-	if rate := s.rate(now); rate != "" {
+	if rate := s.rate(); rate != "" {
 		words = append(words, rate)
 	}
 	if left := s.left(now); left >= 0 {
@@ -47,7 +47,7 @@ func (s *step) text(now time.Time) string {
 		return fmt.Sprintf("%s: for %s", s.what, Approximate(now.Sub(s.begin)))
 	}
 	text := fmt.Sprintf("%s: %d %%, %s", s.what, 100*s.seen/s.total, s.counts(" of "))
-	if rate := s.rate(now); rate != "" {
+	if rate := s.rate(); rate != "" {
 		text += ", " + rate
 	}
 	if left := s.left(now); left >= 0 {
@@ -70,7 +70,7 @@ func (s *step) measured() string {
 }
 
 // rate is what is done in a time, "" if nothing is.
-func (s *step) rate(now time.Time) string {
+func (s *step) rate() string {
 	seconds := s.at.Sub(s.begin).Seconds()
 	if s.seen == 0 || seconds <= 0 {
 		return ""
@@ -82,7 +82,7 @@ func (s *step) rate(now time.Time) string {
 		}
 	}
 	amount := fmt.Sprintf("%.1f", rate)
-	if rate >= 10 {
+	if rate >= 10 || s.unit == Bytes {
 		amount = number(int64(math.Round(rate)), s.unit)
 	}
 	return amount + s.unit.noun() + "/" + per

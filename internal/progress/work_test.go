@@ -7,25 +7,12 @@ import (
 )
 
 // fakeClock is a clock that stands still but for what a test does with it.
-type fakeClock struct {
-	now   time.Time
-	ticks chan time.Time
-}
+type fakeClock struct{ now time.Time }
 
-func newClock() *fakeClock {
-	return &fakeClock{time.Unix(1e9, 0), make(chan time.Time)}
-}
+func newClock() *fakeClock { return &fakeClock{time.Unix(1e9, 0)} }
 
 func (c *fakeClock) Now() time.Time                                { return c.now }
-func (c *fakeClock) Tick(time.Duration) (<-chan time.Time, func()) { return c.ticks, func() {} }
-
-// wait lets time go by, with a tick every second.
-func (c *fakeClock) wait(seconds float64) {
-	for ; seconds > 0; seconds-- {
-		c.now = c.now.Add(time.Duration(min(1, seconds) * float64(time.Second)))
-		c.ticks <- c.now
-	}
-}
+func (c *fakeClock) Tick(time.Duration) (<-chan time.Time, func()) { return nil, func() {} }
 
 // share keeps the most that was reported.
 type share struct{ most int64 }
