@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -130,21 +129,11 @@ func sameRows(a, b *source.Tensor) (bool, error) {
 	if a.Type != b.Type || a.IsF64 != b.IsF64 {
 		return false, nil
 	}
-	const step = 64 // rows
-	x, y := make([]byte, step*a.RowBytes()), make([]byte, step*a.RowBytes())
-	for first := 0; first < a.Rows(); first += step {
-		n := min(step, a.Rows()-first) * a.RowBytes()
-		if err := a.ReadRows(x[:n], first); err != nil {
-			return false, err
-		}
-		if err := b.ReadRows(y[:n], first); err != nil {
-			return false, err
-		}
-		if !bytes.Equal(x[:n], y[:n]) {
-			return false, nil
-		}
+	row := int64(a.RowBytes())
+	rows := func(t *source.Tensor) func([]byte, int64) error {
+		return func(piece []byte, off int64) error { return t.ReadRows(piece, int(off/row)) }
 	}
-	return true, nil
+	return work.SameBytes(a.Bytes(), 64*row, rows(a), rows(b))
 }
 
 // Logits runs a text by itself with some tensors replaced, and calls logits with the logits after each token i ≥

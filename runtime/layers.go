@@ -30,6 +30,7 @@ type Layers struct {
 	outMem []byte            // the output matrix's
 	own    map[string][]byte // panels of the matrices that SetWeights replaced, by their names
 	places []place           // of the block's tensors
+	linear [][]string        // names of each block's linear layers
 }
 
 // Config is the numbers that define a model's shape.
@@ -89,7 +90,15 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 	m.cache = kvcache.NewLayout(kvcache.F32, 1, src.Config.KVHeads, src.Config.HeadDim)
 	m.layers = make([]layer, 1)
 	m.embed = linear.NewLoader(src).Tensor(arch.Embedding)
-	return &Layers{m: m, index: -1}, nil
+	l := &Layers{m: m, index: -1}
+	for i := range m.cfg.Layers {
+		b, names := m.cfg.Block(i), []string(nil)
+		for _, matrix := range b.Linear() {
+			names = append(names, matrix.Weight.GGUF)
+		}
+		l.linear = append(l.linear, names)
+	}
+	return l, nil
 }
 
 // Close releases memory, files and threads.
@@ -140,15 +149,8 @@ func (l *Layers) Threads() int { return l.m.opt.Threads }
 // Batch returns the number of tokens that go through a block together.
 func (l *Layers) Batch() int { return l.m.opt.Batch }
 
-// Linear returns the GGUF names of the linear layers of block i, in the order of use.
-func (l *Layers) Linear(i int) []string {
-	b := l.m.cfg.Block(i)
-	var all []string
-	for _, m := range b.Linear() {
-		all = append(all, m.Weight.GGUF)
-	}
-	return all
-}
+// Linear returns the GGUF names of the linear layers of block i, in the order of use. They must not be changed.
+func (l *Layers) Linear(i int) []string { return l.linear[i] }
 
 // Output returns the GGUF name of the output matrix: the embedding's where they are one.
 func (l *Layers) Output() string { return l.m.outputName() }

@@ -104,15 +104,15 @@ func locate(path string) (target string, stream bool, err error) {
 	switch {
 	case err == nil && info.IsDir():
 		return "", false, errors.New("not a regular file but a directory")
-	case err == nil && (!info.Mode().IsRegular() || isStdout(info)):
+	case err == nil && (!info.Mode().IsRegular() || IsStdout(info)):
 		return path, true, nil
 	}
 	target, err = Target(path)
 	return target, false, err
 }
 
-// isStdout reports whether it is standard output: a file that the shell has opened for this program, say.
-func isStdout(info fs.FileInfo) bool {
+// IsStdout reports whether it is standard output: a file that the shell has opened for this program, say.
+func IsStdout(info fs.FileInfo) bool {
 	out, err := os.Stdout.Stat()
 	return err == nil && os.SameFile(info, out)
 }
@@ -300,7 +300,7 @@ func (f *File) copyOut() error {
 		return err
 	}
 	out := os.Stdout
-	if info, err := os.Stat(f.target); f.target != Stdout && (err != nil || !isStdout(info)) {
+	if info, err := os.Stat(f.target); f.target != Stdout && (err != nil || !IsStdout(info)) {
 		if out, err = os.OpenFile(f.target, os.O_WRONLY, 0); err != nil {
 			return err
 		}
@@ -406,7 +406,7 @@ func Check(path string) error {
 		return err
 	}
 	f.Abort()
-	if info, err := os.Stat(path); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || isStdout(info) {
+	if info, err := os.Stat(path); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || IsStdout(info) {
 		return nil // new; or a reader of the pipe would see it end
 	}
 	g, err := os.OpenFile(path, os.O_WRONLY, 0) // a file that may not be written is not to be replaced

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify/tensorstats"
 )
@@ -215,18 +215,10 @@ func sameData(m *model, report reportFunc) {
 }
 
 func sameBytes(a, b *tensorfile.Tensor) (bool, error) {
-	for ra, rb := a.Reader(), b.Reader(); ; {
-		_, x, err := ra.Next()
-		if errors.Is(err, io.EOF) {
-			return true, nil
-		} else if err != nil {
-			return false, err
-		}
-		_, y, err := rb.Next()
-		if err != nil || !bytes.Equal(x, y) {
-			return false, err
-		}
+	if a.Bytes != b.Bytes {
+		return false, nil
 	}
+	return work.SameBytes(a.Bytes, 1<<20, a.ReadBytes, b.ReadBytes)
 }
 
 // Shares of a tensor's blocks from which on its scales are reported.

@@ -69,6 +69,16 @@ func expand(paths []string) inputs {
 	return all
 }
 
+// NotInput refuses a file that is one of those that are read, under whatever name, or a directory.
+func NotInput(inputs []string, path string) error {
+	x := file{name: "output", path: path}
+	x.old, _ = os.Stat(path)
+	if x.old != nil && x.old.IsDir() {
+		return usage.Errorf("output %s exists and is not a regular file but a directory", path)
+	}
+	return expand(inputs).check(&x)
+}
+
 // check refuses an output that is one of the inputs, under whatever name.
 func (all inputs) check(x *file) error {
 	if x.old == nil || !x.old.Mode().IsRegular() {

@@ -112,10 +112,12 @@ func isStdout(path string) bool {
 	if path == atomicfile.Stdout {
 		return true
 	}
-	info, err1 := os.Stat(path)
-	out, err2 := os.Stdout.Stat()
-	null, err3 := os.Stat(os.DevNull) // where nothing is mixed, also if it is standard output
-	return err1 == nil && err2 == nil && os.SameFile(info, out) && (err3 != nil || !os.SameFile(info, null))
+	info, err := os.Stat(path)
+	if err != nil || !atomicfile.IsStdout(info) {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // where nothing is mixed, also if it is standard output
+	return err != nil || !os.SameFile(info, null)
 }
 
 // file is one that is written: an output, or what is beside it.

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/lora"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 func isCheckpoint(_ string, info os.FileInfo) bool { return info.IsDir() }
@@ -156,22 +156,8 @@ func sameHead(h *held) (bool, error) {
 	if a.DType != b.DType || !slices.Equal(a.Shape, b.Shape) {
 		return false, nil
 	}
-	const step = 1 << 20
-	x, y := make([]byte, step), make([]byte, step)
-	ra, rb := a.Data(), b.Data()
-	for size := ra.Size(); ; {
-		n := int(min(step, size))
-		if _, err := io.ReadFull(ra, x[:n]); err != nil {
-			return false, &formats.Error{Path: a.Path, Off: a.Offset, What: "reading tensor " + a.Name, Err: err}
-		}
-		if _, err := io.ReadFull(rb, y[:n]); err != nil {
-			return false, &formats.Error{Path: b.Path, Off: b.Offset, What: "reading tensor " + b.Name, Err: err}
-		}
-		if !bytes.Equal(x[:n], y[:n]) {
-			return false, nil
-		}
-		if size -= int64(n); size == 0 {
-			return true, nil
-		}
+	read := func(t *safetensors.Tensor) func([]byte, int64) error {
+		return func(piece []byte, off int64) error { return readAt(t.Source(), piece, t.Offset+off, t.Path, t.Name) }
 	}
+	return work.SameBytes(a.Size(), 1<<20, read(a), read(b))
 }

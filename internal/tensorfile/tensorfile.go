@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
@@ -198,6 +197,19 @@ type Reader struct {
 	values []float32
 }
 
+// ReadBytes fills data with the tensor's bytes from an offset among them.
+func (t *Tensor) ReadBytes(data []byte, off int64) error {
+	off += t.Offset
+	k, err := t.r.ReadAt(data, off)
+	if k == len(data) {
+		return nil
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &formats.Error{Path: t.Path, Off: off + int64(k), What: "reading tensor " + t.Name, Err: err}
+}
+
 // Reader returns a new reader of the tensor's values, which must not be Unusable.
 func (t *Tensor) Reader() *Reader { return &Reader{t: t} }
 
@@ -214,14 +226,8 @@ func (r *Reader) Next() (values []float32, data []byte, err error) {
 		r.values, r.data = make([]float32, n), make([]byte, t.size(n))
 	}
 	values, data = r.values[:n], r.data[:t.size(n)]
-	off := t.Offset + t.size(r.next)
-	if k, err := t.r.ReadAt(data, off); k < len(data) {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return nil, nil, &formats.Error{
-			Path: t.Path, Off: off + int64(k), What: fmt.Sprintf("reading tensor %s", t.Name), Err: err,
-		}
+	if err := t.ReadBytes(data, t.size(r.next)); err != nil {
+		return nil, nil, err
 	}
 	if t.IsF64 {
 		for i := range values {

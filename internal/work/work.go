@@ -3,6 +3,7 @@
 package work
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -42,6 +43,25 @@ func Resize[T any](b []T, n int) []T {
 		return make([]T, n)
 	}
 	return b[:n]
+}
+
+// SameBytes reports whether two things of a size have the same bytes. Both are read in pieces of step bytes at most; a
+// and b fill a piece with what is at an offset.
+func SameBytes(size, step int64, a, b func(piece []byte, off int64) error) (bool, error) {
+	x, y := make([]byte, min(size, step)), make([]byte, min(size, step))
+	for off := int64(0); off < size; off += step {
+		n := min(step, size-off)
+		if err := a(x[:n], off); err != nil {
+			return false, err
+		}
+		if err := b(y[:n], off); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x[:n], y[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // IsOneOf reports whether path is one of the files, under whatever name.

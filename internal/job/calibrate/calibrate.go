@@ -17,6 +17,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -159,8 +160,8 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if work.IsOneOf(r.out, append(files, r.Files...)) {
-		return usage.Errorf("output %s is an input", r.out)
+	if err := output.NotInput(append(files, r.Files...), r.out); err != nil {
+		return err
 	}
 	r.weights, err = r.layers.SHA256(ctx)
 	return err

@@ -42,7 +42,7 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.M
 		sources = append(sources, s.Path)
 		size += s.Size
 	}
-	if err := refuseReplacing(sources, out); err != nil {
+	if err := output.NotInput(sources, out); err != nil {
 		return nil, err
 	}
 	extra, err := sections(seal, out)

@@ -18,6 +18,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
+	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
@@ -165,7 +166,7 @@ func (r *Reproduction) Run(ctx context.Context) (*Comparison, error) {
 	for _, s := range r.file.Shards {
 		files = append(files, s.Path)
 	}
-	if err := refuseReplacing(files, j.out); err != nil {
+	if err := output.NotInput(files, j.out); err != nil {
 		return nil, err
 	}
 	if err := refuseOverwrite(j.plan, j.out); err != nil {
