@@ -7,8 +7,8 @@ import "fmt"
 //
 //	(D·Scale[g])·Levels[c] - DMin·Min[g]
 //
-// where every product is rounded to float32. Levels are those of one weight: a grid of points of several weights, each
-// with one code, cannot be expressed.
+// where every product is rounded to float32. Levels are those of one weight. Where one code of the type stands for
+// several, Book says which codes of single weights can stand together.
 type Geometry struct {
 	Group  int       // weights that share a scale and a minimum: 16 or 32
 	Levels []float32 // what the codes 0…len(Levels)-1 stand for, in ascending order
@@ -16,6 +16,8 @@ type Geometry struct {
 	// Scale is 1 always, and so is Min where DMin is its only minimum. A type without minima has Min 0 always.
 	ScaleLo, ScaleHi int
 	MinLo, MinHi     int
+	OddScale         bool      // Scale is odd
+	Book             *Codebook // nil where each weight has a code of its own
 }
 
 // Block is an unpacked block: scales and codes instead of bits. Its slices are the caller's.
@@ -36,7 +38,7 @@ type codes struct {
 // HasGeometry reports whether the type's blocks can be taken apart: whether [Type.Geometry], [Type.Unpack] and
 // [Type.Pack] are there for it. Methods that choose scales and codes themselves need that. Float types have no
 // blocks; a type whose codes stand for several weights at once, or that is only read, has blocks but no geometry.
-func (t Type) HasGeometry() bool { return types[t].codes.pack != nil }
+func (t Type) HasGeometry() bool { return types[t].codes.pack != nil && types[t].codes.Book == nil }
 
 // CheckGeometry returns an error that names the type unless [Type.HasGeometry].
 func (t Type) CheckGeometry() error {

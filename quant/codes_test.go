@@ -25,7 +25,7 @@ func TestBlocks(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	x, imp := matrix(r, 8, 512)
 	for _, typ := range Types() {
-		if !typ.HasGeometry() {
+		if types[typ].codes.pack == nil {
 			continue
 		}
 		g, size := typ.Geometry(), typ.BlockBytes()

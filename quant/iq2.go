@@ -28,10 +28,14 @@ import (
 //	byte 66…73  the high two bits of the numbers of four points
 //	byte 74…81  (sc - 1)/2 of two groups, the even one in the low nibble
 
-var iq2Levels = vectorLevels(1, 3.125, 5.375)
+var (
+	bookIQ2_XXS = newCodebook(grid.IQ2XXS, true, 1, 3.125, 5.375)
+	bookIQ2_XS  = newCodebook(grid.IQ2XS, true, 1, 3.125, 5.375)
+	bookIQ2_S   = newCodebook(grid.IQ2S, false, 1, 3.125, 5.375)
+)
 
 var codesIQ2_XXS = codes{
-	Geometry: Geometry{Group: 32, Levels: iq2Levels, ScaleLo: 1, ScaleHi: 31},
+	Geometry: vectorGeometry(32, bookIQ2_XXS),
 	unpack: func(b *Block, src []byte) {
 		b.D, b.DMin = getF16(src), 0
 		for g := range 8 {
@@ -39,7 +43,7 @@ var codesIQ2_XXS = codes{
 			signs := binary.LittleEndian.Uint32(part[4:])
 			b.Scale[g], b.Min[g] = oddScale(signs>>28), 0
 			for j := range 4 {
-				setPoint(b.Codes[32*g+8*j:], grid.IQ2XXS, int(part[j]), evenSigns(signs>>(7*j)))
+				bookIQ2_XXS.join(b.Codes[32*g+8*j:], int(part[j]), evenSigns(signs>>(7*j)))
 			}
 		}
 	},
@@ -48,12 +52,19 @@ var codesIQ2_XXS = codes{
 func dequantizeIQ2_XXS(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ2_XXS, 256, 66) }
 
 var codesIQ2_XS = codes{
-	Geometry: Geometry{Group: 16, Levels: iq2Levels, ScaleLo: 1, ScaleHi: 31},
+	Geometry: vectorGeometry(16, bookIQ2_XS),
 	unpack: func(b *Block, src []byte) {
 		b.getScales4(src, src[66:])
 		for j := range 32 {
 			v := uint32(binary.LittleEndian.Uint16(src[2+2*j:]))
-			setPoint(b.Codes[8*j:], grid.IQ2XS, int(v&511), evenSigns(v>>9))
+			bookIQ2_XS.join(b.Codes[8*j:], int(v&511), evenSigns(v>>9))
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScales4(dst, dst[66:])
+		for j := range 32 {
+			point, signs := bookIQ2_XS.split(b.Codes[8*j:][:8])
+			binary.LittleEndian.PutUint16(dst[2+2*j:], uint16(point)|uint16(signs)<<9)
 		}
 	},
 }
@@ -61,22 +72,31 @@ var codesIQ2_XS = codes{
 func dequantizeIQ2_XS(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ2_XS, 256, 74) }
 
 var codesIQ2_S = codes{
-	Geometry: Geometry{Group: 16, Levels: iq2Levels, ScaleLo: 1, ScaleHi: 31},
+	Geometry: vectorGeometry(16, bookIQ2_S),
 	unpack: func(b *Block, src []byte) {
 		b.getScales4(src, src[74:])
 		for j := range 32 {
 			point := int(src[2+j]) | int(src[66+j/4])>>(j%4*2)&3<<8
-			setPoint(b.Codes[8*j:], grid.IQ2S, point, src[34+j])
+			bookIQ2_S.join(b.Codes[8*j:], point, src[34+j])
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScales4(dst, dst[74:])
+		clear(dst[66:74])
+		for j := range 32 {
+			point, signs := bookIQ2_S.split(b.Codes[8*j:][:8])
+			dst[2+j], dst[34+j] = byte(point), signs
+			dst[66+j/4] |= byte(point>>8) << (j % 4 * 2)
 		}
 	},
 }
 
 func dequantizeIQ2_S(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ2_S, 256, 82) }
 
-// getScales4 sets d and the odd scales of all groups from nibbles.
-func (b *Block) getScales4(src, nibbles []byte) {
-	b.D, b.DMin = getF16(src), 0
-	for g := range b.Scale {
-		b.Scale[g], b.Min[g] = oddScale(uint32(nibbles[g/2]>>(g%2*4)&15)), 0
-	}
+func quantizeIQ2_XS(dst []byte, src, imp []float32, s *scratch) {
+	quantizeVectors(dst, src, imp, s, &codesIQ2_XS, 74, search{19, 4.475, 0.1})
+}
+
+func quantizeIQ2_S(dst []byte, src, imp []float32, s *scratch) {
+	quantizeVectors(dst, src, imp, s, &codesIQ2_S, 82, search{19, 4.475, 0.1})
 }

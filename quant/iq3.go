@@ -23,8 +23,13 @@ import (
 //	byte 74…105   the signs, a bit for each weight
 //	byte 106…109  (sc - 1)/2 of two groups, the even one in the low nibble
 
+var (
+	bookIQ3_XXS = newCodebook(grid.IQ3XXS, true, 1, 3, 5, 7, 9, 11, 13, 15.5)
+	bookIQ3_S   = newCodebook(grid.IQ3S, false, 1, 3, 5, 7, 9, 11, 13, 15)
+)
+
 var codesIQ3_XXS = codes{
-	Geometry: Geometry{Group: 32, Levels: vectorLevels(1, 3, 5, 7, 9, 11, 13, 15.5), ScaleLo: 1, ScaleHi: 31},
+	Geometry: vectorGeometry(32, bookIQ3_XXS),
 	unpack: func(b *Block, src []byte) {
 		b.D, b.DMin = getF16(src), 0
 		for g := range 8 {
@@ -32,8 +37,20 @@ var codesIQ3_XXS = codes{
 			b.Scale[g], b.Min[g] = oddScale(all>>28), 0
 			for j := range 8 {
 				signs := evenSigns(all>>(j/2*7)) >> (j % 2 * 4)
-				setPoint(b.Codes[32*g+4*j:], grid.IQ3XXS, int(src[2+8*g+j]), signs)
+				bookIQ3_XXS.join(b.Codes[32*g+4*j:], int(src[2+8*g+j]), signs)
 			}
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		putF16(dst, b.D)
+		for g := range 8 {
+			all := uint32(storedScale(b.Scale[g])) << 28
+			for j := range 8 {
+				point, signs := bookIQ3_XXS.split(b.Codes[32*g+4*j:][:4])
+				dst[2+8*g+j] = byte(point)
+				all |= uint32(signs<<(j%2*4)&127) << (j / 2 * 7)
+			}
+			binary.LittleEndian.PutUint32(dst[66+4*g:], all)
 		}
 	},
 }
@@ -41,23 +58,32 @@ var codesIQ3_XXS = codes{
 func dequantizeIQ3_XXS(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ3_XXS, 256, 98) }
 
 var codesIQ3_S = codes{
-	Geometry: Geometry{Group: 32, Levels: uniformOdd(16), ScaleLo: 1, ScaleHi: 31},
+	Geometry: vectorGeometry(32, bookIQ3_S),
 	unpack: func(b *Block, src []byte) {
 		b.getScales4(src, src[106:])
 		for j := range 64 {
 			point := int(src[2+j]) | int(src[66+j/8])>>(j%8)&1<<8
-			setPoint(b.Codes[4*j:], grid.IQ3S, point, src[74+j/2]>>(j%2*4))
+			bookIQ3_S.join(b.Codes[4*j:], point, src[74+j/2]>>(j%2*4))
+		}
+	},
+	pack: func(dst []byte, b *Block) {
+		b.putScales4(dst, dst[106:])
+		clear(dst[66:106])
+		for j := range 64 {
+			point, signs := bookIQ3_S.split(b.Codes[4*j:][:4])
+			dst[2+j] = byte(point)
+			dst[66+j/8] |= byte(point>>8) << (j % 8)
+			dst[74+j/2] |= signs << (j % 2 * 4)
 		}
 	},
 }
 
 func dequantizeIQ3_S(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ3_S, 256, 110) }
 
-// uniformOdd returns the n odd numbers around zero.
-func uniformOdd(n int) []float32 {
-	levels := make([]float32, n)
-	for i := range levels {
-		levels[i] = float32(2*i + 1 - n)
-	}
-	return levels
+func quantizeIQ3_XXS(dst []byte, src, imp []float32, s *scratch) {
+	quantizeVectors(dst, src, imp, s, &codesIQ3_XXS, 98, search{19, 13.7, 0.2})
+}
+
+func quantizeIQ3_S(dst []byte, src, imp []float32, s *scratch) {
+	quantizeVectors(dst, src, imp, s, &codesIQ3_S, 110, search{19, 13.2, 0.2})
 }

@@ -30,11 +30,11 @@ const (
 	Q6_K
 	IQ4_NL
 	IQ4_XS
-	// Those from here on are only read.
 	IQ3_S
 	IQ3_XXS
 	IQ2_S
 	IQ2_XS
+	// Those from here on are only read.
 	IQ2_XXS
 	IQ1_S
 	IQ1_M
@@ -47,7 +47,7 @@ const (
 )
 
 // firstReadOnly is the first type that is only read.
-const firstReadOnly = IQ3_S
+const firstReadOnly = IQ2_XXS
 
 // spec is one row of the table of types.
 type spec struct {
@@ -89,10 +89,10 @@ var types = [...]spec{
 	IQ4_NL: {"IQ4_NL", 20, 32, 18, []int{0}, dequantizeIQ4_NL, quantizeIQ4_NL, codesIQ4_NL, nil},
 	IQ4_XS: {"IQ4_XS", 23, 256, 136, []int{0}, dequantizeIQ4_XS, quantizeIQ4_XS, codesIQ4_XS, nil},
 
-	IQ3_S:   {"IQ3_S", 21, 256, 110, []int{0}, dequantizeIQ3_S, nil, codesIQ3_S, nil},
-	IQ3_XXS: {"IQ3_XXS", 18, 256, 98, []int{0}, dequantizeIQ3_XXS, nil, codesIQ3_XXS, nil},
-	IQ2_S:   {"IQ2_S", 22, 256, 82, []int{0}, dequantizeIQ2_S, nil, codesIQ2_S, nil},
-	IQ2_XS:  {"IQ2_XS", 17, 256, 74, []int{0}, dequantizeIQ2_XS, nil, codesIQ2_XS, nil},
+	IQ3_S:   {"IQ3_S", 21, 256, 110, []int{0}, dequantizeIQ3_S, quantizeIQ3_S, codesIQ3_S, nil},
+	IQ3_XXS: {"IQ3_XXS", 18, 256, 98, []int{0}, dequantizeIQ3_XXS, quantizeIQ3_XXS, codesIQ3_XXS, nil},
+	IQ2_S:   {"IQ2_S", 22, 256, 82, []int{0}, dequantizeIQ2_S, quantizeIQ2_S, codesIQ2_S, nil},
+	IQ2_XS:  {"IQ2_XS", 17, 256, 74, []int{0}, dequantizeIQ2_XS, quantizeIQ2_XS, codesIQ2_XS, nil},
 	IQ2_XXS: {"IQ2_XXS", 16, 256, 66, []int{0}, dequantizeIQ2_XXS, nil, codesIQ2_XXS, nil},
 	IQ1_S:   {"IQ1_S", 19, 256, 50, []int{0}, dequantizeIQ1_S, nil, codesIQ1_S, nil},
 	IQ1_M:   {"IQ1_M", 29, 256, 56, nil, dequantizeIQ1_M, nil, codesIQ1_M, badIQ1_M},

@@ -181,7 +181,7 @@ func relativeError(x, y, imp []float32) float64 {
 // at the type's bits with a little room, which a wrong scale or code exceeds.
 var bounds = map[Type]float64{
 	F32: 0, F16: 3e-4, BF16: 2e-3, Q8_0: 0.006, Q6_K: 0.02, Q5_0: 0.048, Q5_1: 0.042, Q5_K: 0.038,
-	Q4_0: 0.095, Q4_1: 0.086, Q4_K: 0.076, IQ4_NL: 0.078, IQ4_XS: 0.079, Q3_K: 0.16, Q2_K: 0.31,
+	Q4_0: 0.095, Q4_1: 0.086, Q4_K: 0.076, IQ4_NL: 0.078, IQ4_XS: 0.079, IQ3_S: 0.14, IQ3_XXS: 0.21, IQ2_S: 0.26, IQ2_XS: 0.31, Q3_K: 0.16, Q2_K: 0.31,
 }
 
 func TestRoundTripError(t *testing.T) {

@@ -15,6 +15,7 @@ type scratch struct {
 	kern.Tile
 	*kern.Set
 	refits bool // choose scales again, see refit
+	vector *vectorScratch
 	blocks [2]Block
 	scales [2][2][kern.Groups]int8 // of blocks
 }
@@ -106,6 +107,9 @@ func (s *scratch) useScales(blocks []Block) {
 		}
 	}
 }
+
+// inf is above every cost.
+var inf = float32(math.Inf(1))
 
 // unused is the scale of a group whose stored scale is 0: it makes every code 0.
 var unused = float32(math.Inf(1))

@@ -4,8 +4,6 @@ import (
 	"math/bits"
 	"slices"
 	"sync"
-
-	"github.com/phi3conv/phi3conv/internal/grid"
 )
 
 // Vector types: four or eight weights share a code, the number of a point of a grid whose coordinates are levels of
@@ -20,14 +18,10 @@ func vectorLevels(magnitudes ...float32) []float32 {
 	return append(levels, magnitudes...)
 }
 
-// setPoint sets the codes of the weights of a point; bit i of signs says that weight i is negative.
-func setPoint(codes []uint8, g *grid.Grid, point int, signs uint8) {
-	n := uint8(g.Levels)
-	for i, level := range g.Point(point) {
-		codes[i] = n + level
-		if signs>>i&1 == 1 {
-			codes[i] = n - 1 - level
-		}
+// vectorGeometry describes blocks of odd scales 1 … 31 and points of a codebook.
+func vectorGeometry(group int, c *Codebook) Geometry {
+	return Geometry{
+		Group: group, Levels: vectorLevels(c.magnitude...), ScaleLo: 1, ScaleHi: 31, OddScale: true, Book: c,
 	}
 }
 
@@ -37,8 +31,25 @@ func evenSigns(stored uint32) uint8 {
 	return low | uint8(bits.OnesCount8(low)&1)<<7
 }
 
-// oddScale is what a stored scale of 4 bits or less stands for.
-func oddScale(stored uint32) int8 { return int8(2*stored + 1) }
+// oddScale is what a stored scale of 4 bits or less stands for, storedScale the inverse.
+func oddScale(stored uint32) int8      { return int8(2*stored + 1) }
+func storedScale(scale int8) (s uint8) { return uint8(scale-1) / 2 }
+
+// getScales4 sets d and the odd scales of all groups from nibbles.
+func (b *Block) getScales4(src, nibbles []byte) {
+	b.D, b.DMin = getF16(src), 0
+	for g := range b.Scale {
+		b.Scale[g], b.Min[g] = oddScale(uint32(nibbles[g/2]>>(g%2*4)&15)), 0
+	}
+}
+
+// putScales4 is the inverse of getScales4.
+func (b *Block) putScales4(dst, nibbles []byte) {
+	putF16(dst, b.D)
+	for g := 0; g < len(b.Scale); g += 2 {
+		nibbles[g/2] = storedScale(b.Scale[g]) | storedScale(b.Scale[g+1])<<4
+	}
+}
 
 // dequantizeCodes decodes blocks of a type by taking them apart.
 func dequantizeCodes(dst []float32, src []byte, c *codes, elems, size int) {

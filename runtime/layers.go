@@ -134,8 +134,10 @@ func (l *Layers) Files() ([]string, error) { return l.m.src.Files() }
 func (l *Layers) Bytes() int64 { return l.m.src.Bytes() }
 
 // SHA256 hashes names, types, shapes and bytes of all tensors. The result, in hexadecimal, does not depend on which
-// file holds which.
-func (l *Layers) SHA256(ctx context.Context) (string, error) { return l.m.src.SHA256(ctx) }
+// file holds which. progress, if not nil, is called with the bytes done, of those that Bytes returns.
+func (l *Layers) SHA256(ctx context.Context, progress func(done int64)) (string, error) {
+	return l.m.src.SHA256(ctx, progress)
+}
 
 // Count returns the number of blocks.
 func (l *Layers) Count() int { return l.m.cfg.Layers }

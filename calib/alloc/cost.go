@@ -7,6 +7,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -64,8 +65,9 @@ type Options struct {
 	Candidates func(tensor string, cols int) []quant.Type
 	// Split estimates the parts of a matrix that may be stored apart (q, k and v) each by itself.
 	Split bool
-	// Progress, if not nil, is called with steps done and in all.
-	Progress func(done, total int)
+	// Progress, if not nil, is called with how much of the time that the estimate takes is over, and all of it, as far as
+	// can be told, in parts of it that mean nothing else.
+	Progress func(done, total int64)
 }
 
 // Estimate computes what each candidate costs for each of a model's matrices. Where the statistics hold gradients, it
@@ -78,12 +80,10 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, foreign) {
 		return nil, formats.FileErrorf(s.Path, -1, "it holds tokens that the model does not have")
 	}
-	tensors, done := l.Tensors(), 0
-	step := func() {
-		if done++; opt.Progress != nil {
-			opt.Progress(done, len(tensors)+l.Count()*measureSteps)
-		}
-	}
+	tensors := l.Tensors()
+	e.begin(&opt, tensors)
+	l.Watch(func(n float64) { e.worked.Add(workMeasuring, n) })
+	defer l.Watch(nil)
 	found := &Estimation{Divergences: true}
 	for i := range tensors {
 		t := &tensors[i]
@@ -104,27 +104,20 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options
 				found.Divergences = found.Divergences && weighted
 			}
 		}
-		step()
 	}
 	if !found.Divergences {
 		return found, nil
 	}
 	var err error
-	found.Factors, err = e.measure(ctx, found.Tensors, func() {
-		for range measureSteps {
-			step()
-		}
-	})
+	found.Factors, err = e.measure(ctx, found.Tensors)
 	return found, err
 }
-
-// measureSteps is how many tensors take about as long as measuring a block.
-const measureSteps = 4
 
 type estimator struct {
 	l       *runtime.Layers
 	s       *stats.File
 	threads int
+	worked  *progress.Work
 }
 
 // sample is rows of a tensor that are encoded for the estimate.
@@ -193,6 +186,7 @@ func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample) ([]
 				}
 				sums[task][1+k] += s.squares(decoded)
 			}
+			e.worked.Add(workEncoding, float64(len(row)*len(types)))
 		}
 	})
 	total := make([]float64, 1+len(types))

@@ -85,7 +85,7 @@ func (c *Candidate) own() float64 { return c.Cost - c.output }
 
 // measure runs the model over some of the statistics' tokens, and once for each kind of tensors the model with that
 // kind quantized. It scales the costs of each kind by the divergence that it measures.
-func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) ([]Factor, error) {
+func (e *estimator) measure(ctx context.Context, all []TensorCost) ([]Factor, error) {
 	list := probes(all)
 	tokens, lengths := e.excerpt()
 	x := make([]float32, len(tokens)*e.l.Hidden())
@@ -102,7 +102,6 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost, step func()) 
 		if err := e.block(ctx, i, x, lengths, list); err != nil {
 			return nil, err
 		}
-		step()
 	}
 	if err := e.divergences(ctx, x, lengths, list); err != nil {
 		return nil, err

@@ -10,9 +10,10 @@ import (
 )
 
 // SHA256 hashes the weights: every tensor's name, type, shape and bytes, in the order of Tensors.
-// The result, in hexadecimal, does not depend on how they are spread over files.
-func (m *Model) SHA256(ctx context.Context) (string, error) {
-	h := sha256.New()
+// The result, in hexadecimal, does not depend on how they are spread over files. progress, if not nil, is called with the
+// bytes done.
+func (m *Model) SHA256(ctx context.Context, progress func(done int64)) (string, error) {
+	h, done := sha256.New(), int64(0)
 	var buf []byte
 	for i := range m.Tensors {
 		t := &m.Tensors[i]
@@ -27,6 +28,9 @@ func (m *Model) SHA256(ctx context.Context) (string, error) {
 				return "", err
 			}
 			_, _ = h.Write(buf)
+			if done += int64(len(buf)); progress != nil {
+				progress(done)
+			}
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -12,29 +12,36 @@ import (
 	"slices"
 )
 
-// HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled.
-func HashFile(ctx context.Context, path string) (sum string, size int64, err error) {
+// HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled. progress, if
+// not nil, is called with the bytes done.
+func HashFile(ctx context.Context, path string, progress func(done int64)) (sum string, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", 0, err
 	}
 	defer func() { _ = f.Close() }() // only read from
 	h := sha256.New()
-	size, err = io.Copy(h, reader{ctx, f})
+	size, err = io.Copy(h, &reader{ctx, f, 0, progress})
 	return hex.EncodeToString(h.Sum(nil)), size, err
 }
 
 // reader reads until its context is cancelled.
 type reader struct {
-	ctx context.Context
-	r   io.Reader
+	ctx      context.Context
+	r        io.Reader
+	done     int64 // bytes
+	progress func(done int64)
 }
 
-func (r reader) Read(b []byte) (int, error) {
+func (r *reader) Read(b []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.r.Read(b)
+	n, err := r.r.Read(b)
+	if r.done += int64(n); r.progress != nil {
+		r.progress(r.done)
+	}
+	return n, err
 }
 
 // Resize returns a slice of length n, in b's memory where that suffices. Its content is not defined.

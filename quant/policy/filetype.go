@@ -33,6 +33,13 @@ const (
 	MostlyQ6_K
 	MostlyIQ4_NL
 	MostlyIQ4_XS
+	MostlyIQ2_XS
+	MostlyIQ2_S
+	MostlyIQ2_M
+	MostlyIQ3_XXS
+	MostlyIQ3_XS
+	MostlyIQ3_S
+	MostlyIQ3_M
 )
 
 // fileType is one row of the table of file types.
@@ -97,12 +104,56 @@ var fileTypes = [...]fileType{
 		attnOutput: {{quant.Q5_K, eightExperts}},
 		ffnDown:    {{quant.Q5_K, firstEighthWithoutImportance}},
 	}},
+	MostlyIQ2_XS: {"IQ2_XS", 20, quant.IQ2_XS, quant.Q5_K, rules{
+		embedding:  {{quant.Q2_K, always}},
+		attnV:      {{quant.Q4_K, fourHeadsAKey}, {quant.Q4_K, fourExperts}, {quant.Q2_K, always}},
+		attnK:      {{quant.Q4_K, eightExperts}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnDown:    {{quant.Q2_K, firstEighth}},
+	}},
+	MostlyIQ2_S: {"IQ2_S", 28, quant.IQ2_XS, quant.Q5_K, iq2Rules},
+	MostlyIQ2_M: {"IQ2_M", 29, quant.IQ2_S, quant.Q5_K, iq2Rules},
+	MostlyIQ3_XXS: {"IQ3_XXS", 23, quant.IQ3_XXS, quant.Q5_K, rules{
+		embedding:  {{quant.IQ3_S, always}},
+		attnV:      {{quant.Q4_K, fourHeadsAKey}, {quant.IQ3_S, withoutImportance}},
+		attnK:      {{quant.IQ2_S, always}},
+		attnQ:      {{quant.IQ2_S, always}},
+		attnOutput: {{quant.Q5_K, eightExperts}, {quant.IQ3_S, always}},
+		ffnDown:    {{quant.Q4_K, firstEighthWithoutImportance}, {quant.Q3_K, withoutImportance}},
+	}},
+	MostlyIQ3_XS: {"IQ3_XS", 22, quant.IQ3_S, quant.Q6_K, rules{
+		attnV:      {{quant.Q4_K, fourHeadsAKey}},
+		attnK:      {{quant.IQ3_XXS, always}},
+		attnQ:      {{quant.IQ3_XXS, always}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+		ffnGate:    {{quant.IQ3_XXS, betweenEighths}},
+		ffnUp:      {{quant.IQ3_XXS, betweenEighths}},
+	}},
+	MostlyIQ3_S: {"IQ3_S", 26, quant.IQ3_S, quant.Q6_K, rules{
+		attnV:      {{quant.Q4_K, fourHeadsAKey}},
+		attnOutput: {{quant.Q5_K, eightExperts}},
+	}},
+	MostlyIQ3_M: {"IQ3_M", 27, quant.IQ3_S, quant.Q6_K, rules{
+		attnV:      {{quant.Q4_K, always}},
+		attnOutput: {{quant.Q5_K, eightExperts}, {quant.Q4_K, always}},
+		ffnDown:    {{quant.Q4_K, firstEighth}, {quant.Q4_K, endsAndThirdsOfEightExperts}},
+	}},
+}
+
+// iq2Rules are those of IQ2_S and IQ2_M.
+var iq2Rules = rules{
+	embedding:  {{quant.IQ3_S, always}},
+	attnV:      {{quant.Q4_K, fourHeadsAKey}, {quant.Q4_K, fourExperts}, {quant.IQ3_S, always}},
+	attnK:      {{quant.Q4_K, eightExperts}},
+	attnOutput: {{quant.Q5_K, eightExperts}, {quant.IQ3_S, always}},
+	ffnDown:    {{quant.IQ3_S, firstEighth}},
 }
 
 // fallbacks are the types that take over from those with blocks of 256 where these do not divide a row.
 var fallbacks = map[quant.Type]quant.Type{
 	quant.Q2_K: quant.Q4_0, quant.Q3_K: quant.Q4_0, quant.Q4_K: quant.Q5_0,
 	quant.Q5_K: quant.Q5_1, quant.Q6_K: quant.Q8_0, quant.IQ4_XS: quant.IQ4_NL,
+	quant.IQ3_S: quant.IQ4_NL, quant.IQ3_XXS: quant.IQ4_NL, quant.IQ2_S: quant.IQ4_NL, quant.IQ2_XS: quant.IQ4_NL,
 }
 
 // fileTypeAliases are llama-quantize's short names.

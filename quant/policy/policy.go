@@ -82,10 +82,17 @@ func (p *Policy) mixture(t Tensor) quant.Type {
 		if p.Output != nil {
 			return *p.Output
 		}
+		if t.Cols%f.base.BlockLen() != 0 {
+			return quant.Q8_0
+		}
 		return f.output
 	}
 	role := roleOf(t.Name)
-	for _, r := range slices.Concat(common[role], f.rules[role]) {
+	all := f.rules[role]
+	if !slices.Contains(twoBits, p.FileType) {
+		all = slices.Concat(common[role], all)
+	}
+	for _, r := range all {
 		if r.when(t, p.Imatrix) {
 			return r.typ
 		}

@@ -25,6 +25,10 @@ const (
 	attnK      role = "attn_k"
 	attnOutput role = "attn_output"
 	ffnDown    role = "ffn_down" // of one feed-forward layer, or of stacked experts
+	attnQ      role = "attn_q"
+	ffnGate    role = "ffn_gate" // as ffnDown
+	ffnUp      role = "ffn_up"   // as ffnDown
+	embedding  role = "token_embd"
 )
 
 // router is the role of the matrix that chooses experts.
@@ -38,18 +42,21 @@ func roleOf(name string) role {
 	switch r := role(strings.TrimSuffix(name, ".weight")); r {
 	case "attn_qkv":
 		return attnV
-	case "ffn_down_exps":
-		return ffnDown
+	case "ffn_down_exps", "ffn_gate_exps", "ffn_up_exps":
+		return r[:len(r)-len("_exps")]
 	default:
 		return r
 	}
 }
 
-// common are the rules that come before those of the file types.
+// common are the rules that come before those of the file types, but for those of twoBits.
 var common = rules{
 	attnV: {{quant.Q8_0, eightExperts}},
 	attnK: {{quant.Q8_0, eightExperts}},
 }
+
+// twoBits are the file types whose own rules say what models of eight experts get.
+var twoBits = []FileType{MostlyIQ2_XS, MostlyIQ2_S, MostlyIQ2_M}
 
 func always(Tensor, bool) bool { return true }
 
@@ -74,8 +81,19 @@ func firstEighthWithoutImportance(t Tensor, importance bool) bool {
 	return !importance && firstEighth(t, importance)
 }
 
+func withoutImportance(_ Tensor, importance bool) bool { return !importance }
+
+// betweenEighths holds between the first and the last eighth of the layers.
+func betweenEighths(t Tensor, _ bool) bool { return t.Layer >= t.Layers/8 && t.Layer < 7*t.Layers/8 }
+
+func endsAndThirdsOfEightExperts(t Tensor, importance bool) bool {
+	return eightExperts(t, importance) && endsAndThirds(t, importance)
+}
+
 // fourHeadsAKey holds where keys and values are small: at least four query heads share one.
 func fourHeadsAKey(t Tensor, _ bool) bool { return t.GQA >= 4 }
+
+func fourExperts(t Tensor, _ bool) bool { return t.Experts >= 4 }
 
 // eightExperts holds in models of the shape of Mixtral, whose attention is a small part of all weights.
 func eightExperts(t Tensor, _ bool) bool { return t.Experts == 8 }

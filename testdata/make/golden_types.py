@@ -16,7 +16,7 @@ import gguf
 import numpy as np
 
 TYPES = ("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M Q6_K "
-         "IQ4_NL IQ4_XS").split()
+         "IQ4_NL IQ4_XS IQ2_XS IQ2_S IQ2_M IQ3_XXS IQ3_XS IQ3_S IQ3_M").split()
 
 # name: architecture, layers, heads, key-value heads, experts, width, feed-forward. Rows of 256 fit all types, rows of
 # 32 and 96 those with blocks of 32.

@@ -163,7 +163,9 @@ func (r *run) open(ctx context.Context) (err error) {
 	if err := output.NotInput(append(files, r.Files...), r.out); err != nil {
 		return err
 	}
-	r.weights, err = r.layers.SHA256(ctx)
+	step := r.Monitor.Begin("hashing", r.layers.Bytes(), progress.Bytes)
+	defer step.End()
+	r.weights, err = r.layers.SHA256(ctx, step.Set)
 	return err
 }
 

@@ -110,6 +110,6 @@ func ask(ctx context.Context, path string, opt runtime.Options, t *eval.Task, m 
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", path, err)
 	}
-	r.Model, err = model.Describe(ctx, path)
+	r.Model, err = model.Describe(ctx, path, m)
 	return r, err
 }

@@ -45,7 +45,7 @@ type Seal struct {
 func ReadSeal(ctx context.Context, path string) (*Seal, error) {
 	s := &Seal{Path: path, Format: "seal"}
 	var err error
-	if s.SHA256, s.Bytes, err = work.HashFile(ctx, path); err != nil {
+	if s.SHA256, s.Bytes, err = work.HashFile(ctx, path, nil); err != nil {
 		return nil, err
 	}
 	r, err := seal.Open(path)
@@ -122,7 +122,7 @@ func ReadImatrix(ctx context.Context, path string) (*Imatrix, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	if s.SHA256, s.Bytes, err = work.HashFile(ctx, path); err != nil {
+	if s.SHA256, s.Bytes, err = work.HashFile(ctx, path, nil); err != nil {
 		return nil, err
 	}
 	if magic, err := begins(path); err == nil && magic != "GGUF" {

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -16,8 +18,8 @@ import (
 )
 
 // Describe names a model by the type that most of its weights have, and pins its weights: by the SHA-256 of the file,
-// or of the list of the checksums of all files with weights. It reads all of them.
-func Describe(ctx context.Context, path string) (verify.Model, error) {
+// or of the list of the checksums of all files with weights. It reads all of them, and tells the monitor, which may be nil.
+func Describe(ctx context.Context, path string, monitor progress.Monitor) (verify.Model, error) {
 	m, err := source.Open(path)
 	if err != nil {
 		return verify.Model{}, err
@@ -27,7 +29,15 @@ func Describe(ctx context.Context, path string) (verify.Model, error) {
 		Name: filepath.Base(filepath.Clean(path)), Format: commonType(m), Bytes: m.Bytes(),
 		BitsPerWeight: quant.BitsPerWeight(m.Bytes(), m.Params()),
 	}
-	d.SHA256, d.FileBytes, err = hashFiles(ctx, weightFiles(m))
+	files, total := weightFiles(m), int64(0)
+	for _, file := range files {
+		if info, err := os.Stat(file); err == nil {
+			total += info.Size()
+		}
+	}
+	step := progress.Quiet(monitor).Begin("hashing", total, progress.Bytes)
+	defer step.End()
+	d.SHA256, d.FileBytes, err = hashFiles(ctx, files, step)
 	return d, err
 }
 
@@ -62,11 +72,11 @@ func weightFiles(m *source.Model) []string {
 
 // hashFiles returns the SHA-256 of a file or, of several, that of a list as sha256sum prints it, and the
 // size of all.
-func hashFiles(ctx context.Context, files []string) (sum string, size int64, err error) {
+func hashFiles(ctx context.Context, files []string, step progress.Step) (sum string, size int64, err error) {
 	var list strings.Builder
 	for _, path := range files {
 		var n int64
-		if sum, n, err = work.HashFile(ctx, path); err != nil {
+		if sum, n, err = work.HashFile(ctx, path, func(done int64) { step.Set(size + done) }); err != nil {
 			return "", 0, err
 		}
 		size += n

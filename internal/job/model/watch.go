@@ -17,7 +17,7 @@ type Meter struct {
 const reported = 0.1
 
 // roundedCost is about how long a token takes whose activations are rounded to int8, compared with one in float32.
-const roundedCost = 0.3
+const roundedCost = 0.4
 
 // NewMeter makes the options' model tell a new meter what it computes.
 func NewMeter(opt *runtime.Options) *Meter {

@@ -93,7 +93,7 @@ func (a *allocator) estimate(ctx context.Context) error {
 	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, alloc.Options{
 		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },
 		Split:      a.options.Split,
-		Progress:   func(done, total int) { step.Set(int64(shares * done / total)) },
+		Progress:   func(done, total int64) { step.Set(shares * done / total) },
 	})
 	return err
 }

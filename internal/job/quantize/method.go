@@ -27,7 +27,7 @@ func openStats(ctx context.Context, path string) (*statistics, error) {
 	if path == "" {
 		return nil, nil
 	}
-	sum, _, err := work.HashFile(ctx, path)
+	sum, _, err := work.HashFile(ctx, path, nil)
 	if err != nil {
 		return nil, err
 	}

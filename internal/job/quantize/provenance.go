@@ -7,6 +7,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/text"
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/internal/progress"
 )
 
 // Keys of the output's metadata that tell how it was made: the method, the recipe in its compact form,
@@ -56,7 +57,10 @@ func (j *Job) hashSource(ctx context.Context) (err error) {
 	if j.weights != "" {
 		return nil
 	}
-	if j.weights, err = j.source.SHA256(ctx); err != nil {
+	step := j.monitor.Begin("hashing", j.source.Bytes(), progress.Bytes)
+	j.weights, err = j.source.SHA256(ctx, step.Set)
+	step.End()
+	if err != nil {
 		return err
 	}
 	// Names and shapes agree, as the plan has found out. A GGUF file of the same model has

@@ -63,7 +63,7 @@ func calibrate(t *testing.T, model, path string, chunks int, fisher bool) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	weights, err := l.SHA256(t.Context())
+	weights, err := l.SHA256(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func describe(ctx context.Context, paths []string) *descriptions {
 				d.models = append(d.models, d.models[k])
 				continue
 			}
-			m, err := model.Describe(ctx, path)
+			m, err := model.Describe(ctx, path, nil)
 			if err != nil {
 				d.err = err
 				return
@@ -72,9 +72,13 @@ func describe(ctx context.Context, paths []string) *descriptions {
 	return d
 }
 
-// wait returns the models in the order of the paths.
-func (d *descriptions) wait() ([]verify.Model, error) {
-	<-d.done
+// wait returns the models in the order of the paths, when their files are hashed.
+func (d *descriptions) wait(m progress.Monitor) ([]verify.Model, error) {
+	if !d.ready() {
+		step := m.Begin("hashing", 0, progress.Bytes)
+		<-d.done
+		step.End()
+	}
 	return d.models, d.err
 }
 

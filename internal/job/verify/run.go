@@ -177,7 +177,7 @@ func (r *run) open(ctx context.Context, path string, opt runtime.Options) (*mode
 
 // reports summarizes what is done so far. It waits until the models are described.
 func (r *run) reports() (verify.Reports, error) {
-	models, err := r.models.wait()
+	models, err := r.models.wait(r.Monitor)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func makeSeal(ctx context.Context, o SealOptions) (*SealSummary, error) {
 	defer p.Close()
 	h.VocabSize = p.VocabSize()
 	h.TopK = min(h.TopK, h.VocabSize)
-	described, err := model.Describe(ctx, o.Model)
+	described, err := model.Describe(ctx, o.Model, m)
 	if err != nil {
 		return nil, err
 	}

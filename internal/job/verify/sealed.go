@@ -80,11 +80,11 @@ func RunSealed(ctx context.Context, o SealedOptions) (*verify.Report, error) {
 	}
 	r := verify.NewSealedReport(positions, s.Header, o.Worst)
 	r.Tool, r.Seal.Name = o.Tool, filepath.Base(o.Seal)
-	if r.Seal.SHA256, r.Seal.Bytes, err = work.HashFile(ctx, o.Seal); err != nil {
+	if r.Seal.SHA256, r.Seal.Bytes, err = work.HashFile(ctx, o.Seal, nil); err != nil {
 		return nil, err
 	}
 	describeWorst(r, tok, worstWindows(s, r.Worst))
-	if r.Quant, err = model.Describe(ctx, o.Quant); err != nil {
+	if r.Quant, err = model.Describe(ctx, o.Quant, o.Monitor); err != nil {
 		return nil, err
 	}
 	tokens := make([][][]int32, len(s.Texts))

@@ -1,0 +1,46 @@
+package alloc
+
+import (
+	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// Kinds of work of an estimate.
+const (
+	workEncoding  = iota // a weight of a sampled row as one type
+	workMeasuring        // a multiplication of the model
+)
+
+// begin begins to report progress.
+func (e *estimator) begin(opt *Options, tensors []runtime.Tensor) {
+	const parts = 1e6
+	step := progress.Report(nil)
+	if opt.Progress != nil {
+		step = func(done int64) { opt.Progress(done, parts) }
+	}
+	encoded, groups := 0.0, map[string]int{}
+	for _, g := range e.l.OutputGroups() {
+		groups[g.Tensor]++
+	}
+	for i := range tensors {
+		if t := &tensors[i]; len(t.Shape) > 1 {
+			rows := sampledTokens
+			if n := groups[t.GGUF]; n > 0 && t.GGUF != e.l.Output() {
+				rows = sampledRows * n / e.l.Experts(t.GGUF)
+			}
+			encoded += float64(min(rows, t.Rows()) * t.Cols() * len(opt.Candidates(t.GGUF, t.Cols())))
+		}
+	}
+	kinds := []progress.Kind{workEncoding: {Total: encoded, Cost: encodingCost}, workMeasuring: {Cost: 1}}
+	if o := e.s.Origin; o != nil && e.s.Entries[0].Parts > 0 {
+		blocks, output := e.l.TokenWork()
+		kinds[workMeasuring].Total = probed * float64(min(probeTokens, len(o.Tokens))) * (blocks + output)
+	}
+	e.worked = progress.NewWork(step, parts, kinds...)
+}
+
+// encodingCost is how many multiplications take as long as encoding a weight, as measured with AVX-512.
+const encodingCost = 650
+
+// probed is about how many models are measured: the original, and that with quantized linear layers.
+const probed = 2.5
