@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -43,6 +44,10 @@ const (
 	gap        = 3 // between a mark, its label and the label of the axis
 	rowHeight  = TextSize + 6
 	swatch     = 10 // of the legend
+
+	rings = 12 // of places for a name around its point
+
+	middle = 0.36 * TextSize // of a text, above the line that it stands on
 )
 
 // takeLine takes the place of a straight line, in steps.
@@ -59,11 +64,11 @@ func (k *canvas) takeLine(a, b Point) {
 func (k *canvas) text(x, y float64, s string, anchor Anchor, color string) {
 	rim := fmt.Sprintf("stroke:%s;stroke-width:3px;paint-order:stroke;stroke-linejoin:round", k.Style.Ground)
 	k.printf(`<text x="%s" y="%s" text-anchor="%s" style="fill:%s;%s">%s</text>`,
-		number(x), number(y+0.36*TextSize), anchor, color, rim, html.EscapeString(s))
+		number(x), number(y+middle), anchor, color, rim, html.EscapeString(s))
 }
 
-// draw draws the chart.
-func (c *Chart) draw() *canvas {
+// draw draws the chart, for a page or as a file of its own.
+func (c *Chart) draw(page bool) *canvas {
 	for _, a := range []*Axis{&c.X, &c.Y} {
 		if !(a.Max > a.Min) { // one value, or none
 			if math.IsInf(a.Min, 0) {
@@ -81,10 +86,7 @@ func (c *Chart) draw() *canvas {
 	}
 	k.placeNames()
 	for _, t := range c.tips {
-		x0, x1 := k.x(c.X.Inside(t.from.X))-t.around, k.x(c.X.Inside(t.to.X))+t.around
-		y0, y1 := k.y(c.Y.Inside(t.to.Y))-t.around, k.y(c.Y.Inside(t.from.Y))+t.around
-		k.printf(`<rect class="tip" x="%s" y="%s" width="%s" height="%s"><title>%s</title></rect>`,
-			number(x0), number(y0), number(x1-x0), number(y1-y0), html.EscapeString(t.text))
+		k.tip(t, page)
 	}
 	k.b.WriteString("</g>\n")
 	return k
@@ -133,13 +135,37 @@ func (k *canvas) legend() float64 {
 	return y + rowHeight/2
 }
 
+// thinned returns the ticks of the x axis with every second label, every third or so on, where not all have room.
+func (k *canvas) thinned(ticks []Tick) []Tick {
+	const apart = 5 // pixels
+	for every := 1; every <= len(ticks); every++ {
+		thin, labels, end, fit := slices.Clone(ticks), 0, math.Inf(-1), true
+		for i, t := range thin {
+			if t.Label == "" {
+				continue
+			}
+			if labels++; (labels-1)%every != 0 {
+				thin[i].Label = ""
+				continue
+			}
+			half := TextWidth(t.Label) / 2
+			fit = fit && k.x(t.At)-half >= end
+			end = k.x(t.At) + half + apart
+		}
+		if fit {
+			return thin
+		}
+	}
+	return ticks
+}
+
 // axes draws grid, axes, ticks and labels.
 func (k *canvas) axes() {
 	line := func(x0, y0, x1, y1 float64, color string) {
 		k.printf(`<path d="M%s,%sL%s,%s" style="%s"/>`, number(x0), number(y0), number(x1), number(y1),
 			Stroke{Color: color, Width: 0.7})
 	}
-	xTicks, yTicks := k.X.ticks(), k.Y.ticks()
+	xTicks, yTicks := k.thinned(k.X.ticks()), k.Y.ticks()
 	for _, t := range xTicks {
 		if t.Label != "" && !k.X.Names {
 			line(k.x(t.At), k.top, k.x(t.At), k.bottom, k.Style.Grid)
@@ -185,35 +211,53 @@ func (k *canvas) axes() {
 	}
 }
 
-// placeNames writes the names, each on the side of its point where it covers least of what is there.
+// placeNames writes the names, each where it covers least of what is there: beside its point, or else further away, with
+// a line to it. One for which there is no place that no other name has is left out.
 func (k *canvas) placeNames() {
-	inside := box{k.left, 0, k.Width, k.bottom - gap} // clear of the axis
+	inside := box{k.left, 0, k.Width - 1, k.bottom - gap} // clear of the axis
+	var written []box
 	for _, n := range k.names {
 		x, y := k.x(n.at.X), k.y(n.at.Y)
 		width := TextWidth(n.text)
-		const away, up = dotRadius + 3.5, TextSize
 		var best box
-		var anchor Anchor
-		least := math.Inf(1)
-		for _, side := range []struct {
-			anchor Anchor
-			dx, dy float64
-		}{
-			{Start, away, 0}, {End, -away, 0}, {Start, away, -up}, {Start, away, up},
-			{End, -away, -up}, {End, -away, up}, {Middle, 0, -up - 1}, {Middle, 0, up + 1},
-		} {
-			left := x + side.dx - map[Anchor]float64{Start: 0, Middle: 0.5, End: 1}[side.anchor]*width
-			b := box{left, y + side.dy - TextSize/2, left + width, y + side.dy + TextSize/2}
-			covered := 10 * (b.area() - b.overlap(inside))
-			for _, t := range k.taken {
-				covered += b.overlap(t)
-			}
-			if covered < least {
-				best, anchor, least = b, side.anchor, covered
+		least, line := math.Inf(1), false
+		for ring := range rings {
+			for _, b := range around8(x, y, width, float64(ring)) {
+				free := b.overlap(inside) > b.area()-0.01 &&
+					!slices.ContainsFunc(written, func(w box) bool { return b.overlap(w) > 0 })
+				covered := 20 * float64(ring)
+				for _, t := range k.taken {
+					covered += b.overlap(t)
+				}
+				if free && covered < least {
+					best, least, line = b, covered, ring > 0
+				}
 			}
 		}
-		k.taken = append(k.taken, best)
-		at := map[Anchor]float64{Start: best.x0, Middle: (best.x0 + best.x1) / 2, End: best.x1}[anchor]
-		k.text(at, (best.y0+best.y1)/2, n.text, anchor, k.Style.Text)
+		if math.IsInf(least, 1) {
+			continue
+		}
+		k.taken, written = append(k.taken, best), append(written, best)
+		y0 := (best.y0 + best.y1) / 2
+		if line {
+			k.printf(`<path d="M%s,%sL%s,%s" style="%s"/>`, number(x), number(y), number(min(max(x, best.x0), best.x1)),
+				number(y0), Stroke{Color: k.Style.Axis, Width: 0.7})
+		}
+		k.text((best.x0+best.x1)/2, y0, n.text, Middle, k.Style.Text)
 	}
+}
+
+// around8 returns the places for a text of a width beside a point, to the right first; those of further rings are
+// further away.
+func around8(x, y, width, ring float64) []box {
+	away, up := dotRadius+3.5+ring*TextSize, TextSize*(1+1.3*ring)
+	var list []box
+	for _, side := range []struct{ part, dx, dy float64 }{ // part of the width that is left of the point
+		{0, away, 0}, {1, -away, 0}, {0, away, -up}, {0, away, up}, {1, -away, -up}, {1, -away, up},
+		{0.5, 0, -up - 1}, {0.5, 0, up + 1},
+	} {
+		left := x + side.dx - side.part*width
+		list = append(list, box{left, y + side.dy - TextSize/2.0, left + width, y + side.dy + TextSize/2.0})
+	}
+	return list
 }

@@ -62,7 +62,7 @@ type name struct {
 	text string
 }
 
-// tip is a text that a browser shows where the pointer is on a part of the plot.
+// tip is a text that a browser shows for a part of the plot that has the pointer or the focus.
 type tip struct {
 	from, to Point
 	around   float64 // pixels more on each side
@@ -183,16 +183,21 @@ func (c *Chart) PointTip(p Point, text string) {
 	c.tips = append(c.tips, tip{p, p, 2 * dotRadius, text})
 }
 
-// SVG returns the chart as an element for a page. The description is for those who do not see it.
+// SVG returns the chart as an element for a page, whose style sheet shows a .bubble while its .tip has the pointer or
+// the focus. The description is for those who do not see the chart.
 func (c *Chart) SVG(description string) string {
-	k := c.draw()
-	return fmt.Sprintf("<svg class=\"plot\" viewBox=\"0 0 %s %s\" role=\"img\" aria-label=\"%s\">\n%s</svg>",
-		number(c.Width), number(c.Height), html.EscapeString(description), k.b.String())
+	k := c.draw(true)
+	role := "img"
+	if c.stops() {
+		role = "group"
+	}
+	return fmt.Sprintf("<svg class=\"plot\" viewBox=\"0 0 %s %s\" role=\"%s\" aria-label=\"%s\">\n%s</svg>",
+		number(c.Width), number(c.Height), role, html.EscapeString(description), k.b.String())
 }
 
 // File returns the chart as a file of its own, with a style sheet that says what its colours are.
 func (c *Chart) File(title, css string) string {
-	k := c.draw()
+	k := c.draw(false)
 	w, h := number(c.Width), number(c.Height)
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" viewBox="0 0 %s %s" role="img">
 <title>%s</title>

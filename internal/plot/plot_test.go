@@ -54,7 +54,7 @@ func TestChart(t *testing.T) {
 		!(x[0] < x[2] && y[0] > y[2]) {
 		t.Errorf("points at %v, %v", x, y)
 	}
-	for _, want := range []string{"x &lt; y", "&lt;b&gt;", "<title>a &amp; b</title>", "three &#34;points&#34;",
+	for _, want := range []string{"x &lt; y", "&lt;b&gt;", `aria-label="a &amp; b"`, "three &#34;points&#34;",
 		"stroke-dasharray", "var(--grid)"} {
 		if !strings.Contains(svg, want) {
 			t.Errorf("no %s in\n%s", want, svg)
@@ -83,25 +83,91 @@ func TestChartOfLittle(t *testing.T) {
 	}
 }
 
-// Names keep off points and each other as far as there is room.
+// Names keep off points and each other, inside the chart, even if some have to be left out.
 func TestNames(t *testing.T) {
-	c := New(400, 300, testStyle, "x", "y")
-	c.X.Min, c.X.Max, c.Y.Min, c.Y.Max = 0, 10, 0, 10
-	for i := range 4 {
-		p := Point{10, float64(i) * 0.45} // at the edge, closer than a line of text
-		c.Dots("red", true, p)
-		c.Name(p, "a name")
-	}
-	k := c.draw()
-	names := k.taken[len(k.taken)-4:]
-	for i, a := range names {
-		if a.x1 > c.Width {
-			t.Errorf("name %d goes beyond the edge: %+v", i, a)
+	for _, n := range []int{4, 12, 60} {
+		c := New(320, 220, testStyle, "x", "y")
+		c.X.Min, c.X.Max, c.Y.Min, c.Y.Max = 0, 10, 0, 10
+		for i := range n {
+			p := Point{10 - float64(i%3), float64(i) * 0.15} // at the edge, closer than a line of text
+			c.Dots("red", true, p)
+			c.Name(p, "Q4_K_M-name")
 		}
-		for _, b := range names[:i] {
-			if part := a.overlap(b) / a.area(); part > 0.4 {
-				t.Errorf("names cover %.0f %% of each other", 100*part)
+		k := c.draw(true)
+		names := k.taken[n:] // after the dots
+		if len(names) < min(n, 12) {
+			t.Errorf("%d of %d names", len(names), n)
+		}
+		for i, a := range names {
+			if a.x0 < 0 || a.x1 > c.Width || a.y0 < 0 || a.y1 > c.Height {
+				t.Errorf("name %d goes beyond the edge: %+v", i, a)
 			}
+			for _, b := range names[:i] {
+				if a.overlap(b) > 0 {
+					t.Errorf("%d names: %v covers %v", n, a, b)
+				}
+			}
+		}
+	}
+}
+
+// Labels of an axis that have no room are left out at equal distances.
+func TestThinnedLabels(t *testing.T) {
+	c := New(320, 220, testStyle, "", "")
+	for i := range 12 {
+		c.Dots("red", true, Point{float64(i), 1})
+		c.X.Ticks = append(c.X.Ticks, Tick{At: float64(i), Label: strconv.Itoa(10000 + i)})
+	}
+	svg := c.SVG("")
+	for i := range 12 {
+		if shown := strings.Contains(svg, ">"+strconv.Itoa(10000+i)+"<"); shown != (i%2 == 0) {
+			t.Errorf("label %d is shown: %v", i, shown)
+		}
+	}
+}
+
+// The text for a part of a chart is inside the chart, wherever the part is and however long the text.
+func TestTips(t *testing.T) {
+	long := strings.Repeat("word ", 40) + strings.Repeat("W", 300)
+	for _, text := range []string{"a", "1.2 to 3.4 nats: 1,234 tokens, 5.6 %", long} {
+		c := New(320, 90, testStyle, "x", "")
+		for i := range 11 {
+			c.Bar("red", float64(i), 0, 12)
+			c.Tip(Point{float64(i), 0}, Point{float64(i + 1), math.Inf(1)}, text)
+		}
+		svg := c.SVG("")
+		wellFormed(t, svg)
+		if n := strings.Count(svg, `tabindex="0"`); n != 11 {
+			t.Errorf("%d parts take the focus, expected 11", n)
+		}
+		bubbles := regexp.MustCompile(`<g class="bubble"><rect x="([-0-9.]+)" y="([-0-9.]+)" width="([-0-9.]+)" height="([-0-9.]+)"`)
+		for _, m := range bubbles.FindAllStringSubmatch(svg, -1) {
+			var v [4]float64
+			for i := range v {
+				v[i], _ = strconv.ParseFloat(m[i+1], 64)
+			}
+			if v[0] < 0 || v[1] < 0 || v[0]+v[2] > 320 || v[1]+v[3] > 90 {
+				t.Errorf("a text of %d characters is at %v", len(text), v)
+			}
+		}
+	}
+	c := New(320, 90, testStyle, "x", "")
+	for i := range mostStops + 1 {
+		c.PointTip(Point{float64(i), 0}, "a")
+	}
+	if svg := c.SVG(""); strings.Contains(svg, "tabindex") || !strings.Contains(svg, `role="img"`) {
+		t.Error("too many parts take the focus")
+	}
+}
+
+func TestClip(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width float64
+		want  string
+	}{{"abc", 100, "abc"}, {"0123456789", 60, "012…6789"}, {"0123456789", 1, "…"}, {"漢字漢字漢字", 34, "漢…字"}} {
+		if got := Clip(c.text, c.width); got != c.want {
+			t.Errorf("%q in %v: %q, expected %q", c.text, c.width, got, c.want)
 		}
 	}
 }

@@ -22,11 +22,15 @@ var chartStyle = plot.Style{Text: inkPaint, Axis: "var(--muted)", Grid: "var(--g
 // chart is a plot in the report's style.
 type chart struct{ *plot.Chart }
 
-const chartWidth = 380
+const (
+	chartWidth, chartHeight = 320, 220         // small, since text on a phone is as much smaller than elsewhere
+	nameWidth               = 0.4 * chartWidth // of a name in a plot
+	wholeWidth              = 2 * chartWidth   // of one where there is more room
+)
 
 // newChart begins a chart with the labels of its axes.
 func newChart(x, y string) chart {
-	return chart{plot.New(chartWidth, 250, chartStyle, x, y)}
+	return chart{plot.New(chartWidth, chartHeight, chartStyle, x, y)}
 }
 
 // svg draws the chart. The description is for those who do not see it.
@@ -68,29 +72,22 @@ type guide struct {
 	x    float64
 }
 
-// guides adds guides above what is drawn up to y. They are in order. The first name is on the left of its line and
-// the others on the right, each lower than the one before and its line no higher, as far as there is room.
+// guides adds guides above what is drawn up to y. They are in order, the name of each is lower than the one before and on
+// the side of its line where there is room.
 func (c chart) guides(list []guide, y float64) {
-	c.Y.Max = 1.32 * y
-	row := 0
+	const (
+		width = chartWidth - 56 // of the data, about
+		away  = 4               // from the line
+	)
+	c.Y.Max = 1.36 * y
 	for i, g := range list {
-		const (
-			width = chartWidth - 56 // of the data, about
-			away  = 4               // from the line
-		)
 		anchor, dx := plot.Start, float64(away)
-		part := c.X.At(g.x)
-		need := plot.TextWidth(g.name) + away
-		first := i == 0 && need < part*width
-		if first || need > (1-part)*width {
+		if part := c.X.At(g.x); plot.TextWidth(g.name)+away > (1-part)*width {
 			anchor, dx = plot.End, -away
 		}
-		top := plot.Point{X: g.x, Y: y * (1.32 - 0.09*float64(row))}
+		top := plot.Point{X: g.x, Y: y * (1.36 - 0.1*float64(i))}
 		c.Line(dashed, plot.Point{X: g.x}, top)
 		c.Text(top, g.name, anchor, dx, plot.TextSize/2)
-		if !first {
-			row++
-		}
 	}
 }
 
@@ -99,7 +96,7 @@ func (c chart) rows(names []string) {
 	c.Height = float64(48 + 22*len(names))
 	c.Y.Names = true
 	for i, n := range names {
-		c.Y.Ticks = append(c.Y.Ticks, plot.Tick{At: -float64(i), Label: clip(n, 24)})
+		c.Y.Ticks = append(c.Y.Ticks, plot.Tick{At: -float64(i), Label: clip(n, nameWidth)})
 	}
 	c.Y.Min, c.Y.Max = 0.5-float64(len(names)), 0.5
 }

@@ -22,6 +22,8 @@ func sizes(reports verify.Reports) *figure {
 	}
 	c := newChart("size of the file, MiB", "mean KLD, nats (logarithmic)")
 	c.Y.Log = true
+	numbers := &table{Caption: "Size and mean KL divergence", Text: 1,
+		Head: []string{"model", "file size", "bits per weight", "KLD mean, nats"}}
 	var front []plot.Point
 	for _, p := range points {
 		if p.best {
@@ -33,20 +35,20 @@ func sizes(reports verify.Reports) *figure {
 	for _, p := range points {
 		c.span(solid, false, p.Point, logged(p.report.Summary.KLD))
 		c.Dots(quantPaint, p.best, p.Point)
-		name := clip(p.name, 18)
-		if b := p.report.Quant.BitsPerWeight; b > 0 && finite(b) {
-			name += fmt.Sprintf(", %.1f bpw", b)
-		}
-		c.Name(p.Point, name)
+		c.Name(p.Point, clip(p.name, nameWidth))
 		c.PointTip(p.Point, fmt.Sprintf("%s: %s, KLD %s",
-			visible(p.name), sizeText(p.report.Quant.FileBytes), plusMinus(p.report.Summary.KLD)))
+			clip(p.name, wholeWidth), sizeText(p.report.Quant.FileBytes), plusMinus(p.report.Summary.KLD)))
+	}
+	for _, p := range points {
+		numbers.Rows = append(numbers.Rows, []string{p.name, sizeText(p.report.Quant.FileBytes),
+			bits(p.report.Quant.BitsPerWeight), plusMinus(p.report.Summary.KLD)})
 	}
 	c.X.Widen(0.08)
 	c.Y.Widen(0.08)
 	svg := c.svg(fmt.Sprintf("File size against mean KL divergence of %d models", len(points)))
 	return &figure{"Size against quality", svg,
 		"Lower and further left is better. Filled points on the dashed line are the Pareto front: no other model " +
-			"here is both smaller and closer to the original.", nil}
+			"here is both smaller and closer to the original.", numbers}
 }
 
 // sizePoint is a model as a point of size and KLD.
@@ -94,7 +96,7 @@ func speeds(reports verify.Reports, title, axis, caption string, of func(verify.
 		if !finite(v.Value) || v.Value <= 0 {
 			return
 		}
-		c.tip(v.Value, -float64(len(names)), math.Inf(1), 0.4, "%s: %s", visible(name), plusMinus(v))
+		c.tip(v.Value, -float64(len(names)), math.Inf(1), 0.4, "%s: %s", clip(name, wholeWidth), plusMinus(v))
 		names, e = append(names, name), append(e, v)
 		numbers.Rows = append(numbers.Rows, append([]string{name}, v.Cells()...))
 	}

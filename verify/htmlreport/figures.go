@@ -45,12 +45,16 @@ func distribution(r *verify.Report) *figure {
 	}
 	c := newChart(r.KLDName()+" of a token, nats (logarithmic)", "tokens, %")
 	c.X.Log = true
+	numbers := &table{Caption: "Tokens by their KL divergence", Head: []string{"from, nats", "to", "tokens", "share, %"}}
 	most := 0.0
 	for k := first; k <= last; k++ {
 		share := 100 * float64(counts[k]) / float64(len(r.Positions))
 		low, high := math.Pow(10, float64(k)*width), math.Pow(10, float64(k+1)*width)
 		if share > 0 {
 			c.Box(quantPaint, plot.Point{X: low}, plot.Point{X: high, Y: share})
+			numbers.Rows = append(numbers.Rows, []string{fmt.Sprintf("%.2g", low),
+				fmt.Sprintf("%.2g", high), humanize.Comma(int64(counts[k])),
+				short(share)})
 		}
 		most = max(most, share)
 		c.Tip(plot.Point{X: low}, plot.Point{X: high, Y: math.Inf(1)},
@@ -61,7 +65,7 @@ func distribution(r *verify.Report) *figure {
 	var marked []guide
 	for _, m := range []guide{{"median", u.KLDMedian.Value}, {"mean", u.KLD.Value}, {"99 %", u.KLD99.Value}} {
 		if at := max(m.x, floor); finite(m.x) && at == c.X.Inside(at) {
-			marked = append(marked, guide{m.name + " " + short(m.x), at})
+			marked = append(marked, guide{fmt.Sprintf("%s %.3g", m.name, m.x), at})
 		}
 	}
 	c.guides(marked, most)
@@ -69,7 +73,7 @@ func distribution(r *verify.Report) *figure {
 		len(r.Positions), short(u.KLDMedian.Value), short(u.KLD.Value), short(u.KLD99.Value)))
 	return &figure{"How far single predictions moved", svg,
 		"Each bar counts the tokens whose KL divergence lies in its range; further right is worse, and a long tail " +
-			"on the right means that a few predictions are far off although most are close.", nil}
+			"on the right means that a few predictions are far off although most are close.", numbers}
 }
 
 // percentiles shows which share of the tokens exceeds which KLD.
@@ -117,8 +121,8 @@ func byContext(r *verify.Report) *figure {
 	c := newChart("tokens seen before, from", "mean "+r.KLDName()+", nats")
 	for i, g := range groups {
 		from, _, _ := strings.Cut(g.Name, "-")
-		c.X.Ticks = append(c.X.Ticks, plot.Tick{At: float64(i), Label: clip(from, 8)})
-		c.tip(float64(i), g.KLD.Value, 0.4, math.Inf(1), "%s tokens before: %s", visible(g.Name), plusMinus(g.KLD))
+		c.X.Ticks = append(c.X.Ticks, plot.Tick{At: float64(i), Label: clip(from, 60)})
+		c.tip(float64(i), g.KLD.Value, 0.4, math.Inf(1), "%s tokens before: %s", clip(g.Name, wholeWidth), plusMinus(g.KLD))
 	}
 	if m := r.Summary.KLD.Value; finite(m) {
 		c.Line(dashed, plot.Point{X: -0.5, Y: m}, plot.Point{X: float64(len(groups)) - 0.5, Y: m})
@@ -144,7 +148,7 @@ func byText(r *verify.Report) *figure {
 	var names []string
 	for i, g := range groups {
 		names = append(names, g.Name)
-		c.tip(g.KLD.Value, -float64(i), math.Inf(1), 0.4, "%s: %s", visible(g.Name), plusMinus(g.KLD))
+		c.tip(g.KLD.Value, -float64(i), math.Inf(1), 0.4, "%s: %s", clip(g.Name, wholeWidth), plusMinus(g.KLD))
 	}
 	if m := r.Summary.KLD.Value; finite(m) {
 		c.Line(dashed, plot.Point{X: m, Y: 0.5}, plot.Point{X: m, Y: 0.5 - float64(len(names))})
@@ -175,13 +179,12 @@ func klds(groups []verify.Group) []verify.Estimate {
 
 // groupTable has the numbers of groups.
 func groupTable(caption, head, kld string, groups []verify.Group) *table {
-	t := &table{Caption: caption, Text: 1, Head: []string{
-		head, "tokens", "PPL ratio", "± SE", kld + " mean", "± SE", kld + " p99", "± SE", "same top, %", "± SE",
-	}}
+	t := &table{Caption: caption, Text: 1,
+		Head: []string{head, "tokens", "PPL ratio", kld + " mean", kld + " p99", "same top, %"}}
 	for _, g := range groups {
 		row := []string{g.Name, humanize.Comma(int64(g.Count))}
 		for _, e := range []verify.Estimate{g.PPLRatio, g.KLD, g.KLD99, g.SameTop.Times(100)} {
-			row = append(row, e.Cells()[:2]...)
+			row = append(row, plusMinus(e))
 		}
 		t.Rows = append(t.Rows, row)
 	}

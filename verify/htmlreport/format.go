@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
+	"github.com/phi3conv/phi3conv/internal/plot"
 	"github.com/phi3conv/phi3conv/verify"
 )
 
@@ -140,11 +141,5 @@ func eachRune(s string, emit func(shown string, code bool)) {
 	}
 }
 
-// clip shortens a name in its middle to n characters and shows what is not printable.
-func clip(s string, n int) string {
-	r := []rune(visible(s))
-	if len(r) <= n {
-		return string(r)
-	}
-	return string(r[:n/2-1]) + "…" + string(r[len(r)-n/2:])
-}
+// clip shows what is not printable, and shortens a name in its middle to a width in a plot.
+func clip(s string, width float64) string { return plot.Clip(visible(s), width) }

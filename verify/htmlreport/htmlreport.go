@@ -23,23 +23,28 @@ var reportHTML string
 //go:embed style.css
 var style string
 
-var page = template.Must(template.New("report").Funcs(template.FuncMap{"text": visibleHTML}).Parse(reportHTML))
+//go:embed stacked.css
+var stacked string
+
+var page = template.Must(template.New("report").Funcs(template.FuncMap{"text": visibleHTML, "number": unbroken,
+	"heading": heading, "subheading": subheading}).Parse(reportHTML))
 
 // Write writes the reports of one quantized model, or of several to compare, as HTML.
 func Write(w io.Writer, reports verify.Reports) error {
 	if len(reports) == 0 {
 		return errors.New("no report to write")
 	}
-	d := document{Style: template.CSS(style), Title: title(reports), Columns: comparedColumns, Notes: notes(reports)}
+	d := document{Style: template.CSS(styles()), Title: title(reports), Notes: notes(reports)}
 	names, front := modelNames(reports), reports.Pareto()
 	for i, r := range reports {
 		m := newModel(r)
-		m.ID, m.Front = fmt.Sprintf("model-%d", i+1), front[i]
+		m.ID, m.Front, m.Level = fmt.Sprintf("model-%d", i+1), front[i], 2
 		if len(reports) > 1 {
-			m.Name = names[i]
+			m.Name, m.Level = names[i], 3
 		}
 		d.Models = append(d.Models, m)
 	}
+	d.Level = 2
 	for _, draw := range comparisons {
 		if f := draw(reports); f != nil {
 			d.Figures = append(d.Figures, f)
@@ -49,7 +54,7 @@ func Write(w io.Writer, reports verify.Reports) error {
 		d.Banner = d.Models[0].Banner
 		d.Models[0].Figures = append(d.Models[0].Figures, d.Figures...)
 	} else {
-		d.Banner = overall(reports)
+		d.Banner, d.Compared = overall(reports), comparison(d.Models)
 	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, &d); err != nil {
@@ -62,21 +67,24 @@ func Write(w io.Writer, reports verify.Reports) error {
 // What the template shows.
 type (
 	document struct {
-		Style   template.CSS
-		Title   string
-		Banner  *banner
-		Models  []*model
-		Columns []string  // of the comparison
-		Figures []*figure // of all models
-		Notes   []string
+		Style    template.CSS
+		Title    string
+		Banner   *banner
+		Level    int // of the headings of the comparison
+		Models   []*model
+		Compared *table    // of all models
+		Figures  []*figure // of all models
+		Notes    []string
 	}
 	model struct {
 		ID, Name string
+		Level    int // of the headings of its parts
 		Banner   *banner
 		Front    bool // on the Pareto front
 		Compared []string
 		Tiles    []tile
 		Checks   []check
+		Damage   *table
 		Baseline *comparedTo
 		Compares []*table
 		Facts    []tile
@@ -104,19 +112,23 @@ type (
 		Value, Limit                   string // percent of the width
 	}
 	extent struct{ From, Width string }
-	table  struct {
-		Caption string
-		Head    []string
-		Text    int // columns with text, before those with numbers
-		Hash    int // the column with hashes, 0 if there is none
-		Rows    [][]string
-	}
-	token struct {
+	token  struct {
 		Before, Piece, Text, Index, KLD string
 		Base, Quant                     string
 		BaseWidth, QuantWidth           string
 	}
 )
+
+// heading is the heading of a part, one level below subheading's.
+func heading(level int, id, text string) template.HTML {
+	return template.HTML(fmt.Sprintf(`<h%d class="part" id="%s">%s</h%d>`, level, id, template.HTMLEscapeString(text),
+		level))
+}
+
+// subheading is a heading within a part of the level.
+func subheading(level int, text string) template.HTML {
+	return template.HTML(fmt.Sprintf(`<h%d class="sub">%s</h%d>`, level+1, template.HTMLEscapeString(text), level+1))
+}
 
 func title(reports []*verify.Report) string {
 	base := reports[0].Base.Name

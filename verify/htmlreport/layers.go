@@ -16,10 +16,10 @@ const mostLayers = 20
 func byLayer(r *verify.Report) *figure {
 	numbers := &table{Caption: fmt.Sprintf("KL divergence that the weights add alone, on %s tokens",
 		humanize.Comma(int64(r.LayerTokens))),
-		Head: []string{"weights", "type", "size", "bits per weight", "KLD mean, nats", "± SE"}, Text: 2}
+		Head: []string{"weights", "type", "size", "bits per weight", "KLD mean, nats"}, Text: 2}
 	row := func(name string, l verify.LayerKLD) {
 		numbers.Rows = append(numbers.Rows,
-			append([]string{name, l.Type, sizeText(l.Bytes), bits(l.BitsPerWeight)}, l.KLD.Cells()[:2]...))
+			[]string{name, l.Type, sizeText(l.Bytes), bits(l.BitsPerWeight), plusMinus(l.KLD)})
 	}
 	c := newChart("KLD added alone, nats", "")
 	var names []string
@@ -27,8 +27,8 @@ func byLayer(r *verify.Report) *figure {
 	for _, l := range r.Layers {
 		row(l.Name, l)
 		if finite(l.KLD.Value) && len(names) < mostLayers {
-			c.tip(l.KLD.Value, -float64(len(names)), math.Inf(1), 0.4, "%s, %s, %s: %s", visible(l.Name),
-				visible(l.Type), sizeText(l.Bytes), plusMinus(l.KLD))
+			c.tip(l.KLD.Value, -float64(len(names)), math.Inf(1), 0.4, "%s, %s, %s: %s", clip(l.Name, wholeWidth),
+				clip(l.Type, wholeWidth), sizeText(l.Bytes), plusMinus(l.KLD))
 			names, e = append(names, l.Name), append(e, l.KLD)
 		}
 	}

@@ -24,6 +24,7 @@ func newModel(r *verify.Report) *model {
 			m.Checks = append(m.Checks, newCheck(&r.Verdict.Checks[i], r.Verdict.Tokens))
 		}
 	}
+	m.Damage = damageTable(r.Weights)
 	for _, draw := range modelFigures {
 		if f := draw(r); f != nil {
 			m.Figures = append(m.Figures, f)
