@@ -140,7 +140,9 @@ func TestTips(t *testing.T) {
 		if n := strings.Count(svg, `tabindex="0"`); n != 11 {
 			t.Errorf("%d parts take the focus, expected 11", n)
 		}
-		bubbles := regexp.MustCompile(`<g class="bubble"><rect x="([-0-9.]+)" y="([-0-9.]+)" width="([-0-9.]+)" height="([-0-9.]+)"`)
+		const number = `="([-0-9.]+)" `
+		bubbles := regexp.MustCompile(`<g class="bubble"><rect x` + number + `y` + number + `width` + number +
+			`height` + number)
 		for _, m := range bubbles.FindAllStringSubmatch(svg, -1) {
 			var v [4]float64
 			for i := range v {

@@ -72,7 +72,7 @@ type guide struct {
 	x    float64
 }
 
-// guides adds guides above what is drawn up to y. They are in order, the name of each is lower than the one before and on
+// guides adds guides above what is drawn up to y. They are in order. The name of each is lower than the one before, on
 // the side of its line where there is room.
 func (c chart) guides(list []guide, y float64) {
 	const (

@@ -45,7 +45,8 @@ func distribution(r *verify.Report) *figure {
 	}
 	c := newChart(r.KLDName()+" of a token, nats (logarithmic)", "tokens, %")
 	c.X.Log = true
-	numbers := &table{Caption: "Tokens by their KL divergence", Head: []string{"from, nats", "to", "tokens", "share, %"}}
+	numbers := &table{Caption: "Tokens by their KL divergence",
+		Head: []string{"from, nats", "to", "tokens", "share, %"}}
 	most := 0.0
 	for k := first; k <= last; k++ {
 		share := 100 * float64(counts[k]) / float64(len(r.Positions))
@@ -122,7 +123,8 @@ func byContext(r *verify.Report) *figure {
 	for i, g := range groups {
 		from, _, _ := strings.Cut(g.Name, "-")
 		c.X.Ticks = append(c.X.Ticks, plot.Tick{At: float64(i), Label: clip(from, 60)})
-		c.tip(float64(i), g.KLD.Value, 0.4, math.Inf(1), "%s tokens before: %s", clip(g.Name, wholeWidth), plusMinus(g.KLD))
+		c.tip(float64(i), g.KLD.Value, 0.4, math.Inf(1), "%s tokens before: %s", clip(g.Name, wholeWidth),
+			plusMinus(g.KLD))
 	}
 	if m := r.Summary.KLD.Value; finite(m) {
 		c.Line(dashed, plot.Point{X: -0.5, Y: m}, plot.Point{X: float64(len(groups)) - 0.5, Y: m})

@@ -20,8 +20,8 @@ type table struct {
 	Rows    [][]string
 }
 
-// fits are widths of the space for a table in rem. A table has a class for the least that it has room in. Where there is
-// less, each of its rows is a list, so that nobody has to scroll sideways.
+// fits are widths of the space for a table in rem. A table has a class for the least that it has room in. Where there
+// is less, each of its rows is a list, so that nobody has to scroll sideways.
 var fits = []int{16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, math.MaxInt}
 
 // Fit is the class of the width that the table needs.
@@ -107,8 +107,8 @@ func unbroken(s string) string {
 // mostUnlike is how many damaged rows are named.
 const mostUnlike = 50
 
-var comparedColumns = []string{"model", "verdict", "file size", "bits/weight", "KLD mean", "KLD p99", "same top, %", "PPL ratio",
-	"decoding, tok/s"}
+var comparedColumns = []string{"model", "verdict", "file size", "bits/weight", "KLD mean", "KLD p99", "same top, %",
+	"PPL ratio", "decoding, tok/s"}
 
 // comparison is the table of all models, as far as its width goes: it has links too.
 func comparison(models []*model) *table {
