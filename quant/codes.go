@@ -37,8 +37,8 @@ type codes struct {
 
 // HasGeometry reports whether the type's blocks can be taken apart: whether [Type.Geometry], [Type.Unpack] and
 // [Type.Pack] are there for it. Methods that choose scales and codes themselves need that. Float types have no
-// blocks; a type whose codes stand for several weights at once, or that is only read, has blocks but no geometry.
-func (t Type) HasGeometry() bool { return types[t].codes.pack != nil && types[t].codes.Book == nil }
+// blocks; a type that is only read has blocks but no geometry.
+func (t Type) HasGeometry() bool { return types[t].codes.pack != nil }
 
 // CheckGeometry returns an error that names the type unless [Type.HasGeometry].
 func (t Type) CheckGeometry() error {

@@ -94,9 +94,9 @@ var codesIQ2_S = codes{
 func dequantizeIQ2_S(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ2_S, 256, 82) }
 
 func quantizeIQ2_XS(dst []byte, src, imp []float32, s *scratch) {
-	quantizeVectors(dst, src, imp, s, &codesIQ2_XS, 74, search{19, 4.475, 0.1})
+	quantizeVectors(dst, src, imp, s, &codesIQ2_XS, 74, search{11, 4.625, 0.15})
 }
 
 func quantizeIQ2_S(dst []byte, src, imp []float32, s *scratch) {
-	quantizeVectors(dst, src, imp, s, &codesIQ2_S, 82, search{19, 4.475, 0.1})
+	quantizeVectors(dst, src, imp, s, &codesIQ2_S, 82, search{11, 4.625, 0.15})
 }

@@ -81,9 +81,9 @@ var codesIQ3_S = codes{
 func dequantizeIQ3_S(dst []float32, src []byte) { dequantizeCodes(dst, src, &codesIQ3_S, 256, 110) }
 
 func quantizeIQ3_XXS(dst []byte, src, imp []float32, s *scratch) {
-	quantizeVectors(dst, src, imp, s, &codesIQ3_XXS, 98, search{19, 13.7, 0.2})
+	quantizeVectors(dst, src, imp, s, &codesIQ3_XXS, 98, search{11, 14, 0.3})
 }
 
 func quantizeIQ3_S(dst []byte, src, imp []float32, s *scratch) {
-	quantizeVectors(dst, src, imp, s, &codesIQ3_S, 110, search{19, 13.2, 0.2})
+	quantizeVectors(dst, src, imp, s, &codesIQ3_S, 110, search{11, 13.5, 0.3})
 }

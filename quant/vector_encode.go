@@ -23,7 +23,7 @@ type vectorScratch struct {
 type groupScale struct{ scale, xl, l2 float32 }
 
 const (
-	searchNeighbours = 8 // of points while scales are searched
+	searchNeighbours = 4 // of points while scales are searched
 	vectorRounds     = 2 // of choosing codes and scales again
 	refitVectors     = 2 // more of them for QuantizeRefit
 )

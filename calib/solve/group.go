@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/quant"
 )
 
 // levels finds a type's code for a weight in units of its scale.
@@ -16,11 +17,12 @@ type levels struct {
 	// codes c-1 and c: one step up or down from the start is enough.
 	start []uint8
 	mid   []float32
+	book  *quant.Codebook // nil where each weight has a code of its own
 }
 
-func newLevels(values []float32) *levels {
+func newLevels(values []float32, book *quant.Codebook) *levels {
 	n := len(values)
-	l := &levels{values: values, uniform: values[n-1]-values[0] == float32(n-1), lo: values[0], hi: values[n-1]}
+	l := &levels{values: values, uniform: values[n-1]-values[0] == float32(n-1), lo: values[0], hi: values[n-1], book: book}
 	if l.uniform {
 		return l
 	}
@@ -144,6 +146,9 @@ func (m *matrix) times(dst, x *vector, n int) {
 // errors of the columns before the group. It returns Σ D·(x - value)², the group's part
 // of the error; once that exceeds limit it gives up and returns what it has.
 func (g *group) feedback(l *levels, codes *[maxGroup]uint8, w, x *vector, scale, min, limit float32) (cost float32) {
+	if l.book != nil {
+		return g.feedbackPoints(l, codes, w, x, scale, limit)
+	}
 	inv := floats.InverseOrZero(scale)
 	moved := *x
 	for i := range g.n {

@@ -179,7 +179,7 @@ func newSolver(l *Layer, damp float64, opt *Options) (*solver, error) {
 		Layer: l, geo: l.Type.Geometry(), target: l.W,
 		sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads),
 	}
-	s.levels = newLevels(s.geo.Levels)
+	s.levels = newLevels(s.geo.Levels, s.geo.Book)
 	var mean float64
 	for j := range n {
 		mean += float64(l.H[j*n+j])

@@ -384,7 +384,7 @@ func TestLevels(t *testing.T) {
 			continue
 		}
 		values := typ.Geometry().Levels
-		l := newLevels(values)
+		l := newLevels(values, nil)
 		for x := values[0] - 3; x < values[len(values)-1]+3; x += 0.0625 {
 			got := values[l.code(x)]
 			for _, v := range values {

@@ -47,14 +47,18 @@ func (t *tile) choose(r, at int, g *group, w, x *vector, limit float32) bool {
 	return found
 }
 
-// climb moves the integer scale and minimum by one.
+// climb moves the integer scale and minimum by one step.
 func (t *tile) climb(try func(setting) bool, taken *setting) {
 	if taken.d == 0 && taken.dmin == 0 {
 		return
 	}
+	step := 1
+	if t.geo.OddScale {
+		step = 2
+	}
 	for range climbs {
 		from, better := *taken, false
-		for ds := -1; ds <= 1; ds++ {
+		for ds := -step; ds <= step; ds += step {
 			for dm := -1; dm <= 1; dm++ {
 				s := from
 				scale, min := int(from.scale)+ds, int(from.min)+dm
@@ -171,6 +175,20 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 		}
 		g.h.times(&grads, &move, n)
 	}
+	if t.levels.book != nil {
+		changed = t.refinePoints(g, t.codes[i:i+n], &q, &grads, scale) || changed
+	} else {
+		changed = t.refineCodes(g, t.codes[i:i+n], &q, &grads, scale, min) || changed
+	}
+	if changed {
+		t.errors(r, at, n)
+	}
+	return changed
+}
+
+// refineCodes chooses single codes of a group again. q are the weights' values, grads are e·h.
+func (t *tile) refineCodes(g *localGroup, codes []uint8, q, grads *vector, scale, min float32) (changed bool) {
+	n := g.n
 	// Single codes, until none gains, which is mostly so after the first pass.
 	inv := floats.InverseOrZero(scale)
 	for range codePasses {
@@ -178,7 +196,7 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 		for j := range n {
 			h := g.h[j][j]
 			c := t.levels.code(float32((q[j] + grads[j]/h + min) * inv))
-			if c == t.codes[i+j] {
+			if c == codes[j] {
 				continue
 			}
 			v := float32(scale*t.levels.values[c]) - min
@@ -187,7 +205,7 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 			if !(gain > float32(leastGain*float32(float32(d*d)*h))) {
 				continue
 			}
-			t.codes[i+j], q[j], moved, changed = c, v, true, true
+			codes[j], q[j], moved, changed = c, v, true, true
 			for k := range n {
 				grads[k] -= float32(d * g.h[j][k])
 			}
@@ -195,9 +213,6 @@ func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
 		if !moved {
 			break
 		}
-	}
-	if changed {
-		t.errors(r, at, n)
 	}
 	return changed
 }
