@@ -41,7 +41,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchFlags(t *testing.T) {
 	model := testmodel.Phi3(t)
-	stdout, stderr, code := phi3conv(t, "bench", model, "--n-prompt", "8", "-n", "0", "-t", "1", "-r", "1", "--format", "json",
+	stdout, stderr, code := phi3conv(t, "bench", model, "-p", "8", "-n", "0", "-t", "1", "-r", "1", "-o", "json",
 		"--f32", "--cache-type", "q8_0", "--no-repack", "-b", "4")
 	var got []bench.Result
 	dec := json.NewDecoder(strings.NewReader(stdout))
@@ -97,7 +97,7 @@ func TestBenchErrors(t *testing.T) {
 		{[]string{model, "-r", "0"}, exitUsage, "-r is 0"},
 		{[]string{model, "--format", "xml"}, exitUsage, `--format is "xml", expected md, csv or json`},
 		{[]string{model, "--cache-type", "q4_0"}, exitUsage, "--cache-type"},
-		{[]string{model, "--n-prompt", "513"}, exitBadInput, "a context of 513 tokens; the model was made for 1 to 512"},
+		{[]string{model, "-p", "513"}, exitBadInput, "a context of 513 tokens; the model was made for 1 to 512"},
 		{[]string{"absent"}, exitBadInput, "absent"},
 	} {
 		stdout, stderr, code := phi3conv(t, append([]string{"bench"}, c.args...)...)

@@ -27,8 +27,8 @@ with no 16-bit file in between. The output appears under its name when it is com
 decides the format: .pmap is phi3conv's own, which is mapped and used in place; any other name
 gives GGUF.
 
-` + cmdline.Wrap("File types: "+policy.FileTypeNames()+" or COPY, which keeps all tensors and metadata "+
-			"of a GGUF or .pmap file as they are. COPY is the default where one of these formats becomes the other.") + `
+` + cmdline.Wrap("File types: "+policy.FileTypeNames()+" or COPY, which keeps all tensors and metadata of "+
+			"a GGUF or .pmap file as they are. COPY is the default where one of these formats becomes the other.") + `
 
 The mixed types follow llama.cpp's rules. Examples:
 

@@ -15,8 +15,8 @@ func TestDemo(t *testing.T) {
 	before := slices.Clone(demo.Stages)
 	defer func() { demo.Stages = before }()
 	for i, s := range before {
-		demo.Stages[i].Line = strings.NewReplacer("--method gptq", "--method imatrix", "--bpw", "--method imatrix --bpw").
-			Replace(s.Line)
+		demo.Stages[i].Line = strings.NewReplacer("--method gptq", "--method imatrix",
+			"--bpw", "--method imatrix --bpw").Replace(s.Line)
 	}
 	dir := t.TempDir()
 	stdout, stderr, code := phi3conv(t, "demo", "--dir", dir)

@@ -186,8 +186,8 @@ func TestHabits(t *testing.T) {
 			t.Errorf("%s: exit %d, %s, expected %s", line, code, stderr, want)
 		}
 	}
-	if stdout, stderr, code := phi3conv(t, "bench", "-m", model, "-p", "4", "-n", "0", "-r", "1", "-o", "csv"); code != exitOK ||
-		!strings.Contains(stdout, "n_prompt") {
+	stdout, stderr, code := phi3conv(t, "bench", "-m", model, "-p", "4", "-n", "0", "-r", "1", "-o", "csv")
+	if code != exitOK || !strings.Contains(stdout, "n_prompt") {
 		t.Errorf("llama-bench's arguments: exit %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -23,13 +23,15 @@ func TestTablesFit(t *testing.T) {
 	}
 	damaged := testmodel.Phi3(t)
 	edit(t, filepath.Join(damaged, "config.json"), `"rms_norm_eps": `, `"rms_norm_eps": 1`)
-	names := strings.NewReplacer("DAMAGED", damaged, "MODEL", model, "QUANT", quant, "TEXT", evalText, "TASK", choiceTask,
-		"STATS", tinyStats(t, model), "DIR", dir, "TAR", tar)
+	names := strings.NewReplacer("DAMAGED", damaged, "MODEL", model, "QUANT", quant, "TEXT", evalText,
+		"TASK", choiceTask, "STATS", tinyStats(t, model), "DIR", dir, "TAR", tar)
 	for _, line := range []string{
-		"inspect MODEL", "inspect QUANT", "inspect STATS", "inspect --diff MODEL QUANT", "inspect QUANT --tensor output.weight",
+		"inspect MODEL", "inspect QUANT", "inspect STATS", "inspect --diff MODEL QUANT",
+		"inspect QUANT --tensor output.weight",
 		"verify QUANT QUANT --base MODEL --text TEXT -c 64 --chunks 2 --max-kld 0.0001",
 		"eval QUANT --base MODEL --task TASK --shots 0 --limit 12 --max-acc-drop 0.1", "lint DAMAGED", "lint QUANT",
-		"quantize MODEL DIR/q.gguf Q4_K_M --dry-run", "quantize MODEL DIR/q.gguf --bpw 4 --dry-run --stats STATS --method imatrix",
+		"quantize MODEL DIR/q.gguf Q4_K_M --dry-run",
+		"quantize MODEL DIR/q.gguf --bpw 4 --dry-run --stats STATS --method imatrix",
 		"calibrate --show STATS", "tokenize MODEL -p hello", "logits MODEL -p hello", "unpack TAR -o DIR/out",
 		"bench QUANT --n-prompt 4 -n 2 -r 1",
 	} {

@@ -25,7 +25,7 @@ func testApp(out *bytes.Buffer) *cli.App {
 			}
 		}
 		if c.Int("ctx-size") < 0 {
-			return usage.Errorf("--ctx-size is %d, and a file/--ctx-size or --ctx-sizes is not meant", c.Int("ctx-size"))
+			return usage.Errorf("--ctx-size is %d, and no a/--ctx-size or --ctx-sizes", c.Int("ctx-size"))
 		}
 		return nil
 	}
@@ -90,7 +90,7 @@ func TestMistakes(t *testing.T) {
 		"convert X -o":               "-o needs a value; see phi3conv convert --help",
 		"convert X --output _":       "--output needs a value; see",
 		"convert X -output=":         "-output needs a value; see",
-		"convert X -o --type F16":    "-o needs a value, and --type is a flag; if it is the value, write -o=--type; see",
+		"convert X -o --type F16":    "-o needs a value, and --type is a flag; if it is the value, write -o=--type;",
 		"convert X --type -o F":      "--type needs a value, and -o is a flag",
 		"convert X --outfile":        "--outfile needs a value",
 		"convert X -c x":             `-c is "x", expected a whole number; see`,
@@ -98,7 +98,7 @@ func TestMistakes(t *testing.T) {
 		"convert X --temp=warm":      `--temp is "warm", expected a number`,
 		"convert X --json=perhaps":   `--json is "perhaps", expected true or false`,
 		"convert X --json false":     "--json false: write --json=false",
-		"convert X -c -5":            "-c is -5, and a file/--ctx-size or --ctx-sizes is not meant",
+		"convert X -c -5":            "-c is -5, and no a/--ctx-size or --ctx-sizes",
 		"verify merge --ctx-size -5": "--ctx-size is -5, and",
 		"convert X -c8":              "-c8 is no flag of convert; write -c 8",
 		"convert X --tpye F16":       "--tpye is no flag of convert; did you mean --type?",

@@ -101,31 +101,40 @@ func (p *proposals) propose(app *cli.App, before []string) {
 	}
 }
 
-// proposeFor proposes flags, their values and arguments of a command.
-func (p *proposals) proposeFor(c *cli.Command, before []string) {
-	var arguments []string
-	var open cli.Flag // its value is the word
-	ended := false
-	for _, word := range before {
+// state is what the words before say about the next one.
+type state struct {
+	arguments []string
+	open      cli.Flag // the word is its value
+	ended     bool     // by "--": no flags follow
+}
+
+func stateAfter(c *cli.Command, words []string) (s state) {
+	for _, word := range words {
 		switch {
-		case open != nil:
-			open = nil
-		case word == "--" && !ended:
-			ended = true
-		case ended || !looksLikeFlag(word):
-			arguments = append(arguments, word)
+		case s.open != nil:
+			s.open = nil
+		case word == "--" && !s.ended:
+			s.ended = true
+		case s.ended || !looksLikeFlag(word):
+			s.arguments = append(s.arguments, word)
 		default:
 			name, _, attached := strings.Cut(strings.TrimLeft(word, "-"), "=")
 			if f := findFlag(c, name); f != nil && !attached && takesValue(f) {
-				open = f
+				s.open = f
 			}
 		}
 	}
+	return s
+}
+
+// proposeFor proposes flags, their values and arguments of a command.
+func (p *proposals) proposeFor(c *cli.Command, before []string) {
+	s := stateAfter(c, before)
 	name, value, attached := strings.Cut(p.prefix, "=")
 	switch {
-	case open != nil:
-		p.values(open)
-	case !ended && attached && looksLikeFlag(name):
+	case s.open != nil:
+		p.values(s.open)
+	case !s.ended && attached && looksLikeFlag(name):
 		if f := findFlag(c, strings.TrimLeft(name, "-")); f != nil {
 			p.prefix = value
 			if p.shell != "bash" {
@@ -133,13 +142,13 @@ func (p *proposals) proposeFor(c *cli.Command, before []string) {
 			}
 			p.values(f)
 		}
-	case !ended && strings.HasPrefix(p.prefix, "-"):
+	case !s.ended && strings.HasPrefix(p.prefix, "-"):
 		for _, f := range c.Flags {
 			p.flags(f)
 		}
 		p.add("--help", "print the help of "+c.Name)
 	default:
-		p.argument(c, arguments)
+		p.argument(c, s.arguments)
 	}
 }
 

@@ -25,6 +25,12 @@ const (
 const (
 	runs   = "run logits bench eval verify seal calibrate" // run models
 	models = runs + " convert quantize inspect lint tokenize detokenize pack"
+
+	samplers = "samplers sampler-seq sampling-seq typical typical-p top-nsigma top-n-sigma xtc-probability " +
+		"xtc-threshold dry-multiplier dry-base dry-allowed-length dry-penalty-last-n dry-sequence-breaker " +
+		"adaptive-target adaptive-decay dynatemp-range dynatemp-exp mirostat mirostat-lr mirostat-ent " +
+		"presence-penalty frequency-penalty l logit-bias grammar grammar-file j json-schema jf json-schema-file " +
+		"bs backend-sampling"
 )
 
 // ForeignFlags is the table of them.
@@ -41,13 +47,10 @@ var ForeignFlags = []Foreign{
 	{"run", "sysf system-prompt-file", "", `--system-prompt "$(cat FILE)"`},
 	{"run", "r reverse-prompt", "", "--stop TEXT ends an answer where TEXT begins"},
 	{"run", "ignore-eos", "", "an answer ends at the model's end token"},
-	{"run", "samplers sampler-seq sampling-seq typical typical-p top-nsigma top-n-sigma xtc-probability xtc-threshold " +
-		"dry-multiplier dry-base dry-allowed-length dry-penalty-last-n dry-sequence-breaker adaptive-target " +
-		"adaptive-decay dynatemp-range dynatemp-exp mirostat mirostat-lr mirostat-ent presence-penalty " +
-		"frequency-penalty l logit-bias grammar grammar-file j json-schema jf json-schema-file bs backend-sampling",
-		"", "samples are taken with --temp, --top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n and --seed"},
+	{"run", samplers, "",
+		"samples are taken with --temp, --top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n and --seed"},
 	{"run", "prompt-cache prompt-cache-all prompt-cache-ro", "", "nothing is kept from one run to the next"},
-	{"run", "mm mmproj mmu mmproj-url image audio video", "", "only text goes in"},
+	{"run", "mm mmproj mmu mmproj-url no-mmproj image audio video", "", "only text goes in"},
 	{"run", "md model-draft spec-draft-model draft draft-n draft-max draft-min spec-type mtp", "",
 		"answers are computed token by token, without a draft"},
 	{"run", "sp special", "", "control tokens are not shown"},
@@ -85,6 +88,10 @@ var ForeignFlags = []Foreign{
 	{"eval", "num_fewshot", "shots", ""},
 	{"eval", "hellaswag hellaswag-tasks winogrande winogrande-tasks", "",
 		"write the questions as JSON lines, with choices, and give the file with --task; --score text suits them"},
+	{"verify seal calibrate", "p prompt bf binary-file", "", "--text FILE has the text"},
+	{"run", "bf binary-file", "", "--file FILE has the text"},
+	{"logits", "c ctx-size", "", "the context is as long as the tokens; leave it out"},
+	{"verify seal logits eval", "s seed", "", "nothing is drawn at random; leave it out"},
 	{"verify seal calibrate", "b batch-size ub ubatch-size", "",
 		"a window is evaluated at once, and --ctx-size is its length; leave it out"},
 
@@ -95,7 +102,9 @@ var ForeignFlags = []Foreign{
 	{"convert", "vocab-only", "", "phi3conv tokenize needs no GGUF file: it reads the checkpoint"},
 	{"convert", "metadata", "", "--model-name gives the name; the rest comes from the checkpoint and its model card"},
 	{"convert", "print-supported-models", "", "they are those of phi3, phi2, phi3small and phimoe; see the README"},
-	{"convert", "mmproj mtp no-mtp no-nextn mistral-format", "", "only the language model of a checkpoint is converted"},
+	{"convert", "mmproj mtp no-mtp no-nextn mistral-format dspark fp8-as-q8 fuse-gate-up-exps target-model-dir " +
+		"sentence-transformers-dense-modules disable-mistral-community-chat-template", "",
+		"it is for models of other architectures; leave it out"},
 
 	// llama-quantize
 	{"convert quantize", "split-max-tensors", "", "--split-max-size SIZE cuts the output"},
@@ -109,7 +118,7 @@ var ForeignFlags = []Foreign{
 	{"quantize", "t type outtype", "", "the type is the third argument: phi3conv quantize IN OUT TYPE"},
 
 	// gguf-dump, llama-tokenize
-	{"inspect", "no-tensors markdown json-array data-offset data-alignment verbose", "", "--json has all that is known"},
+	{"inspect", "no-tensors markdown json-array data-offset data-alignment verbose", "", "--json has all"},
 	{"tokenize", "stdin", "", "without --prompt and --file, standard input is read"},
 	{"tokenize", "show-count", "", "--ids or --json print a list to count"},
 	{"tokenize", "no-escape log-disable", Nothing, ""},
@@ -117,18 +126,22 @@ var ForeignFlags = []Foreign{
 	// all of llama.cpp
 	{"reproduce", "m", "model", ""},
 	{models, "m model", Argument, ""},
-	{models + " reproduce", "hf hfr hf-repo hff hf-file hft hf-token mu model-url remote offline", "",
-		"nothing is fetched from a hub; hf download REPOSITORY --local-dir DIR does that, and DIR is the argument here"},
+	{models + " reproduce", "hf hfr hf-repo hff hf-file hft hf-token mu model-url remote offline " +
+		"dr docker-repo cl cache-list", "",
+		"nothing is fetched from a hub; hf download NAME --local-dir DIR does that, and DIR is the argument"},
 	{runs, "ngl gpu-layers n-gpu-layers sm split-mode ts tensor-split mg main-gpu dev device list-devices ot " +
-		"override-tensor cmoe cpu-moe ncmoe n-cpu-moe kvo kv-offload nkvo no-kv-offload op-offload nopo no-op-offload " +
-		"no-host rpc fit fitt fitc fit-target fit-ctx", "", "models run on the CPU; leave it out"},
+		"override-tensor cmoe cpu-moe ncmoe n-cpu-moe kvo kv-offload nkvo no-kv-offload op-offload nopo " +
+		"no-op-offload no-host rpc fit fitt fitc fit-target fit-ctx", "", "models run on the CPU; leave it out"},
 	{runs, "fa flash-attn", "", "attention is always computed by parts; leave it out"},
 	{runs, "tb threads-batch", "", "--threads is the number for prompts, too"},
-	{runs, "C cpu-mask Cr cpu-range cpu-strict Cb cpu-mask-batch prio prio-batch poll poll-batch numa", "",
+	{runs, "C cpu-mask Cr cpu-range cpu-strict Cb cpu-mask-batch Crb " +
+		"cpu-range-batch cpu-strict-batch prio prio-batch poll poll-batch numa", "",
 		"--threads says how many; the system says on which CPUs (taskset, numactl)"},
-	{"run logits bench eval", "ub ubatch-size", "", "--batch-size is the number of tokens that are evaluated at a time"},
-	{"run logits bench eval verify", "ctk cache-type-k ctv cache-type-v", "", "--cache-type is that of keys and values"},
+	{"run logits bench eval", "ub ubatch-size", "", "--batch-size tokens are evaluated at a time"},
+	{"run logits bench eval verify", "ctk cache-type-k ctv cache-type-v", "", "--cache-type is for both"},
 	{"seal calibrate", "ctk cache-type-k ctv cache-type-v", "", "everything is computed in float32; leave it out"},
+	{"seal calibrate", "mlock mmap no-mmap mmp dio direct-io ndio no-direct-io lm load-mode nr no-repack", "",
+		"weights are read when they are needed; leave it out"},
 	{"run logits bench eval verify", "mlock mmap no-mmap mmp dio direct-io ndio no-direct-io lm load-mode", "",
 		"weights are read at the start; --no-repack uses them in the mapped file"},
 	{"run logits bench eval verify", "nr", "no-repack", ""},
@@ -136,10 +149,20 @@ var ForeignFlags = []Foreign{
 	{runs, "rope-scaling rope-scale rope-freq-base rope-freq-scale yarn-orig-ctx yarn-ext-factor yarn-attn-factor " +
 		"yarn-beta-slow yarn-beta-fast swa-full override-kv", "", "the model's own configuration counts; leave it out"},
 	{"run logits bench eval verify seal calibrate", "warmup no-warmup perf no-perf", "", "leave it out"},
+	{"logits bench eval verify seal calibrate", samplers + " temp temperature top-k top-p min-p repeat-penalty " +
+		"repeat-last-n n predict n-predict ignore-eos", "", "only phi3conv run samples, with --temp and others"},
+	{runs, "keep context-shift no-context-shift defrag-thold dt kvu kv-unified no-kvu no-kv-unified np parallel " +
+		"control-vector control-vector-scaled control-vector-layer-range e escape no-escape embd embeddings " +
+		"spec-draft-type-k spec-draft-type-v ctkd ctvd cache-type-k-draft cache-type-v-draft no-mmproj", "",
+		"there is nothing like it; leave it out"},
+	{runs, "repack", Nothing, ""},
+	{runs, "completion-bash", "", "phi3conv completion prints a script for a shell"},
 	{runs, "check-tensors", "", "phi3conv lint looks at all values"},
-	{"", "verbose v log-verbose lv verbosity log-disable log-file log-colors log-prefix log-timestamps", "",
+	{"", "verbose v log-verbose lv verbosity log-disable log-file log-colors log-prefix " +
+		"log-timestamps no-log-prefix no-log-timestamps log-verbosity", "",
 		"there is no log; leave it out"},
 	{"", "usage", "", "--help prints what there is"},
+	{"", "version", "", "phi3conv version says that"},
 }
 
 // foreignCommands are programs of others, without "llama-", and words for what commands of ours do.
@@ -147,8 +170,8 @@ var foreignCommands = map[string]string{
 	"chat": "run", "cli": "run", "generate": "run", "completion": "run", "simple": "run", "main": "run",
 	"imatrix": "calibrate", "perplexity": "verify", "ppl": "verify", "kld": "verify",
 	"batched-bench": "bench", "benchmark": "bench",
-	"convert_hf_to_gguf": "convert", "convert-hf-to-gguf": "convert", "export": "convert", "export-lora": "convert --lora",
-	"gguf-split": "convert --split-max-size", "split": "convert --split-max-size",
+	"convert_hf_to_gguf": "convert", "convert-hf-to-gguf": "convert", "export": "convert",
+	"export-lora": "convert --lora", "gguf-split": "convert --split-max-size", "split": "convert --split-max-size",
 	"gguf_dump": "inspect", "gguf-dump": "inspect", "show": "inspect", "info": "inspect", "dump": "inspect",
 	"diff": "inspect --diff", "check": "lint", "validate": "lint", "compare": "verify", "evaluate": "eval",
 	"encode": "tokenize", "decode": "detokenize", "download": "pull", "upload": "push", "publish": "push",

@@ -46,6 +46,9 @@ var libraryFlagHelp = cli.FlagStringer
 func flagHelp(f cli.Flag) string {
 	names, text, _ := strings.Cut(libraryFlagHelp(f), "\t")
 	text = strings.TrimSuffix(text, " (default: false)")
+	if before, value, ok := strings.Cut(text, `(default: "`); ok {
+		text = before + "(default: " + strings.TrimSuffix(value, `")`) + ")"
+	}
 	if list, ok := f.(cli.DocGenerationSliceFlag); ok && list.IsSliceFlag() {
 		names, _, _ = strings.Cut(names, " [ ") // the library repeats the names
 		text += "; repeatable"

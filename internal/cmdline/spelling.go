@@ -42,7 +42,7 @@ func (l *line) spell(err error) error {
 
 // nearest returns the name that was probably meant, "" if none is near.
 func nearest(word string, names []string) (name string) {
-	least := 1 + min(2, (len(word)+2)/3)
+	least := 1 + min(2, max(0, len(word)-2))
 	for _, n := range names {
 		if d := smetrics.WagnerFischer(word, n, 1, 1, 1); d < least {
 			least, name = d, n

@@ -32,9 +32,8 @@ var models = map[string]string{
 	"phimoe":    "399 263 262 354 272 395 467",
 }
 
-// A Stage is a command of the demo. In Line, names that begin with ./ are in its directory, ./MODEL is the model's, and IDS are the tokens of
-// the first prompt; Text is the last
-// argument, if there is one.
+// A Stage is a command of the demo. In Line, names that begin with ./ are in its directory, ./MODEL is the model's, and
+// IDS are the tokens of the first prompt; Text is the last argument, if there is one.
 type Stage struct{ Why, Line, Text string }
 
 // Stages are those of the demo, in their order.
