@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -157,5 +158,48 @@ func checkDescribed(t *testing.T, at string, s map[string]any) {
 	defs, _ := s["$defs"].(map[string]any)
 	for key, v := range defs {
 		checkDescribed(t, at+"#"+key, v.(map[string]any))
+	}
+}
+
+// The schema of reports has all that a report can have: several models, layers, speeds, a baseline, limits, texts that
+// were used before, and in files every position.
+func TestReportSchema(t *testing.T) {
+	t.Setenv(asProgram, "1") // for the processes that measure speed
+	outputsDir(t)
+	for _, line := range []string{
+		"quantize DIR calibrated.gguf Q4_0 --method imatrix --stats stats.gguf",
+		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --report old.json",
+		"verify model.gguf calibrated.gguf --base DIR --text text -c 64 --chunks 1 --report both.json",
+		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --report part.json --shard 1/1",
+	} {
+		if _, stderr, code := phi3conv(t, strings.Fields(line)...); code != exitOK {
+			t.Fatalf("%s: %s", line, stderr)
+		}
+	}
+	for _, path := range []string{"old.json", "both.json", "part.json"} {
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(testmodel.Read(t, path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schemaNamed(t, "verify").Validate(doc); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	for line, want := range map[string][]string{
+		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --by-layer --by-layer-chunks 1 --speed -r 2 " +
+			"--baseline old.json --max-kld 1 --worst 2 --json": {
+			`"layers"`, `"all_layers"`, `"performance"`, `"baseline"`, `"verdict"`, `"worst"`, `"weights"`},
+		"verify calibrated.gguf --base DIR --text text -c 64 --chunks 1 --strict --json": {`"seen"`, `"strict"`},
+		"verify model.gguf --seal seal --json":                                           {`"kld_least"`},
+	} {
+		stdout, stderr, code := phi3conv(t, strings.Fields(line)...)
+		if code != exitOK && code != exitFailed {
+			t.Fatalf("%s: exit %d, %s", line, code, stderr)
+		}
+		for _, key := range want {
+			if !strings.Contains(stdout, key) {
+				t.Errorf("%s: no %s", line, key)
+			}
+		}
 	}
 }
