@@ -34,6 +34,7 @@ var level = map[string]int{
 	"verify/eval":           70,
 	"internal/convert":      62,
 	"runtime":               65,
+	"runtime/engine":        66,
 	"runtime/tokenizer":     60,
 	"internal/linear":       63,
 	"internal/rope":         35,

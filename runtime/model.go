@@ -200,6 +200,10 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 	return m.src.Bytes(), perToken
 }
 
+// IsLong reports whether a sequence of n tokens has the long factors of LongRoPE: its keys are then others than those of
+// a shorter one with the same beginning.
+func (m *Model) IsLong(n int) bool { return m.rope.IsLong(n) }
+
 // CacheInUse returns the bytes of memory that the keys and values of all sequences take.
 func (m *Model) CacheInUse() int64 { return m.cache.Live() }
 

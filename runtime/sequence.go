@@ -16,6 +16,7 @@ type Sequence struct {
 	tokens  []int32
 	valid   int  // tokens whose keys and values are in chunks
 	long    bool // whether these keys have LongRoPE's long factors
+	expect  int  // tokens that it will have
 	chunks  []*kvcache.Chunk
 
 	logits  []float32
@@ -53,6 +54,10 @@ func (s *Sequence) Tokens() []int32 { return s.tokens }
 
 // Context returns the greatest number of tokens.
 func (s *Sequence) Context() int { return s.context }
+
+// Expect says that the tokens so far are the beginning of n: LongRoPE's factors are those of n tokens then, and a text
+// that is evaluated in parts gets the results of one that is evaluated at once.
+func (s *Sequence) Expect(n int) { s.expect = n }
 
 // Truncate keeps the first n tokens.
 func (s *Sequence) Truncate(n int) {
@@ -94,7 +99,7 @@ func (s *Sequence) Free() {
 
 // prepare makes room for all tokens, and drops keys that have other LongRoPE factors than these tokens need.
 func (s *Sequence) prepare() error {
-	if long := s.model.rope.IsLong(len(s.tokens)); long != s.long {
+	if long := s.model.rope.IsLong(max(len(s.tokens), s.expect)); long != s.long {
 		s.long, s.valid = long, 0
 	}
 	return s.reserve(len(s.tokens))

@@ -1,0 +1,180 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// start gives j its sequence, with the beginning that from has.
+func (j *job) start(e *Engine, kept int, from source) error {
+	now := time.Now()
+	j.result.Wait, j.begin = now.Sub(j.begin), now
+	if err := j.ctx.Err(); err != nil {
+		return err
+	}
+	if kept > 0 {
+		j.seq = from.seq.Fork(kept)
+		if j.req.PromptLogprobs >= 0 {
+			j.known = append(j.known, from.known[:min(kept+1, j.prompt)]...)
+		}
+	} else {
+		var err error
+		if j.seq, err = e.model.NewSequence(e.opt.Context); err != nil {
+			return err
+		}
+		if j.req.PromptLogprobs >= 0 {
+			first := Token{Candidate: Candidate{j.text[0], float32(math.NaN())}}
+			j.known = append(j.known, first)
+		}
+	}
+	j.result.Kept = kept
+	j.seq.Expect(j.prompt)
+	if j.req.Constraint != nil {
+		j.allowed = make([]uint64, (e.model.VocabSize()+63)/64)
+	}
+	j.score = &e.score
+	return nil
+}
+
+// evaluated returns the number of tokens whose keys and values are known.
+func (j *job) evaluated() int { return len(j.seq.Tokens()) }
+
+// part is the next n tokens of the prompt, or what is left of them.
+func (j *job) part(n int) runtime.Request {
+	first := j.evaluated()
+	end := min(first+n, j.prompt)
+	r := runtime.Request{Seq: j.seq, Tokens: j.text[first:end]}
+	switch {
+	case j.req.PromptLogprobs >= 0:
+		r.All = true
+		r.Logits = func(i int, logits []float32) error {
+			if p := first + i + 1; p < j.prompt {
+				j.known = append(j.known, j.score.token(logits, j.text[p], j.req.PromptLogprobs))
+			} else {
+				j.choose(logits)
+			}
+			return nil
+		}
+	case end == j.prompt:
+		r.Logits = func(_ int, logits []float32) error {
+			j.choose(logits)
+			return nil
+		}
+	}
+	return r
+}
+
+// next is the last token of the answer, and what Draft guesses after it.
+func (j *job) next() runtime.Request {
+	first := j.evaluated()
+	j.guess = j.guess[:0]
+	if d := j.req.Draft; d != nil {
+		if n := min(j.draftLen, j.most-len(j.text)); n > 0 {
+			j.guess = append(j.guess, d.Draft(j.text, n)...)
+		}
+	}
+	tokens := append(j.text[first:len(j.text):len(j.text)], j.guess...)
+	matching := true
+	return runtime.Request{Seq: j.seq, Tokens: tokens, All: true, Logits: func(i int, logits []float32) error {
+		if !matching || j.result.Stop != "" || j.err != nil {
+			return nil
+		}
+		j.choose(logits)
+		matching = i < len(j.guess) && j.text[len(j.text)-1] == j.guess[i]
+		return nil
+	}}
+}
+
+// settle notes what an evaluation gave, and takes back what was guessed and did not come.
+func (j *job) settle() {
+	if j.evaluated() < j.prompt {
+		return
+	}
+	if !j.answering {
+		j.answering = true
+		now := time.Now()
+		j.result.PromptTime, j.begin = now.Sub(j.begin), now
+		for _, t := range j.known { // some may have been kept, with more candidates
+			t.Top = t.Top[:min(len(t.Top), j.req.PromptLogprobs)]
+			j.result.Prompt = append(j.result.Prompt, t)
+		}
+	}
+	j.result.AnswerTime = time.Since(j.begin)
+	right := min(j.evaluated(), len(j.text)-1) - (j.evaluated() - len(j.guess)) // of the guessed tokens
+	if len(j.guess) > 0 {
+		j.drafted, j.matched = j.drafted+int64(len(j.guess)), j.matched+int64(max(right, 0))
+		j.draftLen = nextDraft(j.draftLen, len(j.guess), max(right, 0))
+	}
+	j.guess = j.guess[:0]
+	j.seq.Truncate(len(j.text) - 1)
+}
+
+// choose takes the next token of the answer, given the logits before it.
+func (j *job) choose(logits []float32) {
+	if j.chosen == j.req.MaxTokens {
+		j.result.Stop = runtime.StopLimit
+		return
+	}
+	id, err := j.sample(logits)
+	if err != nil {
+		j.err = err
+		return
+	}
+	t := Token{Candidate: Candidate{ID: id}}
+	if j.req.Logprobs >= 0 {
+		t = j.score.token(logits, id, j.req.Logprobs)
+	}
+	if slices.Contains(j.req.Stop, id) {
+		j.result.Stop, j.result.StopID, j.result.Last = runtime.StopToken, id, t
+		return
+	}
+	j.text = append(j.text, id)
+	j.chosen++
+	if c := j.req.Constraint; c != nil {
+		c.Accept(id)
+	}
+	switch {
+	case !j.emit(t):
+		j.result.Stop = runtime.StopCaller
+	case j.chosen == j.req.MaxTokens:
+		j.result.Stop = runtime.StopLimit
+	case len(j.text) > j.most:
+		j.result.Stop = runtime.StopContext
+	}
+}
+
+// sample chooses a token.
+func (j *job) sample(logits []float32) (int32, error) {
+	if len(j.req.Bias) > 0 || j.req.Constraint != nil {
+		j.logits = append(j.logits[:0], logits...)
+		logits = j.logits
+		for id, b := range j.req.Bias {
+			logits[id] += b
+		}
+	}
+	if c := j.req.Constraint; c != nil {
+		c.Allow(j.allowed)
+		any := false
+		for i := range logits {
+			if j.allowed[i/64]>>(i%64)&1 == 0 {
+				logits[i] = float32(math.Inf(-1))
+			} else {
+				any = true
+			}
+		}
+		if !any {
+			return 0, fmt.Errorf("no token of the vocabulary continues the answer as its format demands")
+		}
+	}
+	if j.req.Sampler == nil {
+		return greedy.Sample(logits, nil), nil
+	}
+	return j.req.Sampler.Sample(logits, j.text), nil
+}
+
+// greedy chooses the most likely token. It keeps nothing, so requests may share it.
+var greedy = &runtime.Sampler{}

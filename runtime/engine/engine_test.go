@@ -1,0 +1,395 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/phi3conv/phi3conv/internal/testmodel"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/testdata"
+)
+
+func open(t testing.TB, path string, opt runtime.Options) *runtime.Model {
+	t.Helper()
+	opt.Batched = true
+	m, err := runtime.Open(t.Context(), path, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+func newEngine(t testing.TB, m *runtime.Model, opt Options) *Engine {
+	t.Helper()
+	e, err := New(m, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+// answer is all that a request gave.
+type answer struct {
+	tokens []Token
+	result Result
+}
+
+func do(ctx context.Context, e *Engine, r Request) (answer, error) {
+	var a answer
+	emit := r.Emit
+	r.Emit = func(t Token) bool {
+		a.tokens = append(a.tokens, t)
+		return emit == nil || emit(t)
+	}
+	var err error
+	a.result, err = e.Do(ctx, r)
+	return a, err
+}
+
+// bits writes out all that must not depend on other requests.
+func (a answer) bits() string {
+	s := fmt.Sprint(a.result.Stop, a.result.StopID, a.result.Tokens)
+	for _, tokens := range [][]Token{a.result.Prompt, a.tokens, {a.result.Last}} {
+		for _, t := range tokens {
+			s += fmt.Sprint(" ", t.ID, math.Float32bits(t.Logprob))
+			for _, c := range t.Top {
+				s += fmt.Sprint(",", c.ID, math.Float32bits(c.Logprob))
+			}
+		}
+		s += "|"
+	}
+	return s
+}
+
+// sampling makes a request of a kind, with a sampler of its own. Every kind begins like others.
+func sampling(t testing.TB, kind int) Request {
+	t.Helper()
+	r := rand.New(rand.NewPCG(uint64(kind), 1))
+	text := func(seed, n int) []int32 {
+		r := rand.New(rand.NewPCG(uint64(seed), 2))
+		ids := make([]int32, n)
+		for i := range ids {
+			ids[i] = int32(3 + r.IntN(200))
+		}
+		return ids
+	}
+	q := Request{MaxTokens: 1 + r.IntN(12), Logprobs: r.IntN(4) - 1, PromptLogprobs: r.IntN(4) - 1}
+	q.Prompt = append(text(kind%3, 1+r.IntN(300)), text(kind, r.IntN(20))...)
+	if kind%4 > 0 {
+		s, err := runtime.NewSampler(runtime.SamplerOptions{
+			Temperature: 1, TopK: 40, TopP: 0.95, Seed: uint64(kind), RepeatPenalty: 1.1, RepeatLastN: 20,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Sampler = s
+	}
+	switch kind % 5 {
+	case 1:
+		q.Bias = map[int32]float32{5: 3, 9: -100}
+	case 2:
+		q.Draft = new(Lookup)
+	case 3:
+		q.MaxTokens = 0
+		q.PromptLogprobs = max(q.PromptLogprobs, 0)
+	case 4:
+		q.Stop = []int32{7, 8, 11}
+	}
+	return q
+}
+
+// A request gives the same bits alone and among others, first or with beginnings that were kept, whatever the threads.
+func TestIndependent(t *testing.T) {
+	for _, arch := range []string{"tiny-phi3", "tiny-phimoe"} {
+		path := testmodel.Copy(t, arch)
+		const requests = 32
+		want := make([]string, requests)
+		for i := range want {
+			e := newEngine(t, open(t, path, runtime.Options{Threads: 1}), Options{Context: 512})
+			a, err := do(t.Context(), e, sampling(t, i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[i] = a.bits()
+			e.Close()
+		}
+		for threads := 1; threads <= 2; threads++ {
+			m := open(t, path, runtime.Options{Threads: threads})
+			e := newEngine(t, m, Options{Context: 512, Parallel: 5, Queue: 100, Chunk: 7, Bytes: m.CacheBytes(512) * 7})
+			for round := range 2 {
+				var all sync.WaitGroup
+				for i := range requests {
+					all.Go(func() {
+						time.Sleep(time.Duration(i*i%17) * time.Millisecond)
+						a, err := do(t.Context(), e, sampling(t, i))
+						if err != nil || a.bits() != want[i] {
+							t.Errorf("%s, %d threads, round %d, request %d: error %v\n%s\nalone\n%s",
+								arch, threads, round, i, err, a.bits(), want[i])
+						}
+					})
+				}
+				all.Wait()
+			}
+			s := e.Stats()
+			if s.Requests != 2*requests || s.KeptTokens == 0 || s.Running+s.Waiting > 0 {
+				t.Errorf("%+v", s)
+			}
+			e.Close()
+			if n := m.CacheInUse(); n != 0 {
+				t.Errorf("%d bytes of keys and values are left", n)
+			}
+		}
+	}
+}
+
+// Log-probabilities are those of Model.Eval, and drafts change nothing.
+func TestLogprobs(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	e := newEngine(t, m, Options{})
+	prompt := sampling(t, 12).Prompt
+	for range 2 { // then with the kept beginning
+		a, err := do(t.Context(), e, Request{Prompt: prompt, MaxTokens: 3, Logprobs: 2, PromptLogprobs: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.result.Prompt) != len(prompt) || !math.IsNaN(float64(a.result.Prompt[0].Logprob)) || len(a.tokens) != 3 {
+			t.Fatalf("%d tokens of the prompt, %d of the answer", len(a.result.Prompt), len(a.tokens))
+		}
+		s, err := m.NewSequence(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := append(slices.Clone(a.result.Prompt), a.tokens...)
+		text := slices.Clone(prompt)
+		for _, c := range a.tokens {
+			text = append(text, c.ID)
+		}
+		err = m.Eval(t.Context(), runtime.Request{Seq: s, Tokens: text, All: true, Logits: func(i int, x []float32) error {
+			if i+1 == len(text) {
+				return nil
+			}
+			sum, best := 0.0, 0
+			for id, v := range x {
+				sum += math.Exp(float64(v))
+				if v > x[best] {
+					best = id
+				}
+			}
+			c := all[i+1]
+			if want := float64(x[text[i+1]]) - math.Log(sum); math.Abs(float64(c.Logprob)-want) > 1e-5 {
+				t.Errorf("token %d: log-probability %v, expected %v", i+1, c.Logprob, want)
+			}
+			if c.Top[0].ID != int32(best) || c.ID == int32(best) && c.Logprob != c.Top[0].Logprob {
+				t.Errorf("token %d: %v, the most likely is %d", i+1, c, best)
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kept := e.Stats().KeptTokens; kept < int64(len(prompt)-2) {
+		t.Errorf("%d tokens were kept of %d", kept, len(prompt))
+	}
+}
+
+// A prompt evaluated in parts, beyond LongRoPE's original context, has the bits of one evaluated at once.
+func TestLongRope(t *testing.T) {
+	dir := t.TempDir()
+	for _, v := range testdata.Variants() {
+		if v.Name == "longrope_su" { // its original context is 24
+			if err := v.Write(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m := open(t, dir, runtime.Options{})
+	prompt := make([]int32, 60)
+	for i := range prompt {
+		prompt[i] = int32((i*37 + 5) % m.VocabSize())
+	}
+	r := Request{Prompt: prompt, MaxTokens: 4, PromptLogprobs: 1}
+	whole, err := do(t.Context(), newEngine(t, m, Options{Chunk: 100}), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, dir, runtime.Options{})
+	e := newEngine(t, m, Options{Chunk: 7, Parallel: 3})
+	var all sync.WaitGroup
+	for i := range 3 {
+		all.Go(func() {
+			time.Sleep(time.Duration(i) * time.Millisecond)
+			if i == 2 { // a short one with the same beginning
+				_, err := do(t.Context(), e, Request{Prompt: prompt[:20], MaxTokens: 30, PromptLogprobs: 1})
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if a, err := do(t.Context(), e, r); err != nil || a.bits() != whole.bits() {
+				t.Errorf("error %v\n%s\nat once\n%s", err, a.bits(), whole.bits())
+			}
+		})
+	}
+	all.Wait()
+	if a, err := do(t.Context(), e, r); err != nil || a.bits() != whole.bits() {
+		t.Errorf("kept: error %v\n%s\nat once\n%s", err, a.bits(), whole.bits())
+	}
+}
+
+// Requests that cannot run are refused; those that are canceled end soon and leave nothing.
+func TestLimits(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	e := newEngine(t, m, Options{Parallel: 1, Queue: 1, Context: 300})
+	var tooLong *runtime.ContextError
+	if _, err := e.Do(t.Context(), Request{Prompt: make([]int32, 301)}); !errors.As(err, &tooLong) {
+		t.Errorf("301 tokens: error %v", err)
+	}
+	for _, r := range []Request{{}, {Prompt: []int32{-1}}, {Prompt: []int32{1}, Bias: map[int32]float32{1 << 20: 1}}} {
+		if _, err := e.Do(t.Context(), r); err == nil {
+			t.Errorf("%+v: no error", r)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	started := make(chan bool)
+	ended := make(chan error)
+	go func() {
+		first := true
+		_, err := do(ctx, e, Request{Prompt: []int32{1, 2}, MaxTokens: -1, Bias: map[int32]float32{5: 100}, Emit: func(Token) bool {
+			if first {
+				close(started)
+			}
+			first = false
+			return true
+		}})
+		ended <- err
+	}()
+	<-started
+	waiting, leave := context.WithCancel(t.Context())
+	go func() {
+		_, err := e.Do(waiting, Request{Prompt: []int32{1}, MaxTokens: 1})
+		ended <- err
+	}()
+	for e.Stats().Waiting == 0 {
+		time.Sleep(time.Millisecond)
+		if e.Stats().Running == 0 {
+			t.Fatal("the answer ended too early")
+		}
+	}
+	if _, err := e.Do(t.Context(), Request{Prompt: []int32{1}}); !errors.Is(err, ErrQueueFull) {
+		t.Errorf("a full queue: error %v", err)
+	}
+	leave()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("left the queue: error %v", err)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: error %v", err)
+	}
+	a, err := do(t.Context(), e, Request{Prompt: []int32{1, 2}, MaxTokens: 50, Emit: func(Token) bool { return false }})
+	if err != nil || a.result.Stop != runtime.StopCaller || a.result.Tokens != 1 {
+		t.Errorf("stopped by the caller: %+v, error %v", a.result, err)
+	}
+	e.Close()
+	if _, err := e.Do(t.Context(), Request{Prompt: []int32{1}}); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: error %v", err)
+	}
+	if n := m.CacheInUse(); n != 0 {
+		t.Errorf("%d bytes of keys and values are left", n)
+	}
+}
+
+// only allows some tokens, in turns.
+type only struct {
+	ids  [][]int32
+	seen []int32
+}
+
+func (o *only) Allow(allowed []uint64) {
+	clear(allowed)
+	for _, id := range o.ids[len(o.seen)%len(o.ids)] {
+		allowed[id/64] |= 1 << (id % 64)
+	}
+}
+
+func (o *only) Accept(id int32) { o.seen = append(o.seen, id) }
+
+func TestConstraint(t *testing.T) {
+	e := newEngine(t, open(t, testmodel.Phi3(t), runtime.Options{}), Options{})
+	c := &only{ids: [][]int32{{17}, {130, 131}, {64}}}
+	a, err := do(t.Context(), e, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 5, Constraint: c, Draft: new(Lookup)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, tok := range a.tokens {
+		if !slices.Contains(c.ids[i%3], tok.ID) || c.seen[i] != tok.ID {
+			t.Errorf("token %d is %d, allowed were %v", i, tok.ID, c.ids[i%3])
+		}
+	}
+	if _, err := do(t.Context(), e, Request{Prompt: []int32{1}, MaxTokens: 5, Constraint: &only{ids: [][]int32{{}}}}); err == nil {
+		t.Error("nothing is allowed: no error")
+	}
+}
+
+// Whatever is added and given up, the cache finds the longest beginning that it has.
+func TestCache(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	r := rand.New(rand.NewPCG(1, 2))
+	c := newCache()
+	var kept [][]int32
+	for range 300 {
+		text := make([]int32, 1+r.IntN(8))
+		for i := range text {
+			text[i] = int32(r.IntN(3))
+		}
+		want := 0
+		for _, k := range kept {
+			want = max(want, min(common(k, text), len(text)-1))
+		}
+		n, from := c.find(false, text, -1)
+		if n != want || n > 0 && common(from.seq.Tokens(), text) < n {
+			t.Fatalf("%v: found %d, expected %d of %v", text, n, want, kept)
+		}
+		s, err := m.NewSequence(16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Eval(t.Context(), runtime.Request{Seq: s, Tokens: text}); err != nil {
+			t.Fatal(err)
+		}
+		c.add(false, s, nil)
+		kept = append(kept, text)
+		if r.IntN(40) == 0 {
+			c.clear()
+			kept = nil
+			if m.CacheInUse() != 0 {
+				t.Fatalf("%d bytes are left", m.CacheInUse())
+			}
+		}
+	}
+}
+
+// Lookup's guesses are how the text went on, and never depend on how often it was asked.
+func TestLookup(t *testing.T) {
+	text := []int32{1, 2, 3, 4, 5, 1, 2, 3}
+	l := new(Lookup)
+	if g := l.Draft(text[:7], 4); g != nil {
+		t.Errorf("nothing occurred twice: %v", g)
+	}
+	if g := l.Draft(text, 4); !slices.Equal(g, []int32{4, 5, 1, 2}) {
+		t.Errorf("guesses %v", g)
+	}
+	if g := new(Lookup).Draft(text, 1); !slices.Equal(g, []int32{4}) {
+		t.Errorf("guesses %v", g)
+	}
+}

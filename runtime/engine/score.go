@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"math"
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
+	"github.com/phi3conv/phi3conv/internal/linear"
+	"github.com/phi3conv/phi3conv/internal/work"
+)
+
+// scorer makes log-probabilities of logits.
+type scorer struct{ probs []float32 }
+
+// token returns the log-probability of id and the top most likely candidates. A candidate's number is computed in one
+// way, so that the most likely token has the same bits wherever it occurs.
+func (s *scorer) token(logits []float32, id int32, top int) Token {
+	best := 0
+	for i, v := range logits {
+		if v > logits[best] {
+			best = i
+		}
+	}
+	// The greatest probability is 1/Σ exp(x - greatest).
+	n := len(logits)
+	s.probs = work.Resize(s.probs, linear.Padded(n))
+	copy(s.probs, logits)
+	clear(s.probs[n:])
+	kern.Best().Softmax(s.probs, 0, n, 1)
+	greatest, ln := float64(logits[best]), math.Log(float64(s.probs[best]))
+	candidate := func(id int32) Candidate {
+		return Candidate{id, float32(float64(logits[id]) - greatest + ln)}
+	}
+	t := Token{Candidate: candidate(id)}
+	if top == 1 {
+		t.Top = []Candidate{candidate(int32(best))}
+	} else if top > 1 {
+		t.Top = make([]Candidate, 0, top)
+		for _, i := range likeliest(logits, min(top, n)) {
+			t.Top = append(t.Top, candidate(i))
+		}
+	}
+	return t
+}
+
+// likeliest returns the ids of the n greatest logits, in order; of equal ones the least id first.
+func likeliest(logits []float32, n int) []int32 {
+	ids := make([]int32, 0, n+1)
+	for i, v := range logits {
+		if len(ids) == n && v <= logits[ids[n-1]] {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(ids, v, func(id int32, v float32) int {
+			if logits[id] >= v {
+				return -1
+			}
+			return 1
+		})
+		ids = slices.Insert(ids, at, int32(i))
+		ids = ids[:min(len(ids), n)]
+	}
+	return ids
+}
