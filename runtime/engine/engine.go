@@ -217,8 +217,8 @@ func (e *Engine) fits(j *job) bool {
 // that to wait until they are computed.
 const worthWaiting = 32
 
-// beginning finds the sequence that has the most tokens of j's prompt, and how many of them are of use. wait says that a
-// running request is about to compute more.
+// beginning finds the sequence that has the most tokens of j's prompt, and how many of them are of use. wait says that
+// a running request is about to compute more.
 func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 	kept, from = e.cache.find(j.long, j.text, j.req.PromptLogprobs)
 	for _, a := range e.active {

@@ -161,19 +161,19 @@ func TestLogprobs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(a.result.Prompt) != len(prompt) || !math.IsNaN(float64(a.result.Prompt[0].Logprob)) || len(a.tokens) != 3 {
-			t.Fatalf("%d tokens of the prompt, %d of the answer", len(a.result.Prompt), len(a.tokens))
+		all := append(slices.Clone(a.result.Prompt), a.tokens...)
+		if len(a.tokens) != 3 || len(all) != len(prompt)+3 || !math.IsNaN(float64(all[0].Logprob)) {
+			t.Fatalf("%d tokens of the answer, %d in all, the first: %v", len(a.tokens), len(all), all[0])
 		}
 		s, err := m.NewSequence(0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		all := append(slices.Clone(a.result.Prompt), a.tokens...)
 		text := slices.Clone(prompt)
 		for _, c := range a.tokens {
 			text = append(text, c.ID)
 		}
-		err = m.Eval(t.Context(), runtime.Request{Seq: s, Tokens: text, All: true, Logits: func(i int, x []float32) error {
+		check := func(i int, x []float32) error {
 			if i+1 == len(text) {
 				return nil
 			}
@@ -192,8 +192,8 @@ func TestLogprobs(t *testing.T) {
 				t.Errorf("token %d: %v, the most likely is %d", i+1, c, best)
 			}
 			return nil
-		}})
-		if err != nil {
+		}
+		if err := m.Eval(t.Context(), runtime.Request{Seq: s, Tokens: text, All: true, Logits: check}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -264,13 +264,15 @@ func TestLimits(t *testing.T) {
 	ended := make(chan error)
 	go func() {
 		first := true
-		_, err := do(ctx, e, Request{Prompt: []int32{1, 2}, MaxTokens: -1, Bias: map[int32]float32{5: 100}, Emit: func(Token) bool {
+		r := Request{Prompt: []int32{1, 2}, MaxTokens: -1, Bias: map[int32]float32{5: 100}}
+		r.Emit = func(Token) bool {
 			if first {
 				close(started)
 			}
 			first = false
 			return true
-		}})
+		}
+		_, err := do(ctx, e, r)
 		ended <- err
 	}()
 	<-started
@@ -336,7 +338,8 @@ func TestConstraint(t *testing.T) {
 			t.Errorf("token %d is %d, allowed were %v", i, tok.ID, c.ids[i%3])
 		}
 	}
-	if _, err := do(t.Context(), e, Request{Prompt: []int32{1}, MaxTokens: 5, Constraint: &only{ids: [][]int32{{}}}}); err == nil {
+	r := Request{Prompt: []int32{1}, MaxTokens: 5, Constraint: &only{ids: [][]int32{{}}}}
+	if _, err := do(t.Context(), e, r); err == nil {
 		t.Error("nothing is allowed: no error")
 	}
 }
