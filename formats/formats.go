@@ -52,6 +52,11 @@ func Wrapf(cause error, off int64, format string, args ...any) error {
 	return &Error{Off: off, What: fmt.Sprintf(format, args...), Err: cause}
 }
 
+// WrapFile returns the error of a file that has a cause; what says what was wrong, if the cause does not.
+func WrapFile(cause error, path, what string) error {
+	return &Error{Path: path, Off: -1, What: what, Err: cause}
+}
+
 // WithPath fills in the path of an Error in err's chain that has none, and
 // returns err.
 func WithPath(err error, path string) error {

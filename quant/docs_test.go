@@ -1,6 +1,7 @@
 package quant
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -9,16 +10,14 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 )
 
-// The documents' tables have a row for each type.
+var update = flag.Bool("update", false, "write the table of docs/format-pmap.md")
+
+// The documents have a row for each type. The rest of a row of docs/quant-types.md is prose.
 func TestDocuments(t *testing.T) {
-	read := func(name string) string {
-		b, err := os.ReadFile("../docs/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-	types, pmap := read("quant-types.md"), read("format-pmap.md")
+	const quantTypes, pmap = "../docs/quant-types.md", "../docs/format-pmap.md"
+	types := read(t, quantTypes)
+	layouts := "| type | ggml's number | weights in a block | B | head | quads | tail |\n|---|---|---|---|---|---|---|\n"
+	head := len(layouts)
 	for _, typ := range ReadTypes() {
 		if g := typ.Geometry(); typ.IsQuantized() {
 			block := fmt.Sprint(typ.BlockLen())
@@ -27,19 +26,36 @@ func TestDocuments(t *testing.T) {
 			}
 			row := fmt.Sprintf("| %s | %s | %s |", typ, block, bitsPerWeight(typ))
 			if !strings.Contains(types, "\n"+row) {
-				t.Errorf("docs/quant-types.md: its table has no row that begins\n%s", row)
+				t.Errorf("%s: its table has no row that begins\n%s", quantTypes, row)
 			}
 		}
-		if !kern.HasFormat(typ.GGML()) {
-			continue
-		}
-		l := kern.Layouts[kern.FormatOf(typ.GGML())]
-		row := fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d |",
-			typ, typ.GGML(), l.Cols, l.BlockBytes(), l.Head, l.Quads, l.Tail)
-		if !strings.Contains(pmap, "\n"+row+"\n") {
-			t.Errorf("docs/format-pmap.md: its table has no row\n%s", row)
+		if kern.HasFormat(typ.GGML()) {
+			l := kern.Layouts[kern.FormatOf(typ.GGML())]
+			layouts += fmt.Sprintf("| %s | %d | %d | %d | %d | %d | %d |\n",
+				typ, typ.GGML(), l.Cols, l.BlockBytes(), l.Head, l.Quads, l.Tail)
 		}
 	}
+	text := read(t, pmap)
+	if strings.Contains(text, "\n"+layouts+"\n") {
+		return
+	}
+	before, after, ok := strings.Cut(text, layouts[:head])
+	_, after, ok2 := strings.Cut(after, "\n\n")
+	if !*update || !ok || !ok2 {
+		t.Fatalf("%s: its table of layouts is not as -update writes it:\n%s", pmap, layouts)
+	}
+	if err := os.WriteFile(pmap, []byte(before+layouts+"\n"+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // bitsPerWeight returns the bits per weight with at least one digit after the point.

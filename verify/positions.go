@@ -151,7 +151,7 @@ func ReadReport(path string, data []byte) (*Report, error) {
 // ReadReports reads what [Reports.WriteReport] wrote, at least one report. Errors are those of [ReadReport].
 func ReadReports(path string, data []byte) (Reports, error) {
 	refuse := func(what string, err error) (Reports, error) {
-		return nil, &formats.Error{Path: path, Off: -1, What: what, Err: err}
+		return nil, formats.WrapFile(err, path, what)
 	}
 	var version struct {
 		Schema  *int            `json:"schema"`

@@ -150,7 +150,7 @@ func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	var doc, more yaml.Node
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	if err := d.Decode(&doc); err != nil && err != io.EOF {
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	if len(doc.Content) == 0 {
 		return nil, formats.FileErrorf(path, -1, `no thresholds, want lines such as "max-kld: 0.05"`)
@@ -186,7 +186,7 @@ func ReadThresholds(path string, data []byte) ([]Threshold, error) {
 	case err == io.EOF:
 		return list, nil
 	case err != nil:
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	return nil, refuse(&more, "a second YAML document, want one")
 }

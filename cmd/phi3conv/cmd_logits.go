@@ -129,7 +129,7 @@ func logitsTokens(c *cli.Context, path string) (tokens []int32, err error) {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(list), &tokens); err != nil {
-			return nil, &formats.Error{Path: input.Name(name), Off: -1, What: "expected a JSON array of token ids", Err: err}
+			return nil, formats.WrapFile(err, input.Name(name), "expected a JSON array of token ids")
 		}
 	default:
 		tok, err := tokenizer.Open(path)

@@ -102,7 +102,7 @@ func openOne(path string) (*File, error) {
 	}
 	if !info.Mode().IsRegular() {
 		_ = r.Close()
-		return nil, &formats.Error{Path: path, Off: -1, What: "not a regular file", Err: ErrNotGGUF}
+		return nil, formats.WrapFile(ErrNotGGUF, path, "not a regular file")
 	}
 	f, err := NewFile(r, info.Size())
 	if err != nil {

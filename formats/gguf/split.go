@@ -113,7 +113,7 @@ func (set *File) add(shard *File, no, total int) error {
 }
 
 func splitError(path, format string, args ...any) error {
-	return &formats.Error{Path: path, Off: -1, What: fmt.Sprintf(format, args...), Err: ErrSplit}
+	return formats.WrapFile(ErrSplit, path, fmt.Sprintf(format, args...))
 }
 
 // show returns the value of a key for an error.

@@ -105,7 +105,7 @@ func open(path string, r *os.File) (*File, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &formats.Error{Path: path, Off: -1, What: "not a regular file", Err: ErrNotPMAP}
+		return nil, formats.WrapFile(ErrNotPMAP, path, "not a regular file")
 	}
 	f, err := NewFile(r, info.Size())
 	if err != nil {

@@ -65,7 +65,7 @@ func OpenDir(dir string) (*File, error) {
 	case have("model-*-of-*.safetensors"):
 		what += ", though parts of a model are: the index is missing"
 	}
-	return nil, &formats.Error{Path: dir, Off: -1, What: what, Err: ErrNoWeights}
+	return nil, formats.WrapFile(ErrNoWeights, dir, what)
 }
 
 // openIndex opens the files that an index lists.

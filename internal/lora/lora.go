@@ -79,7 +79,7 @@ func readConfig(dir string) (*config, error) {
 	var c config
 	var fields map[string]any
 	if err := errors.Join(json.Unmarshal(data, &c), json.Unmarshal(data, &fields)); err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, What: "not the configuration of an adapter", Err: err}
+		return nil, formats.WrapFile(err, path, "not the configuration of an adapter")
 	}
 	if c.Type != "LORA" {
 		return &c, formats.FileErrorf(path, -1, "peft_type is %q, expected \"LORA\"", c.Type)
@@ -168,7 +168,7 @@ func (a *Adapter) Names() []string {
 // add finds out what a tensor of the file is.
 func (a *Adapter) add(t *safetensors.Tensor) error {
 	if err := t.DType.Usable(); err != nil {
-		return &formats.Error{Path: t.Path, Off: -1, What: "tensor " + t.Name, Err: err}
+		return formats.WrapFile(err, t.Path, "tensor "+t.Name)
 	}
 	name, _ := arch.Unwrap(t.Name)
 	name = strings.Replace(name, ".default", "", 1) // the adapter's name, which old versions of PEFT kept

@@ -68,7 +68,7 @@ func Load(dir string, size Size) (*Card, error) {
 	params := size.Params
 	abs, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, &formats.Error{Path: dir, Off: -1, What: "cannot find", Err: err}
+		return nil, formats.WrapFile(err, dir, "cannot find")
 	}
 	c := new(Card)
 	readme, ok, err := readText(dir, "README.md")
@@ -290,13 +290,13 @@ func readText(dir, name string) (text string, ok bool, err error) {
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, &formats.Error{Path: path, Off: -1, What: "cannot open", Err: err}
+		return "", false, formats.WrapFile(err, path, "cannot open")
 	}
 	defer func() { _ = f.Close() }() // only read from
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
-		return "", false, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
+		return "", false, formats.WrapFile(err, path, "cannot read")
 	case len(data) > maxFile:
 		return "", false, formats.FileErrorf(path, -1, "larger than %d MiB, the limit", maxFile>>20)
 	case !utf8.Valid(data):
@@ -312,7 +312,7 @@ func readJSON(dir, name string, v any) error {
 		return err
 	}
 	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return &formats.Error{Path: filepath.Join(dir, name), Off: -1, What: "not the JSON expected", Err: err}
+		return formats.WrapFile(err, filepath.Join(dir, name), "not the JSON expected")
 	}
 	return nil
 }

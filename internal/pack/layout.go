@@ -82,7 +82,7 @@ func tarStore(name string) (s layoutStore, err error) {
 			break
 		}
 		if err != nil {
-			return s, &formats.Error{Path: name, Off: -1, What: "not a tar file of an image layout", Err: err}
+			return s, formats.WrapFile(err, name, "not a tar file of an image layout")
 		}
 		off, err := f.Seek(0, io.SeekCurrent)
 		if err != nil {

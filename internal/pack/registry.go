@@ -49,7 +49,7 @@ type RegistryOptions struct {
 func OpenRegistry(name string, opt RegistryOptions) (*Registry, error) {
 	ref, err := registry.ParseReference(strings.TrimPrefix(name, Scheme))
 	if err != nil {
-		return nil, &formats.Error{Path: name, Off: -1, What: "expected oci://HOST/REPOSITORY:TAG", Err: err}
+		return nil, formats.WrapFile(err, name, "expected oci://HOST/REPOSITORY:TAG")
 	}
 	if ref.Reference == "" {
 		ref.Reference = layoutTag
@@ -114,7 +114,7 @@ func (r *Registry) Fetch(ctx context.Context, d ocispec.Descriptor) (io.ReadClos
 func (r *Registry) Open(ctx context.Context) (*Image, error) {
 	im, err := r.open(ctx, r.repo.Reference.Reference)
 	if errors.Is(err, errdef.ErrNotFound) {
-		return nil, &formats.Error{Path: r.String(), Off: -1, Err: errdef.ErrNotFound}
+		return nil, formats.WrapFile(errdef.ErrNotFound, r.String(), "")
 	}
 	if err != nil {
 		return nil, formats.WithPath(err, r.String())

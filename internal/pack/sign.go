@@ -70,7 +70,7 @@ func ReadPrivateKey(path string) (crypto.Signer, error) {
 		return nil, err
 	}
 	bad := func(what string, err error) error {
-		return &formats.Error{Path: path, Off: -1, What: what, Err: err}
+		return formats.WrapFile(err, path, what)
 	}
 	var key any
 	switch {
@@ -106,7 +106,7 @@ func ReadPublicKey(path string) (crypto.PublicKey, error) {
 	}
 	key, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, What: "public key", Err: err}
+		return nil, formats.WrapFile(err, path, "public key")
 	}
 	if !supported(key) {
 		return nil, formats.FileErrorf(path, -1, "key of type %T, expected ECDSA on the curve P-256, or Ed25519", key)

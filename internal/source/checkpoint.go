@@ -39,7 +39,7 @@ func ReadConfig(dir string) (*arch.Config, error) {
 	}
 	c, err := arch.ParseConfig(data)
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	return c, nil
 }
@@ -101,7 +101,7 @@ func fromCheckpoint(
 	var missing *missingError
 	if errors.As(err, &missing) {
 		missing.there = h.unexpected(config)
-		return nil, &formats.Error{Path: dir, Off: -1, Err: missing}
+		return nil, formats.WrapFile(missing, dir, "")
 	}
 	if err != nil {
 		return nil, err

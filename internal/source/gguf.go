@@ -41,7 +41,7 @@ func openGGUF(path string) (*Model, error) {
 func fromGGUF(path string, f *gguf.File) (*Model, error) {
 	c, err := GGUFConfig(f)
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	expected := c.TensorsOf(func(name string) bool { return f.Tensor(name) != nil })
 	tensors, used, err := match(expected, path, true, func(name string) (Tensor, error) {

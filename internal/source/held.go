@@ -66,7 +66,7 @@ func fileTensor(st *safetensors.Tensor) (Tensor, error) {
 	t := Tensor{Path: st.Path, Offset: st.Offset, R: st.Source()}
 	t.Shape = st.Shape
 	if err := st.DType.Usable(); err != nil {
-		return Tensor{}, &formats.Error{Path: st.Path, Off: -1, What: "tensor " + st.Name, Err: err}
+		return Tensor{}, formats.WrapFile(err, st.Path, "tensor "+st.Name)
 	}
 	if st.DType == safetensors.F64 {
 		t.IsF64 = true
@@ -74,7 +74,7 @@ func fileTensor(st *safetensors.Tensor) (Tensor, error) {
 	}
 	var err error
 	if t.Type, err = quant.ByName(st.DType.String()); err != nil {
-		return Tensor{}, &formats.Error{Path: st.Path, Off: -1, What: "tensor " + st.Name, Err: err}
+		return Tensor{}, formats.WrapFile(err, st.Path, "tensor "+st.Name)
 	}
 	return t, nil
 }

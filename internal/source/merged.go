@@ -91,7 +91,7 @@ func (h *held) merged(name string) (Tensor, error) {
 			continue
 		}
 		if err := l.Fits(base.Shape); err != nil {
-			return Tensor{}, &formats.Error{Path: base.Path, Off: -1, What: "tensor " + name, Err: err}
+			return Tensor{}, formats.WrapFile(err, base.Path, "tensor "+name)
 		}
 		layers = append(layers, l)
 	}

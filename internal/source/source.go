@@ -317,7 +317,7 @@ func match(
 	}
 	if len(missing) > 0 {
 		err := &missingError{names: missing, of: len(missing) + len(used)}
-		return nil, nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, nil, formats.WrapFile(err, path, "")
 	}
 	return all, used, nil
 }

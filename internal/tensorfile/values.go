@@ -12,7 +12,7 @@ import (
 // that encode them. Both are valid until f returns. It ends with the first error, or when ctx is cancelled.
 func (t *Tensor) Values(ctx context.Context, f func(values []float32, data []byte) error) error {
 	if t.Unusable != nil {
-		return &formats.Error{Path: t.Path, Off: -1, What: "tensor " + t.Name, Err: t.Unusable}
+		return formats.WrapFile(t.Unusable, t.Path, "tensor "+t.Name)
 	}
 	for r := t.Reader(); ; {
 		if err := ctx.Err(); err != nil {

@@ -160,12 +160,12 @@ func readFile(dir, name string) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, What: "cannot open", Err: err}
+		return nil, formats.WrapFile(err, path, "cannot open")
 	}
 	defer func() { _ = f.Close() }() // only read from
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, What: "cannot read", Err: err}
+		return nil, formats.WrapFile(err, path, "cannot read")
 	}
 	if len(data) > maxFile {
 		return nil, formats.FileErrorf(path, -1, "larger than %d MiB, the limit for tokenizer files", maxFile>>20)

@@ -248,7 +248,7 @@ func (s *source) templateFiles() (*chatTemplate, error) {
 	const folder = "additional_chat_templates"
 	files, err := os.ReadDir(s.path(folder))
 	if err != nil && !os.IsNotExist(err) {
-		return nil, &formats.Error{Path: s.path(folder), Off: -1, What: "cannot list", Err: err}
+		return nil, formats.WrapFile(err, s.path(folder), "cannot list")
 	}
 	for _, f := range files {
 		name, isTemplate := strings.CutSuffix(f.Name(), ".jinja")

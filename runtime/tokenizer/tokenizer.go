@@ -76,7 +76,7 @@ func Open(path string) (*Tokenizer, error) {
 	}
 	t, err := newTokenizer(v)
 	if err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	return t, nil
 }
@@ -95,10 +95,10 @@ func vocabSize(dir string) (int, error) {
 		VocabSize     *int     `json:"vocab_size"`
 	}
 	if err := json.NewDecoder(io.LimitReader(f, limit)).Decode(&config); err != nil {
-		return 0, &formats.Error{Path: path, Off: -1, What: "not a model's configuration", Err: err}
+		return 0, formats.WrapFile(err, path, "not a model's configuration")
 	}
 	if err := arch.CheckClasses(config.Architectures); err != nil {
-		return 0, &formats.Error{Path: path, Off: -1, Err: err}
+		return 0, formats.WrapFile(err, path, "")
 	}
 	if config.VocabSize == nil {
 		return 0, formats.FileErrorf(path, -1, "vocab_size is missing")
@@ -114,7 +114,7 @@ func fromGGUF(path string) (*vocab.Vocab, error) {
 	defer func() { _ = f.Close() }() // only read from
 	name, _ := f.Metadata.Get("general.architecture")
 	if err := arch.CheckName(name); err != nil {
-		return nil, &formats.Error{Path: path, Off: -1, Err: err}
+		return nil, formats.WrapFile(err, path, "")
 	}
 	v, err := vocab.FromMetadata(f.Metadata.Get)
 	if err != nil {

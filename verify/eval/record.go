@@ -199,7 +199,7 @@ func parseCSV(path string, data []byte) ([]Record, error) {
 			return all, nil
 		}
 		if err != nil {
-			return nil, &formats.Error{Path: path, Off: -1, Err: err} // has the line
+			return nil, formats.WrapFile(err, path, "") // has the line
 		}
 		line, _ := d.FieldPos(0)
 		last := len(row) - 1

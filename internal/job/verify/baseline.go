@@ -43,7 +43,7 @@ func (b *baseline) each(list verify.Reports, do func(r, old *verify.Report) erro
 			err = do(r, old)
 		}
 		if err != nil {
-			return &formats.Error{Path: b.path, Off: -1, Err: err}
+			return formats.WrapFile(err, b.path, "")
 		}
 	}
 	return nil
