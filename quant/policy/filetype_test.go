@@ -2,10 +2,9 @@ package policy
 
 import (
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/quant"
 )
@@ -53,18 +52,41 @@ func TestEveryTypeHasAFileType(t *testing.T) {
 	}
 }
 
-// The README lists the file types.
+// The README lists the file types, in the order in which they are here.
 func TestReadme(t *testing.T) {
-	b, err := os.ReadFile("../../README.md")
+	const readme, begin, end = "../../README.md", "each tensor: ", ";"
+	b, err := os.ReadFile(readme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	words := strings.FieldsFunc(string(b), func(r rune) bool {
-		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	})
-	for _, f := range FileTypes() {
-		if !slices.Contains(words, f.String()) {
-			t.Errorf("README.md does not mention the file type %s", f)
+	before, rest, ok1 := strings.Cut(string(b), begin)
+	list, after, ok2 := strings.Cut(rest, end)
+	want := FileTypeNames()
+	if ok1 && ok2 && strings.Join(strings.Fields(list), " ") == want {
+		return
+	}
+	if !*update || !ok1 || !ok2 {
+		t.Fatalf("%s: between %q and %q, -update writes\n%s", readme, begin, end, want)
+	}
+	paragraph, after, _ := strings.Cut(after, "\n\n")
+	start := strings.LastIndex(before, "\n\n") + 2
+	var text strings.Builder
+	text.WriteString(before[:start])
+	column := 0
+	for i, word := range strings.Fields(before[start:] + begin + want + end + paragraph) {
+		switch n := utf8.RuneCountInString(word); {
+		case i == 0:
+			column = n
+		case column+1+n > 120:
+			text.WriteByte('\n')
+			column = n
+		default:
+			text.WriteByte(' ')
+			column += 1 + n
 		}
+		text.WriteString(word)
+	}
+	if err := os.WriteFile(readme, []byte(text.String()+"\n\n"+after), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
