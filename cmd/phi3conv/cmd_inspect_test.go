@@ -196,7 +196,7 @@ func TestInspectMistakes(t *testing.T) {
 		{"diff of one", []string{"--diff", model}, exitUsage,
 			"inspect --diff takes two models and no --tensor, got 1"},
 		{"diff of a tensor", []string{"--diff", model, model, "--tensor", "x"}, exitUsage, "no --tensor"},
-		{"too many threads", []string{model, "--threads", "5000"}, exitUsage, "5000 threads"},
+		{"too many threads", []string{model, "--threads", "5000"}, exitUsage, "--threads is 5000"},
 		{"not there", []string{filepath.Join(model, "x")}, exitBadInput, filepath.Join(model, "x")},
 		{"junk", []string{junk}, exitBadInput, "junk.gguf: offset 8"},
 		{"a text file", []string{filepath.Join(model, "config.json")}, exitBadInput, "neither a GGUF file"},

@@ -134,7 +134,7 @@ func TestLintMistakes(t *testing.T) {
 	}{
 		{"nothing", []string{"lint"}, exitUsage, "lint takes one FILE or DIR, got 0 arguments"},
 		{"two", []string{"lint", model, model}, exitUsage, "got 2 arguments"},
-		{"no threads", []string{"lint", model, "--threads", "0"}, exitUsage, "0 threads, expected 1 to 1024"},
+		{"no threads", []string{"lint", model, "--threads", "0"}, exitUsage, "--threads is 0, expected 1 to 1024"},
 		{"not there", []string{"lint", filepath.Join(model, "x.gguf")}, exitBadInput, "x.gguf"},
 		{"a single file of a checkpoint", []string{"lint", filepath.Join(model, "model.safetensors")}, exitBadInput,
 			"check its directory"},

@@ -86,7 +86,7 @@ func TestLogitsErrors(t *testing.T) {
 		{[]string{"--tokens-file", bad}, exitBadInput, "bad.json: expected a JSON array of token ids"},
 		{[]string{"--tokens-file", bad + "x"}, exitBadInput, "bad.jsonx: "},
 		{[]string{"--tokens", "1", "-b", "0"}, exitUsage, "-b is 0"},
-		{[]string{"--tokens", "1", "-t", "0"}, exitUsage, "0 threads"},
+		{[]string{"--tokens", "1", "-t", "0"}, exitUsage, "-t is 0"},
 		{[]string{"--tokens", "1", "--cache-type", "q4_0"}, exitUsage, "--cache-type: unknown cache type"},
 		{[]string{"--tokens", "1,576", "-o", out}, exitBadInput, "token 1 has id 576, expected 0 to 575"},
 		{[]string{"--tokens", long, "-o", out}, exitBadInput, "tiny-phi3: 513 tokens do not fit the context of 512"},

@@ -86,8 +86,8 @@ func quantizeArgs(c *cli.Context) (in, out string, ft policy.FileType, n int, er
 		if c.IsSet("threads") {
 			return "", "", 0, 0, usagef("give --threads or the argument THREADS, not both")
 		}
-		if n, err = strconv.Atoi(args[2]); err != nil {
-			return "", "", 0, 0, usagef("THREADS is %q, expected a number", args[2])
+		if n, err = strconv.Atoi(args[2]); err != nil || n < 1 || n > 1024 {
+			return "", "", 0, 0, usagef("THREADS is %q, expected a number from 1 to 1024", args[2])
 		}
 	}
 	return args[0], args[1], ft, n, nil

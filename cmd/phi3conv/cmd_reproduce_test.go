@@ -77,7 +77,7 @@ func TestReproduceMistakes(t *testing.T) {
 		{plain, exitUsage, "reproduce takes one FILE and --model"},
 		{"--model " + model, exitUsage, "reproduce takes one FILE and --model"},
 		{plain + " --model " + model, exitBadInput, "does not say how it was made"},
-		{plain + " --threads 0 --model " + model, exitUsage, "0 threads"},
+		{plain + " --threads 0 --model " + model, exitUsage, "--threads is 0"},
 		{plain + ".none --model " + model, exitBadInput, "plain.gguf.none"},
 	} {
 		_, stderr, code := phi3conv(t, append([]string{"reproduce"}, strings.Fields(c.args)...)...)

@@ -129,7 +129,7 @@ func TestRunErrors(t *testing.T) {
 		{[]string{"-p", "a", "--top-k", "x"}, exitUsage, `--top-k is "x", expected a whole number`},
 		{[]string{"-p", "a", "-c", "-1"}, exitUsage, "-c is -1"},
 		{[]string{"-p", "a", "-b", "0"}, exitUsage, "-b is 0, expected 1 to 16384"},
-		{[]string{"-p", "a", "-t", "0"}, exitUsage, "0 threads, expected 1 to 1024"},
+		{[]string{"-p", "a", "-t", "0"}, exitUsage, "-t is 0, expected 1 to 1024"},
 		{[]string{"-p", "a", "--cache-type", "q4_0"}, exitUsage,
 			`--cache-type: unknown cache type "q4_0"; known: f16 f32 q8_0`},
 		{[]string{"-p", "a", "--raw", "-sys", "b"}, exitUsage, "-sys needs a chat template"},

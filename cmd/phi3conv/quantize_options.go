@@ -180,7 +180,7 @@ func readTypes(list string) ([]quant.Type, error) {
 // readLimits reads --max-ram, whose default depends on the method, beside the number of threads.
 func readLimits(maxRAM string, threads int) (l quantize.Limits, err error) {
 	if threads < 1 { // 0 would be the default
-		return l, usagef("%d threads, expected 1 to 1024", threads)
+		return l, usagef("--threads is %d, expected 1 to 1024", threads)
 	}
 	l.Threads = threads
 	if maxRAM != "" {

@@ -18,7 +18,7 @@ func defaultThreads() int { return runtime.GOMAXPROCS(0) }
 // threads checks the value of --threads.
 func threads(n int) (int, error) {
 	if n < 1 || n > 1024 {
-		return 0, usagef("%d threads, expected 1 to 1024", n)
+		return 0, usagef("--threads is %d, expected 1 to 1024", n)
 	}
 	return n, nil
 }

@@ -97,7 +97,7 @@ func (l Limits) withDefaults(m *calib.Method) (Limits, error) {
 func (l Limits) threads() (int, error) {
 	n := cmp.Or(l.Threads, runtime.GOMAXPROCS(0))
 	if n < 1 || n > 1024 {
-		return 0, usage.Errorf("%d threads, expected 1 to 1024", n)
+		return 0, usage.Errorf("--threads is %d, expected 1 to 1024", n)
 	}
 	return n, nil
 }
