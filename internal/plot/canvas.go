@@ -211,8 +211,8 @@ func (k *canvas) axes() {
 	}
 }
 
-// placeNames writes the names, each where it covers least of what is there: beside its point, or else further away, with
-// a line to it. One for which there is no place that no other name has is left out.
+// placeNames writes the names, each where it covers least of what is there: beside its point, or else further away,
+// with a line to it. One for which there is no place that no other name has is left out.
 func (k *canvas) placeNames() {
 	inside := box{k.left, 0, k.Width - 1, k.bottom - gap} // clear of the axis
 	var written []box
