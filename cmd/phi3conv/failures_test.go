@@ -60,7 +60,8 @@ var everyFailure = map[string]failures{
 	},
 	"seal": {
 		"seal DIR --text text -c 64 --chunks 1 -o new.seal", "seal DIR --text text -o new.seal --top-k 1",
-		"seal DIR --text none -o new.seal", "seal cut.gguf --text text -o new.seal", "seal text --text text -o new.seal",
+		"seal DIR --text none -o new.seal", "seal cut.gguf --text text -o new.seal",
+		"seal text --text text -o new.seal",
 		"seal DIR --text text -o text/new.seal", "-",
 	},
 	"verify": {
@@ -71,7 +72,8 @@ var everyFailure = map[string]failures{
 	},
 	"verify merge": {
 		"verify merge whole.json", "verify merge whole.json --worst -1", "verify merge none", "verify merge cut.json",
-		"verify merge DIR/config.json", "verify merge whole.json --html text/new", "verify merge whole.json --max-kld 1e-9",
+		"verify merge DIR/config.json", "verify merge whole.json --html text/new",
+		"verify merge whole.json --max-kld 1e-9",
 	},
 	"eval": {
 		"eval DIR --task task --shots 0 --limit 2", "eval DIR", "eval DIR --task none", "eval cut.gguf --task task",
@@ -83,7 +85,8 @@ var everyFailure = map[string]failures{
 		"tokenize text -p a", "-", "-",
 	},
 	"detokenize": {
-		"detokenize DIR 1", "detokenize DIR x", "detokenize none 1", "detokenize cut.gguf 1", "detokenize text 1", "-", "-",
+		"detokenize DIR 1", "detokenize DIR x", "detokenize none 1", "detokenize cut.gguf 1", "detokenize text 1", "-",
+		"-",
 	},
 	"run": {
 		"run DIR -p a -n 1", "run DIR -p a --temp -1", "run none -p a", "run cut.gguf -p a", "run text -p a", "-", "-",

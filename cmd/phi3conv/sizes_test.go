@@ -43,7 +43,8 @@ func TestSizes(t *testing.T) {
 		}
 		gguf, pmap := name+".gguf", name+".pmap"
 		want := sizesOf(t, "convert", dir, "-o", gguf, "--type", "Q4_K_M")
-		if want.Bytes == 0 || want.FileBytes <= want.Bytes || want.Bits != 8*float64(want.Bytes)/float64(want.Parameters) {
+		bits := 8 * float64(want.Bytes) / float64(want.Parameters)
+		if want.Bytes == 0 || want.FileBytes <= want.Bytes || want.Bits != bits {
 			t.Errorf("%s: %+v", name, want)
 		}
 		plan := sizesOf(t, "convert", dir, "-o", gguf, "--type", "Q4_K_M", "--dry-run")

@@ -19,8 +19,8 @@ func WriteJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// WriteDocument writes what a command prints with --json: the object v, with the version of its form before the rest, as
-// the key "schema". The version grows when a key goes or changes its meaning, not when one is added.
+// WriteDocument writes what a command prints with --json: the object v, with the version of its form before the rest,
+// as the key "schema". The version grows when a key goes or changes its meaning, not when one is added.
 func WriteDocument(w io.Writer, schema int, v any) error {
 	var object, whole bytes.Buffer
 	if err := WriteJSON(&object, v); err != nil {

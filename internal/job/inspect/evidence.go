@@ -81,7 +81,8 @@ func (s *Seal) WriteText(w io.Writer) error {
 	p.Printf("tokenizer %s (%s), %d tokens, SHA-256 %s\n", report.Printable(s.Tokenizer.Model),
 		report.Printable(s.Tokenizer.Pre), s.VocabSize, s.Tokenizer.TokensSHA256)
 	c := &s.Conventions
-	p.Printf("windows as %s: %d tokens, every %d, scored after %d", report.Printable(c.Name), c.Context, c.Stride, c.First)
+	p.Printf("windows as %s: %d tokens, every %d, scored after %d",
+		report.Printable(c.Name), c.Context, c.Stride, c.First)
 	if c.BOS >= 0 {
 		p.Printf(", BOS %d", c.BOS)
 	}

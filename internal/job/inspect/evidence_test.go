@@ -16,7 +16,7 @@ func TestShowSeal(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, ok := r.(*Seal)
-	if !ok || s.Bytes != 1151 || s.Model != "golden – v2" || math.Abs(float64(s.Perplexity)-124.11844365520909) > 1e-5 ||
+	if !ok || s.Bytes != 1151 || s.Model != "golden – v2" || math.Abs(float64(s.Perplexity)-124.118443655) > 1e-5 ||
 		math.Abs(s.Likely-5.2) > 1e-12 ||
 		s.SHA256 != "6421b969f7a8562902c7c35d6b9ed0f9e357e88fa157c4a4f1957ee5cd4bc9ab" {
 		t.Errorf("%+v", r)
