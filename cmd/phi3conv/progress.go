@@ -12,7 +12,8 @@ type monitor struct {
 	w io.Writer
 }
 
-func newMonitor(w io.Writer) monitor { return monitor{progress.For(w, true), w} }
+// newMonitor is replaced by tests.
+var newMonitor = func(w io.Writer) monitor { return monitor{progress.For(w, true), w} }
 
 // notes prints what a user of an output should know.
 func (m monitor) notes(list []string) {
