@@ -15,5 +15,6 @@ func awq(
 	encode := func(_ context.Context, l *solve.Layer, threads int) (*solve.Solution, error) {
 		return l.Encode(threads)
 	}
-	return sequential{scale: true, split: r.Split, layer: encode, layerWork: solve.EncodingWork}.quantize(ctx, l, s, r, opt)
+	how := sequential{scale: true, split: r.Split, layer: encode, layerWork: solve.EncodingWork}
+	return how.quantize(ctx, l, s, r, opt)
 }

@@ -56,8 +56,8 @@ func New(w io.Writer, opt Options) *Display {
 	return &Display{w: w, opt: opt}
 }
 
-// For makes the display that suits w: with bars if it is a terminal, but not a dumb one or that of a CI system, and with
-// lines elsewhere unless those would be in the way.
+// For makes the display that suits w: with bars if it is a terminal, but not a dumb one or that of a CI system; elsewhere
+// with lines, if they are wanted.
 func For(w io.Writer, lines bool) *Display {
 	opt := Options{Lines: lines}
 	if f, ok := w.(*os.File); ok && IsTerminal(w) {

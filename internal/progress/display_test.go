@@ -47,7 +47,8 @@ func TestBar(t *testing.T) {
 	}
 	s.Set(20)
 	text := move()
-	if want := "phi3conv: calibrating: about 2 h 45 min (measured on the first 20 tokens)\n"; !strings.Contains(text, want) {
+	want := "phi3conv: calibrating: about 2 h 45 min (measured on the first 20 tokens)\n"
+	if !strings.Contains(text, want) {
 		t.Errorf("%q, expected %q in it", text, want)
 	}
 	if want := "20/65536 tokens 6.7 tokens/s 2 h 45 min left"; !strings.Contains(text, want) {
@@ -72,7 +73,8 @@ func TestBar(t *testing.T) {
 	move()
 	s.End()
 	s.End()
-	if text := out.take(); !strings.HasPrefix(text, "\r ") || strings.TrimSpace(text) != "" || !strings.HasSuffix(text, "\r") {
+	text = out.take()
+	if !strings.HasPrefix(text, "\r ") || strings.TrimSpace(text) != "" || !strings.HasSuffix(text, "\r") {
 		t.Errorf("%q at the end", text)
 	}
 }

@@ -28,7 +28,9 @@ type part struct {
 
 // simulate does the parts one after the other on a machine on which a unit of each kind takes so many seconds. It
 // returns the estimates of the whole time after each part, and the whole time.
-func simulate(t *testing.T, kinds []Kind, seconds []float64, parts []part, cycles int) (estimates []float64, at []float64, whole float64) {
+func simulate(
+	t *testing.T, kinds []Kind, seconds []float64, parts []part, cycles int,
+) (estimates, at []float64, whole float64) {
 	clock, s := newClock(), &share{}
 	const total = 1e9
 	w := newWork(s, total, clock.Now, kinds)

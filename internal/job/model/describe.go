@@ -18,7 +18,8 @@ import (
 )
 
 // Describe names a model by the type that most of its weights have, and pins its weights: by the SHA-256 of the file,
-// or of the list of the checksums of all files with weights. It reads all of them, and tells the monitor, which may be nil.
+// or of the list of the checksums of all files with weights. It reads all of them, and tells the monitor, which may be
+// nil.
 func Describe(ctx context.Context, path string, monitor progress.Monitor) (verify.Model, error) {
 	m, err := source.Open(path)
 	if err != nil {
