@@ -16,7 +16,8 @@ var update = flag.Bool("update", false, "write the table of docs/format-pmap.md"
 func TestDocuments(t *testing.T) {
 	const quantTypes, pmap = "../docs/quant-types.md", "../docs/format-pmap.md"
 	types := read(t, quantTypes)
-	layouts := "| type | ggml's number | weights in a block | B | head | quads | tail |\n|---|---|---|---|---|---|---|\n"
+	layouts := "| type | ggml's number | weights in a block | B | head | quads | tail |\n" +
+		"|---|---|---|---|---|---|---|\n"
 	head := len(layouts)
 	for _, typ := range ReadTypes() {
 		if g := typ.Geometry(); typ.IsQuantized() {
