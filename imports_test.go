@@ -59,6 +59,7 @@ var level = map[string]int{
 	"formats":               10, // the error type
 	"internal/atomicfile":   10,
 	"internal/build":        10,
+	"internal/console":      25,
 	"internal/cmdline":      20,
 	"internal/jinja":        13,
 	"internal/jinja/values": 10,
@@ -95,7 +96,8 @@ var level = map[string]int{
 var only = map[string][]string{
 	"github.com/urfave/cli":         {"cmd/phi3conv", "internal/cmdline"},
 	"github.com/cheggaaa/pb":        {"internal/progress"},
-	"golang.org/x/term":             {"internal/progress", "internal/terminal"},
+	"github.com/reeflective":        {"internal/console"},
+	"golang.org/x/term":             {"internal/console", "internal/progress", "internal/terminal"},
 	"oras.land/oras-go":             {"internal/pack"},
 	"gonum.org/v1/gonum":            {"internal/sample"},
 	"github.com/klauspost/compress": {"formats/seal"},

@@ -4,10 +4,11 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
-	"time"
 
 	"github.com/phi3conv/phi3conv/internal/cmdline"
+	"github.com/phi3conv/phi3conv/internal/console"
 	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/chat"
 	"github.com/phi3conv/phi3conv/internal/progress"
@@ -23,15 +24,22 @@ func runCommand() *cli.Command {
 		Usage:     "answer a prompt, or hold a conversation",
 		ArgsUsage: "MODEL",
 		Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, what you say is read
-from the standard input, line by line, and the conversation is kept. Ctrl-C ends an answer; when
-there is none, it ends the program.
+from standard input, and the conversation is kept; with --json, all of it is one prompt. On a
+terminal there is an editor with history, and /help. A line is a message, unless it begins with
+""" and goes on to the next """, or ends with a backslash, which stands for a line break there.
+What is pasted is one message. Ctrl-C ends an answer.
 
 The prompt is what a user says; the model's chat template renders it. With --raw, or if the model
 has no template, the model continues the prompt itself: special tokens such as <|user|> are
-recognized in it, and each line is a prompt of its own. Backslashes in prompts have no special
-meaning. Example:
+recognized in it, and each message is a prompt of its own.
 
-   phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0`,
+When the context is full, an answer is cut, and a longer conversation refused until there is
+room: /shift drops the oldest exchanges, /summarize has the model summarize them. --context-shift
+drops them as soon as it is necessary (with --raw, the oldest tokens), half of the context each
+time. What is left is evaluated anew. Examples:
+
+   phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0
+   echo "Why is the sky blue?" | phi3conv run phi-3-mini-Q4_K_M.gguf --json`,
 		Flags:  append(append(promptFlags(), samplingFlags()...), compute.flags()...),
 		Action: func(c *cli.Context) error { return runAction(c, &compute) },
 	}
@@ -50,6 +58,9 @@ func promptFlags() []cli.Flag {
 		&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Value: -1,
 			Usage: "answer in at most `N` tokens; -1: as many as the context has room for"},
 		&cli.StringSliceFlag{Name: "stop", Usage: "end the answer where `TEXT` begins"},
+		&cli.BoolFlag{Name: "context-shift", Usage: "drop what is oldest when the context is full, and go on"},
+		&cli.BoolFlag{Name: "no-history",
+			Usage: "keep no history of what you write; nor is one kept if " + noHistory + " is set"},
 	}
 }
 
@@ -103,18 +114,38 @@ func runAction(c *cli.Context, compute *computeFlags) error {
 	if c.Bool("json") {
 		return answerJSON(c.Context, c.App.Writer, m, prompt, seed)
 	}
-	s := &session{m: m, in: c.App.Reader, out: c.App.Writer, notes: c.App.ErrWriter, terminal: progress.IsTerminal(c.App.Writer)}
+	s := &chat.Session{Chat: m, Out: c.App.Writer, Notes: c.App.ErrWriter, Terminal: progress.IsTerminal(c.App.Writer)}
 	if oneShot {
-		_, err = s.answer(c.Context, prompt)
+		err = s.Answer(c.Context, prompt)
 	} else {
-		err = s.converse(c.Context)
+		err = converse(c, s)
 	}
-	if t := &m.Total; t.PromptTokens > 0 {
-		s.note("loaded in %.2f s; prompt: %s, %.1f tok/s; answer: %s, %.1f tok/s; seed %d", m.Load.Seconds(),
-			report.Plural(t.PromptTokens, "token"), rate(t.PromptTokens, t.PromptTime),
-			report.Plural(t.Tokens, "token"), rate(t.DecodeTokens, t.DecodeTime), seed)
-	}
+	s.NoteFigures(seed)
 	return err
+}
+
+// noHistory turns the history off in the environment.
+const noHistory = "PHI3CONV_NO_HISTORY"
+
+// converse lets the user write in an editor, if there is a terminal for that.
+func converse(c *cli.Context, s *chat.Session) error {
+	if !console.HasEditor(c.App.Reader, c.App.Writer) {
+		prompt := ""
+		if s.Terminal && progress.IsTerminal(c.App.Reader) {
+			prompt = "> "
+			s.Banner()
+		}
+		return s.Run(c.Context, console.NewLines(c.App.Reader, c.App.Writer, prompt))
+	}
+	s.Banner()
+	opt := console.Options{Prompt: "> ", Commands: chat.Commands(), Notes: c.App.ErrWriter}
+	if !c.Bool("no-history") && os.Getenv(noHistory) == "" {
+		var err error
+		if opt.History, err = console.OpenHistory(); err != nil {
+			newMonitor(c.App.ErrWriter).Note("there is no history of earlier conversations: %v", err)
+		}
+	}
+	return s.Run(c.Context, console.NewEditor(opt))
 }
 
 // promptText returns the prompt of the command line, if there is one.
@@ -140,6 +171,7 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 		Limit:        c.Int("predict"),
 		Stops:        c.StringSlice("stop"),
 		Context:      c.Int("ctx-size"),
+		ContextShift: c.Bool("context-shift"),
 		Check:        c.Bool("check"),
 		Monitor:      newMonitor(c.App.ErrWriter),
 	}
@@ -170,14 +202,6 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 	return opt, nil
 }
 
-// rate returns tokens a second, 0 if there is nothing to count.
-func rate(tokens int, d time.Duration) float64 {
-	if tokens == 0 || d <= 0 {
-		return 0
-	}
-	return float64(tokens) / d.Seconds()
-}
-
 // answerFigures is what --json prints.
 type answerFigures struct {
 	Text          string             `json:"text"`
@@ -202,9 +226,9 @@ func answerJSON(ctx context.Context, w io.Writer, m *chat.Chat, prompt string, s
 	printErr := report.WriteDocument(w, 1, answerFigures{
 		Text: a.Text, Tokens: a.IDs, Stop: a.Stop, Seed: seed, LoadSeconds: m.Load.Seconds(),
 		PromptTokens: a.PromptTokens, PromptSeconds: a.PromptTime.Seconds(),
-		PromptRate:   rate(a.PromptTokens, a.PromptTime),
+		PromptRate:   chat.Rate(a.PromptTokens, a.PromptTime),
 		DecodeTokens: a.DecodeTokens, DecodeSeconds: a.DecodeTime.Seconds(),
-		DecodeRate: rate(a.DecodeTokens, a.DecodeTime),
+		DecodeRate: chat.Rate(a.DecodeTokens, a.DecodeTime),
 	})
 	if err != nil {
 		return err

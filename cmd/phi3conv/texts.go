@@ -9,10 +9,6 @@ import (
 
 // readText returns what is in a file, or comes from standard input if that is its name.
 func readText(ctx context.Context, stdin io.Reader, path string) (string, error) {
-	if path == input.Stdin {
-		data, err := input.ReadAll(ctx, stdin)
-		return string(data), err
-	}
-	data, err := input.ReadFile(ctx, path)
+	data, err := input.Read(ctx, path, stdin)
 	return string(data), err
 }

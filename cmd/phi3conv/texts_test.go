@@ -78,7 +78,8 @@ func TestStandardInputErrors(t *testing.T) {
 	}{
 		{[]string{"calibrate", model, "--text", "-", "--against", "-", "-o", "x.gguf"},
 			"standard input (-) was given 2 times, but can be read only once"},
-		{[]string{"seal", model, "--text", "-", "-o", text, "--force"}, "text.txt is a file of the input standard input"},
+		{[]string{"seal", model, "--text", "-", "-o", text, "--force"},
+			"text.txt is a file of the input standard input"},
 	} {
 		if _, stderr, code := phi3conv(t, c.args...); code != exitUsage || !strings.Contains(stderr, c.want) {
 			t.Errorf("%q: exit %d, expected %q\n%s", c.args, code, c.want, stderr)

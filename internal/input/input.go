@@ -27,15 +27,16 @@ func Name(path string) string {
 
 // ReadFile returns what is in a file. Standard input can be read once: see [Once].
 func ReadFile(ctx context.Context, path string) ([]byte, error) {
-	if path == Stdin {
-		return ReadAll(ctx, os.Stdin)
-	}
-	return os.ReadFile(path)
+	return Read(ctx, path, os.Stdin)
 }
 
-// ReadAll reads standard input to its end, at most 1 GiB. Waiting for it ends with the context.
-func ReadAll(ctx context.Context, stdin io.Reader) ([]byte, error) {
-	return readAll(ctx, stdin, limit)
+// Read is [ReadFile] with another standard input. At most 1 GiB is read from that, and waiting for it ends with the
+// context.
+func Read(ctx context.Context, path string, stdin io.Reader) ([]byte, error) {
+	if path == Stdin {
+		return readAll(ctx, stdin, limit)
+	}
+	return os.ReadFile(path)
 }
 
 func readAll(ctx context.Context, stdin io.Reader, limit int64) ([]byte, error) {

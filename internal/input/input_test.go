@@ -43,7 +43,7 @@ func TestReadAll(t *testing.T) {
 	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "standard input") {
 		t.Errorf("too much: %v", err)
 	}
-	_, err = ReadAll(t.Context(), io.MultiReader(strings.NewReader("1"), broken{}))
+	_, err = Read(t.Context(), Stdin, io.MultiReader(strings.NewReader("1"), broken{}))
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("an error: %v", err)
 	}
@@ -51,7 +51,7 @@ func TestReadAll(t *testing.T) {
 	defer func() { _ = w.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ReadAll(ctx, never); !errors.Is(err, context.Canceled) {
+	if _, err := Read(ctx, Stdin, never); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
 	}
 }

@@ -18,6 +18,12 @@ type stream struct {
 	err   error           // of show
 }
 
+// resume begins where an answer was cut.
+func (s *stream) resume(ids []int32, text string) {
+	s.ids = append([]int32{}, ids...)
+	s.text.WriteString(text)
+}
+
 // token takes the next token. It returns false to end the answer.
 func (s *stream) token(id int32) bool {
 	s.ids = append(s.ids, id)

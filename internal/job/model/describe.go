@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -40,6 +42,17 @@ func Describe(ctx context.Context, path string, monitor progress.Monitor) (verif
 	defer step.End()
 	d.SHA256, d.FileBytes, err = hashFiles(ctx, files, step)
 	return d, err
+}
+
+// Summary says in a few words what a model is: its name, architecture, number of weights and the type of most of them.
+func Summary(path string) (string, error) {
+	m, err := source.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	return fmt.Sprintf("%s: %s, %s weights, mostly %s", filepath.Base(filepath.Clean(path)), m.Config.Arch.Name,
+		humanize.SIWithDigits(float64(m.Params()), 1, ""), commonType(m)), nil
 }
 
 // commonType returns the type that most weights have, of equally many the first by name.
