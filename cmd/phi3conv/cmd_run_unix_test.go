@@ -23,7 +23,8 @@ func TestRunInterrupted(t *testing.T) {
 	model := testmodel.Phi3(t)
 	out := &hook{f: interrupt}
 	stderr, err := runWith(t.Context(), strings.NewReader("Hello!\n/reset\nHello!\n"), out, "run", model, "--temp", "0")
-	if err != nil || out.String() != "H\nHello! How can I help you?\n" || !strings.Contains(stderr, "(interrupted; /continue goes on)") {
+	if err != nil || out.String() != "H\nHello! How can I help you?\n" ||
+		!strings.Contains(stderr, "(interrupted; /continue goes on)") {
 		t.Errorf("an answer: error %v, %q\n%s", err, out, stderr)
 	}
 	out = &hook{}
