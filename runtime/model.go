@@ -44,17 +44,18 @@ type Options struct {
 // Model is an opened model. Its methods may be called from several goroutines; Eval
 // calls wait for each other.
 type Model struct {
-	path   string
-	opt    Options
-	cfg    *arch.Config
-	src    *source.Model
-	rope   *rope.Angles
-	cache  *kvcache.Layout
-	layers []layer
-	norm   norm
-	output *linear.Matrix
-	embed  *source.Tensor // its rows are read when they are needed
-	masked []int32        // tokens that the model never predicts
+	path     string
+	opt      Options
+	cfg      *arch.Config
+	src      *source.Model
+	rope     *rope.Angles
+	cache    *kvcache.Layout
+	layers   []layer
+	norm     norm
+	output   *linear.Matrix
+	matrices []*linear.Matrix // all of them
+	embed    *source.Tensor   // its rows are read when they are needed
+	masked   []int32          // tokens that the model never predicts
 
 	mode      linear.Mode
 	threads   *linear.Threads
@@ -163,7 +164,7 @@ func (m *Model) Close() error {
 	for _, b := range m.maps {
 		_ = mmap.Unmap(b)
 	}
-	m.b, m.layers, m.output = nil, nil, nil
+	m.b, m.layers, m.output, m.matrices = nil, nil, nil, nil
 	return m.src.Close()
 }
 
@@ -269,8 +270,9 @@ func (m *Model) load(ctx context.Context) (err error) {
 		}
 	}
 	m.mem, err = ld.Read(ctx, m.threads, m.opt.Progress)
+	m.matrices = ld.Matrices()
 	if err == nil && !m.opt.NoRepack && !m.opt.Float32 {
-		tune.Open(m.threads, ld.Matrices(), m.mem == nil)
+		tune.Open(m.threads, m.matrices, m.mem == nil)
 	}
 	return err
 }

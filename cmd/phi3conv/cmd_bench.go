@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,9 +21,14 @@ one by one. The tokens are random and the context is empty at first. After a war
 runs --repetitions times; t/s is the mean ± the standard deviation. Items of a list are separated
 by commas; 0 leaves a test out. llama-bench's -p, -n and -o FORMAT work, too.
 
+--n-depth evaluates so many tokens before each test, as llama-bench's -d (pp512 @ d4096); --npl
+decodes so many sequences together, as in llama-batched-bench (tg128 x8): t/s counts all.
+
 Decoding is limited by how fast the weights can be read. The table has the bytes of weights read
-per second, and their share of this machine's read bandwidth with as many threads. The bandwidth
-is the mean of measurements before, between and after the repetitions.
+per second, and their share of this machine's read bandwidth with as many threads. Several tokens
+at a time are limited by multiplying: the last column has the share of the multiply-adds a second,
+those of attention included, that the cores do in a loop of nothing else. Bandwidth and peak are
+the means of measurements before, between and after the repetitions.
 
 --sustain decodes for a given time instead and prints the speed of every five seconds, to show
 whether the machine becomes hot and slow. Example:
@@ -33,6 +39,10 @@ whether the machine becomes hot and slow. Example:
 				Usage: "lengths of prompts in tokens, a `LIST`"},
 			&cli.StringFlag{Name: "n-gen", Aliases: []string{"n"}, Value: "128",
 				Usage: "numbers of tokens to decode, a `LIST`"},
+			&cli.StringFlag{Name: "n-depth", Aliases: []string{"d"}, Value: "0",
+				Usage: "numbers of tokens before those of a test, a `LIST`"},
+			&cli.StringFlag{Name: "npl", Value: "1",
+				Usage: "numbers of sequences to decode together, a `LIST`"},
 			&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads, a `LIST`",
 				DefaultText: "the number of physical cores"},
 			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
@@ -83,6 +93,16 @@ func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err
 	if opt.Gens, err = counts(c, "n-gen", 0, 1<<20); err != nil {
 		return opt, err
 	}
+	if c.IsSet("n-depth") {
+		if opt.Depths, err = numbers(c, "n-depth", 0, 1<<20); err != nil {
+			return opt, err
+		}
+	}
+	if c.IsSet("npl") {
+		if opt.Parallel, err = counts(c, "npl", 1, 1024); err != nil {
+			return opt, err
+		}
+	}
 	if c.IsSet("threads") {
 		if opt.Threads, err = counts(c, "threads", 1, 1024); err != nil {
 			return opt, err
@@ -98,16 +118,20 @@ func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err
 }
 
 // counts reads a list of numbers; zeros are left out.
-func counts(c *cli.Context, flag string, least, most int) (list []int, err error) {
+func counts(c *cli.Context, flag string, least, most int) ([]int, error) {
+	list, err := numbers(c, flag, least, most)
+	return slices.DeleteFunc(list, func(n int) bool { return n == 0 }), err
+}
+
+// numbers reads a list of numbers.
+func numbers(c *cli.Context, flag string, least, most int) (list []int, err error) {
 	for _, field := range strings.Split(c.String(flag), ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || n < least || n > most {
 			return nil, usagef("--%s: %q, expected numbers from %d to %d, separated by commas",
 				flag, field, least, most)
 		}
-		if n > 0 {
-			list = append(list, n)
-		}
+		list = append(list, n)
 	}
 	return list, nil
 }

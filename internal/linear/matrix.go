@@ -81,6 +81,18 @@ func (m *Matrix) Bytes() int64 { return int64(m.bytes()) }
 // Format returns what the panels hold.
 func (m *Matrix) Format() kern.Format { return m.format }
 
+// MainFormat returns the format that most of the matrices' bytes have.
+func MainFormat(matrices []*Matrix) (most kern.Format) {
+	var size [kern.NumFormats]int64
+	for _, m := range matrices {
+		size[m.Format()] += m.Bytes()
+		if size[m.Format()] > size[most] {
+			most = m.Format()
+		}
+	}
+	return most
+}
+
 // Packed returns the panels, nil if they are made at each use.
 func (m *Matrix) Packed() []byte { return m.packed }
 

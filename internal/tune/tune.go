@@ -125,6 +125,16 @@ func tasks(matrices []*linear.Matrix) (all []task) {
 	return all
 }
 
+// InUse names the formats of matrices, and the form in use of each for one token.
+func InUse(matrices []*linear.Matrix) (all []string) {
+	for _, k := range tasks(matrices) {
+		if k.use == kern.Single {
+			all = append(all, fmt.Sprintf("%s %s", k.format, kern.InUse(k.format, k.use)))
+		}
+	}
+	return all
+}
+
 // tuner chooses forms.
 type tuner struct {
 	Settings

@@ -22,6 +22,8 @@ import (
 type Options struct {
 	Prompts     []int            // tests ppN
 	Gens        []int            // tests tgN
+	Depths      []int            // tokens before those of a test: a run of the tests for each; nil is 0
+	Parallel    []int            // sequences that tests tgN decode together, a test for each number; nil is 1
 	Threads     []int            // a run of all tests for each number of threads; nil is the runtime's default
 	Repetitions int              // of each test, after a warm-up; less than 1 is 1
 	Sustain     time.Duration    // decode for this time; no test is repeated, and none is ppN; 0 is off
@@ -36,12 +38,21 @@ const window = 5 * time.Second
 // Run does the tests with each model and each number of threads and gives every result to report.
 func Run(ctx context.Context, models []string, opt Options, report func(*Result) error) error {
 	if opt.Sustain > 0 {
+		if opt.Depths != nil || opt.Parallel != nil {
+			return usage.Errorf("a sustained test has no depth and no parallel sequences")
+		}
 		opt.Prompts = nil
 	}
 	if len(opt.Prompts)+len(opt.Gens) == 0 {
 		return usage.Errorf("there is no test to do")
 	}
 	opt.Compute.Batch = cmp.Or(opt.Compute.Batch, 512)
+	if opt.Depths == nil {
+		opt.Depths = []int{0}
+	}
+	if opt.Parallel == nil {
+		opt.Parallel = []int{1}
+	}
 	if opt.Threads == nil {
 		opt.Threads = []int{runtime.DefaultThreads()}
 	}
@@ -78,12 +89,13 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	defer func() { _ = m.Close() }() // only read from
 	load := time.Since(start)
 
-	s, err := m.NewSequence(max(1, slices.Max(slices.Concat(b.Prompts, b.Gens))))
-	if err != nil {
+	longest := slices.Max(b.Depths) + max(1, slices.Max(slices.Concat(b.Prompts, b.Gens)))
+	text := &randomText{m: m, random: rand.New(rand.NewPCG(1, 0)), context: longest}
+	defer text.free()
+	if err := text.begin(ctx, 1, 0); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	text := &randomText{s, rand.New(rand.NewPCG(1, 0)), m.VocabSize()}
-	if err := text.decode(ctx, 1); err != nil {
+	if err := text.append(ctx, 1); err != nil {
 		return err
 	}
 	first := time.Since(start)
@@ -91,36 +103,49 @@ func (b *bench) model(ctx context.Context, path string, threads int) error {
 	size, perToken := m.WeightBytes()
 	base := Result{
 		Build: b.Build, CPU: machine.CPU(), Path: path, Size: size, Params: m.Params(),
-		Backend: "CPU " + kern.Best().Name,
-		Batch:   opt.Batch, Threads: threads, Cache: opt.Cache.String(), CacheV: opt.Cache.String(),
-		Float32: opt.Float32, NoRepack: opt.NoRepack, Load: load.Seconds(), First: first.Seconds(),
+		Backend: "CPU " + kern.Best().Name, Kernels: m.Kernels(),
+		Batch: opt.Batch, Threads: threads, Cache: opt.Cache.String(), CacheV: opt.Cache.String(),
+		Float32: opt.Float32, NoRepack: opt.NoRepack, Load: load.Seconds(), First: first.Seconds(), Parallel: 1,
 	}
-	for _, n := range b.Prompts {
-		r := base
-		r.Prompt = n
-		if err := b.prompt(ctx, text, &r); err != nil {
-			return err
+	for _, base.Depth = range b.Depths {
+		for _, n := range b.Prompts {
+			r := base
+			r.Prompt = n
+			if err := b.prompt(ctx, text, &r); err != nil {
+				return err
+			}
 		}
-	}
-	for _, n := range b.Gens {
-		r := base
-		r.Gen, r.Read = n, perToken
-		test := b.generation
-		if b.Sustain > 0 {
-			test = b.sustained
-		}
-		if err := test(ctx, text, &r); err != nil {
+		if err := b.generations(ctx, text, &base, perToken); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// prompt is the test ppN.
+// generations does the tests tgN at the depth of base.
+func (b *bench) generations(ctx context.Context, text *randomText, base *Result, perToken int64) error {
+	for _, n := range b.Gens {
+		for _, parallel := range b.Parallel {
+			r := *base
+			r.Gen, r.Parallel, r.Read = n, parallel, perToken
+			test := b.generation
+			if b.Sustain > 0 {
+				test = b.sustained
+			}
+			if err := test(ctx, text, &r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prompt is the test ppN. The multiply-add peak is measured before the first repetition and after each.
 func (b *bench) prompt(ctx context.Context, text *randomText, r *Result) error {
-	step := b.watch(fmt.Sprintf("pp%d", r.Prompt), (1+max(1, b.Repetitions))*r.Prompt)
-	test := func() error { return text.evaluate(ctx, r.Prompt) }
-	err := b.repeat(r, test, test, func() {})
+	step := b.watch(r.Test(), r.Depth+(1+max(1, b.Repetitions))*r.Prompt)
+	r.macs = text.m.MultiplyAdds(r.Depth, r.Prompt)
+	test := func() error { return text.append(ctx, r.Prompt) }
+	err := b.repeat(ctx, text, r, test, test)
 	step.End()
 	if err != nil {
 		return err
@@ -133,19 +158,26 @@ func (b *bench) watch(test string, tokens int) *model.Watched {
 	return model.Watch(b.Monitor, test, int64(tokens), float64(tokens), b.meter)
 }
 
-// generation is the test tgN. The machine's bandwidth is measured before the first repetition and after each.
+// generation is the test tgN. The machine's bandwidth, too, is measured before the first repetition and after each.
 func (b *bench) generation(ctx context.Context, text *randomText, r *Result) error {
-	step := b.watch(fmt.Sprintf("tg%d", r.Gen), 1+max(1, b.Repetitions)*r.Gen)
-	warm := func() error { return text.decode(ctx, 1) }
-	test := func() error { return text.decode(ctx, r.Gen) }
-	var bandwidths []float64
-	measure := func() { bandwidths = append(bandwidths, b.bandwidth(r.Threads)) }
-	err := b.repeat(r, warm, test, measure)
+	step := b.watch(r.Test(), r.Depth+(1+max(1, b.Repetitions)*r.Gen)*r.Parallel)
+	for i := range r.Gen {
+		r.macs += float64(r.Parallel) * text.m.MultiplyAdds(r.Depth+i, 1)
+	}
+	warm := func() error { return text.append(ctx, 1) }
+	test := func() error {
+		for range r.Gen {
+			if err := text.append(ctx, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	err := b.repeat(ctx, text, r, warm, test)
 	step.End()
 	if err != nil {
 		return err
 	}
-	r.Bandwidth, _ = meanAndDeviation(bandwidths)
 	return b.finish(r)
 }
 
@@ -157,8 +189,10 @@ func (b *bench) sustained(ctx context.Context, text *randomText, r *Result) erro
 	for over := false; !over; {
 		start, tokens, took := time.Now(), 0, time.Duration(0)
 		for ; took < window && !over; tokens++ {
-			if len(text.s.Tokens()) == r.Gen {
-				text.s.Truncate(0)
+			if tokens%r.Gen == 0 {
+				if err := text.begin(ctx, 1, 0); err != nil {
+					return err
+				}
 			}
 			if err := text.append(ctx, 1); err != nil {
 				return err
@@ -175,24 +209,39 @@ func (b *bench) sustained(ctx context.Context, text *randomText, r *Result) erro
 	return nil
 }
 
-// repeat does a test as often as the options say, after warm. It calls between before the first repetition and after
-// each.
-func (b *bench) repeat(r *Result, warm, test func() error, between func()) error {
+// repeat does a test as often as the options say, after warm, each time after the tokens of the result's depth. Before
+// the first repetition and after each it measures the machine.
+func (b *bench) repeat(ctx context.Context, text *randomText, r *Result, warm, test func() error) error {
 	r.Time = now()
+	var bandwidths, peaks []float64
+	measure := func() {
+		if r.Gen > 0 {
+			bandwidths = append(bandwidths, b.bandwidth(r.Threads))
+		}
+		peaks = append(peaks, text.m.MultiplyPeak())
+	}
+	if err := text.begin(ctx, r.Parallel, r.Depth); err != nil {
+		return err
+	}
 	if err := warm(); err != nil {
 		return err
 	}
-	between()
+	measure()
 	times := make([]time.Duration, max(1, b.Repetitions))
 	for i := range times {
+		if err := text.begin(ctx, r.Parallel, r.Depth); err != nil {
+			return err
+		}
 		start := time.Now()
 		if err := test(); err != nil {
 			return err
 		}
 		times[i] = time.Since(start)
-		between()
+		measure()
 	}
 	r.set(times)
+	r.Bandwidth, _ = meanAndDeviation(bandwidths)
+	r.MACPeak, _ = meanAndDeviation(peaks)
 	return nil
 }
 
@@ -201,6 +250,9 @@ func (b *bench) finish(r *Result) error {
 	r.Peak = b.peak.read()
 	if r.Bandwidth > 0 {
 		r.Share = r.Rate / r.Bandwidth
+	}
+	if r.MACPeak > 0 {
+		r.MACShare = r.MACRate / r.MACPeak
 	}
 	return b.report(r)
 }
@@ -213,36 +265,58 @@ func (b *bench) bandwidth(threads int) (w float64) {
 
 func now() string { return time.Now().UTC().Format(time.RFC3339) }
 
-// randomText gives a sequence random tokens, the same in every run.
+// randomText gives sequences random tokens, the same in every run.
 type randomText struct {
-	s      *runtime.Sequence
-	random *rand.Rand
-	vocab  int
+	m       *runtime.Model
+	random  *rand.Rand
+	context int                 // of the sequences
+	all     []*runtime.Sequence // that were made
+	use     []*runtime.Sequence // those of the test
 }
 
-// evaluate evaluates a prompt of n tokens in an empty context.
-func (t *randomText) evaluate(ctx context.Context, n int) error {
-	t.s.Truncate(0)
-	return t.append(ctx, n)
-}
-
-// decode evaluates n tokens one by one, from an empty context on.
-func (t *randomText) decode(ctx context.Context, n int) error {
-	t.s.Truncate(0)
-	for range n {
-		if err := t.append(ctx, 1); err != nil {
+// begin makes that many sequences, each of as many tokens, those in use from now on.
+func (t *randomText) begin(ctx context.Context, sequences, tokens int) error {
+	for len(t.all) < sequences {
+		s, err := t.m.NewSequence(t.context)
+		if err != nil {
 			return err
+		}
+		t.all = append(t.all, s)
+	}
+	t.use = t.all[:sequences]
+	for i, s := range t.use {
+		s.Truncate(min(len(s.Tokens()), tokens))
+		switch missing := tokens - len(s.Tokens()); {
+		case missing == 0:
+		case i == 0:
+			if err := t.eval(ctx, t.use[:1], missing); err != nil {
+				return err
+			}
+		default:
+			s.Free()
+			t.use[i] = t.use[0].Fork(tokens)
 		}
 	}
 	return nil
 }
 
-// append evaluates n more tokens together.
-func (t *randomText) append(ctx context.Context, n int) error {
-	tokens := make([]int32, n)
-	for i := range tokens {
-		tokens[i] = int32(t.random.IntN(t.vocab))
+func (t *randomText) free() {
+	for _, s := range t.all {
+		s.Free()
 	}
-	_, err := t.s.Eval(ctx, tokens)
-	return err
+}
+
+// append evaluates n more tokens of each sequence together.
+func (t *randomText) append(ctx context.Context, n int) error { return t.eval(ctx, t.use, n) }
+
+func (t *randomText) eval(ctx context.Context, sequences []*runtime.Sequence, n int) error {
+	requests := make([]runtime.Request, len(sequences))
+	for i, s := range sequences {
+		tokens := make([]int32, n)
+		for k := range tokens {
+			tokens[k] = int32(t.random.IntN(t.m.VocabSize()))
+		}
+		requests[i] = runtime.Request{Seq: s, Tokens: tokens, Logits: func(int, []float32) error { return nil }}
+	}
+	return t.m.Eval(ctx, requests...)
 }

@@ -77,6 +77,43 @@ func checkBandwidth(t *testing.T, r *Result) {
 	}
 }
 
+// At a depth, and with several sequences: t/s counts all of them, weights are read once for all, and attention has more
+// to multiply.
+func TestDepthAndParallel(t *testing.T) {
+	opt := Options{Prompts: []int{8}, Depths: []int{0, 20}, Threads: []int{1}, Compute: runtime.Options{Batch: 16}}
+	all := results(t, testmodel.Phi3(t), opt)
+	opt.Prompts, opt.Gens, opt.Depths, opt.Parallel = nil, []int{4}, []int{20}, []int{3}
+	all = append(all, results(t, testmodel.Phi3(t), opt)...)
+	var names []string
+	for _, r := range all {
+		names = append(names, r.Test())
+		tokens := float64((r.Prompt + r.Gen) * r.Parallel)
+		if got := tokens / r.Samples[0] * 1e9; math.Abs(got-float64(r.SamplesNS[0])) > 1000 {
+			t.Errorf("%s: %g ns by its tokens a second, took %d", r.Test(), got, r.SamplesNS[0])
+		}
+		if want := r.Avg / float64(r.Parallel) * float64(r.Read); math.Abs(r.Rate-want) > 1 {
+			t.Errorf("%s: %g bytes a second, expected %g", r.Test(), r.Rate, want)
+		}
+		if perToken := r.MACRate / r.Avg; perToken < 2.3e6 || perToken > 2.8e6 { // of 2.66 million weights
+			t.Errorf("%s: %g multiply-adds a token", r.Test(), perToken)
+		}
+		if r.MACPeak > 0 && math.Abs(r.MACShare-r.MACRate/r.MACPeak) > 1e-9 {
+			t.Errorf("%s: share %g of %g", r.Test(), r.MACShare, r.MACPeak)
+		}
+	}
+	if got := strings.Join(names, ", "); got != "pp8, pp8 @ d20, tg4 x3 @ d20" {
+		t.Error(got)
+	}
+	if near, far := all[0].MACRate/all[0].Avg, all[1].MACRate/all[1].Avg; far <= near {
+		t.Errorf("%g multiply-adds a token at depth 20, %g at 0", far, near)
+	}
+	var mistake *usage.Error
+	opt.Sustain = time.Second
+	if err := Run(t.Context(), nil, opt, nil); !errors.As(err, &mistake) {
+		t.Errorf("sustained at a depth: %v, expected a usage mistake", err)
+	}
+}
+
 func TestSustain(t *testing.T) {
 	all := results(t, testmodel.Phi3(t), Options{
 		Prompts: []int{8}, Gens: []int{4}, Threads: []int{1}, Sustain: 60 * time.Millisecond,

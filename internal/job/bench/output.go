@@ -95,10 +95,15 @@ func (o *csvOutput) Write(m *Result) error {
 	v := reflect.ValueOf(*m)
 	var names, cells []string
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("json"); !strings.HasPrefix(name, "samples_") {
-			names = append(names, name)
-			cells = append(cells, fmt.Sprint(v.Field(i)))
+		name := v.Type().Field(i).Tag.Get("json")
+		if name == "" || strings.HasPrefix(name, "samples_") {
+			continue
 		}
+		cell := fmt.Sprint(v.Field(i))
+		if list, ok := v.Field(i).Interface().([]string); ok {
+			cell = strings.Join(list, ", ")
+		}
+		names, cells = append(names, name), append(cells, cell)
 	}
 	if !o.begun {
 		o.begun = true
@@ -144,6 +149,12 @@ var columns = []column{
 	{"GB/s", 6, func(m *Result) string { return ifDecoded(m, "%.2f", m.Rate/1e9) }},
 	{"of bandwidth", 12, func(m *Result) string {
 		return ifDecoded(m, "%.0f%% of %.1f", 100*m.Share, m.Bandwidth/1e9)
+	}},
+	{"of GMAC/s", 11, func(m *Result) string {
+		if m.MACPeak == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%.0f%% of %.0f", 100*m.MACShare, m.MACPeak/1e9)
 	}},
 }
 
@@ -238,6 +249,9 @@ func (o *table) Write(m *Result) error {
 	}
 	if m.Read > 0 {
 		note += fmt.Sprintf(", %s of weights read per token", inUnits(m.Read, 1e9, "GB", 1e6, "MB"))
+	}
+	if len(m.Kernels) > 0 {
+		note += ", kernels for one token: " + strings.Join(m.Kernels, ", ")
 	}
 	if k := len(o.notes) - 1; k >= 0 && strings.HasPrefix(o.notes[k], of) {
 		o.notes[k] = note

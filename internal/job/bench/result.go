@@ -22,8 +22,10 @@ type Result struct {
 	NoRepack bool    `json:"no_repack"`
 	Prompt   int     `json:"n_prompt"`
 	Gen      int     `json:"n_gen"`
-	Time     string  `json:"test_time"` // of the start, RFC 3339
-	Elapsed  float64 `json:"elapsed_s"` // at the end of a window of Options.Sustain, otherwise 0
+	Depth    int     `json:"n_depth"`    // tokens before those of the test
+	Parallel int     `json:"n_parallel"` // sequences, which a test tgN decodes together
+	Time     string  `json:"test_time"`  // of the start, RFC 3339
+	Elapsed  float64 `json:"elapsed_s"`  // at the end of a window of Options.Sustain, otherwise 0
 	AvgNS    int64   `json:"avg_ns"`
 	StdNS    int64   `json:"stddev_ns"`
 	Avg      float64 `json:"avg_ts"` // tokens a second
@@ -34,28 +36,45 @@ type Result struct {
 	Bandwidth float64 `json:"bandwidth_bytes_per_s"` // of this machine
 	Share     float64 `json:"bandwidth_share"`       // Rate / Bandwidth
 
+	MACRate  float64 `json:"multiply_adds_per_s"`
+	MACPeak  float64 `json:"peak_multiply_adds_per_s"` // of this machine, of the kind that most weights take; 0 if unknown
+	MACShare float64 `json:"peak_share"`               // MACRate / MACPeak
+
+	// Kernels are the forms of the kernels in use for one token, see runtime.Model.Kernels.
+	Kernels []string `json:"kernels"`
+
 	Load  float64 `json:"load_s"`        // until the weights are in memory
 	First float64 `json:"first_token_s"` // until the first token, with a prompt of one
 	Peak  int64   `json:"peak_rss"`      // bytes; 0 where the system counts earlier models too
 
 	SamplesNS []int64   `json:"samples_ns"` // of each repetition
 	Samples   []float64 `json:"samples_ts"`
+
+	macs float64 // multiply-adds of a repetition
 }
 
-// Test names the test as llama-bench does, such as pp512 and tg128.
+// Test names the test as llama-bench does, such as pp512 and tg128 @ d4096; tg128 x8 decodes 8 sequences.
 func (r *Result) Test() string {
-	switch {
-	case r.Prompt > 0:
-		return fmt.Sprintf("pp%d", r.Prompt)
-	case r.Elapsed > 0:
-		return fmt.Sprintf("tg%d @ %.0f s", r.Gen, r.Elapsed)
+	name := fmt.Sprintf("tg%d", r.Gen)
+	if r.Prompt > 0 {
+		name = fmt.Sprintf("pp%d", r.Prompt)
 	}
-	return fmt.Sprintf("tg%d", r.Gen)
+	if r.Parallel > 1 {
+		name += fmt.Sprintf(" x%d", r.Parallel)
+	}
+	if r.Depth > 0 {
+		name += fmt.Sprintf(" @ d%d", r.Depth)
+	}
+	if r.Elapsed > 0 {
+		name += fmt.Sprintf(" @ %.0f s", r.Elapsed)
+	}
+	return name
 }
 
 // set takes the times that repetitions of the test took.
 func (r *Result) set(times []time.Duration) {
-	tokens := float64(r.Prompt + r.Gen)
+	sequences := float64(max(1, r.Parallel))
+	tokens := sequences * float64(r.Prompt+r.Gen)
 	ns := make([]float64, len(times))
 	r.SamplesNS, r.Samples = make([]int64, len(times)), make([]float64, len(times))
 	for i, t := range times {
@@ -64,7 +83,8 @@ func (r *Result) set(times []time.Duration) {
 	mean, deviation := meanAndDeviation(ns)
 	r.AvgNS, r.StdNS = int64(mean), int64(deviation)
 	r.Avg, r.Std = meanAndDeviation(r.Samples)
-	r.Rate = r.Avg * float64(r.Read)
+	r.Rate = r.Avg / sequences * float64(r.Read)
+	r.MACRate = r.macs * r.Avg / tokens
 }
 
 // meanAndDeviation returns the mean and the sample standard deviation.
