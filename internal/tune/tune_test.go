@@ -226,7 +226,9 @@ func TestRun(t *testing.T) {
 	if err := newTuner(t, path, Auto).run(formats(kern.F32), false); err != nil {
 		t.Error(err)
 	}
-	if known, _ := Known(); slices.ContainsFunc(known, func(c Choice) bool { return c.Form == "no such form" }) && len(forms) > 1 {
+	known, _ := Known()
+	gone := slices.ContainsFunc(known, func(c Choice) bool { return c.Form == "no such form" })
+	if gone && len(forms) > 1 {
 		t.Error("a form that is gone was not measured again")
 	}
 }
@@ -278,7 +280,8 @@ func TestUnwritable(t *testing.T) {
 	if err == nil || time.Since(start) > 5*time.Second {
 		t.Errorf("%v after %s", err, time.Since(start))
 	}
-	if got, want := kern.InUse(kern.F32, kern.Several), kern.Forms(kern.F32, kern.Several)[0]; got.String() != want.String() {
+	got, want := kern.InUse(kern.F32, kern.Several), kern.Forms(kern.F32, kern.Several)[0]
+	if got.String() != want.String() {
 		t.Errorf("%s is in use, expected the default %s", got, want)
 	}
 }

@@ -160,7 +160,7 @@ func (b *bench) watch(test string, tokens int) *model.Watched {
 
 // generation is the test tgN. The machine's bandwidth, too, is measured before the first repetition and after each.
 func (b *bench) generation(ctx context.Context, text *randomText, r *Result) error {
-	step := b.watch(r.Test(), r.Depth+(1+max(1, b.Repetitions)*r.Gen)*r.Parallel)
+	step := b.watch(r.Test(), (r.Depth+1+max(1, b.Repetitions)*r.Gen)*r.Parallel)
 	for i := range r.Gen {
 		r.macs += float64(r.Parallel) * text.m.MultiplyAdds(r.Depth+i, 1)
 	}
@@ -286,15 +286,10 @@ func (t *randomText) begin(ctx context.Context, sequences, tokens int) error {
 	t.use = t.all[:sequences]
 	for i, s := range t.use {
 		s.Truncate(min(len(s.Tokens()), tokens))
-		switch missing := tokens - len(s.Tokens()); {
-		case missing == 0:
-		case i == 0:
-			if err := t.eval(ctx, t.use[:1], missing); err != nil {
+		if missing := tokens - len(s.Tokens()); missing > 0 {
+			if err := t.eval(ctx, t.use[i:i+1], missing); err != nil {
 				return err
 			}
-		default:
-			s.Free()
-			t.use[i] = t.use[0].Fork(tokens)
 		}
 	}
 	return nil
