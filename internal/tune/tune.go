@@ -202,7 +202,7 @@ func (t *tuner) run(todo []task, cold bool) error {
 		}
 		if was, ok := known[c.key()]; ok && !c.Sure {
 			tries, at := was.Tries+1, c.Time
-			if was.Sure || was.Err < c.Err { // the earlier measurement was the better one
+			if (was.Sure || was.Err < c.Err) && choose(k, was.Form) { // the earlier measurement was the better one
 				c = was
 			}
 			c.Tries, c.Time = tries, at
