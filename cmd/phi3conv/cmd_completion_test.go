@@ -28,7 +28,7 @@ func TestCompletionInBash(t *testing.T) {
 	script, _, _ := phi3conv(t, "completion", "bash")
 	for line, want := range map[string]string{
 		"convert a.gguf --type|Q4_K": "Q4_K_S Q4_K_M",
-		"convert --type|=|iq":        "IQ4_NL IQ4_XS",
+		"convert --type|=|iq4":       "IQ4_NL IQ4_XS",
 		"quantize in out|Q6":         "Q6_K",
 		"quantize --method|a":        "awq",
 		"run --cache-type|":          "f16 f32 q8_0",

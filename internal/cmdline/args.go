@@ -28,7 +28,7 @@ type spelling struct {
 }
 
 // read puts a command's flags before its other arguments, so that "convert DIR -o FILE" works: the flag package stops
-// at the first argument that is no flag. What follows "--" stays. Flags of other programs become ours.
+// at the first argument that is no flag. What follows "--" is no flag. Flags of other programs become ours.
 func read(app *cli.App, args []string) (*line, error) {
 	l := &line{app: app, words: args}
 	rest := args[min(1, len(args)):]
@@ -101,7 +101,7 @@ func (l *line) readFlags(args []string) error {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
-			rest = append(rest, args[i:]...)
+			rest = append(rest, args[i+1:]...)
 			break
 		}
 		if !looksLikeFlag(arg) {
@@ -131,10 +131,7 @@ func (l *line) readFlags(args []string) error {
 			rest = append(rest, w.value)
 		}
 	}
-	if slices.ContainsFunc(rest, looksLikeFlag) && !slices.Contains(rest, "--") {
-		rest = append([]string{"--"}, rest...)
-	}
-	l.words = slices.Concat(l.words, flags, rest)
+	l.words = slices.Concat(l.words, flags, []string{"--"}, rest)
 	return nil
 }
 

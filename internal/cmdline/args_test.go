@@ -64,6 +64,8 @@ func TestRun(t *testing.T) {
 		"convert DIR -json X --type=F16": `convert ["DIR" "X"] type=F16 json=true`,
 		"convert A B 2":                  `convert ["A" "B" "2"]`,
 		"convert -- DIR -o":              `convert ["DIR" "-o"]`,
+		"convert A -o F -- -b -- c":      `convert ["A" "-b" "--" "c"] output=F`,
+		"convert -1 DIR":                 `convert ["-1" "DIR"]`,
 		"convert DIR -1":                 `convert ["DIR" "-1"]`,
 		"convert --json=false -":         `convert ["-"] json=false`,
 		"convert X -o -":                 `convert ["X"] output=-`,

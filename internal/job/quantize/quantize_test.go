@@ -468,7 +468,7 @@ func TestMistakes(t *testing.T) {
 		{Options{Method: "gptq", Stats: st, Solver: Solver{Options: &bad}}, "--shrink is 1"},
 		{Options{Method: "imatrix", Stats: st, Solver: Solver{AWQ: &yes}}, "--awq goes with --method gptq"},
 		{Options{Limits: Limits{Threads: -1}}, "--threads is -1, expected 1 to 1024"},
-		{Options{Limits: Limits{Threads: 1025}}, "1025 threads"},
+		{Options{Limits: Limits{Threads: 1025}}, "--threads is 1025"},
 		{Options{Limits: Limits{MaxRAM: 1 << 20}}, "--max-ram is 1.0 MiB, expected at least 320 MiB"},
 		{Options{Recipe: &calib.Recipe{}}, "the recipe names no method"},
 		{Options{Recipe: &calib.Recipe{Method: gptq}, Stats: st}, "the recipe's damp has no value"},
