@@ -13,7 +13,7 @@ type monitor struct {
 }
 
 // newMonitor is replaced by tests.
-var newMonitor = func(w io.Writer) monitor { return monitor{progress.For(w, true), w} }
+var newMonitor = func(w io.Writer) monitor { return monitor{progress.For(w), w} }
 
 // notes prints what a user of an output should know.
 func (m monitor) notes(list []string) {

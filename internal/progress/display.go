@@ -57,12 +57,11 @@ func New(w io.Writer, opt Options) *Display {
 }
 
 // For makes the display that suits w: with bars if it is a terminal, but not a dumb one or that of a CI system; elsewhere
-// with lines, if they are wanted.
-func For(w io.Writer, lines bool) *Display {
-	opt := Options{Lines: lines}
+// with lines.
+func For(w io.Writer) *Display {
+	opt := Options{Lines: true}
 	if f, ok := w.(*os.File); ok && IsTerminal(w) {
 		opt.Bars = os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
-		opt.Lines = true
 		opt.Width = func() int {
 			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
 				return width

@@ -44,11 +44,11 @@ func TestTerminal(t *testing.T) {
 	}{{"dumb", "", false}, {"xterm", "true", false}, {"xterm", "", true}} {
 		t.Setenv("TERM", c.term)
 		t.Setenv("CI", c.ci)
-		if opt := For(slave, false).opt; opt.Bars != c.bars || !opt.Lines {
+		if opt := For(slave).opt; opt.Bars != c.bars || !opt.Lines {
 			t.Errorf("TERM=%s CI=%s: %+v", c.term, c.ci, opt)
 		}
 	}
-	s := For(slave, false).Begin("converting", 4<<30, Bytes)
+	s := For(slave).Begin("converting", 4<<30, Bytes)
 	s.Set(1 << 30)
 	var got []byte
 	for buf := make([]byte, 1024); bytes.Count(got, []byte("\r")) < 3; {
@@ -65,7 +65,7 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("%q", line)
 		}
 	}
-	if For(&bytes.Buffer{}, true).opt.Bars {
+	if For(&bytes.Buffer{}).opt.Bars {
 		t.Error("bars in a buffer")
 	}
 }
