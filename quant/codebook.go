@@ -23,8 +23,8 @@ type Codebook struct {
 	numbers   []uint16 // 0, 1, 2, …
 }
 
-// nearest are how many points around a place that is no point are looked at: the ones among which the nearest by
-// weighted distance is almost always. With all 512 of IQ3_S the error is lower by less than a thousandth.
+// nearestPoints is how many points around a place that is no point are looked at for the nearest by weighted distance.
+// 12 leave an error 0.2 % (IQ3) to 0.4 % (IQ2_XS) above that of 24.
 const nearestPoints = 16
 
 // newCodebook makes the codebook of a grid whose levels have these magnitudes, in ascending order.

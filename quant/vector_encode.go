@@ -6,8 +6,8 @@ import (
 )
 
 // The encoder of vector types. For each group it searches a scale, with the codes that are best under it; then scales
-// become odd integers under d; then codes and scales are chosen again, among those that blocks can hold, and d is fitted
-// to them, in turns.
+// become odd integers under d; then codes and scales are chosen again, among those that blocks can hold, and d is
+// fitted to them, in turns.
 
 // vectorScratch is what encoding a block of a vector type needs.
 type vectorScratch struct {

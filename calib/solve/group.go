@@ -22,7 +22,8 @@ type levels struct {
 
 func newLevels(values []float32, book *quant.Codebook) *levels {
 	n := len(values)
-	l := &levels{values: values, uniform: values[n-1]-values[0] == float32(n-1), lo: values[0], hi: values[n-1], book: book}
+	uniform := values[n-1]-values[0] == float32(n-1)
+	l := &levels{values: values, uniform: uniform, lo: values[0], hi: values[n-1], book: book}
 	if l.uniform {
 		return l
 	}

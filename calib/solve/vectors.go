@@ -14,8 +14,7 @@ import (
 // eight is how many weights share the rule of an even number of negatives.
 const eight = 8
 
-// triedPoints is how many points of a grid are tried for some weights. With 24 instead of 12 error feedback leaves
-// the same to a thousandth.
+// triedPoints is how many points of a grid are tried for some weights.
 const triedPoints = 12
 
 // points is how points are chosen for some columns of a group.
@@ -164,7 +163,7 @@ func (t *tile) refinePoint(g *localGroup, codes []uint8, q, grads *vector, scale
 			odd ^= 1
 		}
 	}
-	var best, next, values [eight]uint8
+	var best, next [eight]uint8
 	var most float32
 	for n, point := range book.Near(levels[:book.Dim]) {
 		if n == triedPoints {
@@ -191,8 +190,7 @@ func (t *tile) refinePoint(g *localGroup, codes []uint8, q, grads *vector, scale
 	if most == 0 {
 		return false
 	}
-	values = best
-	for i, code := range values[:book.Dim] {
+	for i, code := range best[:book.Dim] {
 		v := float32(scale * t.levels.values[code])
 		d := v - q[at+i]
 		codes[i], q[at+i] = code, v
@@ -205,7 +203,9 @@ func (t *tile) refinePoint(g *localGroup, codes []uint8, q, grads *vector, scale
 
 // signsFor sets codes to levels with the signs of want. Where the book wants an even number of negatives, the number
 // stays odd or even, as it is; if need be, the sign that costs least to change is changed.
-func signsFor(book *quant.Codebook, codes *[eight]uint8, levels []uint8, want *[eight]float32, odd, at int, g *localGroup) {
+func signsFor(
+	book *quant.Codebook, codes *[eight]uint8, levels []uint8, want *[eight]float32, odd, at int, g *localGroup,
+) {
 	flip, least, parity := 0, float32(noLimit), 0
 	for i, level := range levels {
 		codes[i] = book.Code(level, want[i] < 0)

@@ -59,7 +59,8 @@ func createPMAP(
 }
 
 // panels lays matrices that are multiplied in panels. Of the embedding single rows are read, unless it is the output
-// matrix too. Types that kernels do not multiply as they are remain rows. An expert's matrix of a stack must be whole panels, or the stack remains rows.
+// matrix too. Types that kernels do not multiply as they are remain rows. An expert's matrix of a stack must be whole
+// panels, or the stack remains rows.
 func panels(infos []gguf.TensorInfo) []pmap.TensorInfo {
 	tied := !slices.ContainsFunc(infos, func(t gguf.TensorInfo) bool { return t.Name == arch.Output })
 	all := make([]pmap.TensorInfo, len(infos))

@@ -19,8 +19,8 @@ import (
 //	Q1_0, Q2_0                          Q4_0       4.5
 //	MXFP4, NVFP4                        BF16       16
 //
-// Looking up points of a grid while multiplying costs more than reading 4.4 bits instead of 3.4: a gather of 16 dwords
-// takes a core as long as reading 25 bytes for each of them.
+// Kernels that look up points of a grid as they multiply would need a gather for every four or eight columns; these
+// need one table in a register, like IQ4_XS.
 type form struct {
 	from   quant.Type
 	typ    quant.Type  // of the panels; from for table formats
