@@ -9,7 +9,7 @@ import (
 )
 
 // MultiplyPeak measures how many multiply-adds of a kind a second threads together do with the kernel set in use: the
-// most that evaluating a prompt can reach. It takes a tenth of a second, and returns 0 where the set has no loop for it.
+// most that evaluating a prompt can reach. It takes a tenth of a second and returns 0 where the set has no loop for it.
 func MultiplyPeak(kind kern.Multiplication, threads int) float64 {
 	const (
 		piece = 20 * time.Microsecond // about

@@ -196,24 +196,30 @@ func (t *tuner) run(todo []task, cold bool) error {
 	changed := map[key]Choice{}
 	for i, k := range due {
 		end := time.Now().Add(time.Until(t.end) / time.Duration(len(due)-i))
-		c, ok := t.measure(k, end, cold)
-		if !ok {
-			continue
+		if c, ok := t.measure(k, end, cold); ok {
+			c = better(k, c, known)
+			choose(k, c.Form)
+			changed[c.key()] = c
 		}
-		if was, ok := known[c.key()]; ok && !c.Sure {
-			tries, at := was.Tries+1, c.Time
-			if (was.Sure || was.Err < c.Err) && choose(k, was.Form) { // the earlier measurement was the better one
-				c = was
-			}
-			c.Tries, c.Time = tries, at
-		}
-		choose(k, c.Form)
-		changed[c.key()] = c
 	}
 	if err != nil || len(changed) == 0 {
 		return err
 	}
 	return merge(t.path, changed)
+}
+
+// better returns a new measurement, or the earlier one if that was the better one.
+func better(k task, c Choice, known map[key]Choice) Choice {
+	was, ok := known[c.key()]
+	if !ok || c.Sure {
+		return c
+	}
+	tries, at := was.Tries+1, c.Time
+	if (was.Sure || was.Err < c.Err) && choose(k, was.Form) {
+		c = was
+	}
+	c.Tries, c.Time = tries, at
+	return c
 }
 
 // choose makes the form of that name the one in use, or, if there is none, the default.

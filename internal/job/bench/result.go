@@ -37,7 +37,7 @@ type Result struct {
 	Share     float64 `json:"bandwidth_share"`       // Rate / Bandwidth
 
 	MACRate  float64 `json:"multiply_adds_per_s"`
-	MACPeak  float64 `json:"peak_multiply_adds_per_s"` // of this machine, of the kind that most weights take; 0 if unknown
+	MACPeak  float64 `json:"peak_multiply_adds_per_s"` // of this machine, for most weights; 0 if unknown
 	MACShare float64 `json:"peak_share"`               // MACRate / MACPeak
 
 	// Kernels are the forms of the kernels in use for one token, see runtime.Model.Kernels.

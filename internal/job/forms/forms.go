@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -71,12 +72,14 @@ func (r *Report) Write(w io.Writer) error {
 	case len(r.Known) == 0:
 		p.Printf("%s knows nothing of this machine: the default forms are used\n", report.Printable(r.File))
 	case len(r.Measured) == 0:
-		p.Printf("| %-6s | %-14s | %-10s | %7s | %-22s | %-22s | %-15s |\n", "format", "use", "kernels", "threads",
+		p.Printf("| %-6s | %-14s | %-10s | %7s | %-20s | %-20s | %-15s |\n", "format", "use", "kernels", "threads",
 			"form", "default", "time to it")
-		p.Printf("| ------ | -------------- | ---------- | ------: | ---------------------- | ---------------------- | --------------- |\n")
+		line := func(n int) string { return strings.Repeat("-", n) }
+		p.Printf("| %s | %s | %s | %s: | %s | %s | %s |\n", line(6), line(14), line(10), line(6), line(20),
+			line(20), line(15))
 		for _, c := range r.Known {
-			p.Printf("| %-6s | %-14s | %-10s | %7d | %-22s | %-22s | %-15s |\n", c.Format, c.Use, c.Set, c.Threads, c.Form,
-				c.Default, ratio(&c))
+			p.Printf("| %-6s | %-14s | %-10s | %7d | %-20s | %-20s | %-15s |\n", c.Format, c.Use, c.Set, c.Threads,
+				c.Form, c.Default, ratio(&c))
 		}
 	}
 	if r.Why != "" {
