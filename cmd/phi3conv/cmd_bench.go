@@ -26,9 +26,9 @@ decodes so many sequences together, as in llama-batched-bench (tg128 x8): t/s co
 
 Decoding is limited by how fast the weights can be read. The table has the bytes of weights read
 per second, and their share of this machine's read bandwidth with as many threads. Several tokens
-at a time are limited by multiplying: the last column has the share of the multiply-adds a second,
-those of attention included, that the cores do in a loop of nothing else. Bandwidth and peak are
-the means of measurements before, between and after the repetitions.
+at a time are limited by multiplying: the last column has the share of the multiply-adds a
+second, those of attention included, that the cores do in a loop of nothing else. Bandwidth and
+peak are the means of measurements before, between and after the repetitions.
 
 --sustain decodes for a given time instead and prints the speed of every five seconds, to show
 whether the machine becomes hot and slow. Example:

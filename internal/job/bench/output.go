@@ -204,10 +204,10 @@ func (o *table) header(p *report.Printer) {
 	p.Printf("|\n")
 }
 
-func isRest(c column) bool { return slices.Contains(rest, c.name) }
+func isRest(c column) bool { return rest[c.name] > 0 }
 
-// rest are the columns that tell the runs of a model apart.
-var rest = []string{"threads", "test", "t/s", "GB/s", "of bandwidth"}
+// rest are the columns that tell the runs of a model apart, with their widths on a narrow terminal.
+var rest = map[string]int{"threads": 7, "test": 6, "t/s": 18, "GB/s": 6, "of bandwidth": 12, "of GMAC/s": 11}
 
 func (o *table) Write(m *Result) error {
 	p := &report.Printer{W: o.w}
@@ -224,6 +224,9 @@ func (o *table) Write(m *Result) error {
 		} else {
 			o.heads = slices.DeleteFunc(slices.Clone(o.columns), isRest)
 			o.columns = slices.DeleteFunc(o.columns, func(c column) bool { return !isRest(c) })
+			for i := range o.columns {
+				o.columns[i].width = rest[o.columns[i].name]
+			}
 		}
 	}
 	if o.heads != nil {
