@@ -121,7 +121,7 @@ func (e *Engine) Do(ctx context.Context, r Request) (Result, error) {
 	switch {
 	case e.closed:
 		err = ErrClosed
-	case len(e.queue) >= e.opt.Queue:
+	case len(e.queue) >= e.opt.Queue+e.opt.Parallel-len(e.active): // those for which there is room do not wait
 		err = ErrQueueFull
 	default:
 		e.queue = append(e.queue, j)

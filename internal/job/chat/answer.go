@@ -9,6 +9,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/stops"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
@@ -114,7 +115,7 @@ func (c *Chat) last() *exchange {
 // generate goes on with the last answer.
 func (c *Chat) generate(ctx context.Context, show func(text string) error) (a Answer, err error) {
 	x := c.last()
-	s := &stream{dec: c.tok.NewDecoder(false), stop: stopper{stops: c.opt.Stops}, show: show}
+	s := &stream{dec: c.tok.NewDecoder(false), stop: stops.Finder{Stops: c.opt.Stops}, show: show}
 	s.resume(x.ids, x.text)
 	before := x.ids // that the first token continues
 	if !c.chat {

@@ -3,13 +3,14 @@ package chat
 import (
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/stops"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
 // stream shows tokens as text. Characters come whole, and nothing is shown that may begin a stop string.
 type stream struct {
 	dec  *tokenizer.Decoder
-	stop stopper
+	stop stops.Finder
 	show func(text string) error
 
 	ids   []int32
@@ -28,7 +29,7 @@ func (s *stream) resume(ids []int32, text string) {
 func (s *stream) token(id int32) bool {
 	s.ids = append(s.ids, id)
 	var text string
-	text, s.found = s.stop.add(s.dec.Next(id))
+	text, s.found = s.stop.Add(s.dec.Next(id))
 	s.put(text)
 	return s.err == nil && !s.found
 }
@@ -38,8 +39,8 @@ func (s *stream) end() {
 	if s.found || s.err != nil {
 		return
 	}
-	text, _ := s.stop.add(s.dec.Flush())
-	s.put(text + s.stop.held)
+	text, _ := s.stop.Add(s.dec.Flush())
+	s.put(text + s.stop.Held())
 }
 
 func (s *stream) put(text string) {

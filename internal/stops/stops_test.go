@@ -1,4 +1,4 @@
-package chat
+package stops
 
 import (
 	"math/rand/v2"
@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// feed gives pieces to a stopper and returns the text that comes out.
+// feed gives pieces to a Finder and returns the text that comes out.
 func feed(stops, pieces []string) (text string, found bool) {
-	s := stopper{stops: stops}
+	s := Finder{Stops: stops}
 	for _, p := range pieces {
 		var part string
-		part, found = s.add(p)
+		part, found = s.Add(p)
 		if text += part; found {
 			return text, true
 		}
@@ -19,7 +19,7 @@ func feed(stops, pieces []string) (text string, found bool) {
 	return text + s.held, false
 }
 
-func TestStopper(t *testing.T) {
+func TestFinder(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		stops  []string
@@ -44,7 +44,7 @@ func TestStopper(t *testing.T) {
 }
 
 // Where the pieces end makes no difference.
-func TestStopperPieces(t *testing.T) {
+func TestPieces(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	random := func(n int) string {
 		b := make([]byte, n)

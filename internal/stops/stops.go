@@ -1,19 +1,23 @@
-package chat
+// Package stops ends a text before strings at which it is to stop.
+package stops
 
 import "strings"
 
-// stopper finds stop strings in a text that comes in pieces, wherever the pieces end.
-type stopper struct {
-	stops []string
+// Finder finds stop strings in a text that comes in pieces, wherever the pieces end.
+type Finder struct {
+	Stops []string
 	held  string // may be the beginning of a stop string
 }
 
-// add takes the next piece and returns the text that is certain to lie before any stop
+// Held returns what was held back: it belongs to the text if that has ended.
+func (s *Finder) Held() string { return s.held }
+
+// Add takes the next piece and returns the text that is certain to lie before any stop
 // string, and whether one is complete: the one that ends first, the longest of these.
-func (s *stopper) add(piece string) (text string, found bool) {
+func (s *Finder) Add(piece string) (text string, found bool) {
 	s.held += piece
 	start, end := len(s.held), len(s.held)+1
-	for _, stop := range s.stops {
+	for _, stop := range s.Stops {
 		if i := strings.Index(s.held, stop); i >= 0 && (i+len(stop) < end || i+len(stop) == end && i < start) {
 			start, end = i, i+len(stop)
 		}
@@ -23,7 +27,7 @@ func (s *stopper) add(piece string) (text string, found bool) {
 		return text, true
 	}
 	n := 0 // bytes to hold
-	for _, stop := range s.stops {
+	for _, stop := range s.Stops {
 		for k := min(len(stop)-1, len(s.held)); k > n; k-- {
 			if strings.HasSuffix(s.held, stop[:k]) {
 				n = k
