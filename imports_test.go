@@ -22,6 +22,8 @@ var level = map[string]int{
 	"internal/job":          90,
 	"internal/job/bench":    85, // what other jobs use
 	"internal/job/diff":     85,
+	"internal/serve":        82,
+	"internal/stops":        10,
 	"internal/job/model":    84,
 	"internal/failure":      82, // how a command ended
 	"internal/lint":         80,

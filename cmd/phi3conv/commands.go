@@ -36,6 +36,7 @@ func commands() []*cli.Command {
 		tokenizeCommand(),
 		detokenizeCommand(),
 		runCommand(),
+		serveCommand(),
 		benchCommand(),
 		tuneCommand(),
 		packCommand(),

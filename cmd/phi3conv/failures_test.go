@@ -91,6 +91,9 @@ var everyFailure = map[string]failures{
 	"run": {
 		"run DIR -p a -n 1", "run DIR -p a --temp -1", "run none -p a", "run cut.gguf -p a", "run text -p a", "-", "-",
 	},
+	"serve": {
+		"-", "serve", "serve none --port 0", "serve cut.gguf --port 0", "serve text --port 0", "-", "-",
+	},
 	"bench": {
 		"bench DIR -p 4 -n 0 -r 1", "bench DIR -p x", "bench none", "bench cut.gguf -p 4 -n 0", "bench text -p 4 -n 0",
 		"-", "-",

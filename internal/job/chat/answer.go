@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"github.com/phi3conv/phi3conv/internal/job/model"
-	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/stops"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )

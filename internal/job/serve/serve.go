@@ -1,0 +1,122 @@
+// Package serve opens models and serves them until it is interrupted.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/serve"
+	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/engine"
+	"github.com/phi3conv/phi3conv/runtime/tokenizer"
+	"github.com/phi3conv/phi3conv/testdata"
+)
+
+// Options say what is served, and where.
+type Options struct {
+	Models  []string // paths; none with Demo
+	Demo    bool     // serve the tiny model that is part of the program
+	Host    string
+	Port    int // 0 for any that is free
+	Engine  engine.Options
+	HTTP    serve.Options
+	Compute runtime.Options // but Progress and Batched
+	Monitor progress.Monitor
+	// Ready, if not nil, is called with the address when requests are taken.
+	Ready func(address string)
+}
+
+// Run serves until ctx is done, and returns its error then. Requests that run are ended.
+func Run(ctx context.Context, o Options) (err error) {
+	if o.Demo {
+		dir, err := os.MkdirTemp("", "phi3conv-")
+		if err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		path := filepath.Join(dir, "tiny-phi3")
+		if err := testdata.Write("tiny-phi3", path); err != nil {
+			return err
+		}
+		o.Models = []string{path}
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+	if err != nil {
+		return fmt.Errorf("%w: another program may use the port; --port N takes another one", err)
+	}
+	defer func() { _ = listener.Close() }()
+	var models []*serve.Model
+	for _, path := range o.Models {
+		m, done, err := open(ctx, path, o)
+		if err != nil {
+			return err
+		}
+		defer done()
+		for _, other := range models {
+			if other.ID == m.ID {
+				return usage.Errorf("two models are named %s: rename a file", m.ID)
+			}
+		}
+		models = append(models, m)
+	}
+	server := &http.Server{
+		Handler:           serve.New(models, o.HTTP),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	address := "http://" + listener.Addr().String()
+	progress.Quiet(o.Monitor).Note("serving at %s; Ctrl-C ends it", address)
+	if o.Ready != nil {
+		o.Ready(address)
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	// Requests see that ctx is done; what they still write gets a moment.
+	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(end); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return ctx.Err()
+}
+
+// open opens a model and starts its engine. done ends both.
+func open(ctx context.Context, path string, o Options) (served *serve.Model, done func(), err error) {
+	tok, err := tokenizer.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Compute.Batched = true
+	m, err := model.Open(ctx, path, o.Compute, o.Monitor)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := engine.New(m, o.Engine)
+	if err != nil {
+		_ = m.Close() // only read from
+		return nil, nil, usage.Errorf("%s: %v", path, err)
+	}
+	name := filepath.Base(filepath.Clean(path))
+	for _, ext := range []string{".gguf", ".pmap"} {
+		name = strings.TrimSuffix(name, ext)
+	}
+	parallel := o.Engine.Parallel
+	served = &serve.Model{ID: name, Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: parallel}
+	return served, func() { e.Close(); _ = m.Close() }, nil
+}
