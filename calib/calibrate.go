@@ -33,8 +33,8 @@ type Options struct {
 	Work string
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
-	// Progress, if not nil, is called with how much of the time of the run is over, and all of it, as far as can be told,
-	// in parts of it that mean nothing else.
+	// Progress, if not nil, is called with how much of the time of the run is over, and all of it, as far as can be
+	// told, in parts of it that mean nothing else.
 	Progress func(done, total int64)
 }
 

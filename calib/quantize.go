@@ -22,8 +22,8 @@ type QuantizeOptions struct {
 	MomentMemory int64
 	// Resumed, if not nil, is called with the number of blocks that an earlier run has done.
 	Resumed func(blocks int)
-	// Progress, if not nil, is called with how much of the time of the run is over, and all of it, as far as can be told,
-	// in parts of it that mean nothing else.
+	// Progress, if not nil, is called with how much of the time of the run is over, and all of it, as far as can be
+	// told, in parts of it that mean nothing else.
 	Progress func(done, total int64)
 	// Solved, if not nil, is called with the result for each layer, or part of it.
 	Solved func(tensor string, s *solve.Solution)

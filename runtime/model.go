@@ -36,8 +36,8 @@ type Options struct {
 	Tap func(tensor string, x []float32)
 	// Progress is called while a model is opened, with bytes done and in all, from any thread.
 	Progress func(done, total int64)
-	// Computed, if not nil, is called after each product of rows with a matrix, from the goroutine that calls Eval, with
-	// the tokens that these are, times the product's share of what a token with logits takes.
+	// Computed, if not nil, is called after each product of rows with a matrix, from the goroutine that calls Eval,
+	// with the tokens that these are, times the product's share of what a token with logits takes.
 	Computed func(tokens float64)
 }
 
@@ -201,8 +201,8 @@ func (m *Model) WeightBytes() (file, perToken int64) {
 	return m.src.Bytes(), perToken
 }
 
-// IsLong reports whether a sequence of n tokens has the long factors of LongRoPE: its keys are then others than those of
-// a shorter one with the same beginning.
+// IsLong reports whether a sequence of n tokens has the long factors of LongRoPE: its keys are then others than those
+// of a shorter one with the same beginning.
 func (m *Model) IsLong(n int) bool { return m.rope.IsLong(n) }
 
 // CacheInUse returns the bytes of memory that the keys and values of all sequences take.

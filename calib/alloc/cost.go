@@ -65,8 +65,8 @@ type Options struct {
 	Candidates func(tensor string, cols int) []quant.Type
 	// Split estimates the parts of a matrix that may be stored apart (q, k and v) each by itself.
 	Split bool
-	// Progress, if not nil, is called with how much of the time of the estimate is over, and all of it, as far as can be
-	// told, in parts of it that mean nothing else.
+	// Progress, if not nil, is called with how much of the time of the estimate is over, and all of it, as far as can
+	// be told, in parts of it that mean nothing else.
 	Progress func(done, total int64)
 }
 

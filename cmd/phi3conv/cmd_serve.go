@@ -27,7 +27,8 @@ it has alone. What texts begin with in common is computed once. docs/serve.md sa
 func serveFlags(o *serve.Options) []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "host", Value: "127.0.0.1", Destination: &o.Host, Usage: "listen at `ADDRESS`"},
-		&cli.IntFlag{Name: "port", Value: 8080, Destination: &o.Port, Usage: "listen at port `N`; 0 takes one that is free"},
+		&cli.IntFlag{Name: "port", Value: 8080, Destination: &o.Port,
+			Usage: "listen at port `N`; 0 takes one that is free"},
 		&cli.StringFlag{Name: "api-key", EnvVars: []string{"PHI3CONV_API_KEY"}, Destination: &o.HTTP.APIKey,
 			Usage: "clients must send `KEY`"},
 		&cli.StringFlag{Name: "cors", Destination: &o.HTTP.Origin,

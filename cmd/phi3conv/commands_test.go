@@ -44,7 +44,8 @@ func checkHelp(t *testing.T, name, help string) {
 		}
 	}
 	for _, flag := range strings.Split(help, "\n   --")[1:] {
-		if strings.Count(flag, "default") > 1 || strings.Contains(flag, `(default: "`) || strings.Contains(flag, "(default: false)") {
+		if strings.Count(flag, "default") > 1 || strings.Contains(flag, `(default: "`) ||
+			strings.Contains(flag, "(default: false)") {
 			t.Errorf("%s --help: the default of --%s", name, flag)
 		}
 	}

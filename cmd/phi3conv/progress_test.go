@@ -107,7 +107,8 @@ func TestProgress(t *testing.T) {
 		}
 		for what, n := range c.want {
 			if r.reports[what] < n {
-				t.Errorf("%s: %d reports of %s, expected at least %d; all: %v", c.line, r.reports[what], what, n, r.reports)
+				t.Errorf("%s: %d reports of %s, expected at least %d; all: %v",
+					c.line, r.reports[what], what, n, r.reports)
 			}
 		}
 		if r.open != "" {

@@ -72,8 +72,9 @@ func (l *Layout) Bytes() int64 {
 // Live returns the bytes that all chunks of the layout take that were not released yet.
 func (l *Layout) Live() int64 { return l.live.Load() }
 
-// Chunk is the cache of ChunkLen positions. Several sequences may share one, which nobody changes then. Its memory is mapped, in huge pages: a token writes to every head's part of
-// it, so the first one would fault for thousands of small pages.
+// Chunk is the cache of ChunkLen positions. Several sequences may share one, which nobody changes then. Its memory is
+// mapped, in huge pages: a token writes to every head's part of it, so the first one would fault for thousands of small
+// pages.
 type Chunk struct {
 	// The elements, in the slice of the layout's type; the others are nil.
 	f32   []float32

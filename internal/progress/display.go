@@ -56,8 +56,8 @@ func New(w io.Writer, opt Options) *Display {
 	return &Display{w: w, opt: opt}
 }
 
-// For makes the display that suits w: with bars if it is a terminal, but not a dumb one or that of a CI system; elsewhere
-// with lines.
+// For makes the display that suits w: with bars if it is a terminal, but not a dumb one or that of a CI system;
+// elsewhere with lines.
 func For(w io.Writer) *Display {
 	opt := Options{Lines: true}
 	if f, ok := w.(*os.File); ok && IsTerminal(w) {

@@ -164,46 +164,52 @@ func TestStream(t *testing.T) {
 			if want == nil {
 				want = at(whole, "choices", 0, "message", "content")
 			}
-			r, err := http.Post(s.URL+c.path, "application/json", strings.NewReader(body+`,"stream":true}`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text, ended, usage := "", any(nil), any(nil)
-			var last string
-			for lines := bufio.NewScanner(r.Body); lines.Scan(); {
-				data, ok := strings.CutPrefix(lines.Text(), "data: ")
-				if !ok || data == "[DONE]" {
-					last = data
-					continue
-				}
-				var event map[string]any
-				if err := json.Unmarshal([]byte(data), &event); err != nil {
-					t.Fatal(err)
-				}
-				if u := event["usage"]; u != nil {
-					usage = u
-				}
-				for _, path := range [][]any{{"choices", 0, "text"}, {"choices", 0, "delta", "content"}} {
-					if piece, ok := at(event, path...).(string); ok {
-						text += piece
-					}
-				}
-				if f := at(event, "choices", 0, "finish_reason"); f != nil {
-					ended = f
-				}
-			}
-			_ = r.Body.Close()
+			text, ended, usage := streamed(t, s.URL+c.path, body+`,"stream":true}`)
 			if text != want || ended != reason || at(usage, "total_tokens") != at(whole, "usage", "total_tokens") {
 				t.Errorf("%s%s: %q, %v; at once %q, %v", c.path, stop, text, ended, want, reason)
-			}
-			if last != "" && last != "[DONE]" {
-				t.Errorf("%s: the last event is %q", c.path, last)
 			}
 			if stop != "" && (strings.Contains(text, "e") || reason != "stop") {
 				t.Errorf("%s: %q does not end at the stop string", c.path, text)
 			}
 		}
 	}
+}
+
+// streamed puts a stream's texts together. It ends with [DONE].
+func streamed(t *testing.T, url, body string) (text string, finish, usage any) {
+	t.Helper()
+	r, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }()
+	last := ""
+	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+		data, ok := strings.CutPrefix(lines.Text(), "data: ")
+		if !ok {
+			continue
+		}
+		last = data
+		var event map[string]any
+		if json.Unmarshal([]byte(data), &event) != nil {
+			continue
+		}
+		if u := event["usage"]; u != nil {
+			usage = u
+		}
+		for _, path := range [][]any{{"choices", 0, "text"}, {"choices", 0, "delta", "content"}} {
+			if piece, ok := at(event, path...).(string); ok {
+				text += piece
+			}
+		}
+		if f := at(event, "choices", 0, "finish_reason"); f != nil {
+			finish = f
+		}
+	}
+	if last != "[DONE]" {
+		t.Errorf("%s: the last event is %q", url, last)
+	}
+	return text, finish, usage
 }
 
 // What would change an answer and cannot be done is refused, by name.
@@ -231,8 +237,8 @@ func TestRefused(t *testing.T) {
 		{"/v1/chat/completions", `{"messages":[]}`, 400, "messages"},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400, "image_url"},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{}]}`, 400, "tools"},
-		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json_object"}}`,
-			400, "response_format"},
+		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json"}}`, 400,
+			"response_format"},
 		{"/v1/embeddings", `{}`, 404, "/v1/embeddings"},
 		{"/detokenize", `{"tokens":[-1]}`, 400, "tokens"},
 	} {

@@ -207,7 +207,8 @@ func (s *Server) named(id string) (*Model, error) {
 		known = append(known, m.ID)
 	}
 	return nil, &apiError{status: http.StatusNotFound, Type: "invalid_request_error", Param: "model",
-		Code: "model_not_found", Message: fmt.Sprintf("there is no model %q; served: %s", id, strings.Join(known, ", "))}
+		Code:    "model_not_found",
+		Message: fmt.Sprintf("there is no model %q; served: %s", id, strings.Join(known, ", "))}
 }
 
 func (s *Server) unknown(_ http.ResponseWriter, r *http.Request) error {
@@ -266,7 +267,7 @@ func (s *Server) props(w http.ResponseWriter, _ *http.Request) error {
 
 // metrics writes the engines' counts in Prometheus' text format.
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) error {
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	var text strings.Builder
 	for _, c := range []struct {
 		name, kind, help string
 		value            func(s engine.Stats) int64
@@ -278,19 +279,22 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) error {
 		{"kept_tokens_total", "counter", "Tokens of prompts that were not computed, since they were kept.",
 			func(s engine.Stats) int64 { return s.KeptTokens }},
 		{"answer_tokens_total", "counter", "Tokens of answers.", func(s engine.Stats) int64 { return s.Tokens }},
-		{"draft_tokens_total", "counter", "Tokens that were guessed.", func(s engine.Stats) int64 { return s.DraftTokens }},
+		{"draft_tokens_total", "counter", "Tokens that were guessed.",
+			func(s engine.Stats) int64 { return s.DraftTokens }},
 		{"draft_matched_tokens_total", "counter", "Guessed tokens that were right.",
 			func(s engine.Stats) int64 { return s.DraftMatched }},
 		{"requests_running", "gauge", "Requests that run.", func(s engine.Stats) int64 { return int64(s.Running) }},
 		{"requests_waiting", "gauge", "Requests that wait.", func(s engine.Stats) int64 { return int64(s.Waiting) }},
 		{"cache_bytes", "gauge", "Memory of keys and values.", func(s engine.Stats) int64 { return s.CacheBytes }},
 	} {
-		fmt.Fprintf(w, "# HELP phi3conv_%s %s\n# TYPE phi3conv_%s %s\n", c.name, c.help, c.name, c.kind)
+		fmt.Fprintf(&text, "# HELP phi3conv_%s %s\n# TYPE phi3conv_%s %s\n", c.name, c.help, c.name, c.kind)
 		for _, m := range s.models {
-			fmt.Fprintf(w, "phi3conv_%s{model=%q} %d\n", c.name, m.ID, c.value(m.Engine.Stats()))
+			fmt.Fprintf(&text, "phi3conv_%s{model=%q} %d\n", c.name, m.ID, c.value(m.Engine.Stats()))
 		}
 	}
-	return nil
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	_, err := io.WriteString(w, text.String())
+	return err
 }
 
 // logprob is a natural logarithm that JSON can have.

@@ -10,8 +10,8 @@ import (
 )
 
 // SHA256 hashes the weights: every tensor's name, type, shape and bytes, in the order of Tensors.
-// The result, in hexadecimal, does not depend on how they are spread over files. progress, if not nil, is called with the
-// bytes done.
+// The result, in hexadecimal, does not depend on how they are spread over files. progress, if not nil, is called with
+// the bytes done.
 func (m *Model) SHA256(ctx context.Context, progress func(done int64)) (string, error) {
 	h, done := sha256.New(), int64(0)
 	var buf []byte

@@ -851,7 +851,7 @@ func FuzzTokenizerJSON(f *testing.F) {
 		if err != nil {
 			t.Fatalf("cannot be read back: %v", err)
 		}
-		if len(v.StopIDs) == 0 { // A file that lists no end gets those that its tokens' texts say, which become Control.
+		if len(v.StopIDs) == 0 { // a file that lists no end gets those that its tokens' texts say, which become Control
 			back.StopIDs, back.Types = v.StopIDs, v.Types
 		}
 		if !slices.Equal(back.Tokens, v.Tokens) || !slices.Equal(back.Types, v.Types) ||

@@ -12,8 +12,8 @@ import (
 	"slices"
 )
 
-// HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled. progress, if
-// not nil, is called with the bytes done.
+// HashFile returns a file's SHA-256, in hexadecimal, and its size in bytes. It stops when ctx is cancelled. progress,
+// if not nil, is called with the bytes done.
 func HashFile(ctx context.Context, path string, progress func(done int64)) (sum string, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -26,7 +26,8 @@ func TestRun(t *testing.T) {
 	case err := <-ended:
 		t.Fatal(err)
 	}
-	r, err := http.Post(address+"/v1/completions", "application/json", strings.NewReader(`{"prompt":"a","max_tokens":2}`))
+	body := strings.NewReader(`{"prompt":"a","max_tokens":2}`)
+	r, err := http.Post(address+"/v1/completions", "application/json", body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,8 @@ func BenchProcess(ctx context.Context, path string, opt runtime.Options) (m Meas
 	if err != nil {
 		return m, err
 	}
-	args := []string{"bench", "--json", "-r", "1", "--n-prompt", strconv.Itoa(speedPrompt), "-n", strconv.Itoa(speedGen),
+	args := []string{
+		"bench", "--json", "-r", "1", "--n-prompt", strconv.Itoa(speedPrompt), "-n", strconv.Itoa(speedGen),
 		"-t", strconv.Itoa(opt.Threads), "--cache-type", opt.Cache.String()}
 	if opt.Float32 {
 		args = append(args, "--f32")
