@@ -94,7 +94,7 @@ func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err
 		return opt, err
 	}
 	if c.IsSet("n-depth") {
-		if opt.Depths, err = numbers(c, "n-depth", 0, 1<<20); err != nil {
+		if opt.Depths, err = wholeNumbers(c, "n-depth", 0, 1<<20); err != nil {
 			return opt, err
 		}
 	}
@@ -119,12 +119,12 @@ func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err
 
 // counts reads a list of numbers; zeros are left out.
 func counts(c *cli.Context, flag string, least, most int) ([]int, error) {
-	list, err := numbers(c, flag, least, most)
+	list, err := wholeNumbers(c, flag, least, most)
 	return slices.DeleteFunc(list, func(n int) bool { return n == 0 }), err
 }
 
-// numbers reads a list of numbers.
-func numbers(c *cli.Context, flag string, least, most int) (list []int, err error) {
+// wholeNumbers reads a list of numbers.
+func wholeNumbers(c *cli.Context, flag string, least, most int) (list []int, err error) {
 	for _, field := range strings.Split(c.String(flag), ",") {
 		n, err := strconv.Atoi(strings.TrimSpace(field))
 		if err != nil || n < least || n > most {

@@ -21,13 +21,15 @@ func TestBench(t *testing.T) {
 	lines := strings.Split(stdout, "\n")
 	const row = `^\| tiny-phi3-Q4_K_M +\| +1\.60 MiB \| +2\.66 M \| CPU \w+ +\| +2 `
 	for i, want := range []string{
-		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s \| +GB/s \| of bandwidth \|$`,
-		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \|$`,
-		row + `\| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\|$`,
-		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \|$`,
+		`^\| model {26}\| +size \| +params \| backend +\| threads \| +test \| +t/s ` +
+			`\| +GB/s \| of bandwidth \| +of GMAC/s \|$`,
+		`^\| -{30} \| -{9}: \| -{9}: \| -{14} \| -{6}: \| -{14}: \| -{19}: \| -{5}: \| -{11}: \| -{10}: \|$`,
+		row + `\| +pp8 \| +\d+\.\d\d ± \d+\.\d\d \| {8}\| {14}\| +\d+% of \d+ \|$`,
+		row + `\| +tg4 \| +\d+\.\d\d ± \d+\.\d\d \| +\d+\.\d\d \| +\d+% of \d+\.\d \| +\d+% of \d+ \|$`,
 		`^$`,
 		`^\S*tiny-phi3-Q4_K_M\.gguf, 2 threads: loaded in \d+\.\d\d s, first token after \d+\.\d\d s, ` +
-			`peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token$`,
+			`peak RSS \d+\.\d\d [MG]iB, 1\.59 MB of weights read per token, ` +
+			`kernels for one token: Q4_K \w+.*, Q6_K \w+.*$`,
 		`^$`,
 	} {
 		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {

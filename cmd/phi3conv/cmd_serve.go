@@ -15,7 +15,7 @@ func serveCommand() *cli.Command {
 		Description: `Clients of OpenAI find /v1/models, /v1/completions and /v1/chat/completions,
 lm-evaluation-harness also /tokenize, /detokenize and /tokenizer_info. Log-probabilities of the
 prompt are given with "echo", and no answer depends on who else is served: each has the bits that
-it has alone. What texts begin with in common is computed once. docs/serve.md says more. Examples:
+it has alone. What texts begin with in common is computed once. See docs/serve.md. Examples:
 
    phi3conv serve phi-3-mini-Q4_K_M.gguf
    phi3conv serve --demo`,

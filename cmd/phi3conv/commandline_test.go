@@ -77,6 +77,7 @@ func TestLetters(t *testing.T) {
 		"c": {"ctx-size"},
 		"f": {"file", "text"}, // the file to read text from
 		"n": {"predict", "n-gen"},
+		"d": {"n-depth"},
 		"o": {"output"},
 		"p": {"prompt"},
 		"r": {"repetitions"},

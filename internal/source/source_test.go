@@ -81,7 +81,7 @@ func TestGGUF(t *testing.T) {
 	}
 	c := m.Config
 	if c.VocabSize != 10 || c.Tied || c.RotaryDims != 4 || c.LongRope.Long[1] != 2 ||
-		float32(c.LongRope.AttnFactor) != 1.19 || m.Params() != 760 {
+		float32(c.LongRope.AttnFactor) != 1.19 || m.Params() != 764 {
 		t.Errorf("%+v, %d parameters", c, m.Params())
 	}
 	for name, bad := range map[string]struct {

@@ -148,11 +148,11 @@ func TestMistakes(t *testing.T) {
 		{"must be at least 1", func(o *Options) { o.Tokens = -1 }},
 		{"--max-ram is 1.0 MiB, expected at least", func(o *Options) { o.MaxRAM = 1 << 20 }},
 		{"--max-ram is 1.0 MiB, expected at least", func(o *Options) { o.Files, o.MaxRAM = nil, 1<<20 }},
-		{"is an input", func(o *Options) { o.Files = []string{out} }},
+		{"of the input", func(o *Options) { o.Files = []string{out} }},
 	} {
 		opt := small(1)
 		c.change(&opt)
-		if c.want == "is an input" {
+		if c.want == "of the input" {
 			if err := os.WriteFile(out, []byte("a text"), 0o666); err != nil {
 				t.Fatal(err)
 			}
