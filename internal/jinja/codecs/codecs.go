@@ -312,7 +312,7 @@ func (c *Codec) Decode(b []byte, handler string) (text []rune, err error) {
 // passed decodes half of a character.
 func (c *Codec) passed(b []byte) (rune, int, bool) {
 	var char rune
-	size := 3
+	size := min(3, len(b))
 	switch {
 	case c.name == "utf_8" && len(b) >= 3:
 		char = rune(b[0]&15)<<12 | rune(b[1]&0x3f)<<6 | rune(b[2]&0x3f)

@@ -45,12 +45,13 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`\N{BULLET}\u12`), "unicode_escape", "replace")
 	f.Add([]byte("\xff\xfe\x00\xd8a"), "utf-16", "surrogatepass")
 	f.Add([]byte("a\xe2\x82"), "utf-8", "surrogateescape")
+	f.Add([]byte("\xff"), "utf-8", "surrogatepass")
 	f.Fuzz(func(t *testing.T, b []byte, name, handler string) {
 		c, err := Find(name)
 		if err != nil {
 			return
 		}
-		text, err := c.Decode(b, handler)
+		text, err := c.Decode(slices.Clip(b), handler) // nothing is read beyond the end
 		if err != nil {
 			return
 		}
