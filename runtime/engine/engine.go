@@ -227,7 +227,7 @@ func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 		}
 		n := common(a.text, j.text)
 		if j.req.PromptLogprobs >= 0 {
-			n-- // what comes after it must be known too
+			n = min(n, a.prompt) - 1 // what comes after it must be known too, which it is of prompts
 		}
 		if done := min(n, a.evaluated(), j.prompt-1); done > kept {
 			kept, from = done, source{seq: a.seq, known: a.known}

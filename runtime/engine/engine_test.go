@@ -326,6 +326,52 @@ func (o *only) Allow(allowed []uint64) {
 
 func (o *only) Accept(id int32) { o.seen = append(o.seen, id) }
 
+// pausing is only, and calls pause once so many tokens came.
+type pausing struct {
+	only
+	after int
+	pause func()
+}
+
+func (p *pausing) Allow(allowed []uint64) {
+	if len(p.seen) == p.after {
+		p.pause()
+	}
+	p.only.Allow(allowed)
+}
+
+// A prompt that begins as a running request's answer does: its tokens there have keys and values already, but no
+// log-probabilities.
+func TestPromptOfAnswer(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	prompt, cycle := sampling(t, 12).Prompt, []int32{17, 130, 64}
+	next := Request{Prompt: slices.Concat(prompt, cycle, cycle, cycle, []int32{5}), MaxTokens: 2, PromptLogprobs: 3}
+	want, err := do(t.Context(), newEngine(t, m, Options{}), next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, testmodel.Phi3(t), runtime.Options{})
+	e := newEngine(t, m, Options{Parallel: 2})
+	var all sync.WaitGroup
+	c := &pausing{only: only{ids: [][]int32{cycle[:1], cycle[1:2], cycle[2:]}}, after: 20}
+	c.pause = func() {
+		all.Go(func() {
+			if a, err := do(t.Context(), e, next); err != nil || a.bits() != want.bits() {
+				t.Errorf("error %v\n%s\nalone\n%s", err, a.bits(), want.bits())
+			} else if a.result.Kept < len(prompt)-1 {
+				t.Errorf("%d tokens of %d were kept", a.result.Kept, len(next.Prompt))
+			}
+		})
+		for e.Stats().Waiting == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if _, err := do(t.Context(), e, Request{Prompt: prompt, MaxTokens: 40, PromptLogprobs: 3, Constraint: c}); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+}
+
 func TestConstraint(t *testing.T) {
 	e := newEngine(t, open(t, testmodel.Phi3(t), runtime.Options{}), Options{})
 	c := &only{ids: [][]int32{{17}, {130, 131}, {64}}}

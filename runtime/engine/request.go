@@ -80,7 +80,7 @@ type job struct {
 
 	prompt    int     // tokens of the prompt
 	text      []int32 // prompt and answer
-	known     []Token // of the text's tokens, as far as log-probabilities were asked for
+	known     []Token // of the prompt's tokens, as far as log-probabilities were asked for
 	seq       *runtime.Sequence
 	answering bool    // the prompt has been evaluated
 	guess     []int32 // tokens that Draft gave, being checked
