@@ -82,12 +82,16 @@ func (q *chatRequest) jobs(m *Model) ([]job, error) {
 		return nil, invalid("messages", "%v", err)
 	}
 	ids := m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true})
+	bias, err := q.bias(m)
+	if err != nil {
+		return nil, err
+	}
 	limit := -1
 	set(&limit, q.MaxTokens)
 	set(&limit, q.MaxCompletionTokens)
 	var all []job
 	for choice := range q.choices() {
-		r, err := q.request(m, ids, choice, max(limit, -1))
+		r, err := q.request(m, ids, bias, choice, max(limit, -1))
 		if err != nil {
 			return nil, err
 		}

@@ -3,6 +3,7 @@ package serve
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -52,7 +53,7 @@ func (p *prompts) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// mostPrompts is how many prompts a request may have.
+// mostPrompts is how many prompts a request may have, n counted.
 const mostPrompts = 2048
 
 func (q *completionRequest) check() error {
@@ -62,6 +63,8 @@ func (q *completionRequest) check() error {
 	switch {
 	case len(q.Prompt) == 0 || len(q.Prompt) > mostPrompts:
 		return invalid("prompt", "there are %d, expected 1 to %d", len(q.Prompt), mostPrompts)
+	case len(q.Prompt)*q.choices() > mostPrompts:
+		return invalid("n", "%d prompts %d times, expected at most %d choices", len(q.Prompt), q.choices(), mostPrompts)
 	case q.Suffix != nil && *q.Suffix != "":
 		return invalid("suffix", "is not supported")
 	case q.BestOf != nil && *q.BestOf != q.choices():
@@ -76,6 +79,10 @@ func (q *completionRequest) check() error {
 
 // jobs makes the choices of all prompts, one prompt after the other.
 func (q *completionRequest) jobs(m *Model) ([]job, error) {
+	bias, err := q.bias(m)
+	if err != nil {
+		return nil, err
+	}
 	limit := 16
 	set(&limit, q.MaxTokens)
 	var all []job
@@ -98,7 +105,7 @@ func (q *completionRequest) jobs(m *Model) ([]job, error) {
 			}
 		}
 		for choice := range q.choices() {
-			r, err := q.request(m, ids, choice, limit)
+			r, err := q.request(m, ids, bias, choice, limit)
 			if err != nil {
 				return nil, err
 			}
@@ -152,7 +159,7 @@ func (m *Model) list(all []piece) *logprobList {
 		own := logprob(p.Logprob)
 		l.Logprob = append(l.Logprob, &own)
 		top := map[string]float64{}
-		for _, c := range p.Top {
+		for _, c := range slices.Backward(p.Top) { // of tokens with one text, the most likely
 			top[m.pieces.text(c.ID)] = logprob(c.Logprob)
 		}
 		l.Top = append(l.Top, top)

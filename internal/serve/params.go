@@ -121,28 +121,33 @@ func set[T any](to *T, from *T) {
 	}
 }
 
+// bias returns what is added to logits, which all choices share.
+func (p *params) bias(m *Model) (map[int32]float32, error) {
+	bias := make(map[int32]float32, len(p.LogitBias))
+	for key, b := range p.LogitBias {
+		id, err := strconv.ParseInt(key, 10, 32)
+		if err != nil || id < 0 || id >= int64(m.VocabSize) {
+			return nil, invalid("logit_bias", "key %q is no token id, expected 0 to %d", key, m.VocabSize-1)
+		}
+		if !(b >= -100 && b <= 100) {
+			return nil, invalid("logit_bias", "%v of token %d, expected -100 to 100", b, id)
+		}
+		bias[int32(id)] = b
+	}
+	return bias, nil
+}
+
 // request makes a request of a prompt.
-func (p *params) request(m *Model, prompt []int32, choice, limit int) (engine.Request, error) {
-	r := engine.Request{Prompt: prompt, MaxTokens: limit, PromptLogprobs: -1, Logprobs: -1}
+func (p *params) request(
+	m *Model, prompt []int32, bias map[int32]float32, choice, limit int,
+) (engine.Request, error) {
+	r := engine.Request{Prompt: prompt, MaxTokens: limit, Bias: bias, PromptLogprobs: -1, Logprobs: -1}
 	var err error
 	if r.Sampler, err = p.sampler(choice); err != nil {
 		return r, err
 	}
 	if !p.IgnoreEOS {
 		r.Stop = m.Tokenizer.StopIDs()
-	}
-	for key, b := range p.LogitBias {
-		id, err := strconv.ParseInt(key, 10, 32)
-		if err != nil || id < 0 || id >= int64(m.VocabSize) {
-			return r, invalid("logit_bias", "key %q is no token id, expected 0 to %d", key, m.VocabSize-1)
-		}
-		if !(b >= -100 && b <= 100) {
-			return r, invalid("logit_bias", "%v of token %d, expected -100 to 100", b, id)
-		}
-		if r.Bias == nil {
-			r.Bias = map[int32]float32{}
-		}
-		r.Bias[int32(id)] = b
 	}
 	r.Draft = new(engine.Lookup)
 	return r, nil

@@ -180,6 +180,10 @@ func read(r *http.Request, v any) error {
 		return err
 	}
 	if err := json.Unmarshal(body, v); err != nil {
+		var said *apiError // by a part that decodes itself
+		if errors.As(err, &said) {
+			return said
+		}
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) && wrong.Field != "" {
 			return invalid(wrong.Field, "is a %s, expected a %s", wrong.Value, wrong.Type)
