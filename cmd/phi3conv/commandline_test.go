@@ -121,7 +121,7 @@ func TestHelpOfCommands(t *testing.T) {
 	}
 }
 
-// The flags of ours that the table of foreign flags names exist, and none of ours is in it.
+// The flags of ours that the table of foreign flags names exist.
 func TestForeignFlags(t *testing.T) {
 	all := map[string]*cli.Command{}
 	for _, c := range allCommands(commands()) {
@@ -181,6 +181,9 @@ func TestHabits(t *testing.T) {
 		"verify -m MODEL --hellaswag -f x":      "--hellaswag is no flag of verify: phi3conv eval",
 		"calibrate -m MODEL --in-file x":        "--in-file is no flag of calibrate: statistics are not added up",
 		"llama-bench -m MODEL":                  "phi3conv bench does that",
+		"llama-server -m MODEL":                 "phi3conv serve does that",
+		"serve -m MODEL -fa on":                 "-fa is no flag of serve: attention is always computed by parts",
+		"serve -m MODEL --temp 0":               "--temp is no flag of serve: each request says that",
 	} {
 		_, stderr, code := phi3conv(t, strings.Fields(strings.ReplaceAll(line, "MODEL", model))...)
 		if code != exitUsage || !strings.Contains(stderr, want) {

@@ -23,7 +23,7 @@ const (
 )
 
 const (
-	runs   = "run logits bench eval verify seal calibrate" // run models
+	runs   = "run serve logits bench eval verify seal calibrate" // run models
 	models = runs + " convert quantize inspect lint tokenize detokenize pack"
 
 	samplers = "samplers sampler-seq sampling-seq typical typical-p top-nsigma top-n-sigma xtc-probability " +
@@ -55,11 +55,23 @@ var ForeignFlags = []Foreign{
 		"answers are computed token by token, without a draft"},
 	{"run", "sp special", "", "control tokens are not shown"},
 
+	// llama-server
+	{"serve", "jinja cb cont-batching cache-prompt metrics no-webui no-ui no-slots", Nothing, ""},
+	{"serve", samplers + " temp temperature top-k top-p min-p repeat-penalty repeat-last-n s seed " +
+		"n predict n-predict ignore-eos", "", "each request says that; docs/serve.md has the names"},
+	{"serve", "a alias", "", "clients call a model as its file is called, without .gguf"},
+	{"serve", "api-key-file", "", "the environment variable PHI3CONV_API_KEY has the key"},
+	{"serve", "chat-template chat-template-file no-jinja", "", "each model has its own chat template"},
+	{"serve", "md model-draft spec-draft-model draft draft-n draft-max draft-min spec-type", "",
+		"what a text repeats is guessed, without another model; leave it out"},
+	{"serve", "props slots webui ui path to timeout threads-http ssl-key-file ssl-cert-file api-prefix slot-save-path " +
+		"sps slot-prompt-similarity cache-reuse no-cache-prompt no-cont-batching embedding reranking rerank pooling " +
+		"reasoning-format reasoning-budget models-dir mm mmproj mmu mmproj-url", "",
+		"there is nothing like it; leave it out"},
 	// llama-bench
 	{"bench", "p", "n-prompt", ""},
 	{"bench", "o output", "format", ""},
 	{"bench", "pg", "", "--n-prompt and --n-gen are measured apart"},
-	{"bench", "d n-depth", "", "tests begin with an empty context"},
 	{"bench", "oe output-err progress delay", "", "leave it out"},
 
 	// llama-imatrix
@@ -137,21 +149,23 @@ var ForeignFlags = []Foreign{
 	{runs, "C cpu-mask Cr cpu-range cpu-strict Cb cpu-mask-batch Crb " +
 		"cpu-range-batch cpu-strict-batch prio prio-batch poll poll-batch numa", "",
 		"--threads says how many; the system says on which CPUs (taskset, numactl)"},
-	{"run logits bench eval", "ub ubatch-size", "", "--batch-size tokens are evaluated at a time"},
-	{"run logits bench eval verify", "ctk cache-type-k ctv cache-type-v", "", "--cache-type is for both"},
+	{"run serve logits bench eval", "ub ubatch-size", "", "--batch-size tokens are evaluated at a time"},
+	{"run serve logits bench eval verify", "ctk cache-type-k ctv cache-type-v", "", "--cache-type is for both"},
 	{"seal calibrate", "ctk cache-type-k ctv cache-type-v", "", "everything is computed in float32; leave it out"},
 	{"seal calibrate", "mlock mmap no-mmap mmp dio direct-io ndio no-direct-io lm load-mode nr no-repack", "",
 		"weights are read when they are needed; leave it out"},
-	{"run logits bench eval verify", "mlock mmap no-mmap mmp dio direct-io ndio no-direct-io lm load-mode", "",
+	{"run serve logits bench eval verify", "mlock mmap no-mmap mmp dio direct-io ndio no-direct-io lm load-mode", "",
 		"weights are read at the start; --no-repack uses them in the mapped file"},
-	{"run logits bench eval verify", "nr", "no-repack", ""},
+	{"run serve logits bench eval verify", "nr", "no-repack", ""},
 	{runs, "lora lora-scaled", "", "phi3conv convert --lora DIR merges an adapter into a model"},
 	{runs, "rope-scaling rope-scale rope-freq-base rope-freq-scale yarn-orig-ctx yarn-ext-factor yarn-attn-factor " +
 		"yarn-beta-slow yarn-beta-fast swa-full override-kv", "", "the model's own configuration counts; leave it out"},
-	{"run logits bench eval verify seal calibrate", "warmup no-warmup perf no-perf", "", "leave it out"},
+	{"run serve logits bench eval verify seal calibrate", "warmup no-warmup perf no-perf", "", "leave it out"},
 	{"logits bench eval verify seal calibrate", samplers + " temp temperature top-k top-p min-p repeat-penalty " +
 		"repeat-last-n n predict n-predict ignore-eos", "", "only phi3conv run samples, with --temp and others"},
-	{runs, "keep context-shift no-context-shift defrag-thold dt kvu kv-unified no-kvu no-kv-unified np parallel " +
+	{"logits serve bench eval verify seal calibrate", "context-shift no-context-shift", "",
+		"there is nothing like it; leave it out"},
+	{runs, "keep defrag-thold dt kvu kv-unified no-kvu no-kv-unified np parallel " +
 		"control-vector control-vector-scaled control-vector-layer-range e escape no-escape embd embeddings " +
 		"spec-draft-type-k spec-draft-type-v ctkd ctvd cache-type-k-draft cache-type-v-draft no-mmproj", "",
 		"there is nothing like it; leave it out"},
@@ -169,6 +183,7 @@ var ForeignFlags = []Foreign{
 var foreignCommands = map[string]string{
 	"chat": "run", "cli": "run", "generate": "run", "completion": "run", "simple": "run", "main": "run",
 	"imatrix": "calibrate", "perplexity": "verify", "ppl": "verify", "kld": "verify",
+	"server": "serve", "api": "serve",
 	"batched-bench": "bench", "benchmark": "bench",
 	"convert_hf_to_gguf": "convert", "convert-hf-to-gguf": "convert", "export": "convert",
 	"export-lora": "convert --lora", "gguf-split": "convert --split-max-size", "split": "convert --split-max-size",
