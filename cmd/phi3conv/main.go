@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/phi3conv/phi3conv/internal/cmdline"
@@ -39,9 +38,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp()
 	printed := &counter{w: stdout}
 	app.Writer, app.ErrWriter = stdout, stderr
-	asJSON := slices.ContainsFunc(args, func(arg string) bool {
-		return slices.Contains([]string{"--json", "-json", "--json=true", "-json=true"}, arg)
-	})
+	asJSON := cmdline.Given(args, "--json", "-json", "--json=true", "-json=true")
 	if asJSON {
 		app.Writer = printed
 	}

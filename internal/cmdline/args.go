@@ -49,7 +49,7 @@ func read(app *cli.App, args []string) (*line, error) {
 	switch {
 	case help && len(rest) > 0 && !isHelp(rest[0]):
 		return l, l.noCommand(list, rest[0])
-	case help || l.command != nil && asksHelp(rest):
+	case help || l.command != nil && Given(rest, helpFlags...):
 		l.words = append(l.words, "--help")
 		return l, nil
 	case l.command != nil:
@@ -61,14 +61,16 @@ func read(app *cli.App, args []string) (*line, error) {
 	return l, l.noCommand(list, rest[0])
 }
 
-func isHelp(arg string) bool { return arg == "--help" || arg == "-help" || arg == "-h" }
+var helpFlags = []string{"--help", "-help", "-h"}
 
-// asksHelp reports whether a flag among the arguments asks for help.
-func asksHelp(args []string) bool {
+func isHelp(arg string) bool { return slices.Contains(helpFlags, arg) }
+
+// Given reports whether one of some flags, as they are typed, is among arguments.
+func Given(args []string, flags ...string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
 	}
-	return slices.ContainsFunc(args, isHelp)
+	return slices.ContainsFunc(args, func(arg string) bool { return slices.Contains(flags, arg) })
 }
 
 // noCommand is the error of a word in place of a command.

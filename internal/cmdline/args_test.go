@@ -193,3 +193,14 @@ func TestComplete(t *testing.T) {
 		}
 	}
 }
+
+func TestGiven(t *testing.T) {
+	for line, want := range map[string]bool{
+		"": false, "convert X --json": true, "convert --json=true X": true, "convert X -- --json": false,
+		"convert --prompt=--json": false,
+	} {
+		if Given(words(line), "--json", "--json=true") != want {
+			t.Errorf("%q: expected %v", line, want)
+		}
+	}
+}
