@@ -28,16 +28,16 @@ type Block struct {
 }
 
 // codes is the column of the table of types that knows where a block keeps what.
-// It is empty for types without a geometry, see [Type.HasGeometry]. pack is nil for a type that is only read.
+// It is empty for types without a geometry, see [Type.Geometry]. pack is nil for a type that is only read.
 type codes struct {
 	Geometry
 	unpack func(b *Block, src []byte)
 	pack   func(dst []byte, b *Block)
 }
 
-// HasGeometry reports whether the type's blocks can be taken apart: whether [Type.Geometry], [Type.Unpack] and
-// [Type.Pack] are there for it. Methods that choose scales and codes themselves need that. Float types have no
-// blocks; a type that is only read has blocks but no geometry.
+// HasGeometry reports whether the type's blocks can be taken apart and put together: whether [Type.Geometry],
+// [Type.Unpack] and [Type.Pack] are all there for it. Methods that choose scales and codes themselves need that. A type
+// that is only read has no Pack.
 func (t Type) HasGeometry() bool { return types[t].codes.pack != nil }
 
 // CheckGeometry returns an error that names the type unless [Type.HasGeometry].
@@ -48,16 +48,17 @@ func (t Type) CheckGeometry() error {
 	return nil
 }
 
-// Geometry returns what the type's blocks can hold, where [Type.HasGeometry].
+// Geometry returns what the type's blocks can hold. It is empty for float types, MXFP4 and NVFP4, whose blocks cannot
+// be taken apart.
 func (t Type) Geometry() Geometry { return types[t].codes.Geometry }
 
-// Unpack takes one block apart. The slices of b must have the lengths of the type.
+// Unpack takes one block apart. The slices of b must have the lengths of the type, which has a geometry.
 func (t Type) Unpack(b *Block, src []byte) {
 	t.checkBlock(b, src)
 	types[t].codes.unpack(b, src)
 }
 
-// Pack writes one block. It is the inverse of [Type.Unpack]: D and DMin are rounded to
+// Pack writes one block, where [Type.HasGeometry]. It is the inverse of [Type.Unpack]: D and DMin are rounded to
 // float16, scales, minima and codes must be in their ranges.
 func (t Type) Pack(dst []byte, b *Block) {
 	t.checkBlock(b, dst)

@@ -9,7 +9,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/kern"
 )
 
-// Type is an element type that a tensor can be stored in. The zero value is F32.
+// Type is an element type that a tensor can be stored in. The zero value is F32. Methods but String, CanWrite and
+// CheckWrite panic for a value that is none of the constants: [ByGGML] and [ByName] return no other.
 type Type uint8
 
 // The types, under ggml's names. Their order is this package's own: files
@@ -119,9 +120,6 @@ func ReadTypes() []Type {
 // TypeNames lists the names of all types, separated by spaces.
 func TypeNames() string { return names(ReadTypes()) }
 
-// ReadOnlyNames lists the names of the types that are only read, separated by spaces.
-func ReadOnlyNames() string { return names(ReadTypes()[firstReadOnly:]) }
-
 func names(list []Type) string {
 	var names []string
 	for _, t := range list {
@@ -164,8 +162,8 @@ func (t Type) String() string {
 // GGML returns the type's number in ggml's enum ggml_type, which GGUF files carry.
 func (t Type) GGML() uint32 { return types[t].ggml }
 
-// BlockLen returns the number of elements in a block: 1 for F32, F16 and BF16,
-// 32 or 256 for the others. A row's length must be a multiple of it.
+// BlockLen returns the number of elements in a block: 1 for F32, F16 and BF16, 32, 64, 128 or 256 for the others. A
+// row's length must be a multiple of it.
 func (t Type) BlockLen() int { return types[t].elems }
 
 // BlockBytes returns the number of bytes in a block.
@@ -184,8 +182,8 @@ func (t Type) BitsPerWeight() float64 {
 // is that of the scale that multiplies all codes.
 func (t Type) ScaleOffsets() []int { return slices.Clone(types[t].scales) }
 
-// BadScale returns the offset in blocks of the first scale or minimum that is infinite or
-// not a number, or -1. Only float16 ones are looked at: others are integers.
+// BadScale returns the offset in blocks of the first scale or minimum that is infinite or not a number, or that of the
+// block where that is no float16, or -1.
 func (t Type) BadScale(blocks []byte) int {
 	s := &types[t]
 	if len(s.scales) == 0 && s.bad == nil {
