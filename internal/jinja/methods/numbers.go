@@ -60,13 +60,13 @@ func toBytes(r *Run, a []Value) Value {
 	r.Take(n, 4)
 	if signed && i.Sign() < 0 {
 		if n*8 < 1 || new(big.Int).Not(i).BitLen() > n*8-1 {
-			r.Fail("an values.Integer does not fit into %d bytes", n)
+			r.Fail("an integer does not fit into %d bytes", n)
 		}
 		i = new(big.Int).Add(i, new(big.Int).Lsh(big.NewInt(1), uint(n*8)))
 		signed = false
 	}
 	if n < 0 || i.Sign() < 0 || i.BitLen() > n*8 || signed && i.BitLen() > n*8-1 {
-		r.Fail("an values.Integer does not fit into %d bytes, or has a sign", n)
+		r.Fail("an integer does not fit into %d bytes, or has a sign", n)
 	}
 	return values.Octets(bigEndian(r, i.FillBytes(make([]byte, n)), a[2]))
 }

@@ -105,7 +105,7 @@ func OrElse(v, otherwise Value) Value {
 	return v
 }
 
-// IntArg returns an argument that must be an Integer.
+// IntArg returns an argument that must be an integer.
 func (r *Run) IntArg(v Value, otherwise int) int {
 	v = OrElse(v, otherwise)
 	i, _, ok := Number(v)

@@ -8,7 +8,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/jinja/codecs"
 )
 
-// octets are Python's bytes.
+// Octets are Python's bytes.
 type Octets string
 
 // hidden is added to bytes that are no ASCII, and to separators, to make them characters without a meaning: methods of

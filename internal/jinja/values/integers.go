@@ -14,7 +14,7 @@ import (
 // MaxDigits is how many decimal digits Python writes or reads.
 const MaxDigits = 4300
 
-// Integer returns the shortest form of an Integer.
+// Integer returns the shortest form of an integer.
 func Integer(i *big.Int) Value {
 	if i.IsInt64() {
 		return int(i.Int64())
@@ -62,7 +62,7 @@ func floatOf(i *big.Int) float64 {
 	return math.Ldexp(math.Copysign(f, float64(i.Sign())), shift)
 }
 
-// Truncated returns the Integer part of a float.
+// Truncated returns the integer part of a float.
 func (r *Run) Truncated(f float64) Value {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		r.Fail("%s is no integer", FormatFloat(f))
@@ -71,7 +71,7 @@ func (r *Run) Truncated(f float64) Value {
 	return Integer(i)
 }
 
-// Decimal writes an Integer, as long as Python does.
+// Decimal writes an integer, as long as Python does.
 func (r *Run) Decimal(v Value) string {
 	i, ok := v.(*big.Int)
 	if !ok {
@@ -212,7 +212,7 @@ func shortInts(op string, a, b int) (Value, bool) {
 	return nil, false
 }
 
-// power raises an integer to an Integer.
+// power raises an integer to an integer.
 func (r *Run) power(a, b *big.Int) Value {
 	if b.Sign() < 0 {
 		return r.floats("**", r.exactFloat(a), r.exactFloat(b))
@@ -254,7 +254,7 @@ func (r *Run) Operand(v Value) float64 {
 	return f
 }
 
-// ScanNumber counts the steps of going through an Integer.
+// ScanNumber counts the steps of going through an integer.
 func (r *Run) ScanNumber(v Value) {
 	if i, ok := v.(*big.Int); ok {
 		r.Scan(i.BitLen() / 8)

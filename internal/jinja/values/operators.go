@@ -10,7 +10,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/jinja/libm"
 )
 
-// Number returns a number as an Integer, if it is one, and as a float. An integer of more than 64 bits comes as the
+// Number returns a number as an integer, if it is one, and as a float. An integer of more than 64 bits comes as the
 // lowest or greatest of 64 bits.
 func Number(v Value) (i int, f float64, ok bool) {
 	switch v := v.(type) {

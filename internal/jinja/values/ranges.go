@@ -3,7 +3,7 @@ package values
 // maxRange is the number of items that a range can have in Jinja's sandbox.
 const maxRange = 100000
 
-// span is a range of integers of any size.
+// Span is a range of integers of any size.
 type Span struct {
 	start, stop, step Value // integers
 	length            int
@@ -42,7 +42,7 @@ func (r *Run) newSpan(start, stop, step Value) *Span {
 	return s
 }
 
-// item returns the integer at an index, or what would be there.
+// spanItem returns the integer at an index, or what would be there.
 func (r *Run) spanItem(s *Span, i int) Value { return r.Ints("+", s.start, r.Ints("*", i, s.step)) }
 
 // equalSpans says whether two ranges have the same integers.
@@ -51,7 +51,7 @@ func (r *Run) equalSpans(s, t *Span) bool {
 		r.Equal(s.start, t.start) && (s.length == 1 || r.Equal(s.step, t.step)))
 }
 
-// SpanIndex returns the index of an Integer, or -1.
+// SpanIndex returns the index of a number in a range, or -1.
 func (r *Run) SpanIndex(s *Span, v Value) int {
 	if BigOf(v) == nil { // a float can be equal to one
 		for i := range s.length {
