@@ -53,7 +53,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
 	if err != nil {
-		return fmt.Errorf("%w: another program may use the port; --port N takes another one", err)
+		return fmt.Errorf("%w: --host and --port say where to listen, and another program may do so there", err)
 	}
 	defer func() { _ = listener.Close() }()
 	var models []*serve.Model
