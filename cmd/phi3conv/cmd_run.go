@@ -11,8 +11,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/console"
 	"github.com/phi3conv/phi3conv/internal/input"
 	"github.com/phi3conv/phi3conv/internal/job/chat"
-	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/terminal"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/urfave/cli/v2"
 )
@@ -114,7 +114,7 @@ func runAction(c *cli.Context, compute *computeFlags) error {
 	if c.Bool("json") {
 		return answerJSON(c.Context, c.App.Writer, m, prompt, seed)
 	}
-	s := &chat.Session{Chat: m, Out: c.App.Writer, Notes: c.App.ErrWriter, Terminal: progress.IsTerminal(c.App.Writer)}
+	s := &chat.Session{Chat: m, Out: c.App.Writer, Notes: c.App.ErrWriter, Terminal: terminal.Is(c.App.Writer)}
 	if oneShot {
 		err = s.Answer(c.Context, prompt)
 	} else {
@@ -131,7 +131,7 @@ const noHistory = "PHI3CONV_NO_HISTORY"
 func converse(c *cli.Context, s *chat.Session) error {
 	if !console.HasEditor(c.App.Reader, c.App.Writer) {
 		prompt := ""
-		if s.Terminal && progress.IsTerminal(c.App.Reader) {
+		if s.Terminal && terminal.Is(c.App.Reader) {
 			prompt = "> "
 			s.Banner()
 		}
@@ -156,7 +156,7 @@ func promptText(c *cli.Context) (text string, given bool, err error) {
 	case c.IsSet("file"):
 		text, err := readText(c.Context, c.App.Reader, c.String("file"))
 		return strings.TrimSuffix(text, "\n"), true, err
-	case c.Bool("json") && !c.IsSet("prompt") && !progress.IsTerminal(c.App.Reader):
+	case c.Bool("json") && !c.IsSet("prompt") && !terminal.Is(c.App.Reader):
 		text, err := readText(c.Context, c.App.Reader, input.Stdin)
 		return strings.TrimSuffix(text, "\n"), text != "", err
 	}

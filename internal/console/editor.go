@@ -15,13 +15,13 @@ import (
 	"github.com/rivo/uniseg"
 	"golang.org/x/term"
 
-	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // HasEditor reports whether the streams are the program's own, and a terminal that an editor can use.
 func HasEditor(in io.Reader, out io.Writer) bool {
 	if in != io.Reader(os.Stdin) || out != io.Writer(os.Stdout) ||
-		!progress.IsTerminal(in) || !progress.IsTerminal(out) {
+		!terminal.Is(in) || !terminal.Is(out) {
 		return false
 	}
 	kind := os.Getenv("TERM")

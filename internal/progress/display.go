@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +11,8 @@ import (
 	"time"
 
 	"github.com/cheggaaa/pb/v3"
-	"golang.org/x/term"
+
+	"github.com/phi3conv/phi3conv/internal/terminal"
 )
 
 // Options say how a [Display] shows steps.
@@ -60,22 +62,13 @@ func New(w io.Writer, opt Options) *Display {
 // elsewhere with lines.
 func For(w io.Writer) *Display {
 	opt := Options{Lines: true}
-	if f, ok := w.(*os.File); ok && IsTerminal(w) {
+	if terminal.Is(w) {
 		opt.Bars = os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
 		opt.Width = func() int {
-			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-				return width
-			}
-			return 80
+			return cmp.Or(terminal.Width(w), 80)
 		}
 	}
 	return New(w, opt)
-}
-
-// IsTerminal reports whether a stream is one.
-func IsTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 type timeOfDay struct{}

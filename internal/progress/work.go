@@ -74,6 +74,9 @@ func (w *Work) Add(kind int, units float64) {
 
 // Skip says that units of a kind need not be done.
 func (w *Work) Skip(kind int, units float64) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.kinds[kind].Total -= units
@@ -81,6 +84,9 @@ func (w *Work) Skip(kind int, units float64) {
 
 // Cycles says that so many of all cycles of the same work are done. Each kind's total follows from what it was in them.
 func (w *Work) Cycles(done, all float64) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := range w.kinds {

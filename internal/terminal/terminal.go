@@ -1,4 +1,4 @@
-// Package terminal says how wide the terminal is that is written to.
+// Package terminal says whether a stream is a terminal, and how wide that is.
 package terminal
 
 import (
@@ -7,6 +7,12 @@ import (
 
 	"golang.org/x/term"
 )
+
+// Is reports whether a stream is a terminal.
+func Is(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
 
 // Width returns the number of columns of the terminal that w is, or that it says it has; 0 if it is none.
 func Width(w io.Writer) int {
