@@ -2,7 +2,6 @@ package serve
 
 import (
 	"net/http"
-	"unicode/utf8"
 
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
@@ -29,17 +28,13 @@ func (p pieces) text(id int32) string {
 	return p.tok.Token(id)
 }
 
-// bytes returns the UTF-8 of a token's text, nil if it is none.
+// bytes returns the bytes of a token, those of a part of a character too. It is no []byte, which JSON has as base64.
 func (p pieces) bytes(id int32) []int {
-	s := p.text(id)
-	if !utf8.ValidString(s) {
-		return nil
+	var all []int
+	for _, b := range p.tok.Bytes(id) {
+		all = append(all, int(b))
 	}
-	b := make([]int, len(s))
-	for i := range len(s) {
-		b[i] = int(s[i])
-	}
-	return b
+	return all
 }
 
 type tokenizeRequest struct {

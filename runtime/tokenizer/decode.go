@@ -65,32 +65,46 @@ func (d *Decoder) next(dst []byte, id int32) []byte {
 	if id < 0 || int(id) >= len(t.v.Tokens) {
 		return dst
 	}
-	token, typ := t.texts[id], t.v.Types[id]
-	if typ == vocab.Unused || t.control[id] && !d.special {
+	if t.v.Types[id] == vocab.Unused || t.control[id] && !d.special {
 		return dst
 	}
 	n := len(dst)
-	switch {
-	case t.v.Model == vocab.ByteLevel && typ != vocab.Normal:
-		d.held = append(d.held, token...)
+	if t.v.Model == vocab.ByteLevel || t.v.Types[id] == vocab.Byte {
+		d.held = t.appendToken(d.held, id)
 		dst = d.release(dst, false)
-	case t.v.Model == vocab.ByteLevel:
-		d.held = appendBytes(d.held, token)
-		dst = d.release(dst, false)
-	case typ == vocab.Byte:
-		b, _ := byteValue(token) // zero for a byte token that is none
-		d.held = append(d.held, b)
-		dst = d.release(dst, false)
-	default:
-		dst = d.release(dst, true)
-		for _, r := range token {
-			if r == space {
-				r = ' '
-			}
-			dst = utf8.AppendRune(dst, r)
-		}
+	} else {
+		dst = t.appendToken(d.release(dst, true), id)
 	}
 	return d.strip(dst, n)
+}
+
+// Bytes returns what id stands for within a text, which may be a part of a character; nil for an id without a token.
+func (t *Tokenizer) Bytes(id int32) []byte {
+	if id < 0 || int(id) >= len(t.v.Tokens) || t.v.Types[id] == vocab.Unused {
+		return nil
+	}
+	return t.appendToken(nil, id)
+}
+
+// appendToken appends the bytes of a token.
+func (t *Tokenizer) appendToken(dst []byte, id int32) []byte {
+	token, typ := t.texts[id], t.v.Types[id]
+	switch {
+	case t.v.Model == vocab.ByteLevel && typ != vocab.Normal:
+		return append(dst, token...)
+	case t.v.Model == vocab.ByteLevel:
+		return appendBytes(dst, token)
+	case typ == vocab.Byte:
+		b, _ := byteValue(token) // zero for a byte token that is none
+		return append(dst, b)
+	}
+	for _, r := range token {
+		if r == space {
+			r = ' '
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
 }
 
 func (d *Decoder) flush(dst []byte) []byte {

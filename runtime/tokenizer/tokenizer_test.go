@@ -631,3 +631,24 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// The bytes of a text's tokens are the text's, whatever characters tokens cut.
+func TestBytes(t *testing.T) {
+	const text = "two 日本 🙂 é\n\x00end"
+	for _, model := range []string{"tiny-phi2", "tiny-phi3", "tiny-phi3small", "tiny-phimoe"} {
+		tok, err := Open("../../testdata/" + model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		for _, id := range tok.Encode(text, EncodeOptions{}) {
+			got = append(got, tok.Bytes(id)...)
+		}
+		if string(got) != text && string(got) != " "+text { // SentencePiece begins with a space
+			t.Errorf("%s: %q", model, got)
+		}
+		if b := tok.Bytes(-1); b != nil {
+			t.Errorf("%s: id -1 is %q", model, b)
+		}
+	}
+}
