@@ -41,10 +41,16 @@ type job struct {
 	silent  int // tokens at the beginning of the prompt that stand for no text: a BOS that was added
 }
 
-// run computes the choices, as many at a time as the engine runs, and calls show with what is new of each, and at the
-// end of each with last set. Calls of show do not overlap.
+// run computes the choices, as many at a time as the engine runs, unless too many requests are served. It calls show
+// with what is new of each, and at the end of each with last set. Calls of show do not overlap.
 func (s *Server) run(ctx context.Context, m *Model, jobs []job, stop []string, show func(a *answer, last bool) error,
 ) ([]*answer, error) {
+	select {
+	case m.room <- struct{}{}:
+		defer func() { <-m.room }()
+	default:
+		return nil, engine.ErrQueueFull
+	}
 	all := make([]*answer, len(jobs))
 	lock := make(chan struct{}, 1)
 	group, ctx := errgroup.WithContext(ctx)

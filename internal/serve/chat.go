@@ -68,6 +68,11 @@ func (q *chatRequest) check(m *Model) error {
 	case !m.Tokenizer.HasTemplate():
 		return invalid("messages", "the model has no chat template: use /v1/completions")
 	}
+	for i, t := range q.Messages {
+		if t.Role == "" {
+			return invalid("messages", "message %d has no role", i+1)
+		}
+	}
 	return nil
 }
 

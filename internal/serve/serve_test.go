@@ -3,6 +3,7 @@ package serve
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"math"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -34,7 +36,10 @@ func start(t *testing.T, opt Options, limits engine.Options) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := &Model{ID: "tiny", Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: 4}
+	served := &Model{ID: "tiny", Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: 4, Queue: 1}
+	if limits.Parallel > 0 {
+		served.Parallel = limits.Parallel
+	}
 	s := httptest.NewServer(New([]*Model{served}, opt))
 	t.Cleanup(func() {
 		s.Close()
@@ -127,7 +132,7 @@ func TestEcho(t *testing.T) {
 
 // Prompts of ids, several prompts and choices: each with its own answer, in order.
 func TestManyPrompts(t *testing.T) {
-	s := start(t, Options{}, engine.Options{Queue: 1})
+	s := start(t, Options{}, engine.Options{})
 	_, ids := post(t, s, "/tokenize", `{"prompt":"The dog","add_special_tokens":false}`)
 	list, _ := json.Marshal(ids["tokens"])
 	_, back := post(t, s, "/detokenize", `{"tokens":`+string(list)+`}`)
@@ -232,10 +237,15 @@ func TestRefused(t *testing.T) {
 		{"/v1/completions", `{"prompt":"a","n":0}`, 400, "n: is 0"},
 		{"/v1/completions", `{"prompt":["a"` + strings.Repeat(`,"a"`, 16) + `],"n":128}`, 400, "at most 2048 choices"},
 		{"/v1/completions", `{"prompt":"a","temperature":-1}`, 400, "temperature"},
-		{"/v1/completions", `{"prompt":"a","max_tokens":"3"}`, 400, "max_tokens"},
+		{"/v1/completions", `[]`, 400, "expected an object"},
+		{"/v1/completions", `{"prompt":"a","max_tokens":"3"}`, 400, "max_tokens: is of JSON type string, expected"},
+		{"/v1/completions", `{"prompt":"a","stream_options":5}`, 400, "expected an object"},
+		{"/v1/completions", `{"prompt":"a","stop":[5]}`, 400, "stop: is of JSON type number, expected a string"},
+		{"/v1/completions", `{"prompt":[[1],"a"]}`, 400, "prompt: is no string"},
 		{"/v1/completions", long, 400, "50"},
 		{"/v1/completions", `{"prompt":"` + strings.Repeat("a", 2000) + `"}`, 413, "1000 bytes"},
 		{"/v1/chat/completions", `{"messages":[]}`, 400, "messages"},
+		{"/v1/chat/completions", `{"messages":[{"role":"user"},null]}`, 400, "messages: message 2 has no role"},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, 400,
 			"messages: a part of a message is of type \"image_url\""},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{}]}`, 400, "tools"},
@@ -249,11 +259,87 @@ func TestRefused(t *testing.T) {
 		if status != c.status || !strings.Contains(message, c.says) {
 			t.Errorf("%s %.80s: %d %q, expected %d and %q", c.path, c.body, status, message, c.status, c.says)
 		}
+		if param, _ := at(a, "error", "param").(string); !strings.HasPrefix(message, param) {
+			t.Errorf("%.80s: parameter %q, message %q", c.body, param, message)
+		}
 	}
 	// Nulls and fields that nobody knows are ignored.
 	status, a := post(t, s, "/v1/completions", `{"prompt":["a"],"logprobs":null,"stop":null,"user":"x","max_tokens":1}`)
 	if status != 200 {
 		t.Errorf("%d %v", status, a)
+	}
+}
+
+// The queue is one of requests: many prompts of one need no place there. A request for which there is none gets 429.
+func TestQueue(t *testing.T) {
+	s := start(t, Options{}, engine.Options{Parallel: 1})
+	wait := func(line string) {
+		for deadline := time.Now().Add(20 * time.Second); !strings.Contains(metrics(t, s), line); {
+			if time.Now().After(deadline) {
+				t.Fatalf("no %q in %s", line, metrics(t, s))
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	const long = `{"prompt":"a","max_tokens":-1,"ignore_eos":true,"n":100}`
+	go func() {
+		r, _ := http.NewRequestWithContext(ctx, "POST", s.URL+"/v1/completions", strings.NewReader(long))
+		if a, err := http.DefaultClient.Do(r); err == nil {
+			_ = a.Body.Close()
+		}
+	}()
+	wait(`requests_running{model="tiny"} 1`)
+	const several = `{"prompt":["a","b","c"],"n":2,"max_tokens":2}`
+	second := make(chan int, 1)
+	go func() {
+		r, err := http.Post(s.URL+"/v1/completions", "", strings.NewReader(several))
+		if err != nil {
+			second <- 0
+			return
+		}
+		_ = r.Body.Close()
+		second <- r.StatusCode
+	}()
+	wait(`requests_waiting{model="tiny"} 1`)
+	for _, body := range []string{`{"prompt":"a"}`, `{"prompt":"a","stream":true}`} {
+		r, err := http.Post(s.URL+"/v1/completions", "", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if r.StatusCode != http.StatusTooManyRequests || r.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v", body, r.StatusCode, r.Header)
+		}
+	}
+	leave()
+	if status := <-second; status != http.StatusOK {
+		t.Errorf("the request that waited: %d", status)
+	}
+	wait(`requests_running{model="tiny"} 0`)
+}
+
+// Of tokens with one text, a letter's and its byte's, the likeliest is shown.
+func TestSameText(t *testing.T) {
+	tok, err := tokenizer.Open(testmodel.Phi3(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{Tokenizer: tok, pieces: newPieces(tok)}
+	letter := tok.Encode("xA", tokenizer.EncodeOptions{})
+	top := []engine.Candidate{{ID: letter[len(letter)-1], Logprob: -1}, {ID: 3 + 'A', Logprob: -5}} // <0x00> has id 3
+	got := m.list([]piece{{Token: engine.Token{Top: top}}}).Top[0]
+	if len(got) != 1 || got["A"] != -1 {
+		t.Errorf("%v", got)
+	}
+}
+
+// A server that stops says so, and to a client that may try another time.
+func TestStops(t *testing.T) {
+	e := asAPI(context.Canceled)
+	if e.status != http.StatusServiceUnavailable || e.Message != engine.ErrClosed.Error() {
+		t.Errorf("%d %v", e.status, e)
 	}
 }
 
@@ -277,16 +363,25 @@ func TestKey(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := start(t, Options{}, engine.Options{})
 	post(t, s, "/v1/completions", `{"prompt":"a b","max_tokens":2,"ignore_eos":true}`)
+	text := metrics(t, s)
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	if len(lines)%3 != 0 || !slices.Contains(lines, `phi3conv_answer_tokens_total{model="tiny"} 2`) {
+		t.Errorf("%s", text)
+	}
+}
+
+func metrics(t *testing.T, s *httptest.Server) string {
+	t.Helper()
 	r, err := http.Get(s.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Body.Close() }()
-	b, _ := io.ReadAll(r.Body)
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	if len(lines)%3 != 0 || !slices.Contains(lines, `phi3conv_answer_tokens_total{model="tiny"} 2`) {
-		t.Errorf("%s", b)
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(b)
 }
 
 // A body of any kind gets an answer or an error, and never a panic.

@@ -4,6 +4,7 @@
 package serve
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -26,9 +28,13 @@ type Model struct {
 	Engine    *engine.Engine
 	Tokenizer *tokenizer.Tokenizer
 	VocabSize int
-	Parallel  int // requests that run at the same time
+	Parallel  int // prompts and choices that run at the same time
+	// Queue is how many requests may wait beside as many as may run, whatever the prompts of each. The engine's own
+	// queue must have room for Parallel prompts of each.
+	Queue int
 
 	pieces pieces
+	room   chan struct{} // has an entry for each request
 }
 
 // Options are limits of a server.
@@ -59,6 +65,7 @@ func New(models []*Model, opt Options) *Server {
 	s := &Server{models: models, opt: opt, mux: http.NewServeMux(), begun: time.Now()}
 	for _, m := range models {
 		m.pieces = newPieces(m.Tokenizer)
+		m.room = make(chan struct{}, m.Parallel+m.Queue)
 	}
 	for path, h := range map[string]func(w http.ResponseWriter, r *http.Request) error{
 		"GET /v1/models":            s.listModels,
@@ -89,7 +96,7 @@ func New(models []*Model, opt Options) *Server {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if o := s.opt.Origin; o != "" {
 		w.Header().Set("Access-Control-Allow-Origin", o)
-		w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization, *") // clients send many
 		w.Header().Set("Vary", "Origin")
 		if r.Method == http.MethodOptions {
 			w.WriteHeader(http.StatusNoContent)
@@ -149,8 +156,9 @@ func asAPI(err error) *apiError {
 	case errors.Is(err, engine.ErrQueueFull):
 		return &apiError{status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "queue_full",
 			Message: err.Error()}
-	case errors.Is(err, engine.ErrClosed):
-		return &apiError{status: http.StatusServiceUnavailable, Type: "server_error", Message: err.Error()}
+	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled): // if a client left, none reads this
+		return &apiError{status: http.StatusServiceUnavailable, Type: "server_error",
+			Message: engine.ErrClosed.Error()}
 	}
 	return &apiError{status: http.StatusInternalServerError, Type: "server_error", Message: err.Error()}
 }
@@ -179,19 +187,39 @@ func read(r *http.Request, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, v); err != nil {
-		var said *apiError // by a part that decodes itself
-		if errors.As(err, &said) {
-			return said
-		}
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) && wrong.Field != "" {
-			return invalid(wrong.Field, "is a %s, expected a %s", wrong.Value, wrong.Type)
-		}
-		return &apiError{status: http.StatusBadRequest, Type: "invalid_request_error",
-			Message: fmt.Sprintf("the body is no JSON of this request: %v", err)}
+	err = json.Unmarshal(body, v)
+	var own *apiError // of a part that decodes itself
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &wrong) && wrong.Field != "":
+		field := strings.TrimPrefix(wrong.Field, "params.")
+		return invalid(field, "is of JSON type %s, expected %s", wrong.Value, jsonKind(wrong.Type))
+	case errors.As(err, &wrong):
+		err = fmt.Errorf("it is of type %s, expected an object", wrong.Value)
 	}
-	return nil
+	return &apiError{status: http.StatusBadRequest, Type: "invalid_request_error",
+		Message: fmt.Sprintf("the body is no JSON of this request: %v", err)}
+}
+
+// jsonKind names what t is in JSON.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return fmt.Sprintf("a whole number of %d bits", t.Bits())
+	case reflect.Float32:
+		return "a number below 3.4e38"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "a list"
+	}
+	return "an object"
 }
 
 // model finds the model that a request names. Of one there is nothing to choose: clients insist on some name.

@@ -107,6 +107,12 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 	if err != nil {
 		return nil, nil, err
 	}
+	// The queue is one of requests, whose prompts then wait in the engine, as many of each as run.
+	parallel, queue := o.Engine.Parallel, o.Engine.Queue
+	if queue <= 0 {
+		queue = 4 * parallel
+	}
+	o.Engine.Queue = (parallel + queue) * parallel
 	e, err := engine.New(m, o.Engine)
 	if err != nil {
 		_ = m.Close() // only read from
@@ -116,7 +122,8 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 	for _, ext := range []string{".gguf", ".pmap"} {
 		name = strings.TrimSuffix(name, ext)
 	}
-	parallel := o.Engine.Parallel
-	served = &serve.Model{ID: name, Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: parallel}
+	served = &serve.Model{
+		ID: name, Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: parallel, Queue: queue,
+	}
 	return served, func() { e.Close(); _ = m.Close() }, nil
 }
