@@ -102,7 +102,7 @@ func fileType(m *model, report reportFunc) {
 	}
 	ft, ok := policy.FileTypeByGGUF(n)
 	if !ok {
-		return // a recipe of types that are not read here, or 1024: guessed
+		return // a recipe of types that are only read here, or 1024: guessed
 	}
 	types := policy.Policy{FileType: ft}
 	var total, fit int64

@@ -535,7 +535,14 @@ func TestCopy(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	if !bytes.Equal(testmodel.Read(t, in), testmodel.Read(t, back)) {
+	data := testmodel.Read(t, in)
+	if !bytes.Equal(data, testmodel.Read(t, back)) {
 		t.Error("another file")
+	}
+	key := []byte("general.file_type\x04\x00\x00\x00")
+	data[bytes.Index(data, key)+len(key)] = 36 // TQ1_0's, which is none of ours
+	r, err := Copy(t.Context(), testmodel.Write(t, back, data), other, "", Limits{}, nil)
+	if err != nil || r.FileType != "" {
+		t.Errorf("an unknown file type: %+v, error %v", r, err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Result describes an output: as it is planned, or as it was written.
 type Result struct {
 	Output        string      `json:"output"`
-	FileType      string      `json:"file_type"`
+	FileType      string      `json:"file_type"` // "" of a copy whose type is none that is written
 	Params        int64       `json:"parameters"`
 	Bytes         int64       `json:"bytes"` // of the tensors
 	BitsPerWeight float64     `json:"bits_per_weight"`
@@ -72,9 +72,12 @@ func (j *Job) Describe() (*Result, error) {
 
 // describeCopy describes the copy of a file.
 func describeCopy(f *gguf.File, out string, took time.Duration) (*Result, error) {
-	ft, _ := f.Metadata.Uint("general.file_type")
-	name, _ := policy.FileTypeByGGUF(ft)
-	r := &Result{Output: out, FileType: name.String(), Copied: true, Seconds: took.Seconds(), Tensors: []Tensor{}}
+	r := &Result{Output: out, Copied: true, Seconds: took.Seconds(), Tensors: []Tensor{}}
+	if n, ok := f.Metadata.Uint("general.file_type"); ok {
+		if ft, ok := policy.FileTypeByGGUF(n); ok {
+			r.FileType = ft.String()
+		}
+	}
 	for _, t := range f.Tensors {
 		r.Params += t.Elems()
 		r.Bytes += t.Size()
