@@ -64,9 +64,9 @@ var ForeignFlags = []Foreign{
 	{"serve", "chat-template chat-template-file no-jinja", "", "each model has its own chat template"},
 	{"serve", "md model-draft spec-draft-model draft draft-n draft-max draft-min spec-type", "",
 		"what a text repeats is guessed, without another model; leave it out"},
-	{"serve", "props slots webui ui path to timeout threads-http ssl-key-file ssl-cert-file api-prefix slot-save-path " +
-		"sps slot-prompt-similarity cache-reuse no-cache-prompt no-cont-batching embedding reranking rerank pooling " +
-		"reasoning-format reasoning-budget models-dir mm mmproj mmu mmproj-url", "",
+	{"serve", "props slots webui ui path to timeout threads-http ssl-key-file ssl-cert-file api-prefix " +
+		"slot-save-path sps slot-prompt-similarity cache-reuse no-cache-prompt no-cont-batching embedding reranking " +
+		"rerank pooling reasoning-format reasoning-budget models-dir mm mmproj mmu mmproj-url", "",
 		"there is nothing like it; leave it out"},
 	// llama-bench
 	{"bench", "p", "n-prompt", ""},

@@ -366,7 +366,8 @@ func TestPromptOfAnswer(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	if _, err := do(t.Context(), e, Request{Prompt: prompt, MaxTokens: 40, PromptLogprobs: 3, Constraint: c}); err != nil {
+	answer := Request{Prompt: prompt, MaxTokens: 40, PromptLogprobs: 3, Constraint: c}
+	if _, err := do(t.Context(), e, answer); err != nil {
 		t.Error(err)
 	}
 	all.Wait()
