@@ -14,6 +14,7 @@ import (
 	"math"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,9 +43,12 @@ type Options struct {
 	APIKey string // that clients must send, "" for none
 	Origin string // of pages that may use the API, "*" for all, "" for none
 	Body   int64  // bytes of a request, 0 for 8 MiB
-	// Write is how long a client may take to read a part of an answer, 0 for a minute.
+	// Write is how long a client may take to read a part of a stream, 0 for a minute.
 	Write time.Duration
 }
+
+// partTime is how long a client may take to read a part of an answer.
+const partTime = time.Minute
 
 // Server is the handler of all paths.
 type Server struct {
@@ -60,7 +64,7 @@ func New(models []*Model, opt Options) *Server {
 		opt.Body = 8 << 20
 	}
 	if opt.Write <= 0 {
-		opt.Write = time.Minute
+		opt.Write = partTime
 	}
 	s := &Server{models: models, opt: opt, mux: http.NewServeMux(), begun: time.Now()}
 	for _, m := range models {
@@ -178,7 +182,13 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // a client that left
+	control := http.NewResponseController(w)
+	for part := range slices.Chunk(append(b, '\n'), 64<<10) {
+		_ = control.SetWriteDeadline(time.Now().Add(partTime)) // not every writer has deadlines
+		if _, err := w.Write(part); err != nil {
+			return // a client that left, or does not read
+		}
+	}
 }
 
 // read decodes the body of a request into v.
