@@ -443,3 +443,20 @@ func TestLookup(t *testing.T) {
 		t.Errorf("guesses %v", g)
 	}
 }
+
+// A log-probability is right to the last bit but one of float32 where a token is much likelier than each of the many
+// others, too. Clients add them up.
+func TestLargeVocabulary(t *testing.T) {
+	var s scorer
+	logits := make([]float32, 50000)
+	for peak := float32(8); peak < 20; peak += 0.25 {
+		logits[5] = peak
+		sum := math.Exp(float64(peak)) + float64(len(logits)-1)
+		for id, x := range logits[:10] {
+			got, want := float64(s.token(logits, int32(id), 0).Logprob), float64(x)-math.Log(sum)
+			if math.Abs(got-want) > math.Abs(want)/(1<<23)+1e-7 {
+				t.Errorf("one of %v, token %d: %v, expected %v", peak, id, got, want)
+			}
+		}
+	}
+}

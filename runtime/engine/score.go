@@ -27,7 +27,11 @@ func (s *scorer) token(logits []float32, id int32, top int) Token {
 	copy(s.probs, logits)
 	clear(s.probs[n:])
 	kern.Best().Softmax(s.probs, 0, n, 1)
-	greatest, ln := float64(logits[best]), math.Log(float64(s.probs[best]))
+	sum := 0.0 // about 1: the sum that was divided by lost digits in float32
+	for _, p := range s.probs[:n] {
+		sum += float64(p)
+	}
+	greatest, ln := float64(logits[best]), math.Log(float64(s.probs[best])/sum)
 	candidate := func(id int32) Candidate {
 		return Candidate{id, float32(float64(logits[id]) - greatest + ln)}
 	}
