@@ -43,10 +43,7 @@ PHI3CONV_TUNE=off uses the default forms, PHI3CONV_TUNE=force measures at every 
 			if err != nil {
 				return err
 			}
-			if c.Bool("json") {
-				return report.WriteJSON(c.App.Writer, r)
-			}
-			return r.Write(c.App.Writer)
+			return report.Print(c.App.Writer, c.Bool("json"), &r)
 		},
 	}
 }

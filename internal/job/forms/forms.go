@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -24,7 +23,6 @@ type Options struct {
 
 // Report is what the command prints as JSON.
 type Report struct {
-	Schema   int             `json:"schema"` // 1
 	File     string          `json:"file"`   // where choices are kept
 	Kept     bool            `json:"kept"`   // the measurements are in it
 	Why      string          `json:"why,omitempty"`
@@ -35,7 +33,7 @@ type Report struct {
 // Run measures the forms that a model needs, all of them anew, and remembers the choices. Without a model it tells what
 // is known.
 func Run(ctx context.Context, model string, opt Options) (r Report, err error) {
-	r = Report{Schema: 1, Kept: model != "", Measured: []tune.Measured{}, Known: []tune.Choice{}}
+	r = Report{Kept: model != "", Measured: []tune.Measured{}, Known: []tune.Choice{}}
 	if r.File, err = tune.Path(); err != nil {
 		return r, err
 	}
@@ -62,8 +60,8 @@ func Run(ctx context.Context, model string, opt Options) (r Report, err error) {
 	return r, err
 }
 
-// Write prints the report.
-func (r *Report) Write(w io.Writer) error {
+// WriteText prints the report.
+func (r *Report) WriteText(w io.Writer) error {
 	p := &report.Printer{W: w}
 	for i := range r.Measured {
 		writeMeasured(p, &r.Measured[i])
@@ -72,14 +70,12 @@ func (r *Report) Write(w io.Writer) error {
 	case len(r.Known) == 0:
 		p.Printf("%s knows nothing of this machine: the default forms are used\n", report.Printable(r.File))
 	case len(r.Measured) == 0:
-		p.Printf("| %-6s | %-14s | %-10s | %7s | %-20s | %-20s | %-15s |\n", "format", "use", "kernels", "threads",
-			"form", "default", "time to it")
-		line := func(n int) string { return strings.Repeat("-", n) }
-		p.Printf("| %s | %s | %s | %s: | %s | %s | %s |\n", line(6), line(14), line(10), line(6), line(20),
-			line(20), line(15))
+		t := report.NewColumns(w, "format", "use", "kernels", "threads", "form", "default", "time / default's")
 		for _, c := range r.Known {
-			p.Printf("| %-6s | %-14s | %-10s | %7d | %-20s | %-20s | %-15s |\n", c.Format, c.Use, c.Set, c.Threads,
-				c.Form, c.Default, ratio(&c))
+			t.Row(c.Format, c.Use, c.Set, c.Threads, c.Form, c.Default, ratio(&c))
+		}
+		if p.Err == nil {
+			p.Err = t.Flush()
 		}
 	}
 	if r.Why != "" {
@@ -106,7 +102,8 @@ func writeMeasured(p *report.Printer, m *tune.Measured) {
 	if m.Form != m.Default {
 		p.Printf(" takes %s of the default's time", ratio(&m.Choice))
 	}
-	p.Printf("\n\n| %-24s | %7s |   |\n| ------------------------ | ------: | - |\n", "form", unit)
+	p.Printf("\n")
+	t := report.NewColumns(p.W, "form", unit, "")
 	forms := slices.Clone(m.Forms)
 	slices.SortStableFunc(forms, func(a, b tune.FormSpeed) int { return -cmp.Compare(a.Rate, b.Rate) })
 	for _, f := range forms {
@@ -117,7 +114,8 @@ func writeMeasured(p *report.Printer, m *tune.Measured) {
 		case m.Default:
 			mark = "default"
 		}
-		p.Printf("| %-24s | %7.2f | %s |\n", f.Form, f.Rate/1e9, mark)
+		t.Row(f.Form, report.Decimal(fmt.Sprintf("%.2f", f.Rate/1e9)), mark)
 	}
+	p.Columns(t)
 	p.Printf("\n")
 }
