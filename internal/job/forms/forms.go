@@ -23,8 +23,8 @@ type Options struct {
 
 // Report is what the command prints as JSON.
 type Report struct {
-	File     string          `json:"file"`   // where choices are kept
-	Kept     bool            `json:"kept"`   // the measurements are in it
+	File     string          `json:"file"` // where choices are kept
+	Kept     bool            `json:"kept"` // the measurements are in it
 	Why      string          `json:"why,omitempty"`
 	Measured []tune.Measured `json:"measured"`
 	Known    []tune.Choice   `json:"known"` // for this machine and program, measured ones included
