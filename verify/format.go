@@ -18,7 +18,7 @@ func (e Estimate) Cells() []string {
 }
 
 // Digits formats x to the second significant digit of scale, or with four digits if the scale is too small or not
-// finite. NaN is "?".
+// finite, and from 10,000 on without a part after the point. NaN is "?".
 func Digits(x, scale float64) string {
 	switch {
 	case math.IsNaN(x):
@@ -29,7 +29,10 @@ func Digits(x, scale float64) string {
 		return "-∞"
 	}
 	scale = math.Abs(scale)
-	if !(scale >= 1e-9 && scale < math.Inf(1)) || math.Abs(x) >= 1e9 {
+	if size := math.Abs(x); size >= 1e9 || !(scale >= 1e-9 && scale < math.Inf(1)) {
+		if size >= 1e4 && size < 1e9 {
+			return strconv.FormatFloat(x, 'f', 0, 64)
+		}
 		return strconv.FormatFloat(x, 'g', 4, 64)
 	}
 	return strconv.FormatFloat(x, 'f', max(0, 1-int(math.Floor(math.Log10(scale)))), 64)

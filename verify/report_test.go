@@ -185,6 +185,7 @@ func TestDigits(t *testing.T) {
 		{0.1234567, math.NaN(), "0.1235"},
 		{math.NaN(), 1, "?"}, {math.Inf(1), 1, "∞"}, {math.Inf(-1), 1, "-∞"}, {1e30, 1, "1e+30"},
 		{1e-12, 1e-12, "1e-12"}, {0, 0, "0"},
+		{14380.4, 0, "14380"}, {-14380.4, math.Inf(1), "-14380"}, {9999.4, 0, "9999"}, {2e9, 0, "2e+09"},
 	} {
 		if got := Digits(c.x, c.scale); got != c.want {
 			t.Errorf("Digits(%v, %v) is %q, expected %q", c.x, c.scale, got, c.want)
