@@ -84,6 +84,9 @@ func (r *repair) try(typ quant.Type, block []byte, ref []float64, s, far float64
 	scales, group := typ.ScaleOffsets(), typ.Geometry().Group
 	full, within := powers(ref, s, group)
 	freedom := float64(len(ref))
+	if book := typ.Geometry().Book; book != nil {
+		freedom /= float64(book.Dim) // a point suits the important ones of its weights, and the others as may be
+	}
 	if len(scales) == maxScales { // the minimum of each group may be anything
 		full, freedom = within, float64(len(ref)-2*len(ref)/group)
 	}

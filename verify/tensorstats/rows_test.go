@@ -121,7 +121,8 @@ func TestFarRow(t *testing.T) {
 	}
 }
 
-// Every bit of every scale's exponent is named, and swapped rows are, in every type.
+// Every bit of every scale's exponent is named, and swapped rows are, in every type. Only where eight weights are chosen
+// together, a block has too few choices to tell a flip from a choice.
 func TestDamagedRows(t *testing.T) {
 	for _, typ := range quant.Types() {
 		for _, cols := range []int{256, 1024} {
@@ -135,6 +136,9 @@ func TestDamagedRows(t *testing.T) {
 				if len(got) != 2 || got[0].Row+got[1].Row != 45 || got[0].Row*got[1].Row != 500 ||
 					!strings.HasPrefix(got[0].Why, "swapped with row 2") {
 					t.Errorf("%s: rows 20 and 25 were swapped, got %+v", where, got)
+				}
+				if typ == quant.IQ2_XS || typ == quant.IQ2_S {
+					continue
 				}
 				for _, scale := range typ.ScaleOffsets() {
 					for bit := range 5 {

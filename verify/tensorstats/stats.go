@@ -24,7 +24,9 @@
 // ten hypotheses for each block that is far off at all (by 15 % of its power; any flip gives nearly a quarter, or does
 // not matter). A block is named if s^(n/3)·10·blocks is below 1e-8: in one tensor of 10^8 without damage a block is
 // named. With n = 32 and ten such blocks that is s < 0.1, and as a scale that became twice as large has s = 4·r²/|a|²,
-// errors up to 2.5 % of the power: types of four bits leave 0.7 %. With n = 256 it is s < 0.7.
+// errors up to 2.5 % of the power: types of four bits leave 0.7 %. With n = 256 it is s < 0.7. In vector types n counts
+// points, not weights: an encoder suits a point to the important ones of its four or eight weights, and the others take
+// what comes. In the types of eight no flip of IQ2_XS, and not every one of IQ2_S, is sure enough then to be named.
 //
 // Two swapped rows. Of the 64 rows of a matrix that are turned most, each two are tried: b of each must be nearer to
 // the other's a than to its own, by the factor 1/2 in the squared sine, measured against the angle between the two. By
