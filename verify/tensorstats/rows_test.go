@@ -121,8 +121,8 @@ func TestFarRow(t *testing.T) {
 	}
 }
 
-// Every bit of every scale's exponent is named, and swapped rows are, in every type. Only where eight weights are chosen
-// together, a block has too few choices to tell a flip from a choice.
+// Every bit of every scale's exponent is named, and swapped rows are, in every type. Only where eight weights are
+// chosen together, a block has too few choices to tell a flip from a choice.
 func TestDamagedRows(t *testing.T) {
 	for _, typ := range quant.Types() {
 		for _, cols := range []int{256, 1024} {
