@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -227,7 +228,7 @@ func (q *completionRequest) choice(m *Model, a *answer, bytes, pieces int, last 
 		c.Text = a.echo() + c.Text
 		shown = append(a.prompt, shown...)
 		// The token at which the answer ended has an entry too: clients count on prompt + max_tokens entries.
-		if a.result.Stop == "token" && q.Logprobs != nil {
+		if a.result.Stop == runtime.StopToken && q.Logprobs != nil {
 			stop := piece{Token: a.result.Last, offset: a.offset}
 			shown = append(shown, stop)
 		}

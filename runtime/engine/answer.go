@@ -158,15 +158,15 @@ func (j *job) sample(logits []float32) (int32, error) {
 	}
 	if c := j.req.Constraint; c != nil {
 		c.Allow(j.allowed)
-		any := false
+		some := false
 		for i := range logits {
 			if j.allowed[i/64]>>(i%64)&1 == 0 {
 				logits[i] = float32(math.Inf(-1))
 			} else {
-				any = true
+				some = true
 			}
 		}
-		if !any {
+		if !some {
 			return 0, fmt.Errorf("no token of the vocabulary continues the answer as its format demands")
 		}
 	}
