@@ -48,22 +48,27 @@ func (j *job) part(n int) runtime.Request {
 	first := j.evaluated()
 	end := min(first+n, j.prompt)
 	r := runtime.Request{Seq: j.seq, Tokens: j.text[first:end]}
-	switch {
-	case j.req.PromptLogprobs >= 0:
-		r.All = true
-		r.Logits = func(i int, logits []float32) error {
-			if p := first + i + 1; p < j.prompt {
-				j.known = append(j.known, j.score.token(logits, j.text[p], j.req.PromptLogprobs))
-			} else {
-				j.choose(logits)
-			}
-			return nil
-		}
-	case end == j.prompt:
-		r.Logits = func(_ int, logits []float32) error {
+	scored := j.req.PromptLogprobs >= 0
+	if !scored && j.req.Rows == nil && end < j.prompt {
+		return r
+	}
+	r.All = scored || j.req.Rows != nil
+	if !scored {
+		r.First = max(j.req.FirstRow-1-first, 0)
+	}
+	r.Logits = func(i int, logits []float32) error {
+		at := first + i + 1
+		if at == j.prompt {
 			j.choose(logits)
 			return nil
 		}
+		if j.req.Rows != nil && at >= j.req.FirstRow {
+			j.req.Rows(at, logits)
+		}
+		if scored {
+			j.known = append(j.known, j.score.token(logits, j.text[at], j.req.PromptLogprobs))
+		}
+		return nil
 	}
 	return r
 }
@@ -115,6 +120,9 @@ func (j *job) settle() {
 
 // choose takes the next token of the answer, given the logits before it.
 func (j *job) choose(logits []float32) {
+	if j.req.Rows != nil {
+		j.req.Rows(len(j.text), logits)
+	}
 	if j.chosen == j.req.MaxTokens {
 		j.result.Stop = runtime.StopLimit
 		return

@@ -220,7 +220,12 @@ const worthWaiting = 32
 // beginning finds the sequence that has the most tokens of j's prompt, and how many of them are of use. wait says that
 // a running request is about to compute more.
 func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
+	most := j.prompt - 1 // tokens that need no evaluation
+	if j.req.Rows != nil {
+		most = j.req.FirstRow - 1
+	}
 	kept, from = e.cache.find(j.long, j.text, j.req.PromptLogprobs)
+	kept = min(kept, most)
 	for _, a := range e.active {
 		if a.long != j.long || j.req.PromptLogprobs > a.req.PromptLogprobs {
 			continue
@@ -229,7 +234,8 @@ func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 		if j.req.PromptLogprobs >= 0 {
 			n = min(n, a.prompt) - 1 // what comes after it must be known too, which it is of prompts
 		}
-		if done := min(n, a.evaluated(), j.prompt-1); done > kept {
+		n = min(n, most)
+		if done := min(n, a.evaluated()); done > kept {
 			kept, from = done, source{seq: a.seq, known: a.known}
 		}
 		wait = wait || a.evaluated() < n && n > kept+worthWaiting

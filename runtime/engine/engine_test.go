@@ -460,3 +460,42 @@ func TestLargeVocabulary(t *testing.T) {
 		}
 	}
 }
+
+// A text gives the same rows, to the bit, while it is written and when it is read, whatever is kept of it.
+func TestRows(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	e := newEngine(t, m, Options{Chunk: 5})
+	text := []int32{1, 399, 263, 262, 354, 272}
+	prompt := len(text)
+	var written, read [][]float32
+	_, err := e.Do(t.Context(), Request{Prompt: text, MaxTokens: 20, Logprobs: -1, PromptLogprobs: -1,
+		Emit: func(t Token) bool { text = append(text, t.ID); return true },
+		Rows: func(at int, logits []float32) {
+			if at != 2+len(written) {
+				t.Errorf("row of place %d, expected %d", at, 2+len(written))
+			}
+			written = append(written, slices.Clone(logits))
+		}, FirstRow: 2})
+	if err != nil || len(written) != len(text)-2 {
+		t.Fatalf("%d tokens, %d rows of the prompt and the answer: %v", len(text), len(written), err)
+	}
+	for _, first := range []int{2, prompt, len(text) - 3, len(text) - 1} {
+		for _, logprobs := range []int{-1, 1} {
+			read = read[:0]
+			_, err := e.Do(t.Context(), Request{Prompt: text[:len(text)-1], PromptLogprobs: logprobs, FirstRow: first,
+				Rows: func(at int, logits []float32) { read = append(read, slices.Clone(logits)) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.EqualFunc(read, written[first-2:], slices.Equal[[]float32]) {
+				t.Errorf("from %d on, the %d rows that are read are not those that were written", first, len(read))
+			}
+		}
+	}
+	for _, first := range []int{0, len(text) + 1} {
+		r := Request{Prompt: text, Rows: func(int, []float32) {}, FirstRow: first}
+		if _, err := e.Do(t.Context(), r); err == nil {
+			t.Errorf("rows from place %d on: no error", first)
+		}
+	}
+}

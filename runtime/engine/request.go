@@ -24,6 +24,10 @@ type Request struct {
 	// Logprobs and PromptLogprobs are the numbers of candidates that come with each token of the answer and of the
 	// prompt: 0 for the token's own log-probability alone, negative for none at all.
 	Logprobs, PromptLogprobs int
+	// Rows, if not nil, is called with the logits that say which token comes at a place of the text, for each place from
+	// FirstRow on, in order. It must not keep or change them, and all requests wait until it returns.
+	Rows     func(at int, logits []float32)
+	FirstRow int // 1 to the length of the prompt
 	// Draft, if not nil, guesses tokens, which are then checked together. That changes the time only. It belongs to the
 	// request.
 	Draft Drafter
@@ -119,6 +123,9 @@ func (e *Engine) newJob(ctx context.Context, r Request) (*job, error) {
 		}
 	}
 	n := len(r.Prompt)
+	if r.Rows != nil && (r.FirstRow < 1 || r.FirstRow > n) {
+		return nil, fmt.Errorf("the first row is %d, expected 1 to %d", r.FirstRow, n)
+	}
 	// A prompt that fills the context is answered by one token, which is chosen and not evaluated.
 	if n > e.opt.Context {
 		return nil, &runtime.ContextError{Tokens: n, Context: e.opt.Context}

@@ -2,8 +2,8 @@ package engine
 
 import (
 	"math"
-	"slices"
 
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/linear"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -40,28 +40,9 @@ func (s *scorer) token(logits []float32, id int32, top int) Token {
 		t.Top = []Candidate{candidate(int32(best))}
 	} else if top > 1 {
 		t.Top = make([]Candidate, 0, top)
-		for _, i := range likeliest(logits, min(top, n)) {
+		for _, i := range floats.Greatest(logits, min(top, n)) {
 			t.Top = append(t.Top, candidate(i))
 		}
 	}
 	return t
-}
-
-// likeliest returns the ids of the n greatest logits, in order; of equal ones the least id first.
-func likeliest(logits []float32, n int) []int32 {
-	ids := make([]int32, 0, n+1)
-	for i, v := range logits {
-		if len(ids) == n && v <= logits[ids[n-1]] {
-			continue
-		}
-		at, _ := slices.BinarySearchFunc(ids, v, func(id int32, v float32) int {
-			if logits[id] >= v {
-				return -1
-			}
-			return 1
-		})
-		ids = slices.Insert(ids, at, int32(i))
-		ids = ids[:min(len(ids), n)]
-	}
-	return ids
 }
