@@ -47,7 +47,7 @@ func DefaultSampling() SamplerOptions {
 // machine. It is used by one goroutine at a time.
 type Sampler struct {
 	opt    SamplerOptions
-	random *rand.PCG
+	random rand.PCG
 	logits []float32 // with penalties
 	tokens []candidate
 	probs  []float32
@@ -79,8 +79,11 @@ func NewSampler(opt SamplerOptions) (*Sampler, error) {
 	if opt.RepeatLastN < 0 {
 		return nil, fmt.Errorf("repeat-last-n is %d, expected 0 or more", opt.RepeatLastN)
 	}
-	return &Sampler{opt: opt, random: rand.NewPCG(opt.Seed, 0)}, nil
+	return &Sampler{opt: opt, random: *rand.NewPCG(opt.Seed, 0)}, nil
 }
+
+// Set makes s draw what from would draw next, and leaves from as it is.
+func (s *Sampler) Set(from *Sampler) { s.opt, s.random = from.opt, from.random }
 
 // Sample chooses the token after history. logits are those after its last token, none of them NaN; they are not
 // changed.

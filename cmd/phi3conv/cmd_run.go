@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/cmdline"
@@ -19,6 +20,7 @@ import (
 
 func runCommand() *cli.Command {
 	var compute computeFlags
+	var draft draftFlags
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "answer a prompt, or hold a conversation",
@@ -40,8 +42,8 @@ time. What is left is evaluated anew. Examples:
 
    phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0
    echo "Why is the sky blue?" | phi3conv run phi-3-mini-Q4_K_M.gguf --json`,
-		Flags:  append(append(promptFlags(), samplingFlags()...), compute.flags()...),
-		Action: func(c *cli.Context) error { return runAction(c, &compute) },
+		Flags:  slices.Concat(promptFlags(), samplingFlags(), draft.flags(false), compute.flags()),
+		Action: func(c *cli.Context) error { return runAction(c, &compute, &draft) },
 	}
 }
 
@@ -87,7 +89,7 @@ func samplingFlags() []cli.Flag {
 	}
 }
 
-func runAction(c *cli.Context, compute *computeFlags) error {
+func runAction(c *cli.Context, compute *computeFlags, draft *draftFlags) error {
 	if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
 		return err
 	}
@@ -106,6 +108,7 @@ func runAction(c *cli.Context, compute *computeFlags) error {
 	if err != nil {
 		return err
 	}
+	opt.Draft, opt.Lookup = draft.model, draft.lookup
 	m, err := chat.Open(c.Context, c.Args().First(), opt)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/phi3conv/phi3conv/internal/job/serve"
 	"github.com/urfave/cli/v2"
 )
@@ -8,6 +10,7 @@ import (
 func serveCommand() *cli.Command {
 	var opt serve.Options
 	var compute computeFlags
+	var draft draftFlags
 	return &cli.Command{
 		Name:      "serve",
 		Usage:     "serve models over HTTP, with OpenAI's API",
@@ -19,8 +22,11 @@ it has alone. What texts begin with in common is computed once. See docs/serve.m
 
    phi3conv serve phi-3-mini-Q4_K_M.gguf
    phi3conv serve --demo`,
-		Flags:  append(serveFlags(&opt), compute.flags()...),
-		Action: func(c *cli.Context) error { return serveAction(c, opt, &compute) },
+		Flags: slices.Concat(serveFlags(&opt), draft.flags(true), compute.flags()),
+		Action: func(c *cli.Context) error {
+			opt.Draft, opt.Lookup = draft.model, draft.lookup
+			return serveAction(c, opt, &compute)
+		},
 	}
 }
 

@@ -51,8 +51,6 @@ var ForeignFlags = []Foreign{
 		"samples are taken with --temp, --top-k, --top-p, --min-p, --repeat-penalty, --repeat-last-n and --seed"},
 	{"run", "prompt-cache prompt-cache-all prompt-cache-ro", "", "nothing is kept from one run to the next"},
 	{"run", "mm mmproj mmu mmproj-url no-mmproj image audio video", "", "only text goes in"},
-	{"run", "md model-draft spec-draft-model draft draft-n draft-max draft-min spec-type mtp", "",
-		"answers are computed token by token, without a draft"},
 	{"run", "sp special", "", "control tokens are not shown"},
 
 	// llama-server
@@ -62,8 +60,10 @@ var ForeignFlags = []Foreign{
 	{"serve", "a alias", "", "clients call a model as its file is called, without .gguf"},
 	{"serve", "api-key-file", "", "the environment variable PHI3CONV_API_KEY has the key"},
 	{"serve", "chat-template chat-template-file no-jinja", "", "each model has its own chat template"},
-	{"serve", "md model-draft spec-draft-model draft draft-n draft-max draft-min spec-type", "",
-		"what a text repeats is guessed, without another model; leave it out"},
+	{"run serve", "draft-n draft-max draft-min spec-draft-n-max spec-draft-n-min spec-draft-p-min draft-p-min", "",
+		"how many tokens are guessed follows from how many were right; leave it out"},
+	{"run serve", "spec-type mtp lcs lookup-cache-static lcd lookup-cache-dynamic", "",
+		"--draft MODEL guesses with a model, --lookup with what is in the text"},
 	{"serve", "props slots webui ui path to timeout threads-http ssl-key-file ssl-cert-file api-prefix " +
 		"slot-save-path sps slot-prompt-similarity cache-reuse no-cache-prompt no-cont-batching embedding reranking " +
 		"rerank pooling reasoning-format reasoning-budget models-dir mm mmproj mmu mmproj-url", "",

@@ -149,6 +149,11 @@ func (p *params) request(
 	if !p.IgnoreEOS {
 		r.Stop = m.Tokenizer.StopIDs()
 	}
-	r.Draft = new(engine.Lookup)
+	if m.Lookup {
+		r.Draft = append(r.Draft, new(engine.Lookup))
+	}
+	if m.Draft != nil {
+		r.Draft = append(r.Draft, m.Draft.Drafter(r.Sampler))
+	}
 	return r, nil
 }

@@ -33,6 +33,9 @@ type Model struct {
 	// Queue is how many requests may wait beside as many as may run, whatever the prompts of each. The engine's own
 	// queue must have room for Parallel prompts of each.
 	Queue int
+	// Lookup and Draft, which may be nil, guess what comes. That changes the time that answers take only.
+	Lookup bool
+	Draft  *engine.DraftModel
 
 	pieces pieces
 	room   chan struct{} // has an entry for each request

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
@@ -33,9 +34,6 @@ func (j *job) start(e *Engine, kept int, from source) error {
 	}
 	j.result.Kept = kept
 	j.seq.Expect(j.prompt)
-	if j.req.Constraint != nil {
-		j.allowed = make([]uint64, (e.model.VocabSize()+63)/64)
-	}
 	j.score = &e.score
 	return nil
 }
@@ -73,23 +71,23 @@ func (j *job) part(n int) runtime.Request {
 	return r
 }
 
-// next is the last token of the answer, and what Draft guesses after it.
-func (j *job) next() runtime.Request {
+// next is the last token of the answer, and what is guessed after it. others is how many tokens go along.
+func (j *job) next(m *runtime.Model, others int, p *pace) runtime.Request {
 	first := j.evaluated()
-	j.guess = j.guess[:0]
-	if d := j.req.Draft; d != nil {
-		if n := min(j.draftLen, j.most-len(j.text)); n > 0 {
-			j.guess = append(j.guess, d.Draft(j.text, n)...)
-		}
+	room := j.most - len(j.text)
+	if !m.IsLong(len(j.text)) && m.IsLong(len(j.text)+mostDraft) {
+		room = 0 // a guess must not bring LongRoPE's long factors about
 	}
-	tokens := append(j.text[first:len(j.text):len(j.text)], j.guess...)
+	guess := j.spec.next(j.text, room, others, p)
+	j.before = len(j.text)
+	tokens := append(j.text[first:len(j.text):len(j.text)], guess...)
 	matching := true
 	return runtime.Request{Seq: j.seq, Tokens: tokens, All: true, Logits: func(i int, logits []float32) error {
 		if !matching || j.result.Stop != "" || j.err != nil {
 			return nil
 		}
 		j.choose(logits)
-		matching = i < len(j.guess) && j.text[len(j.text)-1] == j.guess[i]
+		matching = i < len(guess) && j.text[len(j.text)-1] == guess[i]
 		return nil
 	}}
 }
@@ -109,13 +107,12 @@ func (j *job) settle() {
 		}
 	}
 	j.result.AnswerTime = time.Since(j.begin)
-	right := min(j.evaluated(), len(j.text)-1) - (j.evaluated() - len(j.guess)) // of the guessed tokens
-	if len(j.guess) > 0 {
-		j.drafted, j.matched = j.drafted+int64(len(j.guess)), j.matched+int64(max(right, 0))
-		j.draftLen = nextDraft(j.draftLen, len(j.guess), max(right, 0))
+	j.spec.came(j.text[j.before:])
+	if j.result.Stop == runtime.StopToken { // which all of the text comes before
+		j.seq.Truncate(len(j.text))
+	} else {
+		j.seq.Truncate(len(j.text) - 1)
 	}
-	j.guess = j.guess[:0]
-	j.seq.Truncate(len(j.text) - 1)
 }
 
 // choose takes the next token of the answer, given the logits before it.
@@ -165,6 +162,7 @@ func (j *job) sample(logits []float32) (int32, error) {
 		}
 	}
 	if c := j.req.Constraint; c != nil {
+		j.allowed = work.Resize(j.allowed, (len(logits)+63)/64)
 		c.Allow(j.allowed)
 		some := false
 		for i := range logits {

@@ -2,26 +2,10 @@ package engine
 
 import (
 	"context"
+	"sync"
 
 	"github.com/phi3conv/phi3conv/runtime"
 )
-
-// How many tokens are guessed: more after guesses that were right, fewer after those that were not.
-const (
-	firstDraft = 4
-	mostDraft  = 16
-)
-
-// nextDraft returns how many tokens to guess after right of guessed ones came.
-func nextDraft(length, guessed, right int) int {
-	switch {
-	case right == guessed:
-		return min(2*length, mostDraft)
-	case right < guessed/2:
-		return max(length/2, 1)
-	}
-	return length
-}
 
 // Lookup guesses that a text goes on as it did after the last occurrence of its last tokens.
 type Lookup struct {
@@ -52,32 +36,107 @@ func (l *Lookup) Draft(tokens []int32, n int) []int32 {
 	return tokens[at:min(at+n, len(tokens))]
 }
 
-// ModelDraft guesses with another, smaller model of the same vocabulary.
-type ModelDraft struct{ seq *runtime.Sequence }
+// Close implements [Drafter].
+func (l *Lookup) Close() {}
 
-// NewModelDraft makes a drafter for texts of up to context tokens.
-func NewModelDraft(m *runtime.Model, context int) (*ModelDraft, error) {
-	seq, err := m.NewSequence(min(context, m.Context()))
-	if err != nil {
-		return nil, err
-	}
-	return &ModelDraft{seq}, nil
+// DraftModel guesses with another, smaller model of the same vocabulary.
+type DraftModel struct {
+	mu   sync.Mutex
+	idle []*runtime.Sequence
 }
 
-// Draft implements [Drafter]. A text that is too long for the model has no guesses.
-func (d *ModelDraft) Draft(tokens []int32, n int) []int32 {
-	var guess []int32
+// NewDraftModel makes drafters for texts of up to context tokens, or as many as the model can have, for so many
+// requests at the same time. Others get no guesses.
+func NewDraftModel(m *runtime.Model, context, parallel int) (*DraftModel, error) {
+	d := new(DraftModel)
+	for range parallel {
+		s, err := m.NewSequence(min(context, m.Context()))
+		if err != nil {
+			return nil, err
+		}
+		d.idle = append(d.idle, s)
+	}
+	return d, nil
+}
+
+// Drafter returns the drafter of a request. It draws with the random numbers that sampler will use, so that it often
+// draws the same tokens; a nil sampler takes the most likely ones.
+func (d *DraftModel) Drafter(sampler *runtime.Sampler) Drafter {
+	return &modelDraft{from: d, sampler: sampler, own: new(runtime.Sampler)}
+}
+
+type modelDraft struct {
+	from         *DraftModel
+	seq          *runtime.Sequence
+	sampler, own *runtime.Sampler
+	text         []int32
+}
+
+// catchUp is how many tokens of a text the draft model reads at a time, while the other requests wait.
+const catchUp = 256
+
+// Draft implements [Drafter]. A text that is too long for the model has no guesses, and neither has one that it has not
+// read yet.
+func (d *modelDraft) Draft(tokens []int32, n int) (guess []int32) {
+	if d.seq == nil {
+		d.seq = d.from.take(tokens)
+	}
+	if d.seq == nil || len(tokens) > d.seq.Context() {
+		return nil
+	}
 	rest := d.seq.Reuse(tokens)
+	if len(rest) > mostDraft+1 {
+		_, _ = d.seq.Eval(context.Background(), rest[:min(len(rest), catchUp)]) // without it there is no guess
+		return nil
+	}
+	if d.sampler != nil {
+		d.own.Set(d.sampler)
+	}
+	d.text = append(d.text[:0], tokens...)
 	for len(guess) < n && len(d.seq.Tokens())+len(rest) <= d.seq.Context() {
 		logits, err := d.seq.Eval(context.Background(), rest)
 		if err != nil {
 			return guess
 		}
-		guess = append(guess, greedy.Sample(logits, nil))
+		id := d.own.Sample(logits, d.text)
+		d.text, guess = append(d.text, id), append(guess, id)
 		rest = guess[len(guess)-1:]
 	}
 	return guess
 }
 
-// Close releases the memory of the drafter's sequence.
-func (d *ModelDraft) Close() { d.seq.Free() }
+// Close implements [Drafter].
+func (d *modelDraft) Close() {
+	if d.seq != nil {
+		d.from.mu.Lock()
+		d.from.idle = append(d.from.idle, d.seq)
+		d.from.mu.Unlock()
+		d.seq = nil
+	}
+}
+
+// take returns the idle sequence that has the most of a text already, nil if there is none.
+func (d *DraftModel) take(text []int32) *runtime.Sequence {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	best, most := -1, -1
+	for i, s := range d.idle {
+		if n := common(s.Tokens(), text); n > most {
+			best, most = i, n
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	s := d.idle[best]
+	d.idle = append(d.idle[:best], d.idle[best+1:]...)
+	return s
+}
+
+// Close releases the memory of the sequences. No request may use the drafts any more; the model stays open.
+func (d *DraftModel) Close() {
+	for _, s := range d.idle {
+		s.Free()
+	}
+	d.idle = nil
+}

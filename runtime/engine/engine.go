@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/phi3conv/phi3conv/internal/kvcache"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -36,6 +37,7 @@ type Engine struct {
 	opt   Options
 	cache *cache
 	score scorer
+	pace  pace
 
 	mu     sync.Mutex
 	wake   *sync.Cond // there is work, or the engine has been closed
@@ -113,7 +115,7 @@ func (e *Engine) Stats() Stats {
 // Do runs a request and returns when it has ended, or when ctx is done. Waiting included, a request ends within a token
 // of its cancellation. The error is [ErrQueueFull], [ErrClosed], that of ctx, a *[runtime.ContextError] or of r itself.
 func (e *Engine) Do(ctx context.Context, r Request) (Result, error) {
-	j, err := e.newJob(ctx, r)
+	j, err := newJob(ctx, e.model, e.opt.Context, r)
 	if err != nil {
 		return Result{}, err
 	}
@@ -154,6 +156,7 @@ func (e *Engine) run() {
 		if j.seq != nil {
 			j.seq.Free()
 		}
+		j.spec.close()
 		j.finish(ErrClosed)
 	}
 	e.cache.clear()
@@ -246,28 +249,12 @@ func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 // step evaluates the next tokens of all running requests.
 func (e *Engine) step() {
 	e.makeRoom()
-	e.requests = e.requests[:0]
-	prompts := 0
-	for _, j := range e.active {
-		if j.answering {
-			e.requests = append(e.requests, j.next())
-		} else {
-			prompts++
-		}
-	}
-	budget := e.opt.Chunk
-	if prompts == len(e.active) {
-		budget = max(budget, 512) // nobody waits for the next token of an answer
-	}
-	for _, j := range e.active {
-		if !j.answering {
-			n := max(budget/prompts, 1)
-			r := j.part(n)
-			budget, prompts = budget-len(r.Tokens), prompts-1
-			e.requests = append(e.requests, r)
-		}
-	}
+	tokens, prompts := e.plan()
+	begin := time.Now()
 	err := e.model.Eval(context.Background(), e.requests...)
+	if err == nil && prompts == 0 {
+		e.pace.add(tokens, time.Since(begin).Seconds())
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	kept := e.active[:0]
@@ -292,6 +279,41 @@ func (e *Engine) step() {
 	e.active = kept
 }
 
+// plan sets the requests of a step: the next token of each answer, with guesses, and parts of the prompts. It returns
+// how many tokens that are, and how many prompts.
+func (e *Engine) plan() (tokens, prompts int) {
+	for _, j := range e.active {
+		if !j.answering {
+			prompts++
+		}
+	}
+	budget := e.opt.Chunk
+	if prompts == len(e.active) {
+		budget = max(budget, 512) // nobody waits for the next token of an answer
+	}
+	e.requests = e.requests[:0]
+	left := prompts
+	for _, j := range e.active {
+		if j.answering {
+			continue
+		}
+		r := j.part(max(budget/left, 1))
+		budget, left = budget-len(r.Tokens), left-1
+		tokens += len(r.Tokens)
+		e.requests = append(e.requests, r)
+	}
+	answers := len(e.active) - prompts
+	for _, j := range e.active {
+		if j.answering {
+			answers--
+			r := j.next(e.model, tokens+answers, &e.pace)
+			tokens += len(r.Tokens)
+			e.requests = append(e.requests, r)
+		}
+	}
+	return tokens, prompts
+}
+
 // makeRoom gives up kept beginnings, those not used for the longest time first, so that there is memory for all that
 // the running requests may still need.
 func (e *Engine) makeRoom() {
@@ -314,7 +336,8 @@ func (e *Engine) end(j *job, err error) {
 		e.stats.PromptTokens += int64(min(j.evaluated(), j.prompt))
 		e.stats.KeptTokens += int64(j.result.Kept)
 		e.stats.Tokens += int64(j.chosen)
-		e.stats.DraftTokens, e.stats.DraftMatched = e.stats.DraftTokens+j.drafted, e.stats.DraftMatched+j.matched
+		e.stats.DraftTokens += j.spec.drafted
+		e.stats.DraftMatched += j.spec.matched
 		if err == nil || j.ctx.Err() != nil {
 			long, known := j.long, j.known
 			if !long && e.model.IsLong(j.evaluated()) {
@@ -325,5 +348,6 @@ func (e *Engine) end(j *job, err error) {
 			j.seq.Free()
 		}
 	}
+	j.spec.close()
 	j.finish(err)
 }

@@ -97,7 +97,7 @@ func sampling(t testing.TB, kind int) Request {
 	case 1:
 		q.Bias = map[int32]float32{5: 3, 9: -100}
 	case 2:
-		q.Draft = new(Lookup)
+		q.Draft = []Drafter{new(Lookup)}
 	case 3:
 		q.MaxTokens = 0
 		q.PromptLogprobs = max(q.PromptLogprobs, 0)
@@ -202,16 +202,23 @@ func TestLogprobs(t *testing.T) {
 	}
 }
 
-// A prompt evaluated in parts, beyond LongRoPE's original context, has the bits of one evaluated at once.
-func TestLongRope(t *testing.T) {
+// longRope writes a model whose original context is 24.
+func longRope(t testing.TB) string {
+	t.Helper()
 	dir := t.TempDir()
 	for _, v := range testdata.Variants() {
-		if v.Name == "longrope_su" { // its original context is 24
+		if v.Name == "longrope_su" {
 			if err := v.Write(dir); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
+	return dir
+}
+
+// A prompt evaluated in parts, beyond LongRoPE's original context, has the bits of one evaluated at once.
+func TestLongRope(t *testing.T) {
+	dir := longRope(t)
 	m := open(t, dir, runtime.Options{})
 	prompt := make([]int32, 60)
 	for i := range prompt {
@@ -376,7 +383,7 @@ func TestPromptOfAnswer(t *testing.T) {
 func TestConstraint(t *testing.T) {
 	e := newEngine(t, open(t, testmodel.Phi3(t), runtime.Options{}), Options{})
 	c := &only{ids: [][]int32{{17}, {130, 131}, {64}}}
-	a, err := do(t.Context(), e, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 5, Constraint: c, Draft: new(Lookup)})
+	a, err := do(t.Context(), e, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 5, Constraint: c, Draft: []Drafter{new(Lookup)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,9 +28,9 @@ type Request struct {
 	// FirstRow on, in order. It must not keep or change them, and all requests wait until it returns.
 	Rows     func(at int, logits []float32)
 	FirstRow int // 1 to the length of the prompt
-	// Draft, if not nil, guesses tokens, which are then checked together. That changes the time only. It belongs to the
-	// request.
-	Draft Drafter
+	// Draft guesses tokens, which are then checked together: the first of them that has a guess. That changes the time
+	// only. They belong to the request and are closed at its end.
+	Draft []Drafter
 	// Emit is called with each token of the answer but a stop id, from the goroutine that calls Do. It returns false to
 	// end the answer.
 	Emit func(Token) bool
@@ -47,8 +47,10 @@ type Constraint interface {
 
 // Drafter guesses how a text goes on.
 type Drafter interface {
-	// Draft returns at most n tokens that may follow tokens.
+	// Draft returns at most n tokens that may follow tokens, which each time are a longer part of the same text.
 	Draft(tokens []int32, n int) []int32
+	// Close tells that no guesses are wanted any more.
+	Close()
 }
 
 // Candidate is a token and the natural logarithm of its probability, before sampling changes that.
@@ -86,16 +88,15 @@ type job struct {
 	text      []int32 // prompt and answer
 	known     []Token // of the prompt's tokens, as far as log-probabilities were asked for
 	seq       *runtime.Sequence
-	answering bool    // the prompt has been evaluated
-	guess     []int32 // tokens that Draft gave, being checked
-	draftLen  int     // how many to ask for
-	err       error   // of a choice
+	answering bool // the prompt has been evaluated
+	spec      speculation
+	before    int   // tokens of text before what is being evaluated
+	err       error // of a choice
 	score     *scorer
 	logits    []float32 // changed ones
 	allowed   []uint64
-	chosen    int // tokens of the answer
-	drafted   int64
-	matched   int64
+	chosen    int  // tokens of the answer
+	alone     bool // without an engine, in the caller's goroutine
 	result    Result
 	begin     time.Time // of waiting, then of the prompt, then of the answer
 
@@ -107,11 +108,12 @@ type job struct {
 	last  error
 }
 
-func (e *Engine) newJob(ctx context.Context, r Request) (*job, error) {
+// newJob checks a request with a sequence of up to room tokens.
+func newJob(ctx context.Context, m *runtime.Model, room int, r Request) (*job, error) {
 	if len(r.Prompt) == 0 {
 		return nil, errors.New("the prompt has no tokens")
 	}
-	vocab := e.model.VocabSize()
+	vocab := m.VocabSize()
 	for i, id := range r.Prompt {
 		if id < 0 || int(id) >= vocab {
 			return nil, fmt.Errorf("token %d of the prompt has id %d, expected 0 to %d", i, id, vocab-1)
@@ -127,16 +129,16 @@ func (e *Engine) newJob(ctx context.Context, r Request) (*job, error) {
 		return nil, fmt.Errorf("the first row is %d, expected 1 to %d", r.FirstRow, n)
 	}
 	// A prompt that fills the context is answered by one token, which is chosen and not evaluated.
-	if n > e.opt.Context {
-		return nil, &runtime.ContextError{Tokens: n, Context: e.opt.Context}
+	if n > room {
+		return nil, &runtime.ContextError{Tokens: n, Context: room}
 	}
-	most := e.opt.Context
+	most := room
 	if r.MaxTokens >= 0 {
 		most = min(most, n+r.MaxTokens)
 	}
 	j := &job{
-		req: r, ctx: ctx, most: most, long: e.model.IsLong(n), prompt: n, text: slices.Clone(r.Prompt),
-		draftLen: firstDraft, begin: time.Now(),
+		req: r, ctx: ctx, most: most, long: m.IsLong(n), prompt: n, text: slices.Clone(r.Prompt),
+		spec: newSpeculation(r.Draft), begin: time.Now(),
 	}
 	j.ready = sync.NewCond(&j.mu)
 	return j, nil
@@ -171,6 +173,9 @@ func (j *job) deliver() (Result, error) {
 
 // emit gives a token to the caller's goroutine. It returns false if that wants no more.
 func (j *job) emit(t Token) bool {
+	if j.alone {
+		return j.req.Emit == nil || j.req.Emit(t)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.gone {

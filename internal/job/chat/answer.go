@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/stops"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/engine"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -178,10 +179,18 @@ func (c *Chat) evaluate(ctx context.Context, tokens []int32, limit int, s *strea
 	reading := model.Watch(c.opt.Monitor, "reading the prompt", int64(len(rest)), float64(len(rest)), c.meter)
 	read := sync.OnceFunc(reading.End) // with the first token of the answer
 	defer read()
-	return c.seq.Generate(ctx, rest, c.opt.Sampler, limit, c.tok.StopIDs(), func(id int32) bool {
+	r := engine.Request{Prompt: rest, MaxTokens: limit, Sampler: c.opt.Sampler, Stop: c.tok.StopIDs()}
+	r.Emit = func(t engine.Token) bool {
 		read()
-		return s.token(id)
-	})
+		return s.token(t.ID)
+	}
+	if c.opt.Lookup {
+		r.Draft = append(r.Draft, new(engine.Lookup))
+	}
+	if c.draft != nil {
+		r.Draft = append(r.Draft, c.draft.Drafter(c.opt.Sampler))
+	}
+	return engine.Generate(ctx, c.model, c.seq, r)
 }
 
 // fit returns the tokens of the conversation, if they fit the context or can be made to.

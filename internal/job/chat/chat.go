@@ -28,6 +28,8 @@ type Options struct {
 	ContextShift bool             // drops the oldest exchanges when the context is full, see [Chat.Shift]
 	Check        bool             // compares a .pmap file with its checksums first
 	Compute      runtime.Options  // but Progress
+	Draft        string           // model that guesses what comes, "" for none
+	Lookup       bool             // guess that what occurred occurs again
 	Monitor      progress.Monitor // may be nil
 }
 
@@ -45,6 +47,7 @@ type Chat struct {
 	chat      bool       // in the form of a template
 	template  string     // "" is the model's own
 	exchanges []exchange // the oldest first
+	draft     *model.Draft
 }
 
 // Open opens a checkpoint directory or a GGUF file.
@@ -71,6 +74,9 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 			return nil, err
 		}
 	}
+	if opt.Draft != "" || opt.Lookup { // several tokens at a time must give the bits of one at a time
+		opt.Compute.Batched = true
+	}
 	c.meter = model.NewMeter(&opt.Compute)
 	if c.model, err = model.Open(ctx, path, opt.Compute, opt.Monitor); err != nil {
 		return nil, err
@@ -78,6 +84,13 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 	if c.seq, err = c.model.NewSequence(opt.Context); err != nil {
 		_ = c.model.Close() // only read from
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if opt.Draft != "" {
+		c.draft, err = model.OpenDraft(ctx, opt.Draft, c.model, c.tok, opt.Compute, c.Context(), 1, opt.Monitor)
+		if err != nil {
+			_ = c.model.Close()
+			return nil, err
+		}
 	}
 	if !opt.Raw && !c.chat && c.knowsTurns() {
 		progress.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
@@ -97,7 +110,12 @@ func (c *Chat) knowsTurns() bool {
 }
 
 // Close closes the model.
-func (c *Chat) Close() error { return c.model.Close() }
+func (c *Chat) Close() error {
+	if c.draft != nil {
+		c.draft.Close()
+	}
+	return c.model.Close()
+}
 
 // Context returns the size of the context in tokens.
 func (c *Chat) Context() int { return c.seq.Context() }

@@ -32,6 +32,8 @@ type Options struct {
 	Engine  engine.Options
 	HTTP    serve.Options
 	Compute runtime.Options // but Progress and Batched
+	Draft   string          // a model that guesses what comes, "" for none
+	Lookup  bool            // guess that what occurred occurs again
 	Monitor progress.Monitor
 	// Ready, if not nil, is called with the address when requests are taken.
 	Ready func(address string)
@@ -124,6 +126,17 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 	}
 	served = &serve.Model{
 		ID: name, Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: parallel, Queue: queue,
+		Lookup: o.Lookup,
 	}
-	return served, func() { e.Close(); _ = m.Close() }, nil
+	done = func() { e.Close(); _ = m.Close() } // only read from
+	if o.Draft == "" {
+		return served, done, nil
+	}
+	draft, err := model.OpenDraft(ctx, o.Draft, m, tok, o.Compute, e.Context(), parallel, o.Monitor)
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	served.Draft = draft.DraftModel
+	return served, func() { e.Close(); draft.Close(); _ = m.Close() }, nil
 }
