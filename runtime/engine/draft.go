@@ -33,7 +33,15 @@ func (l *Lookup) Draft(tokens []int32, n int) []int32 {
 	if !ok {
 		return nil
 	}
-	return tokens[at:min(at+n, len(tokens))]
+	guess := make([]int32, 0, n)
+	for i := at; len(guess) < n; i++ {
+		if i < len(tokens) {
+			guess = append(guess, tokens[i])
+		} else { // what repeats itself goes on to do so
+			guess = append(guess, guess[i-len(tokens)])
+		}
+	}
+	return guess
 }
 
 // Close implements [Drafter].

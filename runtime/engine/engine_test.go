@@ -446,6 +446,9 @@ func TestLookup(t *testing.T) {
 	if g := l.Draft(text, 4); !slices.Equal(g, []int32{4, 5, 1, 2}) {
 		t.Errorf("guesses %v", g)
 	}
+	if g := l.Draft(append(text, 4), 9); !slices.Equal(g, []int32{5, 1, 2, 3, 4, 5, 1, 2, 3}) {
+		t.Errorf("guesses %v", g)
+	}
 	if g := new(Lookup).Draft(text, 1); !slices.Equal(g, []int32{4}) {
 		t.Errorf("guesses %v", g)
 	}
