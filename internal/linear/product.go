@@ -60,25 +60,25 @@ func (p *Product) Do(thread, i int) {
 // panels there are others to go on with.
 const floatPanels = 4
 
-// setOut sets where k puts the results of n panels from i on: in out for a single token. With several tokens that would
-// be pages apart, and the kernel updates each token's results many times, so they go to w.out first; see scatter.
-func (p *Product) setOut(w *Scratch, k *kern.Product, i, n int) {
-	if p.in.tokens == 1 {
-		k.Out, k.OutStride = &p.out[i*kern.Rows], int64(4*p.outStride)
+// setOut sets where k puts the results of n panels from i on for k.T tokens from t on: in out for a single token. With
+// several tokens that would be pages apart, and the kernel updates each token's results many times, so they go to w.out
+// first; see scatter.
+func (p *Product) setOut(w *Scratch, k *kern.Product, i, n, t int) {
+	if k.T == 1 {
+		k.Out, k.OutStride = &p.out[t*p.outStride+i*kern.Rows], int64(4*p.outStride)
 		return
 	}
-	w.out = work.Resize(w.out, p.in.tokens*n*kern.Rows)
+	w.out = work.Resize(w.out, int(k.T)*n*kern.Rows)
 	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
 }
 
-// scatter copies the results of n panels from i on from w.out to out, if that is where setOut put them, and adds the
-// bias.
-func (p *Product) scatter(w *Scratch, i, n int) {
+// scatter copies what k has computed from w.out to out, if that is where setOut put it, and adds the bias.
+func (p *Product) scatter(w *Scratch, k *kern.Product, i, n, t int) {
 	first, end := i*kern.Rows, (i+n)*kern.Rows
-	for t := range p.in.tokens {
-		out := p.out[t*p.outStride+first:][:end-first]
-		if p.in.tokens > 1 {
-			copy(out, w.out[t*len(out):])
+	for r := range int(k.T) {
+		out := p.out[(t+r)*p.outStride+first:][:end-first]
+		if k.T > 1 {
+			copy(out, w.out[r*len(out):])
 		}
 		if p.m.Bias != nil {
 			kern.Best().Add(out, p.m.Bias[first:end])
@@ -86,14 +86,28 @@ func (p *Product) scatter(w *Scratch, i, n int) {
 	}
 }
 
+// tokenBytes is how many bytes of encoded activations the panels of a task are multiplied with at a time: they should
+// stay in a core's second cache.
+const tokenBytes = 768 << 10
+
 // multiplyEncoded multiplies the panels from first to end with encoded activations.
 func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
-	m, in, k := p.m, p.in, &w.Call
-	*k = kern.Product{
-		A: &in.enc[0], T: int64(in.tokens), PanelBytes: int64(m.size), Scratch: w.Memory(),
+	parts := 1
+	if p.in.kind != asBF16 && p.m.packed != nil { // else panels would be made again for each part
+		parts = (len(p.in.enc) + tokenBytes - 1) / tokenBytes
 	}
-	step := 1
-	if in.tokens == 1 {
+	for i := range parts {
+		t := i * p.in.tokens / parts
+		p.multiplyTokens(w, first, end, t, (i+1)*p.in.tokens/parts-t)
+	}
+}
+
+// multiplyTokens multiplies the panels from first to end with n tokens from t on.
+func (p *Product) multiplyTokens(w *Scratch, first, end, t, n int) {
+	m, in, k := p.m, p.in, &w.Call
+	*k = kern.Product{T: int64(n), PanelBytes: int64(m.size), Scratch: w.Memory()}
+	step, record := 1, 0
+	if n == 1 {
 		step = singlePanels
 	}
 	switch in.kind {
@@ -101,24 +115,62 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 		if m.form != nil {
 			k.Table = m.form.table
 		}
-		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*kern.A256Bytes)
+		record = kern.A256Bytes
+		k.Blocks, k.AStride = int64(in.cols/256), int64(in.tokens*record)
 	case as32:
-		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*kern.A32Bytes)
+		record = kern.A32Bytes
+		k.Blocks, k.AStride = int64(in.cols/32), int64(in.tokens*record)
 	case asBF16:
-		cols := int64(in.cols + in.cols&1)
-		k.Blocks, k.AStride = cols, 2*cols
+		cols := in.cols + in.cols&1
+		record = 2 * cols
+		k.Blocks, k.AStride = int64(cols), int64(record)
 		step = floatPanels
+	}
+	k.A = &in.enc[t*record]
+	if step == 1 {
+		p.multiplyPanels(w, first, end, t)
+		return
 	}
 	for i := first; i < end; i += step {
 		n := min(step, end-i)
 		k.W, k.Panels = &m.Panel(w, i, n)[0], int64(n)
-		p.setOut(w, k, i, n)
+		p.setOut(w, k, i, n, t)
 		if in.kind == asBF16 {
 			kern.Best().ProductBF16(k)
 		} else {
 			kern.Multiply(m.format, k)
 		}
-		p.scatter(w, i, n)
+		p.scatter(w, k, i, n, t)
+	}
+}
+
+// severalPanels is how many panels' results are copied together: rows of out are pages apart, and going to each for
+// more than a line of the cache costs little more.
+const severalPanels = 8
+
+// multiplyPanels multiplies the panels from first to end one by one, with several tokens from t on: w.Call is complete
+// but for weights and results. w.out holds results by panel, token and row.
+func (p *Product) multiplyPanels(w *Scratch, first, end, t int) {
+	k := &w.Call
+	k.Panels, k.OutStride = 1, 4*kern.Rows
+	size := int(k.T) * kern.Rows
+	w.out = work.Resize(w.out, severalPanels*size)
+	for ; first < end; first += severalPanels {
+		n := min(severalPanels, end-first)
+		for i := range n {
+			k.W, k.Out = &p.m.Panel(w, first+i, 1)[0], &w.out[i*size]
+			kern.Multiply(p.m.format, k)
+		}
+		for r := range int(k.T) {
+			out := p.out[(t+r)*p.outStride+first*kern.Rows:][:n*kern.Rows]
+			for i := range n {
+				row := *(*[kern.Rows]float32)(w.out[i*size+r*kern.Rows:]) // a copy: without one this is a call of memmove
+				*(*[kern.Rows]float32)(out[i*kern.Rows:]) = row
+			}
+			if p.m.Bias != nil {
+				kern.Best().Add(out, p.m.Bias[first*kern.Rows:(first+n)*kern.Rows])
+			}
+		}
 	}
 }
 
@@ -139,7 +191,7 @@ func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 		T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: int64(n), PanelBytes: int64(m.size),
 		Scratch: w.Memory(),
 	}
-	p.setOut(w, k, i, n)
+	p.setOut(w, k, i, n, 0)
 	format, block := m.format, floatBlock
 	if m.typ.IsQuantized() {
 		format, k.PanelBytes = kern.F32, 4*floatBlock*kern.Rows
@@ -162,7 +214,7 @@ func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 		kern.Multiply(format, k)
 		k.Add = 1
 	}
-	p.scatter(w, i, n)
+	p.scatter(w, k, i, n, 0)
 }
 
 // floatBlock is how many columns are multiplied at a time, so that the weights stay in a core's first cache while all

@@ -46,7 +46,8 @@ import (
 //     codes, BX counts, DX walks over activations, R13 prefetches. In the direct way R10
 //     is at the panel's results and R15 counts panels.
 //   - Tiles: R13 tokens left, R12 their records, R11 their results, R15 unpacked blocks
-//     of 32; CX walks over codes, BX over scales, DX over activations, R14 counts.
+//     of 32; CX walks over codes, BX over scales, DX over activations, R14 counts. R15 with
+//     super-blocks, BX with others, walks over prefetched weights.
 //
 // Vector registers: Y14 is the broadcast value, Y12…Y15 are free after it, see [avx2Sums].
 // Unpacking takes Y10, Y12, Y13 and, for constants, Y6, Y7, Y11 and Y3; what
@@ -164,7 +165,7 @@ func (a *avx2) unpackedBytes() int { return a.mAt(0) + 64 }
 // kernel writes the kernel of the format.
 func (a *avx2) kernel() {
 	fmt.Fprintf(&a.buf, "// Products of %s panels.\n", a.f.name)
-	fmt.Fprintf(&a.buf, "TEXT ·product%sAVX2(SB), NOSPLIT, $0-8\n", a.f.name)
+	fmt.Fprintf(&a.buf, "TEXT ·product%sAVX2(SB), NOSPLIT, $8-8\n", a.f.name)
 	a.p("MOVQ p+0(FP), AX")
 	a.p("MOVQ %d(AX), SI", pW)
 	a.p("MOVQ %d(AX), R8", pA)
@@ -186,6 +187,7 @@ func (a *avx2) kernel() {
 
 	a.place("block")
 	a.unpack()
+	a.prepareFetch()
 	a.p("MOVQ %d(AX), R11", pOut)
 	a.p("MOVQ R8, R12")
 	a.p("MOVQ %d(AX), R13", pT)
@@ -341,6 +343,7 @@ func (a *avx2) tile(n int) {
 		a.p("LEAQ %d(DI), BX", a.scaleAt(0, 0, 0))
 		a.p("MOVQ $%d, R14", a.groups())
 		a.place(label)
+		a.fetchAhead(n)
 		a.multiplyGroup(s)
 		a.p("ADDQ $%d, CX", a.groupBytes())
 		a.p("ADDQ $%d, DX", 4*a.f.group)
@@ -356,6 +359,7 @@ func (a *avx2) tile(n int) {
 	}
 	a.p("MOVQ R15, R14")
 	a.place(label)
+	a.fetchAhead(n)
 	a.multiplyGroup(s)
 	a.finish32(s, "CX")
 	a.p("ADDQ $%d, CX", a.unpackedBytes())
@@ -365,6 +369,40 @@ func (a *avx2) tile(n int) {
 	if s.out > 0 {
 		a.eachResult(s, func(r int, addr string) { a.p("VMOVUPS Y%d, %s", r, addr) })
 	}
+}
+
+// Weights that come are prefetched while tokens are multiplied, some of them in each turn of the first tile's loop: as
+// many as have just been unpacked. A local variable counts the turns.
+
+// fetchRegister walks over them.
+func (a *avx2) fetchRegister() string {
+	if a.super() {
+		return "R15"
+	}
+	return "BX"
+}
+
+// prepareFetch precedes the tiles. SI is after the weights that have been unpacked.
+func (a *avx2) prepareFetch() {
+	turns, bytes := a.groups(), a.f.bytes()
+	if !a.super() {
+		turns, bytes = avx2Blocks, avx2Blocks*a.f.bytes()
+	}
+	a.p("LEAQ %d(SI), %s", (ahead-1)*bytes, a.fetchRegister())
+	a.p("MOVQ $%d, turns-8(SP)", turns)
+}
+
+// fetchAhead is what a turn of the loop of n tokens does.
+func (a *avx2) fetchAhead(n int) {
+	bytes := a.f.bytes() / a.groups()
+	done := fmt.Sprintf("fetched%d", n)
+	a.p("SUBQ $1, turns-8(SP)")
+	a.p("JLT %s", done)
+	for off := 0; off < bytes; off += 64 {
+		a.p("PREFETCHT1 %d(%s)", off, a.fetchRegister())
+	}
+	a.p("ADDQ $%d, %s", bytes, a.fetchRegister())
+	a.place(done)
 }
 
 func (a *avx2) zero(first, n int) {

@@ -49,7 +49,8 @@ type vnni struct {
 type vnniFormat struct {
 	name string
 	layout
-	groups int // in a super-block; 0 for blocks of 32
+	groups int  // in a super-block; 0 for blocks of 32
+	narrow bool // codes are at most 16, so that the sum of 16 columns fits an int16
 
 	// constants are the patterns that Z28… hold, see [vnni.vector]; with table, Z28 holds Product.Table.
 	constants [][]byte
@@ -89,8 +90,10 @@ const ahead = 3
 
 func productsVNNI() []byte {
 	a := &vnni{offsets: map[string]int{}}
-	a.tiles256(8)
-	a.tiles256(16)
+	for _, groups := range []int{8, 16} {
+		a.tiles256(groups, false)
+		a.tiles256(groups, true)
+	}
 	a.tiles32()
 	for i := range vnniFormats {
 		f := &vnniFormats[i]
@@ -422,13 +425,14 @@ func (a *vnni) direct32(f *vnniFormat) {
 func (a *vnni) many256(f *vnniFormat) {
 	block := a.label()
 	a.place(block)
-	for off := 0; off < f.bytes(); off += 64 {
-		a.p("PREFETCHT1 %d(DI)", ahead*f.bytes()+off)
-	}
 	f.scales(a, f)
 	a.eachMins(f, func(i, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, sMins+64*i) })
 	for g := range f.groups {
 		a.scaleOf(f, g, 6)
+		if f.narrow && f.bias != 0 { // the upper int16 meets those of the sums
+			suffix, operand := a.dwords(0xffff)
+			a.p("VPANDD%s %s, Z6, Z6", suffix, operand)
+		}
 		a.p("VMOVDQU64 Z6, %d(R8)", sScales+64*g)
 	}
 	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, 16*col) })
@@ -436,7 +440,8 @@ func (a *vnni) many256(f *vnniFormat) {
 	a.p("VMOVUPS Z24, %d(R8)", sD)
 	a.p("VMOVUPS Z25, %d(R8)", sM)
 	a.reload()
-	a.p("CALL vnniTiles256x%d<>(SB)", f.groups)
+	a.prepareFetch(f.bytes())
+	a.p("CALL %s(SB)", tiles256Name(f.groups, f.narrow))
 	a.p("ADDQ $%d, DI", f.bytes())
 	a.p("ADDQ R9, R13")
 	a.p("DECQ CX")
@@ -463,9 +468,6 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("SUBQ R11, CX")
 	a.p("XORL R12, R12") // 64 times the number of unpacked blocks
 	a.place(block)
-	for off := 0; off < f.bytes(); off += 64 {
-		a.p("PREFETCHT1 %d(DI)", ahead*8*f.bytes()+off)
-	}
 	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)(R12*8)", z, 16*col) })
 	f.factors(a, f)
 	a.p("VMOVUPS Z24, %d(R8)(R12*1)", sD32)
@@ -475,6 +477,7 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("DECQ R11")
 	a.p("JNZ %s", block)
 	a.reload()
+	a.prepareFetch(8 * f.bytes())
 	a.p("CALL vnniTiles32<>(SB)")
 	a.p("MOVQ R12, R11") // 64·blocks
 	a.p("SHRQ $6, R11")
@@ -531,13 +534,24 @@ func outAt(t int) string {
 // tokens, records from SI on, and adds to the results from BX on. The tokens of a tile
 // take turns, so that no sum waits for its last addition. CX, DI, R8, R9, R10, R13 and
 // Z28…Z31 stay as they are.
-func (a *vnni) tiles256(groups int) {
-	a.begin(fmt.Sprintf("vnniTiles256x%d<>", groups), "$0-0",
-		fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
+//
+// Sums of 16 columns of a narrow format are int16, which VPDPWSSD scales and adds at once; VPMULLD is two
+// multiplications on Intel's CPUs, and an addition comes after it.
+func (a *vnni) tiles256(groups int, narrow bool) {
+	name := tiles256Name(groups, narrow)
+	a.begin(name, "$0-0", fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
 	per := groups / 8 // groups in 32 columns
+	run := 8 / per    // steps of 4 columns before a sum is scaled
+	if narrow {
+		run = 4
+	}
 	const s, acc = 8, 16
 	a.rounds(a256Bytes, func(n int) {
-		for t := range n {
+		chains := 1 // of additions for a token
+		if narrow && n == 1 {
+			chains = 2
+		}
+		for t := range n * chains {
 			a.zero(acc + t)
 		}
 		loop := a.label()
@@ -550,18 +564,25 @@ func (a *vnni) tiles256(groups int) {
 		for i := range per {
 			a.p("VMOVDQU64 %d(R8)(R12*%d), Z%d", sScales+64*i, per, 24+i)
 		}
+		a.fetchAhead()
 		for i := range 8 {
 			for t := range n {
-				if i%(8/per) == 0 {
+				if i%run == 0 {
 					a.zero(s + t)
 				}
 				a.p("VPDPBUSD.BCST %d(R11), Z%d, Z%d", a256Bytes*t+4*i, i, s+t)
 			}
+			if (i+1)%run > 0 {
+				continue
+			}
+			scale := 24 + i*per/8
 			for t := range n {
-				if (i+1)%(8/per) == 0 {
-					a.p("VPMULLD Z%d, Z%d, Z%d", 24+i*per/8, s+t, s+t)
-					a.p("VPADDD Z%d, Z%d, Z%d", s+t, acc+t, acc+t)
+				if narrow {
+					a.p("VPDPWSSD Z%d, Z%d, Z%d", scale, s+t, acc+t+i/run%chains)
+					continue
 				}
+				a.p("VPMULLD Z%d, Z%d, Z%d", scale, s+t, s+t)
+				a.p("VPADDD Z%d, Z%d, Z%d", s+t, acc+t, acc+t)
 			}
 		}
 		a.p("ADDQ $32, R11")
@@ -575,6 +596,9 @@ func (a *vnni) tiles256(groups int) {
 		a.p("VMOVUPS %d(R8), Z24", sD)
 		a.p("VMOVUPS %d(R8), Z25", sM)
 		a.out(n)
+		if chains > 1 {
+			a.p("VPADDD Z%d, Z%d, Z%d", acc+1, acc, acc)
+		}
 		for t := range n {
 			a.zero(s + t)
 			for i := range groups / 2 {
@@ -589,6 +613,38 @@ func (a *vnni) tiles256(groups int) {
 			a.p("VMOVUPS Z%d, %s", acc+t, outAt(t))
 		}
 	})
+}
+
+func tiles256Name(groups int, narrow bool) string {
+	name := fmt.Sprintf("vnniTiles256x%d", groups)
+	if narrow {
+		name += "narrow"
+	}
+	return name + "<>"
+}
+
+// Weights that come are prefetched while tokens are multiplied: fetchLines lines in each of the first turns of a
+// subroutine's loop, as many as the weights just unpacked have. A burst of them would fill the buffers for misses, and
+// everything else wait.
+const fetchLines = 7
+
+// prepareFetch sets R14 to weights that come, and R15 to the turns of fetchAhead for so many bytes.
+func (a *vnni) prepareFetch(bytes int) {
+	lines := (bytes + 63) / 64
+	a.p("LEAQ %d(DI), R14", ahead*bytes)
+	a.p("MOVQ $%d, R15", (lines+fetchLines-1)/fetchLines)
+}
+
+// fetchAhead is what a turn does.
+func (a *vnni) fetchAhead() {
+	done := a.label()
+	a.p("SUBQ $1, R15")
+	a.p("JLT %s", done)
+	for i := range fetchLines {
+		a.p("PREFETCHT1 %d(R14)", 64*i)
+	}
+	a.p("ADDQ $%d, R14", 64*fetchLines)
+	a.place(done)
 }
 
 // tiles32 does the same for R12/64 blocks of 32. R12 stays as it is too.
@@ -609,6 +665,7 @@ func (a *vnni) tiles32() {
 		}
 		a.p("VMOVUPS %d(R8)(AX*1), Z24", sD32)
 		a.p("VMOVUPS %d(R8)(AX*1), Z25", sM32)
+		a.fetchAhead()
 		for t := range n {
 			a.zero(s + t)
 		}
@@ -644,7 +701,7 @@ var vnniFormats = []vnniFormat{
 	{name: "Q8_0", factors: offset32(-128), codes: codesQ8_0, constants: [][]byte{bytes4(128)}},
 	{name: "IQ4_NL", factors: offset32(-128), codes: codes32(0, lookUp), constants: [][]byte{iq4Codes}},
 
-	{name: "Q2_K", groups: 16, codes: codesQ2_K, constants: [][]byte{bytes4(3)},
+	{name: "Q2_K", groups: 16, narrow: true, codes: codesQ2_K, constants: [][]byte{bytes4(3)},
 		factors: func(a *vnni, f *vnniFormat) { a.minimum(f.tailAt(0), f.tailAt(1)) },
 		scales: func(a *vnni, f *vnniFormat) {
 			for j := range 4 {
@@ -659,9 +716,9 @@ var vnniFormats = []vnniFormat{
 				a.high(16+j, 16+j)
 			}
 		}},
-	{name: "Q3_K", groups: 16, codes: codesQ3_K, factors: offsetTail(-4), direct: directQ3_K,
+	{name: "Q3_K", groups: 16, narrow: true, codes: codesQ3_K, factors: offsetTail(-4), direct: directQ3_K,
 		scales: scalesQ3_K, scale: inOrder, bias: 32, constants: [][]byte{bytes4(3), bytes4(4)}},
-	{name: "Q4_K", groups: 8, factors: minimumHead,
+	{name: "Q4_K", groups: 8, narrow: true, factors: minimumHead,
 		codes: func(a *vnni, f *vnniFormat, emit func(col, z int)) {
 			for u := range 32 {
 				if u%8 == 0 { // 3 % faster from memory than one by one; other formats did not gain
