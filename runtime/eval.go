@@ -13,6 +13,8 @@ type Request struct {
 	// token of the vocabulary, which it must not keep. It is called for the last token only, or if
 	// All is set for each token from First on, in order.
 	Logits func(i int, logits []float32) error
+	// Hidden, in place of Logits, is called with what the output matrix would get: the stream after the last norm.
+	Hidden func(i int, row []float32)
 	All    bool
 	First  int
 }
@@ -75,7 +77,7 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 		// Tokens from valid on are not in the cache: the new ones, or all of them.
 		for n := s.valid; n < len(s.tokens); n++ {
 			want := -1
-			if r.Logits != nil && n >= first && (r.All && n-first >= r.First || n == len(s.tokens)-1) {
+			if (r.Logits != nil || r.Hidden != nil) && n >= first && (r.All && n-first >= r.First || n == len(s.tokens)-1) {
 				want = n - first
 			}
 			b.add(r, n, want)

@@ -275,7 +275,8 @@ func (b *batch) output(first, count int, add bool) error {
 			t++
 		}
 		n := 0
-		for t+n < first+count && n < len(b.logits.Data)/b.logits.Stride && b.tokens[t+n].want >= 0 {
+		for t+n < first+count && n < len(b.logits.Data)/b.logits.Stride && b.tokens[t+n].want >= 0 &&
+			(b.tokens[t+n].req.Hidden == nil) == (b.tokens[t].req.Hidden == nil) {
 			n++
 		}
 		if n == 0 {
@@ -283,6 +284,13 @@ func (b *batch) output(first, count int, add bool) error {
 		}
 		if err := b.runNorm(m.norm, t, n, add, m.output); err != nil {
 			return err
+		}
+		if b.tokens[t].req.Hidden != nil {
+			for _, tok := range b.tokens[t : t+n] {
+				tok.req.Hidden(tok.want, b.norm.Row(t)[:m.cfg.Hidden])
+				t++
+			}
+			continue
 		}
 		if err := b.matmulOne(m.output, b.norm.From(t), b.logits, n); err != nil {
 			return err

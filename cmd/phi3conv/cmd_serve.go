@@ -80,6 +80,7 @@ func serveAction(c *cli.Context, o serve.Options, compute *computeFlags) (err er
 	if o.Compute.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return err
 	}
+	o.HTTP.Version = versionString()
 	o.Monitor = newMonitor(c.App.ErrWriter)
 	return serve.Run(c.Context, o)
 }

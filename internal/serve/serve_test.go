@@ -251,7 +251,9 @@ func TestRefused(t *testing.T) {
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"tools":[{}]}`, 400, "tools"},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"a"}],"response_format":{"type":"json"}}`, 400,
 			"response_format"},
-		{"/v1/embeddings", `{}`, 404, "/v1/embeddings"},
+		{"/v1/embeddings", `{}`, 400, "input"},
+		{"/v1/embeddings", `{"input":"a","dimensions":5}`, 400, "dimensions"},
+		{"/v1/audio", `{}`, 404, "/v1/audio"},
 		{"/detokenize", `{"tokens":[-1]}`, 400, "tokens"},
 	} {
 		status, a := post(t, s, c.path, c.body)

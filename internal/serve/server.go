@@ -37,8 +37,16 @@ type Model struct {
 	Lookup bool
 	Draft  *engine.DraftModel
 
+	About About
+
 	pieces pieces
 	room   chan struct{} // has an entry for each request
+}
+
+// About is what clients may ask about a model.
+type About struct {
+	Arch, Type    string // Type is the one that most weights have
+	Params, Bytes int64
 }
 
 // Options are limits of a server.
@@ -47,7 +55,8 @@ type Options struct {
 	Origin string // of pages that may use the API, "*" for all, "" for none
 	Body   int64  // bytes of a request, 0 for 8 MiB
 	// Write is how long a client may take to read a part of a stream, 0 for a minute.
-	Write time.Duration
+	Write   time.Duration
+	Version string // of the program
 }
 
 // partTime is how long a client may take to read a part of an answer.
@@ -82,6 +91,15 @@ func New(models []*Model, opt Options) *Server {
 		"POST /completions":         s.completions,
 		"POST /v1/chat/completions": s.chat,
 		"POST /chat/completions":    s.chat,
+		"POST /v1/embeddings":       s.embeddings,
+		"POST /embeddings":          s.embeddings,
+		"GET /api/tags":             s.ollamaTags,
+		"GET /api/ps":               s.ollamaPS,
+		"GET /api/version":          s.ollamaVersion,
+		"POST /api/show":            s.ollamaShow,
+		"POST /api/chat":            s.ollamaChat,
+		"POST /api/generate":        s.ollamaGenerate,
+		"POST /api/embed":           s.ollamaEmbed,
 		"POST /tokenize":            s.tokenize,
 		"POST /detokenize":          s.detokenize,
 		"GET /tokenizer_info":       s.tokenizerInfo,
@@ -92,7 +110,7 @@ func New(models []*Model, opt Options) *Server {
 	} {
 		s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			if err := h(w, r); err != nil {
-				writeError(w, err)
+				writeError(w, r, err)
 			}
 		})
 	}
@@ -111,7 +129,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if r.URL.Path != "/health" && !s.allowed(r) {
-		writeError(w, &apiError{status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_api_key",
+		writeError(w, r, &apiError{status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_api_key",
 			Message: "the API key is missing or wrong: send it as `Authorization: Bearer KEY`"})
 		return
 	}
@@ -170,12 +188,20 @@ func asAPI(err error) *apiError {
 	return &apiError{status: http.StatusInternalServerError, Type: "server_error", Message: err.Error()}
 }
 
-func writeError(w http.ResponseWriter, err error) {
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPI(err)
 	if e.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, e.status, map[string]any{"error": e})
+	writeJSON(w, e.status, errorBody(e, strings.HasPrefix(r.URL.Path, "/api/")))
+}
+
+// errorBody is what a client gets in place of an answer: OpenAI's error object, or Ollama's text.
+func errorBody(e *apiError, ollama bool) any {
+	if ollama {
+		return map[string]string{"error": e.Message}
+	}
+	return map[string]any{"error": e}
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -46,6 +46,10 @@ func (j *job) part(n int) runtime.Request {
 	first := j.evaluated()
 	end := min(first+n, j.prompt)
 	r := runtime.Request{Seq: j.seq, Tokens: j.text[first:end]}
+	if j.req.Embed {
+		r.All, r.Hidden = true, j.addHidden
+		return r
+	}
 	scored := j.req.PromptLogprobs >= 0
 	if !scored && j.req.Rows == nil && end < j.prompt {
 		return r
@@ -69,6 +73,24 @@ func (j *job) part(n int) runtime.Request {
 		return nil
 	}
 	return r
+}
+
+// addHidden adds a token's row of the stream to the sum.
+func (j *job) addHidden(_ int, row []float32) {
+	if j.sum == nil {
+		j.sum = make([]float64, len(row))
+	}
+	for i, x := range row {
+		j.sum[i] += float64(x)
+	}
+}
+
+// embed ends a request for an embedding.
+func (j *job) embed() {
+	for _, x := range j.sum {
+		j.result.Embedding = append(j.result.Embedding, float32(x/float64(j.prompt)))
+	}
+	j.result.Stop = runtime.StopLimit
 }
 
 // next is the last token of the answer, and what is guessed after it. others is how many tokens go along.
@@ -105,6 +127,10 @@ func (j *job) settle() {
 			t.Top = t.Top[:min(len(t.Top), j.req.PromptLogprobs)]
 			j.result.Prompt = append(j.result.Prompt, t)
 		}
+	}
+	if j.req.Embed {
+		j.embed()
+		return
 	}
 	j.result.AnswerTime = time.Since(j.begin)
 	j.spec.came(j.text[j.before:])

@@ -227,6 +227,9 @@ func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 	if j.req.Rows != nil {
 		most = j.req.FirstRow - 1
 	}
+	if j.req.Embed {
+		most = 0
+	}
 	kept, from = e.cache.find(j.long, j.text, j.req.PromptLogprobs)
 	kept = min(kept, most)
 	for _, a := range e.active {

@@ -28,6 +28,8 @@ type Request struct {
 	// FirstRow on, in order. It must not keep or change them, and all requests wait until it returns.
 	Rows     func(at int, logits []float32)
 	FirstRow int // 1 to the length of the prompt
+	// Embed asks for [Result.Embedding] in place of an answer.
+	Embed bool
 	// Draft guesses tokens, which are then checked together: the first of them that has a guess. That changes the time
 	// only. They belong to the request and are closed at its end.
 	Draft []Drafter
@@ -71,8 +73,10 @@ type Result struct {
 	StopID int32   // with StopToken
 	Last   Token   // with StopToken: the stop id's
 	Prompt []Token // if its log-probabilities were asked for
-	Tokens int     // that were given to Emit
-	Kept   int     // tokens of the prompt that were not computed
+	// Embedding is the mean over the prompt's tokens of the stream after the last norm.
+	Embedding []float32
+	Tokens    int // that were given to Emit
+	Kept      int // tokens of the prompt that were not computed
 
 	Wait, PromptTime, AnswerTime time.Duration
 }
@@ -95,8 +99,9 @@ type job struct {
 	score     *scorer
 	logits    []float32 // changed ones
 	allowed   []uint64
-	chosen    int  // tokens of the answer
-	alone     bool // without an engine, in the caller's goroutine
+	chosen    int       // tokens of the answer
+	sum       []float64 // of the stream, with Embed
+	alone     bool      // without an engine, in the caller's goroutine
 	result    Result
 	begin     time.Time // of waiting, then of the prompt, then of the answer
 
@@ -125,6 +130,9 @@ func newJob(ctx context.Context, m *runtime.Model, room int, r Request) (*job, e
 		}
 	}
 	n := len(r.Prompt)
+	if r.Embed {
+		r.MaxTokens, r.PromptLogprobs = 0, -1
+	}
 	if r.Rows != nil && (r.FirstRow < 1 || r.FirstRow > n) {
 		return nil, fmt.Errorf("the first row is %d, expected 1 to %d", r.FirstRow, n)
 	}

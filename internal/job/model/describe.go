@@ -55,6 +55,22 @@ func Summary(path string) (string, error) {
 		humanize.SIWithDigits(float64(m.Params()), 1, ""), commonType(m)), nil
 }
 
+// Facts are what clients of a server may ask about a model.
+type Facts struct {
+	Arch, Type    string // Type is the one that most weights have
+	Params, Bytes int64
+}
+
+// ReadFacts reads a model's headers.
+func ReadFacts(path string) (Facts, error) {
+	m, err := source.Open(path)
+	if err != nil {
+		return Facts{}, err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	return Facts{m.Config.Arch.Name, commonType(m), m.Params(), m.Bytes()}, nil
+}
+
 // commonType returns the type that most weights have, of equally many the first by name.
 func commonType(m *source.Model) string {
 	weights := map[string]int64{}

@@ -104,6 +104,10 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 	if err != nil {
 		return nil, nil, err
 	}
+	facts, err := model.ReadFacts(path)
+	if err != nil {
+		return nil, nil, err
+	}
 	o.Compute.Batched = true
 	m, err := model.Open(ctx, path, o.Compute, o.Monitor)
 	if err != nil {
@@ -126,7 +130,7 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 	}
 	served = &serve.Model{
 		ID: name, Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: parallel, Queue: queue,
-		Lookup: o.Lookup,
+		Lookup: o.Lookup, About: serve.About(facts),
 	}
 	done = func() { e.Close(); _ = m.Close() } // only read from
 	if o.Draft == "" {
