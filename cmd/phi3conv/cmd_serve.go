@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"time"
 
 	"github.com/phi3conv/phi3conv/internal/job/serve"
 	"github.com/urfave/cli/v2"
@@ -47,6 +48,8 @@ func serveFlags(o *serve.Options) []cli.Flag {
 			Usage: "context of `N` tokens for each request", DefaultText: "the model's, at most 4096"},
 		&cli.StringFlag{Name: "cache-ram", Usage: "use at most `SIZE` of memory for keys and values of a model",
 			DefaultText: "what --parallel requests of --ctx-size tokens take"},
+		&cli.IntFlag{Name: "timeout", Aliases: []string{"to"}, Value: 3600,
+			Usage: "end a request after `N` seconds; 0: never"},
 		modelThreadsFlag(),
 		&cli.BoolFlag{Name: "demo", Destination: &o.Demo, Usage: "serve the tiny model that is part of the program"},
 	}
@@ -63,7 +66,7 @@ func serveAction(c *cli.Context, o serve.Options, compute *computeFlags) (err er
 		max        int
 	}{
 		{"port", o.Port, 0, 65535}, {"parallel", o.Engine.Parallel, 1, 1024}, {"queue", o.Engine.Queue, 0, 1 << 20},
-		{"ctx-size", o.Engine.Context, 0, 1 << 30},
+		{"ctx-size", o.Engine.Context, 0, 1 << 30}, {"timeout", c.Int("timeout"), 0, 1 << 30},
 	} {
 		if n.value < n.min || n.value > n.max {
 			return usagef("--%s is %d, expected %d to %d", n.flag, n.value, n.min, n.max)
@@ -80,7 +83,7 @@ func serveAction(c *cli.Context, o serve.Options, compute *computeFlags) (err er
 	if o.Compute.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return err
 	}
-	o.HTTP.Version = versionString()
+	o.HTTP.Version, o.HTTP.Timeout = versionString(), time.Duration(c.Int("timeout"))*time.Second
 	o.Monitor = newMonitor(c.App.ErrWriter)
 	return serve.Run(c.Context, o)
 }

@@ -64,7 +64,7 @@ var ForeignFlags = []Foreign{
 		"how many tokens are guessed follows from how many were right; leave it out"},
 	{"run serve", "spec-type mtp lcs lookup-cache-static lcd lookup-cache-dynamic", "",
 		"--draft MODEL guesses with a model, --lookup with what is in the text"},
-	{"serve", "props slots webui ui path to timeout threads-http ssl-key-file ssl-cert-file api-prefix " +
+	{"serve", "props slots webui ui path threads-http ssl-key-file ssl-cert-file api-prefix " +
 		"slot-save-path sps slot-prompt-similarity cache-reuse no-cache-prompt no-cont-batching embedding reranking " +
 		"rerank pooling reasoning-format reasoning-budget models-dir mm mmproj mmu mmproj-url", "",
 		"there is nothing like it; leave it out"},

@@ -45,6 +45,14 @@ type job struct {
 // with what is new of each, and at the end of each with last set. Calls of show do not overlap.
 func (s *Server) run(ctx context.Context, m *Model, jobs []job, stop []string, show func(a *answer, last bool) error,
 ) ([]*answer, error) {
+	if err := bounded(m, jobs); err != nil {
+		return nil, err
+	}
+	if s.opt.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.opt.Timeout)
+		defer cancel()
+	}
 	select {
 	case m.room <- struct{}{}:
 		defer func() { <-m.room }()

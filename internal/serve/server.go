@@ -56,7 +56,8 @@ type Options struct {
 	Body   int64  // bytes of a request, 0 for 8 MiB
 	// Write is how long a client may take to read a part of a stream, 0 for a minute.
 	Write   time.Duration
-	Version string // of the program
+	Version string        // of the program
+	Timeout time.Duration // of a request, 0 for none
 }
 
 // partTime is how long a client may take to read a part of an answer.
@@ -181,6 +182,9 @@ func asAPI(err error) *apiError {
 	case errors.Is(err, engine.ErrQueueFull):
 		return &apiError{status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "queue_full",
 			Message: err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &apiError{status: http.StatusGatewayTimeout, Type: "server_error", Code: "timeout",
+			Message: "the request took too long: ask for less, or when fewer others are served"}
 	case errors.Is(err, engine.ErrClosed), errors.Is(err, context.Canceled): // if a client left, none reads this
 		return &apiError{status: http.StatusServiceUnavailable, Type: "server_error",
 			Message: engine.ErrClosed.Error()}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/kvcache"
@@ -253,8 +254,13 @@ func (e *Engine) beginning(j *job) (kept int, from source, wait bool) {
 func (e *Engine) step() {
 	e.makeRoom()
 	tokens, prompts := e.plan()
+	ctx, done := context.Background(), func() {}
+	if prompts > 0 { // which may take long
+		ctx, done = untilAll(e.active)
+	}
 	begin := time.Now()
-	err := e.model.Eval(context.Background(), e.requests...)
+	err := e.model.Eval(ctx, e.requests...)
+	done()
 	if err == nil && prompts == 0 {
 		e.pace.add(tokens, time.Since(begin).Seconds())
 	}
@@ -265,9 +271,9 @@ func (e *Engine) step() {
 		if err == nil {
 			j.settle()
 		}
-		end := err
+		end := j.ctx.Err()
 		if end == nil {
-			end = j.ctx.Err()
+			end = err
 		}
 		if end == nil && j.err != nil {
 			end = j.err
@@ -280,6 +286,28 @@ func (e *Engine) step() {
 	}
 	clear(e.active[len(kept):])
 	e.active = kept
+}
+
+// untilAll returns a context that is done when those of all jobs are, so that nothing is computed for nobody. The
+// function releases it.
+func untilAll(jobs []*job) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var left atomic.Int64
+	left.Store(int64(len(jobs)))
+	release := []func() bool{}
+	for _, j := range jobs {
+		release = append(release, context.AfterFunc(j.ctx, func() {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, f := range release {
+			f()
+		}
+		cancel()
+	}
 }
 
 // plan sets the requests of a step: the next token of each answer, with guesses, and parts of the prompts. It returns

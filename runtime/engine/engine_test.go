@@ -509,3 +509,21 @@ func TestRows(t *testing.T) {
 		}
 	}
 }
+
+// A prompt that nobody waits for any more is not read to its end.
+func TestCanceledPrompt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	read := 0.0
+	m := open(t, testmodel.Phi3(t), runtime.Options{Threads: 1, Batch: 16, Computed: func(tokens float64) {
+		if read += tokens; read > 20 {
+			cancel()
+		}
+	}})
+	e := newEngine(t, m, Options{})
+	if _, err := e.Do(ctx, Request{Prompt: make([]int32, 400), MaxTokens: 1}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if read > 100 {
+		t.Errorf("%.0f tokens of 400 were read", read)
+	}
+}

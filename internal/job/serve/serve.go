@@ -54,6 +54,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Models = []string{path}
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
+	var unknown *net.DNSError
+	if errors.As(err, &unknown) {
+		return usage.Errorf("--host %s is no address of this machine: %v", o.Host, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w: --host and --port say where to listen, and another program may do so there", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime/engine"
 )
 
@@ -49,8 +50,13 @@ func TestRefused(t *testing.T) {
 		{Demo: true, Host: "no such host.invalid"},
 		{Demo: true, Host: "127.0.0.1", Engine: engine.Options{Context: 1 << 20}},
 	} {
-		if err := Run(t.Context(), o); err == nil {
+		err := Run(t.Context(), o)
+		if err == nil {
 			t.Errorf("%+v: no error", o)
+		}
+		var mistake *usage.Error
+		if strings.Contains(o.Host, "invalid") && (!errors.As(err, &mistake) || !strings.Contains(err.Error(), o.Host)) {
+			t.Errorf("a host that is none: %v", err)
 		}
 	}
 }
