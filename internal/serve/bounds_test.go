@@ -14,7 +14,7 @@ func TestBounds(t *testing.T) {
 	s := start(t, Options{Timeout: 50 * time.Millisecond}, engine.Options{})
 	const much = `{"prompt":"a","n":128,"max_tokens":-1,"logprobs":100}`
 	status, a := post(t, s, "/v1/completions", much)
-	if message, _ := at(a, "error", "message").(string); status != 400 || !strings.Contains(message, "at most 2097152") {
+	if message := at(a, "error", "message").(string); status != 400 || !strings.Contains(message, "at most 2097152") {
 		t.Errorf("%d %v", status, a)
 	}
 	status, a = post(t, s, "/v1/completions", `{"prompt":"a","n":100,"max_tokens":-1,"ignore_eos":true}`)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/phi3conv/phi3conv/runtime/engine"
 )
 
 // ollamaRequest is what Ollama's clients send to generate and to chat. It becomes a request of OpenAI's.
@@ -219,18 +221,9 @@ func (s *Server) ollama(w http.ResponseWriter, r *http.Request, chat bool) error
 	if err := q.check(); err != nil {
 		return err
 	}
-	part := func(text string) *ollamaAnswer {
-		a := &ollamaAnswer{Model: q.Model, Created: time.Now().UTC()}
-		if chat {
-			a.Message = &ollamaMessage{"assistant", text}
-		} else {
-			a.Response = &text
-		}
-		return a
-	}
 	nothing := string(bytes.TrimSpace(q.Messages))
 	if chat && (nothing == "" || nothing == "null" || nothing == "[]") || !chat && q.Prompt == "" {
-		a := part("") // a client that wants the model to be loaded
+		a := q.part("", chat) // a client that wants the model to be loaded
 		a.Done, a.Reason = true, "load"
 		writeJSON(w, http.StatusOK, a)
 		return nil
@@ -239,51 +232,70 @@ func (s *Server) ollama(w http.ResponseWriter, r *http.Request, chat bool) error
 	if err != nil {
 		return err
 	}
-	request := &jobs[0].request
-	if c := q.Options.NumCtx; c != nil && *c < m.Engine.Context() {
-		room := *c - len(request.Prompt)
-		if room < 0 {
-			return invalid("num_ctx", "is %d, and the prompt has %d tokens; nothing is cut off", *c, len(request.Prompt))
-		}
-		if request.MaxTokens < 0 || request.MaxTokens > room {
-			request.MaxTokens = room
-		}
+	if err := q.limit(&jobs[0].request, m.Engine.Context()); err != nil {
+		return err
 	}
 	var out *stream
 	if q.Stream == nil || *q.Stream {
 		out = s.newStream(w)
 		out.lines = true
 	}
-	var sent struct{ bytes, pieces int }
+	bytes, pieces := 0, 0 // that were sent
+	next := func(a *answer) *ollamaAnswer {
+		p := q.part(a.text[bytes:], chat)
+		if q.Logprobs {
+			p.Logprobs = m.chatLogprobs(a.pieces[min(pieces, len(a.pieces)):]).Content
+		}
+		bytes, pieces = len(a.text), len(a.pieces)
+		return p
+	}
 	all, err := s.run(r.Context(), m, jobs, q.Options.Stop, func(a *answer, last bool) error {
-		if out == nil || last || len(a.text) == sent.bytes {
+		if out == nil || last || len(a.text) == bytes {
 			return nil
 		}
-		p := part(a.text[sent.bytes:])
-		if q.Logprobs {
-			p.Logprobs = m.chatLogprobs(a.pieces[min(sent.pieces, len(a.pieces)):]).Content
-		}
-		sent.bytes, sent.pieces = len(a.text), len(a.pieces)
-		return out.send(p)
+		return out.send(next(a))
 	})
-	if err != nil && out != nil {
+	switch {
+	case err != nil && out != nil:
 		return out.end(err)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	a := all[0]
-	p := part(a.text[sent.bytes:])
-	if q.Logprobs {
-		p.Logprobs = m.chatLogprobs(a.pieces[min(sent.pieces, len(a.pieces)):]).Content
-	}
+	p := next(a)
 	p.Done, p.Reason, p.Total = true, a.finish(), time.Since(begin)
-	p.Prompt, p.PromptNS = len(request.Prompt), a.result.PromptTime
+	p.Prompt, p.PromptNS = len(jobs[0].request.Prompt), a.result.PromptTime
 	p.Eval, p.EvalNS = a.result.Tokens, a.result.AnswerTime
 	if out != nil {
 		return out.end(out.send(p))
 	}
 	writeJSON(w, http.StatusOK, p)
+	return nil
+}
+
+// part makes a part of an answer.
+func (q *ollamaRequest) part(text string, chat bool) *ollamaAnswer {
+	a := &ollamaAnswer{Model: q.Model, Created: time.Now().UTC()}
+	if chat {
+		a.Message = &ollamaMessage{"assistant", text}
+	} else {
+		a.Response = &text
+	}
+	return a
+}
+
+// limit applies num_ctx, where that is less than the context.
+func (q *ollamaRequest) limit(r *engine.Request, context int) error {
+	c, n := q.Options.NumCtx, len(r.Prompt)
+	if c == nil || *c >= context {
+		return nil
+	}
+	if n > *c {
+		return invalid("num_ctx", "is %d, and the prompt has %d tokens; nothing is cut off", *c, n)
+	}
+	if room := *c - n; r.MaxTokens < 0 || r.MaxTokens > room {
+		r.MaxTokens = room
+	}
 	return nil
 }
 

@@ -36,7 +36,9 @@ func start(t *testing.T, opt Options, limits engine.Options) *httptest.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := &Model{ID: "tiny", Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: 4, Queue: 1, Lookup: true}
+	served := &Model{
+		ID: "tiny", Engine: e, Tokenizer: tok, VocabSize: m.VocabSize(), Parallel: 4, Queue: 1, Lookup: true,
+	}
 	if limits.Parallel > 0 {
 		served.Parallel = limits.Parallel
 	}

@@ -130,7 +130,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if r.URL.Path != "/health" && !s.allowed(r) {
-		writeError(w, r, &apiError{status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_api_key",
+		writeError(w, r, &apiError{
+			status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_api_key",
 			Message: "the API key is missing or wrong: send it as `Authorization: Bearer KEY`"})
 		return
 	}

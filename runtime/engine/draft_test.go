@@ -181,7 +181,8 @@ func TestDraftDistribution(t *testing.T) {
 	}
 	// 15 degrees of freedom: more than 37.7 comes with a probability of 0.001.
 	if s := e.Stats(); chi > 37.7 || total != draws || s.DraftMatched < 20 || s.DraftMatched == s.DraftTokens {
-		t.Errorf("χ² %.1f, %v draws of known pairs, %d guesses of %d were right", chi, total, s.DraftMatched, s.DraftTokens)
+		t.Errorf("χ² %.1f, %v draws of known pairs, %d guesses of %d were right", chi, total, s.DraftMatched,
+			s.DraftTokens)
 	}
 }
 

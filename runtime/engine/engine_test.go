@@ -383,7 +383,9 @@ func TestPromptOfAnswer(t *testing.T) {
 func TestConstraint(t *testing.T) {
 	e := newEngine(t, open(t, testmodel.Phi3(t), runtime.Options{}), Options{})
 	c := &only{ids: [][]int32{{17}, {130, 131}, {64}}}
-	a, err := do(t.Context(), e, Request{Prompt: []int32{1, 2, 3}, MaxTokens: 5, Constraint: c, Draft: []Drafter{new(Lookup)}})
+	a, err := do(t.Context(), e, Request{
+		Prompt: []int32{1, 2, 3}, MaxTokens: 5, Constraint: c, Draft: []Drafter{new(Lookup)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ type Request struct {
 	// Logprobs and PromptLogprobs are the numbers of candidates that come with each token of the answer and of the
 	// prompt: 0 for the token's own log-probability alone, negative for none at all.
 	Logprobs, PromptLogprobs int
-	// Rows, if not nil, is called with the logits that say which token comes at a place of the text, for each place from
-	// FirstRow on, in order. It must not keep or change them, and all requests wait until it returns.
+	// Rows, if not nil, is called with the logits that say which token comes at a place of the text, for each place
+	// from FirstRow on, in order. It must not keep or change them, and all requests wait until it returns.
 	Rows     func(at int, logits []float32)
 	FirstRow int // 1 to the length of the prompt
 	// Embed asks for [Result.Embedding] in place of an answer.
