@@ -10,6 +10,11 @@ func native() []*Set {
 		return nil
 	}
 	s := []*Set{&avx2}
+	if x.HasAVXVNNI {
+		vnni := avx2
+		vnni.Name, vnni.Several, vnni.Peaks[Int8] = "avxvnni", productsAVXVNNI, peakDot
+		s = append(s, &vnni)
+	}
 	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL {
 		s = append(s, &avx512)
 		if x.HasAVX512VNNI {

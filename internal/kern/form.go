@@ -73,9 +73,10 @@ func Forms(f Format, u Use) []*Form { return formsOf(best, f, u) }
 
 func formsOf(s *Set, f Format, u Use) (all []*Form) {
 	seen := map[uintptr]bool{}
+	own := codeOf(s.kernel(f, u))
 	for _, set := range sets[:s.level()+1] { // a kernel that several sets have is the lowest one's
-		k := set.Products[f]
-		code := reflect.ValueOf(k).Pointer()
+		k := set.kernel(f, u)
+		code := codeOf(k)
 		if seen[code] || set == &generic && s != &generic {
 			continue
 		}
@@ -86,7 +87,11 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 				forms = append(forms, &Form{set.Name, p.hint, p.ahead, k})
 			}
 		}
-		all = append(forms, all...)
+		if len(all) > 0 && codeOf(all[0].kernel) == own {
+			all = append(all, forms...)
+		} else {
+			all = append(forms, all...)
+		}
 	}
 	if u == Several {
 		return all
@@ -96,6 +101,16 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 	i = max(i, 0) // portable Go prefetches nothing
 	return slices.Concat(all[i:i+1], all[:i], all[i+1:])
 }
+
+// kernel returns the set's kernel of a format for a use.
+func (s *Set) kernel(f Format, u Use) func(*Product) {
+	if k := s.Several[f]; u == Several && k != nil {
+		return k
+	}
+	return s.Products[f]
+}
+
+func codeOf(kernel func(*Product)) uintptr { return reflect.ValueOf(kernel).Pointer() }
 
 // level is the place of the set in sets: those above it need more of the CPU.
 func (s *Set) level() int { return slices.Index(sets, s) }

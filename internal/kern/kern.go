@@ -116,6 +116,8 @@ type Set struct {
 
 	// Products is indexed by [Format]. See [Product].
 	Products [NumFormats]func(*Product)
+	// Several are kernels in their place for several tokens; where one is nil there is none.
+	Several [NumFormats]func(*Product)
 	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a
 	// row of them for each token; otherwise as Products[BF16]. The sum's order and
 	// rounding are the CPU's own. It is nil where the CPU has no such instruction.
@@ -180,7 +182,7 @@ type Vector struct {
 }
 
 // Names are the names of the implementations for all instruction sets.
-var Names = []string{"generic", "avx2", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"}
+var Names = []string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"}
 
 // Sets lists the implementations that this CPU can run, the portable one first
 // and the fastest last.

@@ -6,7 +6,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -336,16 +336,20 @@ func (o *operands) sameBits(got, want []float32) error {
 // the sets that have it.
 func distinct(f Format, use func(names string, k func(*Product))) {
 	names := map[uintptr][]string{}
-	var order []*Set
+	var order []func(*Product)
 	for _, s := range Sets() {
-		code := reflect.ValueOf(s.Products[f]).Pointer()
-		if names[code] == nil {
-			order = append(order, s)
+		for u := range NumUses {
+			k := s.kernel(f, u)
+			if names[codeOf(k)] == nil {
+				order = append(order, k)
+			}
+			if name := names[codeOf(k)]; !slices.Contains(name, s.Name) {
+				names[codeOf(k)] = append(name, s.Name)
+			}
 		}
-		names[code] = append(names[code], s.Name)
 	}
-	for _, s := range order {
-		use(strings.Join(names[reflect.ValueOf(s.Products[f]).Pointer()], "+"), s.Products[f])
+	for _, k := range order {
+		use(strings.Join(names[codeOf(k)], "+"), k)
 	}
 }
 
@@ -458,8 +462,7 @@ func TestForms(t *testing.T) {
 						t.Errorf("%s, %s, %s: form %s is of a higher set", s.Name, f, u, form)
 					}
 				}
-				own, first := reflect.ValueOf(s.Products[f]), reflect.ValueOf(Forms(f, u)[0].kernel)
-				if own.Pointer() != first.Pointer() {
+				if codeOf(s.kernel(f, u)) != codeOf(Forms(f, u)[0].kernel) {
 					t.Errorf("%s, %s, %s: the default %s is another set's", s.Name, f, u, Forms(f, u)[0])
 				}
 				if first := Forms(f, u)[0].String(); InUse(f, u).String() != first {

@@ -164,7 +164,7 @@ func (p *Product) multiplyPanels(w *Scratch, first, end, t int) {
 		for r := range int(k.T) {
 			out := p.out[(t+r)*p.outStride+first*kern.Rows:][:n*kern.Rows]
 			for i := range n {
-				row := *(*[kern.Rows]float32)(w.out[i*size+r*kern.Rows:]) // a copy: without one this is a call of memmove
+				row := *(*[kern.Rows]float32)(w.out[i*size+r*kern.Rows:]) // copied in place is a call of memmove
 				*(*[kern.Rows]float32)(out[i*kern.Rows:]) = row
 			}
 			if p.m.Bias != nil {

@@ -38,6 +38,7 @@ func peaksAVX2() []byte {
 		a.p("VPMADDUBSW Y14, Y15, Y%d", 7+i)
 		a.p("VPADDW Y%d, Y%d, Y%d", 7+i, i, i)
 	}, 7)
+	a.peak("peakDot", clear, func(i int) { a.dot(dotBytes, 14, 15, i) }, 12)
 	a.peak("peakFloat", func(i int) {
 		if i == 0 {
 			clear(14)

@@ -52,8 +52,13 @@ import (
 // Vector registers: Y14 is the broadcast value, Y12…Y15 are free after it, see [avx2Sums].
 // Unpacking takes Y10, Y12, Y13 and, for constants, Y6, Y7, Y11 and Y3; what
 // precedes the codes takes Y0…Y5 and Y12…Y15.
+//
+// With AVX-VNNI, VPDPBUSD takes codes whole, whatever their size, and adds four products to an
+// int32: one instruction for half of a quad. A run of a super-block is scaled by VPMULLD, or by
+// VPDPWSSD where it fits an int16. A single token is AVX2's.
 type avx2 struct {
 	writer
+	vnni      bool
 	constants map[string][]byte // by name
 	f         *avx2Format
 	hint      int          // of hints: what the direct way prefetches with
@@ -64,10 +69,11 @@ type avx2 struct {
 type avx2Format struct {
 	name string
 	layout
-	cols       int // in a block
-	parts      int // of codes
-	run, group int // quads
-	d, m       int // offsets of the float16 d and m in a panel's block
+	cols       int  // in a block
+	parts      int  // of codes
+	run, group int  // quads
+	narrow     bool // a run fits an int16 (AVX-VNNI)
+	d, m       int  // offsets of the float16 d and m in a panel's block
 	factor     float32
 	constants  [][]byte // what the registers of avx2Constants hold, repeated
 	table      bool     // the second and third hold the low and the high nibbles of Product.Table, and d is a float32
@@ -99,11 +105,14 @@ const (
 )
 
 // quantizedAVX2 writes the kernels of all formats.
-func quantizedAVX2() []byte {
-	a := &avx2{constants: map[string][]byte{}}
-	for i := range avx2Formats {
-		a.f = &avx2Formats[i]
-		a.f.layout = layouts[a.f.name]
+func quantizedAVX2(vnni bool) []byte {
+	a := &avx2{vnni: vnni, constants: map[string][]byte{}}
+	for _, f := range avx2Formats {
+		f.layout = layouts[f.name]
+		if vnni {
+			f = f.whole()
+		}
+		a.f = &f
 		a.kernel()
 	}
 	var out bytes.Buffer
@@ -114,6 +123,19 @@ func quantizedAVX2() []byte {
 		fmt.Fprintf(&out, "GLOBL %s(SB), RODATA|NOPTR, $32\n\n", name)
 	}
 	return append(out.Bytes(), a.buf.Bytes()...)
+}
+
+// whole returns the recipe that does not take codes apart.
+func (f avx2Format) whole() avx2Format {
+	if f.parts == 2 && f.name != "Q8_0" && !f.table {
+		f.constants = [][]byte{{0x0f}, iq4Codes}
+	}
+	f.parts, f.run = 1, f.group
+	switch f.name {
+	case "Q2_K", "Q3_K", "Q4_K":
+		f.run, f.narrow = 4, true
+	}
+	return f
 }
 
 // constant returns the address of 32 bytes that repeat pattern.
@@ -164,16 +186,31 @@ func (a *avx2) unpackedBytes() int { return a.mAt(0) + 64 }
 
 // kernel writes the kernel of the format.
 func (a *avx2) kernel() {
+	name := "·product" + a.f.name + "AVX2"
 	fmt.Fprintf(&a.buf, "// Products of %s panels.\n", a.f.name)
-	fmt.Fprintf(&a.buf, "TEXT ·product%sAVX2(SB), NOSPLIT, $8-8\n", a.f.name)
+	if a.vnni {
+		single := name
+		name = "many" + a.f.name + "<>"
+		fmt.Fprintf(&a.buf, "TEXT ·product%sAVXVNNI(SB), NOSPLIT, $0-8\n", a.f.name)
+		a.p("MOVQ p+0(FP), AX")
+		a.p("CMPQ %d(AX), $1", pT)
+		a.p("JEQ single")
+		a.p("JMP %s(SB)", name)
+		a.place("single")
+		a.p("JMP %s(SB)", single)
+		fmt.Fprintln(&a.buf)
+	}
+	fmt.Fprintf(&a.buf, "TEXT %s(SB), NOSPLIT, $8-8\n", name)
 	a.p("MOVQ p+0(FP), AX")
 	a.p("MOVQ %d(AX), SI", pW)
 	a.p("MOVQ %d(AX), R8", pA)
 	a.p("MOVQ %d(AX), DI", pScratch)
 	a.p("MOVQ %d(AX), R9", pBlocks)
 	a.p("MOVQ %d(AX), R10", pOutStride)
-	a.p("CMPQ %d(AX), $1", pT)
-	a.p("JEQ direct")
+	if !a.vnni {
+		a.p("CMPQ %d(AX), $1", pT)
+		a.p("JEQ direct")
+	}
 
 	a.p("MOVQ %d(AX), R11", pOut)
 	a.p("MOVQ %d(AX), R13", pT)
@@ -217,6 +254,10 @@ func (a *avx2) kernel() {
 	a.p("VZEROUPPER")
 	a.p("RET")
 
+	if a.vnni {
+		fmt.Fprintln(&a.buf)
+		return
+	}
 	a.place("direct")
 	a.p("MOVQ %d(AX), R10", pOut)
 	a.p("MOVQ %d(AX), R15", pPanels)
@@ -425,6 +466,10 @@ func avx2Result(i int) string {
 
 // multiplyGroup adds the group at CX to isum.
 func (a *avx2) multiplyGroup(s avx2Sums) {
+	if a.vnni {
+		a.multiplyWhole(s)
+		return
+	}
 	for part := range a.f.parts {
 		for quad := range a.f.group {
 			for half := range 2 {
@@ -440,6 +485,51 @@ func (a *avx2) multiplyGroup(s avx2Sums) {
 			}
 		}
 	}
+}
+
+// multiplyWhole is multiplyGroup with AVX-VNNI.
+func (a *avx2) multiplyWhole(s avx2Sums) {
+	for quad := range a.f.group {
+		if quad%a.f.run == 0 {
+			a.zero(s.run, 2*s.tokens)
+		}
+		for half := range 2 {
+			a.p("VMOVDQU %d(CX), Y%d", a.codeAt(0, quad, half), 12+half)
+		}
+		for t := range s.tokens {
+			a.p("VPBROADCASTD %d(DX), Y14", 4*quad+a.record()*t)
+			a.dot(dotBytes, 14, 12, s.run+2*t)
+			a.dot(dotBytes, 14, 13, s.run+2*t+1)
+		}
+		if !a.super() || quad%a.f.run < a.f.run-1 {
+			continue
+		}
+		for half := range 2 {
+			a.p("VMOVDQU %d(BX), Y%d", 32*half, 12+half)
+		}
+		for i := range 2 * s.tokens {
+			if a.f.narrow {
+				a.dot(dotWords, 12+i%2, s.run+i, s.isum+i)
+				continue
+			}
+			a.p("VPMULLD Y%d, Y%d, Y%d", 12+i%2, s.run+i, s.run+i)
+			a.p("VPADDD Y%d, Y%d, Y%d", s.run+i, s.isum+i, s.isum+i)
+		}
+	}
+}
+
+// The opcodes of AVX-VNNI.
+const (
+	dotBytes = 0x50 // VPDPBUSD
+	dotWords = 0x52 // VPDPWSSD
+)
+
+// dot adds to the int32 of sum the products of y, for dotBytes unsigned, and x. The assembler knows these instructions
+// as those of AVX-512 only.
+func (w *writer) dot(opcode byte, x, y, sum int) {
+	bit3 := func(r int) int { return 1 - r>>3 } // inverted
+	w.p("BYTE $0xc4; BYTE $%#02x; BYTE $%#02x; BYTE $%#02x; BYTE $%#02x // Y%d, Y%d, Y%d",
+		bit3(sum)<<7|1<<6|bit3(x)<<5|2, (15-y)<<3|5, opcode, 0xc0|sum&7<<3|x&7, x, y, sum)
 }
 
 // madd multiplies Y12 and Y13 with Y14, adding the products to the registers sum and
@@ -861,10 +951,35 @@ func (a *avx2) words(k avx2Scale, src, i, j, d int) {
 	}
 }
 
+// dword sets d to byte i of each dword of src as int32, or of a narrow format as an int16 with 0 above it.
+func (a *avx2) dword(k avx2Scale, src, i, d int) {
+	var pattern []byte
+	for dword := 0; dword < 16; dword += 4 {
+		if k == signed {
+			pattern = append(pattern, 0x80, 0x80, 0x80, byte(dword+i))
+		} else {
+			pattern = append(pattern, byte(dword+i), 0x80, 0x80, 0x80)
+		}
+	}
+	a.p("VPSHUFB %s, Y%d, Y%d", a.constant(pattern...), src, d)
+	switch {
+	case k == signed:
+		a.p("VPSRAD $24, Y%d, Y%d", d, d)
+	case k == biased && a.f.narrow:
+		a.p("VPSUBW %s, Y%d, Y%d", a.constant(32, 0, 0, 0), d, d)
+	case k == biased:
+		a.p("VPSUBD %s, Y%d, Y%d", a.constant(32, 0, 0, 0), d, d)
+	}
+}
+
 // storeScales unpacks the scales of groups 4·i…4·i+3, the bytes of src.
 func (a *avx2) storeScales(k avx2Scale, i, src, half int) {
 	for j := range 4 {
-		a.words(k, src, j, j, 15)
+		if a.vnni {
+			a.dword(k, src, j, 15)
+		} else {
+			a.words(k, src, j, j, 15)
+		}
 		a.p("VMOVDQU Y15, %d(CX)", a.scaleAt(4*i+j, 0, half))
 		if a.f.parts == 2 {
 			a.p("VPSLLW $4, Y15, Y15")
@@ -987,6 +1102,10 @@ func avx2Fifth(off int) func(a *avx2, quad, half int) {
 var avx2FifthConstants = [][]byte{{0x0f}, {1, 2, 4, 8}, {16, 32, 64, 128}, {0x10}}
 
 func (a *avx2) codesQ80(quad, half int) {
+	if a.vnni {
+		a.p("VPXOR %s, Y%d, Y12", a.units(32+64*quad, "SI", half), avx2Constants[1])
+		return
+	}
 	a.p("VPXOR %s, Y%d, Y10", a.units(32+64*quad, "SI", half), avx2Constants[1])
 	a.p("VPAND Y10, Y%d, Y12", avx2Constants[0])
 	a.p("VPSRLW $4, Y10, Y10")
@@ -998,7 +1117,9 @@ func avx2LookUp(off int, base string) func(a *avx2, quad, half int) {
 	return func(a *avx2, quad, half int) {
 		a.nibbles(a.units(off+64*(quad%4), base, half), quad/4, 10)
 		a.p("VPSHUFB Y10, Y%d, Y12", avx2Constants[1])
-		a.p("VPSHUFB Y10, Y%d, Y13", avx2Constants[2])
+		if !a.vnni {
+			a.p("VPSHUFB Y10, Y%d, Y13", avx2Constants[2])
+		}
 	}
 }
 

@@ -61,6 +61,9 @@ func (a *avx2) loadTable() {
 	mask, low, high := avx2Constants[0], avx2Constants[1], avx2Constants[2]
 	a.p("MOVQ %d(AX), R11", pTable)
 	a.p("VBROADCASTI128 (R11), Y%d", low)
+	if a.vnni {
+		return
+	}
 	a.p("VPSRLW $4, Y%d, Y%d", low, high)
 	a.p("VPAND Y%d, Y%d, Y%d", mask, low, low)
 	a.p("VPAND Y%d, Y%d, Y%d", mask, high, high)
