@@ -189,16 +189,10 @@ func (j *job) sample(logits []float32) (int32, error) {
 	}
 	if c := j.req.Constraint; c != nil {
 		j.allowed = work.Resize(j.allowed, (len(logits)+63)/64)
-		c.Allow(j.allowed)
-		some := false
-		for i := range logits {
-			if j.allowed[i/64]>>(i%64)&1 == 0 {
-				logits[i] = float32(math.Inf(-1))
-			} else {
-				some = true
-			}
+		if err := c.Allow(j.allowed); err != nil {
+			return 0, err
 		}
-		if !some {
+		if !restrict(logits, j.allowed) {
 			return 0, fmt.Errorf("no token of the vocabulary continues the answer as its format demands")
 		}
 	}
@@ -206,6 +200,23 @@ func (j *job) sample(logits []float32) (int32, error) {
 		return greedy.Sample(logits, nil), nil
 	}
 	return j.req.Sampler.Sample(logits, j.text), nil
+}
+
+// restrict makes tokens that are not allowed impossible. It returns false if that is all of them.
+func restrict(logits []float32, allowed []uint64) (some bool) {
+	never := float32(math.Inf(-1))
+	for i, set := range allowed {
+		part := logits[64*i : min(64*i+64, len(logits))]
+		if some = some || set != 0; set == math.MaxUint64 {
+			continue
+		}
+		for k := range part {
+			if set>>k&1 == 0 {
+				part[k] = never
+			}
+		}
+	}
+	return some
 }
 
 // greedy chooses the most likely token. It keeps nothing, so requests may share it.

@@ -324,11 +324,12 @@ type only struct {
 	seen []int32
 }
 
-func (o *only) Allow(allowed []uint64) {
+func (o *only) Allow(allowed []uint64) error {
 	clear(allowed)
 	for _, id := range o.ids[len(o.seen)%len(o.ids)] {
 		allowed[id/64] |= 1 << (id % 64)
 	}
+	return nil
 }
 
 func (o *only) Accept(id int32) { o.seen = append(o.seen, id) }
@@ -340,11 +341,11 @@ type pausing struct {
 	pause func()
 }
 
-func (p *pausing) Allow(allowed []uint64) {
+func (p *pausing) Allow(allowed []uint64) error {
 	if len(p.seen) == p.after {
 		p.pause()
 	}
-	p.only.Allow(allowed)
+	return p.only.Allow(allowed)
 }
 
 // A prompt that begins as a running request's answer does: its tokens there have keys and values already, but no

@@ -41,8 +41,8 @@ type Request struct {
 // Constraint restricts an answer.
 type Constraint interface {
 	// Allow sets the bit of each token that may come next, id%64 of allowed[id/64], and clears the others. Stop ids may
-	// come where the answer is complete.
-	Allow(allowed []uint64)
+	// come where the answer is complete. An error, that no token may come for instance, ends the request.
+	Allow(allowed []uint64) error
 	// Accept tells which token came, one that was allowed.
 	Accept(id int32)
 }

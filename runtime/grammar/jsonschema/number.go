@@ -1,0 +1,207 @@
+package jsonschema
+
+import (
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/runtime/grammar"
+)
+
+// bounds are what numbers have to be.
+type bounds struct {
+	whole      bool // integers
+	min, max   *bound
+	multipleOf []decimal
+}
+
+type bound struct {
+	decimal
+	exclusive bool
+}
+
+// Digits that a number has at most before and after the point, more only where bounds have more. With as many, floats
+// of 64 bits keep it apart from its neighbours, nearly.
+const mostDigits = 16
+
+// expr is a number within bounds, without an exponent if there are any.
+func (b *bounds) expr() (grammar.Expr, error) {
+	if b.min == nil && b.max == nil && b.multipleOf == nil {
+		if b.whole {
+			return grammar.Rule("integer"), nil
+		}
+		return grammar.Rule("number"), nil
+	}
+	var all []grammar.Expr
+	zero := &bound{}
+	if b.max == nil || !b.max.negative {
+		low := b.min
+		if low == nil || low.negative {
+			low = zero
+		}
+		e, err := b.magnitude(low, b.max)
+		if err != nil {
+			return e, err
+		}
+		all = append(all, e)
+	}
+	if b.min == nil || b.min.negative {
+		low := &bound{exclusive: true} // not -0
+		if b.max != nil && b.max.negative {
+			low = b.max
+		}
+		e, err := b.magnitude(low, b.min)
+		if err != nil {
+			return e, err
+		}
+		all = append(all, grammar.Seq(grammar.Text("-"), e))
+	}
+	return grammar.Alt(all...), nil
+}
+
+// reading is how far a number without its sign has been read.
+type reading struct {
+	digits    int // before the point, or after it
+	point     bool
+	zero      bool // the only digit before the point is 0
+	low, high int8 // how what was read compares with as many digits of the bounds: -1, 0 or 1
+	rest      int  // of what was read, divided by what it must be a multiple of
+}
+
+// scale is m·10^-places with a whole m, the least that is a multiple of all of multipleOf; m is 1 if there is none.
+func (b *bounds) scale() (m, places int, err error) {
+	if b.multipleOf == nil {
+		return 1, 0, nil
+	}
+	for _, d := range b.multipleOf {
+		places = max(places, d.places)
+	}
+	product := big.NewInt(1)
+	for _, d := range b.multipleOf {
+		r := d.rat()
+		r.Mul(r, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(places)), nil)))
+		n := r.Num() // it is whole
+		if n.Sign() <= 0 {
+			return 0, 0, errors.New("multipleOf is not above 0")
+		}
+		common := new(big.Int).GCD(nil, nil, product, n)
+		product.Mul(product, n).Div(product, common)
+	}
+	if product.BitLen() > 20 {
+		return 0, 0, fmt.Errorf("multipleOf: %v units of its last digit are too many", product)
+	}
+	return int(product.Int64()), places, nil
+}
+
+// magnitude is a number from low to high, which are taken without their signs; high may be nil.
+func (b *bounds) magnitude(low, high *bound) (grammar.Expr, error) {
+	m, places, err := b.scale()
+	if err != nil {
+		return grammar.Expr{}, err
+	}
+	lowWhole, lowPart := low.split()
+	var highWhole, highPart string
+	most, mostPlaces := max(mostDigits, len(lowWhole)+1), max(mostDigits, len(lowPart)+1)
+	if high != nil {
+		highWhole, highPart = high.split()
+		most, mostPlaces = max(mostDigits, len(highWhole)), max(mostPlaces, len(highPart)+1)
+	}
+	if m > 1 { // fewer digits keep the automaton small
+		most = min(most, max(maxStates/4/m, len(lowWhole)+1, len(strconv.Itoa(m))+1))
+	}
+	switch {
+	case b.whole:
+		mostPlaces = 0
+	case b.multipleOf != nil:
+		mostPlaces = min(mostPlaces, places)
+	}
+	// whole compares what came before the point.
+	whole := func(r reading) reading {
+		r.low = compare(r.digits, len(lowWhole), r.low)
+		if high != nil {
+			r.high = compare(r.digits, len(highWhole), r.high)
+		}
+		return r
+	}
+	accept := func(r reading) bool {
+		if r.digits == 0 {
+			return false
+		}
+		n := r.digits
+		if !r.point {
+			r, n = whole(r), 0
+		}
+		rest := r.rest
+		for range places - n {
+			rest = rest * 10 % m
+		}
+		if rest != 0 {
+			return false
+		}
+		isLow := r.low == 0 && n >= len(lowPart)
+		isHigh := high != nil && r.high == 0 && n >= len(highPart)
+		return (r.low > 0 || isLow && !low.exclusive) &&
+			(high == nil || r.high < 0 || r.high == 0 && !isHigh || isHigh && !high.exclusive)
+	}
+	edges := func(r reading) (out []labelled[reading]) {
+		if !r.point && r.digits > 0 && mostPlaces > 0 {
+			if next := whole(r); next.low >= 0 && (high == nil || next.high <= 0) {
+				next.digits, next.point, next.zero = 0, true, false
+				out = append(out, labelled[reading]{'.', '.', next})
+			}
+		}
+		if limit := map[bool]int{false: most, true: mostPlaces}[r.point]; r.digits >= limit || r.zero {
+			return out
+		}
+		for digit := byte('0'); digit <= '9'; digit++ {
+			next := r
+			next.digits++
+			next.rest = (r.rest*10 + int(digit-'0')) % m
+			next.zero = !r.point && r.digits == 0 && digit == '0'
+			lowDigits, highDigits := lowWhole, highWhole
+			if r.point {
+				lowDigits, highDigits = lowPart, highPart
+			}
+			next.low = digitOf(r.low, digit, lowDigits, r.digits, r.point)
+			if high != nil {
+				next.high = digitOf(r.high, digit, highDigits, r.digits, r.point)
+			}
+			if r.point && (next.low < 0 || high != nil && next.high > 0) {
+				continue // never right
+			}
+			out = append(out, labelled[reading]{rune(digit), rune(digit), next})
+		}
+		return out
+	}
+	d, err := explore(reading{}, accept, edges)
+	if err != nil {
+		return grammar.Expr{}, fmt.Errorf("what is asked of the number takes more than %d states", maxStates)
+	}
+	return d.expr(), nil
+}
+
+// digitOf compares with another digit: the first difference counts. Digits after the last one are 0 behind the point;
+// before it the number of digits will decide.
+func digitOf(so int8, digit byte, digits string, i int, point bool) int8 {
+	if so != 0 || i >= len(digits) && !point {
+		return so
+	}
+	other := byte('0')
+	if i < len(digits) {
+		other = digits[i]
+	}
+	return int8(strings.Compare(string(digit), string(other)))
+}
+
+// compare compares whole numbers of which the first digits compare so.
+func compare(digits, others int, so int8) int8 {
+	switch {
+	case digits < others:
+		return -1
+	case digits > others:
+		return 1
+	}
+	return so
+}
