@@ -26,8 +26,9 @@ type trieNode struct {
 	from, to int32 // of Vocabulary.ids
 }
 
-// mostBytes is the length of the longest tokens that answers have; in use are up to 128 bytes, of spaces.
-const mostBytes = 512
+// mostBytes is the length of the longest tokens that answers have. Longer ones are long runs of spaces or signs, which
+// other tokens make up; without them, a place in a counted repetition depends on its count near the end alone.
+const mostBytes = 48
 
 // NewVocabulary makes the vocabulary of a model with size ids. Control tokens and ids without a token are no text: they
 // come only where a grammar names them.

@@ -53,7 +53,37 @@ func explore[S comparable](first S, accept func(S) bool, edges func(S) []labelle
 		}
 		d.states = append(d.states, state)
 	}
+	d.trim()
 	return d, nil
+}
+
+// trim removes edges to states from which nothing is accepted.
+func (d *dfa) trim() {
+	before := make([][]int, len(d.states))
+	alive := make([]bool, len(d.states))
+	var work []int
+	for i, s := range d.states {
+		for _, e := range s.edges {
+			before[e.to] = append(before[e.to], i)
+		}
+		if s.accept {
+			alive[i] = true
+			work = append(work, i)
+		}
+	}
+	for len(work) > 0 {
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, from := range before[s] {
+			if !alive[from] {
+				alive[from] = true
+				work = append(work, from)
+			}
+		}
+	}
+	for i := range d.states {
+		d.states[i].edges = slices.DeleteFunc(d.states[i].edges, func(e dfaEdge) bool { return !alive[e.to] })
+	}
 }
 
 // labelled is an edge that leads to a state of some kind.
@@ -109,25 +139,8 @@ func (d *dfa) not() *dfa {
 	return n
 }
 
-// empty reports whether d accepts nothing.
-func (d *dfa) empty() bool {
-	seen := make([]bool, len(d.states))
-	for work := []int{0}; len(work) > 0; {
-		s := work[len(work)-1]
-		work = work[:len(work)-1]
-		if seen[s] {
-			continue
-		}
-		seen[s] = true
-		if d.states[s].accept {
-			return false
-		}
-		for _, e := range d.states[s].edges {
-			work = append(work, e.to)
-		}
-	}
-	return true
-}
+// empty reports whether d, which explore has made, accepts nothing.
+func (d *dfa) empty() bool { return !d.states[0].accept && len(d.states[0].edges) == 0 }
 
 // words accepts some strings.
 func words(list []string) *dfa {
