@@ -91,6 +91,9 @@ func (q *chatRequest) jobs(m *Model) ([]job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.restriction, err = q.automaton(m); err != nil {
+		return nil, err
+	}
 	limit := -1
 	set(&limit, q.MaxTokens)
 	set(&limit, q.MaxCompletionTokens)

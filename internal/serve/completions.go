@@ -84,6 +84,9 @@ func (q *completionRequest) jobs(m *Model) ([]job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.restriction, err = q.automaton(m); err != nil {
+		return nil, err
+	}
 	limit := 16
 	set(&limit, q.MaxTokens)
 	var all []job

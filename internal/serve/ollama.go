@@ -113,7 +113,7 @@ func (q *ollamaRequest) common() (map[string]any, error) {
 		all["response_format"] = map[string]string{"type": "json_object"}
 	case format[0] == '{':
 		all["response_format"] = map[string]any{"type": "json_schema",
-			"json_schema": map[string]any{"name": "format", "strict": true, "schema": q.Format}}
+			"json_schema": map[string]any{"name": "format", "schema": q.Format}}
 	default:
 		return nil, invalid("format", `is %s, expected "json" or a JSON Schema`, format)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/engine"
+	"github.com/phi3conv/phi3conv/runtime/grammar"
 )
 
 // params are what completions and chats have in common. Defaults are OpenAI's: a token is drawn by its probability.
@@ -27,14 +28,13 @@ type params struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
 	IgnoreEOS bool `json:"ignore_eos"`
+	format
 
 	// Refused, since they change the result.
 	PresencePenalty  *float32 `json:"presence_penalty"`
 	FrequencyPenalty *float32 `json:"frequency_penalty"`
-	Grammar          string   `json:"grammar"`
-	ResponseFormat   *struct {
-		Type string `json:"type"`
-	} `json:"response_format"`
+
+	restriction *grammar.Automaton // of the answers, nil for none
 }
 
 // oneOrMore is a value or a list of them.
@@ -78,12 +78,6 @@ func (p *params) check() error {
 		if v != nil && *v != 0 {
 			return invalid(name, "is not supported; repeat_penalty is")
 		}
-	}
-	if p.Grammar != "" {
-		return invalid("grammar", "is not supported")
-	}
-	if f := p.ResponseFormat; f != nil && f.Type != "text" && f.Type != "" {
-		return invalid("response_format", "%q is not supported; text is", f.Type)
 	}
 	return nil
 }
@@ -148,6 +142,12 @@ func (p *params) request(
 	}
 	if !p.IgnoreEOS {
 		r.Stop = m.Tokenizer.StopIDs()
+	}
+	if p.restriction != nil {
+		if p.IgnoreEOS {
+			return r, invalid("ignore_eos", "an answer in a format has an end")
+		}
+		r.Constraint = p.restriction.Constraint(r.Stop)
 	}
 	if m.Lookup {
 		r.Draft = append(r.Draft, new(engine.Lookup))

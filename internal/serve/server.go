@@ -20,6 +20,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/engine"
+	"github.com/phi3conv/phi3conv/runtime/grammar"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -39,8 +40,9 @@ type Model struct {
 
 	About About
 
-	pieces pieces
-	room   chan struct{} // has an entry for each request
+	automata automata
+	pieces   pieces
+	room     chan struct{} // has an entry for each request
 }
 
 // About is what clients may ask about a model.
@@ -180,6 +182,8 @@ func asAPI(err error) *apiError {
 	case errors.As(err, &tooLarge):
 		return &apiError{status: http.StatusRequestEntityTooLarge, Type: "invalid_request_error",
 			Message: fmt.Sprintf("the request has more than %d bytes", tooLarge.Limit)}
+	case errors.Is(err, grammar.ErrAmbiguous), errors.Is(err, grammar.ErrNoToken):
+		return &apiError{status: http.StatusBadRequest, Type: "invalid_request_error", Message: err.Error()}
 	case errors.Is(err, engine.ErrQueueFull):
 		return &apiError{status: http.StatusTooManyRequests, Type: "rate_limit_error", Code: "queue_full",
 			Message: err.Error()}
@@ -240,7 +244,7 @@ func read(r *http.Request, v any) error {
 	case errors.As(err, &own):
 		return own
 	case errors.As(err, &wrong) && wrong.Field != "":
-		field := strings.TrimPrefix(wrong.Field, "params.")
+		field := strings.TrimPrefix(strings.TrimPrefix(wrong.Field, "params."), "format.")
 		return invalid(field, "is of JSON type %s, expected %s", wrong.Value, jsonKind(wrong.Type))
 	case errors.As(err, &wrong):
 		err = fmt.Errorf("it is of type %s, expected an object", wrong.Value)

@@ -76,11 +76,15 @@ type node struct {
 const (
 	maxSteps   = 1 << 22 // for one token; a walk through 200,000 tokens takes 1 << 19
 	maxPlaces  = 2000    // of a node
-	maxKept    = 64 << 20
+	maxKept    = 16 << 20
 	placeSteps = 8 // steps for a place of a new node
 )
 
-var errAmbiguous = errors.New("the grammar is too ambiguous: there are too many ways to read what is written")
+// Errors of answers that cannot go on.
+var (
+	ErrAmbiguous = errors.New("the grammar is too ambiguous: there are too many ways to read what is written")
+	ErrNoToken   = errors.New("no token of the vocabulary continues the answer as its format demands")
+)
 
 // dead is where nothing matches.
 var (
@@ -108,7 +112,7 @@ func New(g *Grammar, v *Vocabulary) (*Automaton, error) {
 	root := a.frame(nil, true)
 	a.first = a.node([]ret{{a.begin(n.root), root}})
 	if a.first == nil {
-		return nil, errAmbiguous
+		return nil, ErrAmbiguous
 	}
 	return a, nil
 }

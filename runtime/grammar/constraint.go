@@ -33,7 +33,7 @@ func (c *Constraint) Allow(allowed []uint64) error {
 	clear(c.seen)
 	for _, r := range c.at.kernel {
 		if !a.allow(allowed, nil, r, c.seen) {
-			return c.fail(errAmbiguous)
+			return c.fail(ErrAmbiguous)
 		}
 	}
 	for _, id := range c.stop { // also one that is text
@@ -44,7 +44,7 @@ func (c *Constraint) Allow(allowed []uint64) error {
 		}
 	}
 	if count(allowed) == 0 {
-		return c.fail(fmt.Errorf("no token of the vocabulary continues the answer as its format demands"))
+		return c.fail(ErrNoToken)
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func (c *Constraint) Accept(id int32) {
 	a.limit()
 	switch n := a.take(c.at, id); n {
 	case nil:
-		_ = c.fail(errAmbiguous)
+		_ = c.fail(ErrAmbiguous)
 	case deadNode:
 		_ = c.fail(fmt.Errorf("token %d was not allowed", id))
 	default:

@@ -60,10 +60,12 @@ func TestTexts(t *testing.T) {
 		{`root ::= .{3}`, "abc äöü 🎈🎈🎈", "a", "abcd"},
 		{`root ::= "(" root ")" | "x"`, "x (x) (((x)))", "_ ( ((x) ", "() (x)) xx"},
 		// Without reading to the end: all that is ambiguous.
-		{"root ::= x\nx ::= \"a\" x \"b\" | \"a\" y \"c\"| \"\"\ny ::= x", "_ ab ac aabb aacb aabc aacc", "a aab", "abb b"},
+		{"root ::= x\nx ::= \"a\" x \"b\" | \"a\" y \"c\"| \"\"\ny ::= x",
+			"_ ab ac aabb aacb aabc aacc", "a aab", "abb b"},
 		{"root ::= ws \"x\" ws\nws ::= [ \\t]* #comment\n", "x", "_", "y xx"},
 		{"root ::= ws \"x\"\nws ::= \"-\" ws | \"\"", "x -x ----x", "_ -", "- - x-"},
-		{"root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9]+ | (\"(\" expr\n \")\")", "1 1+2 (1+2)+33", "1+ (1", "+ 1) ()"},
+		{"root ::= expr\nexpr ::= term (\"+\" term)*\nterm ::= [0-9]+ | (\"(\" expr\n \")\")",
+			"1 1+2 (1+2)+33", "1+ (1", "+ 1) ()"},
 		{`root ::= "\x41\u00e9\U0001F388" | "\"\\\[\]"`, `Aé🎈 "\[]`, `A "`, "B"},
 		{`root ::= ("a" | "b")? ("c" | )`, "_ a ac bc c", "", "cc ab"},
 		{`root ::= [a\]\-^-]+`, "a]-^ -", "_", "b"},
@@ -111,7 +113,8 @@ func TestRefused(t *testing.T) {
 		"root ::= \"a\"{9999999999999999}":  "repetition",
 		"root ::= ((\"a\"{1000}){1000}){9}": "more than 200000 states",
 		"root ::= root \"a\" | \"b\"":       "rule root calls itself",
-		"root ::= a? b\na ::= \"x\"\nb ::= c*\nc ::= a? b \"y\"": "rule b calls itself before it has read anything (through b, c)",
+		"root ::= a? b\na ::= \"x\"\nb ::= c*\nc ::= a? b \"y\"": "rule b calls itself before it has read anything (" +
+			"through b, c)",
 		"root ::= \"a\" root":                        "no text matches",
 		"root ::= <|nosuch|>":                        "token <|nosuch|>, which the model's vocabulary lacks",
 		"root ::= <[9999999]>":                       "token 9999999",
@@ -302,7 +305,8 @@ func TestSequences(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
-		"root ::= \"a\" | [b-d]* (x | y){2,3}\nx ::= .\ny ::= <|end|>", "root ::= \"\\x41\\n\" # c\n", "root ::= [^\"\\\\]+",
+		"root ::= \"a\" | [b-d]* (x | y){2,3}\nx ::= .\ny ::= <|end|>", "root ::= \"\\x41\\n\" # c\n",
+		"root ::= [^\"\\\\]+",
 	} {
 		f.Add(s, "abc")
 	}

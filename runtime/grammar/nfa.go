@@ -63,7 +63,7 @@ func build(g *Grammar, window int) (*nfa, error) {
 	if len(g.names) > maxRules {
 		return nil, fmt.Errorf("the grammar has %d rules, expected at most %d", len(g.names), maxRules)
 	}
-	b.nfa.root = int32(root)
+	b.root = int32(root)
 	for i, e := range g.exprs {
 		from, err := b.state()
 		if err != nil {
@@ -307,7 +307,7 @@ func (b *builder) reaching(pass func(a arc) bool) []bool {
 // trim removes the arcs that lead nowhere, so that what has matched can always be completed.
 func (b *builder) trim() error {
 	reach := b.reaching(func(arc) bool { return true })
-	if !reach[b.start[b.nfa.root]] {
+	if !reach[b.start[b.root]] {
 		return fmt.Errorf("no text matches the grammar")
 	}
 	for i := range b.states {

@@ -67,7 +67,7 @@ func (c *compiler) choose(tasks []task, done branch, all *[]branch, comparing bo
 		}
 		o, ok := t.schema.(*object)
 		if !ok {
-			return fmt.Errorf("%s: %s is no schema, expected an object, true or false", t.path, kindOf(t.schema))
+			return noSchema(t.sub)
 		}
 		if t.from.has(o) {
 			return fmt.Errorf("%s refers to itself, without a value between", t.path)

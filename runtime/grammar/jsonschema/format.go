@@ -19,12 +19,13 @@ var formats = map[string]string{
 	"date-time": date + "T" + clock,
 	"duration": `P([0-9]{1,4}W|([0-9]{1,4}Y([0-9]{1,4}M([0-9]{1,4}D)?)?|[0-9]{1,4}M([0-9]{1,4}D)?|[0-9]{1,4}D)(T` +
 		hours + `)?|T` + hours + `)`,
-	"email":        `[A-Za-z0-9_+-]{1,30}(\.[A-Za-z0-9_+-]{1,10}){0,2}@` + label + `(\.` + label + `){1,3}`,
-	"hostname":     hostname,
-	"ipv4":         octet + `(\.` + octet + `){3}`,
-	"ipv6":         ipv6(),
-	"uuid":         `[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`,
-	"uri":          `[a-z][a-z0-9+.-]{1,10}://` + hostname + `(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]*)*(\?[A-Za-z0-9._~=&-]*)?`,
+	"email":    `[A-Za-z0-9_+-]{1,30}(\.[A-Za-z0-9_+-]{1,10}){0,2}@` + label + `(\.` + label + `){1,3}`,
+	"hostname": hostname,
+	"ipv4":     octet + `(\.` + octet + `){3}`,
+	"ipv6":     ipv6(),
+	"uuid":     `[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}`,
+	"uri": `[a-z][a-z0-9+.-]{1,10}://` + hostname + `(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]*)*` +
+		`(\?[A-Za-z0-9._~=&-]*)?`,
 	"json-pointer": `(/([^~/]|~[01])*)*`,
 }
 

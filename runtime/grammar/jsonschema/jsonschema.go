@@ -125,7 +125,7 @@ func (c *compiler) rule(set []sub) (grammar.Expr, error) {
 				key.WriteString(strconv.Itoa(v.id) + " ")
 			}
 		default:
-			return grammar.Expr{}, fmt.Errorf("%s: %s is no schema, expected an object, true or false", s.path, kindOf(v))
+			return grammar.Expr{}, noSchema(s)
 		}
 	}
 	if len(rest) == 0 {
@@ -141,6 +141,10 @@ func (c *compiler) rule(set []sub) (grammar.Expr, error) {
 		c.queue = append(c.queue, waiting{name, rest})
 	}
 	return grammar.Rule(name), nil
+}
+
+func noSchema(s sub) error {
+	return fmt.Errorf("%s: %s is no schema, expected an object, true or false", s.path, kindOf(s.schema))
 }
 
 // compile is what matches all of a set of schemas.

@@ -182,8 +182,8 @@ func (c *compiler) exclusive(list []any, path string) error {
 	for i := range list {
 		for k := range list {
 			if i != k && !c.neverMatch(branches[i], branches[k], 4) {
-				return fmt.Errorf("%s: a value may match both number %d and number %d of its schemas: use anyOf, or tell "+
-					"them apart, by their types or by a required property with const", path, min(i, k), max(i, k))
+				return fmt.Errorf("%s: a value may match both number %d and number %d of its schemas: use anyOf, or "+
+					"tell them apart, by their types or by a required property with const", path, min(i, k), max(i, k))
 			}
 		}
 	}

@@ -95,91 +95,103 @@ func (b *bounds) scale() (m, places int, err error) {
 	return int(product.Int64()), places, nil
 }
 
+// reader reads numbers without a sign from low to high.
+type reader struct {
+	low                 *bound
+	high                *bound // nil for none
+	lowWhole, lowPart   string // digits before and after the point
+	highWhole, highPart string
+	m, places           int // a multiple of m·10^-places
+	most, mostPlaces    int // digits before and after the point
+}
+
 // magnitude is a number from low to high, which are taken without their signs; high may be nil.
 func (b *bounds) magnitude(low, high *bound) (grammar.Expr, error) {
 	m, places, err := b.scale()
 	if err != nil {
 		return grammar.Expr{}, err
 	}
-	lowWhole, lowPart := low.split()
-	var highWhole, highPart string
-	most, mostPlaces := max(mostDigits, len(lowWhole)+1), max(mostDigits, len(lowPart)+1)
+	r := &reader{low: low, high: high, m: m, places: places}
+	r.lowWhole, r.lowPart = low.split()
+	r.most, r.mostPlaces = max(mostDigits, len(r.lowWhole)+1), max(mostDigits, len(r.lowPart)+1)
 	if high != nil {
-		highWhole, highPart = high.split()
-		most, mostPlaces = max(mostDigits, len(highWhole)), max(mostPlaces, len(highPart)+1)
+		r.highWhole, r.highPart = high.split()
+		r.most, r.mostPlaces = max(mostDigits, len(r.highWhole)), max(r.mostPlaces, len(r.highPart)+1)
 	}
 	if m > 1 { // fewer digits keep the automaton small
-		most = min(most, max(maxStates/4/m, len(lowWhole)+1, len(strconv.Itoa(m))+1))
+		r.most = min(r.most, max(maxStates/4/m, len(r.lowWhole)+1, len(strconv.Itoa(m))+1))
 	}
 	switch {
 	case b.whole:
-		mostPlaces = 0
+		r.mostPlaces = 0
 	case b.multipleOf != nil:
-		mostPlaces = min(mostPlaces, places)
+		r.mostPlaces = min(r.mostPlaces, places)
 	}
-	// whole compares what came before the point.
-	whole := func(r reading) reading {
-		r.low = compare(r.digits, len(lowWhole), r.low)
-		if high != nil {
-			r.high = compare(r.digits, len(highWhole), r.high)
-		}
-		return r
-	}
-	accept := func(r reading) bool {
-		if r.digits == 0 {
-			return false
-		}
-		n := r.digits
-		if !r.point {
-			r, n = whole(r), 0
-		}
-		rest := r.rest
-		for range places - n {
-			rest = rest * 10 % m
-		}
-		if rest != 0 {
-			return false
-		}
-		isLow := r.low == 0 && n >= len(lowPart)
-		isHigh := high != nil && r.high == 0 && n >= len(highPart)
-		return (r.low > 0 || isLow && !low.exclusive) &&
-			(high == nil || r.high < 0 || r.high == 0 && !isHigh || isHigh && !high.exclusive)
-	}
-	edges := func(r reading) (out []labelled[reading]) {
-		if !r.point && r.digits > 0 && mostPlaces > 0 {
-			if next := whole(r); next.low >= 0 && (high == nil || next.high <= 0) {
-				next.digits, next.point, next.zero = 0, true, false
-				out = append(out, labelled[reading]{'.', '.', next})
-			}
-		}
-		if limit := map[bool]int{false: most, true: mostPlaces}[r.point]; r.digits >= limit || r.zero {
-			return out
-		}
-		for digit := byte('0'); digit <= '9'; digit++ {
-			next := r
-			next.digits++
-			next.rest = (r.rest*10 + int(digit-'0')) % m
-			next.zero = !r.point && r.digits == 0 && digit == '0'
-			lowDigits, highDigits := lowWhole, highWhole
-			if r.point {
-				lowDigits, highDigits = lowPart, highPart
-			}
-			next.low = digitOf(r.low, digit, lowDigits, r.digits, r.point)
-			if high != nil {
-				next.high = digitOf(r.high, digit, highDigits, r.digits, r.point)
-			}
-			if r.point && (next.low < 0 || high != nil && next.high > 0) {
-				continue // never right
-			}
-			out = append(out, labelled[reading]{rune(digit), rune(digit), next})
-		}
-		return out
-	}
-	d, err := explore(reading{}, accept, edges)
+	d, err := explore(reading{}, r.accept, r.edges)
 	if err != nil {
 		return grammar.Expr{}, fmt.Errorf("what is asked of the number takes more than %d states", maxStates)
 	}
 	return d.expr(), nil
+}
+
+// whole compares what came before the point.
+func (r *reader) whole(s reading) reading {
+	s.low = compare(s.digits, len(r.lowWhole), s.low)
+	if r.high != nil {
+		s.high = compare(s.digits, len(r.highWhole), s.high)
+	}
+	return s
+}
+
+func (r *reader) accept(s reading) bool {
+	if s.digits == 0 {
+		return false
+	}
+	n := s.digits // after the point
+	if !s.point {
+		s, n = r.whole(s), 0
+	}
+	rest := s.rest
+	for range r.places - n {
+		rest = rest * 10 % r.m
+	}
+	if rest != 0 || s.low < 0 || s.low == 0 && (n < len(r.lowPart) || r.low.exclusive) {
+		return false
+	}
+	if r.high == nil || s.high < 0 {
+		return true
+	}
+	return s.high == 0 && (n < len(r.highPart) || !r.high.exclusive) // with fewer digits it is below
+}
+
+func (r *reader) edges(s reading) (out []labelled[reading]) {
+	// right reports whether what was read can still be within the bounds, which after the point each digit decides.
+	right := func(s reading) bool { return s.low >= 0 && (r.high == nil || s.high <= 0) }
+	limit, lowDigits, highDigits := r.mostPlaces, r.lowPart, r.highPart
+	if !s.point {
+		limit, lowDigits, highDigits = r.most, r.lowWhole, r.highWhole
+		if next := r.whole(s); s.digits > 0 && r.mostPlaces > 0 && right(next) {
+			next.digits, next.point, next.zero = 0, true, false
+			out = append(out, labelled[reading]{'.', '.', next})
+		}
+	}
+	if s.digits >= limit || s.zero {
+		return out
+	}
+	for digit := byte('0'); digit <= '9'; digit++ {
+		next := s
+		next.digits++
+		next.rest = (s.rest*10 + int(digit-'0')) % r.m
+		next.zero = !s.point && s.digits == 0 && digit == '0'
+		next.low = digitOf(s.low, digit, lowDigits, s.digits, s.point)
+		if r.high != nil {
+			next.high = digitOf(s.high, digit, highDigits, s.digits, s.point)
+		}
+		if !s.point || right(next) {
+			out = append(out, labelled[reading]{rune(digit), rune(digit), next})
+		}
+	}
+	return out
 }
 
 // digitOf compares with another digit: the first difference counts. Digits after the last one are 0 behind the point;
