@@ -77,7 +77,8 @@ const (
 	maxSteps   = 1 << 22 // for one token; a walk through 200,000 tokens takes 1 << 19
 	maxPlaces  = 2000    // of a node
 	maxKept    = 16 << 20
-	placeSteps = 8 // steps for a place of a new node
+	placeSteps = 8  // steps for a place of a new node
+	visitSteps = 32 // and for the callers of a frame
 )
 
 // Errors of answers that cannot go on.

@@ -222,7 +222,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// Grammars with exponentially many readings take polynomial time, or are refused; nothing takes long.
+// Grammars with exponentially many readings take polynomial time, or are refused; the steps of a token are bounded.
 func TestHostile(t *testing.T) {
 	v := vocabulary(t)
 	for _, grammar := range []string{
@@ -245,14 +245,13 @@ func TestHostile(t *testing.T) {
 		c := a.Constraint([]int32{2})
 		set := make([]uint64, (v.size+63)/64)
 		random := rand.New(rand.NewPCG(3, 4))
-		for range 100 {
-			one := time.Now()
+		for range 40 {
 			if err := c.Allow(set); err != nil {
 				t.Logf("%s: %v", grammar, err)
 				break
 			}
-			if d := time.Since(one); d > 2*time.Second {
-				t.Errorf("%s: a token took %v", grammar, d)
+			if a.steps < 0 {
+				t.Errorf("%s: %d steps too many", grammar, -a.steps)
 			}
 			var ids []int32
 			for id := range int32(v.size) {

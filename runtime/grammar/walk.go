@@ -109,7 +109,7 @@ func (a *Automaton) allow(set []uint64, before *walk, r ret, seen map[visit]bool
 	for _, id := range w.few {
 		set[id/64] |= 1 << (id % 64)
 	}
-	if a.steps -= (len(w.set) + len(w.few)) / 8; a.steps < 0 {
+	if a.steps -= visitSteps + (len(w.set)+len(w.few))/8; a.steps < 0 {
 		return false
 	}
 	if len(w.exits) == 0 || seen[visit{w, r.f}] {
