@@ -19,9 +19,11 @@ func serveCommand() *cli.Command {
 		Description: `Clients of OpenAI find /v1/models, /v1/completions and /v1/chat/completions,
 lm-evaluation-harness also /tokenize, /detokenize and /tokenizer_info. Log-probabilities of the
 prompt are given with "echo", and no answer depends on who else is served: each has the bits that
-it has alone. What texts begin with in common is computed once. See docs/serve.md. Examples:
+it has alone. What texts begin with in common is computed once. The address itself is a page for
+chats, and for comparing quantized models with the original. See docs/serve.md. Examples:
 
    phi3conv serve phi-3-mini-Q4_K_M.gguf
+   phi3conv serve Phi-3-mini-4k-instruct phi-3-mini-Q4_K_M.gguf
    phi3conv serve --demo`,
 		Flags: slices.Concat(serveFlags(&opt), draft.flags(true), compute.flags()),
 		Action: func(c *cli.Context) error {
@@ -51,7 +53,8 @@ func serveFlags(o *serve.Options) []cli.Flag {
 		&cli.IntFlag{Name: "timeout", Aliases: []string{"to"}, Value: 3600,
 			Usage: "end a request after `N` seconds; 0: never"},
 		modelThreadsFlag(),
-		&cli.BoolFlag{Name: "demo", Destination: &o.Demo, Usage: "serve the tiny model that is part of the program"},
+		&cli.BoolFlag{Name: "demo", Destination: &o.Demo,
+			Usage: "serve the tiny model that is part of the program, and two quantized ones of it"},
 	}
 }
 

@@ -53,12 +53,11 @@ func (s *Server) run(ctx context.Context, m *Model, jobs []job, stop []string, s
 		ctx, cancel = context.WithTimeout(ctx, s.opt.Timeout)
 		defer cancel()
 	}
-	select {
-	case m.room <- struct{}{}:
-		defer func() { <-m.room }()
-	default:
-		return nil, engine.ErrQueueFull
+	leave, err := m.enter()
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	all := make([]*answer, len(jobs))
 	lock := make(chan struct{}, 1)
 	group, ctx := errgroup.WithContext(ctx)

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/serve/page"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/engine"
 	"github.com/phi3conv/phi3conv/runtime/grammar"
@@ -103,6 +104,7 @@ func New(models []*Model, opt Options) *Server {
 		"POST /api/chat":            s.ollamaChat,
 		"POST /api/generate":        s.ollamaGenerate,
 		"POST /api/embed":           s.ollamaEmbed,
+		"POST /compare":             s.compare,
 		"POST /tokenize":            s.tokenize,
 		"POST /detokenize":          s.detokenize,
 		"GET /tokenizer_info":       s.tokenizerInfo,
@@ -117,6 +119,8 @@ func New(models []*Model, opt Options) *Server {
 			}
 		})
 	}
+	s.mux.HandleFunc("GET /{$}", page.Serve)
+	s.mux.HandleFunc("GET /page/", page.Serve)
 	return s
 }
 
@@ -131,7 +135,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if r.URL.Path != "/health" && !s.allowed(r) {
+	if r.URL.Path != "/health" && !page.Has(r.URL.Path) && !s.allowed(r) {
 		writeError(w, r, &apiError{
 			status: http.StatusUnauthorized, Type: "authentication_error", Code: "invalid_api_key",
 			Message: "the API key is missing or wrong: send it as `Authorization: Bearer KEY`"})

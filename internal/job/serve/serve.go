@@ -13,10 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/serve"
+	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/engine"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
@@ -26,7 +29,7 @@ import (
 // Options say what is served, and where.
 type Options struct {
 	Models  []string // paths; none with Demo
-	Demo    bool     // serve the tiny model that is part of the program
+	Demo    bool     // serve the tiny model that is part of the program, and quantized ones of it
 	Host    string
 	Port    int // 0 for any that is free
 	Engine  engine.Options
@@ -47,11 +50,9 @@ func Run(ctx context.Context, o Options) (err error) {
 			return err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		path := filepath.Join(dir, "tiny-phi3")
-		if err := testdata.Write("tiny-phi3", path); err != nil {
+		if o.Models, err = demo(ctx, dir, o.Compute.Threads); err != nil {
 			return err
 		}
-		o.Models = []string{path}
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)))
 	var unknown *net.DNSError
@@ -100,6 +101,37 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	return ctx.Err()
+}
+
+// demo writes the tiny model and two quantized ones of it into dir.
+func demo(ctx context.Context, dir string, threads int) (paths []string, err error) {
+	original := filepath.Join(dir, "tiny-phi3")
+	if err := testdata.Write("tiny-phi3", original); err != nil {
+		return nil, err
+	}
+	m, err := source.Open(original)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = m.Close() }() // only read from
+	paths = append(paths, original)
+	for _, name := range []string{"Q4_K_M", "Q2_K"} {
+		t, err := policy.FileTypeByName(name)
+		if err != nil {
+			return nil, err
+		}
+		plan, err := convert.NewPlan(m, convert.Options{Policy: policy.Policy{FileType: t}})
+		if err != nil {
+			return nil, err
+		}
+		path := original + "-" + name + ".gguf"
+		limits := convert.Limits{Threads: max(threads, 1), Memory: 1 << 30}
+		if err := plan.Run(ctx, path, limits); err != nil {
+			return nil, err
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
 }
 
 // open opens a model and starts its engine. done ends both.
