@@ -247,6 +247,27 @@ func (p *tab) until(expression string) {
 	}
 }
 
+// hover moves the mouse to an element, again until it is there: the page may still be laid out.
+func (p *tab) hover(sel string) {
+	p.Helper()
+	for range 50 {
+		at := value[[]float64](p, fmt.Sprintf(`(() => {
+			const t = document.querySelector(%q);
+			t.scrollIntoView({ block: "center" });
+			const r = [...t.getClientRects()].sort((a, b) => b.width - a.width)[0];
+			return [r.left + r.width / 2, r.top + r.height / 2];
+		})()`, sel))
+		for _, from := range []float64{9, 0} {
+			p.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0]+from, at[1]+from))
+		}
+		if value[bool](p, fmt.Sprintf(`document.querySelector(%q).matches(":hover")`, sel)) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	p.Fatalf("the mouse does not get to %s", sel)
+}
+
 func (p *tab) want(what, expression, expected string) {
 	p.Helper()
 	if got := value[string](p, "String("+expression+")"); got != expected {
@@ -416,13 +437,7 @@ func (s *served) testCompare(t *testing.T) {
 		"--stride", "512")
 
 	// The mouse and the arrow keys show what the models expected.
-	at := value[[]float64](p, `(() => {
-		const t = document.querySelectorAll("#cards article")[1].querySelectorAll(".token")[5];
-		t.scrollIntoView({ block: "center" });
-		const r = t.getClientRects()[0];
-		return [r.left + r.width / 2, r.top + r.height / 2];
-	})()`)
-	p.do(chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at[0], at[1]))
+	p.hover(`#cards article:nth-child(2) .token:nth-child(6)`)
 	p.until(`document.querySelector("#inspector table")`)
 	p.want("token", `document.querySelector("#inspector .note").textContent.trim()`, "token 6 · tiny-phi3-Q4_K_M")
 	p.want("marked in all", `document.querySelectorAll(".token.at").length`, "3")

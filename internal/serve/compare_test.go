@@ -168,28 +168,34 @@ func TestCompare(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := c.positions[name]
-			if len(got) != len(want) || len(got) < 5 {
-				t.Fatalf("%s: %d positions, expected %d", body, len(got), len(want))
-			}
-			mean, same := 0.0, 0.0
-			for i, p := range got {
-				v := want[i]
-				if p.KLD != v.KLD || p.SameTop != v.SameTop || p.Original != -v.Base || p.Quantized != -v.Quant ||
-					p.Index != i || p.Writer != writer {
-					t.Errorf("%s, %s, token %d: %+v, verify says %+v", body, name, i, p, v)
-				}
-				mean += p.KLD / float64(len(got))
-				if p.SameTop {
-					same += 1 / float64(len(got))
-				}
-				checkCandidates(t, p)
-			}
-			m := c.ends[name].Compare
-			if m == nil || math.Abs(m.KLD-mean) > 1e-12 || math.Abs(m.SameTop-same) > 1e-12 {
-				t.Errorf("means %+v, expected %v and %v", m, mean, same)
-			}
+			checkPositions(t, c, name, writer, want)
 		}
+	}
+}
+
+// checkPositions compares the figures of a quantized model with those of verify.
+func checkPositions(t *testing.T, c compared, name, writer string, want []verify.Position) {
+	t.Helper()
+	got := c.positions[name]
+	if len(got) != len(want) || len(got) < 5 {
+		t.Fatalf("%s: %d positions, expected %d", name, len(got), len(want))
+	}
+	mean, same := 0.0, 0.0
+	for i, p := range got {
+		v := want[i]
+		if p.KLD != v.KLD || p.SameTop != v.SameTop || p.Original != -v.Base || p.Quantized != -v.Quant ||
+			p.Index != i || p.Writer != writer {
+			t.Errorf("%s, token %d: %+v, verify says %+v", name, i, p, v)
+		}
+		mean += p.KLD / float64(len(got))
+		if p.SameTop {
+			same += 1 / float64(len(got))
+		}
+		checkCandidates(t, p)
+	}
+	m := c.ends[name].Compare
+	if m == nil || math.Abs(m.KLD-mean) > 1e-12 || math.Abs(m.SameTop-same) > 1e-12 {
+		t.Errorf("means %+v, expected %v and %v", m, mean, same)
 	}
 }
 
@@ -230,8 +236,9 @@ func TestCompareEnds(t *testing.T) {
 		if a.Finish != c.finish || c.written > 0 && a.Written != c.written {
 			t.Errorf("%s: %+v", c.body, a)
 		}
-		if b.Compare != nil && (b.Compare.KLD != 0 || b.Compare.SameTop != 1) || (b.Compare == nil) != (a.Written == 0) {
-			t.Errorf("%s: a model compared with itself: %+v", c.body, b.Compare)
+		m := b.Compare
+		if m != nil && (m.KLD != 0 || m.SameTop != 1) || (m == nil) != (a.Written == 0) {
+			t.Errorf("%s: a model compared with itself: %+v", c.body, m)
 		}
 		for _, p := range got.positions["b"] {
 			if len(p.Candidates) != 5 {

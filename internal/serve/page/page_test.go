@@ -30,8 +30,8 @@ func TestServe(t *testing.T) {
 		w := get(url)
 		h := w.Header()
 		if w.Code != 200 || !Has(url) || h.Get("Content-Security-Policy") != policy ||
-			!strings.HasSuffix(h.Get("Content-Type"), "; charset=utf-8") || h.Get("X-Content-Type-Options") != "nosniff" ||
-			strings.HasPrefix(h.Get("Content-Type"), ";") {
+			types[path.Ext(url)]+"; charset=utf-8" != h.Get("Content-Type") && url != "/" ||
+			h.Get("X-Content-Type-Options") != "nosniff" || strings.HasPrefix(h.Get("Content-Type"), ";") {
 			t.Errorf("%s: %d %v", url, w.Code, h)
 		}
 	}

@@ -88,8 +88,8 @@ async function run() {
     }
     say(
       cards()
-        .map((c) => c.model + ": " + c.figures.textContent)
-        .join(". "),
+        .map((c) => `${c.model}: ${c.says}.`)
+        .join(" "),
     );
   } catch (e) {
     if (e.name === "AbortError") say("Stopped.");
@@ -172,6 +172,7 @@ function addToken(token) {
     el.addEventListener("click", () => el.focus());
     card.tokens.push(entry);
     card.text.append(el);
+    if (!card.quantized) figures(card);
   }
 }
 
@@ -221,6 +222,7 @@ function figures(card) {
   else if (end?.read_rate) list.push(["reads", speed(end.read_rate)]);
   else list.push(["speed", "–"]);
   if (!card.quantized) list.push(["tokens", String(card.tokens.length)]);
+  card.says = list.map(([name, value]) => `${name} ${value}`).join(", ");
   card.figures.replaceChildren(
     ...list.map(([name, value]) => element("div", {}, element("dt", {}, name + " "), element("dd", {}, value))),
   );
