@@ -48,11 +48,8 @@ func (s *Server) run(ctx context.Context, m *Model, jobs []job, stop []string, s
 	if err := bounded(m, jobs); err != nil {
 		return nil, err
 	}
-	if s.opt.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.opt.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := s.limited(ctx)
+	defer cancel()
 	leave, err := m.enter()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -167,7 +168,17 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) error {
 		}
 		return out.send(e)
 	}
-	return out.end(task.Run(r.Context(), show))
+	ctx, cancel := s.limited(r.Context())
+	defer cancel()
+	return out.end(task.Run(ctx, show))
+}
+
+// limited returns a context that ends when the time of a request is over.
+func (s *Server) limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.opt.Timeout > 0 {
+		return context.WithTimeout(ctx, s.opt.Timeout)
+	}
+	return context.WithCancel(ctx)
 }
 
 func (m *Model) compared() compare.Model {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/phi3conv/phi3conv/internal/convert"
+	conversion "github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/model"
 	"github.com/phi3conv/phi3conv/internal/serve/compare"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -62,12 +62,12 @@ func quantized(t *testing.T, path, name string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := convert.NewPlan(m, convert.Options{Policy: policy.Policy{FileType: ft}})
+	plan, err := conversion.NewPlan(m, conversion.Options{Policy: policy.Policy{FileType: ft}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := filepath.Join(t.TempDir(), name+".gguf")
-	if err := plan.Run(t.Context(), out, convert.Limits{Threads: 1, Memory: 1 << 30}); err != nil {
+	if err := plan.Run(t.Context(), out, conversion.Limits{Threads: 1, Memory: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
 	return out
