@@ -26,6 +26,7 @@ var level = map[string]int{
 	"internal/stops":             10,
 	"internal/job/model":         84,
 	"internal/failure":           82, // how a command ended
+	"internal/remote":            81,
 	"internal/lint":              80,
 	"internal/pack":              80,
 	"calib":                      78,
@@ -62,6 +63,9 @@ var level = map[string]int{
 	"internal/sample":            20,
 	"formats":                    10, // the error type
 	"internal/atomicfile":        10,
+	"internal/bucket":            20,
+	"internal/fetch":             11,
+	"internal/readahead":         10,
 	"internal/build":             10,
 	"internal/console":           25,
 	"internal/cmdline":           20,
@@ -86,6 +90,7 @@ var level = map[string]int{
 	"testdata":                   0,
 	"internal/testmodel":         200, // only tests import it
 
+	"internal/testbucket":  200, // likewise
 	"internal/job/inspect": 82,
 
 	"internal/jinja/filters": 12,
@@ -103,6 +108,7 @@ var only = map[string][]string{
 	"github.com/reeflective":        {"internal/console"},
 	"golang.org/x/term":             {"internal/console", "internal/terminal"},
 	"oras.land/oras-go":             {"internal/pack"},
+	"github.com/aws":                {"internal/bucket"},
 	"gonum.org/v1/gonum":            {"internal/sample"},
 	"github.com/klauspost/compress": {"formats/seal"},
 	"google.golang.org/protobuf":    {"internal/vocab"},

@@ -9,7 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/phi3conv/phi3conv/internal/cmdline"
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
+	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -27,12 +29,16 @@ with no 16-bit file in between. The output appears under its name when it is com
 decides the format: .pmap is phi3conv's own, which is mapped and used in place; any other name
 gives GGUF.
 
+MODEL may also be hf://OWNER/NAME, s3://BUCKET/KEY, oci:// or https://; what is read once is not
+stored on this machine. FILE may be s3://BUCKET/KEY. docs/sources.md says more.
+
 ` + cmdline.Wrap("File types: "+policy.FileTypeNames()+" or COPY, which keeps all tensors and metadata of "+
 			"a GGUF or .pmap file as they are. COPY is the default where one of these formats becomes the other.") + `
 
 The mixed types follow llama.cpp's rules. Examples:
 
    phi3conv convert Phi-3-mini-4k-instruct -o phi-3-mini-Q4_K_M.gguf --type Q4_K_M
+   phi3conv convert hf://microsoft/Phi-3-mini-4k-instruct -o s3://models/phi-3-mini-Q4_K_M.gguf
    phi3conv convert phi-3-mini-Q4_K_M.gguf -o phi-3-mini-Q4_K_M.pmap`,
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"},
@@ -63,11 +69,11 @@ The mixed types follow llama.cpp's rules. Examples:
 				return usagef("%s needs --output", by)
 			}
 			if out == "" {
-				abs, err := filepath.Abs(in)
+				name, err := defaultName(in)
 				if err != nil {
 					return err
 				}
-				out = fmt.Sprintf("%s-%s.gguf", strings.TrimSuffix(filepath.Base(abs), ".gguf"), ft)
+				out = fmt.Sprintf("%s-%s.gguf", name, ft)
 			}
 			opt, err := f.options(c.LocalFlagNames(), ft, c.Int("threads"))
 			if err != nil {
@@ -79,6 +85,15 @@ The mixed types follow llama.cpp's rules. Examples:
 	}
 }
 
+// defaultName returns the name of the model, for that of an output.
+func defaultName(in string) (string, error) {
+	if !remote.Is(in) {
+		abs, err := filepath.Abs(in)
+		return strings.TrimSuffix(filepath.Base(abs), ".gguf"), err
+	}
+	return strings.TrimSuffix(remote.Base(in), ".gguf"), nil
+}
+
 // copies reports whether a file is to be copied to the other format with all that it holds.
 func copies(c *cli.Context, in, out string) bool {
 	if c.IsSet("lora") {
@@ -86,6 +101,10 @@ func copies(c *cli.Context, in, out string) bool {
 	}
 	if c.IsSet("type") {
 		return strings.EqualFold(c.String("type"), "COPY")
+	}
+	if remote.Is(in) {
+		isPMAP := convert.IsPMAP(in)
+		return isPMAP != convert.IsPMAP(out) && (isPMAP || strings.HasSuffix(strings.ToLower(in), ".gguf"))
 	}
 	return quantize.OtherFormat(in, out)
 }
@@ -96,7 +115,7 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 		return usagef("COPY needs --output")
 	}
 	for _, flag := range f.flags() {
-		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains([]string{"max-ram", "force", "json"}, name) {
+		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains([]string{"max-ram", "force", "json", "cache"}, name) {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}
@@ -108,6 +127,11 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	w, err := f.check(in, "--output", &out, c.String("seal"), c.App.Writer, m)
 	if err != nil {
 		return err
+	}
+	if remote.Is(in) {
+		if in, _, err = remote.Fetch(c.Context, in, remote.Everything, remoteOptions(m)); err != nil {
+			return err
+		}
 	}
 	r, err := quantize.Copy(c.Context, in, out, c.String("seal"), limits, m)
 	if err != nil {

@@ -36,7 +36,7 @@ could type.`,
 				if opt.Force && cmdline.Takes(app.Command(args[0]), "force") {
 					args = append(args, "--force")
 				}
-				return cmdline.Run(c.Context, app, append([]string{app.Name}, args...))
+				return cmdline.Run(c.Context, app, append([]string{app.Name}, args...), nil)
 			}
 			return demo.Run(opt)
 		},

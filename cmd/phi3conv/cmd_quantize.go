@@ -12,6 +12,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/quantize"
 	"github.com/phi3conv/phi3conv/internal/output"
+	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -108,6 +109,21 @@ func (f *quantizeFlags) check(
 	return f.files.Writer(w, m.w), err
 }
 
+// open opens a model that is elsewhere. What reads its weights more than once gets them from the cache.
+func (f *quantizeFlags) open(ctx context.Context, in string, opt *quantize.Options, m monitor) (string, error) {
+	if f.cache || !opt.ReadsOnce() || convert.IsPMAP(in) {
+		path, origin, err := remote.Fetch(ctx, in, remote.Everything, remoteOptions(m))
+		opt.Origin = origin
+		return path, err
+	}
+	s, err := remote.Open(ctx, in, remoteOptions(m))
+	if err != nil {
+		return "", err
+	}
+	opt.Files, opt.Origin = s.Files, s.Origin
+	return s.Path, nil
+}
+
 // run makes out, which was given as name, from in, and prints what was done to w.
 func (f *quantizeFlags) run(
 	ctx context.Context, in, name, out string, opt quantize.Options, w io.Writer, m monitor,
@@ -115,6 +131,11 @@ func (f *quantizeFlags) run(
 	w, err := f.check(in, name, &out, opt.Seal, w, m)
 	if err != nil {
 		return err
+	}
+	if remote.Is(in) {
+		if in, err = f.open(ctx, in, &opt, m); err != nil {
+			return err
+		}
 	}
 	job, err := quantize.Prepare(ctx, in, out, opt, m)
 	if err != nil {

@@ -127,7 +127,7 @@ func parseOnly(line string) error {
 	for _, c := range allCommands(app.Commands) {
 		c.Action = func(*cli.Context) error { return nil }
 	}
-	return cmdline.Run(context.Background(), app, append([]string{"phi3conv"}, shellWords(line)...))
+	return cmdline.Run(context.Background(), app, append([]string{"phi3conv"}, shellWords(line)...), nil)
 }
 
 // shellWords splits a line as a shell does where it has no escapes.

@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/bucket"
 	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/kern"
@@ -29,6 +31,7 @@ func main() {
 		signal.Stop(signals) // a second signal ends the program at once
 		cancel(cause)
 	}()
+	atomicfile.SetStore(bucket.Scheme, bucket.NewStore(ctx))
 	os.Exit(run(ctx, os.Args, os.Stdout, os.Stderr))
 }
 
@@ -46,7 +49,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		err = &usage.Error{Err: err}
 	} else {
-		err = cmdline.Run(ctx, app, args)
+		err = cmdline.Run(ctx, app, args, fetchInputs(ctx, stderr))
 	}
 	if err == nil {
 		return 0

@@ -20,6 +20,7 @@ type quantizeFlags struct {
 	files        output.Files
 	opt          quantize.Options // what needs no parsing
 	dryRun, json bool
+	cache        bool
 	maxRAM       string
 	splitMaxSize string
 
@@ -63,6 +64,8 @@ func (f *quantizeFlags) outputFlags() []cli.Flag {
 			Usage: "quantize tensors that are quantized already; their errors add up"},
 		&cli.StringFlag{Name: "split-max-size", DefaultText: "one file", Destination: &f.splitMaxSize,
 			Usage: "start a new file after `SIZE` of tensor data, such as 2GB"},
+		&cli.BoolFlag{Name: "cache", Destination: &f.cache,
+			Usage: "keep a model that is fetched (hf://, s3://, oci://, https://) in the cache"},
 		maxRAMFlag(&f.maxRAM),
 		forceFlag(&f.files),
 	}

@@ -18,7 +18,7 @@ func runWith(ctx context.Context, in io.Reader, out io.Writer, args ...string) (
 	var errOut bytes.Buffer
 	app := newApp()
 	app.Reader, app.Writer, app.ErrWriter = in, out, &errOut
-	err = cmdline.Run(ctx, app, append([]string{"phi3conv"}, args...))
+	err = cmdline.Run(ctx, app, append([]string{"phi3conv"}, args...), nil)
 	return errOut.String(), err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/bits"
-	"os"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -73,13 +72,16 @@ type Shard struct {
 //
 // The header is read and checked; of the tensor data nothing is read. A file
 // that breaks the format is refused with a *formats.Error.
-func Open(path string) (*File, error) {
-	f, err := openOne(path)
+func Open(path string) (*File, error) { return OpenIn(formats.Disk, path) }
+
+// OpenIn is [Open] for files that may be elsewhere.
+func OpenIn(files formats.Files, path string) (*File, error) {
+	f, err := openOne(files, path)
 	if err != nil {
 		return nil, err
 	}
 	if n, ok := f.Metadata.Uint(splitCountKey); ok && n > 1 {
-		if f, err = openSet(f, n); err != nil {
+		if f, err = openSet(files, f, n); err != nil {
 			return nil, err
 		}
 	}
@@ -90,21 +92,16 @@ func Open(path string) (*File, error) {
 }
 
 // openOne opens a single file, whether or not others belong to it.
-func openOne(path string) (*File, error) {
-	r, err := os.Open(path)
+func openOne(files formats.Files, path string) (*File, error) {
+	r, err := files.Open(path)
+	var refused *formats.Error
+	if errors.As(err, &refused) { // a directory, say
+		return nil, formats.WrapFile(ErrNotGGUF, path, refused.What)
+	}
 	if err != nil {
 		return nil, err
 	}
-	info, err := r.Stat()
-	if err != nil {
-		_ = r.Close()
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		_ = r.Close()
-		return nil, formats.WrapFile(ErrNotGGUF, path, "not a regular file")
-	}
-	f, err := NewFile(r, info.Size())
+	f, err := NewFile(r.ReaderAt, r.Size)
 	if err != nil {
 		_ = r.Close()
 		return nil, formats.WithPath(err, path)

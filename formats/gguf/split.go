@@ -34,9 +34,9 @@ func splitPath(path string, no, count int) string {
 
 // openSet opens the set of count files that f belongs to. The result owns f; after
 // an error f is closed.
-func openSet(f *File, count uint64) (*File, error) {
+func openSet(files formats.Files, f *File, count uint64) (*File, error) {
 	set := &File{byName: make(map[string]*Tensor)}
-	if err := set.addAll(f, count); err != nil {
+	if err := set.addAll(files, f, count); err != nil {
 		_ = f.Close()
 		_ = set.Close()
 		return nil, err
@@ -45,7 +45,7 @@ func openSet(f *File, count uint64) (*File, error) {
 }
 
 // addAll adds the shards to an empty set: f, and the others, which it opens.
-func (set *File) addAll(f *File, count uint64) error {
+func (set *File) addAll(files formats.Files, f *File, count uint64) error {
 	path := f.Shards[0].Path
 	dir, base := filepath.Split(path)
 	m := splitName.FindStringSubmatch(base)
@@ -69,7 +69,7 @@ func (set *File) addAll(f *File, count uint64) error {
 			continue
 		}
 		path := splitPath(dir+m[1], no, total)
-		shard, err := openOne(path)
+		shard, err := openOne(files, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return splitError(path, "the file is missing; %s is number %d of %d", base, own, total)
 		} else if err != nil {

@@ -19,7 +19,8 @@ import (
 type Writer struct {
 	plan    *plan
 	out     []io.WriterAt      // one for each shard
-	files   []*atomicfile.File // the same, or nil for NewWriter
+	files   []*atomicfile.File // the same, or nil for NewWriter and for an object
+	object  atomicfile.Object  // the same, if it is a single one in a store
 	written []atomic.Int64     // bytes so far, for each tensor
 	done    bool
 }
@@ -37,7 +38,13 @@ func Create(path string, md *Metadata, tensors []TensorInfo, opt Options) (*Writ
 		return nil, formats.WithPath(err, path)
 	}
 	w := &Writer{plan: p, written: make([]atomic.Int64, len(tensors))}
-	for _, s := range p.shards {
+	if s := atomicfile.StoreOf(path); s != nil && len(p.shards) == 1 {
+		if w.object, err = s.Create(path, p.shards[0].Size); err != nil {
+			return nil, err
+		}
+		w.out = []io.WriterAt{w.object}
+	}
+	for _, s := range p.shards[len(w.out):] {
 		f, err := atomicfile.Create(s.Path)
 		if err != nil {
 			w.Abort()
@@ -80,6 +87,9 @@ func (w *Writer) writeHeaders() error {
 
 // failed says for which file and tensor (or "") a write failed.
 func (w *Writer) failed(shard int, tensor string, err error) error {
+	if w.object != nil { // its errors say where
+		return err
+	}
 	var pe *fs.PathError
 	if errors.As(err, &pe) { // it names the temporary file
 		err = pe.Err
@@ -103,14 +113,29 @@ func (w *Writer) WriteTensorAt(i int, p []byte, off int64) error {
 	if _, err := w.out[t.shard].WriteAt(p, t.off+off); err != nil {
 		return w.failed(t.shard, t.name, err)
 	}
-	w.written[i].Add(int64(len(p)))
+	return w.wrote(i, int64(len(p)))
+}
+
+// wrote counts n bytes of tensor i as written. After the last it pads the tensor, so that every byte of the file is
+// written when all tensors are.
+func (w *Writer) wrote(i int, n int64) error {
+	t := &w.plan.tensors[i]
+	if w.written[i].Add(n) != t.size {
+		return nil
+	}
+	end := t.off + t.size
+	if pad := alignUp(end, w.plan.alignment) - end; pad > 0 {
+		if _, err := w.out[t.shard].WriteAt(make([]byte, pad), end); err != nil {
+			return w.failed(t.shard, t.name, err)
+		}
+	}
 	return nil
 }
 
 // TensorFile returns the file that tensor i goes to and the offset of its data
 // there, for a caller that has a faster way of writing it (copy_file_range) and
 // counts what it wrote with [Writer.Wrote]. The file is nil for a Writer of
-// [NewWriter].
+// [NewWriter], and for an object in a store.
 func (w *Writer) TensorFile(i int) (f *os.File, off int64) {
 	t := &w.plan.tensors[i]
 	if w.files != nil {
@@ -121,9 +146,9 @@ func (w *Writer) TensorFile(i int) (f *os.File, off int64) {
 
 // Wrote counts n bytes of tensor i as written by other means than
 // [Writer.WriteTensorAt].
-func (w *Writer) Wrote(i int, n int64) { w.written[i].Add(n) }
+func (w *Writer) Wrote(i int, n int64) error { return w.wrote(i, n) }
 
-// Close completes the output: it pads, syncs and renames. Of a split set the
+// Close completes the output: it syncs and renames, or commits an object. Of a split set the
 // first file, without which no reader takes the others, appears last. If anything
 // fails, or not exactly all bytes of a tensor were written, the output is removed.
 func (w *Writer) Close() error {
@@ -136,12 +161,8 @@ func (w *Writer) Close() error {
 			return fmt.Errorf("tensor %q: %d bytes written of %d", t.name, n, t.size)
 		}
 	}
-	for _, t := range w.plan.tensors {
-		end := t.off + t.size
-		pad := make([]byte, alignUp(end, w.plan.alignment)-end)
-		if _, err := w.out[t.shard].WriteAt(pad, end); err != nil {
-			return w.failed(t.shard, t.name, err)
-		}
+	if w.object != nil {
+		return w.object.Commit()
 	}
 	w.done = true
 	return commit(w.files)
@@ -177,5 +198,8 @@ func (w *Writer) Abort() {
 	w.done = true
 	for _, f := range w.files {
 		f.Abort()
+	}
+	if w.object != nil {
+		w.object.Abort()
 	}
 }

@@ -371,7 +371,9 @@ func TestWriteConcurrently(t *testing.T) {
 				if _, err := f.WriteAt(part, at+int64(off)); err != nil {
 					t.Error(err)
 				}
-				w.Wrote(i, int64(len(part)))
+				if err := w.Wrote(i, int64(len(part))); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 	}

@@ -27,21 +27,24 @@ const (
 // The index and its files must agree on every tensor. Its total_size is not
 // looked at, since tools disagree about it. This is stricter than the Hugging
 // Face loader: a file with a tensor that the index omits is refused.
-func OpenDir(dir string) (*File, error) {
-	entries, err := os.ReadDir(dir)
+func OpenDir(dir string) (*File, error) { return OpenDirIn(formats.Disk, dir) }
+
+// OpenDirIn is [OpenDir] for a directory of which files may be elsewhere, but not the index.
+func OpenDirIn(files formats.Files, dir string) (*File, error) {
+	names, err := files.Names(dir)
 	if err != nil {
 		return nil, err
 	}
 	have := func(pattern string) bool {
-		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-			ok, _ := path.Match(pattern, e.Name()) // the patterns are well-formed
+		return slices.ContainsFunc(names, func(name string) bool {
+			ok, _ := path.Match(pattern, name) // the patterns are well-formed
 			return ok
 		})
 	}
 	single, index := filepath.Join(dir, singleName), filepath.Join(dir, indexName)
 	switch {
 	case have(indexName):
-		f, err := openIndex(index)
+		f, err := openIndex(files, index)
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +58,7 @@ func OpenDir(dir string) (*File, error) {
 		}
 		return f, nil
 	case have(singleName):
-		return Open(single)
+		return OpenIn(files, single)
 	}
 	what := fmt.Sprintf("neither %s nor %s is there", indexName, singleName)
 	switch {
@@ -69,7 +72,7 @@ func OpenDir(dir string) (*File, error) {
 }
 
 // openIndex opens the files that an index lists.
-func openIndex(index string) (f *File, err error) {
+func openIndex(in formats.Files, index string) (f *File, err error) {
 	info, err := os.Stat(index)
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func openIndex(index string) (f *File, err error) {
 	}()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		shard := filepath.Join(filepath.Dir(index), name)
-		f, err := Open(shard)
+		f, err := OpenIn(in, shard)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &formats.Error{
 				Path: shard, Off: -1,

@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"os"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -81,7 +80,7 @@ func (t *Tensor) ReadAt(p []byte, off int64) (int, error) { return t.Data().Read
 func (t *Tensor) Data() *io.SectionReader { return io.NewSectionReader(t.r, t.Offset, t.size) }
 
 // Source returns the reader of the whole file that holds the tensor, an
-// *os.File unless it came from [NewFile]. The data lies there at t.Offset.
+// *os.File if the file is on this machine and was opened by its path. The data lies there at t.Offset.
 func (t *Tensor) Source() io.ReaderAt { return t.r }
 
 // ReadFloat32 fills dst with the elements from first on, in row-major order.
@@ -129,21 +128,15 @@ func (t *Tensor) ReadFloat32(dst []float32, first int64) error {
 //
 // The header is read and checked; of the tensor data nothing is read. A file
 // that breaks a rule of the format is refused with a *formats.Error.
-func Open(path string) (*File, error) {
-	r, err := os.Open(path)
+func Open(path string) (*File, error) { return OpenIn(formats.Disk, path) }
+
+// OpenIn is [Open] for a file that may be elsewhere.
+func OpenIn(files formats.Files, path string) (*File, error) {
+	r, err := files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	info, err := r.Stat()
-	if err != nil {
-		_ = r.Close()
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		_ = r.Close()
-		return nil, formats.FileErrorf(path, -1, "not a regular file")
-	}
-	f, err := NewFile(r, info.Size())
+	f, err := NewFile(r.ReaderAt, r.Size)
 	if err != nil {
 		_ = r.Close()
 		return nil, formats.WithPath(err, path)

@@ -5,7 +5,7 @@
 // killed are removed when the next file is written in their directory.
 //
 // A symbolic link stays, and what it names is written. A device or a pipe is not replaced:
-// what is complete is copied into it.
+// what is complete is copied into it, and so it is into a [Store].
 package atomicfile
 
 import (
@@ -79,6 +79,9 @@ func Create(path string) (*File, error) {
 
 // writeError names the file that was asked for in place of a temporary one.
 func writeError(path string, err error) error {
+	if err == nil || StoreOf(path) != nil { // which names the file
+		return err
+	}
 	return fmt.Errorf("write %s: %w", path, bare(err))
 }
 
@@ -97,7 +100,7 @@ func bare(err error) error {
 
 // locate finds what path names: behind symbolic links, of which the last may lead to nothing yet.
 func locate(path string) (target string, stream bool, err error) {
-	if path == Stdout {
+	if path == Stdout || StoreOf(path) != nil {
 		return path, true, nil
 	}
 	info, err := os.Stat(path)
@@ -117,7 +120,7 @@ func IsStdout(info fs.FileInfo) bool {
 	return err == nil && os.SameFile(info, out)
 }
 
-// IsStream reports whether what is written to path is copied into a device, a pipe or standard output.
+// IsStream reports whether what is written to path is copied into a device, a pipe, standard output or a store.
 func IsStream(path string) bool {
 	_, stream, err := locate(path)
 	return err == nil && stream
@@ -293,11 +296,14 @@ func (f *File) finish() error {
 	return f.rename(f.target)
 }
 
-// copyOut copies the data into a device or a pipe.
+// copyOut copies the data into a device, a pipe or a store.
 func (f *File) copyOut() error {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return err
+	}
+	if s := StoreOf(f.target); s != nil {
+		return s.Send(f.target, f.File, size)
 	}
 	out := os.Stdout
 	if info, err := os.Stat(f.target); f.target != Stdout && (err != nil || !IsStdout(info)) {
@@ -406,6 +412,10 @@ func Check(path string) error {
 		return err
 	}
 	f.Abort()
+	if s := StoreOf(path); s != nil {
+		_, err := s.Beginning(path, 1)
+		return err
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 || IsStdout(info) {
 		return nil // new; or a reader of the pipe would see it end
 	}

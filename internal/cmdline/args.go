@@ -19,6 +19,15 @@ type line struct {
 	name    string       // the words that name it
 	words   []string     // for the cli package: flags before other arguments
 	typed   []spelling   // flags that were given
+	values  []Value      // of flags and arguments, in the order of words that follow the command's name
+}
+
+// Value is a flag's value, or an argument.
+type Value struct {
+	Command string
+	Flag    string // the flag's first name, "" of an argument
+	Index   int    // of an argument, from 0
+	Text    string
 }
 
 // spelling is how a flag was typed.
@@ -99,7 +108,8 @@ func (l *line) noCommand(list []*cli.Command, word string) error {
 
 // readFlags reads what follows the words that name the command.
 func (l *line) readFlags(args []string) error {
-	var flags, rest []string
+	var flags []Value
+	var rest []string
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if arg == "--" {
@@ -128,9 +138,36 @@ func (l *line) readFlags(args []string) error {
 				return l.see(err)
 			}
 			l.typed = append(l.typed, spelling{w.flag.Names(), w.typed})
-			flags = append(flags, "--"+w.flag.Names()[0]+"="+w.value)
+			flags = append(flags, Value{Command: l.name, Flag: w.flag.Names()[0], Text: w.value})
 		case w.argument:
 			rest = append(rest, w.value)
+		}
+	}
+	l.values = flags
+	for i, arg := range rest {
+		l.values = append(l.values, Value{Command: l.name, Index: i, Text: arg})
+	}
+	return nil
+}
+
+// resolve puts the values after the command's name. change returns what each becomes.
+func (l *line) resolve(change func(Value) (string, error)) error {
+	if l.values == nil {
+		return nil
+	}
+	var flags, rest []string
+	for _, v := range l.values {
+		text, err := v.Text, error(nil)
+		if change != nil {
+			text, err = change(v)
+		}
+		if err != nil {
+			return err
+		}
+		if v.Flag != "" {
+			flags = append(flags, "--"+v.Flag+"="+text)
+		} else {
+			rest = append(rest, text)
 		}
 	}
 	l.words = slices.Concat(l.words, flags, []string{"--"}, rest)

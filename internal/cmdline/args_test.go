@@ -80,7 +80,7 @@ func TestRun(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		app := testApp(&out)
-		if err := Run(t.Context(), app, words(line)); err != nil || out.String() != want {
+		if err := Run(t.Context(), app, words(line), nil); err != nil || out.String() != want {
 			t.Errorf("%s: %s, %v, expected %s", line, &out, err, want)
 		}
 	}
@@ -114,7 +114,7 @@ func TestMistakes(t *testing.T) {
 		"-m X":                       "-m: a command comes first",
 	} {
 		var out bytes.Buffer
-		err := Run(t.Context(), testApp(&out), words(line))
+		err := Run(t.Context(), testApp(&out), words(line), nil)
 		var mistake *usage.Error
 		if err == nil || !strings.HasPrefix(err.Error(), want) || !errors.As(err, &mistake) {
 			t.Errorf("%s: %v, expected %s", line, err, want)
@@ -143,7 +143,7 @@ func TestOne(t *testing.T) {
 func TestHelpCommand(t *testing.T) {
 	help := func(line string) string {
 		var out bytes.Buffer
-		if err := Run(t.Context(), testApp(&out), words(line)); err != nil {
+		if err := Run(t.Context(), testApp(&out), words(line), nil); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
 		return out.String()
@@ -185,7 +185,7 @@ func TestComplete(t *testing.T) {
 		"zsh -":                         "--help\tprint the commands\n--version\tprint the version\n",
 	} {
 		var out bytes.Buffer
-		if err := Run(t.Context(), testApp(&out), words(completeCommand+" "+line)); err != nil {
+		if err := Run(t.Context(), testApp(&out), words(completeCommand+" "+line), nil); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}
 		if out.String() != want {

@@ -13,10 +13,7 @@ import (
 // Repack copies a file, see [pmap.OpenGGUF], into the format that the name of path says. Tensors,
 // their order and the metadata stay as they are; of split sets one file is made.
 func Repack(ctx context.Context, in *gguf.File, path string, lim Limits, sections ...pmap.Extra) (err error) {
-	infos := make([]gguf.TensorInfo, len(in.Tensors))
-	for i, t := range in.Tensors {
-		infos[i] = t.TensorInfo
-	}
+	infos := infosOf(in)
 	var out output
 	if IsPMAP(path) {
 		out, err = createPMAP(path, in.Metadata, infos, sections, lim.Threads)
@@ -58,4 +55,24 @@ func Repack(ctx context.Context, in *gguf.File, path string, lim Limits, section
 		return err
 	}
 	return out.Close()
+}
+
+func infosOf(in *gguf.File) []gguf.TensorInfo {
+	infos := make([]gguf.TensorInfo, len(in.Tensors))
+	for i, t := range in.Tensors {
+		infos[i] = t.TensorInfo
+	}
+	return infos
+}
+
+// RepackedSize returns the size in bytes of the file that [Repack] makes.
+func RepackedSize(in *gguf.File, path string, sections ...pmap.Extra) (int64, error) {
+	if IsPMAP(path) {
+		return pmap.Size(in.Metadata, panels(infosOf(in)), sections...)
+	}
+	shards, err := gguf.Layout(path, in.Metadata, infosOf(in), gguf.Options{})
+	if err != nil {
+		return 0, err
+	}
+	return shards[0].Size, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/formats/pmap"
 	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/internal/readahead"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
@@ -78,6 +79,8 @@ func (p *Plan) piecesWithin(lim Limits, panels bool) ([]piece, error) {
 func (p *Plan) convert(ctx context.Context, out output, pieces []piece, lim Limits) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	reading := readahead.Start(ctx, p.reads(pieces))
+	defer reading.Stop()
 	var next, done atomic.Int64
 	var wg sync.WaitGroup
 	var copying sync.Mutex
@@ -105,6 +108,22 @@ func (p *Plan) convert(ctx context.Context, out output, pieces []piece, lim Limi
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// reads lists what the pieces read, in their order, for files that are not on this machine. Of rows that do not follow
+// each other it lists nothing: they are read as they are needed.
+func (p *Plan) reads(pieces []piece) []readahead.Range {
+	var all []readahead.Range
+	for _, x := range pieces {
+		t := &p.Tensors[x.tensor]
+		if t.source == nil || t.encoded != nil {
+			continue
+		}
+		for _, r := range t.source.Ranges(x.row, x.rows) {
+			all = append(all, readahead.Range(r))
+		}
+	}
+	return all
 }
 
 // pieces divides the tensors into multiples of unit rows, and returns how many bytes of
@@ -217,8 +236,7 @@ func (w *worker) copy(t *source.Tensor, p piece, size int64) error {
 			copied := copyFileRange(dst, at+off, src, t.Offset+off, size)
 			w.copying.Unlock()
 			if copied {
-				out.Wrote(p.tensor, size)
-				return nil
+				return out.Wrote(p.tensor, size)
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/fetch"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/pack"
 	"github.com/phi3conv/phi3conv/internal/report"
@@ -59,7 +60,7 @@ func Of(ctx context.Context, err error) Kind {
 		return Terminated
 	case errors.Is(err, context.Canceled):
 		return Interrupted
-	case errors.Is(err, ErrCheck), errors.Is(err, pack.ErrRefused):
+	case errors.Is(err, ErrCheck), errors.Is(err, pack.ErrRefused), errors.Is(err, fetch.ErrRefused):
 		return Check
 	case errors.As(err, &mistake):
 		return Usage
@@ -68,7 +69,7 @@ func Of(ctx context.Context, err error) Kind {
 	case errors.Is(err, fs.ErrNotExist):
 		return Input
 	case errors.As(err, &unwritten), errors.As(err, &path), errors.As(err, &link), errors.As(err, &errno),
-		errors.Is(err, pack.ErrRegistry):
+		errors.Is(err, pack.ErrRegistry), errors.Is(err, fetch.ErrNetwork), errors.Is(err, fetch.ErrAccess):
 		return IO
 	}
 	return Input

@@ -108,6 +108,15 @@ var hash = regexp.MustCompile(`^(sha256[-:])?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]
 
 func isHash(name string) bool { return hash.MatchString(filepath.Base(name)) }
 
+// BaseName returns the last part of a path; of a directory that a cache names after a commit, the model's name.
+func BaseName(path string) string {
+	path = filepath.Clean(path)
+	if abs, err := filepath.Abs(path); err == nil && isHash(path) {
+		path = directoryName(abs)
+	}
+	return filepath.Base(path)
+}
+
 // directoryName returns the name that a directory gives its model: in the cache of the Hugging Face hub,
 // models--OWNER--NAME/snapshots/COMMIT, that is OWNER/NAME; elsewhere the last part of the path that is no hash.
 func directoryName(abs string) string {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/atomicfile"
 )
 
 // begins says how files of a format begin. Formats that are not here are text.
@@ -34,7 +36,7 @@ func isImatrix(b []byte) bool {
 
 // FormatOf returns the format that a file begins like, "" for text, and for what cannot be read.
 func FormatOf(path string) string {
-	if b, ok := beginning(path); ok {
+	if b, err := beginning(path); err == nil {
 		for _, format := range slices.Sorted(maps.Keys(begins)) {
 			if begins[format](b) {
 				return format
@@ -46,9 +48,14 @@ func FormatOf(path string) string {
 
 // sameKind reports whether what is there is a file such as the output will be.
 func sameKind(x *file) bool {
-	b, ok := beginning(x.path)
-	return ok && slices.ContainsFunc(x.formats, func(format string) bool {
-		if slices.Contains(x.formats, Imatrix) {
+	b, err := beginning(x.path)
+	return err == nil && isKind(b, x.formats)
+}
+
+// isKind reports whether a file that begins so is of one of the formats.
+func isKind(b []byte, formats []string) bool {
+	return slices.ContainsFunc(formats, func(format string) bool {
+		if slices.Contains(formats, Imatrix) {
 			format = Imatrix // both forms of statistics, of which one is GGUF
 		}
 		if is := begins[format]; is != nil {
@@ -58,14 +65,21 @@ func sameKind(x *file) bool {
 	})
 }
 
-// beginning returns up to 4096 bytes of a file.
-func beginning(path string) (b []byte, ok bool) {
+// beginning returns up to 4096 bytes of a file, none of an object that a store does not have.
+func beginning(path string) ([]byte, error) {
+	const most = 4096
+	if s := atomicfile.StoreOf(path); s != nil {
+		return s.Beginning(path, most)
+	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read from
-	b = make([]byte, 4096)
+	b := make([]byte, most)
 	n, err := io.ReadFull(f, b)
-	return b[:n], err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return b[:n], err
 }

@@ -143,6 +143,11 @@ func (f *Files) list() ([]file, error) {
 		}
 		stream := atomicfile.IsStream(*o.Path)
 		switch {
+		case atomicfile.StoreOf(*o.Path) != nil:
+			if o.Kind == Directory || o.ReadBack {
+				return nil, usage.Errorf("%s is %s, but must be a path: a directory, or a file that is read again",
+					o.Name, *o.Path)
+			}
 		case stream && (o.Kind == Directory || o.Split):
 			return nil, usage.Errorf("%s is a device, a pipe or standard output, but several files are written", o.Name)
 		case stream && o.ReadBack:
@@ -194,6 +199,8 @@ func (f *Files) checkStream(x *file) error {
 // checkOld decides about what is there.
 func (f *Files) checkOld(x *file) error {
 	switch {
+	case atomicfile.StoreOf(x.path) != nil:
+		return f.checkObject(x)
 	case x.old == nil, x.beside, x.stream && x.old.Mode().Type()&fs.ModeDevice == 0,
 		x.stream && x.old.Mode()&fs.ModeCharDevice != 0, isStdout(x.path):
 		return nil
@@ -208,11 +215,33 @@ func (f *Files) checkOld(x *file) error {
 		return nil
 	}
 	if !f.Force && !sameKind(x) {
-		return usage.Errorf("%s %s exists and is no %s: choose another name, or --force to replace it",
-			x.name, x.path, strings.Join(x.formats, " or "))
+		return refuseOther(x)
 	}
 	x.replaces = true
 	return nil
+}
+
+// checkObject decides about what a store has.
+func (f *Files) checkObject(x *file) error {
+	b, err := beginning(x.path)
+	switch {
+	case err != nil:
+		return &Error{fmt.Errorf("%s: %w", x.name, err)}
+	case len(b) == 0:
+		return nil
+	case slices.Contains(f.Inputs, x.path):
+		return usage.Errorf("%s %s is an input", x.name, x.path)
+	case !f.Force && !isKind(b, x.formats):
+		return refuseOther(x)
+	}
+	x.replaces = true
+	return nil
+}
+
+// refuseOther refuses to replace a file of another kind.
+func refuseOther(x *file) error {
+	return usage.Errorf("%s %s exists and is no %s: choose another name, or --force to replace it",
+		x.name, x.path, strings.Join(x.formats, " or "))
 }
 
 // leastFree is how much space there must be for an output whose size is not known.
@@ -282,7 +311,8 @@ func checkTwins(all []file) error {
 	for i := range all {
 		for j := range i {
 			same := all[i].old != nil && all[j].old != nil && os.SameFile(all[i].old, all[j].old) ||
-				isStdout(all[i].path) && isStdout(all[j].path)
+				isStdout(all[i].path) && isStdout(all[j].path) ||
+				atomicfile.StoreOf(all[i].path) != nil && all[i].path == all[j].path
 			if a, b := &places[i], &places[j]; !same && a.info != nil && b.info != nil && os.SameFile(a.info, b.info) {
 				var err error
 				if same, err = atomicfile.SameName(a.dir, a.base, b.base); err != nil {

@@ -44,10 +44,10 @@ func ReadConfig(dir string) (*arch.Config, error) {
 	return c, nil
 }
 
-func openCheckpoint(dir string) (*Model, error) { return openDirectory(dir, nil) }
+func openCheckpoint(dir string) (*Model, error) { return openDirectory(formats.Disk, dir, nil) }
 
 // openDirectory opens a checkpoint directory. The adapter is merged into it, unless it is nil.
-func openDirectory(dir string, adapter *lora.Adapter) (*Model, error) {
+func openDirectory(files formats.Files, dir string, adapter *lora.Adapter) (*Model, error) {
 	if err := lora.Refuse(dir); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func openDirectory(dir string, adapter *lora.Adapter) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := safetensors.OpenDir(dir)
+	f, err := safetensors.OpenDirIn(files, dir)
 	if err != nil {
 		return nil, err
 	}

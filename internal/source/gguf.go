@@ -25,8 +25,10 @@ func isGGUF(path string, info os.FileInfo) bool {
 	return err == nil && string(magic[:]) == "GGUF"
 }
 
-func openGGUF(path string) (*Model, error) {
-	f, err := gguf.Open(path)
+func openGGUF(path string) (*Model, error) { return openGGUFIn(formats.Disk, path) }
+
+func openGGUFIn(files formats.Files, path string) (*Model, error) {
+	f, err := gguf.OpenIn(files, path)
 	if err != nil {
 		return nil, err
 	}

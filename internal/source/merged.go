@@ -25,7 +25,7 @@ func OpenMerged(path, adapter string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := openDirectory(path, a)
+	m, err := openDirectory(formats.Disk, path, a)
 	if err != nil {
 		_ = a.Close()
 		return nil, err

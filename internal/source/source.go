@@ -292,6 +292,24 @@ func Open(path string) (*Model, error) {
 			"of a .safetensors file, give the directory that holds it")
 }
 
+// OpenIn is [Open] for a model whose files with weights may be elsewhere: a checkpoint directory, whose other files are
+// on this machine, or a GGUF file.
+func OpenIn(files formats.Files, path string) (*Model, error) {
+	m, name := (*Model)(nil), "GGUF"
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		name = "safetensors"
+		m, err = openDirectory(files, path, nil)
+	} else {
+		m, err = openGGUFIn(files, path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Path, m.Format = path, name
+	return m, nil
+}
+
 // match pairs the tensors that are expected with those of a file, whose names are those of a GGUF file or of a
 // checkpoint. find looks one up. It returns the names that were found too.
 func match(

@@ -45,6 +45,39 @@ func (s span) read(buf []byte, unit int, tensor string) error {
 	return nil
 }
 
+// Range is a part of a file.
+type Range struct {
+	R        io.ReaderAt
+	Off, Len int64 // bytes
+}
+
+// Ranges lists what [Tensor.ReadRows] reads of so many rows from row first on, each byte once; nothing of rows that lie
+// apart in a file.
+func (t *Tensor) Ranges(first, rows int) []Range {
+	if t.spans == nil {
+		n := int64(t.RowBytes())
+		return []Range{{t.R, t.Offset + int64(first)*n, int64(rows) * n}}
+	}
+	unit := t.unitBytes()
+	if len(t.Shape) == 1 {
+		first, rows = 0, t.Cols()
+	}
+	var all []Range
+	for _, s := range t.spans {
+		if first >= s.count {
+			first -= s.count
+			continue
+		}
+		s = s.from(first, unit)
+		first = 0
+		if s.count = min(s.count, rows); s.step == 1 && s.count > 0 {
+			all = append(all, Range{s.r, s.offset, int64(s.count) * int64(unit)})
+		}
+		rows -= s.count
+	}
+	return all
+}
+
 // readAt fills buf from an offset of a file.
 func readAt(r io.ReaderAt, buf []byte, off int64, path, tensor string) error {
 	if n, err := r.ReadAt(buf, off); n < len(buf) {

@@ -4,13 +4,13 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/terminal"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -159,7 +159,7 @@ var columns = []column{
 }
 
 func resultName(m *Result) string {
-	return report.Printable(strings.TrimSuffix(filepath.Base(filepath.Clean(m.Path)), ".gguf"))
+	return report.Printable(strings.TrimSuffix(modelcard.BaseName(m.Path), ".gguf"))
 }
 
 // ifDecoded is the text of what only tests tgN have.

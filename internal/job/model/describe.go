@@ -12,6 +12,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -29,7 +30,7 @@ func Describe(ctx context.Context, path string, monitor progress.Monitor) (verif
 	}
 	defer func() { _ = m.Close() }() // only read from
 	d := verify.Model{
-		Name: filepath.Base(filepath.Clean(path)), Format: commonType(m), Bytes: m.Bytes(),
+		Name: modelcard.BaseName(path), Format: commonType(m), Bytes: m.Bytes(),
 		BitsPerWeight: quant.BitsPerWeight(m.Bytes(), m.Params()),
 	}
 	files, total := weightFiles(m), int64(0)
@@ -51,7 +52,7 @@ func Summary(path string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = m.Close() }() // only read from
-	return fmt.Sprintf("%s: %s, %s weights, mostly %s", filepath.Base(filepath.Clean(path)), m.Config.Arch.Name,
+	return fmt.Sprintf("%s: %s, %s weights, mostly %s", modelcard.BaseName(path), m.Config.Arch.Name,
 		humanize.SIWithDigits(float64(m.Params()), 1, ""), commonType(m)), nil
 }
 

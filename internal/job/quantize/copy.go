@@ -58,7 +58,7 @@ func Copy(ctx context.Context, in, out, seal string, limits Limits, m progress.M
 	if err != nil {
 		return nil, work.Interrupted(err, ", %s was not written", out)
 	}
-	return describeCopy(f, out, time.Since(start))
+	return describeCopy(f, out, extra, time.Since(start))
 }
 
 // sections returns what goes into the .pmap file out besides the model: the seal at path, nothing if path is empty.

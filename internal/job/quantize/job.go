@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -23,6 +25,7 @@ type Job struct {
 	Budget *Allocation
 
 	out      string
+	origin   remote.Origin
 	source   *source.Model
 	stats    *statistics // nil if there are none
 	recipe   calib.Recipe
@@ -84,7 +87,8 @@ func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monito
 		return nil, usage.Errorf("with --lora no method can run the model: merge first, with convert --lora %s --type "+
 			"F32, and then quantize that file", opt.Lora)
 	}
-	if err := j.open(in, opt.Lora, opt.Limits); err != nil {
+	j.origin = opt.Origin
+	if err := j.open(in, opt.Lora, opt.Files, opt.Limits); err != nil {
 		return nil, err
 	}
 	if opt.Budget != nil {
@@ -99,14 +103,17 @@ func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monito
 }
 
 // open opens the source and limits the program's memory. The recipe's method and the statistics are known.
-func (j *Job) open(in, lora string, limits Limits) (err error) {
+func (j *Job) open(in, lora string, files formats.Files, limits Limits) (err error) {
 	if j.limits, err = limits.withDefaults(j.recipe.Method); err != nil {
 		return err
 	}
 	j.memoryLimit = debug.SetMemoryLimit(j.limits.MaxRAM)
-	if lora != "" {
+	switch {
+	case lora != "":
 		j.source, err = source.OpenMerged(in, lora)
-	} else {
+	case files != nil:
+		j.source, err = source.OpenIn(files, in)
+	default:
 		j.source, err = source.Open(in)
 	}
 	if err != nil {
@@ -139,6 +146,7 @@ func (j *Job) makePlan(ctx context.Context) error {
 	}
 	j.plan = p
 	j.recipe.FileType, j.recipe.Tensors = j.options.Policy.FileType, p.Types()
+	recordOrigin(p.Metadata, j.origin)
 	return j.record(ctx, p.Metadata)
 }
 

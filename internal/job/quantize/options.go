@@ -10,6 +10,8 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -47,7 +49,18 @@ type Options struct {
 	// Seal is the path of a seal that goes into a .pmap output.
 	Seal string
 
+	// Files opens the files with the model's weights, nil if they are on this machine; then [Options.ReadsOnce] must be
+	// true.
+	Files formats.Files
+	// Origin is where the model was fetched from. The zero value is none.
+	Origin remote.Origin
+
 	Limits
+}
+
+// ReadsOnce reports whether the model's weights are read once.
+func (o *Options) ReadsOnce() bool {
+	return o.Recipe == nil && o.Budget == nil && o.Method == "" && o.Stats == "" && o.Lora == ""
 }
 
 // Solver says how a method that solves layers does so.

@@ -124,7 +124,8 @@ func (r *Reproduction) plan(ctx context.Context, opt ReproduceOptions) error {
 	j.options = convert.Options{AllowRequantize: true, Types: j.recipe.Tensors}
 	j.options.Policy.FileType = j.recipe.FileType
 	j.options.Name, _ = r.file.Metadata.Str("general.name")
-	if err := j.open(opt.Model, "", opt.Limits); err != nil {
+	j.origin = originOf(r.file.Metadata)
+	if err := j.open(opt.Model, "", nil, opt.Limits); err != nil {
 		return err
 	}
 	if err := j.makePlan(ctx); err != nil {

@@ -1,11 +1,12 @@
 package quantize
 
 import (
-	"os"
 	"slices"
 	"time"
 
 	"github.com/phi3conv/phi3conv/formats/gguf"
+	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -71,7 +72,7 @@ func (j *Job) Describe() (*Result, error) {
 }
 
 // describeCopy describes the copy of a file.
-func describeCopy(f *gguf.File, out string, took time.Duration) (*Result, error) {
+func describeCopy(f *gguf.File, out string, extra []pmap.Extra, took time.Duration) (*Result, error) {
 	r := &Result{Output: out, Copied: true, Seconds: took.Seconds(), Tensors: []Tensor{}}
 	if n, ok := f.Metadata.Uint("general.file_type"); ok {
 		if ft, ok := policy.FileTypeByGGUF(n); ok {
@@ -84,11 +85,11 @@ func describeCopy(f *gguf.File, out string, took time.Duration) (*Result, error)
 		r.Tensors = append(r.Tensors, Tensor{t.Name, shape(t.Dims), t.Type.String(), t.Type.String(), t.Size()})
 	}
 	r.BitsPerWeight = quant.BitsPerWeight(r.Bytes, r.Params)
-	info, err := os.Stat(out)
+	size, err := convert.RepackedSize(f, out, extra...)
 	if err != nil {
 		return nil, err
 	}
-	r.FileBytes = info.Size()
+	r.FileBytes = size
 	r.Files = []File{{out, r.FileBytes}}
 	return r, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/internal/convert"
 	"github.com/phi3conv/phi3conv/internal/job/model"
+	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/serve"
 	"github.com/phi3conv/phi3conv/internal/source"
@@ -160,7 +161,7 @@ func open(ctx context.Context, path string, o Options) (served *serve.Model, don
 		_ = m.Close() // only read from
 		return nil, nil, usage.Errorf("%s: %v", path, err)
 	}
-	name := filepath.Base(filepath.Clean(path))
+	name := modelcard.BaseName(path)
 	for _, ext := range []string{".gguf", ".pmap"} {
 		name = strings.TrimSuffix(name, ext)
 	}
