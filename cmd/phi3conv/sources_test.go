@@ -217,7 +217,8 @@ func TestFileFlags(t *testing.T) {
 			if d, ok := f.(cli.DocGenerationFlag); ok {
 				usage = d.GetUsage()
 			}
-			isFile := strings.Contains(usage, "`FILE") || strings.Contains(usage, "`DIR")
+			isFile := strings.Contains(usage, "`FILE") || strings.Contains(usage, "`DIR") ||
+				strings.Contains(usage, "`MODEL")
 			known := slices.Contains(slices.Concat(inputFlags, outputFlags, keys), name) || c.Name == "demo"
 			if isFile && !known {
 				t.Errorf("%s: --%s takes a file, and is in no list of inputs.go", c.Name, name)

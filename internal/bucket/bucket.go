@@ -85,14 +85,13 @@ func (c *Client) Stat(ctx context.Context, n Name) (Object, error) {
 	return Object{n.Key, aws.ToInt64(out.ContentLength), aws.ToString(out.ETag)}, nil
 }
 
-// HasBucket says what is wrong with the bucket of an object that is not there: answers about objects have no text. A
-// bucket that may be written, and not read, is taken for one that is there.
+// HasBucket says what is wrong with the bucket of an object that is not there: answers about single objects have no text.
+// A bucket that may not be listed is taken for one that is there.
 func (c *Client) HasBucket(ctx context.Context, n Name) error {
-	_, err := c.s3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &n.Bucket})
-	switch status(err) {
-	case http.StatusNotFound:
-		return fmt.Errorf("%s: there is no bucket %s: %w", n, n.Bucket, fs.ErrNotExist)
-	case http.StatusForbidden:
+	one := int32(1)
+	_, err := c.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &n.Bucket, MaxKeys: &one})
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() == "AccessDenied" {
 		return nil
 	}
 	return explain(n, err)
@@ -138,6 +137,9 @@ func status(err error) int {
 	return 0
 }
 
+// denied are the codes of errors about credentials, whatever the status.
+var denied = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+
 // explain names the object and what to do, and says of which kind an error is.
 func explain(n Name, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
@@ -155,6 +157,8 @@ func explain(n Name, err error) error {
 		region = answer.Response.Header.Get("X-Amz-Bucket-Region")
 	}
 	switch answered := status(err); {
+	case slices.Contains(denied, code):
+		kind = fetch.ErrAccess
 	case code == "NoSuchBucket":
 		return fmt.Errorf("%s: there is no bucket %s: %w", n, n.Bucket, fs.ErrNotExist)
 	case code == "NoSuchKey" || code == "NotFound" || answered == http.StatusNotFound:
