@@ -114,8 +114,9 @@ func runCopy(c *cli.Context, f *quantizeFlags, in, out string) error {
 	if out == "" {
 		return usagef("COPY needs --output")
 	}
+	taken := []string{"max-ram", "force", "json", "cache"}
 	for _, flag := range f.flags() {
-		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains([]string{"max-ram", "force", "json", "cache"}, name) {
+		if name := flag.Names()[0]; c.IsSet(name) && !slices.Contains(taken, name) {
 			return usagef("--%s does nothing to a copy; --type says what else to make", name)
 		}
 	}

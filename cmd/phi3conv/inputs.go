@@ -11,8 +11,8 @@ import (
 
 // inputFlags are the flags whose values are files that a command reads. They may be elsewhere.
 var inputFlags = []string{
-	"against", "base", "baseline", "chat-template-file", "config", "draft", "file", "license", "lora", "model", "readme",
-	"recipe", "seal", "shots-file", "show", "stats", "task", "text", "thresholds", "tokens-file",
+	"against", "base", "baseline", "chat-template-file", "config", "draft", "file", "license", "lora", "model",
+	"readme", "recipe", "seal", "shots-file", "show", "stats", "task", "text", "thresholds", "tokens-file",
 }
 
 // outputFlags are those whose values are files that a command writes.
@@ -21,8 +21,8 @@ var outputFlags = []string{"html", "junit", "markdown", "output", "report", "wri
 // notFetched are the commands whose arguments are other names, or are opened by the command itself.
 var notFetched = []string{"completion", "push", "pull", "unpack"}
 
-// isInput reports whether a value of the command line is the name of something that the command reads, and that is to be
-// fetched for it if it is elsewhere.
+// isInput reports whether a value of the command line is the name of something that the command reads, and that is to
+// be fetched for it if it is elsewhere.
 func isInput(v cmdline.Value) bool {
 	switch {
 	case v.Flag == "report": // of verify, which writes it

@@ -46,7 +46,7 @@ func startBucket(t *testing.T) *testbucket.Service {
 // nothing of the weights stored.
 func TestConvertBucket(t *testing.T) {
 	s := startBucket(t)
-	stdout, stderr, code := phi3conv(t, "convert", "s3://models/tiny", "-o", "s3://models/out/tiny.gguf", "--type", "Q4_K_M")
+	stdout, stderr, code := phi3conv(t, "convert", "s3://models/tiny", "-o", "s3://models/out/tiny.gguf")
 	if code != exitOK || !strings.Contains(stdout, "s3://models/out/tiny.gguf") {
 		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
 	}
@@ -96,13 +96,14 @@ func TestConvertBucket(t *testing.T) {
 	}
 
 	// From one object to another, with a recipe of its own, and a copy to the other format.
+	stats := "s3://models/out/stats.gguf"
 	for _, args := range [][]string{
 		{"quantize", "s3://models/out/tiny.gguf", "s3://models/out/again.gguf", "Q8_0", "--allow-requantize"},
 		{"convert", "s3://models/out/tiny.gguf", "-o", "s3://models/out/tiny.pmap"},
 		{"inspect", "s3://models/out/tiny.pmap", "--check"},
 		{"lint", "s3://models/tiny", "--markdown", "s3://models/out/lint.md"},
-		{"calibrate", "s3://models/tiny", "--text", calibText, "--chunks", "1", "-c", "64", "-o", "s3://models/out/stats.gguf"},
-		{"quantize", "s3://models/tiny", "s3://models/out/gptq.gguf", "Q4_K_M", "--stats", "s3://models/out/stats.gguf"},
+		{"calibrate", "s3://models/tiny", "--text", calibText, "--chunks", "1", "-c", "64", "-o", stats},
+		{"quantize", "s3://models/tiny", "s3://models/out/gptq.gguf", "Q4_K_M", "--stats", stats},
 	} {
 		if _, stderr, code := phi3conv(t, args...); code != exitOK {
 			t.Errorf("%s: exit %d\n%s", strings.Join(args, " "), code, stderr)
@@ -145,8 +146,8 @@ func TestBucketRefused(t *testing.T) {
 		"text":          {"s3://models/tiny", "s3://models/note.txt", nil, exitUsage, "extension of text"},
 		"other kind":    {"s3://models/tiny", "s3://models/tiny/config", nil, exitUsage, "exists and is no GGUF"},
 		"no key":        {"s3://models/tiny", "s3://models/", nil, exitIO, "the name of an object"},
-		"wrong key": {"s3://models/tiny", "s3://models/a.gguf", func(*http.Request) string { return "InvalidAccessKeyId" },
-			exitIO, "access was denied"},
+		"wrong key": {"s3://models/tiny", "s3://models/a.gguf",
+			func(*http.Request) string { return "InvalidAccessKeyId" }, exitIO, "access was denied"},
 		"a part": {"s3://models/tiny", "s3://models/a.gguf", func(r *http.Request) string {
 			if write(r) && r.URL.Query().Get("partNumber") != "" {
 				return "InternalError"
@@ -160,7 +161,7 @@ func TestBucketRefused(t *testing.T) {
 			return ""
 		}, exitIO, "AccessDenied"},
 		"cut off": {"s3://models/tiny", "s3://models/a.gguf", func(r *http.Request) string {
-			if strings.HasSuffix(r.URL.Path, "model.safetensors") && strings.HasPrefix(r.Header.Get("Range"), "bytes=4") {
+			if strings.HasSuffix(r.URL.Path, ".safetensors") && strings.HasPrefix(r.Header.Get("Range"), "bytes=4") {
 				return "AccessDenied"
 			}
 			return ""

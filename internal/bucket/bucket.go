@@ -85,8 +85,8 @@ func (c *Client) Stat(ctx context.Context, n Name) (Object, error) {
 	return Object{n.Key, aws.ToInt64(out.ContentLength), aws.ToString(out.ETag)}, nil
 }
 
-// HasBucket says what is wrong with the bucket of an object that is not there: answers about single objects have no text.
-// A bucket that may not be listed is taken for one that is there.
+// HasBucket says what is wrong with the bucket of an object that is not there: answers about single objects have no
+// text. A bucket that may not be listed is taken for one that is there.
 func (c *Client) HasBucket(ctx context.Context, n Name) error {
 	one := int32(1)
 	_, err := c.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &n.Bucket, MaxKeys: &one})

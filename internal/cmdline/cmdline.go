@@ -33,8 +33,8 @@ func prepare(list []*cli.Command) {
 	}
 }
 
-// Run runs the command that args ask for, of which the first is the program's name. change, if not nil, returns what a value
-// becomes before the command sees it.
+// Run runs the command that args ask for, of which the first is the program's name. change, if not nil, returns what a
+// value becomes before the command sees it.
 func Run(ctx context.Context, app *cli.App, args []string, change func(Value) (string, error)) error {
 	if len(args) > 2 && args[1] == completeCommand {
 		return complete(app.Writer, app, args[2], args[3:])

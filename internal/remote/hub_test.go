@@ -228,7 +228,8 @@ func TestHubNames(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"hf://me": "expected hf://", "hf://me/../model": "expected hf://", "hf://me/model/../../x": "expected hf://",
-		"hf://me/model/none.txt": "no file none.txt", "hf://me/model@dev": "no revision dev", "hf:///x": "expected hf://",
+		"hf://me/model/none.txt": "no file none.txt", "hf://me/model@dev": "no revision dev",
+		"hf:///x": "expected hf://",
 	} {
 		if _, err := get(name, Everything); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, expected %q", name, err, want)
@@ -290,7 +291,7 @@ func TestHubRefuses(t *testing.T) {
 		kind   error
 	}{
 		"hash":     {func(h *fakeHub) { h.wrong = true }, "what was sent has the hash", fetch.ErrRefused},
-		"revision": {func(h *fakeHub) { h.sha = strings.Repeat("b", 40) }, "it is of the revision bbbb", fetch.ErrRefused},
+		"revision": {func(h *fakeHub) { h.sha = strings.Repeat("b", 40) }, "of the revision bbbb", fetch.ErrRefused},
 		"gated":    {func(h *fakeHub) { h.gated = "GatedRepo" }, "me/model is gated", fetch.ErrAccess},
 		"private":  {func(h *fakeHub) { h.gated = "RepoNotFound" }, "or it is private", fs.ErrNotExist},
 		"no one":   {func(h *fakeHub) { h.Server.Close() }, "network", fetch.ErrNetwork},
@@ -301,7 +302,8 @@ func TestHubRefuses(t *testing.T) {
 		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, expected %q", name, err, c.want)
 		}
-		if left, _ := filepath.Glob(filepath.Join(os.Getenv("HF_HUB_CACHE"), "*/snapshots/*/model.safetensors")); left != nil {
+		pattern := filepath.Join(os.Getenv("HF_HUB_CACHE"), "*/snapshots/*/model.safetensors")
+		if left, _ := filepath.Glob(pattern); left != nil {
 			t.Errorf("%s: %s is there", name, left)
 		}
 	}

@@ -179,7 +179,8 @@ func (p *place) get(ctx context.Context, files []*fetch.File, m progress.Monitor
 	return nil
 }
 
-// inside returns the files of a list in a directory, with names relative to it, or the one file of that name. "" is all.
+// inside returns the files of a list in a directory, with names relative to it, or beside the file of that name. "" is
+// all.
 func inside(files []fetch.File, name string) (found []fetch.File, isFile bool) {
 	dir := ""
 	if name != "" {
