@@ -90,7 +90,7 @@ var level = map[string]int{
 	"testdata":                   0,
 	"internal/testmodel":         200, // only tests import it
 
-	"internal/testbucket":  200, // likewise
+	"internal/testbucket":  200, // only tests import it
 	"internal/job/inspect": 82,
 
 	"internal/jinja/filters": 12,
