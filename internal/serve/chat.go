@@ -16,16 +16,19 @@ type chatRequest struct {
 	MaxCompletionTokens *int      `json:"max_completion_tokens"`
 	Logprobs            *bool     `json:"logprobs"`
 	TopLogprobs         *int      `json:"top_logprobs"`
-
-	// Refused, since they change the result.
-	Tools      []json.RawMessage `json:"tools"`
-	ToolChoice json.RawMessage   `json:"tool_choice"`
+	toolbox
+	calling *calling // how tools are called, nil if there are none
 }
 
 // message is a turn, whose content is a text or a list of texts.
 type message struct {
 	Role    string  `json:"role"`
 	Content content `json:"content"`
+
+	// Of a model that calls tools, and of their results.
+	Name       string     `json:"name"`
+	ToolCalls  []toolCall `json:"tool_calls"`
+	ToolCallID string     `json:"tool_call_id"`
 }
 
 type content string
@@ -61,8 +64,6 @@ func (q *chatRequest) check(m *Model) error {
 	switch {
 	case len(q.Messages) == 0:
 		return invalid("messages", "is missing")
-	case len(q.Tools) > 0 && string(q.ToolChoice) != `"none"`:
-		return invalid("tools", "are not supported")
 	case q.TopLogprobs != nil && (*q.TopLogprobs < 0 || *q.TopLogprobs > mostLogprobs):
 		return invalid("top_logprobs", "is %d, expected 0 to %d", *q.TopLogprobs, mostLogprobs)
 	case !m.Tokenizer.HasTemplate():
@@ -78,20 +79,35 @@ func (q *chatRequest) check(m *Model) error {
 
 // jobs makes the choices.
 func (q *chatRequest) jobs(m *Model) ([]job, error) {
-	var turns []tokenizer.Message
-	for _, t := range q.Messages {
-		turns = append(turns, tokenizer.Message{Role: t.Role, Content: string(t.Content)})
+	var err error
+	if q.calling, err = q.toolbox.calling(m); err != nil {
+		return nil, err
 	}
-	text, err := m.Tokenizer.Chat(turns, true, "")
+	turns := tokenizer.Conversation{Prompt: true}
+	if turns.Messages, err = q.messages(m, q.calling); err != nil {
+		return nil, err
+	}
+	if q.calling != nil && q.calling.tools == asVariable {
+		turns.Tools = q.calling.template
+	}
+	text, err := m.Tokenizer.Render(turns)
 	if err != nil {
 		return nil, invalid("messages", "%v", err)
+	}
+	if q.calling != nil && !strings.Contains(text, q.calling.functions[0].Name) {
+		return nil, invalid("tools", "the model's template has no place for them, nor for a system message")
 	}
 	ids := m.Tokenizer.Encode(text, tokenizer.EncodeOptions{ParseSpecial: true})
 	bias, err := q.bias(m)
 	if err != nil {
 		return nil, err
 	}
-	if q.restriction, err = q.automaton(m); err != nil {
+	if q.calling != nil {
+		q.restriction, err = q.calling.automaton(m, &q.format)
+	} else {
+		q.restriction, err = q.automaton(m)
+	}
+	if err != nil {
 		return nil, err
 	}
 	limit := -1
@@ -130,8 +146,10 @@ type chatChoice struct {
 }
 
 type chatMessage struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role    string `json:"role,omitempty"`
+	Content any    `json:"content,omitempty"` // *string; of a type and nil it is null
+
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
 }
 
 type chatLogprobs struct {
@@ -193,7 +211,11 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	c.Object = "chat.completion"
 	for _, a := range all {
 		reason := a.finish()
-		choice := chatChoice{Index: a.index, Message: &chatMessage{"assistant", &a.text}, Finish: &reason}
+		message := &chatMessage{Role: "assistant", Content: &a.text}
+		choice := chatChoice{Index: a.index, Message: message, Finish: &reason}
+		if q.calling != nil {
+			q.calling.divide(&choice, a.text)
+		}
 		if wanted {
 			choice.Logprobs = m.chatLogprobs(a.pieces)
 		}
@@ -213,20 +235,26 @@ func (s *Server) streamChat(
 	type sent struct {
 		begun         bool
 		bytes, pieces int
+		calls         *callReader // nil without tools
 	}
 	before := make([]sent, len(jobs))
+	for i := range before {
+		if q.calling != nil {
+			before[i].calls = &callReader{c: q.calling}
+		}
+	}
 	all, err := s.run(r.Context(), m, jobs, q.Stop, func(a *answer, last bool) error {
 		b := &before[a.index]
 		if !b.begun {
 			b.begun = true
 			empty := ""
-			c.Choices = []chatChoice{{Index: a.index, Delta: &chatMessage{"assistant", &empty}}}
+			c.Choices = []chatChoice{{Index: a.index, Delta: &chatMessage{Role: "assistant", Content: &empty}}}
 			if err := out.send(c); err != nil {
 				return err
 			}
 		}
-		if text := a.text[b.bytes:]; text != "" {
-			choice := chatChoice{Index: a.index, Delta: &chatMessage{Content: &text}}
+		if text := a.text[b.bytes:]; text != "" || last && b.calls.holds() {
+			choice := chatChoice{Index: a.index, Delta: b.calls.message(text, last)}
 			if wanted {
 				choice.Logprobs = m.chatLogprobs(a.pieces[min(b.pieces, len(a.pieces)):])
 			}
@@ -239,7 +267,7 @@ func (s *Server) streamChat(
 		if !last {
 			return nil
 		}
-		reason := a.finish()
+		reason := b.calls.finish(a.finish())
 		c.Choices = []chatChoice{{Index: a.index, Delta: &chatMessage{}, Finish: &reason}}
 		return out.send(c)
 	})

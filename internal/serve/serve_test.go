@@ -23,7 +23,12 @@ import (
 // start serves the tiny model.
 func start(t *testing.T, opt Options, limits engine.Options) *httptest.Server {
 	t.Helper()
-	path := testmodel.Phi3(t)
+	return startAt(t, testmodel.Phi3(t), opt, limits)
+}
+
+// startAt serves the model of a directory.
+func startAt(t *testing.T, path string, opt Options, limits engine.Options) *httptest.Server {
+	t.Helper()
 	m, err := runtime.Open(t.Context(), path, runtime.Options{Batched: true})
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,6 @@
 package tokenizer
 
-import (
-	"errors"
-
-	"github.com/phi3conv/phi3conv/internal/jinja"
-	"github.com/phi3conv/phi3conv/internal/vocab"
-)
+import "github.com/phi3conv/phi3conv/internal/jinja"
 
 // Message is one turn of a conversation.
 type Message struct {
@@ -27,34 +22,10 @@ func (t *Tokenizer) HasTemplate() bool { return t.v.ChatTemplate != "" }
 // A template is a program: one that takes more than some million steps or 48 MiB, and 16
 // bytes for each byte of the messages, is refused. That is counted, so it is refused everywhere.
 func (t *Tokenizer) Chat(messages []Message, generationPrompt bool, template string) (string, error) {
-	if template == "" {
-		template = t.v.ChatTemplate
-	}
-	if template == "" {
-		return "", errors.New("the model has no chat template")
-	}
 	list, size := make([]any, len(messages)), 0
 	for i, m := range messages {
 		list[i] = jinja.Object{{Key: "role", Value: m.Role}, {Key: "content", Value: m.Content}}
 		size += len(m.Role) + len(m.Content)
 	}
-	variables := map[string]any{
-		"messages":              list,
-		"add_generation_prompt": generationPrompt,
-		"tools":                 nil,
-		"documents":             nil,
-	}
-	for name, id := range map[string]int{
-		"bos_token": t.v.BOS, "eos_token": t.v.EOS, "unk_token": t.v.Unk,
-		"sep_token": t.v.Sep, "pad_token": t.v.Pad, "mask_token": t.v.Mask,
-	} {
-		if id != vocab.None {
-			variables[name] = t.v.Tokens[id]
-		}
-	}
-	parsed, err := jinja.Parse("chat template", template)
-	if err != nil {
-		return "", err
-	}
-	return parsed.Render(variables, jinja.LimitsFor(size))
+	return t.render(template, list, nil, generationPrompt, size)
 }

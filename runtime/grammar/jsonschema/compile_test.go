@@ -32,7 +32,7 @@ func TestRefused(t *testing.T) {
 		`{"type":"number","multipleOf":0}`:           `multipleOf`,
 		`{"type":"integer","multipleOf":1234567}`:    `multipleOf`,
 		`{"$ref":"#"}`:                               `# refers to itself`,
-		`{"$ref":"#/$defs/a","$defs":{"a":{"allOf":[{"$ref":"#/$defs/b"}]},"b":{"$ref":"#/$defs/a"}}}`: `refers to itself`,
+		`{"$ref":"#/$defs/a","$defs":{"a":{"allOf":[{"$ref":"#/$defs/b"}]},"b":{"$ref":"#"}}}`: `refers to itself`,
 		`{"$ref":"http://x/y"}`:               `nothing is fetched`,
 		`{"$ref":"#/$defs/a"}`:                `there is no "#/$defs/a"`,
 		`{"$ref":"#a"}`:                       `there is no "#a"`,
@@ -70,10 +70,12 @@ func TestRefused(t *testing.T) {
 // OpenAI's rules hold with strict alone.
 func TestStrict(t *testing.T) {
 	for schema, want := range map[string]string{
-		`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],"additionalProperties":false}`: "",
-		`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}`:                              "additionalProperties must be given",
-		`{"type":"object","properties":{"a":{}},"additionalProperties":false}`:                                  `"a" is not`,
-		`{"type":"object","properties":{"a":{"type":"object"}},"required":["a"],"additionalProperties":false}`:  "#/properties/a: with",
+		`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"],` +
+			`"additionalProperties":false}`: "",
+		`{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}`: "must be given",
+		`{"type":"object","properties":{"a":{}},"additionalProperties":false}`:     `"a" is not`,
+		`{"type":"object","properties":{"a":{"properties":{}}},"required":["a"],` +
+			`"additionalProperties":false}`: "#/properties/a: with",
 		`{"type":"array","items":{}}`: "must be of type object",
 		`{"anyOf":[{"type":"null"}]}`: "must be of type object",
 	} {
