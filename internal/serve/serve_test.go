@@ -398,7 +398,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"prompt":["a",null],"n":2,"stop":"x","logit_bias":{"1":2},"logprobs":1,"echo":true}`))
 	f.Add([]byte(`{"prompt":[[1,2],[]],"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, q := range []interface{ check() error }{&completionRequest{}, &params{}} {
+		for _, q := range []interface{ check() error }{&completionRequest{}, &params{}, &compareRequest{}} {
 			if json.NewDecoder(bytes.NewReader(body)).Decode(q) == nil {
 				_ = q.check()
 			}

@@ -91,6 +91,9 @@ func (e *Engine) Close() {
 	<-e.ended
 }
 
+// IsLong is [runtime.Model.IsLong] of the engine's model.
+func (e *Engine) IsLong(n int) bool { return e.model.IsLong(n) }
+
 // Context returns the greatest number of tokens of a sequence.
 func (e *Engine) Context() int { return e.opt.Context }
 

@@ -210,9 +210,14 @@ func (t *Task) write(ctx context.Context, x *text, limit int, show func(Event) e
 	answered := len(x.tokens) - len(t.Prompt)
 	prompt := x.tokens
 	x.rows = x.rows[:0]
+	// Those who read a segment have the same factors of LongRoPE for all of it.
+	grow, e := min(segment, limit-answered), x.writer.Engine
+	for from := len(prompt); grow > 1 && e.IsLong(from) != e.IsLong(from+grow-1); {
+		grow--
+	}
 	var failed error
 	r := engine.Request{
-		Prompt: prompt, MaxTokens: min(segment, limit-answered), Stop: t.Stop, Sampler: x.sampler,
+		Prompt: prompt, MaxTokens: grow, Stop: t.Stop, Sampler: x.sampler,
 		Logprobs: -1, PromptLogprobs: -1, FirstRow: len(prompt),
 		Rows: func(_ int, logits []float32) { x.rows = append(x.rows, slices.Clone(logits)) },
 		Emit: func(token engine.Token) bool {
@@ -223,7 +228,7 @@ func (t *Task) write(ctx context.Context, x *text, limit int, show func(Event) e
 			return failed == nil
 		},
 	}
-	result, err := x.writer.Engine.Do(ctx, r)
+	result, err := e.Do(ctx, r)
 	if err == nil {
 		err = failed
 	}
