@@ -3,6 +3,7 @@ package jinja
 import (
 	"math"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/jinja/filters"
@@ -119,6 +120,12 @@ func (f *folder) checked(e expression) expression {
 		if e.object == nil {
 			f.Fail("a slice is one of several indices, expected one")
 		}
+	case *call:
+		e.arguments.checkNames(f, e.line)
+	case *filter:
+		e.arguments.checkNames(f, e.line)
+	case *test:
+		e.arguments.checkNames(f, e.line)
 	}
 	e.replace(f.checked)
 	return e
@@ -400,6 +407,16 @@ func (e *slice) constant(f *folder) (values.Value, bool) {
 		return nil, false
 	}
 	return &values.Undefined{Text: values.TypeName(v) + " has no slice"}, true
+}
+
+// checkNames refuses a name that is given twice. In a constant call the last counts.
+func (a *callArguments) checkNames(f *folder, line int) {
+	for i, name := range a.names {
+		if slices.Contains(a.names[:i], name) {
+			f.Line = line
+			f.Fail("the argument %s is given twice", name)
+		}
+	}
 }
 
 func (a *callArguments) replace(with func(expression) expression) {

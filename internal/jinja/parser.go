@@ -390,9 +390,6 @@ func (p *parser) arguments() (a callArguments) {
 		case t.kind == nameToken && p.tokens[p.at+1].kind == "=" && a.dict == nil:
 			p.next()
 			p.next()
-			if slices.Contains(a.names, t.text) {
-				p.fail(t.line, "the argument %s is given twice", t.text)
-			}
 			a.names = append(a.names, t.text)
 			a.named = append(a.named, p.expression(true))
 		case a.names != nil || a.list != nil || a.dict != nil:

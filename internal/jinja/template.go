@@ -13,6 +13,7 @@
 package jinja
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,6 +46,7 @@ const (
 // Template is a parsed template. It can be rendered several times, also at the same time.
 type Template struct {
 	name   string
+	source string
 	body   []statement
 	blocks map[string]*block // by name
 	parsed *values.Run
@@ -52,16 +54,39 @@ type Template struct {
 
 // Parse parses a template. The name is for errors, which are *Error.
 func Parse(name, source string) (t *Template, err error) {
+	err = retry(func(met values.Blocks) error {
+		t, err = parse(name, source, met)
+		return err
+	})
+	return t, err
+}
+
+// retry calls f, and again where it has failed for the characters that stand for halves of characters: first for those
+// that the template or its variables have, and once more for one that is computed.
+func retry(f func(met values.Blocks) error) error {
+	err := f(0)
+	for range 2 {
+		var e *Error
+		if !errors.As(err, &e) || e.Met == 0 {
+			break
+		}
+		err = f(e.Met)
+	}
+	return err
+}
+
+func parse(name, source string, met values.Blocks) (t *Template, err error) {
 	defer recoverError(&err)
 	if len(source) > MaxSource {
 		text := fmt.Sprintf("the template has %d bytes, expected at most %d", len(source), MaxSource)
 		return nil, &Error{Template: name, Line: 1, Text: text}
 	}
 	p := &parser{name: name, folder: newFolder(name)}
+	p.folder.Avoid(met)
 	p.folder.Seen(source)
 	p.tokens = lex(p.folder.Run, name, source)
 	body := p.template()
-	return &Template{name, body, p.blocks, p.folder.Run}, nil
+	return &Template{name, source, body, p.blocks, p.folder.Run}, nil
 }
 
 // Render renders a template. A variable is nil, a bool, int, float64 or string, a []any, a
@@ -71,6 +96,20 @@ func (t *Template) Render(variables map[string]any, limits values.Limits) (text 
 }
 
 func (t *Template) render(variables map[string]any, limits Limits, now func() time.Time) (text string, err error) {
+	err = retry(func(met values.Blocks) error {
+		again := t
+		if met != 0 {
+			if again, err = parse(t.name, t.source, met); err != nil {
+				return err
+			}
+		}
+		text, err = again.renderOnce(variables, limits, now)
+		return err
+	})
+	return text, err
+}
+
+func (t *Template) renderOnce(variables map[string]any, limits Limits, now func() time.Time) (text string, err error) {
 	defer recoverError(&err)
 	r := &rendering{Run: values.NewRun(t.name, limits, methods.Of, now), template: t, globals: &scope{}}
 	r.Inherit(t.parsed)

@@ -9,26 +9,40 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
 	"unicode/utf16"
 )
 
-// ErrUnknown is the error for a name that is no encoding of text, and ErrUnsupported for one that this package lacks.
-var (
-	ErrUnknown     = errors.New("the encoding is not known")
-	ErrUnsupported = errors.New("the encoding is not supported: use utf-8")
-)
+// ErrUnknown is the error for a name that is no encoding of text.
+var ErrUnknown = errors.New("the encoding is not known")
 
 // Codec is an encoding.
 type Codec struct {
 	name string
-	// encode returns the bytes of the first of some characters.
+	// encode returns the bytes of a character.
 	encode func(c rune) ([]byte, bool)
-	// decode returns the first character of bytes, how many bytes it takes, and whether it is one.
+	// decode returns the first character of bytes, or two of them as a pair, how many bytes they take, and whether they
+	// are any.
 	decode func(b []byte) (c rune, size int, ok bool)
 	ascii  bool   // the first 128 characters are those of ASCII, a byte each
 	mark   []byte // before an encoded text
 	// open returns the codec of the rest of bytes that begin with a mark, where one says which it is.
 	open func(b []byte) (*Codec, []byte)
+	// start returns the codec of one text, where bytes depend on those before them. It has encodeText, and end returns
+	// the bytes after a text.
+	start func() *Codec
+	end   func() []byte
+	// encodeText, in place of encode, returns the bytes of the first of some characters, and how many these are: 0 if
+	// there are none.
+	encodeText func(text []rune) (b []byte, n int)
+	// whole has the encodings of a text as a whole.
+	whole *wholeText
+}
+
+// wholeText is an encoding that has no bytes for a character alone.
+type wholeText struct {
+	encode func(text []rune, handler string) ([]byte, error)
+	decode func(b []byte, handler string) ([]rune, error)
 }
 
 //go:embed codepages.txt
@@ -121,19 +135,22 @@ var codecs = sync.OnceValue(func() map[string]*Codec {
 	m := map[string]*Codec{}
 	for _, c := range []*Codec{direct("ascii", 0x80), direct("latin_1", 0x100), direct("charmap", 0x100), utf8Codec(),
 		utf16Codec("utf_16_le", false), utf16Codec("utf_16_be", true),
-		utf32Codec("utf_32_le", false), utf32Codec("utf_32_be", true), unicodeEscape(), rawUnicodeEscape()} {
+		utf32Codec("utf_32_le", false), utf32Codec("utf_32_be", true), unicodeEscape(), rawUnicodeEscape(),
+		euckrCodec(), gb18030Codec(), hzCodec(), utf7Codec(), punycodeCodec(), idnaCodec()} {
 		m[c.name] = c
+	}
+	for _, name := range strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp gb2312 gbk " +
+		"johab shift_jis shift_jis_2004 shift_jisx0213") {
+		m[name] = tableCodec(name)
+	}
+	for name, sets := range designations {
+		m[name] = iso2022Codec(name, sets)
 	}
 	m["utf_8_sig"] = marked(m["utf_8"], m["utf_8"], "\ufeff")
 	m["utf_16"] = marked(m["utf_16_le"], m["utf_16_be"], "\ufeff")
 	m["utf_32"] = marked(m["utf_32_le"], m["utf_32_be"], "\ufeff")
 	return m
 })
-
-// others are encodings of Python that this package lacks.
-var others = strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp euc_kr gb18030 gb2312 " +
-	"gbk hz idna iso2022_jp iso2022_jp_1 iso2022_jp_2 iso2022_jp_2004 iso2022_jp_3 iso2022_jp_ext iso2022_kr johab " +
-	"punycode shift_jis shift_jis_2004 shift_jisx0213 utf_7")
 
 // Find returns the encoding of a name.
 func Find(name string) (*Codec, error) {
@@ -143,11 +160,6 @@ func Find(name string) (*Codec, error) {
 	}
 	if c, ok := pages()[name]; ok {
 		return c, nil
-	}
-	for _, other := range others {
-		if name == other {
-			return nil, ErrUnsupported
-		}
 	}
 	return nil, ErrUnknown
 }
@@ -175,6 +187,17 @@ func cutPrefix(b, prefix []byte) ([]byte, bool) {
 	return []byte(rest), ok
 }
 
+// Cost returns how many bytes are gone through for a text of a size, and the memory in bytes that is taken for each.
+func (c *Codec) Cost(size int) (walked, taken int) {
+	switch {
+	case c.name == "punycode":
+		return size * size, 100 // every character moves those after it
+	case c.whole != nil:
+		return 60 * size, 100 // a character can be 18 after normalization
+	}
+	return 6 * size, 20
+}
+
 // Error is what cannot be encoded or decoded.
 type Error struct{ At int } // which character or byte
 
@@ -184,19 +207,40 @@ func (e *Error) Error() string { return fmt.Sprintf("the encoding does not have 
 // backslashreplace, xmlcharrefreplace, namereplace, surrogateescape or surrogatepass; with another it is an error.
 // name returns the name of a character, for namereplace.
 func (c *Codec) Encode(text []rune, handler string, name func(rune) string) ([]byte, error) {
+	if c.whole != nil {
+		return c.whole.encode(text, handler)
+	}
+	if c.start != nil {
+		c = c.start()
+	}
 	b := append([]byte{}, c.mark...)
-	for i, char := range text {
-		if code, ok := c.encode(char); ok {
-			b = append(b, code...)
-			continue
+	for at := 0; at < len(text); {
+		code, n := c.first(text[at:])
+		if n == 0 {
+			var ok bool
+			if code, ok = c.instead(text[at], handler, name); !ok {
+				return nil, &Error{at}
+			}
+			n = 1
 		}
-		code, ok := c.instead(char, handler, name)
-		if !ok {
-			return nil, &Error{i}
-		}
-		b = append(b, code...)
+		b, at = append(b, code...), at+n
+	}
+	if c.end != nil {
+		b = append(b, c.end()...)
 	}
 	return b, nil
+}
+
+// first returns the bytes of the first of some characters, and how many these are: 0 if there are none.
+func (c *Codec) first(text []rune) (b []byte, n int) {
+	if c.encodeText != nil {
+		return c.encodeText(text)
+	}
+	b, ok := c.encode(text[0])
+	if !ok {
+		return nil, 0
+	}
+	return b, 1
 }
 
 // instead returns what stands for a character that the encoding lacks.
@@ -229,8 +273,8 @@ func (c *Codec) instead(char rune, handler string, name func(rune) string) ([]by
 	}
 	var b []byte
 	for _, char := range text {
-		code, ok := c.encode(char)
-		if !ok {
+		code, n := c.first([]rune{char})
+		if n == 0 {
 			return nil, false
 		}
 		b = append(b, code...)
@@ -274,6 +318,15 @@ const none = -1
 
 // Decode decodes bytes. The handlers are those of Encode that can decode.
 func (c *Codec) Decode(b []byte, handler string) (text []rune, err error) {
+	switch {
+	case len(b) == 0:
+		return nil, nil
+	case c.whole != nil:
+		return c.whole.decode(b, handler)
+	}
+	if c.start != nil {
+		c = c.start()
+	}
 	all := len(b)
 	if c.open != nil {
 		c, b = c.open(b)
@@ -283,30 +336,44 @@ func (c *Codec) Decode(b []byte, handler string) (text []rune, err error) {
 		if !ok && handler == "surrogatepass" {
 			char, size, ok = c.passed(b)
 		}
-		switch bad := b[:size]; {
-		case ok && char != none:
+		switch {
+		case ok && char == none:
+		case ok && char > unicode.MaxRune:
+			text = append(text, char>>16, char&0xffff)
+		case ok:
 			text = append(text, char)
-		case ok, handler == "ignore":
-		case handler == "replace":
-			text = append(text, 0xfffd)
-		case handler == "backslashreplace":
-			for _, x := range bad {
-				text = append(text, []rune(Escape(rune(x)))...)
-			}
-		case handler == "surrogateescape":
-			n := 0
-			for ; n < size && bad[n] >= 0x80; n++ {
-				text = append(text, 0xdc00+rune(bad[n]))
-			}
-			if size = n; n == 0 {
+		default:
+			var instead []rune
+			if instead, size = undecoded(b[:size], handler); size == 0 {
 				return nil, &Error{all - len(b)}
 			}
-		default:
-			return nil, &Error{all - len(b)}
+			text = append(text, instead...)
 		}
 		b = b[size:]
 	}
 	return text, nil
+}
+
+// undecoded returns what stands for bytes that stand for nothing, and for how many of them: 0 is an error.
+func undecoded(bad []byte, handler string) (text []rune, size int) {
+	switch handler {
+	case "ignore":
+		return nil, len(bad)
+	case "replace":
+		return []rune{0xfffd}, len(bad)
+	case "backslashreplace":
+		for _, x := range bad {
+			text = append(text, []rune(Escape(rune(x)))...)
+		}
+		return text, len(bad)
+	case "surrogateescape":
+		const most = 4 // of Python
+		for ; size < min(len(bad), most) && bad[size] >= 0x80; size++ {
+			text = append(text, 0xdc00+rune(bad[size]))
+		}
+		return text, size
+	}
+	return nil, 0
 }
 
 // passed decodes half of a character.

@@ -170,8 +170,9 @@ func codec(r *Run, encoding, handler Value) (*codecs.Codec, string) {
 func encode(r *Run, a []Value) Value {
 	s := r.StringArg(a[0])
 	codec, handler := codec(r, a[1], a[2])
-	r.Walk(6 * len(s))
-	r.Take(len(s), 16)
+	walked, taken := codec.Cost(len(s))
+	r.Walk(walked)
+	r.Take(len(s), taken)
 	if handler != "strict" && !values.IsASCII(s) {
 		const longest = 100 // the longest that stands for a character is its name
 		r.Walk(6 * len(s))
@@ -188,8 +189,9 @@ func encode(r *Run, a []Value) Value {
 func decode(r *Run, a []Value) Value {
 	b := a[0].(values.Octets)
 	codec, handler := codec(r, a[1], a[2])
-	r.Walk(6 * len(b))
-	r.Take(len(b), 20)
+	walked, taken := codec.Cost(len(b))
+	r.Walk(walked)
+	r.Take(len(b), taken)
 	if handler == "backslashreplace" {
 		r.Walk(20 * len(b))
 		r.Take(len(b), 100)

@@ -1,62 +1,75 @@
 package values
 
 import (
+	"math/bits"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
-// A string of Python can have halves of characters (lone surrogates), which UTF-8 cannot write. They stand here as the
-// last private characters of Unicode. Nobody uses these; a template that has both is refused.
+// A string of Python can have halves of characters (lone surrogates), which UTF-8 cannot write. They stand here as
+// characters that Unicode will hardly ever assign: one of 64 blocks from firstStandIn on. Where a text has characters
+// of that block itself, the template is read and rendered once more with another block; see [Error.Met].
 const (
-	firstPrivate = unicode.MaxRune + 1 - (lastHalf + 1 - firstHalf)
 	firstHalf    = 0xd800
-	lastHalf     = 0xdfff
-	privateBytes = "\xf4\x8f" // that the private characters begin with
+	blockBits    = 11 // as many as halves
+	firstStandIn = 0xc0000
+	lastStandIn  = firstStandIn + 64<<blockBits - 1
+	standInLead  = "\xf3" // the first byte of stand-ins in UTF-8
 )
+
+// Blocks are some of the 64 blocks of characters that can stand for halves, a bit each.
+type Blocks uint64
+
+// Avoid has halves stand in a block that is none of those that a text has.
+func (r *Run) Avoid(met Blocks) {
+	r.met, r.standIn = met, firstStandIn+rune(bits.TrailingZeros64(uint64(^met)))<<blockBits
+}
 
 // Character returns a character as text.
 func (r *Run) Character(c rune) string {
-	switch {
-	case utf16.IsSurrogate(c):
+	if utf16.IsSurrogate(c) {
 		r.halves = true
 		r.checkHalves()
-		c += firstPrivate - firstHalf
-	case c >= firstPrivate:
-		r.private = true
-		r.checkHalves()
+		return string(c - firstHalf + r.standIn)
 	}
+	r.meet(c)
+	r.checkHalves()
 	return string(c)
+}
+
+// meet takes notice of a character.
+func (r *Run) meet(c rune) {
+	if c >= firstStandIn && c <= lastStandIn {
+		r.met |= 1 << ((c - firstStandIn) >> blockBits)
+	}
 }
 
 // Seen takes notice of the characters of a text that comes from outside.
 func (r *Run) Seen(s string) {
-	for rest := s; !r.private; {
-		i := strings.Index(rest, privateBytes)
-		if i < 0 {
-			return
-		}
-		rest = rest[i+len(privateBytes):]
-		r.private = rest >= "\xa0"
+	for i := strings.Index(s, standInLead); i >= 0; i = strings.Index(s, standInLead) {
+		c, size := utf8.DecodeRuneInString(s[i:])
+		r.meet(c)
+		s = s[i+size:]
 	}
 	r.checkHalves()
 }
 
 func (r *Run) checkHalves() {
-	if r.halves && r.private {
-		r.Fail("there are halves of characters (\\ud800) and private characters from U+%X on, which stand for them",
-			firstPrivate)
+	if r.halves && r.met>>((r.standIn-firstStandIn)>>blockBits)&1 != 0 {
+		panic(&Error{Template: r.template, Line: r.Line, limit: true, Met: r.met, Text: "there are halves of characters " +
+			"(\\ud800) and unassigned characters from U+C0000 on, which stand for them"})
 	}
 }
 
 // Inherit takes over what another run has seen of characters.
-func (r *Run) Inherit(from *Run) { r.halves, r.private = from.halves, from.private }
+func (r *Run) Inherit(from *Run) { r.halves, r.met, r.standIn = from.halves, from.met, from.standIn }
 
 // Code returns the number of a character of a text.
 func (r *Run) Code(c rune) rune {
-	if r.halves && c >= firstPrivate {
-		return c - firstPrivate + firstHalf
+	if r.halves && c >= r.standIn && c < r.standIn+1<<blockBits {
+		return c - r.standIn + firstHalf
 	}
 	return c
 }

@@ -25,6 +25,10 @@ type Error struct {
 	Line     int    // from 1
 	Text     string
 
+	// Met, unless 0, are the blocks of characters that the template has met: if it is run again, halves of characters
+	// can stand in another; see [Run.Avoid].
+	Met Blocks
+
 	limit bool // it takes too much
 }
 
@@ -40,7 +44,9 @@ type Run struct {
 	depth                int
 	Line                 int // of what was evaluated last
 	Autoescape           bool
-	halves, private      bool // see Character
+	halves               bool // there are halves of characters; see Character
+	met                  Blocks
+	standIn              rune
 }
 
 // NewRun returns the run of a template by its name. Package methods has the methods; strftime_now asks for the time.
