@@ -84,7 +84,7 @@ var hostile = map[string]string{
 	"numbers in punycode":       over(1000, "('9' * 40000).encode()", "{% set y = x.decode('punycode', 'ignore') %}"),
 	"names of hosts":            over(1000, "'é日ﷺ.' * 10000", "{% set y = x.encode('idna') %}"),
 	"base 64 of text":           over(1000, "'é日a' * 10000", "{% set y = x.encode('utf-7').decode('utf-7') %}"),
-	"sets of characters":        over(1000, "'é日a' * 10000", "{% set y = x.encode('iso2022_jp_2').decode('iso2022_jp_2') %}"),
+	"sets of characters":        over(1000, "'é日a' * 10000", "{% set y = x.encode('iso2022_jp_2') %}"),
 	"escaping that is computed": over(100000, "'<' * 10000",
 		"{% autoescape x %}{% set y %}{{ x }}{% endset %}{% endautoescape %}"),
 	"macro calls itself": "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",

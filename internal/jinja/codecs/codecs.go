@@ -139,8 +139,8 @@ var codecs = sync.OnceValue(func() map[string]*Codec {
 		euckrCodec(), gb18030Codec(), hzCodec(), utf7Codec(), punycodeCodec(), idnaCodec()} {
 		m[c.name] = c
 	}
-	for _, name := range strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp gb2312 gbk " +
-		"johab shift_jis shift_jis_2004 shift_jisx0213") {
+	for _, name := range strings.Fields("big5 big5hkscs cp932 cp949 cp950 euc_jis_2004 euc_jisx0213 euc_jp gb2312 " +
+		"gbk johab shift_jis shift_jis_2004 shift_jisx0213") {
 		m[name] = tableCodec(name)
 	}
 	for name, sets := range designations {

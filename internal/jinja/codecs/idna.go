@@ -140,8 +140,8 @@ var hostNames = stringprep.Profile{
 	CheckBiDi: true,
 }
 
-// nameprep prepares a label. Letters are written small as Unicode has it today, but only characters that Unicode 3.2 has
-// are taken apart: in place of others that could be stand, for a while, characters of planes where there is nothing.
+// nameprep prepares a label. Letters are written small as Unicode has it today, but only characters that Unicode 3.2
+// has are taken apart: in place of others that could be stand, for a while, characters of empty planes.
 func nameprep(label []rune) ([]rune, bool) {
 	const elsewhere = 0xd0000
 	moved := map[rune]rune{}

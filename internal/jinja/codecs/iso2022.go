@@ -191,48 +191,59 @@ func (s *iso2022) decodeEscape(b []byte) (rune, int, bool) {
 		s.escaped = true
 		return escape, 1, true
 	}
-	end := 0
-	for i := 1; i < longestEscape && end == 0; i++ {
+	end, complete := s.escapeEnd(b)
+	switch {
+	case !complete:
+		return 0, len(b), false
+	case end == 0:
+		return 0, 1, false
+	}
+	place, width := s.designated(string(b[1:end-1]), b[end-1], hasSecond)
+	i := slices.IndexFunc(s.sets, func(s set) bool { return s.escape == b[end-1] && s.width == width })
+	switch {
+	case b[end-1] == 'B' && width == 1:
+		s.chosen[place] = nil
+	case i >= 0:
+		s.chosen[place] = &s.sets[i]
+	default:
+		return 0, end, false
+	}
+	return none, end, true
+}
+
+// escapeEnd returns how many bytes an escape has, 0 if it is too long, and whether all are there.
+func (s *iso2022) escapeEnd(b []byte) (end int, complete bool) {
+	for i := 1; i < longestEscape; i++ {
 		switch {
 		case i >= len(b):
-			return 0, len(b), false
+			return 0, false
 		case endsEscape(b[i]):
-			end = i + 1
+			return i + 1, true
 		case !s.sets[0].shifted && bytes.HasPrefix(b[i:], []byte("&@")):
 			i += 2
 		}
 	}
-	if end == 0 {
-		return 0, 1, false
-	}
-	place, ok := 0, true
-	width := 1
-	switch between := string(b[1 : end-1]); {
-	case between == "(":
-	case between == ")":
-		place = 1
-	case between == "." && hasSecond:
-		place = 2
-	case between == "$", between == "$(":
-		width = 2
-	case len(between) == 4 && between[2:] == "\x1b$" && b[end-1] == 'B' && !s.sets[0].shifted:
-		width = 2 // two bytes, which Python does not look at, say which edition it is
-	case between == "$)":
-		place, width = 1, 2
-	default:
-		ok = false
-	}
-	i := slices.IndexFunc(s.sets, func(s set) bool { return s.escape == b[end-1] && s.width == width })
+	return 0, true
+}
+
+// designated returns the place that an escape chooses a set for, and the set's width, from what is between ESC and the
+// last letter. The width is 0 if it chooses none.
+func (s *iso2022) designated(between string, last byte, hasSecond bool) (place, width int) {
 	switch {
-	case !ok:
-	case b[end-1] == 'B' && width == 1:
-		s.chosen[place] = nil
-		return none, end, true
-	case i >= 0:
-		s.chosen[place] = &s.sets[i]
-		return none, end, true
+	case between == "(":
+		return 0, 1
+	case between == ")":
+		return 1, 1
+	case between == "." && hasSecond:
+		return 2, 1
+	case between == "$", between == "$(":
+		return 0, 2
+	case between == "$)":
+		return 1, 2
+	case len(between) == 4 && between[2:] == "\x1b$" && last == 'B' && !s.sets[0].shifted:
+		return 0, 2 // two bytes, which Python does not look at, say which edition it is
 	}
-	return 0, end, false
+	return 0, 0
 }
 
 // decodeSecond decodes a character of the set at G2, after ESC N.
@@ -253,49 +264,63 @@ func (s *iso2022) decodeSecond(b []byte) (rune, int, bool) {
 	}
 }
 
+// hz is what the bytes of a text so far have chosen: ASCII, or GB 2312.
+type hz struct {
+	chinese bool
+	table   *table
+}
+
 // hzCodec has the codes of GB 2312 between ~{ and ~}.
 func hzCodec() *Codec {
 	return &Codec{name: "hz", start: func() *Codec {
-		chinese, table := false, tables["gb2312_7bit"]
-		to := func(want bool) (b []byte) {
-			if chinese != want {
-				b = []byte("~}")
-				if want {
-					b = []byte("~{")
-				}
-			}
-			chinese = want
-			return b
-		}
-		return &Codec{name: "hz", encodeText: func(text []rune) ([]byte, int) {
-			switch {
-			case text[0] == '~':
-				return append(to(false), "~~"...), 1
-			case text[0] < utf8.RuneSelf:
-				return append(to(false), byte(text[0])), 1
-			}
-			code, n := table().find(text)
-			if n == 0 {
-				return nil, 0
-			}
-			return append(to(true), codeBytes(code)...), n
-		}, decode: func(b []byte) (rune, int, bool) {
-			switch {
-			case b[0] == '~' && len(b) == 1:
-				return 0, 1, false
-			case b[0] == '~' && b[1] == '~' && !chinese:
-				return '~', 2, true
-			case b[0] == '~' && b[1] == '\n' && !chinese:
-				return none, 2, true
-			case b[0] == '~' && (b[1] == '{' && !chinese || b[1] == '}' && chinese):
-				chinese = !chinese
-				return none, 2, true
-			case b[0] == '~' || b[0] >= utf8.RuneSelf:
-				return 0, 1, false
-			case chinese:
-				return table().decode(b, 2)
-			}
-			return rune(b[0]), 1, true
-		}, end: func() []byte { return to(false) }}
+		s := &hz{table: tables["gb2312_7bit"]()}
+		return &Codec{name: "hz", encodeText: s.encode, decode: s.decode, end: func() []byte { return s.choose(false) }}
 	}}
+}
+
+// choose returns the bytes that choose ASCII or GB 2312.
+func (s *hz) choose(chinese bool) (b []byte) {
+	if s.chinese != chinese {
+		b = []byte("~}")
+		if chinese {
+			b = []byte("~{")
+		}
+	}
+	s.chinese = chinese
+	return b
+}
+
+func (s *hz) encode(text []rune) ([]byte, int) {
+	switch {
+	case text[0] == '~':
+		return append(s.choose(false), "~~"...), 1
+	case text[0] < utf8.RuneSelf:
+		return append(s.choose(false), byte(text[0])), 1
+	}
+	code, n := s.table.find(text)
+	if n == 0 {
+		return nil, 0
+	}
+	return append(s.choose(true), codeBytes(code)...), n
+}
+
+func (s *hz) decode(b []byte) (rune, int, bool) {
+	switch {
+	case b[0] == '~' && len(b) > 1:
+		switch {
+		case b[1] == '}' && s.chinese, b[1] == '{' && !s.chinese:
+			s.chinese = !s.chinese
+			return none, 2, true
+		case b[1] == '~' && !s.chinese:
+			return '~', 2, true
+		case b[1] == '\n' && !s.chinese:
+			return none, 2, true
+		}
+		return 0, 1, false
+	case b[0] == '~' || b[0] >= utf8.RuneSelf:
+		return 0, 1, false
+	case s.chinese:
+		return s.table.decode(b, 2)
+	}
+	return rune(b[0]), 1, true
 }

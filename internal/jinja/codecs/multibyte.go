@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// later are the next editions of encodings, with a few characters more. Python takes both bytes of such a code as wrong,
-// of three bytes the first two.
+// later are the next editions of encodings, with a few characters more. Python takes both bytes of such a code as
+// wrong, of three bytes the first two.
 var later = map[string]string{"euc_jisx0213": "euc_jis_2004", "shift_jisx0213": "shift_jis_2004"}
 
 // tableCodec makes an encoding of codes of one or two bytes, or three after 8F in EUC.

@@ -287,7 +287,7 @@ func (t *table) rewrite(line string) {
 	}
 }
 
-// A syllable of Hangul has a first consonant, a vowel and a last consonant or none, and a number that is made of theirs.
+// A syllable of Hangul has a first consonant, a vowel and a last consonant or none. Its number is made of theirs.
 const (
 	firstSyllable = 0xac00
 	syllables     = 19 * 21 * 28

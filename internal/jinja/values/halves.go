@@ -58,8 +58,8 @@ func (r *Run) Seen(s string) {
 
 func (r *Run) checkHalves() {
 	if r.halves && r.met>>((r.standIn-firstStandIn)>>blockBits)&1 != 0 {
-		panic(&Error{Template: r.template, Line: r.Line, limit: true, Met: r.met, Text: "there are halves of characters " +
-			"(\\ud800) and unassigned characters from U+C0000 on, which stand for them"})
+		panic(&Error{Template: r.template, Line: r.Line, limit: true, Met: r.met,
+			Text: "there are halves of characters (\\ud800) and characters from U+C0000 on, which stand for them"})
 	}
 }
 

@@ -41,6 +41,6 @@ func main() {
 func printCode(w *bufio.Writer, name string, e encoding.Encoding, code []byte) {
 	text, err := e.NewDecoder().Bytes(code)
 	if chars := []rune(string(text)); err == nil && len(chars) == 1 && chars[0] != '\ufffd' {
-		fmt.Fprintf(w, "%s %x %x\n", name, code, chars[0])
+		_, _ = fmt.Fprintf(w, "%s %x %x\n", name, code, chars[0])
 	}
 }
