@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
@@ -58,22 +59,8 @@ func Generate(ctx context.Context, m *runtime.Model, tok *tokenizer.Tokenizer, o
 		return nil, fmt.Errorf("keys and values of %d tokens take %d bytes, %d are allowed",
 			opt.Length, m.CacheBytes(opt.Length), opt.Memory)
 	}
-	var all [][]int32
-	for first, total := 0, 0; total < opt.Tokens; {
-		n := min(group, (opt.Tokens-total+opt.Length-1)/opt.Length)
-		texts, err := w.write(ctx, first, n)
-		if err != nil {
-			return nil, err
-		}
-		first += n
-		for _, t := range texts {
-			if t = t[:min(len(t), opt.Tokens-total)]; len(t) > 1 {
-				all = append(all, t)
-				total += len(t)
-			}
-		}
-	}
-	return all, nil
+	w.most = group
+	return w.run(ctx)
 }
 
 type writer struct {
@@ -82,8 +69,19 @@ type writer struct {
 	opt   GenerateOptions
 	words []int32 // tokens with a text
 	stop  []int32
-	chat  string  // what comes before a user's words; "" if there is no template
-	reply []int32 // what comes between them and the answer
+	chat  string    // what comes before a user's words; "" if there is no template
+	reply []int32   // what comes between them and the answer
+	most  int       // sequences that are written side by side
+	texts []*sample // all that have been begun, in order
+}
+
+// sample is a text that is written.
+type sample struct {
+	tokens  []int32
+	asks    bool              // a user's turn is being written
+	seq     *runtime.Sequence // nil once nothing more is to be written
+	sampler *runtime.Sampler
+	logits  []float32 // after the last token
 }
 
 // readTemplate finds out what the chat template puts around a user's words.
@@ -120,53 +118,150 @@ func (w *writer) start(i int, r *rand.Rand) (tokens []int32, chat bool) {
 	return append(tokens, word), false
 }
 
-// write writes sequences first to first+n-1 side by side.
-func (w *writer) write(ctx context.Context, first, n int) ([][]int32, error) {
-	requests := make([]runtime.Request, n)
-	texts := make([][]int32, n)
-	done := make([]bool, n)
-	for i := range requests {
-		seed := w.opt.Seed + uint64(first+i)<<32
-		var asks bool
-		texts[i], asks = w.start(first+i, rand.New(rand.NewPCG(seed, 1)))
-		sampler, err := runtime.NewSampler(runtime.SamplerOptions{Temperature: w.opt.Temperature, TopP: 1, Seed: seed})
-		if err != nil {
-			return nil, err
+// least is how many sequences are written side by side at least, even if the last ones may turn out not to be needed:
+// with so few, reading the weights takes the time, not multiplying.
+const least = 8
+
+// run writes all texts. These are the sequences in order, up to the wanted number of tokens, where the last one is cut.
+// What a sequence becomes does not depend on the others, so new ones begin as soon as others have ended.
+func (w *writer) run(ctx context.Context) ([][]int32, error) {
+	defer func() {
+		for _, t := range w.texts {
+			t.end()
 		}
-		seq, err := w.m.NewSequence(w.opt.Length)
-		if err != nil {
-			return nil, err
-		}
-		defer seq.Free()
-		requests[i] = runtime.Request{Seq: seq, Logits: func(_ int, logits []float32) error {
-			id := sampler.Sample(logits, nil)
-			switch stops := slices.Contains(w.stop, id); {
-			case stops && asks: // the question ends, and the answer begins
-				asks = false
-				texts[i] = append(texts[i], w.reply...)
-			default:
-				texts[i] = append(texts[i], id)
-				done[i] = stops
-			}
-			if len(texts[i]) >= w.opt.Length {
-				texts[i], done[i] = texts[i][:w.opt.Length], true
-			}
-			return nil
-		}}
-	}
+	}()
 	for {
-		var open []runtime.Request
-		for i, r := range requests {
-			if !done[i] {
-				r.Tokens = texts[i][len(r.Seq.Tokens()):]
-				open = append(open, r)
+		open := w.needed()
+		for {
+			expected := 0 // tokens, if all that are being written become as long as they may
+			for _, t := range w.texts {
+				expected += w.length(t)
 			}
+			if w.complete() || len(open) >= w.most || expected >= w.opt.Tokens && len(open) >= min(least, w.most) {
+				break
+			}
+			t, err := w.begin(len(w.texts))
+			if err != nil {
+				return nil, err
+			}
+			w.texts, open = append(w.texts, t), append(open, t)
 		}
 		if len(open) == 0 {
-			return texts, nil
+			return w.result(), nil
 		}
-		if err := w.m.Eval(ctx, open...); err != nil {
+		if err := w.step(ctx, open); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// length returns how long a text becomes at most.
+func (w *writer) length(t *sample) int {
+	if t.seq != nil {
+		return w.opt.Length
+	}
+	return t.counted()
+}
+
+// counted returns what a text adds to the wanted tokens as it is: one of a single token is left out.
+func (t *sample) counted() int {
+	if len(t.tokens) < 2 {
+		return 0
+	}
+	return len(t.tokens)
+}
+
+func (t *sample) end() {
+	if t.seq != nil {
+		t.seq.Free()
+		t.seq, t.logits = nil, nil
+	}
+}
+
+// complete reports whether the texts that have been begun have all tokens, as far as they are written.
+func (w *writer) complete() bool {
+	total := 0
+	for _, t := range w.texts {
+		total += t.counted()
+	}
+	return total > w.opt.Tokens-2 // a text has at least two tokens
+}
+
+// needed returns the texts that are still written, and ends those that need not go on: what comes before them only
+// becomes longer.
+func (w *writer) needed() (open []*sample) {
+	total := 0
+	for _, t := range w.texts {
+		if total+len(t.tokens) >= w.opt.Tokens || total > w.opt.Tokens-2 {
+			t.end()
+		}
+		if t.seq != nil {
+			open = append(open, t)
+		}
+		total += t.counted()
+	}
+	return open
+}
+
+// result returns the texts' tokens.
+func (w *writer) result() (all [][]int32) {
+	left := w.opt.Tokens
+	for _, t := range w.texts {
+		if n := min(t.counted(), left); n > 1 {
+			all = append(all, t.tokens[:n])
+			left -= n
+		}
+	}
+	return all
+}
+
+// begin begins sequence i.
+func (w *writer) begin(i int) (*sample, error) {
+	seed := w.opt.Seed + uint64(i)<<32
+	t := &sample{}
+	t.tokens, t.asks = w.start(i, rand.New(rand.NewPCG(seed, 1)))
+	var err error
+	t.sampler, err = runtime.NewSampler(runtime.SamplerOptions{Temperature: w.opt.Temperature, TopP: 1, Seed: seed})
+	if err != nil {
+		return nil, err
+	}
+	t.seq, err = w.m.NewSequence(w.opt.Length)
+	return t, err
+}
+
+// step adds a token to each text. Logits are kept, so that threads choose tokens side by side.
+func (w *writer) step(ctx context.Context, open []*sample) error {
+	requests := make([]runtime.Request, len(open))
+	for i, t := range open {
+		requests[i] = runtime.Request{
+			Seq: t.seq, Tokens: t.tokens[len(t.seq.Tokens()):],
+			Logits: func(_ int, logits []float32) error {
+				t.logits = append(t.logits[:0], logits...)
+				return nil
+			},
+		}
+	}
+	if err := w.m.Eval(ctx, requests...); err != nil {
+		return err
+	}
+	work.Each(w.m.Threads(), len(open), func(i int) { w.add(open[i]) })
+	return nil
+}
+
+// add adds the next token to a text.
+func (w *writer) add(t *sample) {
+	id := t.sampler.Sample(t.logits, nil)
+	stops := slices.Contains(w.stop, id)
+	if stops && t.asks { // the question ends, and the answer begins
+		t.asks, stops = false, false
+		t.tokens = append(t.tokens, w.reply...)
+	} else {
+		t.tokens = append(t.tokens, id)
+	}
+	if len(t.tokens) >= w.opt.Length {
+		t.tokens, stops = t.tokens[:w.opt.Length], true
+	}
+	if stops {
+		t.end()
 	}
 }

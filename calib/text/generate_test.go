@@ -85,6 +85,16 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// What no text of two tokens or more fits is left out: the texts end there.
+func TestGenerateRest(t *testing.T) {
+	opt := GenerateOptions{Tokens: 300, Length: 60, Temperature: 1, Seed: 7}
+	want := selfText(t, 2, opt)
+	opt.Tokens = len(want[0]) + len(want[1]) + 1
+	if got := selfText(t, 2, opt); !reflect.DeepEqual(got, want[:2]) {
+		t.Errorf("%d sequences, expected the first two", len(got))
+	}
+}
+
 func TestSelfTextRefused(t *testing.T) {
 	m, err := runtime.Open(context.Background(), tiny, runtime.Options{Float32: true})
 	if err != nil {

@@ -14,6 +14,8 @@ TEXT ·floatF32NEON(SB), NOSPLIT, $0-8
 	MOVD 56(R0), R7
 	MOVD 48(R0), R8
 	MOVD 40(R0), R9
+	MOVD 112(R0), R11
+	CBNZ R11, tiled
 panels4:
 	CMP $4, R3
 	BLT below4
@@ -1206,6 +1208,434 @@ done1:
 	SUB $1, R3
 	B panels1
 below1:
+	RET
+tiled:
+tiledpanels1:
+	CMP $1, R3
+	BLT tiledbelow1
+	MOVD 32(R0), R5
+	MOVD 16(R0), R6
+	MOVD R2, R10
+tiledp1t6:
+	CMP $6, R5
+	BLT tiledp1t5
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	VEOR V20.B16, V20.B16, V20.B16
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V22.B16, V22.B16, V22.B16
+	VEOR V23.B16, V23.B16, V23.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t6start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V8.S4, V9.S4, V10.S4, V11.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V12.S4, V13.S4, V14.S4, V15.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V16.S4, V17.S4, V18.S4, V19.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V20.S4, V21.S4, V22.S4, V23.S4]
+	ADD R8, R25
+tiledp1t6start:
+	MOVD R9, R11
+tiledp1t6loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4fbc1304 // fmla v4.4s, v24.4s, v28.s[1]
+	WORD $0x4f9c1b08 // fmla v8.4s, v24.4s, v28.s[2]
+	WORD $0x4fbc1b0c // fmla v12.4s, v24.4s, v28.s[3]
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4fbd1314 // fmla v20.4s, v24.4s, v29.s[1]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4fbc1325 // fmla v5.4s, v25.4s, v28.s[1]
+	WORD $0x4f9c1b29 // fmla v9.4s, v25.4s, v28.s[2]
+	WORD $0x4fbc1b2d // fmla v13.4s, v25.4s, v28.s[3]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	WORD $0x4fbd1335 // fmla v21.4s, v25.4s, v29.s[1]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4fbc1346 // fmla v6.4s, v26.4s, v28.s[1]
+	WORD $0x4f9c1b4a // fmla v10.4s, v26.4s, v28.s[2]
+	WORD $0x4fbc1b4e // fmla v14.4s, v26.4s, v28.s[3]
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4fbd1356 // fmla v22.4s, v26.4s, v29.s[1]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc1367 // fmla v7.4s, v27.4s, v28.s[1]
+	WORD $0x4f9c1b6b // fmla v11.4s, v27.4s, v28.s[2]
+	WORD $0x4fbc1b6f // fmla v15.4s, v27.4s, v28.s[3]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
+	WORD $0x4fbd1377 // fmla v23.4s, v27.4s, v29.s[1]
+	SUBS $1, R11, R11
+	BNE tiledp1t6loop
+tiledp1t6store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V8.S4, V9.S4, V10.S4, V11.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V12.S4, V13.S4, V14.S4, V15.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V16.S4, V17.S4, V18.S4, V19.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V20.S4, V21.S4, V22.S4, V23.S4], 64(R24)
+	ADD R8, R10
+	SUB $6, R5
+	B tiledp1t6
+tiledp1t5:
+	CMP $5, R5
+	BLT tiledp1t4
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	VEOR V16.B16, V16.B16, V16.B16
+	VEOR V17.B16, V17.B16, V17.B16
+	VEOR V18.B16, V18.B16, V18.B16
+	VEOR V19.B16, V19.B16, V19.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t5start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V8.S4, V9.S4, V10.S4, V11.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V12.S4, V13.S4, V14.S4, V15.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V16.S4, V17.S4, V18.S4, V19.S4]
+	ADD R8, R25
+tiledp1t5start:
+	MOVD R9, R11
+tiledp1t5loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4fbc1304 // fmla v4.4s, v24.4s, v28.s[1]
+	WORD $0x4f9c1b08 // fmla v8.4s, v24.4s, v28.s[2]
+	WORD $0x4fbc1b0c // fmla v12.4s, v24.4s, v28.s[3]
+	WORD $0x4f9d1310 // fmla v16.4s, v24.4s, v29.s[0]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4fbc1325 // fmla v5.4s, v25.4s, v28.s[1]
+	WORD $0x4f9c1b29 // fmla v9.4s, v25.4s, v28.s[2]
+	WORD $0x4fbc1b2d // fmla v13.4s, v25.4s, v28.s[3]
+	WORD $0x4f9d1331 // fmla v17.4s, v25.4s, v29.s[0]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4fbc1346 // fmla v6.4s, v26.4s, v28.s[1]
+	WORD $0x4f9c1b4a // fmla v10.4s, v26.4s, v28.s[2]
+	WORD $0x4fbc1b4e // fmla v14.4s, v26.4s, v28.s[3]
+	WORD $0x4f9d1352 // fmla v18.4s, v26.4s, v29.s[0]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc1367 // fmla v7.4s, v27.4s, v28.s[1]
+	WORD $0x4f9c1b6b // fmla v11.4s, v27.4s, v28.s[2]
+	WORD $0x4fbc1b6f // fmla v15.4s, v27.4s, v28.s[3]
+	WORD $0x4f9d1373 // fmla v19.4s, v27.4s, v29.s[0]
+	SUBS $1, R11, R11
+	BNE tiledp1t5loop
+tiledp1t5store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V8.S4, V9.S4, V10.S4, V11.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V12.S4, V13.S4, V14.S4, V15.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V16.S4, V17.S4, V18.S4, V19.S4], 64(R24)
+	ADD R8, R10
+	SUB $5, R5
+	B tiledp1t5
+tiledp1t4:
+	CMP $4, R5
+	BLT tiledp1t3
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t4start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V8.S4, V9.S4, V10.S4, V11.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V12.S4, V13.S4, V14.S4, V15.S4]
+	ADD R8, R25
+tiledp1t4start:
+	MOVD R9, R11
+tiledp1t4loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4fbc1304 // fmla v4.4s, v24.4s, v28.s[1]
+	WORD $0x4f9c1b08 // fmla v8.4s, v24.4s, v28.s[2]
+	WORD $0x4fbc1b0c // fmla v12.4s, v24.4s, v28.s[3]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4fbc1325 // fmla v5.4s, v25.4s, v28.s[1]
+	WORD $0x4f9c1b29 // fmla v9.4s, v25.4s, v28.s[2]
+	WORD $0x4fbc1b2d // fmla v13.4s, v25.4s, v28.s[3]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4fbc1346 // fmla v6.4s, v26.4s, v28.s[1]
+	WORD $0x4f9c1b4a // fmla v10.4s, v26.4s, v28.s[2]
+	WORD $0x4fbc1b4e // fmla v14.4s, v26.4s, v28.s[3]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc1367 // fmla v7.4s, v27.4s, v28.s[1]
+	WORD $0x4f9c1b6b // fmla v11.4s, v27.4s, v28.s[2]
+	WORD $0x4fbc1b6f // fmla v15.4s, v27.4s, v28.s[3]
+	SUBS $1, R11, R11
+	BNE tiledp1t4loop
+tiledp1t4store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V8.S4, V9.S4, V10.S4, V11.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V12.S4, V13.S4, V14.S4, V15.S4], 64(R24)
+	ADD R8, R10
+	SUB $4, R5
+	B tiledp1t4
+tiledp1t3:
+	CMP $3, R5
+	BLT tiledp1t2
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t3start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V8.S4, V9.S4, V10.S4, V11.S4]
+	ADD R8, R25
+tiledp1t3start:
+	MOVD R9, R11
+tiledp1t3loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4fbc1304 // fmla v4.4s, v24.4s, v28.s[1]
+	WORD $0x4f9c1b08 // fmla v8.4s, v24.4s, v28.s[2]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4fbc1325 // fmla v5.4s, v25.4s, v28.s[1]
+	WORD $0x4f9c1b29 // fmla v9.4s, v25.4s, v28.s[2]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4fbc1346 // fmla v6.4s, v26.4s, v28.s[1]
+	WORD $0x4f9c1b4a // fmla v10.4s, v26.4s, v28.s[2]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc1367 // fmla v7.4s, v27.4s, v28.s[1]
+	WORD $0x4f9c1b6b // fmla v11.4s, v27.4s, v28.s[2]
+	SUBS $1, R11, R11
+	BNE tiledp1t3loop
+tiledp1t3store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V8.S4, V9.S4, V10.S4, V11.S4], 64(R24)
+	ADD R8, R10
+	SUB $3, R5
+	B tiledp1t3
+tiledp1t2:
+	CMP $2, R5
+	BLT tiledp1t1
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t2start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V4.S4, V5.S4, V6.S4, V7.S4]
+	ADD R8, R25
+tiledp1t2start:
+	MOVD R9, R11
+tiledp1t2loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4fbc1304 // fmla v4.4s, v24.4s, v28.s[1]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4fbc1325 // fmla v5.4s, v25.4s, v28.s[1]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4fbc1346 // fmla v6.4s, v26.4s, v28.s[1]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	WORD $0x4fbc1367 // fmla v7.4s, v27.4s, v28.s[1]
+	SUBS $1, R11, R11
+	BNE tiledp1t2loop
+tiledp1t2store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	MOVD R10, R24
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R24)
+	ADD R8, R10
+	SUB $2, R5
+	B tiledp1t2
+tiledp1t1:
+	CMP $1, R5
+	BLT tileddone1
+	MOVD R1, R12
+	MOVD R6, R19
+	ADD R7, R6
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD 64(R0), R11
+	CBZ R11, tiledp1t1start
+	MOVD R10, R25
+	MOVD R25, R24
+	VLD1.P 64(R24), [V0.S4, V1.S4, V2.S4, V3.S4]
+	ADD R8, R25
+tiledp1t1start:
+	MOVD R9, R11
+tiledp1t1loop:
+	VLD1.P 64(R12), [V24.S4, V25.S4, V26.S4, V27.S4]
+	VLD1.P 16(R19), [V28.S4]
+	VLD1.P 8(R19), [V29.S2]
+	WORD $0x4f9c1300 // fmla v0.4s, v24.4s, v28.s[0]
+	WORD $0x4f9c1321 // fmla v1.4s, v25.4s, v28.s[0]
+	WORD $0x4f9c1342 // fmla v2.4s, v26.4s, v28.s[0]
+	WORD $0x4f9c1363 // fmla v3.4s, v27.4s, v28.s[0]
+	SUBS $1, R11, R11
+	BNE tiledp1t1loop
+tiledp1t1store:
+	MOVD R10, R24
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R24)
+	ADD R8, R10
+	SUB $1, R5
+	B tiledp1t1
+tileddone1:
+	ADD R4, R1
+	ADD $64, R2
+	SUB $1, R3
+	B tiledpanels1
+tiledbelow1:
 	RET
 
 // Products of F16 panels.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -15,18 +16,28 @@ type floatKernel struct {
 	format          Format
 	activationBytes int
 	run, reference  func(*Product)
+	tiled           bool // activations are, for run
+}
+
+// multiplication returns the kind of multiply-adds that the kernel consists of.
+func (k *floatKernel) multiplication() Multiplication {
+	if k.activationBytes == 2 {
+		return BFloat16
+	}
+	return Float32
 }
 
 // floatKernels lists the set's kernels with what defines their results for one
 // panel and one token.
 func floatKernels(s *Set) []floatKernel {
 	k := []floatKernel{
-		{"F32", F32, 4, s.Products[F32], generic.Products[F32]},
-		{"F16", F16, 4, s.Products[F16], generic.Products[F16]},
-		{"BF16", BF16, 4, s.Products[BF16], generic.Products[BF16]},
+		{"F32", F32, 4, s.Products[F32], generic.Products[F32], false},
+		{"F32 tiled", F32, 4, s.Products[F32], generic.Products[F32], true},
+		{"F16", F16, 4, s.Products[F16], generic.Products[F16], false},
+		{"BF16", BF16, 4, s.Products[BF16], generic.Products[BF16], false},
 	}
 	if s.ProductBF16 != nil {
-		k = append(k, floatKernel{"BF16 by BF16", BF16, 2, s.ProductBF16, s.ProductBF16})
+		k = append(k, floatKernel{"BF16 by BF16", BF16, 2, s.ProductBF16, s.ProductBF16, false})
 	}
 	return k
 }
@@ -70,6 +81,9 @@ func TestFloatPanels(t *testing.T) {
 						}
 					}
 					p.Out, p.W, p.A, p.Panels, p.T = &got[0], &w[0], &a[0], int64(panels), int64(tokens)
+					if k.tiled {
+						p.tile(tokens, columns)
+					}
 					k.run(&p)
 					for i := range want {
 						if math.Float32bits(want[i]) != math.Float32bits(got[i]) {
@@ -83,28 +97,58 @@ func TestFloatPanels(t *testing.T) {
 	}
 }
 
+// tile makes tiles of p's activations.
+func (p *Product) tile(tokens, columns int) {
+	stride := int(p.AStride) / 4
+	rows := unsafe.Slice((*float32)(unsafe.Pointer(p.A)), (tokens-1)*stride+columns)
+	tiles := make([]float32, TiledLen(tokens, columns))
+	LayTiles(tiles, rows, stride, tokens, columns)
+	p.A, p.AStride, p.Tiled = (*byte)(unsafe.Pointer(&tiles[0])), int64(4*TileTokens*columns), 1
+}
+
 // The product of 512 tokens with four panels as callers make it, 256 of 3072
-// columns at a time, and that of one token with more weights than caches hold, on as
+// columns at a time, in turns with the peak, and that of one token with more weights than caches hold, on as
 // many threads as -cpu says.
 func BenchmarkFloatPanels(b *testing.B) {
 	const panels, columns, block, tokens = 4, 3072, 256, 512
-	a, out := make([]float32, tokens*columns), make([]float32, tokens*columns)
+	a, out := make([]float32, TiledLen(tokens, columns)), make([]float32, tokens*columns)
 	w := slices.Repeat([]byte{0, 0x3c}, 64<<20)
 	for _, s := range Sets() {
 		for _, k := range floatKernels(s) {
 			size := PanelBytes(k.format, columns)
 			prefill := Product{
-				Out: &out[0], OutStride: 4 * columns, Add: 1, T: tokens, AStride: int64(k.activationBytes * columns),
+				Out: &out[0], OutStride: 4 * Rows * panels, Add: 1, T: tokens, AStride: int64(k.activationBytes * columns),
 				Blocks: block, Panels: panels, PanelBytes: int64(size),
 			}
+			if k.tiled {
+				prefill.AStride, prefill.Tiled = 4*TileTokens*block, 1
+			}
 			b.Run(fmt.Sprintf("%s/%s/T=%d", s.Name, k.name, tokens), func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					first := i % (columns / block) * block
-					prefill.A = (*byte)(unsafe.Pointer(&a[first*k.activationBytes/4]))
-					prefill.W = &w[PanelBytes(k.format, first)]
-					k.run(&prefill)
+				var took, atPeak time.Duration
+				const macs, calls = Rows * panels * block * tokens, 4
+				peak := s.Peaks[k.multiplication()]
+				turns := 1 + calls*macs/max(1, peak.MACs)
+				for i := 0; b.Loop(); {
+					start := time.Now()
+					for range calls {
+						first := i % (columns / block) * block
+						prefill.A = (*byte)(unsafe.Pointer(&a[first*k.activationBytes/4]))
+						if k.tiled {
+							prefill.A = (*byte)(unsafe.Pointer(&a[first*TiledLen(tokens, 1)]))
+						}
+						prefill.W = &w[PanelBytes(k.format, first)]
+						k.run(&prefill)
+						i++
+					}
+					took += time.Since(start)
+					if peak.Run != nil {
+						start = time.Now()
+						peak.Run(turns)
+						atPeak += time.Since(start)
+					}
 				}
-				b.ReportMetric(float64(Rows*panels*block*tokens)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GMAC/s")
+				b.ReportMetric(macs*calls*float64(b.N)/took.Seconds()/1e9, "GMAC/s")
+				b.ReportMetric(100*float64(atPeak)/float64(took), "%ofpeak")
 			})
 			b.Run(fmt.Sprintf("%s/%s/T=1", s.Name, k.name), func(b *testing.B) {
 				b.SetBytes(int64(panels * size)) // of weights, from memory

@@ -175,6 +175,9 @@ type Vector struct {
 	ToF16, ToBF16 func(dst []uint16, x []float32)
 	// ExpandF16 converts to float32. Any length.
 	ExpandF16 func(dst []float32, x []uint16)
+	// ExpandPairs converts units of a panel of [BF16], 16 rows of two columns, to those of [F32]: dst[32·k+i] and
+	// dst[32·k+16+i] are the lower and the upper half of x[16·k+i]. len(dst) = 2·len(x).
+	ExpandPairs func(dst []float32, x []uint32)
 	// ScaleLanes sets dst[16·k+i] = q[16·k+i]·scale[i].
 	ScaleLanes func(dst []float32, q []int8, scale *[16]float32)
 	// ScaleRows sets dst[16·k+i] = q[16·k+i]·scale[k].

@@ -10,7 +10,8 @@ import "unsafe"
 // with Add, from what Out holds: the same bits from every set. One call takes Panels
 // panels, PanelBytes apart, so that a single token has several chains under way and a
 // value of A is loaded once for several panels; 4 are enough for that. Panel p's results
-// begin 16·p floats after panel 0's.
+// begin 16·p floats after panel 0's. Of many tokens, F32 panels take A in tiles as [LayTiles] makes them, with Tiled: a
+// kernel then reads it from the first byte to the last, which is up to a third faster. AStride is that of tiles.
 //
 // The other formats take several panels with a single token only, without a gap between them. That is faster than a
 // call for each, since the CPU loads the next panel's weights while it waits for the last of this one's.
@@ -55,6 +56,39 @@ type Product struct {
 	Ahead int64 // 96: bytes
 
 	Table *[16]uint8 // 104: the codes that nibbles stand for (Table32 and Table16 only)
+
+	Tiled int64 // 112: 1 if A is in tiles (F32 only), else 0
+}
+
+// TileTokens is how many tokens' activations lie together in a tile.
+const TileTokens = 6
+
+// TiledLen returns how many values the tiles of rows take.
+func TiledLen(tokens, cols int) int {
+	return (tokens + TileTokens - 1) / TileTokens * TileTokens * cols
+}
+
+// LayTiles lays rows of cols values, stride values apart in src, as tiles: TileTokens rows in each, for each column
+// their values side by side. Of the rows that the last tile lacks, nothing is written.
+func LayTiles(dst, src []float32, stride, tokens, cols int) {
+	const n = TileTokens
+	for ; tokens >= n; tokens -= n {
+		a, b, c := src[:cols], src[stride:][:cols], src[2*stride:][:cols]
+		d, e, f := src[3*stride:][:cols], src[4*stride:][:cols], src[5*stride:][:cols]
+		for i := range a {
+			to := (*[n]float32)(dst[n*i:])
+			to[0], to[1], to[2], to[3], to[4], to[5] = a[i], b[i], c[i], d[i], e[i], f[i]
+		}
+		dst = dst[n*cols:]
+		if tokens > n {
+			src = src[n*stride:]
+		}
+	}
+	for t := range tokens {
+		for i, v := range src[t*stride:][:cols] {
+			dst[n*i+t] = v
+		}
+	}
 }
 
 // ScratchBytes is the size of Product.Scratch.

@@ -112,10 +112,15 @@ func (p *Product) floatPanel(f Format, at func(panel []byte, col, row int) float
 				w[i] = at(panel, first+i, row)
 			}
 			for t := range int(p.T) {
-				a := unsafe.Slice((*float32)(unsafe.Add(unsafe.Pointer(p.A), t*int(p.AStride)+4*first)), len(w))
+				at, step := t*int(p.AStride), 1 // bytes, values
+				if p.Tiled != 0 {
+					at, step = t/TileTokens*int(p.AStride)+4*(t%TileTokens), TileTokens
+				}
+				a := (*float32)(unsafe.Add(unsafe.Pointer(p.A), at+4*first*step))
+				values := unsafe.Slice(a, (len(w)-1)*step+1)
 				sum := p.out(t)[row]
 				for i := range w {
-					sum = fma32(w[i], a[i], sum)
+					sum = fma32(w[i], values[i*step], sum)
 				}
 				p.out(t)[row] = sum
 			}

@@ -25,6 +25,7 @@ type vectorKernels struct {
 	quantize256, quantize32 func(dst *byte, x *float32, n, stride int)
 	toF16, toBF16           func(dst *uint16, x *float32, n int)
 	expandF16               func(dst *float32, x *uint16, n int)
+	expandPairs             func(dst *float32, x *uint32, n int)
 	scaleLanes, scaleRows   func(dst *float32, q *int8, scale *float32, n int)
 }
 
@@ -87,6 +88,12 @@ func (k vectorKernels) vector() Vector {
 		ToF16:       converter(k.toF16, toF16),
 		ToBF16:      converter(k.toBF16, toBF16),
 		ExpandF16:   converter(k.expandF16, expandF16),
+		ExpandPairs: func(dst []float32, x []uint32) {
+			if whole(len(x), 16) {
+				dst = dst[:2*len(x)]
+				k.expandPairs(&dst[0], &x[0], len(x))
+			}
+		},
 		ScaleLanes: func(dst []float32, q []int8, scale *[16]float32) {
 			if whole(len(q), 16) {
 				dst = dst[:len(q)]

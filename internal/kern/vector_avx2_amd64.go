@@ -20,6 +20,7 @@ var vectorAVX2 = vectorKernels{
 	toF16:       toF16AVX2,
 	toBF16:      toBF16AVX2,
 	expandF16:   expandF16AVX2,
+	expandPairs: expandPairsAVX2,
 	scaleLanes:  scaleLanesAVX2,
 	scaleRows:   scaleRowsAVX2,
 	quantize256: quantize256AVX2,
@@ -76,6 +77,9 @@ func toBF16AVX2(dst *uint16, x *float32, n int)
 
 //go:noescape
 func expandF16AVX2(dst *float32, x *uint16, n int)
+
+//go:noescape
+func expandPairsAVX2(dst *float32, x *uint32, n int)
 
 //go:noescape
 func scaleLanesAVX2(dst *float32, q *int8, scale *float32, n int)

@@ -856,6 +856,31 @@ l1:
 	VZEROUPPER
 	RET
 
+// expandPairs takes the halves of units apart.
+TEXT ·expandPairsAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+l1:
+	VMOVUPS 0(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPSRLD $16, Y0, Y0
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y1, 0(AX)
+	VMOVUPS Y0, 64(AX)
+	VMOVUPS 32(SI), Y0
+	VPSLLD $16, Y0, Y1
+	VPSRLD $16, Y0, Y0
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y0, 96(AX)
+	ADDQ $128, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
 // scaleLanes sets dst[16k+i] = q[16k+i]·scale[i].
 TEXT ·scaleLanesAVX2(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX

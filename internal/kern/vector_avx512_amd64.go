@@ -21,6 +21,7 @@ var vectorAVX512 = vectorKernels{
 	toF16:       toF16AVX512,
 	toBF16:      toBF16AVX512,
 	expandF16:   expandF16AVX512,
+	expandPairs: expandPairsAVX512,
 	scaleLanes:  scaleLanesAVX512,
 	scaleRows:   scaleRowsAVX512,
 	quantize256: quantize256AVX2,
@@ -77,6 +78,9 @@ func toBF16AVX512(dst *uint16, x *float32, n int)
 
 //go:noescape
 func expandF16AVX512(dst *float32, x *uint16, n int)
+
+//go:noescape
+func expandPairsAVX512(dst *float32, x *uint32, n int)
 
 //go:noescape
 func scaleLanesAVX512(dst *float32, q *int8, scale *float32, n int)

@@ -560,6 +560,25 @@ l1:
 	VZEROUPPER
 	RET
 
+// expandPairs takes the halves of units apart.
+TEXT ·expandPairsAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), DI
+l1:
+	VMOVUPS 0(SI), Z0
+	VPSLLD $16, Z0, Z1
+	VPSRLD $16, Z0, Z0
+	VPSLLD $16, Z0, Z0
+	VMOVUPS Z1, 0(AX)
+	VMOVUPS Z0, 64(AX)
+	ADDQ $128, AX
+	ADDQ $64, SI
+	SUBQ $16, DI
+	JNZ l1
+	VZEROUPPER
+	RET
+
 // scaleLanes sets dst[16k+i] = q[16k+i]·scale[i].
 TEXT ·scaleLanesAVX512(SB), NOSPLIT, $0-32
 	MOVQ dst+0(FP), AX

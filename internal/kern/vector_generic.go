@@ -24,6 +24,7 @@ var vectorGeneric = Vector{
 	ToF16:       toF16,
 	ToBF16:      toBF16,
 	ExpandF16:   expandF16,
+	ExpandPairs: expandPairs,
 	ScaleLanes:  scaleLanes,
 	ScaleRows:   scaleRows,
 }
@@ -280,6 +281,14 @@ func toBF16(dst []uint16, x []float32) {
 func expandF16(dst []float32, x []uint16) {
 	for i, u := range x {
 		dst[i] = float16.Frombits(u).Float32()
+	}
+}
+
+func expandPairs(dst []float32, x []uint32) {
+	for i, u := range x {
+		at := i/Rows*2*Rows + i%Rows
+		dst[at] = math.Float32frombits(u << 16)
+		dst[at+Rows] = math.Float32frombits(u &^ 0xffff)
 	}
 }
 

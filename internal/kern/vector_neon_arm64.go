@@ -20,6 +20,7 @@ var vectorNEON = vectorKernels{
 	toF16:       toF16NEON,
 	toBF16:      toBF16NEON,
 	expandF16:   expandF16NEON,
+	expandPairs: expandPairsNEON,
 	scaleLanes:  scaleLanesNEON,
 	scaleRows:   scaleRowsNEON,
 	quantize256: quantize256NEON,
@@ -76,6 +77,9 @@ func toBF16NEON(dst *uint16, x *float32, n int)
 
 //go:noescape
 func expandF16NEON(dst *float32, x *uint16, n int)
+
+//go:noescape
+func expandPairsNEON(dst *float32, x *uint32, n int)
 
 //go:noescape
 func scaleLanesNEON(dst *float32, q *int8, scale *float32, n int)

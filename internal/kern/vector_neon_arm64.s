@@ -1475,6 +1475,42 @@ l1:
 	BNE l1
 	RET
 
+// expandPairs takes the halves of units apart.
+TEXT ·expandPairsNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD x+8(FP), R1
+	MOVD n+16(FP), R2
+l1:
+	FMOVQ 0(R1), F0
+	VSHL $16, V0.S4, V1.S4
+	VUSHR $16, V0.S4, V0.S4
+	VSHL $16, V0.S4, V0.S4
+	FMOVQ F1, 0(R0)
+	FMOVQ F0, 64(R0)
+	FMOVQ 16(R1), F0
+	VSHL $16, V0.S4, V1.S4
+	VUSHR $16, V0.S4, V0.S4
+	VSHL $16, V0.S4, V0.S4
+	FMOVQ F1, 16(R0)
+	FMOVQ F0, 80(R0)
+	FMOVQ 32(R1), F0
+	VSHL $16, V0.S4, V1.S4
+	VUSHR $16, V0.S4, V0.S4
+	VSHL $16, V0.S4, V0.S4
+	FMOVQ F1, 32(R0)
+	FMOVQ F0, 96(R0)
+	FMOVQ 48(R1), F0
+	VSHL $16, V0.S4, V1.S4
+	VUSHR $16, V0.S4, V0.S4
+	VSHL $16, V0.S4, V0.S4
+	FMOVQ F1, 48(R0)
+	FMOVQ F0, 112(R0)
+	ADD $128, R0
+	ADD $64, R1
+	SUBS $16, R2, R2
+	BNE l1
+	RET
+
 // scaleLanes sets dst[16k+i] = q[16k+i]·scale[i].
 TEXT ·scaleLanesNEON(SB), NOSPLIT, $0-32
 	MOVD dst+0(FP), R0

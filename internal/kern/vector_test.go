@@ -196,6 +196,13 @@ var vectorCases = []struct {
 		}
 		v.ExpandF16(m.floats(n), x)
 	}},
+	{"ExpandPairs", true, func(v *Vector, m *vectorMemory, n int) {
+		x := place[uint32](m, n)
+		for i := range x {
+			x[i] = m.r.Uint32()
+		}
+		v.ExpandPairs(m.floats(2*n), x)
+	}},
 	{"ScaleLanes", false, func(v *Vector, m *vectorMemory, n int) {
 		v.ScaleLanes(m.floats(n), m.codes(n), (*[16]float32)(m.floats(16)))
 	}},
@@ -613,7 +620,7 @@ func BenchmarkVector(b *testing.B) {
 		x[i], y[i] = float32(r.NormFloat64()), float32(r.NormFloat64())
 	}
 	half, records, q := make([]uint16, n), make([]byte, n/32*A32Bytes), make([]int8, n)
-	up, scratch := make([]float32, n), make([]float32, n)
+	up, scratch, pairs := make([]float32, n), make([]float32, n), make([]uint32, n/2)
 	for _, s := range Sets() {
 		for _, c := range []struct {
 			name string
@@ -637,6 +644,7 @@ func BenchmarkVector(b *testing.B) {
 			{"ToF16", func() { s.ToF16(half, x) }},
 			{"ToBF16", func() { s.ToBF16(half, x) }},
 			{"ExpandF16", func() { s.ExpandF16(z, half) }},
+			{"ExpandPairs", func() { s.ExpandPairs(z, pairs) }},
 			{"ScaleLanes", func() { s.ScaleLanes(z, q, (*[16]float32)(x)) }},
 			{"ScaleRows", func() { s.ScaleRows(z, q, x) }},
 		} {

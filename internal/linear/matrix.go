@@ -132,6 +132,15 @@ func (m *Matrix) recode(w *Scratch, src []byte, rows int) []byte {
 	return w.rows
 }
 
+// floats converts columns c to c+n of a panel to float32: dst[16·column + row]. c is even.
+func (m *Matrix) floats(w *Scratch, dst []float32, panel []byte, c, n int) {
+	if m.typ.IsQuantized() {
+		m.dequantize(w, dst, panel, c, n)
+	} else {
+		m.expand(dst, panel, c, n)
+	}
+}
+
 // dequantize decodes columns c to c+n of a panel of a quantized matrix: dst[16·column + row].
 func (m *Matrix) dequantize(w *Scratch, dst []float32, panel []byte, c, n int) {
 	l := kern.Layouts[m.format]
@@ -166,17 +175,10 @@ func (m *Matrix) expand(dst []float32, panel []byte, c, n int) {
 		kern.Best().ExpandF16(dst, unsafe.Slice((*uint16)(unsafe.Pointer(&panel[2*kern.Rows*c])), len(dst)))
 	case kern.BF16: // a unit is two columns of a row
 		units := unsafe.Slice((*uint32)(unsafe.Pointer(&panel[2*kern.Rows*c])), Padded(len(dst)/2))
-		for ; len(dst) > 0; dst, units = dst[min(2*kern.Rows, len(dst)):], units[kern.Rows:] {
-			first := (*[kern.Rows]float32)(dst)
-			for r, u := range units[:kern.Rows] {
-				first[r] = math.Float32frombits(u << 16)
-			}
-			if len(dst) > kern.Rows {
-				second := (*[kern.Rows]float32)(dst[kern.Rows:])
-				for r, u := range units[:kern.Rows] {
-					second[r] = math.Float32frombits(u &^ 0xffff)
-				}
-			}
+		whole := len(dst) / (2 * kern.Rows) * kern.Rows
+		kern.Best().ExpandPairs(dst[:2*whole], units[:whole])
+		for r := range len(dst) - 2*whole { // an odd column
+			dst[2*whole+r] = math.Float32frombits(units[whole+r] << 16)
 		}
 	default: // float32
 		copy(dst, unsafe.Slice((*float32)(unsafe.Pointer(&panel[4*kern.Rows*c])), len(dst)))

@@ -16,6 +16,9 @@ type Product struct {
 	out       []float32
 	outStride int                 // values; at least the rows of all panels
 	bounds    [maxTasks + 1]int32 // task i is panels bounds[i] to bounds[i+1]
+
+	tiles []float32 // in.f32 in tiles, for each floatBlock columns those of all tokens; empty for few tokens
+	lay   tiling
 }
 
 const maxTasks = 96
@@ -25,7 +28,36 @@ const maxTasks = 96
 func (p *Product) Multiply(t *Threads, m *Matrix, in *Input, x, out Rows) error {
 	in.f32 = x.Data
 	p.threads, p.m, p.in, p.out, p.outStride = t, m, in, out.Data, out.Stride
+	p.tiles = p.tiles[:0]
+	if in.kind == asF32 && in.tokens >= leastTiled {
+		p.tiles = work.Resize(p.tiles, kern.TiledLen(in.tokens, p.cols()))
+		p.lay = tiling{p}
+		if err := t.Run(&p.lay, (p.cols()+floatBlock-1)/floatBlock); err != nil {
+			return err
+		}
+	}
 	return t.Run(p, p.plan(t.Threads()))
+}
+
+// leastTiled is the number of tokens from which on float32 activations are laid as tiles, and weights of 16 bits become
+// float32 first: enough that this takes little of the time.
+const leastTiled = 4 * kern.TileTokens
+
+// cols returns the columns that are multiplied: panels of BF16 hold pairs, and rows of activations are padded.
+func (p *Product) cols() int {
+	if p.m.format == kern.BF16 {
+		return p.m.Cols + p.m.Cols&1
+	}
+	return p.m.Cols
+}
+
+// tiling is the job that lays float32 activations as tiles. A task is a block of columns.
+type tiling struct{ p *Product }
+
+func (j *tiling) Do(_, i int) {
+	p, c := j.p, i*floatBlock
+	in := p.in
+	kern.LayTiles(p.tiles[kern.TiledLen(in.tokens, c):], in.f32[c:], in.stride, in.tokens, min(floatBlock, p.cols()-c))
 }
 
 // plan divides the panels into tasks and returns their number. Tasks become smaller and smaller: long ones keep the
@@ -182,18 +214,16 @@ const singlePanels = 16
 // multiplyFloat multiplies n panels from i on with float32 activations, decoding quantized weights.
 func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 	m, in, k := p.m, p.in, &w.Call
-	cols := m.Cols
-	if m.format == kern.BF16 {
-		cols += cols & 1 // its panels hold pairs, and rows of activations are padded
-	}
-	panels := m.Panel(w, i, n)
+	cols, panels := p.cols(), m.Panel(w, i, n)
 	*k = kern.Product{
 		T: int64(in.tokens), AStride: int64(4 * in.stride), Panels: int64(n), PanelBytes: int64(m.size),
 		Scratch: w.Memory(),
 	}
 	p.setOut(w, k, i, n, 0)
+	tiled := len(p.tiles) > 0
 	format, block := m.format, floatBlock
-	if m.typ.IsQuantized() {
+	expanded := m.typ.IsQuantized() || tiled && format != kern.F32
+	if expanded {
 		format, k.PanelBytes = kern.F32, 4*floatBlock*kern.Rows
 		w.panel = work.Resize(w.panel, n*floatBlock*kern.Rows)
 	} else if in.tokens == 1 {
@@ -202,21 +232,26 @@ func (p *Product) multiplyFloat(w *Scratch, i, n int) {
 	l := kern.Layouts[m.format]
 	for c := 0; c < cols; c += block {
 		b := min(block, cols-c)
-		if m.typ.IsQuantized() {
+		if expanded {
 			for j := range n {
-				m.dequantize(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
+				m.floats(w, w.panel[j*floatBlock*kern.Rows:][:b*kern.Rows], panels[j*m.size:(j+1)*m.size], c, b)
 			}
 			k.W = (*byte)(unsafe.Pointer(&w.panel[0]))
 		} else {
 			k.W = &panels[c/l.Cols*l.BlockBytes()*kern.Rows]
 		}
-		k.A, k.Blocks = (*byte)(unsafe.Pointer(&in.f32[c])), int64(b)
+		a := &in.f32[c]
+		if tiled {
+			a = &p.tiles[kern.TiledLen(in.tokens, c)]
+			k.Tiled, k.AStride = 1, int64(4*kern.TileTokens*b)
+		}
+		k.A, k.Blocks = (*byte)(unsafe.Pointer(a)), int64(b)
 		kern.Multiply(format, k)
 		k.Add = 1
 	}
 	p.scatter(w, k, i, n, 0)
 }
 
-// floatBlock is how many columns are multiplied at a time, so that the weights stay in a core's first cache while all
+// floatBlock is how many columns are multiplied at a time, so that the weights stay in a core's first caches while all
 // tokens use them. It is a multiple of every block length.
 const floatBlock = 256

@@ -14,6 +14,15 @@ import (
 // Tokens' rows are often a multiple of 4096 bytes apart, so that the same column of
 // each lies in the same set of an 8-way first level cache: no tile takes more than 8.
 
+// Of tiled activations (kern.LayTiles) a kernel reads one stream of bytes, whatever the stride of their rows, and its
+// tiles have TileTokens tokens.
+
+// tileTokens is kern.TileTokens.
+const tileTokens = 6
+
+// tiledAhead is how many bytes ahead panels are prefetched with tiled activations: they come from the second cache.
+const tiledAhead = 1024
+
 // A shape is the greatest tile for a number of panels taken together. It is used
 // where that many panels are left and the call has no more than maxT tokens.
 type shape struct{ panels, tokens, maxT int }
@@ -29,6 +38,10 @@ var (
 	shapesAVX2   = []shape{{4, 1, 1}, {2, 3, anyT}, {1, 5, anyT}}
 	shapesAVX512 = []shape{{4, 6, anyT}, {2, 8, anyT}, {1, 8, anyT}}
 	shapesNEON   = []shape{{4, 1, 1}, {2, 2, 2}, {1, 5, anyT}}
+
+	tiledAVX2   = []shape{{1, tileTokens, anyT}}
+	tiledAVX512 = []shape{{4, tileTokens, anyT}, {2, tileTokens, anyT}, {1, tileTokens, anyT}}
+	tiledNEON   = []shape{{1, tileTokens, anyT}}
 )
 
 // A weights is a format of panels. A step is what one unit of a panel takes: a column
@@ -40,9 +53,11 @@ type weights struct {
 }
 
 var (
-	weightsF32  = weights{"floatF32", "Products of F32 panels.", 64, 4}
-	weightsF16  = weights{"floatF16", "Products of F16 panels.", 32, 4}
-	weightsBF16 = weights{"floatBF16", "Products of BF16 panels.", 64, 8}
+	weightsF32 = weights{"floatF32", "Products of F32 panels.", 64, 4}
+	// weightsTiled is weightsF32 with tiled activations. Its name is that of its labels: it is a part of floatF32.
+	weightsTiled = weights{"tiled", "", 64, 4 * tileTokens}
+	weightsF16   = weights{"floatF16", "Products of F16 panels.", 32, 4}
+	weightsBF16  = weights{"floatBF16", "Products of BF16 panels.", 64, 8}
 	// weightsDot has bfloat16 activations.
 	weightsDot = weights{"productBF16", "Products of BF16 panels with bfloat16 activations.", 64, 4}
 )
@@ -55,12 +70,12 @@ type floatX86 struct {
 
 // floatsX86 writes floatF32, floatF16, floatBF16 and, with AVX-512, productBF16.
 func floatsX86(a *isa) []byte {
-	shapes, all := shapesAVX2, []weights{weightsF32, weightsF16, weightsBF16}
+	shapes, tiled, all := shapesAVX2, tiledAVX2, []weights{weightsF32, weightsF16, weightsBF16}
 	if a.avx512() {
-		shapes, all = shapesAVX512, append(all, weightsDot)
+		shapes, tiled, all = shapesAVX512, tiledAVX512, append(all, weightsDot)
 	}
 	for _, w := range all {
-		floatX86{a, w}.function(shapes)
+		floatX86{a, w}.function(shapes, tiled)
 	}
 	return a.buf.Bytes()
 }
@@ -71,7 +86,7 @@ func floatsX86(a *isa) []byte {
 // CX counts columns.
 // On the stack: the first panel taken together and its results, panels left and
 // the tile's activations.
-func (g floatX86) function(shapes []shape) {
+func (g floatX86) function(shapes, tiled []shape) {
 	fmt.Fprintf(&g.buf, "// %s\n", g.w.doc)
 	fmt.Fprintf(&g.buf, "TEXT ·%s%s(SB), NOSPLIT, $32-8\n", g.w.name, g.name)
 	g.p("MOVQ p+0(FP), AX")
@@ -91,9 +106,31 @@ func (g floatX86) function(shapes []shape) {
 		g.p("VPTERNLOGD $0xff, Z31, Z31, Z31")
 		g.p("VPSLLD $16, Z31, Z31 // the odd columns")
 	}
+	if g.w == weightsF32 {
+		g.p("CMPQ %d(AX), $0", pTiled)
+		g.p("JNE %s", weightsTiled.name)
+	}
+	g.panels(shapes)
+	if g.w == weightsF32 {
+		g.place(weightsTiled.name)
+		floatX86{g.isa, weightsTiled}.panels(tiled)
+	}
+	fmt.Fprintln(&g.buf)
+}
+
+// mark returns a label of the kernel's.
+func (g floatX86) mark(format string, args ...any) string {
+	if g.w == weightsTiled {
+		return g.w.name + fmt.Sprintf(format, args...)
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// panels writes the loops over panels, and returns.
+func (g floatX86) panels(shapes []shape) {
 	for _, s := range shapes {
-		next := fmt.Sprintf("below%d", s.panels)
-		g.place(fmt.Sprintf("panels%d", s.panels))
+		next := g.mark("below%d", s.panels)
+		g.place(g.mark("panels%d", s.panels))
 		g.p("CMPQ left-24(SP), $%d", s.panels)
 		g.p("JLT %s", next)
 		if s.maxT != anyT {
@@ -107,7 +144,7 @@ func (g floatX86) function(shapes []shape) {
 		for n := s.tokens; n > 0; n-- {
 			g.tile(s, n)
 		}
-		g.place(fmt.Sprintf("done%d", s.panels))
+		g.place(g.mark("done%d", s.panels))
 		g.p("MOVQ R8, DX")
 		if s.panels > 1 {
 			g.p("SHLQ $%d, DX", s.panels/2)
@@ -115,12 +152,11 @@ func (g floatX86) function(shapes []shape) {
 		g.p("ADDQ DX, w-8(SP)")
 		g.p("ADDQ $%d, out-16(SP)", 64*s.panels)
 		g.p("SUBQ $%d, left-24(SP)", s.panels)
-		g.p("JMP panels%d", s.panels)
+		g.p("JMP %s", g.mark("panels%d", s.panels))
 		g.place(next)
 	}
 	g.p("VZEROUPPER")
 	g.p("RET")
-	fmt.Fprintln(&g.buf)
 }
 
 // tile writes the tile of n tokens: a loop over tiles if n is the shape's, else what
@@ -128,13 +164,13 @@ func (g floatX86) function(shapes []shape) {
 func (g floatX86) tile(s shape, n int) {
 	parts, width := 16/g.lanes, 4*g.lanes // registers of a panel's column, bytes of a register
 	vectors := s.panels * parts
-	label := fmt.Sprintf("p%dt%d", s.panels, n)
+	label := g.mark("p%dt%d", s.panels, n)
 
 	g.place(label)
 	g.p("CMPQ BX, $%d", n)
-	other := fmt.Sprintf("p%dt%d", s.panels, n-1)
+	other := g.mark("p%dt%d", s.panels, n-1)
 	if n == 1 {
-		other = fmt.Sprintf("done%d", s.panels)
+		other = g.mark("done%d", s.panels)
 	}
 	g.p("JLT %s", other)
 	g.p("MOVQ w-8(SP), SI")
@@ -162,11 +198,18 @@ func (g floatX86) tile(s shape, n int) {
 	if g.w == weightsBF16 || g.w == weightsDot {
 		g.p("SHRQ $1, CX")
 	}
-	if n == 1 {
+	if n == 1 && g.w != weightsTiled {
 		g.prefetching(s.panels, label)
 	}
+	if g.w == weightsTiled {
+		g.p("PCALIGN $64")
+	}
 	g.place(label + "loop")
-	g.step(s.panels, parts, n)
+	if g.w == weightsTiled {
+		g.stepTiled(s.panels, parts, n)
+	} else {
+		g.step(s.panels, parts, n)
+	}
 	g.p("ADDQ $%d, SI", g.w.panelBytes)
 	g.p("ADDQ $%d, R10", g.w.activationBytes)
 	g.p("DECQ CX")
@@ -178,8 +221,12 @@ func (g floatX86) tile(s shape, n int) {
 		}
 		g.p("ADDQ %d(AX), DI", pOutStride)
 	}
-	g.p("IMUL3Q $%d, R11, DX", n)
-	g.p("ADDQ DX, a-32(SP)")
+	if g.w == weightsTiled {
+		g.p("ADDQ R11, a-32(SP)")
+	} else {
+		g.p("IMUL3Q $%d, R11, DX", n)
+		g.p("ADDQ DX, a-32(SP)")
+	}
 	g.p("SUBQ $%d, BX", n)
 	g.p("JMP %s", label)
 }
@@ -237,6 +284,35 @@ func (g floatX86) step(panels, parts, n int) {
 			}
 		}
 	}
+}
+
+// stepTiled is step for tiled activations, which is also for as many vectors and tokens as leave few registers: these
+// hold the results first, then all vectors, then a few tokens' values in turns.
+func (g floatX86) stepTiled(panels, parts, n int) {
+	vectors := panels * parts
+	vector, value := vectors*n, vectors*(n+1)
+	for v := range vectors {
+		g.load(g.panel(v/parts, v%parts*g.w.panelBytes/parts), 0, g.v(vector+v))
+	}
+	values := min(n, g.registers()-value)
+	g.p("PREFETCHT0 (R10)(R11*1) // the next tile")
+	for p := range panels {
+		g.p("PREFETCHT0 %s", g.panel(p, tiledAhead))
+	}
+	for t := range n {
+		g.p("VBROADCASTSS %d(R10), %s", 4*t, g.v(value+t%values))
+		for v := range vectors {
+			g.fma(value+t%values, vector+v, v*n+t)
+		}
+	}
+}
+
+// registers returns the number of vector registers.
+func (g floatX86) registers() int {
+	if g.avx512() {
+		return 32
+	}
+	return 16
 }
 
 // load loads a register with column c of a step.
@@ -300,31 +376,15 @@ func floatsNEON() []byte {
 			g.p("VMOVI $255, V31.B16")
 			g.p("VSHL $16, V31.S4, V31.S4")
 		}
-		for _, s := range shapesNEON {
-			next := fmt.Sprintf("below%d", s.panels)
-			g.place(fmt.Sprintf("panels%d", s.panels))
-			g.p("CMP $%d, R3", s.panels)
-			g.p("BLT %s", next)
-			g.p("MOVD %d(R0), R5", pT)
-			if s.maxT != anyT {
-				g.p("CMP $%d, R5", s.maxT)
-				g.p("BGT %s", next)
-			}
-			g.p("MOVD %d(R0), R6", pA)
-			g.p("MOVD R2, R10")
-			for n := s.tokens; n > 0; n-- {
-				g.tile(s, n)
-			}
-			g.place(fmt.Sprintf("done%d", s.panels))
-			for range s.panels {
-				g.p("ADD R4, R1")
-			}
-			g.p("ADD $%d, R2", 64*s.panels)
-			g.p("SUB $%d, R3", s.panels)
-			g.p("B panels%d", s.panels)
-			g.place(next)
+		if g.w == weightsF32 {
+			g.p("MOVD %d(R0), R11", pTiled)
+			g.p("CBNZ R11, %s", weightsTiled.name)
 		}
-		g.p("RET")
+		g.panels(shapesNEON)
+		if g.w == weightsF32 {
+			g.place(weightsTiled.name)
+			floatNEON{a, weightsTiled}.panels(tiledNEON)
+		}
 		fmt.Fprintln(&g.buf)
 	}
 	return a.buf.Bytes()
@@ -336,6 +396,38 @@ type floatNEON struct {
 	w weights
 }
 
+// mark returns a label of the kernel's.
+func (g floatNEON) mark(format string, args ...any) string { return floatX86(g).mark(format, args...) }
+
+// panels writes the loops over panels, and returns.
+func (g floatNEON) panels(shapes []shape) {
+	for _, s := range shapes {
+		next := g.mark("below%d", s.panels)
+		g.place(g.mark("panels%d", s.panels))
+		g.p("CMP $%d, R3", s.panels)
+		g.p("BLT %s", next)
+		g.p("MOVD %d(R0), R5", pT)
+		if s.maxT != anyT {
+			g.p("CMP $%d, R5", s.maxT)
+			g.p("BGT %s", next)
+		}
+		g.p("MOVD %d(R0), R6", pA)
+		g.p("MOVD R2, R10")
+		for n := s.tokens; n > 0; n-- {
+			g.tile(s, n)
+		}
+		g.place(g.mark("done%d", s.panels))
+		for range s.panels {
+			g.p("ADD R4, R1")
+		}
+		g.p("ADD $%d, R2", 64*s.panels)
+		g.p("SUB $%d, R3", s.panels)
+		g.p("B %s", g.mark("panels%d", s.panels))
+		g.place(next)
+	}
+	g.p("RET")
+}
+
 // four names four registers from r on.
 func four(r int) string { return fmt.Sprintf("[V%d.S4, V%d.S4, V%d.S4, V%d.S4]", r, r+1, r+2, r+3) }
 
@@ -343,21 +435,26 @@ func four(r int) string { return fmt.Sprintf("[V%d.S4, V%d.S4, V%d.S4, V%d.S4]",
 // takes the last n tokens.
 func (g floatNEON) tile(s shape, n int) {
 	acc := func(panel, t int) int { return 4 * (n*panel + t) } // the first of 4
-	label := fmt.Sprintf("p%dt%d", s.panels, n)
+	label := g.mark("p%dt%d", s.panels, n)
 	g.place(label)
 	g.p("CMP $%d, R5", n)
-	other := fmt.Sprintf("p%dt%d", s.panels, n-1)
+	other := g.mark("p%dt%d", s.panels, n-1)
 	if n == 1 {
-		other = fmt.Sprintf("done%d", s.panels)
+		other = g.mark("done%d", s.panels)
 	}
 	g.p("BLT %s", other)
 	g.p("MOVD R1, R12")
 	for i := 1; i < s.panels; i++ {
 		g.p("ADD R4, R%d, R%d", 11+i, 12+i)
 	}
-	for t := range n {
-		g.p("MOVD R6, R%d", 19+t)
+	if g.w == weightsTiled {
+		g.p("MOVD R6, R19")
 		g.p("ADD R7, R6")
+	} else {
+		for t := range n {
+			g.p("MOVD R6, R%d", 19+t)
+			g.p("ADD R7, R6")
+		}
 	}
 	for r := range acc(s.panels, 0) {
 		g.p("VEOR V%d.B16, V%d.B16, V%d.B16", r, r, r)
@@ -374,6 +471,44 @@ func (g floatNEON) tile(s shape, n int) {
 	}
 
 	g.place(label + "start")
+	if g.w == weightsTiled {
+		g.tiledLoop(n, label)
+	} else {
+		g.loop(s, n, label)
+	}
+
+	g.place(label + "store")
+	for t := range n {
+		g.p("MOVD R10, R24")
+		for panel := range s.panels {
+			g.p("VST1.P %s, 64(R24)", four(acc(panel, t)))
+		}
+		g.p("ADD R8, R10")
+	}
+	g.p("SUB $%d, R5", n)
+	g.p("B %s", label)
+}
+
+// tiledLoop writes the loop over the columns of a panel and of a tile of n tokens. V24… are the panel's vector, V28 and
+// V29 the tokens' values.
+func (g floatNEON) tiledLoop(n int, label string) {
+	const vectors, values = 24, 28
+	g.p("MOVD R9, R11")
+	g.place(label + "loop")
+	g.p("VLD1.P 64(R12), %s", four(vectors))
+	g.p("VLD1.P 16(R19), [V%d.S4]", values)
+	g.p("VLD1.P 8(R19), [V%d.S2]", values+1)
+	for q := range 4 {
+		for t := range n {
+			g.fmla(4*t+q, vectors+q, values+t/4, t%4)
+		}
+	}
+	g.p("SUBS $1, R11, R11")
+	g.p("BNE %sloop", label)
+}
+
+// loop writes the loops over the columns of some panels and n tokens, four at a time and the last ones.
+func (g floatNEON) loop(s shape, n int, label string) {
 	g.p("LSR $2, R9, R11")
 	g.p("CBZ R11, %srest", label)
 	g.place(label + "loop")
@@ -403,17 +538,6 @@ func (g floatNEON) tile(s shape, n int) {
 	g.step(s.panels, n, 0)
 	g.p("SUBS $%d, R11, R11", g.columns())
 	g.p("BNE %slast", label)
-
-	g.place(label + "store")
-	for t := range n {
-		g.p("MOVD R10, R24")
-		for panel := range s.panels {
-			g.p("VST1.P %s, 64(R24)", four(acc(panel, t)))
-		}
-		g.p("ADD R8, R10")
-	}
-	g.p("SUB $%d, R5", n)
-	g.p("B %s", label)
 }
 
 // prefetch prefetches as much as a turn of the loop for one token reads of each panel.

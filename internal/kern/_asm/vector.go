@@ -617,6 +617,18 @@ func vectors(a *isa) []byte {
 		})
 	})
 
+	a.vector("expandPairs", "takes the halves of units apart.", arguments{"dst x n", -1, false}, func() {
+		const dst, x, n = 0, 1, 2
+		a.each(n, []int{dst, x}, []int{128, 64}, func(part, off int) {
+			a.load(0, x, off)
+			a.shift(1, 0, 16)
+			a.shift(0, 0, -16)
+			a.shift(0, 0, 16)
+			a.store(1, dst, off)
+			a.store(0, dst, 64+off)
+		})
+	})
+
 	a.vector("scaleLanes", "sets dst[16k+i] = q[16k+i]·scale[i].", arguments{"dst q scale n", -1, false}, func() {
 		const dst, q, scale, n = 0, 1, 2, 3
 		for i := range parts {
