@@ -151,7 +151,7 @@ func Need(l *runtime.Layers) int64 {
 		}
 		block += 4 * int64(rows) * int64(cols)
 	}
-	row := 4*c.Hidden + 2*(c.Heads+c.KVHeads)*c.HeadDim + 3*c.Intermediate
+	row := 4*c.Hidden + 2*(c.Heads+c.KVHeads)*c.HeadDim + 4*c.Intermediate
 	return block + 4*BatchTokens*int64(row) + 4*groupTokens*int64(c.Hidden)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/phi3conv/phi3conv/internal/arch"
@@ -106,6 +107,7 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 		row += 6 * c.Experts.Used // routes
 	}
 	logits := int64(lossRows(c, int(together))) * int64(linear.Stride(c.VocabSize))
+	tiles := max(logits, together*int64(slices.Max(innerWidths(c)))) // of a product's input
 	transposed, weights := l.gradientWeights()
 	// For each thread: scores of a block of queries, a head's keys and values in six layouts, vectors of that block;
 	// a row of activations; results of four panels for all rows; 1 MiB of the file in three forms while it is read.
@@ -113,7 +115,7 @@ func (l *Layers) GradientBytes(tokens, longest int) int64 {
 	thread := int64(linear.Padded(longest)*(4*maxQueries+6*dim)+3*maxQueries*dim+2*linear.Padded(c.Intermediate)) +
 		together*4*kern.Rows + 3<<18
 	scratch := int64(m.opt.Threads) * thread
-	return weights + 4*(kept+together*int64(row)+logits+transposed+scratch)
+	return weights + 4*(kept+together*int64(row)+logits+tiles+transposed+scratch)
 }
 
 // gradientWeights returns the greatest number of values that a matrix takes when it is transposed, and the bytes of the
