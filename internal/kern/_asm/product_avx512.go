@@ -440,7 +440,7 @@ func (a *vnni) many256(f *vnniFormat) {
 	a.p("VMOVUPS Z24, %d(R8)", sD)
 	a.p("VMOVUPS Z25, %d(R8)", sM)
 	a.reload()
-	a.prepareFetch(f.bytes())
+	a.prepareFetch(f.bytes(), fetchLines256)
 	a.p("CALL %s(SB)", tiles256Name(f.groups, f.narrow))
 	a.p("ADDQ $%d, DI", f.bytes())
 	a.p("ADDQ R9, R13")
@@ -477,7 +477,7 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("DECQ R11")
 	a.p("JNZ %s", block)
 	a.reload()
-	a.prepareFetch(8 * f.bytes())
+	a.prepareFetch(8*f.bytes(), fetchLines32)
 	a.p("CALL vnniTiles32<>(SB)")
 	a.p("MOVQ R12, R11") // 64·blocks
 	a.p("SHRQ $6, R11")
@@ -564,7 +564,7 @@ func (a *vnni) tiles256(groups int, narrow bool) {
 		for i := range per {
 			a.p("VMOVDQU64 %d(R8)(R12*%d), Z%d", sScales+64*i, per, 24+i)
 		}
-		a.fetchAhead()
+		a.fetchAhead(fetchLines256)
 		for i := range 8 {
 			for t := range n {
 				if i%run == 0 {
@@ -623,27 +623,29 @@ func tiles256Name(groups int, narrow bool) string {
 	return name + "<>"
 }
 
-// Weights that come are prefetched while tokens are multiplied: fetchLines lines in each of the first turns of a
-// subroutine's loop, as many as the weights just unpacked have. A burst of them would fill the buffers for misses, and
-// everything else wait.
-const fetchLines = 7
+// Weights that come are prefetched while tokens are multiplied: some lines in each of the first turns of a subroutine's
+// loop, until they are as many as the weights just unpacked have. A burst of them would fill the buffers for misses, and
+// everything else wait. The loop has eight turns for each tile, the first of which should do for every format.
+const (
+	fetchLines256 = 7 // in a turn: Q6_K has 53
+	fetchLines32  = 9 // Q8_0 has 68 in 8 blocks
+)
 
 // prepareFetch sets R14 to weights that come, and R15 to the turns of fetchAhead for so many bytes.
-func (a *vnni) prepareFetch(bytes int) {
-	lines := (bytes + 63) / 64
+func (a *vnni) prepareFetch(bytes, lines int) {
 	a.p("LEAQ %d(DI), R14", ahead*bytes)
-	a.p("MOVQ $%d, R15", (lines+fetchLines-1)/fetchLines)
+	a.p("MOVQ $%d, R15", (bytes+64*lines-1)/(64*lines))
 }
 
 // fetchAhead is what a turn does.
-func (a *vnni) fetchAhead() {
+func (a *vnni) fetchAhead(lines int) {
 	done := a.label()
 	a.p("SUBQ $1, R15")
 	a.p("JLT %s", done)
-	for i := range fetchLines {
+	for i := range lines {
 		a.p("PREFETCHT1 %d(R14)", 64*i)
 	}
-	a.p("ADDQ $%d, R14", 64*fetchLines)
+	a.p("ADDQ $%d, R14", 64*lines)
 	a.place(done)
 }
 
@@ -665,7 +667,7 @@ func (a *vnni) tiles32() {
 		}
 		a.p("VMOVUPS %d(R8)(AX*1), Z24", sD32)
 		a.p("VMOVUPS %d(R8)(AX*1), Z25", sM32)
-		a.fetchAhead()
+		a.fetchAhead(fetchLines32)
 		for t := range n {
 			a.zero(s + t)
 		}
