@@ -94,7 +94,8 @@ func productsVNNI() []byte {
 		a.tiles256(groups, false)
 		a.tiles256(groups, true)
 	}
-	a.tiles32()
+	a.tiles32(&vnniFormat{})
+	a.tiles32(&vnniFormat{layout: layouts["Q8_0"]})
 	for i := range vnniFormats {
 		f := &vnniFormats[i]
 		f.layout = layouts[f.name]
@@ -440,8 +441,9 @@ func (a *vnni) many256(f *vnniFormat) {
 	a.p("VMOVUPS Z24, %d(R8)", sD)
 	a.p("VMOVUPS Z25, %d(R8)", sM)
 	a.reload()
-	a.prepareFetch(f.bytes(), fetchLines256)
-	a.p("CALL %s(SB)", tiles256Name(f.groups, f.narrow))
+	name, lines := f.tiles()
+	a.prepareFetch(f.bytes(), lines)
+	a.p("CALL %s(SB)", name)
 	a.p("ADDQ $%d, DI", f.bytes())
 	a.p("ADDQ R9, R13")
 	a.p("DECQ CX")
@@ -477,8 +479,9 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("DECQ R11")
 	a.p("JNZ %s", block)
 	a.reload()
-	a.prepareFetch(8*f.bytes(), fetchLines32)
-	a.p("CALL vnniTiles32<>(SB)")
+	name, lines := f.tiles()
+	a.prepareFetch(8*f.bytes(), lines)
+	a.p("CALL %s(SB)", name)
 	a.p("MOVQ R12, R11") // 64·blocks
 	a.p("SHRQ $6, R11")
 	a.p("IMULQ R9, R11")
@@ -538,7 +541,7 @@ func outAt(t int) string {
 // Sums of 16 columns of a narrow format are int16, which VPDPWSSD scales and adds at once; VPMULLD is two
 // multiplications on Intel's CPUs, and an addition comes after it.
 func (a *vnni) tiles256(groups int, narrow bool) {
-	name := tiles256Name(groups, narrow)
+	name, lines := (&vnniFormat{groups: groups, narrow: narrow}).tiles()
 	a.begin(name, "$0-0", fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
 	per := groups / 8 // groups in 32 columns
 	run := 8 / per    // steps of 4 columns before a sum is scaled
@@ -564,7 +567,7 @@ func (a *vnni) tiles256(groups int, narrow bool) {
 		for i := range per {
 			a.p("VMOVDQU64 %d(R8)(R12*%d), Z%d", sScales+64*i, per, 24+i)
 		}
-		a.fetchAhead(fetchLines256)
+		a.fetchAhead(lines)
 		for i := range 8 {
 			for t := range n {
 				if i%run == 0 {
@@ -615,21 +618,23 @@ func (a *vnni) tiles256(groups int, narrow bool) {
 	})
 }
 
-func tiles256Name(groups int, narrow bool) string {
-	name := fmt.Sprintf("vnniTiles256x%d", groups)
-	if narrow {
-		name += "narrow"
+// tiles returns the subroutine for a format, and how many lines it prefetches in each of the eight turns that its loop
+// has for a tile: enough for every format that it serves.
+func (f *vnniFormat) tiles() (name string, lines int) {
+	switch {
+	case f.groups == 0 && f.quads > 5:
+		return "vnniTiles32long<>", 9 // Q8_0 has 68 in 8 blocks
+	case f.groups == 0:
+		return "vnniTiles32<>", 6 // Q5_1 has 48
+	case f.narrow:
+		return fmt.Sprintf("vnniTiles256x%dnarrow<>", f.groups), 5 // Q4_K has 36
 	}
-	return name + "<>"
+	return fmt.Sprintf("vnniTiles256x%d<>", f.groups), 3 + f.groups/4 // Q5_K has 44, Q6_K 53
 }
 
 // Weights that come are prefetched while tokens are multiplied: some lines in each of the first turns of a subroutine's
 // loop, until they are as many as the weights just unpacked have. A burst of them would fill the buffers for misses, and
-// everything else wait. The loop has eight turns for each tile, the first of which should do for every format.
-const (
-	fetchLines256 = 7 // in a turn: Q6_K has 53
-	fetchLines32  = 9 // Q8_0 has 68 in 8 blocks
-)
+// everything else wait.
 
 // prepareFetch sets R14 to weights that come, and R15 to the turns of fetchAhead for so many bytes.
 func (a *vnni) prepareFetch(bytes, lines int) {
@@ -650,8 +655,9 @@ func (a *vnni) fetchAhead(lines int) {
 }
 
 // tiles32 does the same for R12/64 blocks of 32. R12 stays as it is too.
-func (a *vnni) tiles32() {
-	a.begin("vnniTiles32<>", "$0-0", "Multiplies unpacked blocks of 32 with all tokens.")
+func (a *vnni) tiles32(f *vnniFormat) {
+	name, lines := f.tiles()
+	a.begin(name, "$0-0", "Multiplies unpacked blocks of 32 with all tokens.")
 	const s, acc = 8, 16
 	a.rounds(a32Bytes, func(n int) {
 		a.out(n)
@@ -667,7 +673,7 @@ func (a *vnni) tiles32() {
 		}
 		a.p("VMOVUPS %d(R8)(AX*1), Z24", sD32)
 		a.p("VMOVUPS %d(R8)(AX*1), Z25", sM32)
-		a.fetchAhead(fetchLines32)
+		a.fetchAhead(lines)
 		for t := range n {
 			a.zero(s + t)
 		}
