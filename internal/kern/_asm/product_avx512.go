@@ -633,8 +633,8 @@ func (f *vnniFormat) tiles() (name string, lines int) {
 }
 
 // Weights that come are prefetched while tokens are multiplied: some lines in each of the first turns of a subroutine's
-// loop, until they are as many as the weights just unpacked have. A burst of them would fill the buffers for misses, and
-// everything else wait.
+// loop, until they are as many as the weights just unpacked have. A burst of them would fill the buffers for misses,
+// and everything else wait.
 
 // prepareFetch sets R14 to weights that come, and R15 to the turns of fetchAhead for so many bytes.
 func (a *vnni) prepareFetch(bytes, lines int) {
