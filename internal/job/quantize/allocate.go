@@ -115,10 +115,27 @@ func (a *allocator) candidates(tensor string, cols int, given quant.Type) []quan
 			}
 		}
 	}
-	if fit := alloc.TypesFor(cols, types); len(fit) > 0 {
+	fit := alloc.TypesFor(cols, types)
+	if tensor == arch.Embedding && a.source.Config.Tied {
+		fit = a.tiedTypes(fit)
+	}
+	if len(fit) > 0 {
 		return fit
 	}
 	return []quant.Type{quant.F16}
+}
+
+// tiedTypes drops the types below Q4_K for an embedding that is the output matrix too, unless there are no others.
+// Without gradients costs are shares of energy, and do not tell that errors there reach every logit.
+func (a *allocator) tiedTypes(types []quant.Type) []quant.Type {
+	if a.stats.HasGradients(stats.OutputEntry) {
+		return types
+	}
+	small := func(t quant.Type) bool { return t.BitsPerWeight() < quant.Q4_K.BitsPerWeight() }
+	if fit := slices.DeleteFunc(slices.Clone(types), small); len(fit) > 0 {
+		return fit
+	}
+	return types
 }
 
 // planWith plans the output with an allocation's types, and returns its size in bytes, all files together.

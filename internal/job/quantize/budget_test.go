@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
@@ -79,6 +80,41 @@ func TestBudgetPinned(t *testing.T) {
 		if want := c.Name == "token_embd.weight" || c.Name == "blk.1.ffn_down.weight"; c.Pinned != want {
 			t.Errorf("%s: pinned %v", c.Name, c.Pinned)
 		}
+	}
+}
+
+// Without gradients an embedding that is the output matrix stays at Q4_K or above, unless only smaller types may be had.
+func TestBudgetTiedEmbedding(t *testing.T) {
+	for _, c := range []struct {
+		stats        string
+		types, least []quant.Type
+	}{
+		{plainStats(t), nil, []quant.Type{quant.Q4_K, quant.Q4_0}},
+		{plainStats(t), []quant.Type{quant.Q2_K, quant.Q5_K}, []quant.Type{quant.Q5_K}},
+		{plainStats(t), []quant.Type{quant.Q2_K, quant.Q3_K}, []quant.Type{quant.Q2_K}},
+		{fisherStats(t), []quant.Type{quant.Q2_K, quant.Q5_K}, []quant.Type{quant.Q2_K}},
+	} {
+		st, err := openStats(t.Context(), c.stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j := &Job{stats: st}
+		if j.recipe, err = (&Options{Stats: c.stats}).recipe(st); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.open(tiny, "", Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		j.source.Config.Tied = true
+		a := &allocator{Job: j, budget: &Budget{Size: 1 << 20, Types: c.types}, pinned: map[string]bool{}}
+		got := a.candidates("token_embd.weight", 256, quant.Q6_K)
+		least := slices.MinFunc(got, func(a, b quant.Type) int {
+			return cmp.Compare(a.BitsPerWeight(), b.BitsPerWeight())
+		})
+		if !slices.Contains(c.least, least) {
+			t.Errorf("of %v: %v", c.types, got)
+		}
+		j.Close()
 	}
 }
 
