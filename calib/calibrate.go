@@ -82,14 +82,7 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	if err := r.fill(s); err != nil {
 		return err
 	}
-	write := func(path string) error {
-		return s.Write(path, func(name string) ([][]float32, error) {
-			if name == stats.OutputEntry {
-				name = l.Output()
-			}
-			return grad.parts(name)
-		})
-	}
+	write := func(path string) error { return s.Write(path, entryGradients{grad, l.Output()}) }
 	if err := atomicfile.SaveElsewhere(path, write(path), write); err != nil {
 		return err
 	}
@@ -374,6 +367,11 @@ func (r *run) fill(s *stats.File) error {
 		e := stats.Entry{Name: p.name, Counts: values[:p.experts], Sums: values[p.experts:]}
 		if r.grad != nil {
 			e.Parts = r.grad.count(p.tensor)
+			if o := r.grad.outputs[p.name]; o != nil {
+				for _, n := range o.Blocks {
+					e.Outputs += n
+				}
+			}
 		}
 		s.Entries = append(s.Entries, e)
 		s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))

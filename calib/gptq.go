@@ -13,14 +13,18 @@ import (
 func gptq(
 	ctx context.Context, l *runtime.Layers, s *stats.File, r *Recipe, opt QuantizeOptions,
 ) (*Encoded, error) {
+	solver := r.Solve
+	if !s.HasOutputs() {
+		solver.Outputs = 0
+	}
 	feedback := func(ctx context.Context, l *solve.Layer, threads int) (*solve.Solution, error) {
-		how := r.Solve
+		how := solver
 		how.Threads = threads
 		return l.Quantize(ctx, how)
 	}
 	how := sequential{
-		layer: feedback, layerWork: r.Solve.Work, check: quant.Type.CheckGeometry,
-		scale: r.AWQ, split: r.Split, cross: r.Solve.Asymmetric != 0,
+		layer: feedback, layerWork: solver.Work, check: quant.Type.CheckGeometry,
+		scale: r.AWQ, split: r.Split, cross: solver.Asymmetric != 0, outputs: solver.Outputs != 0,
 	}
 	return how.quantize(ctx, l, s, r, opt)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -40,18 +41,24 @@ func drawLabels(seed uint64, first int) runtime.Label {
 	}
 }
 
-// gradients is squared gradients of all tokens at the outputs of all linear layers, in a work file, whose steps are
-// sequences. From work.DataAt on:
+// gradients is squared gradients of all tokens at the outputs of all linear layers, and sums of their products, in a
+// work file, whose steps are sequences. From work.DataAt on:
 //
 //	for each sequence: for each of the output groups: float32 for each token
+//	twice: the number of sequences, as a float32, and the sums over so many, those of all layers
+//
+// Sums are written over the older ones of the two.
 type gradients struct {
 	groups  []runtime.OutputGroup
 	lengths []int32
 	tokens  int
+	outputs map[string]*stats.OutputSums
+	order   []string // the names of outputs
+	older   int      // of the sums in the file
 	work    *work.File
 }
 
-const gradientMagic = "phi3conv gradients 1\n"
+const gradientMagic = "phi3conv gradients 2\n"
 
 // gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most memory bytes
 // or those that one sequence takes, and adds their tokens to w.
@@ -64,7 +71,8 @@ func gatherGradients(
 		return nil, err
 	}
 	key := sha256.Sum256(id)
-	size := work.DataAt + 4*int64(len(g.groups))*int64(g.tokens)
+	g.outputs, g.order = newOutputSums(l, g.groups)
+	size := g.sumsAt(2)
 	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths), size); err != nil {
 		return nil, err
 	}
@@ -74,6 +82,10 @@ func gatherGradients(
 		}
 	}()
 	done, longest, first := g.work.Done, int(slices.Max(o.Lengths)), 0
+	if err := g.readSums(); err != nil {
+		return nil, err
+	}
+	memory -= g.sumsAt(1) - g.sumsAt(0)
 	for _, n := range o.Lengths[:done] {
 		first += int(n)
 	}
@@ -89,10 +101,12 @@ func gatherGradients(
 			sequences, count = append(sequences, o.Tokens[first+count:first+more]), more
 		}
 		before := 0.0
+		l.TapGradients(func(in runtime.Inputs) { g.tap(in, sequences, l.Threads()) })
 		norms, err := l.GradientNorms(ctx, sequences, drawLabels(o.Seed, done), func(share float64) {
 			w.Add(gradientTokens, (share-before)*float64(count))
 			before = share
 		})
+		l.TapGradients(nil)
 		if err != nil {
 			return nil, err
 		}
@@ -106,6 +120,9 @@ func gatherGradients(
 			at += len(s)
 		}
 		done, first = done+len(sequences), first+count
+		if err := g.writeSums(done); err != nil {
+			return nil, err
+		}
 		if err := g.work.Save(done); err != nil {
 			return nil, err
 		}
@@ -116,6 +133,89 @@ func gatherGradients(
 // place returns where the values of a group are for a sequence of n tokens that begins at token first.
 func (g *gradients) place(group, first, n int) int64 {
 	return work.DataAt + 4*(int64(len(g.groups))*int64(first)+int64(group)*int64(n))
+}
+
+// tap adds gradients at the outputs of a layer, of whole sequences, to its sums.
+func (g *gradients) tap(in runtime.Inputs, sequences [][]int32, threads int) {
+	sums, first := g.outputs[in.Tensor], 0
+	if sums == nil {
+		return
+	}
+	for _, s := range sequences {
+		if first >= in.First && first < in.First+in.Rows {
+			part := in
+			part.Rows, part.X = len(s), in.X[(first-in.First)*in.Stride:]
+			sums.Add(part, threads)
+		}
+		first += len(s)
+	}
+}
+
+// sumsAt returns where one of the two copies of the sums begins, or the end for 2.
+func (g *gradients) sumsAt(k int) int64 {
+	size := int64(1)
+	for _, s := range g.outputs {
+		size += int64(len(s.Sums))
+	}
+	return work.DataAt + 4*(int64(len(g.groups))*int64(g.tokens)+int64(k)*size)
+}
+
+// readSums reads the sums that an earlier run has saved with its last step.
+func (g *gradients) readSums() error {
+	if g.work.Done == 0 {
+		return nil
+	}
+	for k := range 2 {
+		var done [1]float32
+		if err := g.work.ReadFloats(done[:], g.sumsAt(k)); err != nil || int(done[0]) != g.work.Done {
+			continue // not written yet, or older
+		}
+		g.older = 1 - k
+		at := g.sumsAt(k) + 4
+		for _, name := range g.order {
+			sums := g.outputs[name].Sums
+			if err := g.work.ReadFloats(sums, at); err != nil {
+				return err
+			}
+			at += 4 * int64(len(sums))
+		}
+		return nil
+	}
+	return formats.FileErrorf(g.work.Name(), -1, "it holds no sums of its last step: remove it")
+}
+
+func (g *gradients) writeSums(done int) error {
+	at := g.sumsAt(g.older)
+	if err := g.work.WriteFloats([]float32{float32(done)}, at); err != nil {
+		return err
+	}
+	at += 4
+	for _, name := range g.order {
+		sums := g.outputs[name].Sums
+		if err := g.work.WriteFloats(sums, at); err != nil {
+			return err
+		}
+		at += 4 * int64(len(sums))
+	}
+	g.older = 1 - g.older
+	return nil
+}
+
+// entryGradients is [stats.Gradients].
+type entryGradients struct {
+	*gradients
+	output string // the name of the output matrix
+}
+
+func (g entryGradients) Norms(name string) ([][]float32, error) {
+	if name == stats.OutputEntry {
+		name = g.output
+	}
+	return g.parts(name)
+}
+
+func (g entryGradients) Outputs(name string) *stats.OutputMoments {
+	return g.gradients.outputs[name].Moments(len(g.lengths), g.tokens)
 }
 
 // count returns the number of parts of a tensor's outputs.

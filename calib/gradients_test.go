@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
@@ -138,10 +139,46 @@ func TestFisher(t *testing.T) {
 		if !slices.EqualFunc(got, gradients, slices.Equal) {
 			t.Errorf("%s: other gradients than the runtime's", name)
 		}
+		blocks := outputBlocks(l.OutputGroups(), tensor)
+		outputs, err := s.OutputMoments(name, blocks)
+		if err != nil || (outputs != nil) != strings.Contains(name, "attn_qkv") {
+			t.Fatalf("%s: %v, %v", name, outputs, err)
+		}
+		if outputs != nil {
+			if got, want := total(outputs.Squares), clippedSquares(gradients, o.Lengths); math.Abs(got-want) > 1e-4*want {
+				t.Errorf("%s: squared gradients of all outputs are %g, expected %g", name, got, want)
+			}
+		}
 		if e := s.Entry(name); !slices.Equal(e.Sums, want[name].Sums()) || e.Counts[0] != 80 {
 			t.Errorf("%s: other sums, of %g tokens", name, e.Counts[0])
 		}
 	}
+}
+
+func total(values []float32) (sum float64) {
+	for _, v := range values {
+		sum += float64(v)
+	}
+	return sum
+}
+
+// clippedSquares returns the sum of all squared gradients, none of a token more than 20 times its sequence's mean.
+func clippedSquares(parts [][]float32, lengths []int32) (sum float64) {
+	first := 0
+	for _, n := range lengths {
+		squares, mean := make([]float64, n), 0.0
+		for t := range squares {
+			for _, p := range parts {
+				squares[t] += float64(p[first+t])
+			}
+			mean += squares[t] / float64(n)
+		}
+		for _, v := range squares {
+			sum += min(v, 20*mean)
+		}
+		first += int(n)
+	}
+	return sum
 }
 
 // Threads, the bound on memory and interruptions do not change a byte.

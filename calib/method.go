@@ -58,7 +58,9 @@ var methods = []Method{
 		Name: "gptq",
 		Usage: "channels scaled, then error feedback and refinement " +
 			"under the second moments of each layer's inputs, block after block",
-		Needs: Tokens, Options: []string{"damp", "shrink", "refine", "asymmetric", "awq", "split"}, Quantize: gptq,
+		Needs:    Tokens,
+		Options:  []string{"damp", "shrink", "refine", "asymmetric", "outputs", "awq", "split"},
+		Quantize: gptq,
 	},
 }
 

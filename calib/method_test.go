@@ -33,7 +33,7 @@ func TestMethods(t *testing.T) {
 					t.Errorf("usage %q, expected a line", m.Usage)
 				}
 				for _, option := range m.Options {
-					if !slices.Contains([]string{"damp", "shrink", "refine", "asymmetric", "awq", "split"}, option) {
+					if !slices.Contains([]string{"damp", "shrink", "refine", "asymmetric", "outputs", "awq", "split"}, option) {
 						t.Errorf("recipes have no option %s", option)
 					}
 				}

@@ -39,6 +39,7 @@ type recipeYAML struct {
 	Shrink     *float64  `yaml:"shrink,omitempty"`
 	Refine     *int      `yaml:"refine,omitempty"`
 	Asymmetric *float64  `yaml:"asymmetric,omitempty"`
+	Outputs    *float64  `yaml:"outputs,omitempty"`
 	AWQ        *bool     `yaml:"awq,omitempty"`
 	Split      *bool     `yaml:"split,omitempty"`
 	Tensors    yaml.Node `yaml:"tensors"` // a mapping, in order
@@ -95,7 +96,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 		given bool
 	}{
 		{"damp", y.Damp != nil}, {"shrink", y.Shrink != nil}, {"refine", y.Refine != nil},
-		{"asymmetric", y.Asymmetric != nil}, {"awq", y.AWQ != nil}, {"split", y.Split != nil},
+		{"asymmetric", y.Asymmetric != nil}, {"outputs", y.Outputs != nil}, {"awq", y.AWQ != nil}, {"split", y.Split != nil},
 	} {
 		if option.given && !r.Method.Takes(option.name) {
 			return nil, formats.Errorf(-1, "%q is not for the method %s", option.name, y.Method)
@@ -108,6 +109,7 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 	set(&r.Solve.Shrink, y.Shrink)
 	set(&r.Solve.Sweeps, y.Refine)
 	set(&r.Solve.Asymmetric, y.Asymmetric)
+	set(&r.Solve.Outputs, y.Outputs)
 	set(&r.Split, y.Split)
 	set(&r.AWQ, y.AWQ)
 	if err := r.Solve.Check(); err != nil {
@@ -183,6 +185,7 @@ func (r *Recipe) node() (*yaml.Node, error) {
 	y.Shrink = taken(r.Method, "shrink", &r.Solve.Shrink)
 	y.Refine = taken(r.Method, "refine", &r.Solve.Sweeps)
 	y.Asymmetric = taken(r.Method, "asymmetric", &r.Solve.Asymmetric)
+	y.Outputs = taken(r.Method, "outputs", &r.Solve.Outputs)
 	y.AWQ = taken(r.Method, "awq", &r.AWQ)
 	y.Split = taken(r.Method, "split", &r.Split)
 	y.Tensors.Kind = yaml.MappingNode

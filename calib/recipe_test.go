@@ -13,7 +13,7 @@ import (
 func testRecipe() *Recipe {
 	m, _ := MethodByName("gptq")
 	return &Recipe{FileType: policy.MostlyQ4_K_M, Method: m, Split: true, AWQ: true,
-		Solve: solve.Options{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5},
+		Solve: solve.Options{Damp: []float64{0.01, 0.3}, Shrink: 0.25, Sweeps: 3, Asymmetric: 0.5, Outputs: 0.25},
 		Tensors: []quant.Target{
 			{Tensor: "token_embd.weight", Type: quant.F16}, {Tensor: "blk.0.ffn_up.weight", Type: quant.IQ4_NL},
 			{Tensor: "a: #b", Type: quant.Q2_K},
@@ -53,24 +53,25 @@ func TestRecipeRoundTrip(t *testing.T) {
 func TestRecipeRefused(t *testing.T) {
 	const head = "recipe: 1\nfile-type: Q4_K_M\nmethod: gptq\n"
 	for text, want := range map[string]string{
-		"":                                    "no recipe",
-		"recipe: 2\n":                         `"recipe" is 2`,
-		"recipe: 1\nmethod: rtn\n":            "file-type",
-		"[1]":                                 "line 1",
-		head + "colour: red\n":                "colour",
-		head + "damp: x\n":                    "line 4",
-		head + "damp: []\n":                   "damp has no value",
-		head + "damp: [.nan]\n":               "damp is NaN",
-		head + "shrink: 1\n":                  "shrink is 1",
-		head + "refine: -1\n":                 "refine is -1",
-		head + "asymmetric: 2\n":              "asymmetric is 2",
-		head + "tensors: [a]\n":               "line 4",
-		head + "tensors: {a: Q9}\n":           "tensor a",
-		head + "tensors: {a: [Q4_K]}":         "line 4",
-		head + "tensors: {a: &x Q4_K, b: *x}": "line 4",
-		head + "tensors: {a: Q4_K, a: Q4_0}":  "a is there twice",
-		head + "---\n" + head:                 "more than one",
-		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n":             "known: rtn imatrix",
+		"":                                             "no recipe",
+		"recipe: 2\n":                                  `"recipe" is 2`,
+		"recipe: 1\nmethod: rtn\n":                     "file-type",
+		"[1]":                                          "line 1",
+		head + "colour: red\n":                         "colour",
+		head + "damp: x\n":                             "line 4",
+		head + "damp: []\n":                            "damp has no value",
+		head + "damp: [.nan]\n":                        "damp is NaN",
+		head + "shrink: 1\n":                           "shrink is 1",
+		head + "refine: -1\n":                          "refine is -1",
+		head + "asymmetric: 2\n":                       "asymmetric is 2",
+		head + "outputs: 2\n":                          "outputs is 2",
+		head + "tensors: [a]\n":                        "line 4",
+		head + "tensors: {a: Q9}\n":                    "tensor a",
+		head + "tensors: {a: [Q4_K]}":                  "line 4",
+		head + "tensors: {a: &x Q4_K, b: *x}":          "line 4",
+		head + "tensors: {a: Q4_K, a: Q4_0}":           "a is there twice",
+		head + "---\n" + head:                          "more than one",
+		"recipe: 1\nfile-type: Q4_K_M\nmethod: best\n": "known: rtn imatrix",
 		"recipe: 1\nfile-type: Q4_K_M\nmethod: rtn\nshrink: 0.1\n": `"shrink" is not for the method rtn`,
 	} {
 		if r, err := ParseRecipe([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -34,6 +34,8 @@ type sequential struct {
 	split bool
 	// cross also runs the original model, and gives each layer the differences of its inputs: Cross of [solve.Layer].
 	cross bool
+	// outputs gives each layer the second moments of its outputs' gradients, as far as the statistics have them.
+	outputs bool
 }
 
 // quantizer is a run of a sequential method. Steps of its work file are the model's blocks, and after them the output
@@ -372,6 +374,11 @@ func (q *quantizer) solveRows(ctx context.Context, name string, l *solve.Layer, 
 		l.Rows, l.Type = end-first, p.Type
 		if l.W, err = q.rows(name, first, l.Rows); err != nil {
 			return err
+		}
+		if q.outputs {
+			if l.Outputs, err = q.outputsOf(name, first, end); err != nil {
+				return err
+			}
 		}
 		s, err := q.layer(ctx, l, q.l.Threads())
 		if err != nil {

@@ -214,13 +214,19 @@ func TestQuantizeWeighted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Split = true
+	r.Solve.Outputs = 0.5
+	together, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Solve.Outputs, r.Split = 0, true
 	split, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := l.Linear(0)[0]
-	if bytes.Equal(weighted[name], want[name]) || bytes.Equal(split[name], weighted[name]) {
+	if bytes.Equal(weighted[name], want[name]) || bytes.Equal(split[name], weighted[name]) ||
+		bytes.Equal(together[name], weighted[name]) {
 		t.Error("gradients make no difference")
 	}
 }

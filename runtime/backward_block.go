@@ -181,6 +181,9 @@ func (g *gradients) multiply(l *linear.Matrix, grad, out linear.Rows, n int) err
 
 // measure stores the squared norms of rows of grad, the gradient with respect to the outputs of m.
 func (g *gradients) measure(m *linear.Matrix, grad linear.Rows, at tokenRows) error {
+	if tap := g.l.gradientTap; tap != nil && at.tokens == nil {
+		tap(Inputs{Tensor: m.Name, First: at.first, Rows: at.count, Cols: m.Rows, Stride: grad.Stride, X: grad.Data})
+	}
 	j := &squares{grad: grad, at: at}
 	for _, i := range g.ofTensor[m.Name] {
 		o := &g.groups[i]

@@ -31,6 +31,8 @@ type Layers struct {
 	own    map[string][]byte // panels of the matrices that SetWeights replaced, by their names
 	places []place           // of the block's tensors
 	linear [][]string        // names of each block's linear layers
+
+	gradientTap func(in Inputs)
 }
 
 // Config is the numbers that define a model's shape.
@@ -165,6 +167,10 @@ func (l *Layers) TokenWork() (blocks, output float64) {
 
 // Watch lets f know of multiplications with matrices, after each product; nil ends that.
 func (l *Layers) Watch(f func(multiplications float64)) { l.m.multiplied = f }
+
+// TapGradients lets f have the gradients at the outputs of linear layers that [Layers.GradientNorms] computes, of a
+// layer's tokens in order, but not those of experts; nil ends that. It must not keep or change X.
+func (l *Layers) TapGradients(f func(in Inputs)) { l.gradientTap = f }
 
 // Embed sets dst to the first residual stream: the embeddings of tokens.
 func (l *Layers) Embed(dst []float32, tokens []int32) error {

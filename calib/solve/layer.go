@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
@@ -20,6 +21,8 @@ type Layer struct {
 	// Cross is nil or Σ (x' - x)·xᵀ with the same weights, x' being the input that the original
 	// model has where the quantized one has x.
 	Cross []float32
+	// Outputs are blocks of rows whose errors count together. Other rows count by themselves.
+	Outputs []Outputs
 	// Worked, if not nil, is called from several goroutines with how much of the work is done: of what
 	// [Options.Work] or [EncodingWork] says.
 	Worked func(work float64)
@@ -35,6 +38,8 @@ type Options struct {
 	Shrink float64
 	// Sweeps is the most passes of refinement after error feedback.
 	Sweeps int
+	// Outputs is the share that the correlations of Layer.Outputs count; 0 for errors of rows that do not go together.
+	Outputs float64
 	// Asymmetric is the share of the correction by Layer.Cross.
 	Asymmetric float64
 	Threads    int
@@ -42,7 +47,7 @@ type Options struct {
 
 // DefaultOptions are what methods that solve layers use unless told otherwise.
 func DefaultOptions() Options {
-	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4}
+	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4, Outputs: 0.4}
 }
 
 // Check refuses options out of range.
@@ -59,6 +64,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("shrink is %g, expected 0 to less than 1", o.Shrink)
 	case !(o.Asymmetric >= 0 && o.Asymmetric <= 1):
 		return fmt.Errorf("asymmetric is %g, expected 0 to 1", o.Asymmetric)
+	case !(o.Outputs >= 0 && o.Outputs <= 1):
+		return fmt.Errorf("outputs is %g, expected 0 to 1", o.Outputs)
 	case o.Sweeps < 0 || o.Sweeps > 100:
 		return fmt.Errorf("refine is %d, expected 0 to 100", o.Sweeps)
 	}
@@ -152,9 +159,10 @@ func (l *Layer) Check() error {
 // solver quantizes a layer with one damping. Thread by thread, it works on tiles of rows.
 type solver struct {
 	*Layer
-	geo    quant.Geometry
-	levels *levels
-	sweeps int
+	geo     quant.Geometry
+	levels  *levels
+	sweeps  int
+	outputs float64
 
 	damp   float64
 	scale  float32 // H·scale has a mean diagonal between 1 and 2 before damping
@@ -177,7 +185,7 @@ func newSolver(l *Layer, damp float64, opt *Options) (*solver, error) {
 	n := l.Cols
 	s := &solver{
 		Layer: l, geo: l.Type.Geometry(), target: l.W,
-		sweeps: opt.Sweeps, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads),
+		sweeps: opt.Sweeps, outputs: opt.Outputs, damp: damp, shrink: opt.Shrink, threads: max(1, opt.Threads),
 	}
 	s.levels = newLevels(s.geo.Levels, s.geo.Book)
 	var mean float64
@@ -303,24 +311,42 @@ func (s *solver) tiles(do func(w *multiplier, first, count int)) {
 
 // solve quantizes all rows.
 func (s *solver) solve(ctx context.Context) (*Solution, error) {
+	blocks, others, err := s.rowBlocks()
+	if err != nil {
+		return nil, err
+	}
 	rowBytes := int(s.Type.Size(int64(s.Cols)))
 	out := &Solution{Data: make([]byte, s.Rows*rowBytes), Damp: s.damp}
-	tiles := (s.Rows + tileRows - 1) / tileRows
-	errors := make([][2]float64, tiles) // added in order at the end
-	s.tiles(func(w *multiplier, first, count int) {
+	list := slices.Collect(slices.Chunk(others, tileRows))
+	costs := make([][2]float64, len(list)) // added in order at the end
+	parallel(s.threads, len(list), func(w *multiplier, task int) {
 		if ctx.Err() != nil {
 			return
 		}
-		t := newTile(s, w, first, count)
-		plain, err := t.solve(out.Data[first*rowBytes : (first+count)*rowBytes])
-		errors[first/tileRows] = [2]float64{plain, err}
+		t := newTile(s, w, len(list[task]))
+		for r, row := range list[task] {
+			copy(t.w.row(r), s.target[row*s.Cols:(row+1)*s.Cols])
+		}
+		data := make([]byte, t.count*rowBytes)
+		plain, left := t.solve(data)
+		for r, row := range list[task] {
+			copy(out.Data[row*rowBytes:], data[r*rowBytes:(r+1)*rowBytes])
+		}
+		costs[task] = [2]float64{plain, left}
 	})
+	if s.outputs > 0 {
+		s.worked(outputSweeps * sweepWork(len(others), s.Cols)) // which they do not take
+	}
+	s.solveBlocks(ctx, blocks, out.Data)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for _, e := range errors {
-		out.Plain += e[0] / float64(s.scale)
-		out.Error += e[1] / float64(s.scale)
+	if len(blocks) > 0 {
+		return out, s.costs(out)
+	}
+	for _, c := range costs {
+		out.Plain += c[0] / float64(s.scale)
+		out.Error += c[1] / float64(s.scale)
 	}
 	return out, nil
 }

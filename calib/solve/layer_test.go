@@ -46,6 +46,15 @@ func randomLayer(typ quant.Type, rows, cols, tokens int) *Layer {
 	return l
 }
 
+// firstTile returns a tile of a layer's first rows.
+func firstTile(s *solver, count int) *tile {
+	t := newTile(s, newMultiplier(), count)
+	for r := range count {
+		copy(t.w.row(r), s.target[r*s.Cols:(r+1)*s.Cols])
+	}
+	return t
+}
+
 func options() Options { return Options{Damp: []float64{0.01}, Sweeps: 3, Threads: 2} }
 
 func mustSolve(t *testing.T, l *Layer, opt Options) *Solution {
@@ -128,7 +137,7 @@ func TestFeedbackGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tile := newTile(s, newMultiplier(), 0, g.Rows)
+	tile := firstTile(s, g.Rows)
 	for r := range g.Rows {
 		for at := 0; at < g.Cols; at += 32 {
 			var w, x vector
@@ -187,7 +196,7 @@ func TestSolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tile := newTile(s, newMultiplier(), 0, tileRows)
+		tile := firstTile(s, tileRows)
 		tile.feedback()
 		before, _ := tile.cost()
 		for range 3 {

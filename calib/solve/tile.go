@@ -24,14 +24,12 @@ type tile struct {
 	imp   []float32
 }
 
-func newTile(s *solver, mul *multiplier, first, count int) *tile {
+// newTile makes a tile of rows, whose targets are to be set.
+func newTile(s *solver, mul *multiplier, count int) *tile {
 	n, block := s.Cols, s.Type.BlockLen()
 	t := &tile{
 		solver: s, mul: mul, count: count, block: block,
 		w: newRows(count, n), e: newRows(count, n), x: rows{make([]float32, count*block), block},
-	}
-	for r := range count {
-		copy(t.w.row(r), s.target[(first+r)*n:(first+r+1)*n])
 	}
 	t.codes = make([]uint8, count*n)
 	t.scale, t.min = make([]int8, count*n/s.geo.Group), make([]int8, count*n/s.geo.Group)

@@ -4,7 +4,11 @@ package solve
 
 // Work returns how much [Layer.Quantize] works on a layer, whose errors need no more damping.
 func (o *Options) Work(rows, cols int) float64 {
-	return float64(len(o.Damp)) * (factorWork(cols) + tileWork(rows, cols, o.Sweeps))
+	sweeps := o.Sweeps
+	if o.Outputs > 0 {
+		sweeps += outputSweeps
+	}
+	return float64(len(o.Damp)) * (factorWork(cols) + tileWork(rows, cols, sweeps))
 }
 
 // EncodingWork returns how much [Layer.Encode] works.

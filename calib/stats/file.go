@@ -38,6 +38,9 @@ type Entry struct {
 	// which tokens are weighted in Sums: see [File.Gradients]. The experts of a stack are its parts. 0 if tokens count
 	// alike.
 	Parts int
+	// Outputs is the number of the layer's outputs for which the file says how gradients there go together: see
+	// [File.OutputMoments]. 0 if it does not.
+	Outputs int
 }
 
 // Origin identifies model and text of statistics. Hashes are SHA-256 in hexadecimal.

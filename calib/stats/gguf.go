@@ -30,6 +30,8 @@ const (
 	suffixSums      = ".in_sum2"
 	suffixCounts    = ".counts"
 	suffixGradients = ".out_grad2" // squared gradients: for each part of the outputs, for each token
+	suffixOutputs   = ".out_sum2"  // sums of squared gradients, of each output
+	suffixPairs     = ".out_corr"  // correlations of gradients, of pairs of outputs: see OutputMoments
 )
 
 func openGGUF(path string) (*File, error) {
@@ -96,6 +98,9 @@ func readGGUF(path string, f *gguf.File) (*File, error) {
 				e.Parts = int(g.Dims[1])
 			}
 		}
+		if e.Outputs, err = outputsOf(f, name); err != nil {
+			return nil, err
+		}
 		s.Entries = append(s.Entries, e)
 	}
 	return s, nil
@@ -146,9 +151,17 @@ func toFloats(raw []byte) []float32 {
 	return values
 }
 
-// Write writes a file, in the form that [IsDat] tells. gradients gives the squared gradients of an entry that has
-// them, for each part of the layer's outputs; the .dat form has none.
-func (s *File) Write(path string, gradients func(name string) ([][]float32, error)) error {
+// Gradients gives what was gathered of the loss's gradients at the outputs of layers.
+type Gradients interface {
+	// Norms returns the squared gradients of all tokens, for each part of a layer's outputs.
+	Norms(name string) ([][]float32, error)
+	// Outputs returns how gradients go together, of an entry with Outputs.
+	Outputs(name string) *OutputMoments
+}
+
+// Write writes a file, in the form that [IsDat] tells. gradients is asked for what the entries say that there is;
+// the .dat form has none.
+func (s *File) Write(path string, gradients Gradients) error {
 	if err := s.check(); err != nil {
 		return formats.WithPath(err, path)
 	}
@@ -186,6 +199,12 @@ func (s *File) Write(path string, gradients func(name string) ([][]float32, erro
 			}
 			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: dims})
 		}
+		if e.Outputs > 0 {
+			pairs := len(gradients.Outputs(e.Name).Pairs)
+			infos = append(infos,
+				gguf.TensorInfo{Name: e.Name + suffixOutputs, Dims: []uint64{uint64(e.Outputs)}},
+				gguf.TensorInfo{Name: e.Name + suffixPairs, Dims: []uint64{uint64(pairs)}, Type: quant.F16})
+		}
 	}
 	w, err := gguf.Create(path, md, infos, gguf.Options{})
 	if err != nil {
@@ -209,15 +228,26 @@ func (s *File) Write(path string, gradients func(name string) ([][]float32, erro
 		if err := put(e.Counts); err != nil {
 			return err
 		}
-		if e.Parts == 0 {
-			continue
+		if e.Parts > 0 {
+			parts, err := gradients.Norms(e.Name)
+			if err != nil {
+				return err
+			}
+			if err := put(slices.Concat(parts...)); err != nil {
+				return err
+			}
 		}
-		parts, err := gradients(e.Name)
-		if err != nil {
-			return err
-		}
-		if err := put(slices.Concat(parts...)); err != nil {
-			return err
+		if e.Outputs > 0 {
+			m := gradients.Outputs(e.Name)
+			if err := put(m.Squares); err != nil {
+				return err
+			}
+			raw := make([]byte, quant.F16.Size(int64(len(m.Pairs))))
+			quant.F16.Quantize(raw, m.Pairs, len(m.Pairs), nil)
+			if err := w.WriteTensorAt(at, raw, 0); err != nil {
+				return err
+			}
+			at++
 		}
 	}
 	return w.Close()

@@ -45,6 +45,22 @@ func TokenWeights(parts ...[]float32) []float32 {
 	return weights
 }
 
+// clip returns the weights with which no token's squared gradient is more than 20 times the mean.
+func clip(squares []float32) []float32 {
+	total := 0.0
+	for _, v := range squares {
+		total += float64(v)
+	}
+	limit := fisherClip * total / float64(len(squares))
+	weights := make([]float32, len(squares))
+	for t, v := range squares {
+		if weights[t] = 1; float64(v) > limit {
+			weights[t] = float32(limit / float64(v))
+		}
+	}
+	return weights
+}
+
 // ExpertWeights returns the weights of tokens in the second moments of an expert's inputs: its squared gradients, at
 // most 20 times the mean over the tokens that have one, then scaled to mean 1 over these. Others do not reach the
 // expert, or only in a quantized model, where each counts 1.

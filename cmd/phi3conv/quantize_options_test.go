@@ -49,6 +49,7 @@ func TestQuantizeOptions(t *testing.T) {
 			o.Solver.Options.Damp = []float64{0.1, 0.5}
 		},
 		"--shrink 0.5":     func(o *quantize.Options) { o.Solver.Options.Shrink = 0.5 },
+		"--outputs 0.3":    func(o *quantize.Options) { o.Solver.Options.Outputs = 0.3 },
 		"--asymmetric 0.7": func(o *quantize.Options) { o.Solver.Options.Asymmetric = 0.7 },
 		"--refine 0":       func(o *quantize.Options) { o.Solver.Options.Sweeps = 0 },
 		"--split":          func(o *quantize.Options) { o.Solver.Split = true },
