@@ -44,10 +44,7 @@ func newRowBlock(o *Outputs, share float64, cols int) (*rowBlock, error) {
 	n := len(o.Squares)
 	b := &rowBlock{first: o.First, count: n, size: (n + kern.Rows - 1) / kern.Rows * kern.Rows}
 	b.feed, b.rest, b.e = make([]float32, n*b.size), make([]float32, n*b.size), make([]float32, b.size*cols)
-	root := make([]float64, n)
-	for i, v := range o.Squares {
-		root[i] = math.Sqrt(float64(v))
-	}
+	root := roots(o.Squares)
 	h := newSquare(b.size)
 	for i := range b.size {
 		h.data[h.at(i, i)] = 1
@@ -74,6 +71,25 @@ func newRowBlock(o *Outputs, share float64, cols int) (*rowBlock, error) {
 		}
 	}
 	return b, nil
+}
+
+// leastSquare is the share of the mean square below which an output's errors count by themselves: there is no limit to
+// what they would otherwise make up for.
+const leastSquare = 1e-4
+
+// roots returns the roots of squares, 0 where they are too small.
+func roots(squares []float32) []float64 {
+	mean := 0.0
+	for _, v := range squares {
+		mean += float64(v) / float64(len(squares))
+	}
+	all := make([]float64, len(squares))
+	for i, v := range squares {
+		if float64(v) >= leastSquare*mean {
+			all[i] = math.Sqrt(float64(v))
+		}
+	}
+	return all
 }
 
 // rowBlocks makes the blocks of rows whose errors count together, and lists the other rows.

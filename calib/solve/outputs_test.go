@@ -108,6 +108,32 @@ func TestOutputsWithoutGradients(t *testing.T) {
 	}
 }
 
+// Outputs with next to no gradients do not make up for others, whatever a file says, and what is no sum of squares is
+// refused.
+func TestOutputsHostile(t *testing.T) {
+	l := randomLayer(quant.Q4_K, 16, 256, 500)
+	opt := options()
+	alone := mustSolve(t, l, opt)
+	opt.Outputs = 0.9
+	o, _ := someOutputs(0, 16)
+	for i := range o.Squares {
+		o.Squares[i] = 1e-38
+	}
+	o.Squares[0] = math.MaxFloat32
+	l.Outputs = []Outputs{o}
+	if s := mustSolve(t, l, opt); !(s.Error <= alone.Error*(1+1e-6)) {
+		t.Errorf("%g, %g by themselves", s.Error, alone.Error)
+	}
+	o, _ = someOutputs(0, 16)
+	for i := range o.Pairs {
+		o.Pairs[i] = -1
+	}
+	l.Outputs = []Outputs{o}
+	if _, err := l.Quantize(t.Context(), opt); err == nil {
+		t.Error("16 outputs that all go against each other were taken")
+	}
+}
+
 // The same bytes with any number of threads, from every kernel set and on every architecture: those of
 // testdata/outputs.txt.
 func TestOutputsSameBytes(t *testing.T) {
