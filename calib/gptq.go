@@ -5,6 +5,7 @@ import (
 
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -13,18 +14,18 @@ import (
 func gptq(
 	ctx context.Context, l *runtime.Layers, s *stats.File, r *Recipe, opt QuantizeOptions,
 ) (*Encoded, error) {
-	solver := r.Solve
-	if !s.HasOutputs() {
-		solver.Outputs = 0
+	if r.Solve.Outputs > 0 && !s.HasOutputs() {
+		return nil, usage.Errorf("outputs: %g needs statistics of calibrate --fisher, by this version or a later one, "+
+			"which %s is not", r.Solve.Outputs, s.Path)
 	}
 	feedback := func(ctx context.Context, l *solve.Layer, threads int) (*solve.Solution, error) {
-		how := solver
+		how := r.Solve
 		how.Threads = threads
 		return l.Quantize(ctx, how)
 	}
 	how := sequential{
-		layer: feedback, layerWork: solver.Work, check: quant.Type.CheckGeometry,
-		scale: r.AWQ, split: r.Split, cross: solver.Asymmetric != 0, outputs: solver.Outputs != 0,
+		layer: feedback, layerWork: r.Solve.Work, check: quant.Type.CheckGeometry,
+		scale: r.AWQ, split: r.Split, cross: r.Solve.Asymmetric != 0, outputs: r.Solve.Outputs != 0,
 	}
 	return how.quantize(ctx, l, s, r, opt)
 }

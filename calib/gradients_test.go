@@ -145,7 +145,8 @@ func TestFisher(t *testing.T) {
 			t.Fatalf("%s: %v, %v", name, outputs, err)
 		}
 		if outputs != nil {
-			if got, want := total(outputs.Squares), clippedSquares(gradients, o.Lengths); math.Abs(got-want) > 1e-4*want {
+			got, want := total(outputs.Squares), clippedSquares(gradients, o.Lengths)
+			if math.Abs(got-want) > 1e-4*want {
 				t.Errorf("%s: squared gradients of all outputs are %g, expected %g", name, got, want)
 			}
 		}

@@ -96,7 +96,8 @@ func ParseRecipe(data []byte) (*Recipe, error) {
 		given bool
 	}{
 		{"damp", y.Damp != nil}, {"shrink", y.Shrink != nil}, {"refine", y.Refine != nil},
-		{"asymmetric", y.Asymmetric != nil}, {"outputs", y.Outputs != nil}, {"awq", y.AWQ != nil}, {"split", y.Split != nil},
+		{"asymmetric", y.Asymmetric != nil}, {"outputs", y.Outputs != nil},
+		{"awq", y.AWQ != nil}, {"split", y.Split != nil},
 	} {
 		if option.given && !r.Method.Takes(option.name) {
 			return nil, formats.Errorf(-1, "%q is not for the method %s", option.name, y.Method)

@@ -215,6 +215,10 @@ func TestQuantizeWeighted(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Solve.Outputs = 0.5
+	var mistake *usage.Error
+	if _, err := quantizeTiny(context.Background(), t, plain, 2, r, opt); !errors.As(err, &mistake) {
+		t.Errorf("statistics without gradients: %v", err)
+	}
 	together, err := quantizeTiny(context.Background(), t, s, 2, r, opt)
 	if err != nil {
 		t.Fatal(err)

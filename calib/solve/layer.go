@@ -47,7 +47,7 @@ type Options struct {
 
 // DefaultOptions are what methods that solve layers use unless told otherwise.
 func DefaultOptions() Options {
-	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4, Outputs: 0.4}
+	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4}
 }
 
 // Check refuses options out of range.

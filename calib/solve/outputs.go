@@ -145,7 +145,7 @@ func (s *solver) costs(out *Solution) error {
 	if err != nil {
 		return err
 	}
-	out.Plain, out.Error = plain.Error, s.Layer.Error(out.Data, s.H, s.threads)
+	out.Plain, out.Error = plain.Error, s.Error(out.Data, s.H, s.threads)
 	return nil
 }
 

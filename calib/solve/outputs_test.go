@@ -49,7 +49,11 @@ func costTogether(l *Layer, data []byte, o *Outputs, full []float64) (sum float6
 	n, cols := len(o.Squares), l.Cols
 	q := make([]float32, l.Rows*cols)
 	l.Type.Dequantize(q, data)
-	e, h := func(i, c int) float64 { k := (o.First+i)*cols + c; return float64(l.W[k]) - float64(q[k]) }, make([]float64, cols)
+	h := make([]float64, cols)
+	e := func(i, c int) float64 {
+		k := (o.First+i)*cols + c
+		return float64(l.W[k]) - float64(q[k])
+	}
 	for i := range n {
 		clear(h)
 		for j := range n {
@@ -85,7 +89,8 @@ func TestOutputs(t *testing.T) {
 		}
 		if !(together.Error > alone.Error && together.Error < together.Plain) ||
 			math.Abs(together.Plain-alone.Plain) > 1e-3*alone.Plain {
-			t.Errorf("%s: %g of %g, %g of %g by themselves", typ, together.Error, together.Plain, alone.Error, alone.Plain)
+			t.Errorf("%s: %g of %g, %g of %g by themselves",
+				typ, together.Error, together.Plain, alone.Error, alone.Plain)
 		}
 		row := len(alone.Data) / l.Rows
 		if !bytes.Equal(alone.Data[:8*row], together.Data[:8*row]) ||

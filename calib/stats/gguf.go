@@ -181,32 +181,7 @@ func (s *File) Write(path string, gradients Gradients) error {
 		md.Set(keyTokens, append([]int32{}, o.Tokens...))
 		md.Set(keyLengths, append([]int32{}, o.Lengths...))
 	}
-	var infos []gguf.TensorInfo
-	for i := range s.Entries {
-		e := &s.Entries[i]
-		n, cols := uint64(len(e.Counts)), uint64(len(e.Sums)/len(e.Counts))
-		sums, counts := []uint64{cols}, []uint64{1}
-		if n > 1 {
-			sums, counts = append(sums, n), append(counts, n)
-		}
-		infos = append(infos,
-			gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums},
-			gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
-		if e.Parts > 0 {
-			dims := []uint64{uint64(len(s.Origin.Tokens))}
-			if e.Parts > 1 {
-				dims = append(dims, uint64(e.Parts))
-			}
-			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: dims})
-		}
-		if e.Outputs > 0 {
-			pairs := len(gradients.Outputs(e.Name).Pairs)
-			infos = append(infos,
-				gguf.TensorInfo{Name: e.Name + suffixOutputs, Dims: []uint64{uint64(e.Outputs)}},
-				gguf.TensorInfo{Name: e.Name + suffixPairs, Dims: []uint64{uint64(pairs)}, Type: quant.F16})
-		}
-	}
-	w, err := gguf.Create(path, md, infos, gguf.Options{})
+	w, err := gguf.Create(path, md, s.tensorInfos(gradients), gguf.Options{})
 	if err != nil {
 		return err
 	}
@@ -251,4 +226,33 @@ func (s *File) Write(path string, gradients Gradients) error {
 		}
 	}
 	return w.Close()
+}
+
+// tensorInfos lists the tensors of a file in the order of its entries.
+func (s *File) tensorInfos(gradients Gradients) (infos []gguf.TensorInfo) {
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		n, cols := uint64(len(e.Counts)), uint64(len(e.Sums)/len(e.Counts))
+		sums, counts := []uint64{cols}, []uint64{1}
+		if n > 1 {
+			sums, counts = append(sums, n), append(counts, n)
+		}
+		infos = append(infos,
+			gguf.TensorInfo{Name: e.Name + suffixSums, Dims: sums},
+			gguf.TensorInfo{Name: e.Name + suffixCounts, Dims: counts})
+		if e.Parts > 0 {
+			dims := []uint64{uint64(len(s.Origin.Tokens))}
+			if e.Parts > 1 {
+				dims = append(dims, uint64(e.Parts))
+			}
+			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: dims})
+		}
+		if e.Outputs > 0 {
+			pairs := len(gradients.Outputs(e.Name).Pairs)
+			infos = append(infos,
+				gguf.TensorInfo{Name: e.Name + suffixOutputs, Dims: []uint64{uint64(e.Outputs)}},
+				gguf.TensorInfo{Name: e.Name + suffixPairs, Dims: []uint64{uint64(pairs)}, Type: quant.F16})
+		}
+	}
+	return infos
 }

@@ -39,8 +39,8 @@ func OutputBlocks(parts []int) (blocks []int) {
 // order.
 type OutputSums struct {
 	Blocks []int
-	// Sums holds, for each block, the lower triangle row by row, and then the sum over all tokens of Σ r² over all pairs
-	// of outputs, r being their correlation within the token's sequence.
+	// Sums holds, for each block, the lower triangle row by row, and then the sum over all tokens of Σ r² over all
+	// pairs of outputs, r being their correlation within the token's sequence.
 	Sums []float32
 }
 

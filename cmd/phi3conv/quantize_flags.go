@@ -86,9 +86,9 @@ func (f *quantizeFlags) methodFlags() []cli.Flag {
 			Usage: "gptq: make second moments off the diagonal smaller by `SHARE`, 0 to 1"},
 		&cli.Float64Flag{Name: "asymmetric", Destination: &f.solver.Asymmetric,
 			Usage: "gptq: `SHARE` of the correction that aims at the original's activations, 0 to 1"},
-		&cli.Float64Flag{Name: "outputs", Value: defaults.Outputs, Destination: &f.solver.Outputs,
-			Usage: "gptq: feed errors back along outputs too, whose gradients' correlations count by `SHARE`, " +
-				"0 to 1; needs statistics of calibrate --fisher"},
+		&cli.Float64Flag{Name: "outputs", Destination: &f.solver.Outputs,
+			Usage: "gptq: feed errors of q, k and v back along outputs too, whose gradients' correlations " +
+				"count by `SHARE`, such as 0.4; needs statistics of calibrate --fisher"},
 		&cli.BoolFlag{Name: "split", Destination: &f.opt.Solver.Split,
 			Usage: "gptq: weigh the tokens of q, k, v, gate and up each by its own gradients; " +
 				"needs statistics of calibrate --fisher"},

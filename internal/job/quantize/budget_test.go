@@ -83,7 +83,7 @@ func TestBudgetPinned(t *testing.T) {
 	}
 }
 
-// Without gradients an embedding that is the output matrix stays at Q4_K or above, unless only smaller types may be had.
+// Without gradients an embedding that is the output matrix stays at Q4_K or above, unless there are smaller types only.
 func TestBudgetTiedEmbedding(t *testing.T) {
 	for _, c := range []struct {
 		stats        string
