@@ -137,8 +137,10 @@ func status(err error) int {
 	return 0
 }
 
-// denied are the codes of errors about credentials, whatever the status.
-var denied = []string{"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+// denied are the codes of errors about credentials, whatever the status. The last is versitygw's, with 404.
+var denied = []string{
+	"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "XAdminUserNotFound",
+}
 
 // explain names the object and what to do, and says of which kind an error is.
 func explain(n Name, err error) error {

@@ -159,6 +159,7 @@ func TestErrors(t *testing.T) {
 		"no bucket": {"", Name{"other", "a"}, fs.ErrNotExist, "there is no bucket other"},
 		"no access": {"AccessDenied", Name{"models", "a"}, fetch.ErrAccess, "AccessDenied because of the test"},
 		"wrong key": {"InvalidAccessKeyId", Name{"models", "a"}, fetch.ErrAccess, "InvalidAccessKeyId"},
+		"versitygw": {"XAdminUserNotFound", Name{"models", "a"}, fetch.ErrAccess, "XAdminUserNotFound"},
 		"secret":    {"SignatureDoesNotMatch", Name{"models", "a"}, fetch.ErrAccess, "SignatureDoesNotMatch"},
 		"broken":    {"InternalError", Name{"models", "a"}, fetch.ErrNetwork, "InternalError"},
 	} {

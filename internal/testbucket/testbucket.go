@@ -197,10 +197,10 @@ func answer(w http.ResponseWriter, v any) {
 	_ = xml.NewEncoder(w).Encode(v)
 }
 
-// codes are the statuses of errors, that of a wrong key versitygw's.
+// codes are the statuses of errors.
 var codes = map[string]int{
 	"NoSuchBucket": 404, "NoSuchKey": 404, "NoSuchUpload": 404, "PreconditionFailed": 412, "AccessDenied": 403,
-	"InvalidAccessKeyId": 404, "SignatureDoesNotMatch": 403, "InternalError": 500,
+	"InvalidAccessKeyId": 403, "SignatureDoesNotMatch": 403, "InternalError": 500, "XAdminUserNotFound": 404,
 }
 
 func fail(w http.ResponseWriter, code string) {
