@@ -20,7 +20,7 @@ import (
 // S3 takes up to 10,000 parts, of 5 MiB at least but the last.
 const (
 	mostParts = 10000
-	uploads   = 3 // parts that are sent at the same time
+	uploads   = 2 // parts that are sent at the same time
 )
 
 // leastPart is the size of the parts of all but the largest objects. Tests make it smaller.
@@ -61,7 +61,7 @@ type part struct {
 }
 
 // liveParts is how many parts are in memory, but where an early one comes late.
-const liveParts = uploads + 3
+const liveParts = uploads + 2
 
 // Create starts an object of size bytes, which may be written in any order. Memory is a few parts, if that is about
 // their order.

@@ -111,8 +111,8 @@ type Range struct {
 
 const (
 	chunkBytes = 4 << 20  // of one request
-	ahead      = 48 << 20 // bytes that are there, or asked for, and not read yet
-	fetchers   = 6        // requests at the same time
+	ahead      = 24 << 20 // bytes that are there, or asked for, and not read yet
+	fetchers   = 4        // requests at the same time
 )
 
 // Plan is what will be read, in this order.
