@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 // The demo runs every command but itself, those that need a registry, and what is no stage.
 func TestDemoStages(t *testing.T) {
 	without := map[string]bool{
-		"demo": true, "completion": true, "tune": true, "serve": true, "push": true, "pull": true,
+		"demo": true, "completion": true, "tune": true, "serve": true, "batch": true, "push": true, "pull": true,
 	}
 	for _, s := range demo.Stages {
 		name, _, _ := strings.Cut(s.Line, " ")

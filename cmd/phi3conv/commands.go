@@ -39,6 +39,7 @@ func commands() []*cli.Command {
 		serveCommand(),
 		benchCommand(),
 		tuneCommand(),
+		batchCommand(),
 		packCommand(),
 		unpackCommand(),
 		pushCommand(),

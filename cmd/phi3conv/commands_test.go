@@ -71,7 +71,7 @@ func checkFlags(t *testing.T, c *cli.Command) {
 }
 
 // printsText lists the commands without --json.
-var printsText = map[string]bool{"demo": true, "completion": true, "serve": true}
+var printsText = map[string]bool{"demo": true, "completion": true, "serve": true, "batch": true, "emit": true}
 
 // allCommands lists the commands and theirs, with the words that call them as HelpName.
 func allCommands(commands []*cli.Command, parents ...string) (all []*cli.Command) {

@@ -98,6 +98,25 @@ var everyFailure = map[string]failures{
 		"bench DIR -p 4 -n 0 -r 1", "bench DIR -p x", "bench none", "bench cut.gguf -p 4 -n 0", "bench text -p 4 -n 0",
 		"-", "-",
 	},
+	"batch": {"-", "batch", "-", "-", "-", "-", "-"},
+	"batch plan": {
+		"batch plan jobs.yaml", "batch plan", "batch plan none", "batch plan cut.gguf", "batch plan text", "-", "-",
+	},
+	"batch status": {
+		"batch status jobs.yaml", "batch status", "batch status none", "batch status cut.gguf", "batch status text", "-",
+		"-",
+	},
+	"batch run": { // TestBatch does the rest
+		"-", "batch run jobs.yaml --attempts 0", "batch run none", "batch run cut.gguf", "batch run text", "-", "-",
+	},
+	"batch report": {
+		"batch report jobs.yaml", "batch report", "batch report none", "batch report cut.gguf",
+		"batch report jobs.yaml --against DIR/config.json", "batch report jobs.yaml --html text/new", "-",
+	},
+	"batch emit": {
+		"batch emit slurm jobs.yaml", "batch emit kubernetes jobs.yaml", "batch emit slurm none",
+		"batch emit slurm cut.gguf", "batch emit slurm text", "-", "-",
+	},
 	"pack": {
 		"pack DIR -o new.tar", "pack DIR", "pack none -o new.tar", "-", "pack text -o new.tar",
 		"pack DIR -o text/new.tar", "-",
@@ -136,6 +155,7 @@ func failuresDir(t *testing.T) {
 			t.Fatalf("%s: %s", line, stderr)
 		}
 	}
+	testmodel.Write(t, "jobs.yaml", []byte("batch: 1\nstore: store\nmodels: [{name: a, path: DIR}]\ntypes: [Q4_0]\n"))
 	for name, from := range map[string]string{
 		"cut.gguf": "model.gguf", "cut.tar": "packed.tar", "cut.json": "whole.json",
 	} {

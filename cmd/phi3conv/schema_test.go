@@ -28,6 +28,8 @@ var documents = map[string]string{
 	"lint": "lint", "logits": "logits", "seal": "seal", "verify": "verify", "verify merge": "verify", "eval": "eval",
 	"tokenize": "tokenize", "detokenize": "detokenize", "run": "run", "bench": "bench",
 	"pack": "pack", "unpack": "pack", "push": "pack", "pull": "pack", "tune": "tune", "version": "version",
+	"batch plan": "batch-status", "batch status": "batch-status", "batch run": "batch-status",
+	"batch report": "batch-report",
 }
 
 var compiled = struct {
@@ -82,7 +84,7 @@ func checkDocument(t *testing.T, args []string, stdout string, code int) {
 // documentOf names the document that a command line prints.
 func documentOf(args []string, object map[string]any) string {
 	name := args[0]
-	if len(args) > 1 && documents[name+" "+args[1]] != "" && !strings.HasPrefix(args[1], "-") && name == "verify" {
+	if len(args) > 1 && documents[name+" "+args[1]] != "" && !strings.HasPrefix(args[1], "-") {
 		name += " " + args[1]
 	}
 	for _, arg := range args[1:] {
@@ -101,7 +103,8 @@ func documentOf(args []string, object map[string]any) string {
 
 // printsJSON reports whether a command line asks for JSON.
 func printsJSON(args []string) bool {
-	return len(args) > 0 && documents[args[0]] != "" && slices.Contains(args, "--json") &&
+	known := len(args) > 0 && documents[args[0]] != "" || len(args) > 1 && documents[args[0]+" "+args[1]] != ""
+	return known && slices.Contains(args, "--json") &&
 		!slices.Contains(args, "--help")
 }
 

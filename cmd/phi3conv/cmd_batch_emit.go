@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/phi3conv/phi3conv/internal/job/batch"
+	"github.com/urfave/cli/v2"
+)
+
+func batchEmitCommand() *cli.Command {
+	var cluster batch.Cluster
+	return &cli.Command{
+		Name:      "emit",
+		Usage:     "print what a cluster's engine takes to start workers",
+		ArgsUsage: "ENGINE JOBS.yaml",
+		Description: `ENGINE is kubernetes, for an Indexed Job, or slurm, for a script that submits an array and a
+report. Memory is the most that a step is known to need.
+
+   phi3conv batch emit kubernetes jobs.yaml --image registry/phi3conv:1 --secret s3 | kubectl apply -f -
+   phi3conv batch emit slurm jobs.yaml --workers 8 | sh`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "name", Value: "phi3conv-batch", Destination: &cluster.Name, Usage: "`NAME` of the jobs"},
+			&cli.IntFlag{Name: "workers", Value: 4, Destination: &cluster.Workers, Usage: "`N` workers"},
+			&cli.IntFlag{Name: "cpus", Value: 4, Destination: &cluster.CPUs, Usage: "`N` CPUs of each"},
+			&cli.StringFlag{Name: "image", Destination: &cluster.Image, Usage: "`IMAGE` with the program (kubernetes)"},
+			&cli.StringFlag{Name: "service-account", Destination: &cluster.Account,
+				Usage: "`NAME` of the workers' account (kubernetes)", DefaultText: "default"},
+			&cli.StringFlag{Name: "secret", Destination: &cluster.Secret, DefaultText: "none",
+				Usage: "`NAME` of a secret with the workers' environment, such as keys for S3 (kubernetes)"},
+			&cli.StringFlag{Name: "volume", Destination: &cluster.Volume, DefaultText: "none",
+				Usage: "`NAME` of a PersistentVolumeClaim to mount at /work (kubernetes)"},
+			&cli.StringFlag{Name: "schedule", Destination: &cluster.Schedule, DefaultText: "once, now",
+				Usage: "run again by a `SCHEDULE` of cron, such as \"0 3 * * 0\" (kubernetes)"},
+		},
+		Action: func(c *cli.Context) error {
+			p, _, err := openBatch(c, 2)
+			if err != nil {
+				return err
+			}
+			if cluster.File, err = filepath.Abs(c.Args().Get(1)); err != nil {
+				return err
+			}
+			content, err := os.ReadFile(cluster.File)
+			if err != nil {
+				return err
+			}
+			cluster.Content = string(content)
+			return batch.Emit(c.App.Writer, c.Args().First(), p, cluster)
+		},
+	}
+}

@@ -1,0 +1,327 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/phi3conv/phi3conv/internal/objects"
+	"go.yaml.in/yaml/v3"
+)
+
+const jobs = `batch: 1
+store: out
+models:
+  - {name: a, path: a}
+  - {name: b, path: b}
+types: [Q4_K_M, {bpw: 3.5}]
+methods: [none, gptq]
+calibration: {texts: [calib.txt], chunks: 4}
+verification: {texts: [eval.txt], chunks: 8, shards: 2, limits: {max-kld: 0.05}}
+publish: ["published/{model}-{type}-{method}.gguf"]
+`
+
+// plan makes the plan of the file above with inputs in a directory.
+func plan(t *testing.T, text string) *Plan {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"jobs.yaml": text, "a/config.json": "a", "b/config.json": "b", "calib.txt": "c", "eval.txt": "e",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Read(filepath.Join(dir, "jobs.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Expand(t.Context(), s, IdentifyLocal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPlan(t *testing.T) {
+	p := plan(t, jobs)
+	var got []string
+	for i, s := range p.Steps {
+		got = append(got, s.Kind)
+		for _, n := range s.Needs {
+			if n >= i {
+				t.Errorf("step %d, %s, needs %d", i, s.Name, n)
+			}
+		}
+	}
+	file := "quantize verify verify merge publish "
+	model := file + "calibrate " + file + file + file
+	if want := strings.Fields(model + model); !slices.Equal(got, want) {
+		t.Errorf("steps %v\nexpected %v", got, want)
+	}
+	merge := p.Steps[3]
+	want := fmt.Sprintf("verify merge %s/report.json %s/report.json --max-kld=0.05 --report %s/report.json --junit %s/junit.xml",
+		p.Steps[1].ID[:8], p.Steps[2].ID[:8], merge.ID[:8], merge.ID[:8])
+	if got := strings.Join(merge.Command(nil), " "); got != want {
+		t.Errorf("%s\nexpected %s", got, want)
+	}
+}
+
+// An ID depends on the content of inputs, on arguments and on the steps before, and on nothing else.
+func TestIdentity(t *testing.T) {
+	p := plan(t, jobs)
+	for _, c := range []struct {
+		old, now string
+		changes  func(s *Step) bool // all others stay
+	}{
+		{"", "", func(*Step) bool { return false }},
+		{"max-kld: 0.05", "max-kld: 0.06", func(s *Step) bool { return s.Kind == "merge" }},
+		{"chunks: 4", "chunks: 5", func(s *Step) bool { return s.Method == "gptq" || s.Type == "3.5bpw" || s.Type == "" }},
+		{"eval.txt", "calib.txt", func(s *Step) bool { return s.Kind == "verify" || s.Kind == "merge" }},
+	} {
+		other := plan(t, strings.Replace(jobs, c.old, c.now, 1))
+		for i, s := range p.Steps {
+			if s.Kind == "publish" { // goes to another directory
+				continue
+			}
+			if (s.ID != other.Steps[i].ID) != c.changes(s) {
+				t.Errorf("%s to %s: %s of %s", c.old, c.now, s.Kind, s.Name)
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, s := range p.Steps {
+		if seen[s.ID] {
+			t.Errorf("%s has the ID of another step", s.Name)
+		}
+		seen[s.ID] = true
+	}
+}
+
+// fake stands for the program: an output has the hash of the command and of what the inputs have.
+type fake struct {
+	mu    sync.Mutex
+	runs  map[string]int // of a command without its outputs
+	fails func(args []string, id string, run int) (exit int, err error)
+}
+
+func (f *fake) exec(_ context.Context, args []string, log io.Writer) (int, error) {
+	sum := sha256.New()
+	var outputs []string
+	for _, a := range args {
+		data, err := os.ReadFile(a)
+		if filepath.IsAbs(a) {
+			if errors.Is(err, fs.ErrNotExist) {
+				outputs = append(outputs, a)
+			}
+			a = filepath.Base(a)
+		}
+		fmt.Fprintf(sum, "%s %s\n", a, data)
+	}
+	id := hex.EncodeToString(sum.Sum(nil))
+	f.mu.Lock()
+	f.runs[id]++
+	run := f.runs[id]
+	f.mu.Unlock()
+	if f.fails != nil {
+		if exit, err := f.fails(args, id, run); exit != 0 || err != nil {
+			_, _ = fmt.Fprintln(log, "it failed")
+			return exit, err
+		}
+	}
+	for _, out := range outputs {
+		if err := os.WriteFile(out, []byte(id), 0o666); err != nil {
+			return 4, err
+		}
+	}
+	return 0, nil
+}
+
+func options(store objects.Store, f *fake, name string) Options {
+	return Options{Store: store, Exec: f.exec, Worker: name, Lease: time.Second, Copy: func(_ context.Context, _, to string) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.runs["copy "+to]++
+		return nil
+	}}
+}
+
+// Four workers together do each step once, a second time nothing is done, and one worker alone makes the same files.
+func TestRun(t *testing.T) {
+	p := plan(t, jobs)
+	var sums [2][]string
+	for i, store := range []objects.Store{objects.Dir(p.Spec.Store), new(objects.Memory)} {
+		f := &fake{runs: map[string]int{}}
+		var workers sync.WaitGroup
+		for w := range []int{4, 1}[i] {
+			workers.Go(func() {
+				opt := options(store, f, fmt.Sprint("w", w))
+				opt.Index = w
+				if status, err := Run(t.Context(), p, opt); err != nil || status.Count[Done] != len(p.Steps) {
+					t.Errorf("%v of %d, %v", status.Count, len(p.Steps), err)
+				}
+			})
+		}
+		workers.Wait()
+		if len(f.runs) != len(p.Steps) {
+			t.Errorf("%d commands of %d steps", len(f.runs), len(p.Steps))
+		}
+		for id, n := range f.runs {
+			if n != 1 {
+				t.Errorf("%s was done %d times", id, n)
+			}
+		}
+		if _, err := Run(t.Context(), p, options(store, f, "later")); err != nil {
+			t.Error(err)
+		}
+		status, err := Look(t.Context(), p, store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range status.Steps {
+			for _, file := range s.Result.Files {
+				sums[i] = append(sums[i], file.SHA256)
+			}
+		}
+	}
+	if len(sums[0]) == 0 || !slices.Equal(sums[0], sums[1]) {
+		t.Error("the files of four workers differ from those of one")
+	}
+}
+
+// What fails by a limit or bad input fails once and stops what needs it; what may pass is tried again.
+func TestFailures(t *testing.T) {
+	p := plan(t, strings.Replace(jobs, ", shards: 2", "", 1))
+	for name, test := range map[string]struct {
+		command string
+		fails   func(run int) (int, error)
+		failed  int
+		blocked int
+	}{
+		"limit":        {"verify", func(int) (int, error) { return 1, nil }, 1, 1},
+		"bad input":    {"calibrate", func(int) (int, error) { return 3, nil }, 1, 9},
+		"passes":       {"quantize", func(run int) (int, error) { return map[int]int{1: 4}[run], nil }, 0, 0},
+		"killed once":  {"quantize", func(run int) (int, error) { return 0, map[int]error{1: errors.New("killed")}[run] }, 0, 0},
+		"always fails": {"quantize", func(int) (int, error) { return 4, nil }, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{runs: map[string]int{}}
+			only := "" // the first step of this command fails
+			f.fails = func(args []string, id string, run int) (int, error) {
+				if args[0] != test.command || only != "" && only != id {
+					return 0, nil
+				}
+				only = id
+				return test.fails(run)
+			}
+			store := new(objects.Memory)
+			status, err := Run(t.Context(), p, options(store, f, "w"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := len(p.Steps) - test.failed - test.blocked
+			if status.Count[Done] != want || status.Count[Failed] != test.failed || status.Count[Blocked] != test.blocked {
+				t.Errorf("%v, expected %d done, %d failed, %d blocked", status.Count, want, test.failed, test.blocked)
+			}
+			f.fails = nil
+			opt := options(store, f, "w2")
+			opt.Retry = true
+			if status, err = Run(t.Context(), p, opt); err != nil || status.Count[Done] != len(p.Steps) {
+				t.Errorf("a second time: %v, %v", status.Count, err)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, c := range []struct{ old, now, want string }{
+		{"batch: 1", "batch: 2", `"batch" is 2, expected 1`},
+		{"store: out", "", `"store" is missing`},
+		{"store: out", "store: out\nstored: x", "field stored not found"},
+		{"name: a", "name: a b", `is "a b", expected letters`},
+		{"name: b", "name: a", "two models are called a"},
+		{"Q4_K_M", "Q4_X", "Q4_X"},
+		{"bpw: 3.5", "bpw: 3.5, size: 1GB", "has 2 of type, size, bpw and max-kld"},
+		{"gptq", "gpt", "gpt"},
+		{"chunks: 4", "chunks: -4", "chunks is -4"},
+		{"shards: 2", "shards: 9", "9 shards of 8 windows"},
+		{"max-kld: 0.05", "max-kdl: 0.05", "max-kdl"},
+		{"{method}", "{methods}", "{methods}"},
+		{"-{method}", "", "is one name for several files, expected {method}"},
+		{"{method}.gguf", "{method}", "neither oci://"},
+	} {
+		if !strings.Contains(jobs, c.old) {
+			t.Fatal(c.old)
+		}
+		_, err := Parse([]byte(strings.Replace(jobs, c.old, c.now, 1)))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, expected %q", c.now, err, c.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(jobs))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := Parse(data); err == nil && (s.Store == "" || len(s.Models) == 0 || len(s.Types) == 0) {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestEmit(t *testing.T) {
+	p := plan(t, jobs)
+	c := Cluster{Name: "fleet", File: "/it's/jobs.yaml", Content: jobs, Workers: 4, CPUs: 2, Image: "phi3conv:1", Secret: "s3"}
+	var out bytes.Buffer
+	if err := Emit(&out, "kubernetes", p, c); err != nil {
+		t.Fatal(err)
+	}
+	d := yaml.NewDecoder(&out)
+	var config struct{ Data map[string]string }
+	var job struct {
+		Kind string
+		Spec struct {
+			CompletionMode string `yaml:"completionMode"`
+			Completions    int
+			Policy         struct {
+				Rules []struct {
+					Action string
+					Codes  struct{ Values []int } `yaml:"onExitCodes"`
+				}
+			} `yaml:"podFailurePolicy"`
+		}
+	}
+	if err := errors.Join(d.Decode(&config), d.Decode(&job)); err != nil {
+		t.Fatal(err)
+	}
+	if config.Data["jobs.yaml"] != jobs {
+		t.Errorf("the batch file became %q", config.Data["jobs.yaml"])
+	}
+	rules := job.Spec.Policy.Rules
+	if job.Kind != "Job" || job.Spec.CompletionMode != "Indexed" || job.Spec.Completions != 4 || len(rules) != 2 ||
+		rules[0].Action != "Ignore" || rules[1].Action != "FailIndex" || !slices.Equal(rules[1].Codes.Values, []int{1, 2, 3}) {
+		t.Errorf("%+v", job)
+	}
+	out.Reset()
+	if err := Emit(&out, "slurm", p, c); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=5120M"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+}

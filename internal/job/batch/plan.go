@@ -1,0 +1,281 @@
+package batch
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Step is a command of the program whose outputs are kept.
+type Step struct {
+	ID      string   // a hash of all that it depends on, hexadecimal
+	Kind    string   // "calibrate", "quantize", "verify", "merge" or "publish"
+	Name    string   // for people
+	Args    []Arg    // of the program
+	Outputs []string // names of the files that it writes
+	Needs   []int    // steps before it, as indices
+	Memory  int64    // bytes that it may take, as far as that is known before; 0 if it is not
+
+	Model, Type, Method string // of the file that is made; "" where it is for several
+}
+
+// Arg is an argument of a step's command. Exactly one is set, but that Step goes with Output.
+type Arg struct {
+	Text   string // itself
+	Input  string // a path on this machine or a URL
+	Output string // a file that this step writes, or of Step
+	Step   *Step  // that writes Output; nil for this one
+}
+
+// Plan is the list of steps that a [Spec] stands for, each after those that it needs.
+type Plan struct {
+	Spec  *Spec
+	Steps []*Step
+
+	index map[*Step]int
+}
+
+// Identity is what an input is known by.
+type Identity struct {
+	Hash string // of the content: equal only if that is
+	Size int64  // bytes
+}
+
+// Identify finds the identity of an input: a file, a directory or a URL.
+type Identify func(ctx context.Context, path string) (Identity, error)
+
+// Expand makes the plan.
+func Expand(ctx context.Context, s *Spec, identify Identify) (*Plan, error) {
+	p := &Plan{Spec: s, index: map[*Step]int{}}
+	known := map[string]Identity{}
+	find := func(ctx context.Context, path string) (Identity, error) {
+		if id, ok := known[path]; ok {
+			return id, nil
+		}
+		id, err := identify(ctx, path)
+		known[path] = id
+		return id, err
+	}
+	for i := range s.Models {
+		model, err := find(ctx, s.Models[i].Path)
+		if err != nil {
+			return nil, err
+		}
+		p.model(&s.Models[i], model.Size)
+	}
+	for _, step := range p.Steps {
+		if err := step.identify(ctx, find); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (p *Plan) add(s *Step) *Step {
+	for _, a := range s.Args {
+		if a.Step != nil {
+			if i := p.index[a.Step]; !slices.Contains(s.Needs, i) {
+				s.Needs = append(s.Needs, i)
+			}
+		}
+	}
+	p.index[s] = len(p.Steps)
+	p.Steps = append(p.Steps, s)
+	return s
+}
+
+func text(list ...string) (args []Arg) {
+	for _, a := range list {
+		args = append(args, Arg{Text: a})
+	}
+	return args
+}
+
+func flag(name string, value int) []Arg {
+	if value == 0 {
+		return nil
+	}
+	return text(name, fmt.Sprint(value))
+}
+
+func inputs(name string, paths []string) (args []Arg) {
+	for _, path := range paths {
+		args = append(args, Arg{Text: name}, Arg{Input: path})
+	}
+	return args
+}
+
+// model adds the steps of a model of some bytes.
+func (p *Plan) model(m *Model, size int64) {
+	var stats *Step
+	for _, t := range p.Spec.Types {
+		for _, method := range p.Spec.Methods {
+			if stats == nil && (method != none || t.budget()) {
+				stats = p.calibrate(m)
+			}
+			file := p.quantize(m, t, method, stats)
+			last := p.verify(m, file, size)
+			p.publish(file, last)
+		}
+	}
+}
+
+// workRAM is the default of --max-ram, and what a process takes besides.
+const workRAM = 5 << 30
+
+func (p *Plan) calibrate(m *Model) *Step {
+	c := &p.Spec.Calibration
+	args := append(text("calibrate"), Arg{Input: m.Path})
+	args = append(args, inputs("--text", c.Texts)...)
+	args = append(args, flag("--chunks", c.Chunks)...)
+	args = append(args, flag("--tokens", c.Tokens)...)
+	if c.Fisher != nil {
+		args = append(args, text(fmt.Sprintf("--fisher=%t", *c.Fisher))...)
+	}
+	return p.add(&Step{
+		Kind: "calibrate", Name: m.Name + "/statistics", Args: append(args, Arg{Text: "-o"}, Arg{Output: "stats.gguf"}),
+		Outputs: []string{"stats.gguf"}, Memory: workRAM, Model: m.Name,
+	})
+}
+
+func (p *Plan) quantize(m *Model, t Type, method string, stats *Step) *Step {
+	name := fmt.Sprintf("%s-%s.gguf", m.Name, t)
+	if method != none {
+		name = fmt.Sprintf("%s-%s-%s.gguf", m.Name, t, method)
+	}
+	args := append(text("quantize"), Arg{Input: m.Path}, Arg{Output: name})
+	args = append(args, text(t.args()...)...)
+	// The source's name is not always in its content, which is all that the step's ID depends on.
+	args = append(args, text("--model-name", m.Name)...)
+	if method != none {
+		args = append(args, text("--method", method)...)
+	}
+	if method != none || t.budget() {
+		args = append(args, Arg{Text: "--stats"}, Arg{Output: stats.Outputs[0], Step: stats})
+	}
+	return p.add(&Step{
+		Kind: "quantize", Name: fmt.Sprintf("%s/%s/%s", m.Name, t, method), Args: args,
+		Outputs: []string{name}, Memory: workRAM, Model: m.Name, Type: t.String(), Method: method,
+	})
+}
+
+// verify adds the comparison of a file with its model, in parts if it says so, and returns the step with the report.
+func (p *Plan) verify(m *Model, file *Step, size int64) *Step {
+	v := p.Spec.Verification
+	if v == nil {
+		return nil
+	}
+	var limits []string
+	for _, l := range v.limits {
+		limits = append(limits, fmt.Sprintf("--%s=%v", l.Name, l.Limit))
+	}
+	forms := []Arg{{Text: "--report"}, {Output: "report.json"}, {Text: "--junit"}, {Output: "junit.xml"}}
+	outputs := []string{"report.json", "junit.xml"}
+	step := func(kind, name string) *Step {
+		return &Step{Kind: kind, Name: file.Name + "/" + name, Outputs: outputs,
+			Model: file.Model, Type: file.Type, Method: file.Method}
+	}
+	base := append(text("verify"), Arg{Output: file.Outputs[0], Step: file}, Arg{Text: "--base"}, Arg{Input: m.Path})
+	base = append(base, inputs("--text", v.Texts)...)
+	base = append(base, flag("--chunks", v.Chunks)...)
+	base = append(base, flag("--ctx-size", v.Context)...)
+	base = slices.Clip(base)
+	// Both models are in memory; the quantized one has at most the original's bytes.
+	memory := 2*size + 1<<30
+	if v.Shards == 1 {
+		s := step("verify", "verify")
+		s.Args, s.Memory = slices.Concat(base, text(limits...), forms), memory
+		return p.add(s)
+	}
+	merge := text("verify", "merge")
+	for i := range v.Shards {
+		s := step("verify", fmt.Sprintf("verify %d/%d", i+1, v.Shards))
+		s.Outputs, s.Memory = outputs[:1], memory
+		s.Args = slices.Concat(base, text("--shard", fmt.Sprintf("%d/%d", i+1, v.Shards)), forms[:2])
+		merge = append(merge, Arg{Output: outputs[0], Step: p.add(s)})
+	}
+	s := step("merge", "verify")
+	s.Args = slices.Concat(merge, text(limits...), forms)
+	return p.add(s)
+}
+
+// publish adds a step for each name under which the file is published after its verification.
+func (p *Plan) publish(file, report *Step) {
+	for _, to := range p.Spec.Publish {
+		to = strings.NewReplacer("{model}", file.Model, "{type}", file.Type, "{method}", file.Method).Replace(to)
+		s := &Step{Kind: "publish", Name: file.Name + "/publish", Model: file.Model, Type: file.Type, Method: file.Method}
+		if strings.HasPrefix(to, "oci://") {
+			s.Args = append(text("pack"), Arg{Output: file.Outputs[0], Step: file})
+			if report != nil {
+				s.Args = append(s.Args, Arg{Text: "--report"}, Arg{Output: "report.json", Step: report})
+			}
+			s.Args = append(s.Args, text("-o", to)...)
+		} else {
+			s.Args = append(text(copyCommand), Arg{Output: file.Outputs[0], Step: file}, Arg{Text: to})
+		}
+		if report != nil {
+			s.Needs = []int{p.index[report]}
+		}
+		p.add(s)
+	}
+}
+
+// copyCommand is no command of the program: a step that begins with it copies a file to a name.
+const copyCommand = "copy"
+
+// identify sets the step's ID. The steps that it needs have theirs.
+func (s *Step) identify(ctx context.Context, find Identify) error {
+	var parts []string
+	for _, a := range s.Args {
+		switch {
+		case a.Input != "":
+			id, err := find(ctx, a.Input)
+			if err != nil {
+				return err
+			}
+			parts = append(parts, "input", id.Hash)
+		case a.Step != nil:
+			parts = append(parts, "output", a.Step.ID, a.Output)
+		case a.Output != "":
+			parts = append(parts, "output", a.Output)
+		default:
+			parts = append(parts, "text", a.Text)
+		}
+	}
+	data, err := json.Marshal(struct {
+		Version int
+		Kind    string
+		Args    []string
+	}{specVersion, s.Kind, parts})
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(data)
+	s.ID = hex.EncodeToString(sum[:16])
+	return nil
+}
+
+// Command returns the arguments of the program, with the paths that place gives to outputs; nil shows them as they are
+// called.
+func (s *Step) Command(place func(step *Step, output string) string) (args []string) {
+	if place == nil {
+		place = func(step *Step, output string) string { return step.ID[:8] + "/" + output }
+	}
+	for _, a := range s.Args {
+		switch {
+		case a.Input != "":
+			args = append(args, a.Input)
+		case a.Step != nil:
+			args = append(args, place(a.Step, a.Output))
+		case a.Output != "":
+			args = append(args, place(s, a.Output))
+		default:
+			args = append(args, a.Text)
+		}
+	}
+	return args
+}
