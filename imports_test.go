@@ -63,6 +63,8 @@ var level = map[string]int{
 	"internal/sample":            20,
 	"formats":                    10, // the error type
 	"internal/atomicfile":        10,
+	"internal/objects":           22,
+	"internal/claim":             24,
 	"internal/bucket":            20,
 	"internal/fetch":             11,
 	"internal/readahead":         10,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,19 +39,19 @@ interrupted goes on, workers share what there is to do, and what a lost worker h
 	}
 }
 
-// openBatch reads the batch file that is the last argument of a command that takes a number of them.
-func openBatch(c *cli.Context, arguments int) (p *batch.Plan, store objects.Store, err error) {
-	if c.NArg() != arguments {
-		return nil, nil, usagef("%s takes %s, got %d arguments", c.Command.HelpName, c.Command.ArgsUsage, c.NArg())
+// openBatch reads the one argument of a command, a batch file.
+func openBatch(ctx context.Context, command string, args []string) (p *batch.Plan, store objects.Store, err error) {
+	if len(args) != 1 {
+		return nil, nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", command, len(args))
 	}
-	s, err := batch.Read(c.Args().Get(arguments - 1))
+	s, err := batch.Read(args[0])
 	if err != nil {
 		return nil, nil, err
 	}
-	if store, err = batch.OpenStore(c.Context, s.Store); err != nil {
+	if store, err = batch.OpenStore(ctx, s.Store); err != nil {
 		return nil, nil, err
 	}
-	p, err = batch.Expand(c.Context, s, batch.IdentifyLocal)
+	p, err = batch.Expand(ctx, s, batch.IdentifyLocal)
 	return p, store, err
 }
 
@@ -63,13 +64,16 @@ func batchPlanCommand() *cli.Command {
 of the step with that ID. Nothing is done, and the store is not asked.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, _, err := openBatch(c, 1)
+			p, _, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
 			status, err := batch.Look(c.Context, p, new(objects.Memory))
-			if err != nil || c.Bool("json") {
-				return orPrint(c, err, status)
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return report.Print(c.App.Writer, true, status)
 			}
 			for _, s := range status.Steps {
 				if _, err := fmt.Fprintf(c.App.Writer, "%s  %s\n", s.ID[:8], strings.Join(s.Command, " ")); err != nil {
@@ -81,14 +85,6 @@ of the step with that ID. Nothing is done, and the store is not asked.`,
 	}
 }
 
-// orPrint prints a result unless there is an error.
-func orPrint(c *cli.Context, err error, r report.Result) error {
-	if err != nil {
-		return err
-	}
-	return report.Print(c.App.Writer, c.Bool("json"), r)
-}
-
 func batchStatusCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "status",
@@ -96,12 +92,15 @@ func batchStatusCommand() *cli.Command {
 		ArgsUsage: "JOBS.yaml",
 		Flags:     []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, store, err := openBatch(c, 1)
+			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
 			status, err := batch.Look(c.Context, p, store)
-			return orPrint(c, err, status)
+			if err != nil {
+				return err
+			}
+			return report.Print(c.App.Writer, c.Bool("json"), status)
 		},
 	}
 }
@@ -130,7 +129,7 @@ In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different st
 			if opt.Lease < time.Second || opt.Attempts < 1 {
 				return usagef("--lease %s, --attempts %d: expected at least 1s and 1", opt.Lease, opt.Attempts)
 			}
-			p, store, err := openBatch(c, 1)
+			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -143,7 +142,10 @@ In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different st
 			opt.Worker = fmt.Sprintf("%s-%d", host, os.Getpid())
 			opt.Event = func(e batch.Event) { printEvent(c.App.ErrWriter, e, c.Bool("log-json")) }
 			status, err := batch.Run(c.Context, p, opt)
-			if err := orPrint(c, err, status); err != nil {
+			if err != nil {
+				return err
+			}
+			if err := report.Print(c.App.Writer, c.Bool("json"), status); err != nil {
 				return err
 			}
 			if status.Count[batch.Failed] > 0 {
@@ -186,7 +188,7 @@ func batchReportCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 		},
 		Action: func(c *cli.Context) error {
-			p, store, err := openBatch(c, 1)
+			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -202,7 +204,10 @@ func batchReportCommand() *cli.Command {
 				}
 			}
 			r, err := batch.NewReport(c.Context, p, store, before)
-			if err := orPrint(c, err, r); err != nil {
+			if err != nil {
+				return err
+			}
+			if err := report.Print(c.App.Writer, c.Bool("json"), r); err != nil {
 				return err
 			}
 			return r.Save(html, saved)

@@ -17,15 +17,16 @@ func batchEmitCommand() *cli.Command {
 		Description: `ENGINE is kubernetes, for an Indexed Job, or slurm, for a script that submits an array and a
 report. Memory is the most that a step is known to need.
 
-   phi3conv batch emit kubernetes jobs.yaml --image registry/phi3conv:1 --secret s3 | kubectl apply -f -
+   phi3conv batch emit kubernetes jobs.yaml --image registry/phi3conv:1 | kubectl apply -f -
    phi3conv batch emit slurm jobs.yaml --workers 8 | sh`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Value: "phi3conv-batch", Destination: &cluster.Name, Usage: "`NAME` of the jobs"},
+			&cli.StringFlag{Name: "name", Value: "phi3conv-batch", Destination: &cluster.Name,
+				Usage: "`NAME` of the jobs"},
 			&cli.IntFlag{Name: "workers", Value: 4, Destination: &cluster.Workers, Usage: "`N` workers"},
 			&cli.IntFlag{Name: "cpus", Value: 4, Destination: &cluster.CPUs, Usage: "`N` CPUs of each"},
 			&cli.StringFlag{Name: "image", Destination: &cluster.Image, Usage: "`IMAGE` with the program (kubernetes)"},
 			&cli.StringFlag{Name: "service-account", Destination: &cluster.Account,
-				Usage: "`NAME` of the workers' account (kubernetes)", DefaultText: "default"},
+				Usage: "`NAME` of the workers' account (kubernetes)", DefaultText: "that of the namespace"},
 			&cli.StringFlag{Name: "secret", Destination: &cluster.Secret, DefaultText: "none",
 				Usage: "`NAME` of a secret with the workers' environment, such as keys for S3 (kubernetes)"},
 			&cli.StringFlag{Name: "volume", Destination: &cluster.Volume, DefaultText: "none",
@@ -34,7 +35,10 @@ report. Memory is the most that a step is known to need.
 				Usage: "run again by a `SCHEDULE` of cron, such as \"0 3 * * 0\" (kubernetes)"},
 		},
 		Action: func(c *cli.Context) error {
-			p, _, err := openBatch(c, 2)
+			if c.NArg() != 2 {
+				return usagef("batch emit takes an ENGINE and JOBS.yaml, got %d arguments", c.NArg())
+			}
+			p, _, err := openBatch(c.Context, c.Command.Name, c.Args().Slice()[1:])
 			if err != nil {
 				return err
 			}

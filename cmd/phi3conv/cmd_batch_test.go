@@ -28,7 +28,7 @@ publish: ["out/{type}.gguf"]
 `)))
 	stdout, stderr, code := phi3conv(t, "batch", "run", jobs, "--json", "--log-json")
 	var status batch.Status
-	if err := json.Unmarshal([]byte(stdout), &status); err != nil || code != exitCheck {
+	if err := json.Unmarshal([]byte(stdout), &status); err != nil || code != exitFailed {
 		t.Fatalf("exit %d, %v\n%s", code, err, stderr)
 	}
 	if c := status.Count; c[batch.Done] != 4 || c[batch.Failed] != 1 || c[batch.Blocked] != 1 {
@@ -52,12 +52,16 @@ publish: ["out/{type}.gguf"]
 	if string(published) != string(testmodel.Read(t, filepath.Join(dir, "same.gguf"))) {
 		t.Error("the published file is not that of quantize")
 	}
-	if _, stderr, code := phi3conv(t, "batch", "run", jobs); code != exitCheck || stderr != "" {
+	if _, stderr, code := phi3conv(t, "batch", "run", jobs); code != exitFailed || stderr != "" {
 		t.Errorf("a second time: exit %d\n%s", code, stderr)
 	}
+	checkBatchReport(t, dir, jobs)
+}
 
+func checkBatchReport(t *testing.T, dir, jobs string) {
+	t.Helper()
 	page, saved := filepath.Join(dir, "report.html"), filepath.Join(dir, "report.json")
-	stdout, stderr, code = phi3conv(t, "batch", "report", jobs, "--html", page, "--report", saved)
+	stdout, stderr, code := phi3conv(t, "batch", "report", jobs, "--html", page, "--report", saved)
 	if code != exitOK || !strings.Contains(stdout, "pass") || !strings.Contains(stdout, "fail") {
 		t.Errorf("report: exit %d\n%s%s", code, stdout, stderr)
 	}

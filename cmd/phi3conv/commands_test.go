@@ -22,10 +22,10 @@ func TestCommands(t *testing.T) {
 		if c.Description == "" && c.ArgsUsage == "" {
 			t.Errorf("%s: neither description nor arguments", c.Name)
 		}
-		if seen[c.Name] {
-			t.Errorf("%s: twice", c.Name)
+		if seen[c.HelpName] {
+			t.Errorf("%s: twice", c.HelpName)
 		}
-		seen[c.Name] = true
+		seen[c.HelpName] = true
 		checkFlags(t, c)
 		stdout, stderr, code := phi3conv(t, append(strings.Fields(c.HelpName), "--help")...)
 		if code != exitOK || stderr != "" || !strings.Contains(stdout, c.Usage) {

@@ -103,8 +103,8 @@ var everyFailure = map[string]failures{
 		"batch plan jobs.yaml", "batch plan", "batch plan none", "batch plan cut.gguf", "batch plan text", "-", "-",
 	},
 	"batch status": {
-		"batch status jobs.yaml", "batch status", "batch status none", "batch status cut.gguf", "batch status text", "-",
-		"-",
+		"batch status jobs.yaml", "batch status", "batch status none", "batch status cut.gguf", "batch status text",
+		"-", "-",
 	},
 	"batch run": { // TestBatch does the rest
 		"-", "batch run jobs.yaml --attempts 0", "batch run none", "batch run cut.gguf", "batch run text", "-", "-",
@@ -140,7 +140,9 @@ var everyFailure = map[string]failures{
 }
 
 // atOnce are the commands that end before anyone could interrupt them.
-var atOnce = []string{"inspect", "tokenize", "tune", "detokenize", "verify merge", "version", "completion"}
+var atOnce = []string{
+	"inspect", "tokenize", "tune", "detokenize", "verify merge", "batch emit", "version", "completion",
+}
 
 // failuresDir makes what the lines of everyFailure name.
 func failuresDir(t *testing.T) {

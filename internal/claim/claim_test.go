@@ -19,7 +19,9 @@ func worker(s objects.Store, name string, now *time.Time) *Worker {
 
 func TestClaim(t *testing.T) {
 	ctx := t.Context()
-	for name, store := range map[string]objects.Store{"memory": new(objects.Memory), "directory": objects.Dir(t.TempDir())} {
+	for name, store := range map[string]objects.Store{
+		"memory": new(objects.Memory), "directory": objects.Dir(t.TempDir()),
+	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(0, 0)
 			a, b := worker(store, "a", &now), worker(store, "b", &now)

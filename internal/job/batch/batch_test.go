@@ -41,7 +41,10 @@ func plan(t *testing.T, text string) *Plan {
 		"jobs.yaml": text, "a/config.json": "a", "b/config.json": "b", "calib.txt": "c", "eval.txt": "e",
 	} {
 		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(content), 0o666)); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +76,8 @@ func TestPlan(t *testing.T) {
 		t.Errorf("steps %v\nexpected %v", got, want)
 	}
 	merge := p.Steps[3]
-	want := fmt.Sprintf("verify merge %s/report.json %s/report.json --max-kld=0.05 --report %s/report.json --junit %s/junit.xml",
+	want := fmt.Sprintf("verify merge %s/report.json %s/report.json --max-kld=0.05 "+
+		"--report %s/report.json --junit %s/junit.xml",
 		p.Steps[1].ID[:8], p.Steps[2].ID[:8], merge.ID[:8], merge.ID[:8])
 	if got := strings.Join(merge.Command(nil), " "); got != want {
 		t.Errorf("%s\nexpected %s", got, want)
@@ -89,7 +93,9 @@ func TestIdentity(t *testing.T) {
 	}{
 		{"", "", func(*Step) bool { return false }},
 		{"max-kld: 0.05", "max-kld: 0.06", func(s *Step) bool { return s.Kind == "merge" }},
-		{"chunks: 4", "chunks: 5", func(s *Step) bool { return s.Method == "gptq" || s.Type == "3.5bpw" || s.Type == "" }},
+		{"chunks: 4", "chunks: 5", func(s *Step) bool {
+			return s.Method == "gptq" || s.Type == "3.5bpw" || s.Type == ""
+		}},
 		{"eval.txt", "calib.txt", func(s *Step) bool { return s.Kind == "verify" || s.Kind == "merge" }},
 	} {
 		other := plan(t, strings.Replace(jobs, c.old, c.now, 1))
@@ -129,7 +135,7 @@ func (f *fake) exec(_ context.Context, args []string, log io.Writer) (int, error
 			}
 			a = filepath.Base(a)
 		}
-		fmt.Fprintf(sum, "%s %s\n", a, data)
+		_, _ = fmt.Fprintf(sum, "%s %s\n", a, data)
 	}
 	id := hex.EncodeToString(sum.Sum(nil))
 	f.mu.Lock()
@@ -151,12 +157,13 @@ func (f *fake) exec(_ context.Context, args []string, log io.Writer) (int, error
 }
 
 func options(store objects.Store, f *fake, name string) Options {
-	return Options{Store: store, Exec: f.exec, Worker: name, Lease: time.Second, Copy: func(_ context.Context, _, to string) error {
+	copied := func(_ context.Context, _, to string) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.runs["copy "+to]++
 		return nil
-	}}
+	}
+	return Options{Store: store, Exec: f.exec, Copy: copied, Worker: name, Lease: time.Second}
 }
 
 // Four workers together do each step once, a second time nothing is done, and one worker alone makes the same files.
@@ -211,10 +218,12 @@ func TestFailures(t *testing.T) {
 		failed  int
 		blocked int
 	}{
-		"limit":        {"verify", func(int) (int, error) { return 1, nil }, 1, 1},
-		"bad input":    {"calibrate", func(int) (int, error) { return 3, nil }, 1, 9},
-		"passes":       {"quantize", func(run int) (int, error) { return map[int]int{1: 4}[run], nil }, 0, 0},
-		"killed once":  {"quantize", func(run int) (int, error) { return 0, map[int]error{1: errors.New("killed")}[run] }, 0, 0},
+		"limit":     {"verify", func(int) (int, error) { return 1, nil }, 1, 1},
+		"bad input": {"calibrate", func(int) (int, error) { return 3, nil }, 1, 9},
+		"passes":    {"quantize", func(run int) (int, error) { return map[int]int{1: 4}[run], nil }, 0, 0},
+		"killed once": {"quantize", func(run int) (int, error) {
+			return 0, map[int]error{1: errors.New("killed")}[run]
+		}, 0, 0},
 		"always fails": {"quantize", func(int) (int, error) { return 4, nil }, 1, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +242,8 @@ func TestFailures(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := len(p.Steps) - test.failed - test.blocked
-			if status.Count[Done] != want || status.Count[Failed] != test.failed || status.Count[Blocked] != test.blocked {
+			n := status.Count
+			if n[Done] != want || n[Failed] != test.failed || n[Blocked] != test.blocked {
 				t.Errorf("%v, expected %d done, %d failed, %d blocked", status.Count, want, test.failed, test.blocked)
 			}
 			f.fails = nil
@@ -251,7 +261,7 @@ func TestParseRefuses(t *testing.T) {
 		{"batch: 1", "batch: 2", `"batch" is 2, expected 1`},
 		{"store: out", "", `"store" is missing`},
 		{"store: out", "store: out\nstored: x", "field stored not found"},
-		{"name: a", "name: a b", `is "a b", expected letters`},
+		{"name: a", "name: a b", `is called "a b", expected letters`},
 		{"name: b", "name: a", "two models are called a"},
 		{"Q4_K_M", "Q4_X", "Q4_X"},
 		{"bpw: 3.5", "bpw: 3.5, size: 1GB", "has 2 of type, size, bpw and max-kld"},
@@ -284,7 +294,7 @@ func FuzzParse(f *testing.F) {
 
 func TestEmit(t *testing.T) {
 	p := plan(t, jobs)
-	c := Cluster{Name: "fleet", File: "/it's/jobs.yaml", Content: jobs, Workers: 4, CPUs: 2, Image: "phi3conv:1", Secret: "s3"}
+	c := Cluster{Name: "fleet", File: "/it's/jobs.yaml", Content: jobs, Workers: 4, CPUs: 2, Image: "phi3conv:1"}
 	var out bytes.Buffer
 	if err := Emit(&out, "kubernetes", p, c); err != nil {
 		t.Fatal(err)
@@ -312,14 +322,17 @@ func TestEmit(t *testing.T) {
 	}
 	rules := job.Spec.Policy.Rules
 	if job.Kind != "Job" || job.Spec.CompletionMode != "Indexed" || job.Spec.Completions != 4 || len(rules) != 2 ||
-		rules[0].Action != "Ignore" || rules[1].Action != "FailIndex" || !slices.Equal(rules[1].Codes.Values, []int{1, 2, 3}) {
+		rules[0].Action != "Ignore" || rules[1].Action != "FailIndex" ||
+		!slices.Equal(rules[1].Codes.Values, []int{1, 2, 3}) {
 		t.Errorf("%+v", job)
 	}
 	out.Reset()
 	if err := Emit(&out, "slurm", p, c); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=5120M"} {
+	for _, want := range []string{
+		"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=5120M",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}

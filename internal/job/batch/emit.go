@@ -56,8 +56,9 @@ func (p *Plan) mebibytes() int64 {
 
 // about is what both engines' files say first.
 func (c *Cluster) about(p *Plan) string {
-	return fmt.Sprintf("# %d steps by %d workers. A worker takes any step that is ready; its index says where it begins to\n"+
-		"# look. What is done is not done again, and what a lost worker had is taken over.\n", len(p.Steps), c.Workers)
+	return fmt.Sprintf("# %d steps by %d workers. A worker takes any step that is ready; its index says where it\n"+
+		"# begins to look. What is done is not done again, and what a lost worker had is taken over.\n",
+		len(p.Steps), c.Workers)
 }
 
 // object is one of YAML, keys in alphabetical order.
@@ -95,7 +96,8 @@ func (c *Cluster) job(p *Plan) object {
 		"completionMode": "Indexed", "completions": c.Workers, "parallelism": c.Workers, "backoffLimitPerIndex": 6,
 		"podFailurePolicy": object{"rules": []object{
 			{"action": "Ignore", "onPodConditions": []object{{"type": "DisruptionTarget"}}},
-			{"action": "FailIndex", "onExitCodes": object{"containerName": "worker", "operator": "In", "values": codes}},
+			{"action": "FailIndex",
+				"onExitCodes": object{"containerName": "worker", "operator": "In", "values": codes}},
 		}},
 		"template": object{"spec": c.pod(p)},
 	}

@@ -43,7 +43,7 @@ func IdentifyLocal(ctx context.Context, path string) (id Identity, err error) {
 			return err
 		}
 		rel, err := filepath.Rel(path, name)
-		fmt.Fprintf(sum, "%q %s\n", filepath.ToSlash(rel), hash)
+		_, _ = fmt.Fprintf(sum, "%q %s\n", filepath.ToSlash(rel), hash)
 		id.Size += size
 		return err
 	})

@@ -207,7 +207,8 @@ func (p *Plan) verify(m *Model, file *Step, size int64) *Step {
 func (p *Plan) publish(file, report *Step) {
 	for _, to := range p.Spec.Publish {
 		to = strings.NewReplacer("{model}", file.Model, "{type}", file.Type, "{method}", file.Method).Replace(to)
-		s := &Step{Kind: "publish", Name: file.Name + "/publish", Model: file.Model, Type: file.Type, Method: file.Method}
+		s := &Step{Kind: "publish", Name: file.Name + "/publish",
+			Model: file.Model, Type: file.Type, Method: file.Method}
 		if strings.HasPrefix(to, "oci://") {
 			s.Args = append(text("pack"), Arg{Output: file.Outputs[0], Step: file})
 			if report != nil {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Process is an [Exec]: it runs this program as one of its own, so that a step that is killed for its memory does not end
-// the worker. A worker that is interrupted interrupts it.
+// Process is an [Exec]: it runs this program in a process of its own, so that a step that is killed for its memory does
+// not end the worker. A worker that is interrupted interrupts it.
 func Process(ctx context.Context, args []string, log io.Writer) (exit int, err error) {
 	program, err := os.Executable()
 	if err != nil {

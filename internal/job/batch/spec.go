@@ -1,4 +1,4 @@
-// Package batch makes many quantized models, checks them and publishes them, as one file says: models × types × methods.
+// Package batch makes many quantized models, checks and publishes them, as one file says: models × types × methods.
 // Steps are commands of the program. A step is known by the hash of all that it depends on, and its outputs are kept
 // under that, so that it is done once, wherever and whenever. docs/batch.md is the manual.
 package batch
@@ -153,7 +153,8 @@ func Parse(data []byte) (*Spec, error) {
 		return nil, formats.Errorf(-1, `"batch" is %d, expected %d, the version of the form`, s.Batch, specVersion)
 	}
 	for _, check := range []func(*Spec) error{
-		(*Spec).checkModels, (*Spec).checkTypes, (*Spec).checkCalibration, (*Spec).checkVerification, (*Spec).checkPublish,
+		(*Spec).checkModels, (*Spec).checkTypes, (*Spec).checkCalibration, (*Spec).checkVerification,
+		(*Spec).checkPublish,
 	} {
 		if err := check(s); err != nil {
 			return nil, err
@@ -175,7 +176,7 @@ func (s *Spec) checkModels() error {
 	seen := map[string]bool{}
 	for i, m := range s.Models {
 		if !name.MatchString(m.Name) {
-			return formats.Errorf(-1, `the name of model %d is %q, expected letters, digits, ".", "-", "_"`, i+1, m.Name)
+			return formats.Errorf(-1, `model %d is called %q, expected letters, digits, ".", "-", "_"`, i+1, m.Name)
 		}
 		if m.Path == "" {
 			return formats.Errorf(-1, `the model %s has no path`, m.Name)
@@ -264,7 +265,8 @@ func (s *Spec) checkVerification() error {
 	case v.Chunks < 0 || v.Context < 0 || v.Shards < 0:
 		return formats.Errorf(-1, "verification: chunks, ctx-size and shards are positive numbers")
 	case v.Chunks > 0 && v.Shards > v.Chunks*len(v.Texts):
-		return formats.Errorf(-1, "verification: %d shards of %d windows, expected fewer", v.Shards, v.Chunks*len(v.Texts))
+		return formats.Errorf(-1, "verification: %d shards of %d windows, expected fewer",
+			v.Shards, v.Chunks*len(v.Texts))
 	}
 	v.Shards = max(1, v.Shards)
 	if v.Limits.Kind == 0 {
