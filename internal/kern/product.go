@@ -11,7 +11,7 @@ import "unsafe"
 // panels, PanelBytes apart, so that a single token has several chains under way and a
 // value of A is loaded once for several panels; 4 are enough for that. Panel p's results
 // begin 16·p floats after panel 0's. Of many tokens, F32 panels take A in tiles as [LayTiles] makes them, with Tiled: a
-// kernel then reads it from the first byte to the last, which is up to a third faster. AStride is that of tiles.
+// kernel then reads it from the first byte to the last. AStride is that of tiles.
 //
 // The other formats take several panels with a single token only, without a gap between them. That is faster than a
 // call for each, since the CPU loads the next panel's weights while it waits for the last of this one's.
