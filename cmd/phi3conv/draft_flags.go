@@ -16,7 +16,8 @@ func (f *draftFlags) flags(lookup bool) []cli.Flag {
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "draft", Aliases: []string{"model-draft", "md", "spec-draft-model"},
-			Destination: &f.model, Usage: "a small model of the same vocabulary, `FILE|DIR`, guesses what comes; answers stay the same"},
+			Destination: &f.model,
+			Usage:       "a small model of the same vocabulary, `FILE|DIR`, guesses what comes; answers stay the same"},
 		&cli.BoolFlag{Name: "lookup", Value: lookup, Destination: &f.lookup,
 			Usage: "guess that what occurred in the text occurs again; answers stay the same" + off},
 	}
