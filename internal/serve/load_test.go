@@ -91,10 +91,13 @@ func (l *load) ask(ctx context.Context, kind int) {
 	}
 }
 
+// rude has connections of its own: the server closes one on which it was sent too much.
+var rude = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 // misbehave is a client that sends nonsense, or too much, or does not read, or leaves in the middle.
 func (l *load) misbehave(r *rand.Rand) {
 	send := func(path, body string, expect int) {
-		a, err := http.Post(l.url+path, "application/json", strings.NewReader(body))
+		a, err := rude.Post(l.url+path, "application/json", strings.NewReader(body))
 		if err != nil {
 			return // the server may close before all of a large body is sent
 		}
