@@ -2,12 +2,21 @@
 import asyncio
 import sys
 import urllib.request
+from typing import Literal
 
 import ollama
 from langchain_openai import ChatOpenAI, OpenAI as LangChainOpenAI, OpenAIEmbeddings
 from openai import AsyncOpenAI, BadRequestError, OpenAI
+from pydantic import BaseModel
 
 base = sys.argv[1]
+
+
+class Answer(BaseModel):
+    city: Literal["Paris", "Rome"]
+    big: bool
+
+
 hi = [{"role": "user", "content": "Hi"}]
 common = dict(base_url=base + "/v1", api_key="secret", max_retries=0)
 
@@ -34,6 +43,8 @@ for choice in done.choices:
 for o in (c, OpenAI(**common, default_headers={"x-a": "b"})):
     v = o.embeddings.create(model=model, input=["a", "b"]).data
     assert len(v) == 2 and abs(sum(x * x for x in v[0].embedding) - 1) < 1e-5, v
+parsed = c.chat.completions.parse(model=model, messages=hi, response_format=Answer, temperature=0)
+assert isinstance(parsed.choices[0].message.parsed, Answer), parsed
 try:
     c.completions.create(model=model, prompt="a", suffix="b")
     raise SystemExit("suffix was not refused")
@@ -57,6 +68,7 @@ settings = dict(base_url=base + "/v1", api_key="secret", model=model, max_retrie
 l = ChatOpenAI(**settings, max_tokens=12)
 assert l.invoke("Hi").content == text
 assert "".join(x.content for x in l.stream("Hi")) == text
+assert isinstance(ChatOpenAI(**settings).with_structured_output(Answer).invoke("Hi"), Answer)
 assert LangChainOpenAI(**settings, max_tokens=5).invoke("The dog")
 e = OpenAIEmbeddings(base_url=base + "/v1", api_key="secret", model=model, check_embedding_ctx_length=False)
 assert len(e.embed_query("a")) == len(v[0].embedding)
@@ -72,6 +84,8 @@ assert a.message.content == text and a.done and a.eval_count == 12, a
 assert "".join(x.message.content for x in o.chat(model=model, messages=hi, options=options, stream=True)) == text
 assert o.generate(model=model, prompt="Hi", options=options).response == text
 assert "".join(x.response for x in o.generate(model=model, prompt="Hi", options=options, stream=True)) == text
+a = o.chat(model=model, messages=hi, format=Answer.model_json_schema(), options=dict(temperature=0))
+Answer.model_validate_json(a.message.content)
 e = o.embed(model=model, input=["a"]).embeddings[0]
 assert len(e) == len(v[0].embedding) and max(abs(x - y) for x, y in zip(e, v[0].embedding)) < 1e-6, e
 try:

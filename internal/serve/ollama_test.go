@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -123,6 +124,13 @@ func TestOllama(t *testing.T) {
 	}
 	if _, a := post(t, s, "/api/chat", `{"model":"tiny","messages":[]}`); a["done_reason"] != "load" {
 		t.Errorf("%v", a)
+	}
+	for _, body := range []string{`"raw":true,"format":{"enum":["yes","no"]}`, `"format":{"type":"boolean"}`} {
+		_, a := post(t, s, "/api/generate", `{"prompt":"Hi","stream":false,`+body+`}`)
+		text, _ := a["response"].(string)
+		if !slices.Contains([]string{`"yes"`, `"no"`, "true", "false"}, strings.TrimSpace(text)) {
+			t.Errorf("%s: %v", body, a)
+		}
 	}
 	_, short := post(t, s, "/api/generate",
 		`{"prompt":"Hi","raw":true,"stream":false,"options":{"num_ctx":5,"temperature":0,"num_predict":-1}}`)
