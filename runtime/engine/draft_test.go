@@ -198,6 +198,9 @@ func TestWorth(t *testing.T) {
 	if n := p.worth(0.98, 10, 0); n != 0 {
 		t.Errorf("guesses that take longer than the model: %d", n)
 	}
+	if n := p.worth(0.5, 0.3, 8); n != 0 {
+		t.Errorf("guesses that take others longer than they save: %d", n)
+	}
 	for i := range 50 {
 		n := 1 + i%4
 		p.add(n, 0.1+0.002*float64(n))

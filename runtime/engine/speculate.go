@@ -133,16 +133,16 @@ func (p *pace) of(tokens float64) float64 {
 	return max(y+slope*(tokens-x), y/100)
 }
 
-// worth returns the number of guesses with which the most tokens come in a second, if each is right with a probability
-// and takes some seconds. It is 0 where none are best.
+// worth returns the number of guesses with which the most tokens come in a second, those of others included, who wait
+// for the guesses too, if each is right with a probability and takes some seconds. It is 0 where none are best.
 func (p *pace) worth(right, each float64, others int) int {
 	base := float64(1 + others)
-	best, most := 0, 1/p.of(base)
+	best, most := 0, base/p.of(base)
 	come, all := 1.0, 1.0
 	for n := 1; n <= mostDraft; n++ {
 		all *= right
 		come += all
-		if rate := come / (p.of(base+float64(n)) + float64(n)*each); rate > most {
+		if rate := (float64(others) + come) / (p.of(base+float64(n)) + float64(n)*each); rate > most {
 			best, most = n, rate
 		}
 	}
