@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -84,6 +85,9 @@ func (m *Memory) Upload(ctx context.Context, key, file string) error {
 func (m *Memory) Download(ctx context.Context, key, file string) error {
 	data, err := m.Get(ctx, key)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(file, data)

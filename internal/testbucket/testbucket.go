@@ -112,6 +112,11 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}{UploadId: id})
 	case query.Has("uploadId"):
 		s.upload(w, r, key, query.Get("uploadId"), body)
+	case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "*" && s.objects[key] != nil:
+		fail(w, "PreconditionFailed")
+	case r.Method == http.MethodDelete:
+		delete(s.objects, key)
+		w.WriteHeader(http.StatusNoContent)
 	case r.Method == http.MethodPut:
 		s.objects[key] = body
 		w.Header().Set("ETag", etag(body))

@@ -4,22 +4,34 @@ import (
 	"context"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/bucket"
 	"github.com/phi3conv/phi3conv/internal/objects"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
 // OpenStore opens the store that a batch file names.
-func OpenStore(_ context.Context, name string) (objects.Store, error) {
-	if strings.Contains(name, "://") {
-		return nil, usage.Errorf("store: %s, expected a directory", name)
+func OpenStore(ctx context.Context, name string) (objects.Store, error) {
+	if strings.HasPrefix(name, bucket.Scheme) {
+		return objects.OpenBucket(ctx, name)
+	}
+	if isURL(name) {
+		return nil, usage.Errorf("store: %s, expected a directory or s3://BUCKET/PREFIX", name)
 	}
 	return objects.Dir(name), nil
 }
 
 // CopyFile puts a file under a name that [Spec.Publish] gives.
-func CopyFile(_ context.Context, file, to string) error {
-	if strings.Contains(to, "://") {
-		return usage.Errorf("publish: %s, expected a path or oci://…", to)
+func CopyFile(ctx context.Context, file, to string) error {
+	if !strings.HasPrefix(to, bucket.Scheme) {
+		return objects.CopyFile(file, to)
 	}
-	return objects.CopyFile(file, to)
+	n, err := bucket.Parse(to)
+	if err != nil {
+		return err
+	}
+	client, err := bucket.Open(ctx)
+	if err != nil {
+		return err
+	}
+	return objects.SendFile(ctx, client, file, n)
 }
