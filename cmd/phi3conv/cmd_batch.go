@@ -51,7 +51,7 @@ func openBatch(ctx context.Context, command string, args []string) (p *batch.Pla
 	if store, err = batch.OpenStore(ctx, s.Store); err != nil {
 		return nil, nil, err
 	}
-	p, err = batch.Expand(ctx, s, batch.IdentifyLocal)
+	p, err = batch.Expand(ctx, s, batch.Find)
 	return p, store, err
 }
 

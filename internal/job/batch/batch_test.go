@@ -52,7 +52,7 @@ func plan(t *testing.T, text string) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Expand(t.Context(), s, IdentifyLocal)
+	p, err := Expand(t.Context(), s, Find)
 	if err != nil {
 		t.Fatal(err)
 	}

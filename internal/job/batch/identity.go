@@ -10,12 +10,17 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/work"
 )
 
-// IdentifyLocal is an [Identify] of files and directories: all of their contents, and their names within a directory.
-// Names that begin with a dot do not count.
-func IdentifyLocal(ctx context.Context, path string) (id Identity, err error) {
+// Find is an [Identify]. Files and directories of this machine are known by all of their contents, and by the names
+// within a directory; names that begin with a dot do not count. Others are known by what their server says.
+func Find(ctx context.Context, path string) (id Identity, err error) {
+	if remote.Is(path) {
+		id.Hash, id.Size, err = remote.Identify(ctx, path, remote.Options{UserAgent: "phi3conv batch"})
+		return id, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return id, err
