@@ -38,6 +38,9 @@ func TestCompletionInBash(t *testing.T) {
 		"convert|a":                  "(files)",
 		"run a.gguf --file|":         "(files)",
 		"run a.gguf --prompt|":       "",
+		"run a.gguf -jf|":            "(files)",
+		"run a.gguf --grammar-file|": "(files)",
+		"run a.gguf --json-schema|":  "",
 	} {
 		words := strings.FieldsFunc(strings.ReplaceAll(line, " ", "|"), func(r rune) bool { return r == '|' })
 		if strings.HasSuffix(line, "|") {

@@ -35,6 +35,9 @@ The prompt is what a user says; the model's chat template renders it. With --raw
 has no template, the model continues the prompt itself: special tokens such as <|user|> are
 recognized in it, and each message is a prompt of its own.
 
+--grammar and --json-schema keep each answer to a format: tokens that would leave it are not
+considered. docs/serve.md says what schemas and grammars may have.
+
 When the context is full, an answer is cut, and a longer conversation refused until there is
 room: /shift drops the oldest exchanges, /summarize has the model summarize them. --context-shift
 drops them as soon as it is necessary (with --raw, the oldest tokens), half of the context each
@@ -42,7 +45,7 @@ time. What is left is evaluated anew. Examples:
 
    phi3conv run phi-3-mini-Q4_K_M.gguf -p "Why is the sky blue?" --temp 0
    echo "Why is the sky blue?" | phi3conv run phi-3-mini-Q4_K_M.gguf --json`,
-		Flags:  slices.Concat(promptFlags(), samplingFlags(), draft.flags(false), compute.flags()),
+		Flags:  slices.Concat(promptFlags(), formatFlags(), samplingFlags(), draft.flags(false), compute.flags()),
 		Action: func(c *cli.Context) error { return runAction(c, &compute, &draft) },
 	}
 }
@@ -189,6 +192,9 @@ func chatOptions(c *cli.Context, compute *computeFlags, seed uint64) (opt chat.O
 	})
 	if err != nil {
 		return opt, usagef("--%w", err)
+	}
+	if opt.Format, err = answerFormat(c); err != nil {
+		return opt, err
 	}
 	if opt.Compute, err = compute.options(); err != nil {
 		return opt, err

@@ -78,6 +78,7 @@ func TestLetters(t *testing.T) {
 		"f": {"file", "text"}, // the file to read text from
 		"n": {"predict", "n-gen"},
 		"d": {"n-depth"},
+		"j": {"json-schema"},
 		"o": {"output"},
 		"p": {"prompt"},
 		"r": {"repetitions"},

@@ -29,8 +29,8 @@ const (
 	samplers = "samplers sampler-seq sampling-seq typical typical-p top-nsigma top-n-sigma xtc-probability " +
 		"xtc-threshold dry-multiplier dry-base dry-allowed-length dry-penalty-last-n dry-sequence-breaker " +
 		"adaptive-target adaptive-decay dynatemp-range dynatemp-exp mirostat mirostat-lr mirostat-ent " +
-		"presence-penalty frequency-penalty l logit-bias grammar grammar-file j json-schema jf json-schema-file " +
-		"bs backend-sampling"
+		"presence-penalty frequency-penalty l logit-bias bs backend-sampling"
+	formats = "grammar grammar-file j json-schema jf json-schema-file"
 )
 
 // ForeignFlags is the table of them.
@@ -55,7 +55,7 @@ var ForeignFlags = []Foreign{
 
 	// llama-server
 	{"serve", "jinja cb cont-batching cache-prompt metrics no-webui no-ui no-slots", Nothing, ""},
-	{"serve", samplers + " temp temperature top-k top-p min-p repeat-penalty repeat-last-n s seed " +
+	{"serve", samplers + " " + formats + " temp temperature top-k top-p min-p repeat-penalty repeat-last-n s seed " +
 		"n predict n-predict ignore-eos", "", "each request says that; docs/serve.md has the names"},
 	{"serve", "a alias", "", "clients call a model as its file is called, without .gguf"},
 	{"serve", "api-key-file", "", "the environment variable PHI3CONV_API_KEY has the key"},
@@ -161,8 +161,9 @@ var ForeignFlags = []Foreign{
 	{runs, "rope-scaling rope-scale rope-freq-base rope-freq-scale yarn-orig-ctx yarn-ext-factor yarn-attn-factor " +
 		"yarn-beta-slow yarn-beta-fast swa-full override-kv", "", "the model's own configuration counts; leave it out"},
 	{"run serve logits bench eval verify seal calibrate", "warmup no-warmup perf no-perf", "", "leave it out"},
-	{"logits bench eval verify seal calibrate", samplers + " temp temperature top-k top-p min-p repeat-penalty " +
-		"repeat-last-n n predict n-predict ignore-eos", "", "only phi3conv run samples, with --temp and others"},
+	{"logits bench eval verify seal calibrate", samplers + " " + formats + " temp temperature " +
+		"top-k top-p min-p repeat-penalty repeat-last-n n predict n-predict ignore-eos", "",
+		"only phi3conv run samples, with --temp and others"},
 	{"logits serve bench eval verify seal calibrate", "context-shift no-context-shift", "",
 		"there is nothing like it; leave it out"},
 	{runs, "keep defrag-thold dt kvu kv-unified no-kvu no-kv-unified np parallel " +

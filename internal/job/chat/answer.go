@@ -118,6 +118,7 @@ func (c *Chat) generate(ctx context.Context, show func(text string) error) (a An
 	x := c.last()
 	s := &stream{dec: c.tok.NewDecoder(false), stop: stops.Finder{Stops: c.opt.Stops}, show: show}
 	s.resume(x.ids, x.text)
+	s.follow(c.format, c.tok.StopIDs())
 	before := x.ids // that the first token continues
 	if !c.chat {
 		if before, err = c.tokens(c.exchanges); err != nil {
@@ -183,6 +184,9 @@ func (c *Chat) evaluate(ctx context.Context, tokens []int32, limit int, s *strea
 	r.Emit = func(t engine.Token) bool {
 		read()
 		return s.token(t.ID)
+	}
+	if s.format != nil {
+		r.Constraint = s.format
 	}
 	if c.opt.Lookup {
 		r.Draft = append(r.Draft, new(engine.Lookup))

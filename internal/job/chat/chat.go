@@ -13,6 +13,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/runtime"
+	"github.com/phi3conv/phi3conv/runtime/grammar"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
@@ -23,6 +24,7 @@ type Options struct {
 	System       string           // the system message, "" for none
 	Limit        int              // most tokens of an answer: 0 for none, negative for no limit
 	Stops        []string         // texts that end an answer
+	Format       Format           // what answers must look like
 	Sampler      *runtime.Sampler // chooses tokens; not nil
 	Context      int              // tokens; 0 is the runtime's default
 	ContextShift bool             // drops the oldest exchanges when the context is full, see [Chat.Shift]
@@ -48,6 +50,7 @@ type Chat struct {
 	template  string     // "" is the model's own
 	exchanges []exchange // the oldest first
 	draft     *model.Draft
+	format    *grammar.Automaton // nil if answers are free
 }
 
 // Open opens a checkpoint directory or a GGUF file.
@@ -56,6 +59,10 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 	c := &Chat{opt: opt, path: path}
 	var err error
 	if c.tok, err = tokenizer.Open(path); err != nil {
+		return nil, err
+	}
+	format, err := opt.Format.grammar()
+	if err != nil {
 		return nil, err
 	}
 	if opt.TemplateFile != "" {
@@ -81,16 +88,9 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 	if c.model, err = model.Open(ctx, path, opt.Compute, opt.Monitor); err != nil {
 		return nil, err
 	}
-	if c.seq, err = c.model.NewSequence(opt.Context); err != nil {
+	if err = c.equip(ctx, opt.Compute, format); err != nil {
 		_ = c.model.Close() // only read from
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if opt.Draft != "" {
-		c.draft, err = model.OpenDraft(ctx, opt.Draft, c.model, c.tok, opt.Compute, c.Context(), 1, opt.Monitor)
-		if err != nil {
-			_ = c.model.Close()
-			return nil, err
-		}
+		return nil, err
 	}
 	if !opt.Raw && !c.chat && c.knowsTurns() {
 		progress.Quiet(opt.Monitor).Note("%s has no chat template, so the model continues the prompt as it is; "+
@@ -100,6 +100,23 @@ func Open(ctx context.Context, path string, opt Options) (*Chat, error) {
 	model.NoteAssumed(opt.Monitor, path, slices.Concat(c.tok.Assumed(), c.model.Assumed()))
 	c.Load = time.Since(start)
 	return c, nil
+}
+
+// equip adds to the model what answers take: a context, and what guesses and restricts them.
+func (c *Chat) equip(ctx context.Context, compute runtime.Options, format *grammar.Grammar) (err error) {
+	if c.seq, err = c.model.NewSequence(c.opt.Context); err != nil {
+		return fmt.Errorf("%s: %w", c.path, err)
+	}
+	if format != nil {
+		c.format, err = grammar.New(format, grammar.NewVocabulary(c.tok, c.model.VocabSize()))
+		if err != nil {
+			return c.opt.Format.refused(err)
+		}
+	}
+	if c.opt.Draft != "" {
+		c.draft, err = model.OpenDraft(ctx, c.opt.Draft, c.model, c.tok, compute, c.Context(), 1, c.opt.Monitor)
+	}
+	return err
 }
 
 // knowsTurns reports whether the vocabulary has a token that begins a turn.

@@ -4,14 +4,17 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/internal/stops"
+	"github.com/phi3conv/phi3conv/runtime/grammar"
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
-// stream shows tokens as text. Characters come whole, and nothing is shown that may begin a stop string.
+// stream shows the tokens of an answer as text. Characters come whole, and nothing is shown that may begin a stop string.
 type stream struct {
 	dec  *tokenizer.Decoder
 	stop stops.Finder
 	show func(text string) error
+	// format has accepted ids; nil if the answer is free.
+	format *grammar.Constraint
 
 	ids   []int32
 	text  strings.Builder // what was shown
@@ -23,6 +26,17 @@ type stream struct {
 func (s *stream) resume(ids []int32, text string) {
 	s.ids = append([]int32{}, ids...)
 	s.text.WriteString(text)
+}
+
+// follow keeps the answer, as far as it came and from now on, to a format. Nil is none.
+func (s *stream) follow(format *grammar.Automaton, stop []int32) {
+	if format == nil {
+		return
+	}
+	s.format = format.Constraint(stop)
+	for _, id := range s.ids {
+		s.format.Accept(id)
+	}
 }
 
 // token takes the next token. It returns false to end the answer.
