@@ -39,7 +39,8 @@ func TestRunSchema(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, args := range list {
-			stdout, stderr, code := phi3conv(t, append([]string{"run", model, "-p", "What does a cow eat?"}, args...)...)
+			args = append([]string{"run", model, "-p", "What does a cow eat?"}, args...)
+			stdout, stderr, code := phi3conv(t, args...)
 			got, err := jsonschema.UnmarshalJSON(strings.NewReader(stdout))
 			if err == nil {
 				err = want.Validate(got)
@@ -65,14 +66,14 @@ func TestRunGrammar(t *testing.T) {
 		{[]string{"--grammar", cow}, exitOK, "A cow eats stones.\n"},
 		{[]string{"--grammar-file", file}, exitOK, "A cow eats stones.\n"},
 		{[]string{"--grammar", cow, "-n", "3"}, exitOK, "cut after 3 tokens"},
-		{[]string{"--grammar", "root ::=\n  \"a"}, exitBadInput, "--grammar: grammar, line 2: a text without its closing"},
+		{[]string{"--grammar", "root ::=\n  \"a"}, exitBadInput, "--grammar: grammar, line 2: a text without its"},
 		{[]string{"--grammar-file", bad}, exitBadInput, bad + ": grammar, line 2: there is no rule b"},
 		{[]string{"--grammar-file", token}, exitBadInput, token + ": the grammar has the token <|nope|>"},
 		{[]string{"--grammar-file", "absent.gbnf"}, exitBadInput, "absent.gbnf"},
 		{[]string{"-j", `{"properties":{"a":{"not":{}}}}`}, exitBadInput, "-j: #/properties/a: the keyword not"},
 		{[]string{"-j", `{"type"`}, exitBadInput, "-j: the schema is no JSON"},
 		{[]string{"-jf", file}, exitBadInput, file + ": the schema is no JSON"},
-		{[]string{"--grammar", cow, "--grammar-file", file}, exitUsage, "--grammar and --grammar-file exclude each other"},
+		{[]string{"--grammar", cow, "--grammar-file", file}, exitUsage, "--grammar and --grammar-file exclude"},
 		{[]string{"--grammar-file", file, "-j", "{}"}, exitUsage, "--grammar-file and -j exclude each other"},
 		{[]string{"--json-schema", "{}", "-jf", file}, exitUsage, "--json-schema and -jf exclude each other"},
 		{[]string{"--grammar", ""}, exitUsage, "--grammar needs a value"},

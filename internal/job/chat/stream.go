@@ -8,7 +8,8 @@ import (
 	"github.com/phi3conv/phi3conv/runtime/tokenizer"
 )
 
-// stream shows the tokens of an answer as text. Characters come whole, and nothing is shown that may begin a stop string.
+// stream shows the tokens of an answer as text. Characters come whole, and nothing is shown that may begin a stop
+// string.
 type stream struct {
 	dec  *tokenizer.Decoder
 	stop stops.Finder
