@@ -46,7 +46,7 @@ func Generate(ctx context.Context, m *runtime.Model, s *runtime.Sequence, r Requ
 	g := runtime.Generated{Stop: j.result.Stop, Tokens: j.chosen}
 	if j.answering {
 		g.PromptTokens, g.PromptTime = prompt, j.result.PromptTime
-		g.DecodeTokens, g.DecodeTime = j.evaluated()-j.prompt, j.result.AnswerTime
+		g.DecodeTokens, g.DecodeTime = max(j.evaluated()-j.prompt, 0), j.result.AnswerTime
 	}
 	if err != nil {
 		g.Stop = runtime.StopError
