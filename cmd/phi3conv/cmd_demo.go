@@ -14,9 +14,9 @@ func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "demo",
 		Usage: "run every stage on a tiny model that is part of the program",
-		Description: `Needs no files and no network, so push and pull are left out. The models have one to three
-million weights and were trained on text from a small grammar. Each stage is a command that you
-could type.`,
+		Description: `Needs no files and no network. Left out are serve, batch, tune, push and pull. The models have
+one to three million weights and were trained on text from a small grammar. Each stage is a
+command that you could type.`,
 		Flags: []cli.Flag{
 			cmdline.OneOf(demo.Models(), &cli.StringFlag{Name: "model", Value: "phi3", Destination: &opt.Model,
 				Usage: "`NAME` of the model's architecture: " + strings.Join(demo.Models(), ", ")}),

@@ -23,9 +23,9 @@ func logitsCommand() *cli.Command {
 		Name:      "logits",
 		Usage:     "write a model's logits for a text, to compare with other programs",
 		ArgsUsage: "MODEL",
-		Description: `MODEL is a checkpoint directory or a GGUF file. With -o the logits after every token are written
-as a NumPy array, float32 [tokens, vocabulary]. Without it, the likeliest tokens after the last
-one are printed.
+		Description: `MODEL is a checkpoint directory, a GGUF or a .pmap file. With -o the logits after every token
+are written as a NumPy array, float32 [tokens, vocabulary]. Without it, the likeliest tokens
+after the last one are printed.
 
 Everything is computed in float32, whatever the weights' type, unless --fast is given. Example:
 

@@ -19,7 +19,8 @@ func reproduceCommand() *cli.Command {
 and statistics that it was made from. This command builds it again from --model and --stats and
 compares all bytes; of split sets and .pmap files, all tensors and metadata. It exits with 1 if
 anything differs, and names the first tensor and the keys that differ, and the inputs that are
-not the recorded ones. The machine and the number of threads do not matter. Example:
+not the recorded ones. The machine and the number of threads do not matter. Files have a recipe
+if they were made with --method, --stats, --recipe or a budget. Example:
 
    phi3conv reproduce phi-3-mini-Q4_K_M.gguf --model Phi-3-mini-4k-instruct --stats stats.gguf`,
 		Flags: []cli.Flag{

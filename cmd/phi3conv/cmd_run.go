@@ -25,11 +25,11 @@ func runCommand() *cli.Command {
 		Name:      "run",
 		Usage:     "answer a prompt, or hold a conversation",
 		ArgsUsage: "MODEL",
-		Description: `MODEL is a checkpoint directory or a GGUF file. Without --prompt and --file, what you say is read
-from standard input, and the conversation is kept; with --json, all of it is one prompt. On a
-terminal there is an editor with history, and /help. A line is a message, unless it begins with
-""" and goes on to the next """, or ends with a backslash, which stands for a line break there.
-What is pasted is one message. Ctrl-C ends an answer.
+		Description: `MODEL is a checkpoint directory, a GGUF or a .pmap file. Without --prompt and --file, what you
+say is read from standard input, and the conversation is kept; with --json, all of it is one
+prompt. On a terminal there is an editor with history, and /help. A line is a message, unless it
+begins with """ and goes on to the next """, or ends with a backslash, which stands for a line
+break there. What is pasted is one message. Ctrl-C ends an answer.
 
 The prompt is what a user says; the model's chat template renders it. With --raw, or if the model
 has no template, the model continues the prompt itself: special tokens such as <|user|> are

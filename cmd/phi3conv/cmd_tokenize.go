@@ -17,7 +17,7 @@ func tokenizeCommand() *cli.Command {
 		Name:      "tokenize",
 		Usage:     "show the tokens of a text",
 		ArgsUsage: "MODEL",
-		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+		Description: `MODEL is a checkpoint directory, a GGUF or a .pmap file; a vocabulary alone is enough.
 The text comes from --prompt, --file, or else from standard input; bytes that are not UTF-8 are
 read as U+FFFD. Prints a token on each line, as the vocabulary writes it. Examples:
 
@@ -101,7 +101,7 @@ func detokenizeCommand() *cli.Command {
 		Name:      "detokenize",
 		Usage:     "show the text of tokens",
 		ArgsUsage: "MODEL [ID...]",
-		Description: `MODEL is a checkpoint directory or a GGUF file; one with nothing but a vocabulary will do.
+		Description: `MODEL is a checkpoint directory, a GGUF or a .pmap file; a vocabulary alone is enough.
 The ids come from the arguments, from --file, or else from standard input. Brackets and commas
 between them are allowed, so the output of tokenize --ids can be used. Prints the text and
 nothing after it. Example:
