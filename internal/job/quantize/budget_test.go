@@ -102,7 +102,7 @@ func TestBudgetTiedEmbedding(t *testing.T) {
 		if j.recipe, err = (&Options{Stats: c.stats}).recipe(st); err != nil {
 			t.Fatal(err)
 		}
-		if err := j.open(tiny, "", Limits{}); err != nil {
+		if err := j.open(tiny, "", nil, Limits{}); err != nil {
 			t.Fatal(err)
 		}
 		j.source.Config.Tied = true
