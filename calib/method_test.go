@@ -33,7 +33,8 @@ func TestMethods(t *testing.T) {
 					t.Errorf("usage %q, expected a line", m.Usage)
 				}
 				for _, option := range m.Options {
-					if !slices.Contains([]string{"damp", "shrink", "refine", "asymmetric", "outputs", "awq", "split"}, option) {
+					known := []string{"damp", "shrink", "refine", "asymmetric", "outputs", "awq", "split"}
+					if !slices.Contains(known, option) {
 						t.Errorf("recipes have no option %s", option)
 					}
 				}

@@ -76,11 +76,7 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 		}
 		// Tokens from valid on are not in the cache: the new ones, or all of them.
 		for n := s.valid; n < len(s.tokens); n++ {
-			want := -1
-			if (r.Logits != nil || r.Hidden != nil) && n >= first && (r.All && n-first >= r.First || n == len(s.tokens)-1) {
-				want = n - first
-			}
-			b.add(r, n, want)
+			b.add(r, n, r.wants(n-first))
 			if len(b.tokens) == m.opt.Batch {
 				if err := b.flush(ctx); err != nil {
 					return err
@@ -89,6 +85,15 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 		}
 	}
 	return b.flush(ctx)
+}
+
+// wants returns n if something is asked for after the n-th of the request's tokens, else -1.
+func (r *Request) wants(n int) int {
+	last := len(r.Tokens) - 1
+	if n < 0 || r.Logits == nil && r.Hidden == nil || n != last && (!r.All || n < r.First) {
+		return -1
+	}
+	return n
 }
 
 // check refuses a request that the model cannot evaluate.

@@ -42,6 +42,28 @@ func startBucket(t *testing.T) *testbucket.Service {
 	return s
 }
 
+// checkConverted compares the tensors of the tiny model that came from a bucket with those from this machine.
+func checkConverted(t *testing.T, path string) {
+	t.Helper()
+	a, b := openGGUF(t, path), openGGUF(t, tinyGGUF(t, "Q4_K_M"))
+	for i, tensor := range a.Tensors {
+		x, y := make([]byte, tensor.Size()), make([]byte, tensor.Size())
+		if _, err := tensor.ReadAt(x, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Tensors[i].ReadAt(y, 0); err != nil || !bytes.Equal(x, y) {
+			t.Errorf("%s differs, %v", tensor.Name, err)
+		}
+	}
+	if url, _ := a.Metadata.Str("phi3conv.source.url"); url != "s3://models/tiny" {
+		t.Errorf("phi3conv.source.url is %q", url)
+	}
+	files, _ := a.Metadata.Get("phi3conv.source.files")
+	if list, _ := files.([]string); len(list) != 1 || !strings.HasPrefix(list[0], "model.safetensors etag:") {
+		t.Errorf("phi3conv.source.files is %v", files)
+	}
+}
+
 // A checkpoint in a bucket becomes an object in it: the same tensors as on this machine, every byte read once and
 // nothing of the weights stored.
 func TestConvertBucket(t *testing.T) {
@@ -77,23 +99,7 @@ func TestConvertBucket(t *testing.T) {
 	if data, err := os.ReadFile(kept); err != nil || !bytes.Equal(data, s.Get("out/tiny.gguf")) {
 		t.Error("with --cache the file has other bytes", err)
 	}
-	a, b := openGGUF(t, got), openGGUF(t, tinyGGUF(t, "Q4_K_M"))
-	for i, tensor := range a.Tensors {
-		x, y := make([]byte, tensor.Size()), make([]byte, tensor.Size())
-		if _, err := tensor.ReadAt(x, 0); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Tensors[i].ReadAt(y, 0); err != nil || !bytes.Equal(x, y) {
-			t.Errorf("%s differs, %v", tensor.Name, err)
-		}
-	}
-	if url, _ := a.Metadata.Str("phi3conv.source.url"); url != "s3://models/tiny" {
-		t.Errorf("phi3conv.source.url is %q", url)
-	}
-	files, _ := a.Metadata.Get("phi3conv.source.files")
-	if list, _ := files.([]string); len(list) != 1 || !strings.HasPrefix(list[0], "model.safetensors etag:") {
-		t.Errorf("phi3conv.source.files is %v", files)
-	}
+	checkConverted(t, got)
 
 	// From one object to another, with a recipe of its own, and a copy to the other format.
 	stats := "s3://models/out/stats.gguf"

@@ -142,37 +142,41 @@ var denied = []string{
 	"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "XAdminUserNotFound",
 }
 
+// answered returns the code and the text of a service's answer, and the region that it names.
+func answered(err error) (code, said, region string) {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code, said = api.ErrorCode(), api.ErrorMessage()
+	}
+	var answer *awshttp.ResponseError
+	if errors.As(err, &answer) && answer.Response != nil {
+		region = answer.Response.Header.Get("X-Amz-Bucket-Region")
+	}
+	return code, said, region
+}
+
 // explain names the object and what to do, and says of which kind an error is.
 func explain(n Name, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
 	kind := fetch.ErrNetwork
-	code, said := "", ""
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		code, said = api.ErrorCode(), api.ErrorMessage()
-	}
-	var answer *awshttp.ResponseError
-	region := ""
-	if errors.As(err, &answer) && answer.Response != nil {
-		region = answer.Response.Header.Get("X-Amz-Bucket-Region")
-	}
-	switch answered := status(err); {
+	code, said, region := answered(err)
+	switch status := status(err); {
 	case slices.Contains(denied, code):
 		kind = fetch.ErrAccess
 	case code == "NoSuchBucket":
 		return fmt.Errorf("%s: there is no bucket %s: %w", n, n.Bucket, fs.ErrNotExist)
-	case code == "NoSuchKey" || code == "NotFound" || answered == http.StatusNotFound:
+	case code == "NoSuchKey" || code == "NotFound" || status == http.StatusNotFound:
 		return fmt.Errorf("%s: %w", n, fs.ErrNotExist)
-	case code == "PreconditionFailed" || answered == http.StatusPreconditionFailed:
+	case code == "PreconditionFailed" || status == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w: it has changed since it was opened", n, fetch.ErrRefused)
-	case answered == http.StatusMovedPermanently || code == "AuthorizationHeaderMalformed" && region != "":
+	case status == http.StatusMovedPermanently || code == "AuthorizationHeaderMalformed" && region != "":
 		return fmt.Errorf("%s: %w: the bucket is in another region: set AWS_REGION=%s", n, kind,
 			cmp.Or(region, "REGION"))
-	case answered == http.StatusUnauthorized || answered == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		kind = fetch.ErrAccess
-	case answered == 0 && strings.Contains(err.Error(), "get credentials"):
+	case status == 0 && strings.Contains(err.Error(), "get credentials"):
 		return fmt.Errorf("%s: %w: there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "+
 			"AWS_PROFILE", n, fetch.ErrAccess)
 	}

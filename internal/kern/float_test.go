@@ -118,7 +118,8 @@ func BenchmarkFloatPanels(b *testing.B) {
 			size := PanelBytes(k.format, columns)
 			prefill := Product{
 				Out: &out[0], OutStride: 4 * Rows * panels, Add: 1,
-				T: tokens, AStride: int64(k.activationBytes * columns), Blocks: block, Panels: panels, PanelBytes: int64(size),
+				T: tokens, AStride: int64(k.activationBytes * columns), Blocks: block,
+				Panels: panels, PanelBytes: int64(size),
 			}
 			if k.tiled {
 				prefill.AStride, prefill.Tiled = 4*TileTokens*block, 1

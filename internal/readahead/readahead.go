@@ -20,8 +20,7 @@ type File struct {
 	page     []byte // what lies around the last bytes that no plan has, such as a header
 	pageAt   int64
 	chunks   []*chunk // of the plan, in the order of the file
-	planned  *Plan
-	requests int // for tests
+	requests int      // for tests
 }
 
 // New makes a file of size bytes. read fills a buffer from an offset; its context is ctx, or one that ends before.

@@ -294,7 +294,7 @@ func TestHubRefuses(t *testing.T) {
 		"revision": {func(h *fakeHub) { h.sha = strings.Repeat("b", 40) }, "of the revision bbbb", fetch.ErrRefused},
 		"gated":    {func(h *fakeHub) { h.gated = "GatedRepo" }, "me/model is gated", fetch.ErrAccess},
 		"private":  {func(h *fakeHub) { h.gated = "RepoNotFound" }, "or it is private", fs.ErrNotExist},
-		"no one":   {func(h *fakeHub) { h.Server.Close() }, "network", fetch.ErrNetwork},
+		"no one":   {func(h *fakeHub) { h.Close() }, "network", fetch.ErrNetwork},
 	} {
 		h := newHub(t)
 		c.damage(h)

@@ -221,8 +221,7 @@ func (s *Server) ollama(w http.ResponseWriter, r *http.Request, chat bool) error
 	if err := q.check(); err != nil {
 		return err
 	}
-	nothing := string(bytes.TrimSpace(q.Messages))
-	if chat && (nothing == "" || nothing == "null" || nothing == "[]") || !chat && q.Prompt == "" {
+	if q.empty(chat) {
 		a := q.part("", chat) // a client that wants the model to be loaded
 		a.Done, a.Reason = true, "load"
 		writeJSON(w, http.StatusOK, a)
@@ -271,6 +270,15 @@ func (s *Server) ollama(w http.ResponseWriter, r *http.Request, chat bool) error
 	}
 	writeJSON(w, http.StatusOK, p)
 	return nil
+}
+
+// empty reports whether there is nothing to answer.
+func (q *ollamaRequest) empty(chat bool) bool {
+	if !chat {
+		return q.Prompt == ""
+	}
+	nothing := string(bytes.TrimSpace(q.Messages))
+	return nothing == "" || nothing == "null" || nothing == "[]"
 }
 
 // part makes a part of an answer.

@@ -106,6 +106,16 @@ func TestOllama(t *testing.T) {
 			t.Errorf("%s %s: %q as a stream, %q at once", c.path, c.body, streamed, text)
 		}
 	}
+	_, short := post(t, s, "/api/generate",
+		`{"prompt":"Hi","raw":true,"stream":false,"options":{"num_ctx":5,"temperature":0,"num_predict":-1}}`)
+	if n := at(short, "prompt_eval_count").(float64) + at(short, "eval_count").(float64); n > 5 {
+		t.Errorf("%v tokens in a context of 5", n)
+	}
+}
+
+// What Ollama's clients ask besides, and answers in a format.
+func TestOllamaOthers(t *testing.T) {
+	s := start(t, Options{}, engine.Options{})
 	for path, want := range map[string]string{
 		"/api/tags": `"name":"tiny"`, "/api/ps": `"expires_at"`, "/api/version": `"version":"0.0.0"`,
 	} {
@@ -131,11 +141,6 @@ func TestOllama(t *testing.T) {
 		if !slices.Contains([]string{`"yes"`, `"no"`, "true", "false"}, strings.TrimSpace(text)) {
 			t.Errorf("%s: %v", body, a)
 		}
-	}
-	_, short := post(t, s, "/api/generate",
-		`{"prompt":"Hi","raw":true,"stream":false,"options":{"num_ctx":5,"temperature":0,"num_predict":-1}}`)
-	if n := at(short, "prompt_eval_count").(float64) + at(short, "eval_count").(float64); n > 5 {
-		t.Errorf("%v tokens in a context of 5", n)
 	}
 }
 

@@ -192,8 +192,8 @@ func TestToolMessages(t *testing.T) {
 			`<|tool_response|>R<|end|><|assistant|>`,
 		plainTemplate: `<|system|>You can call these functions:` + "\n" + described + "\nTo call one, answer with\n" +
 			"<tool_call>\n{\"name\": NAME, \"arguments\": ARGUMENTS}\n</tool_call><|end|><|user|>U<|end|>" +
-			"<|assistant|><tool_call>\n{\"name\": \"f\", \"arguments\": {\"b\": 1, \"a\": \"x<\"}}\n</tool_call><|end|><|user|>" +
-			"<tool_response>\nR\n</tool_response><|end|><|assistant|>",
+			"<|assistant|><tool_call>\n" + `{"name": "f", "arguments": {"b": 1, "a": "x<"}}` + "\n</tool_call><|end|>" +
+			"<|user|><tool_response>\nR\n</tool_response><|end|><|assistant|>",
 	} {
 		tok, err := tokenizer.Open(withTemplate(t, template))
 		if err != nil {
@@ -230,7 +230,9 @@ func TestCallReader(t *testing.T) {
 	}{
 		"a <tool_ b <": {"a <tool_ b <", nil},
 		"x<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": \"}\\\"{\"}}\n</tool_call>\n" +
-			"<tool_call>{\"name\":\"g\",\"arguments\":{}}</tool_call>": {"x", []functionCall{{"f", `{"a": "}\"{"}`}, {"g", "{}"}}},
+			"<tool_call>{\"name\":\"g\",\"arguments\":{}}</tool_call>": {
+			"x", []functionCall{{"f", `{"a": "}\"{"}`}, {"g", "{}"}},
+		},
 		"<tool_call>{\"name\":\"f\",\"arguments\":{\"a\": [1, ": {"", []functionCall{{"f", `{"a": [1, `}}},
 		"<tool_call>{\"na": {"", nil},
 	} {
