@@ -331,7 +331,7 @@ func TestEmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=5120M",
+		"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=7168M",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())

@@ -124,8 +124,8 @@ func (p *Plan) model(m *Model, size int64) {
 	}
 }
 
-// workRAM is the default of --max-ram, and what a process takes besides.
-const workRAM = 5 << 30
+// workRAM is the greatest default of --max-ram, that of gptq, and what a process takes besides.
+const workRAM = 7 << 30
 
 func (p *Plan) calibrate(m *Model) *Step {
 	c := &p.Spec.Calibration
