@@ -30,6 +30,9 @@ at a time are limited by multiplying: the last column has the share of the multi
 second, those of attention included, that the cores do in a loop of nothing else. Bandwidth and
 peak are the means of measurements before, between and after the repetitions.
 
+--against runs llama-bench on the same file in turns with the repetitions, where it is installed,
+and prints the ratio of the speeds with its 95 % interval: above 1, phi3conv is faster.
+
 --sustain decodes for a given time instead and prints the speed of every five seconds, to show
 whether the machine becomes hot and slow. Example:
 
@@ -46,6 +49,8 @@ whether the machine becomes hot and slow. Example:
 			&cli.StringFlag{Name: "threads", Aliases: []string{"t"}, Usage: "numbers of threads, a `LIST`",
 				DefaultText: "the number of physical cores"},
 			&cli.IntFlag{Name: "repetitions", Aliases: []string{"r"}, Value: 5, Usage: "run each test `N` times"},
+			&cli.StringFlag{Name: "against", DefaultText: "none",
+				Usage: "compare with a `PROGRAM`, llama-bench or its path, with further arguments for it after spaces"},
 			&cli.DurationFlag{Name: "sustain", DefaultText: "off",
 				Usage: "decode for a `TIME`, such as 10m, instead of the tests"},
 			cmdline.OneOf(bench.Formats, &cli.StringFlag{Name: "format", Value: "md",
@@ -80,6 +85,7 @@ func benchAction(c *cli.Context, compute *computeFlags) error {
 func benchOptions(c *cli.Context, compute *computeFlags) (opt bench.Options, err error) {
 	opt = bench.Options{
 		Repetitions: c.Int("repetitions"),
+		Against:     strings.Fields(c.String("against")),
 		Sustain:     c.Duration("sustain"),
 		Build:       versionString(),
 		Monitor:     newMonitor(c.App.ErrWriter),

@@ -26,6 +26,7 @@ type Options struct {
 	Parallel    []int            // sequences that tests tgN decode together, a test for each number; nil is 1
 	Threads     []int            // a run of all tests for each number of threads; nil is the runtime's default
 	Repetitions int              // of each test, after a warm-up; less than 1 is 1
+	Against     []string         // llama-bench and arguments for it, run in turns with the repetitions; nil is off
 	Sustain     time.Duration    // decode for this time; no test is repeated, and none is ppN; 0 is off
 	Compute     runtime.Options  // but Threads and Progress; a Batch of 0 is 512
 	Build       string           // the program's version, for the results
@@ -45,6 +46,9 @@ func Run(ctx context.Context, models []string, opt Options, report func(*Result)
 	}
 	if len(opt.Prompts)+len(opt.Gens) == 0 {
 		return usage.Errorf("there is no test to do")
+	}
+	if err := checkPeer(&opt, models); err != nil {
+		return err
 	}
 	opt.Compute.Batch = cmp.Or(opt.Compute.Batch, 512)
 	if opt.Depths == nil {
@@ -228,6 +232,7 @@ func (b *bench) repeat(ctx context.Context, text *randomText, r *Result, warm, t
 	}
 	measure()
 	times := make([]time.Duration, max(1, b.Repetitions))
+	var peers []float64
 	for i := range times {
 		if err := text.begin(ctx, r.Parallel, r.Depth); err != nil {
 			return err
@@ -238,8 +243,18 @@ func (b *bench) repeat(ctx context.Context, text *randomText, r *Result, warm, t
 		}
 		times[i] = time.Since(start)
 		measure()
+		if len(b.Against) > 0 {
+			rate, err := b.peer(ctx, r)
+			if err != nil {
+				return err
+			}
+			peers = append(peers, rate)
+		}
 	}
 	r.set(times)
+	if peers != nil {
+		r.setPeer(b.Against[0], peers)
+	}
 	r.Bandwidth, _ = meanAndDeviation(bandwidths)
 	r.MACPeak, _ = meanAndDeviation(peaks)
 	return nil

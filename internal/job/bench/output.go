@@ -95,7 +95,7 @@ func (o *csvOutput) Write(m *Result) error {
 	v := reflect.ValueOf(*m)
 	var names, cells []string
 	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("json")
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
 		if name == "" || strings.HasPrefix(name, "samples_") {
 			continue
 		}
@@ -156,6 +156,24 @@ var columns = []column{
 		}
 		return fmt.Sprintf("%.0f%% of %.0f", 100*m.MACShare, m.MACPeak/1e9)
 	}},
+	{"peer's t/s", 10, func(m *Result) string { return fmt.Sprintf("%.2f", m.PeerAvg) }},
+	{"ratio", 18, func(m *Result) string {
+		if m.RatioHigh == 0 {
+			return fmt.Sprintf("%.2f", m.Ratio)
+		}
+		return fmt.Sprintf("%.2f (%.2f to %.2f)", m.Ratio, m.RatioLow, m.RatioHigh)
+	}},
+}
+
+// shown says whether the table has a column: what is empty in all results is left out.
+func (c column) shown(m *Result) bool {
+	switch c.name {
+	case "options":
+		return resultOptions(m) != ""
+	case "peer's t/s", "ratio":
+		return m.Peer != ""
+	}
+	return true
 }
 
 func resultName(m *Result) string {
@@ -207,14 +225,15 @@ func (o *table) header(p *report.Printer) {
 func isRest(c column) bool { return rest[c.name] > 0 }
 
 // rest are the columns that tell the runs of a model apart, with their widths on a narrow terminal.
-var rest = map[string]int{"threads": 7, "test": 6, "t/s": 18, "GB/s": 6, "of bandwidth": 12, "of GMAC/s": 11}
+var rest = map[string]int{"threads": 7, "test": 6, "t/s": 18, "GB/s": 6, "of bandwidth": 12, "of GMAC/s": 11,
+	"peer's t/s": 10, "ratio": 18}
 
 func (o *table) Write(m *Result) error {
 	p := &report.Printer{W: o.w}
 	if o.columns == nil {
 		width := 1
 		for _, c := range columns {
-			if c.name != "options" || resultOptions(m) != "" { // the same for all
+			if c.shown(m) { // the same for all
 				o.columns = append(o.columns, c)
 				width += 3 + max(c.width, -c.width)
 			}

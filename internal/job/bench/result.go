@@ -40,6 +40,13 @@ type Result struct {
 	MACPeak  float64 `json:"peak_multiply_adds_per_s"` // of this machine, for most weights; 0 if unknown
 	MACShare float64 `json:"peak_share"`               // MACRate / MACPeak
 
+	Peer        string    `json:"peer,omitempty"` // the program of Options.Against
+	PeerAvg     float64   `json:"peer_avg_ts,omitempty"`
+	Ratio       float64   `json:"peer_ratio,omitempty"`      // mean of the repetitions' speeds over the peer's
+	RatioLow    float64   `json:"peer_ratio_low,omitempty"`  // of the 95 % interval; 0 of one repetition
+	RatioHigh   float64   `json:"peer_ratio_high,omitempty"` // likewise
+	PeerSamples []float64 `json:"samples_peer_ts,omitempty"`
+
 	// Kernels are the forms of the kernels in use for one token, see runtime.Model.Kernels.
 	Kernels []string `json:"kernels"`
 
