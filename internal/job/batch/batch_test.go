@@ -117,6 +117,24 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// What is published never takes the place of an input.
+func TestPublishedInputs(t *testing.T) {
+	p := plan(t, jobs)
+	dir := filepath.Dir(p.Spec.path)
+	for to, ok := range map[string]bool{
+		"out.gguf": true, "a/x.gguf": false, "a/deep/x.gguf": false, "link.gguf": false,
+	} {
+		if err := os.Symlink("eval.txt", filepath.Join(dir, "link.gguf")); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Skip(err) // Windows
+		}
+		s := *p.Spec
+		s.Publish = []string{filepath.Join(dir, to)}
+		if _, err := Expand(t.Context(), &s, Find); (err == nil) != ok {
+			t.Errorf("%s: %v", to, err)
+		}
+	}
+}
+
 // fake stands for the program: an output has the hash of the command and of what the inputs have.
 type fake struct {
 	mu    sync.Mutex

@@ -6,8 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
 // Step is a command of the program whose outputs are kept.
@@ -72,7 +76,7 @@ func Expand(ctx context.Context, s *Spec, identify Identify) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return p, nil
+	return p, p.checkCopies()
 }
 
 func (p *Plan) add(s *Step) *Step {
@@ -227,6 +231,41 @@ func (p *Plan) publish(file, report *Step) {
 
 // copyCommand is no command of the program: a step that begins with it copies a file to a name.
 const copyCommand = "copy"
+
+// checkCopies refuses a published name that is that of an input, or of a file in a directory that is one.
+func (p *Plan) checkCopies() error {
+	for _, s := range p.Steps {
+		if s.Args[0].Text != copyCommand || isURL(s.Args[2].Text) {
+			continue
+		}
+		to := s.Args[2].Text
+		for path := to; ; path = filepath.Dir(path) {
+			if input := p.inputAt(path); input != "" {
+				return usage.Errorf("publish: %s would be written over the input %s, or into it", to, input)
+			}
+			if path == filepath.Dir(path) {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// inputAt returns the input that is the file or directory at path, "" if none is.
+func (p *Plan) inputAt(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	for _, s := range p.Steps {
+		for _, a := range s.Args {
+			if other, err := os.Stat(a.Input); a.Input != "" && err == nil && os.SameFile(info, other) {
+				return a.Input
+			}
+		}
+	}
+	return ""
+}
 
 // identify sets the step's ID. The steps that it needs have theirs.
 func (s *Step) identify(ctx context.Context, find Identify) error {
