@@ -111,7 +111,7 @@ func (s *Session) Run(ctx context.Context, in Input) error {
 	defer signal.Stop(interrupts)
 	for {
 		var text string
-		err := interruptible(ctx, interrupts, func(ctx context.Context) (err error) {
+		_, err := interruptible(ctx, interrupts, func(ctx context.Context) (err error) {
 			text, err = in.Read(ctx)
 			return err
 		})
@@ -121,7 +121,12 @@ func (s *Session) Run(ctx context.Context, in Input) error {
 		if err != nil {
 			return err
 		}
-		err = interruptible(ctx, interrupts, func(ctx context.Context) error { return s.handle(ctx, text) })
+		interrupted, err := interruptible(ctx, interrupts, func(ctx context.Context) error {
+			return s.handle(ctx, text)
+		})
+		if interrupted && err == nil && strings.HasPrefix(text, "/") { // a command that had nothing to interrupt
+			return context.Canceled
+		}
 		if err = s.explain(ctx, err); err == errLeave {
 			return nil
 		}
@@ -131,22 +136,25 @@ func (s *Session) Run(ctx context.Context, in Input) error {
 	}
 }
 
-// interruptible calls f with a context that an interrupt ends.
-func interruptible(parent context.Context, interrupts <-chan os.Signal, f func(context.Context) error) error {
+// interruptible calls f with a context that an interrupt ends, and reports whether one came.
+func interruptible(
+	parent context.Context, interrupts <-chan os.Signal, f func(context.Context) error,
+) (interrupted bool, err error) {
 	ctx, cancel := context.WithCancel(parent)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		select {
 		case <-interrupts:
+			interrupted = true
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	err := f(ctx)
+	err = f(ctx)
 	cancel()
 	<-done
-	return err
+	return interrupted, err
 }
 
 // explain notes errors that do not end a conversation, and returns the others.
