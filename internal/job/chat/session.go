@@ -111,7 +111,7 @@ func (s *Session) Run(ctx context.Context, in Input) error {
 	defer signal.Stop(interrupts)
 	for {
 		var text string
-		_, err := interruptible(ctx, interrupts, func(ctx context.Context) (err error) {
+		interrupted, err := interruptible(ctx, interrupts, func(ctx context.Context) (err error) {
 			text, err = in.Read(ctx)
 			return err
 		})
@@ -121,7 +121,10 @@ func (s *Session) Run(ctx context.Context, in Input) error {
 		if err != nil {
 			return err
 		}
-		interrupted, err := interruptible(ctx, interrupts, func(ctx context.Context) error {
+		if interrupted { // just when the message had come
+			return context.Canceled
+		}
+		interrupted, err = interruptible(ctx, interrupts, func(ctx context.Context) error {
 			return s.handle(ctx, text)
 		})
 		if interrupted && err == nil && strings.HasPrefix(text, "/") { // a command that had nothing to interrupt
