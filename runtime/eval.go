@@ -67,8 +67,7 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 	}()
 	b.reset()
 	for i := range requests {
-		r := &requests[i]
-		s := r.Seq
+		r, s := &requests[i], requests[i].Seq
 		first := len(s.tokens)
 		s.tokens = append(s.tokens, r.Tokens...)
 		if err := s.prepare(); err != nil {
@@ -89,11 +88,10 @@ func (m *Model) Eval(ctx context.Context, requests ...Request) (err error) {
 
 // wants returns n if something is asked for after the n-th of the request's tokens, else -1.
 func (r *Request) wants(n int) int {
-	last := len(r.Tokens) - 1
-	if n < 0 || r.Logits == nil && r.Hidden == nil || n != last && (!r.All || n < r.First) {
-		return -1
+	if n >= 0 && (r.Logits != nil || r.Hidden != nil) && (n == len(r.Tokens)-1 || r.All && n >= r.First) {
+		return n
 	}
-	return n
+	return -1
 }
 
 // check refuses a request that the model cannot evaluate.
