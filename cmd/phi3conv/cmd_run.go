@@ -244,3 +244,32 @@ func answerJSON(ctx context.Context, w io.Writer, m *chat.Chat, prompt string, s
 	}
 	return printErr
 }
+
+// answerFormat reads what the flags say, of which at most one is given.
+func answerFormat(c *cli.Context) (f chat.Format, err error) {
+	given := ""
+	for _, kind := range []chat.FormatKind{chat.Grammar, chat.JSONSchema} {
+		for _, name := range []string{string(kind), string(kind) + "-file"} {
+			switch {
+			case !c.IsSet(name):
+				continue
+			case given != "":
+				return f, usagef("--%s and --%s exclude each other", given, name)
+			}
+			given, f.Kind = name, kind
+		}
+	}
+	if given == string(f.Kind) {
+		f.Text = c.String(given)
+		return f, nil
+	}
+	f.File = c.String(given)
+	if f.File == input.Stdin && !c.IsSet("prompt") && !c.IsSet("file") {
+		return f, usagef("--%s %s needs --prompt or --file: standard input has the conversation", given, f.File)
+	}
+	if err = input.Once(c.String("file"), f.File); err != nil {
+		return f, err
+	}
+	f.Text, err = readText(c.Context, c.App.Reader, f.File)
+	return f, err
+}
