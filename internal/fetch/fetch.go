@@ -61,8 +61,8 @@ type File struct {
 	Range func(ctx context.Context, off, n int64) (io.ReadCloser, error)
 }
 
-// failures is the number of requests in a row without a byte between them after which a transfer is given up.
-const failures = 5
+// Failures is the number of requests in a row without a byte between them after which a transfer is given up.
+const Failures = 5
 
 // Pause is the time before the second request of such a row. It doubles with each.
 var Pause = time.Second
@@ -70,26 +70,34 @@ var Pause = time.Second
 // Again calls f until it returns nil, an error that another request does not change, or has failed too often. f
 // reports whether it made progress.
 func Again(ctx context.Context, f func() (progress bool, err error)) error {
+	worth := func(err error) bool { return ctx.Err() == nil && errors.Is(err, errAgain) }
+	err := Retry(ctx, Pause, worth, f)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// Retry calls f until it returns nil, an error that is not worth another call, or has failed too often. f reports
+// whether it made progress. pause is the time before the second call of a row that fails; it doubles with each.
+func Retry(
+	ctx context.Context, pause time.Duration, worth func(error) bool, f func() (progress bool, err error),
+) error {
 	for n := 0; ; n++ {
 		progress, err := f()
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case !errors.Is(err, errAgain):
+		if err == nil || !worth(err) {
 			return err
 		}
 		if progress {
 			n = 0
 		}
-		if n+1 == failures {
+		if n+1 == Failures {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(Pause << n):
+		case <-time.After(pause << n):
 		}
 	}
 }
@@ -138,7 +146,7 @@ func (f *File) save(ctx context.Context, part *os.File, progress func(n int64)) 
 	h := f.Hash.digest(f.Size)
 	to := io.Writer(part)
 	if h != nil {
-		if _, err := copyBuffer(h, contextReader{ctx, io.LimitReader(part, had)}); err != nil {
+		if _, err := Copy(h, contextReader{ctx, io.LimitReader(part, had)}); err != nil {
 			return had, err
 		}
 		to = io.MultiWriter(part, h)
@@ -173,7 +181,7 @@ func (f *File) copyOnce(ctx context.Context, to io.Writer, off int64, progress f
 	}
 	defer func() { _ = r.Close() }() // only read from
 	w := &watched{w: to, progress: progress}
-	n, err := copyBuffer(w, contextReader{ctx, io.LimitReader(r, f.Size-off)})
+	n, err := Copy(w, contextReader{ctx, io.LimitReader(r, f.Size-off)})
 	switch {
 	case w.err != nil: // of the disk
 		return n, w.err
@@ -223,7 +231,9 @@ func (f *File) ReadAt(ctx context.Context, b []byte, off int64) error {
 	})
 }
 
-// contextReader reads until its context is cancelled.
+// ContextReader returns a reader that ends with the context's error when that is done.
+func ContextReader(ctx context.Context, r io.Reader) io.Reader { return contextReader{ctx, r} }
+
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -236,7 +246,7 @@ func (r contextReader) Read(b []byte) (int, error) {
 	return r.r.Read(b)
 }
 
-// copyBuffer copies through a buffer, so that every piece passes the context.
-func copyBuffer(w io.Writer, r io.Reader) (int64, error) {
+// Copy is io.Copy through a buffer, so that every piece passes a [ContextReader].
+func Copy(w io.Writer, r io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 256<<10))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/phi3conv/phi3conv/formats"
+	"github.com/phi3conv/phi3conv/internal/fetch"
 	"github.com/phi3conv/phi3conv/internal/modelcard"
 	"github.com/phi3conv/phi3conv/internal/tensorfile"
 	"github.com/phi3conv/phi3conv/quant/policy"
@@ -203,7 +204,7 @@ func describeFile(ctx context.Context, f File, format string, done *counter) (d 
 		return d, formats.FileErrorf(f.Path, -1, "not a regular file")
 	}
 	h := sha256.New()
-	n, err := copyBuffer(io.MultiWriter(h, done), contextReader{ctx, file})
+	n, err := fetch.Copy(io.MultiWriter(h, done), fetch.ContextReader(ctx, file))
 	if err != nil {
 		return d, err
 	}

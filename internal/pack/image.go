@@ -78,7 +78,7 @@ func fetchImage(ctx context.Context, s store, d ocispec.Descriptor) (*Image, err
 		return nil, formats.Errorf(-1, "%s is of type %q, expected %q",
 			d.Digest, d.MediaType, ocispec.MediaTypeImageManifest)
 	}
-	raw, err := fetch(ctx, s, d)
+	raw, err := readBlob(ctx, s, d)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ const mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v
 
 // onlyManifest returns the manifest of an index that has one, attestations apart: a model is for all platforms.
 func onlyManifest(ctx context.Context, s store, d ocispec.Descriptor) (ocispec.Descriptor, error) {
-	raw, err := fetch(ctx, s, d)
+	raw, err := readBlob(ctx, s, d)
 	if err != nil {
 		return d, err
 	}
@@ -127,8 +127,8 @@ func onlyManifest(ctx context.Context, s store, d ocispec.Descriptor) (ocispec.D
 	return all[0], nil
 }
 
-// fetch reads a small blob.
-func fetch(ctx context.Context, s store, d ocispec.Descriptor) ([]byte, error) {
+// readBlob reads a small blob.
+func readBlob(ctx context.Context, s store, d ocispec.Descriptor) ([]byte, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
 	}
@@ -263,22 +263,4 @@ func (c *counter) add(n int64) {
 func (c *counter) Write(p []byte) (int, error) {
 	c.add(int64(len(p)))
 	return len(p), nil
-}
-
-// contextReader ends with the context's error when that is done.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
-}
-
-// copyBuffer is io.Copy by larger pieces.
-func copyBuffer(w io.Writer, r io.Reader) (int64, error) {
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, make([]byte, 1<<18))
 }

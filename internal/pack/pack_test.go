@@ -200,7 +200,7 @@ func TestManifest(t *testing.T) {
 			t.Errorf("%s is of type %q, expected %q", name, types[name], want)
 		}
 	}
-	config, err := fetch(t.Context(), im.store, im.Manifest.Config)
+	config, err := readBlob(t.Context(), im.store, im.Manifest.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestDocker(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := fetch(t.Context(), im.store, im.Manifest.Config)
+	config, err := readBlob(t.Context(), im.store, im.Manifest.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,7 +482,7 @@ func TestSignatures(t *testing.T) {
 		t.Fatal(err)
 	}
 	layer := im.Signature.Manifest.Layers[0]
-	text, err := fetch(ctx, im.Signature.store, layer)
+	text, err := readBlob(ctx, im.Signature.store, layer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -171,7 +171,7 @@ func signatureImage(ctx context.Context, s localStore, layers []ocispec.Descript
 			if d.MediaType != signaturePayload {
 				continue
 			}
-			data, err := fetch(ctx, old.store, d)
+			data, err := readBlob(ctx, old.store, d)
 			if err != nil {
 				return nil, err
 			}
@@ -208,7 +208,7 @@ func (im *Image) Verify(ctx context.Context, key crypto.PublicKey) error {
 		if d.MediaType != signaturePayload {
 			continue
 		}
-		payload, err := fetch(ctx, im.Signature.store, d)
+		payload, err := readBlob(ctx, im.Signature.store, d)
 		if err == nil {
 			err = im.verifyOne(key, payload, d.Annotations[signatureAnnotation])
 		}

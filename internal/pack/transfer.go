@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/fetch"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/internal/work"
@@ -23,10 +24,6 @@ import (
 // transfers is the number of blobs that are read or sent at the same time.
 const transfers = 4
 
-// failures is the number of failed requests in a row, without a byte between them, after
-// which a transfer is given up.
-const failures = 5
-
 // again calls f, which reads from s or writes to it, until it returns nil, an error that is none of a registry, or has
 // failed too often. f reports whether it made progress.
 func again(ctx context.Context, s store, f func() (progress bool, err error)) error {
@@ -34,23 +31,10 @@ func again(ctx context.Context, s store, f func() (progress bool, err error)) er
 	if r, ok := s.(*Registry); ok { // no other store's errors are tried again
 		pause = r.pause
 	}
-	for n := 0; ; n++ {
-		progress, err := f()
-		if err == nil || !errors.Is(err, ErrRegistry) || errors.Is(err, ErrRefused) || permanent(err) {
-			return err
-		}
-		if progress {
-			n = 0
-		}
-		if n+1 == failures {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause << n):
-		}
+	worth := func(err error) bool {
+		return errors.Is(err, ErrRegistry) && !errors.Is(err, ErrRefused) && !permanent(err)
 	}
+	return fetch.Retry(ctx, pause, worth, f)
 }
 
 // stream writes a blob from offset off on, and compares its hash with the digest. h has hashed what comes before. After
@@ -90,11 +74,11 @@ func streamOnce(ctx context.Context, b located, off int64, w io.Writer) (int64, 
 		return 0, registryError(b.store, err)
 	}
 	var failed error // of w
-	n, err := copyBuffer(writerFunc(func(p []byte) (int, error) {
+	n, err := fetch.Copy(writerFunc(func(p []byte) (int, error) {
 		var n int
 		n, failed = w.Write(p)
 		return n, failed
-	}), contextReader{ctx, io.LimitReader(r, b.Size-off)})
+	}), fetch.ContextReader(ctx, io.LimitReader(r, b.Size-off)))
 	switch {
 	case failed != nil:
 		return n, failed
@@ -170,7 +154,7 @@ func (j job) save(ctx context.Context, done *counter) error {
 	}
 	defer f.Abort()
 	h := sha256.New()
-	off, err := copyBuffer(h, contextReader{ctx, f})
+	off, err := fetch.Copy(h, fetch.ContextReader(ctx, f))
 	if err != nil {
 		return err
 	}
@@ -216,7 +200,7 @@ func (j job) isAt(ctx context.Context) (bool, error) {
 	}
 	defer func() { _ = f.Close() }() // only read from
 	h := sha256.New()
-	if _, err := copyBuffer(h, contextReader{ctx, f}); err != nil {
+	if _, err := fetch.Copy(h, fetch.ContextReader(ctx, f)); err != nil {
 		return false, err
 	}
 	return digest.NewDigest(digest.SHA256, h) == j.Digest, nil

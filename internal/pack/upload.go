@@ -19,6 +19,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/fetch"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
@@ -71,7 +72,7 @@ func openBody(ctx context.Context, b located, off int64, done *counter) (*body, 
 		return nil, err
 	}
 	r := &body{located: b, rc: rc, h: sha256.New(), n: off, done: done}
-	if _, err := copyBuffer(r.h, io.LimitReader(contextReader{ctx, rc}, off)); err != nil {
+	if _, err := fetch.Copy(r.h, io.LimitReader(fetch.ContextReader(ctx, rc), off)); err != nil {
 		_ = rc.Close()
 		return nil, err
 	}
@@ -193,7 +194,7 @@ func (u *upload) refused(err error) error {
 	refused := errors.As(err, &answer)
 	if u.s.resumed {
 		u.outOfStep++
-		if refused && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && u.outOfStep != failures/2 {
+		if refused && answer.StatusCode == http.StatusRequestedRangeNotSatisfiable && u.outOfStep != fetch.Failures/2 {
 			// The registry may still be writing what it got from the interrupted request: ask again.
 			return notFinal{err}
 		}
