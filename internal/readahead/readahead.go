@@ -208,14 +208,19 @@ func (p *Plan) fetch(ctx context.Context) {
 		if c == nil {
 			return
 		}
-		data := p.buffer(c.size)
-		err := c.file.request(ctx, data, c.off)
-		p.mu.Lock()
-		c.data, c.err = data, err
-		close(c.ready)
-		p.free(c)
-		p.mu.Unlock()
+		p.load(ctx, c)
 	}
+}
+
+// load reads a chunk that was taken.
+func (p *Plan) load(ctx context.Context, c *chunk) {
+	data := p.buffer(c.size)
+	err := c.file.request(ctx, data, c.off)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.data, c.err = data, err
+	close(c.ready)
+	p.free(c)
 }
 
 // take waits until there is room for the next chunk, and returns it: nil after the last.
@@ -227,14 +232,13 @@ func (p *Plan) take() *chunk {
 			return nil
 		}
 		c := p.chunks[p.next]
-		if c.unread == 0 { // somebody did not wait
+		if c.taken { // by a reader
 			p.next++
 			continue
 		}
 		if p.held == 0 || p.held+c.size <= ahead {
 			p.next++
-			p.held += c.size
-			c.taken = true
+			c.hold()
 			return c
 		}
 		p.cond.Wait()
@@ -270,20 +274,24 @@ type chunk struct {
 // end returns where the chunk ends in its file.
 func (c *chunk) end() int64 { return c.off + c.size }
 
-// take copies bytes of the chunk. One that nobody fetches yet is not waited for: readers may be further than there is
-// room for.
+// hold takes the chunk. The plan is locked.
+func (c *chunk) hold() {
+	c.taken = true
+	c.plan.held += c.size
+}
+
+// take copies bytes of the chunk. One that nobody fetches yet is fetched here, whether there is room or not: readers may
+// be further than there is room for, and would wait for each other.
 func (c *chunk) take(b []byte, off int64) error {
 	p := c.plan
 	p.mu.Lock()
-	taken := c.taken
+	mine := !c.taken
+	if mine {
+		c.hold()
+	}
 	p.mu.Unlock()
-	if !taken {
-		err := c.file.request(c.file.ctx, b, off)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		c.unread -= int64(len(b))
-		p.free(c)
-		return err
+	if mine {
+		p.load(c.file.ctx, c)
 	}
 	<-c.ready
 	if c.err != nil {
