@@ -39,19 +39,24 @@ interrupted goes on, workers share what there is to do, and what a lost worker h
 	}
 }
 
-// openBatch reads the one argument of a command, a batch file.
-func openBatch(ctx context.Context, command string, args []string) (p *batch.Plan, store objects.Store, err error) {
+// readBatch reads the one argument of a command, a batch file, and plans it. The store is not asked.
+func readBatch(ctx context.Context, command string, args []string) (*batch.Plan, error) {
 	if len(args) != 1 {
-		return nil, nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", command, len(args))
+		return nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", command, len(args))
 	}
 	s, err := batch.Read(args[0])
 	if err != nil {
+		return nil, err
+	}
+	return batch.Expand(ctx, s, batch.Find)
+}
+
+// openBatch is readBatch for commands that need the store, which is opened too.
+func openBatch(ctx context.Context, command string, args []string) (p *batch.Plan, store objects.Store, err error) {
+	if p, err = readBatch(ctx, command, args); err != nil {
 		return nil, nil, err
 	}
-	if store, err = batch.OpenStore(ctx, s.Store); err != nil {
-		return nil, nil, err
-	}
-	p, err = batch.Expand(ctx, s, batch.Find)
+	store, err = batch.OpenStore(ctx, p.Spec.Store)
 	return p, store, err
 }
 
@@ -64,14 +69,11 @@ func batchPlanCommand() *cli.Command {
 of the step with that ID. Nothing is done, and the store is not asked.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, _, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
+			p, err := readBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
-			status, err := batch.Look(c.Context, p, new(objects.Memory))
-			if err != nil {
-				return err
-			}
+			status := p.Undone()
 			if c.Bool("json") {
 				return report.Print(c.App.Writer, true, status)
 			}

@@ -38,7 +38,7 @@ report. Memory is the most that a step is known to need.
 			if c.NArg() != 2 {
 				return usagef("batch emit takes an ENGINE and JOBS.yaml, got %d arguments", c.NArg())
 			}
-			p, _, err := openBatch(c.Context, c.Command.Name, c.Args().Slice()[1:])
+			p, err := readBatch(c.Context, c.Command.Name, c.Args().Slice()[1:])
 			if err != nil {
 				return err
 			}

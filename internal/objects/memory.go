@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/phi3conv/phi3conv/internal/atomicfile"
 )
 
 // Memory is a store in memory, for tests.
@@ -87,10 +84,7 @@ func (m *Memory) Download(ctx context.Context, key, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(file, data)
+	return writeFile(file, data)
 }
 
 // Remove removes an object.

@@ -41,45 +41,35 @@ func (d Dir) String() string { return string(d) }
 // Path returns the file of an object.
 func (d Dir) Path(key string) string { return filepath.Join(string(d), filepath.FromSlash(key)) }
 
-// temporary makes a file with the data beside that of a key.
-func (d Dir) temporary(key string, data []byte) (name string, err error) {
-	dir := filepath.Dir(d.Path(key))
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return "", err
-	}
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return "", err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return f.Name(), err
-}
-
-// Create makes a link: that fails where there is a file.
+// Create makes a link to a file that is written first: that fails where there is a file.
 func (d Dir) Create(_ context.Context, key string, data []byte) error {
-	name, err := d.temporary(key, data)
+	path := d.Path(key)
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(name) }() // a second name
-	return os.Link(name, d.Path(key))
+	defer func() { _ = os.Remove(f.Name()) }() // a second name, or nothing that is whole
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
 }
 
-// Put renames a file.
+// Put writes a file.
 func (d Dir) Put(_ context.Context, key string, data []byte) error {
-	name, err := d.temporary(key, data)
-	if err != nil {
+	return writeFile(d.Path(key), data)
+}
+
+// writeFile writes a file, in a directory that it makes.
+func writeFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	if err := os.Rename(name, d.Path(key)); err != nil {
-		_ = os.Remove(name)
-		return err
-	}
-	return nil
+	return atomicfile.WriteFile(path, data)
 }
 
 // Get reads a file.

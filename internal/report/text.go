@@ -26,6 +26,12 @@ func Plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
+// LastLine returns the last line of a text that says something: what a program said last.
+func LastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
 // ByteSize writes a number of bytes, such as "2048 bytes (2.0 KiB)".
 func ByteSize(n int64) string {
 	if n < 1<<10 {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/phi3conv/phi3conv/internal/objects"
+	"github.com/phi3conv/phi3conv/internal/usage"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -298,6 +299,19 @@ func TestParseRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, expected %q", c.now, err, c.want)
 		}
+	}
+}
+
+// A store that is none is refused before anything is planned.
+func TestStoreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "jobs.yaml")
+	text := strings.Replace(jobs, "store: out", "store: gs://bucket/out", 1)
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var mistake *usage.Error
+	if _, err := Read(path); !errors.As(err, &mistake) {
+		t.Errorf("%v, expected a usage mistake", err)
 	}
 }
 

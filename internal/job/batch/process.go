@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
+
+	"github.com/phi3conv/phi3conv/internal/report"
 )
 
 // Process is an [Exec]: it runs this program in a process of its own, so that a step that is killed for its memory does
@@ -52,6 +53,5 @@ func lastLine(path string) string {
 	if _, err := f.ReadAt(data, info.Size()-int64(len(data))); err != nil {
 		return ""
 	}
-	text := strings.TrimSpace(string(data))
-	return text[strings.LastIndexByte(text, '\n')+1:]
+	return report.LastLine(string(data))
 }

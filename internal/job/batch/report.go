@@ -187,27 +187,18 @@ func (r *Report) WriteText(w io.Writer) error {
 	for i, c := range columns {
 		head[i] = c.name
 	}
-	cells := [][]string{head}
+	table := report.NewColumns(w, head...)
 	for i := range r.Rows {
-		var row []string
+		var row []any
 		for _, c := range columns {
 			row = append(row, c.cell(&r.Rows[i]))
 		}
-		cells = append(cells, row)
+		table.Row(row...)
+	}
+	if err := table.Flush(); err != nil {
+		return err
 	}
 	p := &report.Printer{W: w}
-	widths := make([]int, len(columns))
-	for _, row := range cells {
-		for i, c := range row {
-			widths[i] = max(widths[i], len([]rune(c)))
-		}
-	}
-	for _, row := range cells {
-		for i, c := range row {
-			p.Printf("%s%*s  ", c, widths[i]-len([]rune(c)), "")
-		}
-		p.Printf("\n")
-	}
 	for _, e := range r.Errors {
 		p.Printf("failed: %s (%s), exit code %d: %s\n", e.Name, e.ID[:8], e.Exit, report.Printable(e.Error))
 	}

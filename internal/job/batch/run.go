@@ -284,9 +284,6 @@ func (r *runner) fetch(ctx context.Context, s *Step) error {
 		if _, err := os.Stat(file); err == nil {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
-			return err
-		}
 		key := outputKey(a.Step.ID, r.looker.results[a.Step.ID].Attempt, a.Output)
 		if err := r.Store.Download(ctx, key, file); err != nil {
 			return err

@@ -133,7 +133,7 @@ func Read(path string) (*Spec, error) {
 	}
 	s.path = path
 	s.resolve(filepath.Dir(path))
-	return s, nil
+	return s, checkStore(s.Store)
 }
 
 // Parse reads YAML. Unknown fields are refused.

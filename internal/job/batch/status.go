@@ -73,8 +73,15 @@ type Status struct {
 	Store string        `json:"store"`
 	Count map[State]int `json:"count"`
 	Steps []StepStatus  `json:"steps"`
+}
 
-	plan *Plan
+// Undone is the status of a plan of which nothing is done. The store is not asked.
+func (p *Plan) Undone() *Status {
+	s := &Status{Store: p.Spec.Store, Count: map[State]int{}}
+	for _, step := range p.Steps {
+		s.add(step, nil, claim.State{})
+	}
+	return s
 }
 
 // Look reads from the store how far a plan is.
@@ -102,22 +109,27 @@ func (l *looker) look(ctx context.Context) (*Status, error) {
 	for _, key := range keys {
 		there[path.Base(key)] = true
 	}
-	s := &Status{Store: l.store.String(), Count: map[State]int{}, plan: l.plan}
+	s := &Status{Store: l.store.String(), Count: map[State]int{}}
 	for _, step := range l.plan.Steps {
-		ss := StepStatus{
-			ID: step.ID, Kind: step.Kind, Name: step.Name, Command: step.Command(nil), Memory: step.Memory,
-			Attempts: states[step.ID].Attempts, Worker: states[step.ID].Worker, Note: states[step.ID].Note,
-		}
+		var result *Result
 		if there[step.ID] {
-			if ss.Result, err = l.result(ctx, step.ID); err != nil {
+			if result, err = l.result(ctx, step.ID); err != nil {
 				return nil, err
 			}
 		}
-		ss.State = s.state(step, ss.Result, states[step.ID])
-		s.Count[ss.State]++
-		s.Steps = append(s.Steps, ss)
+		s.add(step, result, states[step.ID])
 	}
 	return s, nil
+}
+
+// add takes a step, after those that it needs.
+func (s *Status) add(step *Step, r *Result, c claim.State) {
+	ss := StepStatus{
+		ID: step.ID, Kind: step.Kind, Name: step.Name, State: s.state(step, r, c), Command: step.Command(nil),
+		Memory: step.Memory, Attempts: c.Attempts, Worker: c.Worker, Note: c.Note, Result: r,
+	}
+	s.Count[ss.State]++
+	s.Steps = append(s.Steps, ss)
 }
 
 func (l *looker) result(ctx context.Context, id string) (*Result, error) {

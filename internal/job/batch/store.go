@@ -9,13 +9,18 @@ import (
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
 
+// checkStore refuses a name that is that of no store.
+func checkStore(name string) error {
+	if isURL(name) && !strings.HasPrefix(name, bucket.Scheme) {
+		return usage.Errorf("store: %s, expected a directory or s3://BUCKET/PREFIX", name)
+	}
+	return nil
+}
+
 // OpenStore opens the store that a batch file names.
 func OpenStore(ctx context.Context, name string) (objects.Store, error) {
 	if strings.HasPrefix(name, bucket.Scheme) {
 		return objects.OpenBucket(ctx, name)
-	}
-	if isURL(name) {
-		return nil, usage.Errorf("store: %s, expected a directory or s3://BUCKET/PREFIX", name)
 	}
 	return objects.Dir(name), nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/formats/pmap"
+	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/sample"
 	"github.com/phi3conv/phi3conv/internal/usage"
 )
@@ -51,7 +52,7 @@ func (b *bench) peer(ctx context.Context, r *Result) (rate float64, err error) {
 		return 0, ctx.Err()
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, lastLine(notes.String()))
+		return 0, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, report.LastLine(notes.String()))
 	}
 	var results []struct {
 		Rate float64 `json:"avg_ts"`
@@ -61,12 +62,6 @@ func (b *bench) peer(ctx context.Context, r *Result) (rate float64, err error) {
 			strings.Join(cmd.Args, " "), out)
 	}
 	return results[0].Rate, nil
-}
-
-// lastLine is what a program said last.
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // setPeer takes the peer's tokens a second, one for each repetition.
