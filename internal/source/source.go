@@ -217,20 +217,12 @@ func (t *Tensor) ReadRows(buf []byte, first int) error {
 		return readAt(t.R, buf, t.Offset+int64(first)*int64(t.RowBytes()), t.Path, t.GGUF)
 	}
 	unit := t.unitBytes()
-	for _, s := range t.spans {
-		if first >= s.count {
-			first -= s.count
-			continue
-		}
-		s = s.from(first, unit)
-		first = 0
-		n := min(s.count, len(buf)/unit)
-		if err := s.read(buf[:n*unit], unit, t.GGUF); err != nil {
+	for s := range t.units(first, len(buf)/unit) {
+		n := s.count * unit
+		if err := s.read(buf[:n], unit, t.GGUF); err != nil {
 			return err
 		}
-		if buf = buf[n*unit:]; len(buf) == 0 {
-			break
-		}
+		buf = buf[n:]
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package source
 
 import (
 	"io"
+	"iter"
 
 	"github.com/phi3conv/phi3conv/formats"
 )
@@ -63,19 +64,33 @@ func (t *Tensor) Ranges(first, rows int) []Range {
 		first, rows = 0, t.Cols()
 	}
 	var all []Range
-	for _, s := range t.spans {
-		if first >= s.count {
-			first -= s.count
-			continue
-		}
-		s = s.from(first, unit)
-		first = 0
-		if s.count = min(s.count, rows); s.step == 1 && s.count > 0 {
+	for s := range t.units(first, rows) {
+		if s.step == 1 {
 			all = append(all, Range{s.r, s.offset, int64(s.count) * int64(unit)})
 		}
-		rows -= s.count
 	}
 	return all
+}
+
+// units yields the parts of the spans that n units from first on lie in.
+func (t *Tensor) units(first, n int) iter.Seq[span] {
+	return func(yield func(span) bool) {
+		first, n := first, n
+		for _, s := range t.spans {
+			if first >= s.count {
+				first -= s.count
+				continue
+			}
+			if n == 0 {
+				return
+			}
+			s = s.from(first, t.unitBytes())
+			first, s.count = 0, min(s.count, n)
+			if n -= s.count; !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 // readAt fills buf from an offset of a file.

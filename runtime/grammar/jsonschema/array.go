@@ -22,17 +22,8 @@ func (b branch) items() (*items, error) {
 	given := false
 	for i, s := range b {
 		o := s.schema.(*object)
-		least, err := whole(o, "minItems")
-		if err != nil {
+		if err := narrow(o, "minItems", "maxItems", &m.min, &m.max); err != nil {
 			return nil, err
-		}
-		most, err := whole(o, "maxItems")
-		if err != nil {
-			return nil, err
-		}
-		m.min = max(m.min, least)
-		if most >= 0 && (m.max < 0 || most < m.max) {
-			m.max = most
 		}
 		m.rest[i] = o.values["items"]
 		if v, ok := o.values["prefixItems"]; ok {

@@ -179,6 +179,24 @@ func whole(o *object, key string) (int, error) {
 	return 0, fmt.Errorf("%s is %s, expected a whole number", key, shown(v))
 }
 
+// narrow brings the bounds of a count nearer to each other by what two keywords of a schema say. A greatest count of -1
+// is none.
+func narrow(o *object, minimum, maximum string, least, most *int) error {
+	low, err := whole(o, minimum)
+	if err != nil {
+		return err
+	}
+	high, err := whole(o, maximum)
+	if err != nil {
+		return err
+	}
+	*least = max(*least, low)
+	if high >= 0 && (*most < 0 || high < *most) {
+		*most = high
+	}
+	return nil
+}
+
 // shown writes a value for an error.
 func shown(v any) string {
 	switch v := v.(type) {
@@ -236,17 +254,8 @@ func (b *bounds) add(o *object) error {
 }
 
 func (t *texts) add(o *object) error {
-	least, err := whole(o, "minLength")
-	if err != nil {
+	if err := narrow(o, "minLength", "maxLength", &t.least, &t.most); err != nil {
 		return err
-	}
-	most, err := whole(o, "maxLength")
-	if err != nil {
-		return err
-	}
-	t.least = max(t.least, least)
-	if most >= 0 && (t.most < 0 || most < t.most) {
-		t.most = most
 	}
 	if v, ok := o.values["pattern"]; ok {
 		p, ok := v.(string)

@@ -64,7 +64,7 @@ func (c *compiler) members(b branch) (*members, error) {
 		if v, ok := o.values["additionalProperties"]; ok && v != false {
 			m.open = true
 		}
-		if err := m.counts(o); err != nil {
+		if err := narrow(o, "minProperties", "maxProperties", &m.min, &m.max); err != nil {
 			return nil, err
 		}
 	}
@@ -90,22 +90,6 @@ func (c *compiler) members(b branch) (*members, error) {
 	}
 	m.open = m.open || !closed
 	return m, nil
-}
-
-func (m *members) counts(o *object) error {
-	least, err := whole(o, "minProperties")
-	if err != nil {
-		return err
-	}
-	most, err := whole(o, "maxProperties")
-	if err != nil {
-		return err
-	}
-	m.min = max(m.min, least)
-	if most >= 0 && (m.max < 0 || most < m.max) {
-		m.max = most
-	}
-	return nil
 }
 
 func (m *members) addPatterns(owner int, v any, path string) error {
