@@ -35,7 +35,7 @@ func TestDrafts(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	plain, drafted := newEngine(t, m, Options{Context: 512}), newEngine(t, m, Options{Context: 512})
 	for i := range 200 {
-		q := Request{Prompt: repeating(r), MaxTokens: 12, Logprobs: 1}
+		q := Request{Prompt: repeating(r), MaxTokens: 24, Logprobs: 1}
 		sampler := func() *runtime.Sampler {
 			if i%2 == 0 {
 				return nil
@@ -81,7 +81,7 @@ func TestDrafts(t *testing.T) {
 		}
 		s.Free()
 	}
-	if s := drafted.Stats(); s.DraftMatched < 20 { // how much is guessed depends on what it costs here
+	if s := drafted.Stats(); s.DraftMatched < 100 {
 		t.Errorf("%d guesses of %d were right", s.DraftMatched, s.DraftTokens)
 	}
 	drafts.Close()
