@@ -25,6 +25,9 @@ type Options struct {
 	// It takes up to GradientMemory bytes, the weights included.
 	Fisher         bool
 	GradientMemory int64
+	// Outputs also gathers, with Fisher, how the gradients at the outputs of queries, keys and values go together, for
+	// [solve.Options].Outputs.
+	Outputs bool
 	// Memory bounds the residual stream in memory, in bytes. A larger one goes
 	// through the work file. It does not change the result.
 	Memory int64
@@ -60,7 +63,7 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	var grad *gradients
 	if opt.Fisher {
 		var err error
-		if grad, err = gatherGradients(ctx, l, s.Origin, opt.Work+".gradients", opt.GradientMemory, w); err != nil {
+		if grad, err = gatherGradients(ctx, l, s.Origin, opt, w); err != nil {
 			return err
 		}
 		defer func() { _ = grad.work.Close() }()

@@ -56,7 +56,7 @@ func TestGoldenFamily(t *testing.T) {
 // are those that have a gradient there.
 func TestFisherExperts(t *testing.T) {
 	s := statsOf(t, tinyMoE, 60, 4)
-	opt := Options{Fisher: true, GradientMemory: 1 << 30, Memory: 1 << 30}
+	opt := Options{Fisher: true, Outputs: true, GradientMemory: 1 << 30, Memory: 1 << 30}
 	s = load(t, gatherOf(t, tinyMoE, 2, s, opt))
 	l := openLayers(t, tinyMoE, 2)
 	want := map[string][][]float64{}

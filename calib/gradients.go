@@ -60,18 +60,24 @@ type gradients struct {
 
 const gradientMagic = "phi3conv gradients 2\n"
 
-// gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most memory bytes
-// or those that one sequence takes, and adds their tokens to w.
+// gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most
+// opt.GradientMemory bytes or those that one sequence takes, and adds their tokens to w.
 func gatherGradients(
-	ctx context.Context, l *runtime.Layers, o *stats.Origin, path string, memory int64, w *progress.Work,
+	ctx context.Context, l *runtime.Layers, o *stats.Origin, opt Options, w *progress.Work,
 ) (_ *gradients, err error) {
 	g := &gradients{groups: l.OutputGroups(), lengths: o.Lengths, tokens: len(o.Tokens)}
-	id, err := json.Marshal(o)
+	id, err := json.Marshal(struct {
+		*stats.Origin
+		Outputs bool
+	}{o, opt.Outputs})
 	if err != nil {
 		return nil, err
 	}
 	key := sha256.Sum256(id)
-	g.outputs, g.order = newOutputSums(l, g.groups)
+	if opt.Outputs {
+		g.outputs, g.order = newOutputSums(l, g.groups)
+	}
+	path, memory := opt.Work+".gradients", opt.GradientMemory
 	size := g.sumsAt(2)
 	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths), size); err != nil {
 		return nil, err
@@ -101,7 +107,9 @@ func gatherGradients(
 			sequences, count = append(sequences, o.Tokens[first+count:first+more]), more
 		}
 		before := 0.0
-		l.TapGradients(func(in runtime.Inputs) { g.tap(in, sequences, l.Threads()) })
+		if opt.Outputs {
+			l.TapGradients(func(in runtime.Inputs) { g.tap(in, sequences, l.Threads()) })
+		}
 		norms, err := l.GradientNorms(ctx, sequences, drawLabels(o.Seed, done), func(share float64) {
 			w.Add(gradientTokens, (share-before)*float64(count))
 			before = share

@@ -60,7 +60,8 @@ func (r fisherRun) run(t *testing.T, dir, path string, o stats.Origin) error {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var opt Options
-	opt.Fisher, opt.GradientMemory, opt.Memory, opt.Work = true, r.memory, 1<<20, path+".work"
+	opt.Fisher, opt.Outputs, opt.GradientMemory = true, true, r.memory
+	opt.Memory, opt.Work = 1<<20, path+".work"
 	last := int64(0)
 	opt.Progress = func(done, total int64) {
 		if done < last || done > total {

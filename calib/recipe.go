@@ -186,7 +186,9 @@ func (r *Recipe) node() (*yaml.Node, error) {
 	y.Shrink = taken(r.Method, "shrink", &r.Solve.Shrink)
 	y.Refine = taken(r.Method, "refine", &r.Solve.Sweeps)
 	y.Asymmetric = taken(r.Method, "asymmetric", &r.Solve.Asymmetric)
-	y.Outputs = taken(r.Method, "outputs", &r.Solve.Outputs)
+	if r.Solve.Outputs != 0 { // recipes without it are as they were before there was this option
+		y.Outputs = taken(r.Method, "outputs", &r.Solve.Outputs)
+	}
 	y.AWQ = taken(r.Method, "awq", &r.AWQ)
 	y.Split = taken(r.Method, "split", &r.Split)
 	y.Tensors.Kind = yaml.MappingNode

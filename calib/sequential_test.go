@@ -202,7 +202,7 @@ func TestQuantizeWeighted(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	path := filepath.Join(t.TempDir(), "stats.gguf")
 	s := &stats.File{ChunkSize: 80, Origin: plain.Origin}
-	how := Options{Fisher: true, GradientMemory: 1 << 30, Memory: 1 << 30, Work: path + ".work"}
+	how := Options{Fisher: true, Outputs: true, GradientMemory: 1 << 30, Memory: 1 << 30, Work: path + ".work"}
 	if err := Calibrate(context.Background(), l, s, path, how); err != nil {
 		t.Fatal(err)
 	}

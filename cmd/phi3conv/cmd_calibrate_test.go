@@ -105,6 +105,7 @@ func TestCalibrateMistakes(t *testing.T) {
 		"calibrate --hessian":           {exitUsage, "--hessian is no flag of calibrate"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 1 --tokens 1": {exitUsage, "not both"},
 		"calibrate MODEL --text TEXT -o OUT --chunks 0":            {exitUsage, "at least 1"},
+		"calibrate MODEL --text TEXT -o OUT --fisher-outputs":      {exitUsage, "--fisher-outputs is for --fisher"},
 		"calibrate MODEL --text TEXT -o OUT --fisher --max-ram 1MiB": {exitUsage,
 			"--max-ram is 1.0 MiB, expected at least"},
 		"calibrate MODEL --text SHORT -o OUT":              {exitBadInput, "too few for a sequence of 512"},

@@ -32,6 +32,8 @@ type Options struct {
 	// Fisher weighs each token by the squared gradient of the model's own loss: see [calib.Options]. Nil does so if the
 	// model writes all of the text.
 	Fisher *bool
+	// FisherOutputs also gathers what gptq's feedback along outputs needs.
+	FisherOutputs bool
 	// Against is the path of a text that models will be judged by, "" for none. The summary warns if it is in the
 	// calibration text.
 	Against string
@@ -73,6 +75,9 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 		opt.MaxRAM = defaultRAM
 	}
 	r := &run{Options: opt, model: model, out: out}
+	if r.FisherOutputs && !r.fisher() {
+		return nil, usage.Errorf("--fisher-outputs is for --fisher, which is off")
+	}
 	if err := r.open(ctx); err != nil {
 		return nil, r.interrupted(err)
 	}
@@ -174,6 +179,7 @@ func (r *run) options() (calib.Options, error) {
 	opt := calib.Options{
 		Work: atomicfile.Beside(r.out, ".work"), Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers),
 	}
+	opt.Outputs = r.FisherOutputs
 	if opt.Fisher = r.fisher(); opt.Fisher {
 		opt.GradientMemory = r.MaxRAM - work.ProgramRAM
 		longest := int(slices.Max(r.stats.Origin.Lengths))
