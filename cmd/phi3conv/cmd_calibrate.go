@@ -62,7 +62,8 @@ without text; about a quarter of that on eight (computed; see README.md). Exampl
 				Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
 					"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
 			&cli.BoolFlag{Name: "fisher-outputs",
-				Usage: "with --fisher, also gather what quantize --outputs needs: 255 bytes for each row of q, k and v"},
+				Usage: "with --fisher, also gather what quantize --outputs needs: 255 bytes for each row of q, " +
+					"k and v"},
 			&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +
 				"activations for which there is no room are kept in OUT.work; does not change the result"},
 			&cli.StringFlag{Name: "show",

@@ -280,8 +280,8 @@ func (c *chunk) hold() {
 	c.plan.held += c.size
 }
 
-// take copies bytes of the chunk. One that nobody fetches yet is fetched here, whether there is room or not: readers may
-// be further than there is room for, and would wait for each other.
+// take copies bytes of the chunk. One that nobody fetches yet is fetched here, whether there is room or not: readers
+// may be further than there is room for, and would wait for each other.
 func (c *chunk) take(b []byte, off int64) error {
 	p := c.plan
 	p.mu.Lock()
