@@ -139,14 +139,13 @@ func (v *vectorScratch) searchScale(c *Geometry, g int, s search) groupScale {
 
 // sums returns the sums of a group for the best codes under a scale.
 func (v *vectorScratch) sums(c *Codebook, at, end int, scale, inv float32) (s groupScale) {
-	var levels [8]uint8
 	for ; at < end; at += c.Dim {
 		x, w := v.x[at:at+c.Dim], v.w[at:at+c.Dim]
-		c.choose(levels[:c.Dim], x, w, scale, inv, searchNeighbours)
-		for i, l := range levels[:c.Dim] {
-			wl := float32(w[i] * c.magnitude[l])
+		point, _ := c.choose(x, w, scale, inv, searchNeighbours)
+		for i, m := range c.values[point*c.Dim:][:c.Dim] {
+			wl := float32(w[i] * m)
 			s.xl += float32(wl * x[i])
-			s.l2 += float32(wl * c.magnitude[l])
+			s.l2 += float32(wl * m)
 		}
 	}
 	return s
@@ -256,12 +255,12 @@ func (v *vectorScratch) encodeEight(c *Codebook, codes []uint8, at int, scale fl
 
 // pointsOfEight chooses the codes of eight weights with the signs that x has.
 func (v *vectorScratch) pointsOfEight(c *Codebook, codes []uint8, at int, scale, inv float32) (cost float32) {
-	var levels [8]uint8
 	for i := 0; i < 8; i += c.Dim {
 		x, w := v.x[at+i:at+i+c.Dim], v.w[at+i:at+i+c.Dim]
-		cost += c.choose(levels[i:i+c.Dim], x, w, scale, inv, nearestPoints)
+		point, sum := c.choose(x, w, scale, inv, nearestPoints)
+		cost += sum
+		c.setCodes(codes[i:i+c.Dim], c.grid.Point(point), v.signs[at/8]>>i)
 	}
-	c.setCodes(codes, levels[:], v.signs[at/8])
 	return cost
 }
 

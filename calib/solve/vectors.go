@@ -25,12 +25,12 @@ type points struct {
 	scale, inv float32
 }
 
-// trial is a point on trial: its signs, values and cost, and what the columns after it become.
+// trial is a point on trial: its signs, values and cost.
 type trial struct {
 	signs  uint8
 	levels []uint8
+	values [eight]float32
 	cost   float32
-	moved  vector
 }
 
 // feedbackPoints is feedback for types with a codebook.
@@ -38,24 +38,26 @@ func (g *group) feedbackPoints(
 	l *levels, codes *[maxGroup]uint8, w, x *vector, scale, limit float32,
 ) (cost float32) {
 	p := points{l.book, g, w, scale, floats.InverseOrZero(scale)}
-	now, best, next := trial{moved: *x}, trial{}, trial{}
+	moved, signs := *x, uint8(0)
+	var best, next trial
 	for at := 0; at < g.n; at += p.Dim {
 		if at%eight == 0 {
-			now.signs = 0
+			signs = 0
 		}
-		odd := bits.OnesCount8(now.signs) % 2
-		last := p.Even && (at+p.Dim)%eight == 0
+		odd := bits.OnesCount8(signs) % 2
+		even := p.Even && (at+p.Dim)%eight == 0
 		best.cost = noLimit
-		for i, point := range p.Near(p.round(&now.moved, at)) {
+		for i, point := range p.Near(p.round(&moved, at)) {
 			if i == triedPoints {
 				break
 			}
 			next.levels = p.Levels(int(point))
-			p.try(&next, &now.moved, at, -1, best.cost)
-			if last && bits.OnesCount8(next.signs)%2 != odd {
-				p.try(&next, &now.moved, at, p.cheapest(&now.moved, next.levels, at), best.cost)
+			if !even {
+				p.try(&next, &moved, at, -1, best.cost)
+			} else if p.try(&next, &moved, at, -1, noLimit); bits.OnesCount8(next.signs)%2 != odd {
+				p.try(&next, &moved, at, p.cheapest(&moved, next.levels, at), best.cost)
 				if bits.OnesCount8(next.signs)%2 != odd { // what was fed back has changed another sign
-					p.try(&next, &now.moved, at, p.Dim-1, best.cost)
+					p.try(&next, &moved, at, p.Dim-1, best.cost)
 				}
 			}
 			if next.cost < best.cost {
@@ -64,12 +66,12 @@ func (g *group) feedbackPoints(
 		}
 		for i, level := range best.levels {
 			codes[at+i] = p.Code(level, best.signs>>i&1 == 1)
+			p.feed(&moved, at+i, best.values[i])
 		}
-		best.signs ^= now.signs // of which only the parity counts
+		signs ^= best.signs // of which only the parity counts
 		if cost += best.cost; !(cost <= limit) {
 			return cost
 		}
-		now = best
 	}
 	return cost
 }
@@ -77,13 +79,14 @@ func (g *group) feedbackPoints(
 // round returns the levels nearest to the weights from column at on, one after the other.
 func (p *points) round(moved *vector, at int) []uint8 {
 	var levels [eight]uint8
-	x := *moved
-	for i := at; i < at+p.Dim; i++ {
+	var x [eight]float32
+	n := copy(x[:], moved[at:at+p.Dim])
+	for i := range n {
 		level := p.Level(abs(float32(x[i] * p.inv)))
-		levels[i-at] = level
-		p.feed(&x, i, p.value(level, x[i] < 0), at+p.Dim)
+		levels[i] = level
+		p.within(&x, at, i, p.value(level, x[i] < 0))
 	}
-	return levels[:p.Dim]
+	return levels[:n]
 }
 
 func (p *points) value(level uint8, negative bool) float32 {
@@ -94,31 +97,40 @@ func (p *points) value(level uint8, negative bool) float32 {
 	return v
 }
 
-// feed moves the columns after i, up to end, by the error that column i has with a value.
-func (p *points) feed(x *vector, i int, value float32, end int) {
+// feed moves the columns after i by the error that column i has with a value.
+func (p *points) feed(x *vector, i int, value float32) {
 	e, u := p.w[i]-value, &p.g.u[i]
-	for k := i + 1; k < end; k++ {
+	for k := i + 1; k < p.g.n; k++ {
 		x[k&(maxGroup-1)] += float32(e * u[k&(maxGroup-1)])
+	}
+}
+
+// within is feed for the columns of a point from column at on: x are those, and i is one of them.
+func (p *points) within(x *[eight]float32, at, i int, value float32) {
+	e, u := p.w[at+i]-value, p.g.u[at+i][at:at+p.Dim]
+	for k := i + 1; k < len(u); k++ {
+		x[k&(eight-1)] += float32(e * u[k])
 	}
 }
 
 // try sets what t's levels cost from column at on, with the signs that the weights have there, but the other one for
 // weight flip if that is not negative. Once the cost reaches limit the rest is not set.
 func (p *points) try(t *trial, moved *vector, at, flip int, limit float32) {
-	t.moved, t.signs, t.cost = *moved, 0, 0
+	var x [eight]float32
+	copy(x[:], moved[at:at+p.Dim])
+	t.signs, t.cost = 0, 0
 	for i, level := range t.levels {
-		x := t.moved[at+i]
-		negative := (x < 0) != (i == flip)
+		negative := (x[i] < 0) != (i == flip)
 		if negative {
 			t.signs |= 1 << i
 		}
 		value := p.value(level, negative)
-		r := x - value
-		t.cost += float32(float32(r*r) * p.g.d[at+i])
-		if flip >= 0 && t.cost >= limit {
+		r := x[i] - value
+		if t.cost += float32(float32(r*r) * p.g.d[at+i]); t.cost >= limit {
 			return
 		}
-		p.feed(&t.moved, at+i, value, p.g.n)
+		t.values[i] = value
+		p.within(&x, at, i, value)
 	}
 }
 
