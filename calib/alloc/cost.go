@@ -48,7 +48,14 @@ const (
 	// sampledTokens, spread evenly over the statistics' tokens, say which rows of an embedding or an
 	// output matrix are encoded: how often a token occurs is how much its row counts.
 	sampledTokens = 1536
+	// Of the sampled rows, types whose encoder takes long encode one of slowEvery. What those cost as such a type,
+	// compared with what they cost as slowLike, is taken to hold for all.
+	slowEvery = 8
+	slowLike  = quant.Q3_K
 )
+
+// slow reports whether a type's encoder takes several times as long as others: it looks for points of a grid.
+func slow(t quant.Type) bool { return t.Geometry().Book != nil }
 
 // Estimation is what [Estimate] finds out.
 type Estimation struct {
@@ -160,36 +167,34 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 
 // encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.
 func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample) ([]float64, error) {
-	const perTask = 16
+	const perTask = 2 * slowEvery
 	tasks := (len(s.rows) + perTask - 1) / perTask
+	// Per task: squares of rows; errors as each type; errors as slowLike, of all rows and of those for slow types.
 	sums, errs := make([][]float64, tasks), make([]error, tasks)
+	all, some := 1+len(types), 2+len(types)
 	work.Each(e.threads, tasks, func(task int) {
-		sums[task] = make([]float64, 1+len(types))
-		row, decoded := make([]float32, t.Cols()), make([]float32, t.Cols())
-		for _, r := range s.rows[task*perTask : min(len(s.rows), (task+1)*perTask)] {
-			if err := t.ReadRow(row, r); err != nil {
-				errs[task] = err
+		sums[task] = make([]float64, 3+len(types))
+		r := rowEncoder{sample: s, row: make([]float32, t.Cols()), decoded: make([]float32, t.Cols())}
+		for i := task * perTask; i < min(len(s.rows), (task+1)*perTask); i++ {
+			if errs[task] = r.read(t, s.rows[i]); errs[task] != nil {
 				return
 			}
-			if c := quant.CheckRange(row); c >= 0 {
-				errs[task] = formats.FileErrorf(t.Path, -1,
-					"tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, r, c, row[c], quant.Limit)
-				return
-			}
-			sums[task][0] += s.squares(row)
+			sums[task][0] += s.squares(r.row)
 			for k, typ := range types {
-				blocks := make([]byte, typ.Size(int64(len(row))))
-				typ.Quantize(blocks, row, len(row), s.importance)
-				typ.Dequantize(decoded, blocks)
-				for i, v := range row {
-					decoded[i] = v - decoded[i]
+				if !slow(typ) || i%slowEvery == 0 {
+					sums[task][1+k] += r.cost(typ)
 				}
-				sums[task][1+k] += s.squares(decoded)
 			}
-			e.worked.Add(workEncoding, float64(len(row)*len(types)))
+			if slices.ContainsFunc(types, slow) {
+				cost := r.cost(slowLike)
+				if sums[task][all] += cost; i%slowEvery == 0 {
+					sums[task][some] += cost
+				}
+			}
+			e.worked.Add(workEncoding, encodingWork(types)*float64(len(r.row)))
 		}
 	})
-	total := make([]float64, 1+len(types))
+	total := make([]float64, 3+len(types))
 	for task := range sums {
 		if errs[task] != nil {
 			return nil, errs[task]
@@ -198,7 +203,41 @@ func (e *estimator) encode(t *runtime.Tensor, types []quant.Type, s *sample) ([]
 			total[i] += v
 		}
 	}
-	return total, nil
+	for k, typ := range types {
+		if slow(typ) && total[some] > 0 {
+			total[1+k] *= total[all] / total[some]
+		}
+	}
+	return total[:all], nil
+}
+
+// rowEncoder encodes a row as types.
+type rowEncoder struct {
+	*sample
+	row, decoded []float32
+}
+
+// read sets row.
+func (r *rowEncoder) read(t *runtime.Tensor, row int) error {
+	if err := t.ReadRow(r.row, row); err != nil {
+		return err
+	}
+	if c := quant.CheckRange(r.row); c >= 0 {
+		return formats.FileErrorf(t.Path, -1,
+			"tensor %s [%d,%d] is %g, expected a magnitude below %d", t.HF, row, c, r.row[c], quant.Limit)
+	}
+	return nil
+}
+
+// cost returns the weighted squares of the row's errors as a type.
+func (r *rowEncoder) cost(typ quant.Type) float64 {
+	blocks := make([]byte, typ.Size(int64(len(r.row))))
+	typ.Quantize(blocks, r.row, len(r.row), r.importance)
+	typ.Dequantize(r.decoded, blocks)
+	for i, v := range r.row {
+		r.decoded[i] = v - r.decoded[i]
+	}
+	return r.squares(r.decoded)
 }
 
 // squares returns a row's weighted sum of squares.

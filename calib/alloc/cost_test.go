@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
@@ -55,4 +56,54 @@ func TestExpertCosts(t *testing.T) {
 			t.Errorf("%s costs %g, expected %g", typ, cost, off/energy)
 		}
 	}
+}
+
+// What a type with a slow encoder costs is near what it costs if all sampled rows are encoded.
+func TestSlowTypes(t *testing.T) {
+	l, err := runtime.OpenLayers("../../testdata/tiny-phi3", runtime.Options{Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	const name = "blk.2.ffn_down.weight"
+	rows, cols, err := l.Shape(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := stats.Entry{Name: name, Sums: make([]float32, cols), Counts: []float32{1}}
+	for c := range cols {
+		e.Sums[c] = float32(1 + c*7%13)
+	}
+	x := &estimator{l: l, s: &stats.File{Entries: []stats.Entry{e}}, threads: 2}
+	types := []quant.Type{quant.IQ3_S, quant.IQ2_XS, quant.Q4_K}
+	got, _, err := x.tensor(&l.Stored(name)[0], types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := l.Rows(name, 0, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := sample{columns: e.Importance(), weight: 1}
+	energy := all.squaresOf(w, cols)
+	for i, typ := range types {
+		blocks, decoded := make([]byte, typ.Size(int64(len(w)))), make([]float32, len(w))
+		typ.Quantize(blocks, w, cols, all.columns)
+		typ.Dequantize(decoded, blocks)
+		for k, v := range w {
+			decoded[k] -= v
+		}
+		want := all.squaresOf(decoded, cols) / energy
+		if cost := got.Candidates[i].Cost; math.Abs(cost-want) > 0.05*want {
+			t.Errorf("%s costs %g, expected %g", typ, cost, want)
+		}
+	}
+}
+
+// squaresOf returns the weighted squares of rows.
+func (s *sample) squaresOf(w []float32, cols int) (sum float64) {
+	for row := range slices.Chunk(w, cols) {
+		sum += s.squares(row)
+	}
+	return sum
 }

@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"github.com/phi3conv/phi3conv/internal/progress"
+	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
@@ -28,7 +29,7 @@ func (e *estimator) begin(opt *Options, tensors []runtime.Tensor) {
 			if n := groups[t.GGUF]; n > 0 && t.GGUF != e.l.Output() {
 				rows = sampledRows * n / e.l.Experts(t.GGUF)
 			}
-			encoded += float64(min(rows, t.Rows()) * t.Cols() * len(opt.Candidates(t.GGUF, t.Cols())))
+			encoded += float64(min(rows, t.Rows())*t.Cols()) * encodingWork(opt.Candidates(t.GGUF, t.Cols()))
 		}
 	}
 	kinds := []progress.Kind{workEncoding: {Total: encoded, Cost: encodingCost}, workMeasuring: {Cost: 1}}
@@ -38,6 +39,10 @@ func (e *estimator) begin(opt *Options, tensors []runtime.Tensor) {
 	}
 	e.worked = progress.NewWork(step, parts, kinds...)
 }
+
+// encodingWork returns how many encodings a weight of a sampled row takes. As slow types, one of slowEvery is encoded,
+// which takes about as long as all of them as another type.
+func encodingWork(types []quant.Type) float64 { return float64(len(types)) }
 
 // encodingCost is how many multiplications take as long as encoding a weight, as measured with AVX-512.
 const encodingCost = 650
