@@ -595,8 +595,7 @@ func TestFMA32(t *testing.T) {
 	}
 }
 
-// Every form's products of one token with panels out of memory, beside plain reading, and those of 256 tokens with one
-// panel.
+// Every form's products of one token and of several with panels out of memory, beside plain reading.
 func BenchmarkProduct(b *testing.B) {
 	const (
 		cols   = 3072
@@ -628,8 +627,12 @@ func BenchmarkProduct(b *testing.B) {
 		var w []byte
 		a := make([]byte, 256*aBytes)
 		out := make([]float32, 256*Rows)
-		for u, tokens := range []int{1, 256} {
-			for _, form := range Forms(f, Use(u)) {
+		for _, tokens := range []int{1, 2, 3, 4, 8, 16, 256} {
+			use := Several
+			if tokens == 1 {
+				use = Single
+			}
+			for _, form := range Forms(f, use) {
 				b.Run(fmt.Sprintf("%s/T=%d/%s", f, tokens, form), func(b *testing.B) {
 					if w == nil { // of use only to a benchmark that runs
 						w = make([]byte, panels*size)
@@ -647,8 +650,8 @@ func BenchmarkProduct(b *testing.B) {
 					}
 					if tokens == 1 {
 						p.Panels = single
-						b.SetBytes(int64(single * size))
 					}
+					b.SetBytes(p.Panels * int64(size))
 					panel := 0
 					for b.Loop() {
 						p.W = &w[panel*size]

@@ -30,10 +30,10 @@ import (
 // Codes of 8 bits are taken apart into code = 16·high + low, two parts which have
 // scales of their own: four operations for a quad. Widening each product costs no less.
 //
-// A single token takes the direct way: codes are multiplied as they are unpacked. More
-// tokens take the way through Product.Scratch: a super-block, or up to 8 blocks of 32,
-// is unpacked there and multiplied with three tokens at a time, each quad being
-// loaded once for the three. Both ways unpack by the same recipe.
+// A single token takes the direct way: codes are multiplied as they are unpacked. So do, of some formats, up to four
+// tokens, see product_avx2_few.go. More tokens take the way through Product.Scratch: a super-block, or up to 8 blocks of
+// 32, is unpacked there and multiplied with three tokens at a time, each quad being loaded once for the three. All ways
+// unpack by the same recipe.
 //
 // What bounds the second way: Zen 4 does two multiplications and four vector operations
 // in a cycle in all, but no more than 3.2 where each multiplication is followed by an
@@ -59,7 +59,8 @@ import (
 type avx2 struct {
 	writer
 	vnni      bool
-	constants map[string][]byte // by name
+	data      map[string][]byte // constants, by name
+	constants [4]int            // registers of the format's constants
 	f         *avx2Format
 	hint      int          // of hints: what the direct way prefetches with
 	masks     map[byte]int // registers that hold masks
@@ -97,6 +98,7 @@ type avx2Format struct {
 	shifts func(group int) []int
 }
 
+// avx2Constants are the registers of constants but in [avx2.few].
 var avx2Constants = [...]int{6, 7, 11, 3}
 
 const (
@@ -106,7 +108,7 @@ const (
 
 // quantizedAVX2 writes the kernels of all formats.
 func quantizedAVX2(vnni bool) []byte {
-	a := &avx2{vnni: vnni, constants: map[string][]byte{}}
+	a := &avx2{vnni: vnni, data: map[string][]byte{}, constants: avx2Constants}
 	for _, f := range avx2Formats {
 		f.layout = layouts[f.name]
 		if vnni {
@@ -116,9 +118,9 @@ func quantizedAVX2(vnni bool) []byte {
 		a.kernel()
 	}
 	var out bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(a.constants)) {
+	for _, name := range slices.Sorted(maps.Keys(a.data)) {
 		for i := 0; i < 32; i += 8 {
-			fmt.Fprintf(&out, "DATA %s+%d(SB)/8, $%#016x\n", name, i, binary.LittleEndian.Uint64(a.constants[name][i:]))
+			fmt.Fprintf(&out, "DATA %s+%d(SB)/8, $%#016x\n", name, i, binary.LittleEndian.Uint64(a.data[name][i:]))
 		}
 		fmt.Fprintf(&out, "GLOBL %s(SB), RODATA|NOPTR, $32\n\n", name)
 	}
@@ -141,7 +143,7 @@ func (f avx2Format) whole() avx2Format {
 // constant returns the address of 32 bytes that repeat pattern.
 func (a *avx2) constant(pattern ...byte) string {
 	name := "avx2x" + hex.EncodeToString(pattern) + "<>"
-	a.constants[name] = bytes.Repeat(pattern, 32/len(pattern))
+	a.data[name] = bytes.Repeat(pattern, 32/len(pattern))
 	return name + "(SB)"
 }
 
@@ -211,7 +213,19 @@ func (a *avx2) kernel() {
 		a.p("CMPQ %d(AX), $1", pT)
 		a.p("JEQ direct")
 	}
+	a.several()
+	if a.vnni {
+		fmt.Fprintln(&a.buf)
+		return
+	}
+	for n := 2; n <= a.fewest(); n++ {
+		a.few(n)
+	}
+	a.single()
+}
 
+// several writes the way of several tokens, but for [avx2.few].
+func (a *avx2) several() {
 	a.p("MOVQ %d(AX), R11", pOut)
 	a.p("MOVQ %d(AX), R13", pT)
 	a.p("VPXOR Y0, Y0, Y0")
@@ -222,6 +236,10 @@ func (a *avx2) kernel() {
 	a.p("DECQ R13")
 	a.p("JNZ clear")
 
+	for n := 2; n <= a.fewest(); n++ {
+		a.p("CMPQ %d(AX), $%d", pT, n)
+		a.p("JEQ few%d", n)
+	}
 	a.place("block")
 	a.unpack()
 	a.prepareFetch()
@@ -253,11 +271,10 @@ func (a *avx2) kernel() {
 	a.p("JNZ block")
 	a.p("VZEROUPPER")
 	a.p("RET")
+}
 
-	if a.vnni {
-		fmt.Fprintln(&a.buf)
-		return
-	}
+// single writes the direct way, with each hint.
+func (a *avx2) single() {
 	a.place("direct")
 	a.p("MOVQ %d(AX), R10", pOut)
 	a.p("MOVQ %d(AX), R15", pPanels)
@@ -278,7 +295,7 @@ func (a *avx2) kernel() {
 
 func (a *avx2) loadConstants() {
 	for i, c := range a.f.constants {
-		a.p("VMOVDQU %s, Y%d", a.constant(c...), avx2Constants[i])
+		a.p("VMOVDQU %s, Y%d", a.constant(c...), a.constants[i])
 	}
 	if a.f.table {
 		a.loadTable()
@@ -368,6 +385,7 @@ func (a *avx2) header() {
 // avx2Sums says which registers hold the sums of a tile, the halves of each token side by side.
 type avx2Sums struct {
 	tokens int
+	first  int // tokens before them, whose records precede theirs
 	run    int // int16 of a run, by part with one token; at last the int32 with the minima
 	isum   int // int32
 	out    int // results; 0 if they stay in memory
@@ -577,13 +595,13 @@ func (a *avx2) finish256(s avx2Sums, record string) {
 			a.p("VMOVDQU %d(DI), Y%d", a.minAt(pair, half), 12+half)
 		}
 		for t := range s.tokens {
-			a.p("VPBROADCASTD %d(%s), Y14", sums(a.groups())+4*pair+a256Bytes*t, record)
+			a.p("VPBROADCASTD %d(%s), Y14", sums(a.groups())+4*pair+a256Bytes*(s.first+t), record)
 			a.madd("VPMADDWD", "VPADDD", s.run+2*t, pair == 0)
 		}
 	}
 	for i := range 2 * s.tokens {
 		if i%2 == 0 {
-			a.p("VBROADCASTSS %d(%s), Y14", a256D+a256Bytes*(i/2), record)
+			a.p("VBROADCASTSS %d(%s), Y14", a256D+a256Bytes*(s.first+i/2), record)
 		}
 		out := a.result(s, i)
 		for _, term := range [][2]int{{s.isum + i, a.dAt(i % 2)}, {s.run + i, a.mAt(i % 2)}} {
@@ -599,8 +617,8 @@ func (a *avx2) finish256(s avx2Sums, record string) {
 func (a *avx2) finish32(s avx2Sums, block string) {
 	for i := range 2 * s.tokens {
 		if i%2 == 0 {
-			a.p("VBROADCASTSS %d(DX), Y14", a32D+a32Bytes*(i/2))
-			a.p("VBROADCASTSS %d(DX), Y15", a32S+a32Bytes*(i/2))
+			a.p("VBROADCASTSS %d(DX), Y14", a32D+a32Bytes*(s.first+i/2))
+			a.p("VBROADCASTSS %d(DX), Y15", a32S+a32Bytes*(s.first+i/2))
 		}
 		a.p("VMULPS %d(%s), Y14, Y13", a.dAt(i%2), block)
 		a.p("VCVTDQ2PS Y%d, Y%d", s.isum+i, s.isum+i)
@@ -921,7 +939,7 @@ func (a *avx2) bits(addr string, n, mask, d int) {
 }
 
 // nibbles sets d to the low or the high four bits of the bytes at addr.
-func (a *avx2) nibbles(addr string, high, d int) { a.bits(addr, -4*high, avx2Constants[0], d) }
+func (a *avx2) nibbles(addr string, high, d int) { a.bits(addr, -4*high, a.constants[0], d) }
 
 // avx2Scale says what the bytes of scales or minima are.
 type avx2Scale int
@@ -1089,12 +1107,12 @@ func avx2Fifth(off int) func(a *avx2, quad, half int) {
 		for dword := range 4 {
 			spread = append(spread, bytes4(byte(4*dword+quad/2))...)
 		}
-		bit := avx2Constants[1+quad%2]
+		bit := a.constants[1+quad%2]
 		a.load(a.units(off, "SI", half), 10)
 		a.p("VPSHUFB %s, Y10, Y10", a.constant(spread...))
 		a.p("VPAND Y%d, Y10, Y10", bit)
 		a.p("VPCMPEQB Y%d, Y10, Y10", bit)
-		a.p("VPAND Y%d, Y10, Y10", avx2Constants[3])
+		a.p("VPAND Y%d, Y10, Y10", a.constants[3])
 		a.or(10, 12, 12)
 	}
 }
@@ -1103,22 +1121,22 @@ var avx2FifthConstants = [][]byte{{0x0f}, {1, 2, 4, 8}, {16, 32, 64, 128}, {0x10
 
 func (a *avx2) codesQ80(quad, half int) {
 	if a.vnni {
-		a.p("VPXOR %s, Y%d, Y12", a.units(32+64*quad, "SI", half), avx2Constants[1])
+		a.p("VPXOR %s, Y%d, Y12", a.units(32+64*quad, "SI", half), a.constants[1])
 		return
 	}
-	a.p("VPXOR %s, Y%d, Y10", a.units(32+64*quad, "SI", half), avx2Constants[1])
-	a.p("VPAND Y10, Y%d, Y12", avx2Constants[0])
+	a.p("VPXOR %s, Y%d, Y10", a.units(32+64*quad, "SI", half), a.constants[1])
+	a.p("VPAND Y10, Y%d, Y12", a.constants[0])
 	a.p("VPSRLW $4, Y10, Y10")
-	a.p("VPAND Y10, Y%d, Y13", avx2Constants[0])
+	a.p("VPAND Y10, Y%d, Y13", a.constants[0])
 }
 
 // avx2LookUp returns the recipe for IQ4's codes, which are indices into the constants.
 func avx2LookUp(off int, base string) func(a *avx2, quad, half int) {
 	return func(a *avx2, quad, half int) {
 		a.nibbles(a.units(off+64*(quad%4), base, half), quad/4, 10)
-		a.p("VPSHUFB Y10, Y%d, Y12", avx2Constants[1])
+		a.p("VPSHUFB Y10, Y%d, Y12", a.constants[1])
 		if !a.vnni {
-			a.p("VPSHUFB Y10, Y%d, Y13", avx2Constants[2])
+			a.p("VPSHUFB Y10, Y%d, Y13", a.constants[2])
 		}
 	}
 }
@@ -1133,14 +1151,14 @@ var avx2LookUpConstants = func() [][]byte {
 
 // codesQ2K unpacks 128 columns, four codes from a byte.
 func (a *avx2) codesQ2K(quad, half int) {
-	a.bits(a.units(64*(quad%8), "R11", half), -2*(quad/8), avx2Constants[0], 12)
+	a.bits(a.units(64*(quad%8), "R11", half), -2*(quad/8), a.constants[0], 12)
 }
 
 // codesQ3K unpacks 256 columns, of which R12 has bit 2: that of column 32·j + i is bit j
 // of byte i.
 func (a *avx2) codesQ3K(quad, half int) {
-	a.bits(a.units(64*(quad/32*8+quad%8), "R11", half), -2*(quad%32/8), avx2Constants[0], 12)
-	a.bits(a.units(64*(quad%8), "R12", half), 2-quad/8, avx2Constants[1], 10)
+	a.bits(a.units(64*(quad/32*8+quad%8), "R11", half), -2*(quad%32/8), a.constants[0], 12)
+	a.bits(a.units(64*(quad%8), "R12", half), 2-quad/8, a.constants[1], 10)
 	a.or(10, 12, 12)
 }
 
@@ -1153,7 +1171,7 @@ func (a *avx2) codesQ4K(quad, half int) {
 // of byte i.
 func (a *avx2) codesQ5K(quad, half int) {
 	a.nibbles(a.units(64*(quad/16*8+quad%8), "R11", half), quad/8%2, 12)
-	a.bits(a.units(64*(quad%8), "R12", half), 4-quad/8, avx2Constants[1], 10)
+	a.bits(a.units(64*(quad%8), "R12", half), 4-quad/8, a.constants[1], 10)
 	a.or(10, 12, 12)
 }
 
@@ -1161,7 +1179,7 @@ func (a *avx2) codesQ5K(quad, half int) {
 func (a *avx2) codesQ6K(quad, half int) {
 	j := quad / 8
 	a.nibbles(a.units(64*(quad%8+j%2*8), "R11", half), j/2, 12)
-	a.bits(a.units(64*(quad%8), "R12", half), 4-2*j, avx2Constants[1], 10)
+	a.bits(a.units(64*(quad%8), "R12", half), 4-2*j, a.constants[1], 10)
 	a.or(10, 12, 12)
 }
 

@@ -58,7 +58,7 @@ func (a *vnni) factorsTable(f *vnniFormat) {
 
 // loadTable sets the second and the third constant to the low and the high nibbles of the table's codes.
 func (a *avx2) loadTable() {
-	mask, low, high := avx2Constants[0], avx2Constants[1], avx2Constants[2]
+	mask, low, high := a.constants[0], a.constants[1], a.constants[2]
 	a.p("MOVQ %d(AX), R11", pTable)
 	a.p("VBROADCASTI128 (R11), Y%d", low)
 	if a.vnni {
