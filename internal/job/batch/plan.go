@@ -234,13 +234,20 @@ const copyCommand = "copy"
 
 // checkCopies refuses a published name that is that of an input, or of a file in a directory that is one.
 func (p *Plan) checkCopies() error {
+	inputs := p.inputs()
+	known := map[string]string{} // by path: the input that it is
 	for _, s := range p.Steps {
 		if s.Args[0].Text != copyCommand || isURL(s.Args[2].Text) {
 			continue
 		}
 		to := s.Args[2].Text
 		for path := to; ; path = filepath.Dir(path) {
-			if input := p.inputAt(path); input != "" {
+			input, ok := known[path]
+			if !ok {
+				input = inputAt(path, inputs)
+				known[path] = input
+			}
+			if input != "" {
 				return usage.Errorf("publish: %s would be written over the input %s, or into it", to, input)
 			}
 			if path == filepath.Dir(path) {
@@ -251,17 +258,38 @@ func (p *Plan) checkCopies() error {
 	return nil
 }
 
+// inputFile is an input that is a file or directory here.
+type inputFile struct {
+	path string
+	info os.FileInfo
+}
+
+// inputs returns the files and directories that steps read, each once.
+func (p *Plan) inputs() (all []inputFile) {
+	seen := map[string]bool{}
+	for _, s := range p.Steps {
+		for _, a := range s.Args {
+			if a.Input == "" || seen[a.Input] {
+				continue
+			}
+			seen[a.Input] = true
+			if info, err := os.Stat(a.Input); err == nil {
+				all = append(all, inputFile{a.Input, info})
+			}
+		}
+	}
+	return all
+}
+
 // inputAt returns the input that is the file or directory at path, "" if none is.
-func (p *Plan) inputAt(path string) string {
+func inputAt(path string, inputs []inputFile) string {
 	info, err := os.Stat(path)
 	if err != nil {
 		return ""
 	}
-	for _, s := range p.Steps {
-		for _, a := range s.Args {
-			if other, err := os.Stat(a.Input); a.Input != "" && err == nil && os.SameFile(info, other) {
-				return a.Input
-			}
+	for _, f := range inputs {
+		if os.SameFile(info, f.info) {
+			return f.path
 		}
 	}
 	return ""
