@@ -3,9 +3,10 @@ package calib
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math"
+	"io"
 	"slices"
 	"time"
 
@@ -59,33 +60,33 @@ func Calibrate(ctx context.Context, l *runtime.Layers, s *stats.File, path strin
 	if err := checkBatch(l); err != nil {
 		return err
 	}
-	w := opt.begin(l, len(s.Origin.Tokens))
-	var grad *gradients
-	if opt.Fisher {
-		var err error
-		if grad, err = gatherGradients(ctx, l, s.Origin, opt, w); err != nil {
-			return err
-		}
-		defer func() { _ = grad.work.Close() }()
-	}
-	r, err := newRun(l, s.Origin, grad, opt)
+	all, err := stats.Shard{I: 1, N: 1}.Of(s.Origin.Lengths)
 	if err != nil {
 		return err
 	}
-	blocks, _ := l.TokenWork()
-	w.Skip(passes, float64(r.tokens)*blocks*float64(min(r.done, l.Count()))/float64(l.Count()))
-	l.Watch(func(n float64) { w.Add(passes, n) })
-	defer l.Watch(nil)
-	defer func() { _ = r.work.Close() }()
-	for ; r.done < len(r.steps); r.done++ {
-		if err := r.step(ctx); err != nil {
+	w := opt.begin(l, all.Tokens(), true, opt.Fisher)
+	var grad *gradients
+	var weights stats.Gradients // nil without Fisher
+	if opt.Fisher {
+		if grad, err = gatherGradients(ctx, l, s.Origin, all, opt, w); err != nil {
 			return err
 		}
+		defer func() { _ = grad.work.Close() }()
+		weights = grad
 	}
-	if err := r.fill(s); err != nil {
+	r, err := newRun(ctx, l, s.Origin, all, weights, opt, w)
+	if err != nil {
 		return err
 	}
-	write := func(path string) error { return s.Write(path, entryGradients{grad, l.Output()}) }
+	defer func() { _ = r.work.Close() }()
+	for _, p := range slices.Concat(r.steps...) {
+		sums, err := r.sums(p)
+		if err != nil {
+			return err
+		}
+		s.Add(p.name, p.experts, p.cols, sums, weights)
+	}
+	write := func(path string) error { return s.Write(path, weights) }
 	if err := atomicfile.SaveElsewhere(path, write(path), write); err != nil {
 		return err
 	}
@@ -126,12 +127,15 @@ func Passes(l *runtime.Layers, fisher bool) float64 {
 	return 1 + gradientCost(l)/blocks
 }
 
-// begin begins to report the progress of so many tokens.
-func (opt *Options) begin(l *runtime.Layers, tokens int) *progress.Work {
+// begin begins to report the progress of so many tokens, of which sums or gradients or both are gathered.
+func (opt *Options) begin(l *runtime.Layers, tokens int, sums, gradients bool) *progress.Work {
 	blocks, _ := l.TokenWork()
-	kinds := []progress.Kind{passes: {Total: float64(tokens) * blocks, Cost: 1}}
-	if opt.Fisher {
-		kinds = append(kinds, progress.Kind{Total: float64(tokens), Cost: gradientCost(l)})
+	kinds := []progress.Kind{passes: {Cost: 1}, gradientTokens: {Cost: gradientCost(l)}}
+	if sums {
+		kinds[passes].Total = float64(tokens) * blocks
+	}
+	if gradients {
+		kinds[gradientTokens].Total = float64(tokens)
 	}
 	return progress.NewWork(report(opt.Progress), progressParts, kinds...)
 }
@@ -151,49 +155,69 @@ func Need(l *runtime.Layers) int64 {
 	return block + 4*BatchTokens*int64(row) + 4*groupTokens*int64(c.Hidden)
 }
 
-// run is a run of Calibrate. A step is a block, and after the last one the output matrix.
+// run is a run over a portion of a text. A step is a block, and after the last one the output matrix.
 //
 // From work.DataAt on, the work file holds
 //
-//	for each linear layer: count, sums; of experts all counts, then all sums
+//	for each linear layer: for each span: for each expert: count, sums, as float64
 //	2 residual streams: that after an even number of steps, that after an odd one
 type run struct {
-	l    *runtime.Layers
-	grad *gradients // nil if tokens count alike
-	opt  Options
-	work *work.File
+	l       *runtime.Layers
+	grad    stats.Gradients // nil if tokens count alike
+	opt     Options
+	portion *stats.Portion
+	work    *work.File
 
-	steps   [][]place
-	lengths []int
-	tokens  int
-	stream  [2]int64  // places of the residual streams
-	memory  []float32 // the residual stream; nil if it is in the file
-	buf     []float32
-	done    int // steps
-	saved   time.Time
+	steps  [][]place
+	tokens int
+	stream [2]int64  // places of the residual streams
+	memory []float32 // the residual stream; nil if it is in the file
+	buf    []float32
+	done   int // steps
+	saved  time.Time
 }
 
 // place is where the statistics of a linear layer are in the work file.
 type place struct {
-	name, tensor  string // of the entry, and of the weights
-	experts, cols int    // matrices in the tensor, and columns of each
-	at            int64  // offset in bytes
+	entry
+	experts, cols int   // matrices in the tensor, and columns of each
+	at            int64 // offset in bytes
 }
+
+// entry is a linear layer: the name of its entry in statistics, and of its weights.
+type entry struct{ name, tensor string }
+
+// entries lists the linear layers of each block, and at the end the output matrix.
+func entries(l *runtime.Layers) (all [][]entry) {
+	for i := range l.Count() {
+		var block []entry
+		for _, name := range l.Linear(i) {
+			block = append(block, entry{name, name})
+		}
+		all = append(all, block)
+	}
+	return append(all, []entry{{stats.OutputEntry, l.Output()}})
+}
+
+// span returns how many values a span has there.
+func (p *place) span() int { return p.experts * (1 + p.cols) }
 
 const workMagic = "phi3conv calibration 1\n"
 
-func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*run, error) {
+// newRun goes through all blocks, or what an earlier run has left of them. grad is nil if tokens count alike.
+func newRun(
+	ctx context.Context, l *runtime.Layers, o *stats.Origin, p *stats.Portion, grad stats.Gradients, opt Options,
+	w *progress.Work,
+) (*run, error) {
 	id, err := json.Marshal(struct {
 		*stats.Origin
-		Fisher bool
-	}{o, opt.Fisher})
+		Fisher       bool
+		Spans, Begin int
+	}{o, opt.Fisher, len(p.Spans), p.Sequence})
 	if err != nil {
 		return nil, err
 	}
-	r := &run{l: l, grad: grad, opt: opt, tokens: len(o.Tokens), saved: time.Now()}
-	for _, n := range o.Lengths {
-		r.lengths = append(r.lengths, int(n))
-	}
+	r := &run{l: l, grad: grad, opt: opt, portion: p, tokens: p.Tokens(), saved: time.Now()}
 	at, err := r.layOut()
 	if err != nil {
 		return nil, err
@@ -208,37 +232,63 @@ func newRun(l *runtime.Layers, o *stats.Origin, grad *gradients, opt Options) (*
 		return nil, err
 	}
 	r.done = r.work.Done
-	if err := r.start(o.Tokens); err != nil {
+	if err := r.all(ctx, o.Tokens[p.First:p.End], w); err != nil {
 		_ = r.work.Close()
 		return nil, err
 	}
 	return r, nil
 }
 
+// all does all steps that an earlier run has not done.
+func (r *run) all(ctx context.Context, tokens []int32, w *progress.Work) error {
+	if err := r.start(tokens); err != nil {
+		return err
+	}
+	blocks, _ := r.l.TokenWork()
+	w.Skip(passes, float64(r.tokens)*blocks*float64(min(r.done, r.l.Count()))/float64(r.l.Count()))
+	r.l.Watch(func(n float64) { w.Add(passes, n) })
+	defer r.l.Watch(nil)
+	for ; r.done < len(r.steps); r.done++ {
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // layOut sets steps, and returns the first place in the work file after the layers' statistics.
 func (r *run) layOut() (end int64, err error) {
 	end = work.DataAt
-	for i := range r.l.Count() + 1 {
-		names := []string{r.l.Output()}
-		if i < r.l.Count() {
-			names = r.l.Linear(i)
-		}
+	for _, names := range entries(r.l) {
 		var step []place
-		for _, name := range names {
-			_, cols, err := r.l.Shape(name)
+		for _, e := range names {
+			_, cols, err := r.l.Shape(e.tensor)
 			if err != nil {
 				return 0, err
 			}
-			p := place{name, name, r.l.Experts(name), cols, end}
-			if i == r.l.Count() {
-				p.name = stats.OutputEntry
-			}
+			p := place{e, r.l.Experts(e.tensor), cols, end}
 			step = append(step, p)
-			end += 4 * int64(p.experts) * int64(1+cols)
+			end += 8 * int64(len(r.portion.Spans)) * int64(p.span())
 		}
 		r.steps = append(r.steps, step)
 	}
 	return end, nil
+}
+
+// groups calls f for groups of about groupTokens tokens of a span, with the first token and the number of tokens.
+func (r *run) groups(span int, f func(first, count int, lengths []int) error) error {
+	var lengths []int
+	at := 0
+	for i, s := range r.portion.Spans[:span+1] {
+		for _, n := range s {
+			if i < span {
+				at += int(n)
+			} else {
+				lengths = append(lengths, int(n))
+			}
+		}
+	}
+	return groups(lengths, func(first, count int, lengths []int) error { return f(at+first, count, lengths) })
 }
 
 // start reads what an earlier run has left, or begins with the embeddings.
@@ -252,16 +302,22 @@ func (r *run) start(tokens []int32) error {
 		}
 		return nil
 	}
-	return groups(r.lengths, func(first, count int, _ []int) error {
-		x := r.rows(count)
-		if r.memory != nil {
-			x = r.memory[first*r.l.Hidden():][:len(x)]
-		}
-		if err := r.l.Embed(x, tokens[first:first+count]); err != nil {
+	for span := range r.portion.Spans {
+		err := r.groups(span, func(first, count int, _ []int) error {
+			x := r.rows(count)
+			if r.memory != nil {
+				x = r.memory[first*r.l.Hidden():][:len(x)]
+			}
+			if err := r.l.Embed(x, tokens[first:first+count]); err != nil {
+				return err
+			}
+			return r.put(x, first, 0)
+		})
+		if err != nil {
 			return err
 		}
-		return r.put(x, first, 0)
-	})
+	}
+	return nil
 }
 
 // rows returns a buffer for a number of tokens.
@@ -295,46 +351,18 @@ func (r *run) step(ctx context.Context) error {
 			return err
 		}
 	}
-	moments, weights := map[string][]*stats.Moments{}, map[string]tokenWeights{}
+	weights := map[string]tokenWeights{}
 	for _, p := range r.steps[r.done] {
-		for range p.experts {
-			moments[p.tensor] = append(moments[p.tensor], stats.NewMoments(p.cols, false))
-		}
 		if r.grad != nil {
-			parts, err := r.grad.parts(p.tensor)
+			parts, err := r.grad.Norms(p.name)
 			if err != nil {
 				return err
 			}
 			weights[p.tensor] = stats.MatrixWeights(parts, p.experts)
 		}
 	}
-	err := groups(r.lengths, func(first, count int, lengths []int) error {
-		x, err := r.get(first, count)
-		if err != nil {
-			return err
-		}
-		add := func(in runtime.Inputs) error {
-			moments[in.Tensor][in.Expert].Add(in, weights[in.Tensor].of(&in, first), r.l.Threads())
-			return nil
-		}
-		if last {
-			err = r.l.Finish(ctx, x, lengths, add, nil)
-		} else {
-			err = r.l.Forward(ctx, x, lengths, runtime.Pass{Tap: add})
-		}
-		if err != nil {
-			return err
-		}
-		if last {
-			return nil
-		}
-		return r.put(x, first, r.done+1)
-	})
-	if err != nil {
-		return err
-	}
-	for _, p := range r.steps[r.done] {
-		if err := r.keep(p, moments[p.tensor]); err != nil {
+	for span := range r.portion.Spans {
+		if err := r.span(ctx, span, weights); err != nil {
 			return err
 		}
 	}
@@ -344,42 +372,74 @@ func (r *run) step(ctx context.Context) error {
 	return r.save(r.done + 1)
 }
 
-// keep writes a layer's statistics to the work file.
-func (r *run) keep(p place, all []*stats.Moments) error {
-	var counts, sums []float32
-	for _, m := range all {
-		counts, sums = append(counts, float32(math.Round(m.Count))), append(sums, m.Sums()...)
-	}
-	for i, v := range sums {
-		if !floats.Finite(v) {
-			return formats.FileErrorf(r.l.Path(), -1,
-				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture",
-				p.name, i%p.cols)
+// span does a step for a span. The weights are those of all of the text's tokens.
+func (r *run) span(ctx context.Context, span int, weights map[string]tokenWeights) error {
+	last := r.done == r.l.Count()
+	moments := map[string][]*stats.Moments{}
+	for _, p := range r.steps[r.done] {
+		for range p.experts {
+			moments[p.tensor] = append(moments[p.tensor], stats.NewMoments(p.cols, false))
 		}
 	}
-	return r.work.WriteFloats(append(counts, sums...), p.at)
-}
-
-// fill adds all layers' statistics to s.
-func (r *run) fill(s *stats.File) error {
-	for _, p := range slices.Concat(r.steps...) {
-		values := make([]float32, p.experts*(1+p.cols))
-		if err := r.work.ReadFloats(values, p.at); err != nil {
+	err := r.groups(span, func(first, count int, lengths []int) error {
+		x, err := r.get(first, count)
+		if err != nil {
 			return err
 		}
-		e := stats.Entry{Name: p.name, Counts: values[:p.experts], Sums: values[p.experts:]}
-		if r.grad != nil {
-			e.Parts = r.grad.count(p.tensor)
-			if o := r.grad.outputs[p.name]; o != nil {
-				for _, n := range o.Blocks {
-					e.Outputs += n
-				}
-			}
+		add := func(in runtime.Inputs) error {
+			w := weights[in.Tensor].of(&in, r.portion.First+first)
+			moments[in.Tensor][in.Expert].Add(in, w, r.l.Threads())
+			return nil
 		}
-		s.Entries = append(s.Entries, e)
-		s.ChunkCount = max(s.ChunkCount, int(e.Counts[0])/max(1, s.ChunkSize))
+		if last {
+			return r.l.Finish(ctx, x, lengths, add, nil)
+		}
+		if err := r.l.Forward(ctx, x, lengths, runtime.Pass{Tap: add}); err != nil {
+			return err
+		}
+		return r.put(x, first, r.done+1)
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range r.steps[r.done] {
+		if err := r.keep(p, span, moments[p.tensor]); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// keep writes a layer's statistics of a span to the work file.
+func (r *run) keep(p place, span int, all []*stats.Moments) error {
+	var values []float64
+	for _, m := range all {
+		values = m.Append(values)
+	}
+	for i, v := range values {
+		if !floats.Finite(float32(v)) {
+			return formats.FileErrorf(r.l.Path(), -1,
+				"the inputs of %s are not finite (column %d): the weights are damaged or not of this architecture",
+				p.name, i%(1+p.cols)-1)
+		}
+	}
+	raw, err := binary.Append(nil, binary.LittleEndian, values)
+	if err != nil {
+		return err
+	}
+	_, err = r.work.WriteAt(raw, p.at+int64(span)*int64(len(raw)))
+	return err
+}
+
+// read returns what keep has written of a layer, of all spans.
+func (r *run) read(p *place) io.Reader {
+	return io.NewSectionReader(r.work, p.at, 8*int64(len(r.portion.Spans))*int64(p.span()))
+}
+
+// sums returns the statistics of a layer, for [stats.File.Add].
+func (r *run) sums(p place) ([]float64, error) {
+	values := make([]float64, len(r.portion.Spans)*p.span())
+	return values, binary.Read(r.read(&p), binary.LittleEndian, values)
 }
 
 // save makes the work file one to continue from.

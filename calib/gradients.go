@@ -41,20 +41,22 @@ func drawLabels(seed uint64, first int) runtime.Label {
 	}
 }
 
-// gradients is squared gradients of all tokens at the outputs of all linear layers, and sums of their products, in a
-// work file, whose steps are sequences. From work.DataAt on:
+// gradients is squared gradients of a portion's tokens at the outputs of all linear layers, and sums of their products,
+// in a work file, whose steps are sequences. From work.DataAt on:
 //
 //	for each sequence: for each of the output groups: float32 for each token
-//	twice: the number of sequences, as a float32, and the sums over so many, those of all layers
+//	twice: the number of sequences, as a float32, and the sums over those of their span, those of all layers
+//	for each layer with sums: for each span: the sums
 //
-// Sums are written over the older ones of the two.
+// Sums are written over the older ones of the two, and where they remain after the last sequence of a span.
 type gradients struct {
+	l       *runtime.Layers
 	groups  []runtime.OutputGroup
-	lengths []int32
-	tokens  int
-	outputs map[string]*stats.OutputSums
-	order   []string // the names of outputs
-	older   int      // of the sums in the file
+	portion *stats.Portion
+	tokens  int                          // of the portion
+	outputs map[string]*stats.OutputSums // of the span
+	order   []string                     // the names of outputs
+	older   int                          // of the sums in the file
 	work    *work.File
 }
 
@@ -63,13 +65,14 @@ const gradientMagic = "phi3conv gradients 2\n"
 // gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most
 // opt.GradientMemory bytes or those that one sequence takes, and adds their tokens to w.
 func gatherGradients(
-	ctx context.Context, l *runtime.Layers, o *stats.Origin, opt Options, w *progress.Work,
+	ctx context.Context, l *runtime.Layers, o *stats.Origin, p *stats.Portion, opt Options, w *progress.Work,
 ) (_ *gradients, err error) {
-	g := &gradients{groups: l.OutputGroups(), lengths: o.Lengths, tokens: len(o.Tokens)}
+	g := &gradients{l: l, groups: l.OutputGroups(), portion: p, tokens: p.Tokens()}
 	id, err := json.Marshal(struct {
 		*stats.Origin
-		Outputs bool
-	}{o, opt.Outputs})
+		Outputs      bool
+		Spans, Begin int
+	}{o, opt.Outputs, len(p.Spans), p.Sequence})
 	if err != nil {
 		return nil, err
 	}
@@ -77,9 +80,9 @@ func gatherGradients(
 	if opt.Outputs {
 		g.outputs, g.order = newOutputSums(l, g.groups)
 	}
-	path, memory := opt.Work+".gradients", opt.GradientMemory
-	size := g.sumsAt(2)
-	if g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(o.Lengths), size); err != nil {
+	path, size := opt.Work+".gradients", g.spansAt("")
+	g.work, err = work.OpenFile(path, gradientMagic, "calibrate --fisher", key, len(p.Lengths), size)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -87,45 +90,18 @@ func gatherGradients(
 			_ = g.work.Close()
 		}
 	}()
-	done, longest, first := g.work.Done, int(slices.Max(o.Lengths)), 0
 	if err := g.readSums(); err != nil {
 		return nil, err
 	}
-	memory -= g.sumsAt(1) - g.sumsAt(0)
-	for _, n := range o.Lengths[:done] {
+	first := 0
+	for _, n := range p.Lengths[:g.work.Done] {
 		first += int(n)
 	}
 	w.Skip(gradientTokens, float64(first))
-	for done < len(o.Lengths) {
-		var sequences [][]int32
-		count := 0
-		for _, n := range o.Lengths[done:] {
-			more := count + int(n)
-			if count > 0 && (more > groupTokens || l.GradientBytes(more, longest) > memory) {
-				break
-			}
-			sequences, count = append(sequences, o.Tokens[first+count:first+more]), more
-		}
-		before := 0.0
-		if opt.Outputs {
-			l.TapGradients(func(in runtime.Inputs) { g.tap(in, sequences, l.Threads()) })
-		}
-		norms, err := l.GradientNorms(ctx, sequences, drawLabels(o.Seed, done), func(share float64) {
-			w.Add(gradientTokens, (share-before)*float64(count))
-			before = share
-		})
-		l.TapGradients(nil)
-		if err != nil {
+	for done := g.work.Done; done < len(p.Lengths); {
+		sequences, count := g.next(o.Tokens[p.First+first:], done, opt.GradientMemory)
+		if err := g.gather(ctx, sequences, first, count, drawLabels(o.Seed, p.Sequence+done), w); err != nil {
 			return nil, err
-		}
-		at := 0
-		for _, s := range sequences {
-			for i, all := range norms {
-				if err := g.work.WriteFloats(all[at:at+len(s)], g.place(i, first+at, len(s))); err != nil {
-					return nil, err
-				}
-			}
-			at += len(s)
 		}
 		done, first = done+len(sequences), first+count
 		if err := g.writeSums(done); err != nil {
@@ -136,6 +112,62 @@ func gatherGradients(
 		}
 	}
 	return g, nil
+}
+
+// next returns the sequences, tokens in all, that go through the model together: those after the first done ones, whose
+// tokens these are, as many as memory has room for; of one span if there are sums of it.
+func (g *gradients) next(tokens []int32, done int, memory int64) (sequences [][]int32, count int) {
+	memory -= g.sumsAt(1) - g.sumsAt(0)
+	longest, lengths := int(slices.Max(g.portion.Lengths)), g.portion.Lengths[done:]
+	if g.outputs != nil {
+		lengths = lengths[:g.spanEnd(done)-done]
+	}
+	for _, n := range lengths {
+		more := count + int(n)
+		if count > 0 && (more > groupTokens || g.l.GradientBytes(more, longest) > memory) {
+			break
+		}
+		sequences, count = append(sequences, tokens[count:more]), more
+	}
+	return sequences, count
+}
+
+// spanEnd returns the first sequence after the span that sequence i is in.
+func (g *gradients) spanEnd(i int) (end int) {
+	for _, s := range g.portion.Spans {
+		if end += len(s); end > i {
+			break
+		}
+	}
+	return end
+}
+
+// gather computes the gradients of sequences, whose first token is that of the portion, and count in all.
+func (g *gradients) gather(
+	ctx context.Context, sequences [][]int32, first, count int, label runtime.Label, w *progress.Work,
+) error {
+	before := 0.0
+	if g.outputs != nil {
+		g.l.TapGradients(func(in runtime.Inputs) { g.tap(in, sequences, g.l.Threads()) })
+		defer g.l.TapGradients(nil)
+	}
+	norms, err := g.l.GradientNorms(ctx, sequences, label, func(share float64) {
+		w.Add(gradientTokens, (share-before)*float64(count))
+		before = share
+	})
+	if err != nil {
+		return err
+	}
+	at := 0
+	for _, s := range sequences {
+		for i, all := range norms {
+			if err := g.work.WriteFloats(all[at:at+len(s)], g.place(i, first+at, len(s))); err != nil {
+				return err
+			}
+		}
+		at += len(s)
+	}
+	return nil
 }
 
 // place returns where the values of a group are for a sequence of n tokens that begins at token first.
@@ -168,10 +200,22 @@ func (g *gradients) sumsAt(k int) int64 {
 	return work.DataAt + 4*(int64(len(g.groups))*int64(g.tokens)+int64(k)*size)
 }
 
+// spansAt returns where the sums of all spans of a layer begin, or the end for "".
+func (g *gradients) spansAt(name string) int64 {
+	at := g.sumsAt(2)
+	for _, other := range g.order {
+		if other == name {
+			break
+		}
+		at += 4 * int64(len(g.portion.Spans)) * int64(len(g.outputs[other].Sums))
+	}
+	return at
+}
+
 // readSums reads the sums that an earlier run has saved with its last step.
 func (g *gradients) readSums() error {
-	if g.work.Done == 0 {
-		return nil
+	if done := g.work.Done; done == 0 || g.spanBefore(done) >= 0 {
+		return nil // the next span begins
 	}
 	for k := range 2 {
 		var done [1]float32
@@ -192,7 +236,29 @@ func (g *gradients) readSums() error {
 	return formats.FileErrorf(g.work.Name(), -1, "it holds no sums of its last step: remove it")
 }
 
+// spanBefore returns the span that ends with so many sequences, -1 if none does.
+func (g *gradients) spanBefore(done int) int {
+	end := 0
+	for i, s := range g.portion.Spans {
+		if end += len(s); end == done {
+			return i
+		}
+	}
+	return -1
+}
+
+// writeSums keeps the sums after so many sequences.
 func (g *gradients) writeSums(done int) error {
+	if span := g.spanBefore(done); span >= 0 {
+		for _, name := range g.order {
+			sums := g.outputs[name].Sums
+			if err := g.work.WriteFloats(sums, g.spansAt(name)+4*int64(span)*int64(len(sums))); err != nil {
+				return err
+			}
+			clear(sums)
+		}
+		return nil
+	}
 	at := g.sumsAt(g.older)
 	if err := g.work.WriteFloats([]float32{float32(done)}, at); err != nil {
 		return err
@@ -209,42 +275,26 @@ func (g *gradients) writeSums(done int) error {
 	return nil
 }
 
-// entryGradients is [stats.Gradients].
-type entryGradients struct {
-	*gradients
-	output string // the name of the output matrix
-}
-
-func (g entryGradients) Norms(name string) ([][]float32, error) {
-	if name == stats.OutputEntry {
-		name = g.output
+// tensor returns the name of the weights of an entry.
+func (g *gradients) tensor(entry string) string {
+	if entry == stats.OutputEntry {
+		return g.l.Output()
 	}
-	return g.parts(name)
+	return entry
 }
 
-func (g entryGradients) Outputs(name string) *stats.OutputMoments {
-	return g.gradients.outputs[name].Moments(len(g.lengths), g.tokens)
-}
+// Parts implements [stats.Gradients], as do Norms, Blocks and Outputs.
+func (g *gradients) Parts(entry string) int { return outputParts(g.groups, g.tensor(entry)) }
 
-// count returns the number of parts of a tensor's outputs.
-func (g *gradients) count(tensor string) (n int) {
-	for _, o := range g.groups {
-		if o.Tensor == tensor {
-			n++
-		}
-	}
-	return n
-}
-
-// parts returns the squared gradients of all tokens for each part of a tensor's outputs.
-func (g *gradients) parts(tensor string) ([][]float32, error) {
+// Norms returns the squared gradients of the portion's tokens.
+func (g *gradients) Norms(entry string) ([][]float32, error) {
 	var all [][]float32
 	for i, o := range g.groups {
-		if o.Tensor != tensor {
+		if o.Tensor != g.tensor(entry) {
 			continue
 		}
 		part, first := make([]float32, g.tokens), 0
-		for _, n := range g.lengths {
+		for _, n := range g.portion.Lengths {
 			if err := g.work.ReadFloats(part[first:first+int(n)], g.place(i, first, int(n))); err != nil {
 				return nil, err
 			}
@@ -253,4 +303,26 @@ func (g *gradients) parts(tensor string) ([][]float32, error) {
 		all = append(all, part)
 	}
 	return all, nil
+}
+
+// Blocks is for [stats.Gradients].
+func (g *gradients) Blocks(entry string) []int {
+	if s := g.outputs[g.tensor(entry)]; s != nil {
+		return s.Blocks
+	}
+	return nil
+}
+
+// Outputs returns what the sums over all spans say.
+func (g *gradients) Outputs(entry string) (*stats.OutputMoments, error) {
+	name := g.tensor(entry)
+	all := stats.NewOutputSums(g.outputs[name].Blocks)
+	sums := make([]float32, len(all.Sums))
+	for span := range g.portion.Spans {
+		if err := g.work.ReadFloats(sums, g.spansAt(name)+4*int64(span)*int64(len(sums))); err != nil {
+			return nil, err
+		}
+		all.AddSpan(sums)
+	}
+	return all.Moments(len(g.portion.Lengths), g.tokens), nil
 }

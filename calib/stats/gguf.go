@@ -117,17 +117,25 @@ func (s *File) readOrigin(md *gguf.Metadata) error {
 	o.Seed, _ = md.Uint(keySeed)
 	o.Tokens, _ = md.Int32s(keyTokens)
 	o.Lengths, _ = md.Int32s(keyLengths)
+	if err := o.check(keyLengths, keyTokens); err != nil {
+		return err
+	}
+	s.Origin = o
+	return nil
+}
+
+// check refuses sequences that are not those of the tokens. An error calls both as given.
+func (o *Origin) check(lengths, tokens string) error {
 	total := int64(0)
 	for i, n := range o.Lengths {
 		if n < 1 {
-			return formats.Errorf(-1, "%s: sequence %d has %d tokens, expected at least 1", keyLengths, i, n)
+			return formats.Errorf(-1, "%s: sequence %d has %d tokens, expected at least 1", lengths, i, n)
 		}
 		total += int64(n)
 	}
 	if total != int64(len(o.Tokens)) {
-		return formats.Errorf(-1, "%s has %d tokens, %s says %d", keyTokens, len(o.Tokens), keyLengths, total)
+		return formats.Errorf(-1, "%s has %d tokens, %s says %d", tokens, len(o.Tokens), lengths, total)
 	}
-	s.Origin = o
 	return nil
 }
 
@@ -153,10 +161,15 @@ func toFloats(raw []byte) []float32 {
 
 // Gradients gives what was gathered of the loss's gradients at the outputs of layers.
 type Gradients interface {
+	// Parts returns the number of parts of a layer's outputs.
+	Parts(name string) int
 	// Norms returns the squared gradients of all tokens, for each part of a layer's outputs.
 	Norms(name string) ([][]float32, error)
+	// Blocks returns the blocks of a layer's outputs for which there are sums of gradients' products, nil if there are
+	// none.
+	Blocks(name string) []int
 	// Outputs returns how gradients go together, of an entry with Outputs.
-	Outputs(name string) *OutputMoments
+	Outputs(name string) (*OutputMoments, error)
 }
 
 // Write writes a file, in the form that [IsDat] tells. gradients is asked for what the entries say that there is;
@@ -213,7 +226,10 @@ func (s *File) Write(path string, gradients Gradients) error {
 			}
 		}
 		if e.Outputs > 0 {
-			m := gradients.Outputs(e.Name)
+			m, err := gradients.Outputs(e.Name)
+			if err != nil {
+				return err
+			}
 			if err := put(m.Squares); err != nil {
 				return err
 			}
@@ -248,7 +264,10 @@ func (s *File) tensorInfos(gradients Gradients) (infos []gguf.TensorInfo) {
 			infos = append(infos, gguf.TensorInfo{Name: e.Name + suffixGradients, Dims: dims})
 		}
 		if e.Outputs > 0 {
-			pairs := len(gradients.Outputs(e.Name).Pairs)
+			pairs := 0
+			for _, n := range gradients.Blocks(e.Name) {
+				pairs += n * (n - 1) / 2
+			}
 			infos = append(infos,
 				gguf.TensorInfo{Name: e.Name + suffixOutputs, Dims: []uint64{uint64(e.Outputs)}},
 				gguf.TensorInfo{Name: e.Name + suffixPairs, Dims: []uint64{uint64(pairs)}, Type: quant.F16})

@@ -163,6 +163,9 @@ type gramWorker struct {
 
 var gramPool = sync.Pool{New: func() any { return &gramWorker{scratch: kern.NewScratch()} }}
 
+// Append appends Count and Σx² of each column, as [File.Add] takes them.
+func (m *Moments) Append(dst []float64) []float64 { return append(append(dst, m.Count), m.sums...) }
+
 // Sums returns Σx² of each column.
 func (m *Moments) Sums() []float32 {
 	s := make([]float32, m.Cols)

@@ -35,8 +35,8 @@ func OutputBlocks(parts []int) (blocks []int) {
 	return blocks
 }
 
-// OutputSums sums g·gᵀ for blocks of a layer's outputs: in float64 over a sequence, in float32 over these, in their
-// order.
+// OutputSums sums g·gᵀ for blocks of a layer's outputs: in float64 over a sequence, in float32 over those of a span,
+// and over spans, in their order.
 type OutputSums struct {
 	Blocks []int
 	// Sums holds, for each block, the lower triangle row by row, and then the sum over all tokens of Σ r² over all
@@ -46,11 +46,22 @@ type OutputSums struct {
 
 // NewOutputSums makes sums for blocks of outputs.
 func NewOutputSums(blocks []int) *OutputSums {
-	size := 0
+	return &OutputSums{blocks, make([]float32, outputSumsLen(blocks))}
+}
+
+// outputSumsLen is how many values the sums for blocks of outputs have.
+func outputSumsLen(blocks []int) (size int) {
 	for _, n := range blocks {
 		size += n*(n+1)/2 + 1
 	}
-	return &OutputSums{blocks, make([]float32, size)}
+	return size
+}
+
+// AddSpan adds the sums over another span.
+func (s *OutputSums) AddSpan(sums []float32) {
+	for i, v := range sums {
+		s.Sums[i] += v
+	}
 }
 
 // Add adds the gradients of a sequence's tokens, of which one with more than 20 times the mean square counts as if it

@@ -78,8 +78,10 @@ func TestOutputSums(t *testing.T) {
 // fileMoments is Gradients with outputs.
 type fileMoments OutputMoments
 
-func (m *fileMoments) Norms(string) ([][]float32, error) { return nil, nil }
-func (m *fileMoments) Outputs(string) *OutputMoments     { return (*OutputMoments)(m) }
+func (m *fileMoments) Parts(string) int                       { return 0 }
+func (m *fileMoments) Norms(string) ([][]float32, error)      { return nil, nil }
+func (m *fileMoments) Blocks(string) []int                    { return []int{2} }
+func (m *fileMoments) Outputs(string) (*OutputMoments, error) { return (*OutputMoments)(m), nil }
 
 func TestOutputMomentsFile(t *testing.T) {
 	nan := float32(math.NaN())

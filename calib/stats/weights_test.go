@@ -88,5 +88,7 @@ func TestExpertWeights(t *testing.T) {
 // norms is Gradients without outputs.
 type norms [][]float32
 
-func (n norms) Norms(string) ([][]float32, error) { return n, nil }
-func (n norms) Outputs(string) *OutputMoments     { return nil }
+func (n norms) Norms(string) ([][]float32, error)      { return n, nil }
+func (n norms) Parts(string) int                       { return len(n) }
+func (n norms) Blocks(string) []int                    { return nil }
+func (n norms) Outputs(string) (*OutputMoments, error) { return nil, nil }

@@ -1,18 +1,20 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/urfave/cli/v2"
 
+	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/job/calibrate"
 	"github.com/phi3conv/phi3conv/internal/output"
 	"github.com/phi3conv/phi3conv/internal/report"
 )
 
-var textDefaults = calibrate.DefaultText()
-
 func calibrateCommand() *cli.Command {
 	var files output.Files
+	var which calibrationTextFlags
 	return &cli.Command{
 		Name:      "calibrate",
 		Usage:     "gather statistics of a model's activations, for quantize and convert --stats",
@@ -40,30 +42,21 @@ without text; about a quarter of that on eight (computed; see README.md). Exampl
 
    phi3conv calibrate Phi-3-mini-4k-instruct -o phi-3-mini.imatrix.gguf
    phi3conv calibrate Phi-3-mini-4k-instruct --text text.txt --self -o phi-3-mini.imatrix.gguf
-   phi3conv calibrate --show phi-3-mini.imatrix.gguf`,
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "text", Aliases: []string{"f", "file"},
-				Usage: "`FILE` with calibration text; - for standard input"},
+   phi3conv calibrate --show phi-3-mini.imatrix.gguf
+
+With --shard several machines share one calibration; see calibrate merge --help.`,
+		Flags: slices.Concat(which.flags(), []cli.Flag{
+			&cli.StringFlag{Name: "own-text", Usage: "the model's own text is in `FILE`, by calibrate own-text"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Value: textDefaults.Length,
-				Usage: "sequences of `N` tokens"},
-			&cli.IntFlag{Name: "chunks", DefaultText: "all text",
-				Usage: "use as many tokens as `N` sequences of --ctx-size have, spread evenly over the texts"},
-			&cli.IntFlag{Name: "tokens", DefaultText: "all text; 65536 without text",
-				Usage: "use about `N` tokens, spread evenly over the texts"},
-			&cli.BoolFlag{Name: "self", Usage: "let the model write text too, besides --text"},
-			&cli.Float64Flag{Name: "self-share", Value: textDefaults.SelfShare,
-				Usage: "`SHARE` of the tokens that the model writes, with --self and --text"},
-			&cli.Float64Flag{Name: "temperature", Aliases: []string{"temp"}, Value: textDefaults.Temperature,
-				Usage: "temperature `T` of the model's own text; 1 samples as the model predicts"},
-			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Value: textDefaults.Seed,
-				Usage: "seed `N` of the model's own text, and of the choice of sequences if not all are used"},
 			&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
 				Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
 					"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
 			&cli.BoolFlag{Name: "fisher-outputs",
 				Usage: "with --fisher, also gather what quantize --outputs needs: 255 bytes for each row of q, " +
 					"k and v"},
+			shardFlag("calibrate with part `I/N` of the sequences, such as 1/3, for calibrate merge"),
+			&cli.StringSliceFlag{Name: "gradients",
+				Usage: "with --shard and --fisher, the gradients of all parts: `FILE`s of the first round"},
 			&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +
 				"activations for which there is no room are kept in OUT.work; does not change the result"},
 			&cli.StringFlag{Name: "show",
@@ -74,7 +67,8 @@ without text; about a quarter of that on eight (computed; see README.md). Exampl
 			&cli.BoolFlag{Name: "json", Usage: "print the summary as JSON"},
 			forceFlag(&files),
 			modelThreadsFlag(),
-		},
+		}),
+		Subcommands: []*cli.Command{calibrateOwnTextCommand(), calibrateMergeCommand()},
 		Action: func(c *cli.Context) error {
 			if path := c.String("show"); path != "" {
 				return showStats(c, path)
@@ -82,12 +76,12 @@ without text; about a quarter of that on eight (computed; see README.md). Exampl
 			if err := cmdline.One(c.Command, c.Args().Slice(), "MODEL"); err != nil {
 				return err
 			}
-			return calibrateModel(c, c.Args().First(), &files)
+			return calibrateModel(c, c.Args().First(), &which, &files)
 		},
 	}
 }
 
-func calibrateModel(c *cli.Context, model string, files *output.Files) error {
+func calibrateModel(c *cli.Context, model string, which *calibrationTextFlags, files *output.Files) error {
 	out := c.String("output")
 	if out == "" {
 		return usagef("calibrate needs --output")
@@ -101,17 +95,25 @@ func calibrateModel(c *cli.Context, model string, files *output.Files) error {
 	if opt.Threads, err = modelThreads(c.Int("threads"), c.IsSet("threads")); err != nil {
 		return err
 	}
-	if opt.Text, err = calibrationText(c); err != nil {
+	if opt.Text, err = which.options(c.LocalFlagNames()); err != nil {
 		return err
+	}
+	opt.Own, opt.Gradients = c.String("own-text"), c.StringSlice("gradients")
+	formats := []string{output.GGUF, output.Imatrix}
+	if i, n, err := shard(c.String("shard")); err != nil {
+		return err
+	} else if n > 0 {
+		opt.Shard, formats = &stats.Shard{I: i, N: n}, []string{output.Shard}
 	}
 	opt.FisherOutputs = c.Bool("fisher-outputs")
 	if c.IsSet("fisher") {
 		fisher := c.Bool("fisher")
 		opt.Fisher = &fisher
 	}
-	o := file("--output", &out, output.GGUF, output.Imatrix)
+	o := file("--output", &out, formats...)
 	o.Beside, files.Machine = []string{".work", ".work.text", ".work.gradients"}, c.Bool("json")
-	if err := m.checkFiles(files, append(opt.Files, model, opt.Against), o); err != nil {
+	inputs := slices.Concat(opt.Files, opt.Gradients, []string{model, opt.Against, opt.Own})
+	if err := m.checkFiles(files, inputs, o); err != nil {
 		return err
 	}
 	r, err := calibrate.Run(c.Context, model, out, opt)
@@ -120,25 +122,6 @@ func calibrateModel(c *cli.Context, model string, files *output.Files) error {
 	}
 	m.notes(r.Warnings)
 	return report.Print(files.Writer(c.App.Writer, m.w), c.Bool("json"), r)
-}
-
-// calibrationText reads the flags that say which text.
-func calibrationText(c *cli.Context) (calibrate.Text, error) {
-	t := calibrate.Text{
-		Files: c.StringSlice("text"), Length: c.Int("ctx-size"), Tokens: c.Int("tokens"),
-		Self: c.Bool("self"), SelfShare: c.Float64("self-share"),
-		Temperature: c.Float64("temperature"), Seed: c.Uint64("seed"),
-	}
-	if c.IsSet("chunks") {
-		if c.IsSet("tokens") {
-			return t, usagef("give --chunks or --tokens, not both")
-		}
-		t.Tokens = c.Int("chunks") * t.Length
-	}
-	if (c.IsSet("tokens") || c.IsSet("chunks")) && t.Tokens < 1 {
-		return t, usagef("--chunks and --tokens must be at least 1")
-	}
-	return t, nil
 }
 
 // showStats prints what a statistics file holds.

@@ -86,6 +86,45 @@ func TestCalibrateShow(t *testing.T) {
 	}
 }
 
+// Processes of an array make the parts of a calibration, of which the merge makes the file of one run.
+func TestCalibrateShards(t *testing.T) {
+	model, dir := testmodel.Phi3(t), t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	args := func(more ...string) []string {
+		return append([]string{"calibrate", model, "--text", calibText, "-c", "64", "--chunks", "17",
+			"--json"}, more...)
+	}
+	if _, stderr, code := phi3conv(t, args("-o", at("one.gguf"))...); code != exitOK {
+		t.Fatal(stderr)
+	}
+	for _, index := range []string{"0", "1"} {
+		t.Setenv("JOB_COMPLETION_INDEX", index)
+		t.Setenv("JOB_COMPLETIONS", "")
+		stdout, _, code := phi3conv(t, args("--shard", "auto", "-o", at(index+".shard"))...)
+		if code != exitUsage || !strings.Contains(stdout, "set JOB_COMPLETIONS") {
+			t.Errorf("without their number: exit %d\n%s", code, stdout)
+		}
+		t.Setenv("JOB_COMPLETIONS", "2")
+		stdout, stderr, code := phi3conv(t, args("--shard", "auto", "-o", at(index+".shard"))...)
+		if code != exitOK || !strings.Contains(stdout, `"n": 2`) {
+			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	t.Setenv("JOB_COMPLETIONS", "1")
+	if _, stderr, code := phi3conv(t, "verify", "x", "--base", "y", "--text", "z", "--report", at("r.json"),
+		"--shard", "auto"); code != exitUsage || !strings.Contains(stderr, "this is part 2 of 1") {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+	stdout, stderr, code := phi3conv(t, "calibrate", "merge", at("1.shard"), at("0.shard"), "-o", at("merged.gguf"),
+		"--json")
+	if code != exitOK || !strings.Contains(stderr, "1088 tokens are few") {
+		t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+	}
+	if string(testmodel.Read(t, at("one.gguf"))) != string(testmodel.Read(t, at("merged.gguf"))) {
+		t.Error("other bytes than those of one run")
+	}
+}
+
 func TestCalibrateMistakes(t *testing.T) {
 	model, dir := testmodel.Phi3(t), t.TempDir()
 	out := filepath.Join(dir, "stats.gguf")
@@ -108,13 +147,21 @@ func TestCalibrateMistakes(t *testing.T) {
 		"calibrate MODEL --text TEXT -o OUT --fisher-outputs":      {exitUsage, "--fisher-outputs is for --fisher"},
 		"calibrate MODEL --text TEXT -o OUT --fisher --max-ram 1MiB": {exitUsage,
 			"--max-ram is 1.0 MiB, expected at least"},
-		"calibrate MODEL --text SHORT -o OUT":              {exitBadInput, "too few for a sequence of 512"},
-		"calibrate MODEL --text DIR/none.txt -o OUT":       {exitBadInput, "none.txt"},
-		"calibrate --show SHORT":                           {exitBadInput, "number of entries"},
-		"calibrate --show OTHER --against SHORT":           {exitUsage, "needs MODEL"},
-		"calibrate --show OTHER --against SHORT MODEL":     {exitBadInput, "--against is impossible"},
-		"convert MODEL -o OUT --type Q4_K --imatrix OTHER": {exitBadInput, "another model's"},
-		"convert MODEL -o OUT --type Q4_K --imatrix WIDE":  {exitBadInput, "for 1 columns, and the model has 256"},
+		"calibrate MODEL --text TEXT -o OUT --shard 2":               {exitUsage, "such as 1/4, or auto"},
+		"calibrate MODEL --text TEXT -o OUT --shard auto":            {exitUsage, "neither SLURM_ARRAY_TASK_ID nor"},
+		"calibrate MODEL --text TEXT -o OUT.gguf --shard 1/2":        {exitUsage, "calibration shard"},
+		"calibrate MODEL --text TEXT -o OUT --own-text SHORT --self": {exitBadInput, "no file of calibrate own-text"},
+		"calibrate own-text MODEL --text TEXT -o DIR/own":            {exitUsage, "with texts alone"},
+		"calibrate own-text MODEL":                                   {exitUsage, "needs --output"},
+		"calibrate merge SHORT":                                      {exitUsage, "and --output"},
+		"calibrate merge SHORT -o OUT":                               {exitBadInput, "no file of calibrate --shard"},
+		"calibrate MODEL --text SHORT -o OUT":                        {exitBadInput, "too few for a sequence of 512"},
+		"calibrate MODEL --text DIR/none.txt -o OUT":                 {exitBadInput, "none.txt"},
+		"calibrate --show SHORT":                                     {exitBadInput, "number of entries"},
+		"calibrate --show OTHER --against SHORT":                     {exitUsage, "needs MODEL"},
+		"calibrate --show OTHER --against SHORT MODEL":               {exitBadInput, "--against is impossible"},
+		"convert MODEL -o OUT --type Q4_K --imatrix OTHER":           {exitBadInput, "another model's"},
+		"convert MODEL -o OUT --type Q4_K --imatrix WIDE":            {exitBadInput, "for 1 columns"},
 	} {
 		stdout, stderr, code := phi3conv(t, strings.Fields(paths.Replace(line))...)
 		if code != want.code || !strings.Contains(stderr, want.text) {

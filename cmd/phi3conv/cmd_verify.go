@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
@@ -53,8 +52,7 @@ FILE.partial. With --shard several machines share one verification; see verify m
 					"instead of --base and --text"},
 			&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 		}, f.windows.flags(), []cli.Flag{
-			&cli.StringFlag{Name: "shard",
-				Usage: "evaluate only part `I/N` of the windows, such as 1/4, for verify merge"},
+			shardFlag("evaluate only part `I/N` of the windows, such as 1/4, for verify merge"),
 			&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
 			&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
 				"the original's logits are kept in a temporary file in TMPDIR"},
@@ -150,7 +148,7 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 	if o.Windows, err = f.windows.options(c.LocalFlagNames()); err != nil {
 		return o, err
 	}
-	if o.Shard, err = shard(c); err != nil {
+	if o.Shard, err = verifyShard(c); err != nil {
 		return o, err
 	}
 	o.Compute, err = verifyCompute(c, f.compute.opt)
@@ -172,21 +170,16 @@ func verifyCompute(c *cli.Context, opt runtime.Options) (_ runtime.Options, err 
 	return opt, err
 }
 
-// shard returns the part of --shard, nil if it is not set.
-func shard(c *cli.Context) (*verify.Shard, error) {
-	text := c.String("shard")
-	if text == "" {
-		return nil, nil
-	}
-	var s verify.Shard
-	var rest string
-	if n, _ := fmt.Sscanf(text, "%d/%d%s", &s.I, &s.N, &rest); n != 2 || s.I < 1 || s.I > s.N {
-		return nil, usagef("--shard is %q, expected the number of a part and how many there are, such as 1/4", text)
+// verifyShard returns the part of --shard, nil if it is not set.
+func verifyShard(c *cli.Context) (*verify.Shard, error) {
+	i, n, err := shard(c.String("shard"))
+	if n == 0 {
+		return nil, err
 	}
 	if !c.IsSet("report") {
 		return nil, usagef("--shard needs --report, which verify merge takes")
 	}
-	return &s, nil
+	return &verify.Shard{I: i, N: n}, nil
 }
 
 // sealOf returns the path of the seal to verify with: --seal, or a .pmap file that holds one. It

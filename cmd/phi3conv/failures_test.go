@@ -47,6 +47,17 @@ var everyFailure = map[string]failures{
 		"calibrate DIR --text none -o new.stats.gguf", "calibrate cut.gguf --text text -o new.stats.gguf",
 		"calibrate text --text text -o new.stats.gguf", "calibrate DIR --text text -o text/new.gguf", "-",
 	},
+	"calibrate own-text": {
+		"calibrate own-text DIR --tokens 8 -c 8 -o new.json", "calibrate own-text DIR -o new.json --text text",
+		"calibrate own-text none -o new.json", "calibrate own-text cut.gguf -o new.json",
+		"calibrate own-text text -o new.json",
+		"calibrate own-text DIR -o text/new", "-",
+	},
+	"calibrate merge": {
+		"calibrate merge whole.shard -o new.stats.gguf", "calibrate merge whole.shard",
+		"calibrate merge none -o new.stats.gguf", "calibrate merge cut.shard -o new.stats.gguf",
+		"calibrate merge text -o new.stats.gguf", "calibrate merge whole.shard -o text/new.gguf", "-",
+	},
 	"inspect": {
 		"inspect model.gguf", "inspect --diff DIR", "inspect none", "inspect cut.gguf", "inspect text", "-",
 		"inspect --check changed.pmap",
@@ -152,6 +163,7 @@ func failuresDir(t *testing.T) {
 		"convert model.gguf -o whole.pmap",
 		"quantize DIR made.gguf Q4_0 --method rtn",
 		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --shard 1/1 --report whole.json",
+		"calibrate DIR --text text -c 64 --chunks 1 --shard 1/1 -o whole.shard",
 	} {
 		if _, stderr, code := phi3conv(t, strings.Fields(line)...); code != exitOK {
 			t.Fatalf("%s: %s", line, stderr)
@@ -160,6 +172,7 @@ func failuresDir(t *testing.T) {
 	testmodel.Write(t, "jobs.yaml", []byte("batch: 1\nstore: store\nmodels: [{name: a, path: DIR}]\ntypes: [Q4_0]\n"))
 	for name, from := range map[string]string{
 		"cut.gguf": "model.gguf", "cut.tar": "packed.tar", "cut.json": "whole.json",
+		"cut.shard": "whole.shard",
 	} {
 		data := testmodel.Read(t, from)
 		testmodel.Write(t, name, data[:len(data)/2])

@@ -23,6 +23,7 @@ var schemaDir, _ = filepath.Abs("../../docs/schema/") // before tests change the
 var documents = map[string]string{
 	"convert": "convert", "quantize": "convert", "reproduce": "reproduce",
 	"calibrate": "calibrate", "calibrate --show": "calibrate-show",
+	"calibrate own-text": "calibrate", "calibrate merge": "calibrate",
 	"inspect": "inspect", "inspect --tensor": "inspect-tensor", "inspect --check": "inspect-check",
 	"inspect --diff": "inspect-diff", "inspect seal": "inspect-seal", "inspect imatrix": "inspect-imatrix",
 	"lint": "lint", "logits": "logits", "seal": "seal", "verify": "verify", "verify merge": "verify", "eval": "eval",

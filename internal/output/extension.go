@@ -14,6 +14,7 @@ const (
 	PMAP     = ".pmap"
 	Seal     = "seal"
 	Imatrix  = "imatrix.dat"
+	Shard    = "calibration shard"
 	NumPy    = "NumPy"
 	YAML     = "YAML"
 	JSON     = "JSON"
@@ -26,7 +27,8 @@ const (
 
 // extensions say which format a file has. A name with any other extension, or none, can have each format.
 var extensions = map[string]string{
-	".gguf": GGUF, ".pmap": PMAP, ".seal": Seal, ".dat": Imatrix, ".npy": NumPy, ".yaml": YAML, ".yml": YAML,
+	".gguf": GGUF, ".pmap": PMAP, ".seal": Seal, ".shard": Shard, ".dat": Imatrix, ".npy": NumPy,
+	".yaml": YAML, ".yml": YAML,
 	".json": JSON, ".md": Markdown, ".markdown": Markdown, ".html": HTML, ".htm": HTML, ".xml": XML, ".tar": Tar,
 	".txt": text,
 

@@ -34,6 +34,10 @@ type Options struct {
 	Fisher *bool
 	// FisherOutputs also gathers what gptq's feedback along outputs needs.
 	FisherOutputs bool
+	// Shard is the part of the sequences to calibrate with, for [Merge]; nil for all. With Fisher there are two rounds:
+	// without Gradients those of the part are written; Gradients are the files of all parts then.
+	Shard     *stats.Shard
+	Gradients []string
 	// Against is the path of a text that models will be judged by, "" for none. The summary warns if it is in the
 	// calibration text.
 	Against string
@@ -49,15 +53,32 @@ type Options struct {
 type Result struct {
 	Output  string  `json:"output"`
 	Seconds float64 `json:"seconds"` // of gathering
+	// Shard is set, and there are no entries, if the output is for [Merge]. It holds statistics or, with Gradients,
+	// gradients.
+	Shard     *stats.Shard `json:"shard,omitempty"`
+	Gradients bool         `json:"gradients,omitempty"`
 	*stats.Summary
 	TextTokens int `json:"-"` // in all sequences
+	merged     bool
 }
 
 // WriteText says in a line what was done.
 func (r *Result) WriteText(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s: %d linear layers, %s in %s, %.1f s, %.0f tok/s\n", r.Output, len(r.Entries),
-		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"), r.Seconds,
-		float64(r.TextTokens)/r.Seconds)
+	what := ""
+	switch {
+	case r.Shard != nil && r.Gradients:
+		what = fmt.Sprintf("gradients, part %d of %d, ", r.Shard.I, r.Shard.N)
+	case r.Shard != nil:
+		what = fmt.Sprintf("statistics, part %d of %d, ", r.Shard.I, r.Shard.N)
+	case len(r.Entries) > 0:
+		what = report.Plural(len(r.Entries), "linear layer") + ", "
+	}
+	took := fmt.Sprintf(", %.1f s, %.0f tok/s", r.Seconds, float64(r.TextTokens)/r.Seconds)
+	if r.merged {
+		took = ""
+	}
+	_, err := fmt.Fprintf(w, "%s: %s%s in %s%s\n", r.Output, what,
+		report.Plural(r.TextTokens, "token"), report.Plural(r.Sequences, "sequence"), took)
 	return err
 }
 
@@ -78,15 +99,14 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 	if r.FisherOutputs && !r.fisher() {
 		return nil, usage.Errorf("--fisher-outputs is for --fisher, which is off")
 	}
+	if err := r.checkShard(); err != nil {
+		return nil, err
+	}
 	if err := r.open(ctx); err != nil {
 		return nil, r.interrupted(err)
 	}
 	defer func() { _ = r.layers.Close() }() // only read from
-	defer func() {
-		if r.step != nil {
-			r.step.End()
-		}
-	}()
+	defer r.end()
 	if need := work.ProgramRAM + calib.Need(r.layers); r.MaxRAM < need {
 		return nil, r.tooLittle(need, "this model")
 	}
@@ -104,11 +124,24 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 	}
 	took := time.Since(start)
 	_ = os.Remove(r.textFile()) // if the model wrote any
-	sum := r.stats.Summarize()
-	if err := against(ctx, sum, r.stats.Origin, r.Against, r.tok); err != nil {
+	result := &Result{Output: out, Seconds: took.Seconds(), TextTokens: r.portion.Tokens(), Shard: r.Shard}
+	if r.Shard == nil {
+		result.Summary = r.stats.Summarize()
+	} else {
+		result.Summary = r.summary(len(r.portion.Lengths), r.portion.Tokens())
+		result.Gradients = r.gathersGradients()
+	}
+	if err := against(ctx, result.Summary, r.stats.Origin, r.Against, r.tok); err != nil {
 		return nil, err
 	}
-	return &Result{Output: out, Seconds: took.Seconds(), Summary: sum, TextTokens: len(r.stats.Origin.Tokens)}, nil
+	return result, nil
+}
+
+// end ends what is shown, if it has begun.
+func (r *run) end() {
+	if r.step != nil {
+		r.step.End()
+	}
 }
 
 // interrupted is for what an interruption loses.
@@ -122,8 +155,11 @@ type run struct {
 	model, out string
 	tok        *tokenizer.Tokenizer
 	layers     *runtime.Layers
-	weights    string      // SHA-256 of the model's
-	stats      *stats.File // to be filled
+	weights    string         // SHA-256 of the model's
+	stats      *stats.File    // to be filled
+	portion    *stats.Portion // of the sequences, that is calibrated with
+	textOnly   bool           // the text is written, and nothing gathered
+	own        *ownText       // what the model has written; nil if it writes nothing
 
 	step progress.Step // of all long work; nil before it begins
 	work *progress.Work
@@ -135,14 +171,19 @@ const (
 	writtenTokens
 )
 
-// begin begins to show how so many tokens are calibrated with, of which own are written by the model first.
+// begin begins to show how so many tokens are calibrated with, of which own are written by the model first, or, with
+// none, how they are written.
 func (r *run) begin(tokens, own int) {
-	r.step = r.Monitor.Begin("calibrating", int64(tokens), progress.Tokens)
+	what, total := "calibrating", int64(tokens)
+	if tokens == 0 {
+		what, total = "writing text", int64(own)
+	}
+	r.step = r.Monitor.Begin(what, total, progress.Tokens)
 	// Writing costs the output matrix more than a pass, and with few texts side by side the reading of all weights.
 	blocks, output := r.layers.TokenWork()
 	texts := min(text.Parallel, (own+r.Length-1)/r.Length)
 	writing := (1.1 + 6/float64(max(1, texts))) * (blocks + output) / blocks
-	r.work = progress.NewWork(r.step, int64(tokens),
+	r.work = progress.NewWork(r.step, total,
 		progress.Kind{Total: float64(tokens), Cost: calib.Passes(r.layers, r.fisher())}, // calibratedTokens
 		progress.Kind{Total: float64(own), Cost: writing})
 }
@@ -176,13 +217,22 @@ func (r *run) open(ctx context.Context) (err error) {
 
 // options are those of gathering. The text is known.
 func (r *run) options() (calib.Options, error) {
+	shard := stats.Shard{I: 1, N: 1}
+	if r.Shard != nil {
+		shard = *r.Shard
+	}
+	var err error
+	if r.portion, err = shard.Of(r.stats.Origin.Lengths); err != nil {
+		return calib.Options{}, err
+	}
 	opt := calib.Options{
 		Work: atomicfile.Beside(r.out, ".work"), Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers),
 	}
 	opt.Outputs = r.FisherOutputs
-	if opt.Fisher = r.fisher(); opt.Fisher {
+	opt.Fisher = r.fisher()
+	if r.gathersGradients() {
 		opt.GradientMemory = r.MaxRAM - work.ProgramRAM
-		longest := int(slices.Max(r.stats.Origin.Lengths))
+		longest := int(slices.Max(r.portion.Lengths))
 		if need := r.layers.GradientBytes(longest, longest); need > opt.GradientMemory {
 			return opt, r.tooLittle(need+work.ProgramRAM, "the gradients of this model, or --fisher=false")
 		}
@@ -190,13 +240,16 @@ func (r *run) options() (calib.Options, error) {
 	return opt, nil
 }
 
-// fisher reports whether gradients are computed.
-func (r *run) fisher() bool {
-	if r.Fisher != nil {
-		return *r.Fisher
+// fisher reports whether tokens are weighed by gradients.
+func (o *Options) fisher() bool {
+	if o.Fisher != nil {
+		return *o.Fisher
 	}
-	return len(r.Files) == 0
+	return len(o.Files) == 0
 }
+
+// gathersGradients reports whether gradients are computed.
+func (o *Options) gathersGradients() bool { return o.fisher() && len(o.Gradients) == 0 }
 
 func (r *run) tooLittle(need int64, what string) error {
 	return usage.Errorf("--max-ram is %s, expected at least %s for %s",
@@ -208,7 +261,7 @@ func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
 	opt.Resumed = func(blocks int) {
 		r.Monitor.Note("continuing after block %d of %d, from %s", blocks, r.layers.Count(), opt.Work)
 	}
-	tokens := len(r.stats.Origin.Tokens)
+	tokens := r.portion.Tokens()
 	if r.step == nil {
 		r.begin(tokens, 0)
 	}
@@ -217,6 +270,18 @@ func (r *run) calibrate(ctx context.Context, opt calib.Options) error {
 		r.work.Add(calibratedTokens, float64(tokens)*float64(done-before)/float64(total))
 		before = done
 	}
-	err := calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
+	gradients, err := r.openGradients()
+	if err != nil {
+		return err
+	}
+	defer gradients.Close()
+	switch {
+	case r.Shard == nil:
+		err = calib.Calibrate(ctx, r.layers, r.stats, r.out, opt)
+	case gradients == nil:
+		err = calib.CalibrateShard(ctx, r.layers, r.stats, r.out, *r.Shard, nil, opt)
+	default:
+		err = calib.CalibrateShard(ctx, r.layers, r.stats, r.out, *r.Shard, gradients, opt)
+	}
 	return work.Interrupted(err, ", %s was not written; the same command continues from %s", r.out, opt.Work)
 }

@@ -30,6 +30,8 @@ type Text struct {
 	SelfShare   float64
 	Temperature float64 // of the model's own text; 1 samples as the model predicts
 	Seed        uint64  // of the model's own text, of the choice of sequences, and of gradients
+	// Own is a file of [WriteText], "" to let the model write.
+	Own string
 }
 
 // DefaultText is 65,536 tokens that the model writes itself.
@@ -122,21 +124,11 @@ func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens, all int) 
 	}
 	key := fmt.Sprintf("1 %s %s %d %d %g %d",
 		r.weights, text.TokenizerHash(r.tok), opt.Tokens, opt.Length, r.Temperature, opt.Seed)
-	var own ownText
-	if data, err := os.ReadFile(r.textFile()); err != nil || json.Unmarshal(data, &own) != nil || own.Key != key {
-		sequences, err := r.write(ctx, opt, all)
-		if err != nil {
-			return err
-		}
-		own = ownText{key, sequences}
-		data, err := json.Marshal(own)
-		if err != nil {
-			return err
-		}
-		if err := atomicfile.WriteFile(r.textFile(), data); err != nil {
-			return err
-		}
+	own, err := r.ownText(ctx, key, opt, all)
+	if err != nil {
+		return err
 	}
+	r.own = own
 	hash, count := sha256.New(), 0
 	for _, ids := range own.Sequences {
 		count += len(ids)
@@ -148,6 +140,27 @@ func (r *run) addOwn(ctx context.Context, corpus *text.Corpus, tokens, all int) 
 		SHA256: hex.EncodeToString(hash.Sum(nil)), Tokens: count,
 	})
 	return nil
+}
+
+// ownText reads the model's own text, or lets the model write it.
+func (r *run) ownText(ctx context.Context, key string, opt text.GenerateOptions, all int) (*ownText, error) {
+	if r.Own != "" {
+		return r.readOwn(key)
+	}
+	own := new(ownText)
+	if data, err := os.ReadFile(r.textFile()); err == nil && json.Unmarshal(data, own) == nil && own.Key == key {
+		return own, nil
+	}
+	sequences, err := r.write(ctx, opt, all)
+	if err != nil {
+		return nil, err
+	}
+	own = &ownText{key, sequences}
+	data, err := json.Marshal(own)
+	if err != nil {
+		return nil, err
+	}
+	return own, atomicfile.WriteFile(r.textFile(), data)
 }
 
 // write opens the model to let it write: in memory if that is allowed, otherwise in the file's own pages.
@@ -167,6 +180,12 @@ func (r *run) write(ctx context.Context, opt text.GenerateOptions, all int) ([][
 		return nil, err
 	}
 	defer func() { _ = m.Close() }() // only read from
+	switch {
+	case r.textOnly:
+		all = 0
+	case r.Shard != nil:
+		all = max(1, all/r.Shard.N) // about
+	}
 	r.begin(all, opt.Tokens)
 	computed = func(tokens float64) { r.work.Add(writtenTokens, tokens) }
 	sequences, err := text.Generate(ctx, m, r.tok, opt)
