@@ -39,24 +39,34 @@ interrupted goes on, workers share what there is to do, and what a lost worker h
 	}
 }
 
-// readBatch reads the one argument of a command, a batch file, and plans it. The store is not asked.
-func readBatch(ctx context.Context, command string, args []string) (*batch.Plan, error) {
+// readBatch reads the one argument of a command, a batch file.
+func readBatch(command string, args []string) (*batch.Spec, error) {
 	if len(args) != 1 {
 		return nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", command, len(args))
 	}
-	s, err := batch.Read(args[0])
+	return batch.Read(args[0])
+}
+
+// planBatch plans a batch file. The store is not asked.
+func planBatch(ctx context.Context, command string, args []string) (*batch.Plan, error) {
+	s, err := readBatch(command, args)
 	if err != nil {
 		return nil, err
 	}
-	return batch.Expand(ctx, s, batch.Find)
+	return batch.Now(ctx, s, batch.Find, batch.PinNow)
 }
 
-// openBatch is readBatch for commands that need the store, which is opened too.
-func openBatch(ctx context.Context, command string, args []string) (p *batch.Plan, store objects.Store, err error) {
-	if p, err = readBatch(ctx, command, args); err != nil {
+// openBatch returns the plan that workers have begun, and the store.
+func openBatch(ctx context.Context, command string, args []string) (*batch.Plan, objects.Store, error) {
+	s, err := readBatch(command, args)
+	if err != nil {
 		return nil, nil, err
 	}
-	store, err = batch.OpenStore(ctx, p.Spec.Store)
+	store, err := batch.OpenStore(ctx, s.Store)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := batch.Last(ctx, s, store, batch.Find, batch.PinNow)
 	return p, store, err
 }
 
@@ -69,7 +79,7 @@ func batchPlanCommand() *cli.Command {
 of the step with that ID. Nothing is done, and the store is not asked.`,
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, err := readBatch(c.Context, c.Command.Name, c.Args().Slice())
+			p, err := planBatch(c.Context, c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
@@ -131,18 +141,28 @@ In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different st
 			if opt.Lease < time.Second || opt.Attempts < 1 {
 				return usagef("--lease %s, --attempts %d: expected at least 1s and 1", opt.Lease, opt.Attempts)
 			}
-			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
+			s, err := readBatch(c.Command.Name, c.Args().Slice())
 			if err != nil {
 				return err
 			}
-			opt.Store, opt.Build = store, versionString()
+			if opt.Store, err = batch.OpenStore(c.Context, s.Store); err != nil {
+				return err
+			}
+			opt.Build = versionString()
 			opt.Index, _, _ = machine.ArrayIndex()
 			host, err := os.Hostname()
 			if err != nil {
 				return err
 			}
 			opt.Worker = fmt.Sprintf("%s-%d", host, os.Getpid())
-			opt.Event = func(e batch.Event) { printEvent(c.App.ErrWriter, e, c.Bool("log-json")) }
+			opt.Event = func(e batch.Event) {
+				e.Time, e.Worker = time.Now().UTC(), opt.Worker
+				printEvent(c.App.ErrWriter, e, c.Bool("log-json"))
+			}
+			p, err := batch.Join(c.Context, s, opt.Store, batch.Find, batch.PinNow, opt.Event)
+			if err != nil {
+				return err
+			}
 			status, err := batch.Run(c.Context, p, opt)
 			if err != nil {
 				return err

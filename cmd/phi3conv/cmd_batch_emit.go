@@ -38,7 +38,11 @@ report. Memory is the most that a step is known to need.
 			if c.NArg() != 2 {
 				return usagef("batch emit takes an ENGINE and JOBS.yaml, got %d arguments", c.NArg())
 			}
-			p, err := readBatch(c.Context, c.Command.Name, c.Args().Slice()[1:])
+			s, err := readBatch(c.Command.Name, c.Args().Slice()[1:])
+			if err != nil {
+				return err
+			}
+			p, err := batch.Now(c.Context, s, batch.Find, batch.PinNow)
 			if err != nil {
 				return err
 			}

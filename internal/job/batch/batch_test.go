@@ -85,6 +85,45 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// A calibration in parts has a step for each part of each round, and one for the text that the model writes.
+func TestCalibrationShards(t *testing.T) {
+	const start = "calibrate MODEL --tokens 2000 "
+	for calibration, want := range map[string][]string{
+		"{texts: [calib.txt], chunks: 4, shards: 2}": {
+			"calibrate MODEL --text TEXT --chunks 4 --shard 1/2 -o 0/part.shard",
+			"calibrate MODEL --text TEXT --chunks 4 --shard 2/2 -o 1/part.shard",
+			"calibrate merge 0/part.shard 1/part.shard -o 2/stats.gguf",
+		},
+		"{tokens: 2000, shards: 2}": {
+			"calibrate own-text MODEL --tokens 2000 -o 0/own.json",
+			start + "--own-text 0/own.json --shard 1/2 -o 1/part.shard",
+			start + "--own-text 0/own.json --shard 2/2 -o 2/part.shard",
+			start + "--own-text 0/own.json --gradients 1/part.shard --gradients 2/part.shard --shard 1/2 -o 3/part.shard",
+			start + "--own-text 0/own.json --gradients 1/part.shard --gradients 2/part.shard --shard 2/2 -o 4/part.shard",
+			"calibrate merge 1/part.shard 2/part.shard 3/part.shard 4/part.shard -o 5/stats.gguf",
+		},
+	} {
+		text := strings.Replace(jobs, "{texts: [calib.txt], chunks: 4}", calibration, 1)
+		p := plan(t, strings.Replace(text, "methods: [none, gptq]", "methods: [gptq]", 1))
+		number := map[*Step]int{}
+		dir := filepath.Dir(p.Spec.path)
+		clean := strings.NewReplacer(filepath.Join(dir, "a"), "MODEL", filepath.Join(dir, "calib.txt"), "TEXT")
+		for i, line := range want {
+			s := p.Steps[i]
+			number[s] = i
+			got := strings.Join(s.Command(func(s *Step, output string) string {
+				return fmt.Sprintf("%d/%s", number[s], output)
+			}), " ")
+			if got = clean.Replace(got); got != line {
+				t.Errorf("%s: step %d is\n%s\nexpected\n%s", calibration, i, got, line)
+			}
+		}
+		if s := p.Steps[len(want)]; s.Kind != "quantize" || !slices.Equal(s.Needs, []int{len(want) - 1}) {
+			t.Errorf("%s: then %s, which needs %v", calibration, s.Name, s.Needs)
+		}
+	}
+}
+
 // An ID depends on the content of inputs, on arguments and on the steps before, and on nothing else.
 func TestIdentity(t *testing.T) {
 	p := plan(t, jobs)
@@ -287,6 +326,8 @@ func TestParseRefuses(t *testing.T) {
 		{"gptq", "gpt", "gpt"},
 		{"chunks: 4", "chunks: -4", "chunks is -4"},
 		{"shards: 2", "shards: 9", "9 shards of 8 windows"},
+		{"chunks: 4", "chunks: 4, shards: 5", "5 shards of 4 sequences"},
+		{"chunks: 4", "tokens: 4, shards: 25", "shards is 25, expected 1 to 24"},
 		{"max-kld: 0.05", "max-kdl: 0.05", "max-kdl"},
 		{"{method}", "{methods}", "{methods}"},
 		{"-{method}", "", "is one name for several files, expected {method}"},

@@ -115,7 +115,11 @@ func (c *Cluster) pod(p *Plan) object {
 	}
 	worker := object{
 		"name": "worker", "image": c.Image, "args": []string{"batch", "run", "/jobs/jobs.yaml", "--log-json"},
-		"env":          []object{{"name": "TMPDIR", "value": "/scratch"}, {"name": "HOME", "value": "/scratch"}},
+		"env": []object{
+			{"name": "TMPDIR", "value": "/scratch"}, {"name": "HOME", "value": "/scratch"},
+			// Kubernetes does not tell it, and --shard auto needs it.
+			{"name": "JOB_COMPLETIONS", "value": fmt.Sprint(c.Workers)},
+		},
 		"volumeMounts": mounts,
 		"resources": object{
 			"requests": object{"cpu": c.CPUs, "memory": memory}, "limits": object{"memory": memory},

@@ -131,19 +131,49 @@ func (p *Plan) model(m *Model, size int64) {
 // workRAM is the greatest default of --max-ram, that of gptq, and what a process takes besides.
 const workRAM = 7 << 30
 
+// statistics is the output of the step that calibrates, or merges the parts of that.
+const statistics = "stats.gguf"
+
+// calibrate adds the steps that make a model's statistics, and returns the one that has them.
 func (p *Plan) calibrate(m *Model) *Step {
 	c := &p.Spec.Calibration
-	args := append(text("calibrate"), Arg{Input: m.Path})
-	args = append(args, inputs("--text", c.Texts)...)
-	args = append(args, flag("--chunks", c.Chunks)...)
-	args = append(args, flag("--tokens", c.Tokens)...)
-	if c.Fisher != nil {
-		args = append(args, text(fmt.Sprintf("--fisher=%t", *c.Fisher))...)
+	from := []Arg{{Input: m.Path}}
+	from = append(from, inputs("--text", c.Texts)...)
+	from = append(from, flag("--chunks", c.Chunks)...)
+	from = append(from, flag("--tokens", c.Tokens)...)
+	from = slices.Clip(from)
+	step := func(name, output string, args ...[]Arg) *Step {
+		all := append(slices.Concat(args...), Arg{Text: "-o"}, Arg{Output: output})
+		return p.add(&Step{Kind: "calibrate", Name: m.Name + "/" + name, Args: all,
+			Outputs: []string{output}, Memory: workRAM, Model: m.Name})
 	}
-	return p.add(&Step{
-		Kind: "calibrate", Name: m.Name + "/statistics", Args: append(args, Arg{Text: "-o"}, Arg{Output: "stats.gguf"}),
-		Outputs: []string{"stats.gguf"}, Memory: workRAM, Model: m.Name,
-	})
+	how := from
+	if c.Fisher != nil {
+		how = append(how, text(fmt.Sprintf("--fisher=%t", *c.Fisher))...)
+	}
+	if c.Shards == 1 {
+		return step("statistics", statistics, text("calibrate"), how)
+	}
+	if len(c.Texts) == 0 { // the model writes its own, once
+		own := step("own text", "own.json", text("calibrate", "own-text"), from)
+		how = append(how, Arg{Text: "--own-text"}, Arg{Output: own.Outputs[0], Step: own})
+	}
+	how = slices.Clip(how)
+	merge := text("calibrate", "merge")
+	round := func(name string) (gradients []Arg) {
+		for i := range c.Shards {
+			part := fmt.Sprintf("%d/%d", i+1, c.Shards)
+			s := step(name+" "+part, "part.shard", text("calibrate"), how, text("--shard", part))
+			gradients = append(gradients, Arg{Text: "--gradients"}, Arg{Output: s.Outputs[0], Step: s})
+			merge = append(merge, Arg{Output: s.Outputs[0], Step: s})
+		}
+		return gradients
+	}
+	if c.fisher() {
+		how = slices.Clip(append(how, round("gradients")...))
+	}
+	round("statistics")
+	return step("statistics", statistics, merge)
 }
 
 func (p *Plan) quantize(m *Model, t Type, method string, stats *Step) *Step {

@@ -31,7 +31,7 @@ type Options struct {
 	Lease    time.Duration // after which a silent worker's step is taken over; at least a second
 	Attempts int           // of a step that fails for reasons that may pass
 	Build    string        // the program's version
-	Event    func(Event)   // may be nil
+	Event    func(Event)   // may be nil; sets time and worker
 	Retry    bool          // do steps again that failed
 }
 
@@ -46,7 +46,7 @@ const logFile = "log.txt"
 type Event struct {
 	Time    time.Time `json:"time"`
 	Worker  string    `json:"worker"`
-	Event   string    `json:"event"` // "begun", "done", "failed", "given back" or "done elsewhere"
+	Event   string    `json:"event"` // "begun", "done", "failed", "given back", "done elsewhere" or "older version"
 	Step    string    `json:"step"`
 	Name    string    `json:"name"`
 	Attempt int       `json:"attempt"`
@@ -184,7 +184,6 @@ func (r *runner) do(ctx context.Context, s *Step, c *claim.Claim) error {
 
 func (r *runner) event(e Event) {
 	if r.Event != nil {
-		e.Time, e.Worker = time.Now().UTC(), r.Worker
 		r.Event(e)
 	}
 }

@@ -5,6 +5,8 @@ package batch
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/phi3conv/phi3conv/calib"
+	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/quant/policy"
 	"github.com/phi3conv/phi3conv/verify"
@@ -40,6 +43,7 @@ type Spec struct {
 	Publish []string `yaml:"publish"`
 
 	path string
+	hash string // SHA-256 of the file
 }
 
 // Model is a model and the name that outputs have of it.
@@ -100,6 +104,15 @@ type Calibration struct {
 	Chunks int      `yaml:"chunks"`
 	Tokens int      `yaml:"tokens"`
 	Fisher *bool    `yaml:"fisher"`
+	Shards int      `yaml:"shards"` // parts that may be done on different machines
+}
+
+// fisher reports whether calibrate weighs tokens by gradients, as it does by itself for the model's own text.
+func (c *Calibration) fisher() bool {
+	if c.Fisher != nil {
+		return *c.Fisher
+	}
+	return len(c.Texts) == 0
 }
 
 // Verification says how files are compared with their model.
@@ -131,7 +144,8 @@ func Read(path string) (*Spec, error) {
 	if err != nil {
 		return nil, formats.WithPath(err, path)
 	}
-	s.path = path
+	sum := sha256.Sum256(data)
+	s.path, s.hash = path, hex.EncodeToString(sum[:16])
 	s.resolve(filepath.Dir(path))
 	return s, checkStore(s.Store)
 }
@@ -250,7 +264,12 @@ func (s *Spec) checkCalibration() error {
 		return formats.Errorf(-1, "calibration: tokens is %d, expected a positive number", c.Tokens)
 	case c.Chunks > 0 && c.Tokens > 0:
 		return formats.Errorf(-1, "calibration: both chunks and tokens, expected one")
+	case c.Shards < 0 || c.Shards > stats.MaxShards:
+		return formats.Errorf(-1, "calibration: shards is %d, expected 1 to %d", c.Shards, stats.MaxShards)
+	case c.Chunks > 0 && c.Shards > c.Chunks:
+		return formats.Errorf(-1, "calibration: %d shards of %d sequences, expected fewer", c.Shards, c.Chunks)
 	}
+	c.Shards = max(1, c.Shards)
 	return nil
 }
 
@@ -317,16 +336,8 @@ func (s *Spec) resolve(dir string) {
 		}
 	}
 	at(&s.Store)
-	for i := range s.Models {
-		at(&s.Models[i].Path)
-	}
-	for i := range s.Calibration.Texts {
-		at(&s.Calibration.Texts[i])
-	}
-	if s.Verification != nil {
-		for i := range s.Verification.Texts {
-			at(&s.Verification.Texts[i])
-		}
+	for _, name := range s.inputs() {
+		at(name)
 	}
 	for i := range s.Publish {
 		at(&s.Publish[i])
