@@ -4660,6 +4660,8 @@ TEXT rowQ4_0DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD 56(R0), R8
 	MOVD R2, R6
 	VMOVI $15, V4.B16
+	MOVD $0xc1000000, R26
+	VDUP R26, V5.S4
 block:
 	MOVD 88(R0), R25
 	CBZ R25, fetched
@@ -4682,113 +4684,111 @@ notT0:
 	PRFM 256(R26), PLDL1STRM
 notNTA:
 fetched:
-	VMOVI $0, V5.B16
 	VMOVI $0, V6.B16
 	VMOVI $0, V7.B16
 	VMOVI $0, V8.B16
-	FMOVQ 0(R6), F9
-	FMOVQ 16(R6), F10
-	FLDPQ 32(R1), (F11, F12)
-	FLDPQ 64(R1), (F13, F14)
-	VAND V4.B16, V11.B16, V15.B16
+	VMOVI $0, V9.B16
+	FMOVQ 0(R6), F10
+	FMOVQ 16(R6), F11
+	FLDPQ 32(R1), (F12, F13)
+	FLDPQ 64(R1), (F14, F15)
 	VAND V4.B16, V12.B16, V16.B16
 	VAND V4.B16, V13.B16, V17.B16
 	VAND V4.B16, V14.B16, V18.B16
-	WORD $0x4f89e1e5 // sdot v5.4s, v15.16b, v9.4b[0]
-	WORD $0x4f89e206 // sdot v6.4s, v16.16b, v9.4b[0]
-	WORD $0x4f89e227 // sdot v7.4s, v17.16b, v9.4b[0]
-	WORD $0x4f89e248 // sdot v8.4s, v18.16b, v9.4b[0]
-	VUSHR $4, V11.B16, V11.B16
+	VAND V4.B16, V15.B16, V19.B16
+	WORD $0x4f8ae206 // sdot v6.4s, v16.16b, v10.4b[0]
+	WORD $0x4f8ae227 // sdot v7.4s, v17.16b, v10.4b[0]
+	WORD $0x4f8ae248 // sdot v8.4s, v18.16b, v10.4b[0]
+	WORD $0x4f8ae269 // sdot v9.4s, v19.16b, v10.4b[0]
 	VUSHR $4, V12.B16, V12.B16
 	VUSHR $4, V13.B16, V13.B16
 	VUSHR $4, V14.B16, V14.B16
-	WORD $0x4f8ae165 // sdot v5.4s, v11.16b, v10.4b[0]
-	WORD $0x4f8ae186 // sdot v6.4s, v12.16b, v10.4b[0]
-	WORD $0x4f8ae1a7 // sdot v7.4s, v13.16b, v10.4b[0]
-	WORD $0x4f8ae1c8 // sdot v8.4s, v14.16b, v10.4b[0]
-	FLDPQ 96(R1), (F11, F12)
-	FLDPQ 128(R1), (F13, F14)
-	VAND V4.B16, V11.B16, V15.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4f8be186 // sdot v6.4s, v12.16b, v11.4b[0]
+	WORD $0x4f8be1a7 // sdot v7.4s, v13.16b, v11.4b[0]
+	WORD $0x4f8be1c8 // sdot v8.4s, v14.16b, v11.4b[0]
+	WORD $0x4f8be1e9 // sdot v9.4s, v15.16b, v11.4b[0]
+	FLDPQ 96(R1), (F12, F13)
+	FLDPQ 128(R1), (F14, F15)
 	VAND V4.B16, V12.B16, V16.B16
 	VAND V4.B16, V13.B16, V17.B16
 	VAND V4.B16, V14.B16, V18.B16
-	WORD $0x4fa9e1e5 // sdot v5.4s, v15.16b, v9.4b[1]
-	WORD $0x4fa9e206 // sdot v6.4s, v16.16b, v9.4b[1]
-	WORD $0x4fa9e227 // sdot v7.4s, v17.16b, v9.4b[1]
-	WORD $0x4fa9e248 // sdot v8.4s, v18.16b, v9.4b[1]
-	VUSHR $4, V11.B16, V11.B16
+	VAND V4.B16, V15.B16, V19.B16
+	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
+	WORD $0x4faae227 // sdot v7.4s, v17.16b, v10.4b[1]
+	WORD $0x4faae248 // sdot v8.4s, v18.16b, v10.4b[1]
+	WORD $0x4faae269 // sdot v9.4s, v19.16b, v10.4b[1]
 	VUSHR $4, V12.B16, V12.B16
 	VUSHR $4, V13.B16, V13.B16
 	VUSHR $4, V14.B16, V14.B16
-	WORD $0x4faae165 // sdot v5.4s, v11.16b, v10.4b[1]
-	WORD $0x4faae186 // sdot v6.4s, v12.16b, v10.4b[1]
-	WORD $0x4faae1a7 // sdot v7.4s, v13.16b, v10.4b[1]
-	WORD $0x4faae1c8 // sdot v8.4s, v14.16b, v10.4b[1]
-	FLDPQ 160(R1), (F11, F12)
-	FLDPQ 192(R1), (F13, F14)
-	VAND V4.B16, V11.B16, V15.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4fabe186 // sdot v6.4s, v12.16b, v11.4b[1]
+	WORD $0x4fabe1a7 // sdot v7.4s, v13.16b, v11.4b[1]
+	WORD $0x4fabe1c8 // sdot v8.4s, v14.16b, v11.4b[1]
+	WORD $0x4fabe1e9 // sdot v9.4s, v15.16b, v11.4b[1]
+	FLDPQ 160(R1), (F12, F13)
+	FLDPQ 192(R1), (F14, F15)
 	VAND V4.B16, V12.B16, V16.B16
 	VAND V4.B16, V13.B16, V17.B16
 	VAND V4.B16, V14.B16, V18.B16
-	WORD $0x4f89e9e5 // sdot v5.4s, v15.16b, v9.4b[2]
-	WORD $0x4f89ea06 // sdot v6.4s, v16.16b, v9.4b[2]
-	WORD $0x4f89ea27 // sdot v7.4s, v17.16b, v9.4b[2]
-	WORD $0x4f89ea48 // sdot v8.4s, v18.16b, v9.4b[2]
-	VUSHR $4, V11.B16, V11.B16
+	VAND V4.B16, V15.B16, V19.B16
+	WORD $0x4f8aea06 // sdot v6.4s, v16.16b, v10.4b[2]
+	WORD $0x4f8aea27 // sdot v7.4s, v17.16b, v10.4b[2]
+	WORD $0x4f8aea48 // sdot v8.4s, v18.16b, v10.4b[2]
+	WORD $0x4f8aea69 // sdot v9.4s, v19.16b, v10.4b[2]
 	VUSHR $4, V12.B16, V12.B16
 	VUSHR $4, V13.B16, V13.B16
 	VUSHR $4, V14.B16, V14.B16
-	WORD $0x4f8ae965 // sdot v5.4s, v11.16b, v10.4b[2]
-	WORD $0x4f8ae986 // sdot v6.4s, v12.16b, v10.4b[2]
-	WORD $0x4f8ae9a7 // sdot v7.4s, v13.16b, v10.4b[2]
-	WORD $0x4f8ae9c8 // sdot v8.4s, v14.16b, v10.4b[2]
-	FLDPQ 224(R1), (F11, F12)
-	FLDPQ 256(R1), (F13, F14)
-	VAND V4.B16, V11.B16, V15.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4f8be986 // sdot v6.4s, v12.16b, v11.4b[2]
+	WORD $0x4f8be9a7 // sdot v7.4s, v13.16b, v11.4b[2]
+	WORD $0x4f8be9c8 // sdot v8.4s, v14.16b, v11.4b[2]
+	WORD $0x4f8be9e9 // sdot v9.4s, v15.16b, v11.4b[2]
+	FLDPQ 224(R1), (F12, F13)
+	FLDPQ 256(R1), (F14, F15)
 	VAND V4.B16, V12.B16, V16.B16
 	VAND V4.B16, V13.B16, V17.B16
 	VAND V4.B16, V14.B16, V18.B16
-	WORD $0x4fa9e9e5 // sdot v5.4s, v15.16b, v9.4b[3]
-	WORD $0x4fa9ea06 // sdot v6.4s, v16.16b, v9.4b[3]
-	WORD $0x4fa9ea27 // sdot v7.4s, v17.16b, v9.4b[3]
-	WORD $0x4fa9ea48 // sdot v8.4s, v18.16b, v9.4b[3]
-	VUSHR $4, V11.B16, V11.B16
+	VAND V4.B16, V15.B16, V19.B16
+	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
+	WORD $0x4faaea27 // sdot v7.4s, v17.16b, v10.4b[3]
+	WORD $0x4faaea48 // sdot v8.4s, v18.16b, v10.4b[3]
+	WORD $0x4faaea69 // sdot v9.4s, v19.16b, v10.4b[3]
 	VUSHR $4, V12.B16, V12.B16
 	VUSHR $4, V13.B16, V13.B16
 	VUSHR $4, V14.B16, V14.B16
-	WORD $0x4faae965 // sdot v5.4s, v11.16b, v10.4b[3]
-	WORD $0x4faae986 // sdot v6.4s, v12.16b, v10.4b[3]
-	WORD $0x4faae9a7 // sdot v7.4s, v13.16b, v10.4b[3]
-	WORD $0x4faae9c8 // sdot v8.4s, v14.16b, v10.4b[3]
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4fabe986 // sdot v6.4s, v12.16b, v11.4b[3]
+	WORD $0x4fabe9a7 // sdot v7.4s, v13.16b, v11.4b[3]
+	WORD $0x4fabe9c8 // sdot v8.4s, v14.16b, v11.4b[3]
+	WORD $0x4fabe9e9 // sdot v9.4s, v15.16b, v11.4b[3]
 	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
-	FMOVQ 0(R1), F17
-	WORD $0x0e217a29 // fcvtl v9.4s, v17.4h
-	WORD $0x4e217a2a // fcvtl2 v10.4s, v17.8h
-	FMOVQ 16(R1), F17
-	WORD $0x0e217a2b // fcvtl v11.4s, v17.4h
-	WORD $0x4e217a2c // fcvtl2 v12.4s, v17.8h
-	MOVD $0xc1000000, R26
-	VDUP R26, V17.S4
-	WORD $0x6e31dd2d // fmul v13.4s, v9.4s, v17.4s
-	WORD $0x6e31dd4e // fmul v14.4s, v10.4s, v17.4s
-	WORD $0x6e31dd6f // fmul v15.4s, v11.4s, v17.4s
-	WORD $0x6e31dd90 // fmul v16.4s, v12.4s, v17.4s
-	FMOVD 32(R6), F17
-	WORD $0x4f919129 // fmul v9.4s, v9.4s, v17.s[0]
-	VFMLA V9.S4, V5.S4, V0.S4
-	WORD $0x4fb111a0 // fmla v0.4s, v13.4s, v17.s[1]
-	WORD $0x4f91914a // fmul v10.4s, v10.4s, v17.s[0]
-	VFMLA V10.S4, V6.S4, V1.S4
-	WORD $0x4fb111c1 // fmla v1.4s, v14.4s, v17.s[1]
-	WORD $0x4f91916b // fmul v11.4s, v11.4s, v17.s[0]
-	VFMLA V11.S4, V7.S4, V2.S4
-	WORD $0x4fb111e2 // fmla v2.4s, v15.4s, v17.s[1]
-	WORD $0x4f91918c // fmul v12.4s, v12.4s, v17.s[0]
-	VFMLA V12.S4, V8.S4, V3.S4
-	WORD $0x4fb11203 // fmla v3.4s, v16.4s, v17.s[1]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 0(R1), F18
+	WORD $0x0e217a4a // fcvtl v10.4s, v18.4h
+	WORD $0x4e217a4b // fcvtl2 v11.4s, v18.8h
+	FMOVQ 16(R1), F18
+	WORD $0x0e217a4c // fcvtl v12.4s, v18.4h
+	WORD $0x4e217a4d // fcvtl2 v13.4s, v18.8h
+	WORD $0x6e25dd4e // fmul v14.4s, v10.4s, v5.4s
+	WORD $0x6e25dd6f // fmul v15.4s, v11.4s, v5.4s
+	WORD $0x6e25dd90 // fmul v16.4s, v12.4s, v5.4s
+	WORD $0x6e25ddb1 // fmul v17.4s, v13.4s, v5.4s
+	FMOVD 32(R6), F18
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	VFMLA V10.S4, V6.S4, V0.S4
+	WORD $0x4fb211c0 // fmla v0.4s, v14.4s, v18.s[1]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	VFMLA V11.S4, V7.S4, V1.S4
+	WORD $0x4fb211e1 // fmla v1.4s, v15.4s, v18.s[1]
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	VFMLA V12.S4, V8.S4, V2.S4
+	WORD $0x4fb21202 // fmla v2.4s, v16.4s, v18.s[1]
+	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
+	VFMLA V13.S4, V9.S4, V3.S4
+	WORD $0x4fb21223 // fmla v3.4s, v17.4s, v18.s[1]
 	ADD R8, R6
 	ADD $288, R1
 	SUBS $1, R4, R4
@@ -4976,6 +4976,502 @@ block:
 	BNE block
 	RET
 
+// A panel times 2 tokens.
+TEXT few2Q4_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	VMOVI $15, V4.B16
+	MOVD $0xc1000000, R26
+	VDUP R26, V5.S4
+block:
+	FLDPQ 0(R15), (F6, F8)
+	FLDPQ 0(R15), (F7, F9)
+	FMOVQ 0(R6), F10
+	FMOVQ 40(R6), F11
+	FMOVQ 16(R6), F12
+	FMOVQ 56(R6), F13
+	FLDPQ 32(R11), (F14, F15)
+	VAND V4.B16, V14.B16, V16.B16
+	VAND V4.B16, V15.B16, V17.B16
+	WORD $0x4f8ae206 // sdot v6.4s, v16.16b, v10.4b[0]
+	WORD $0x4f8ae227 // sdot v7.4s, v17.16b, v10.4b[0]
+	WORD $0x4f8be208 // sdot v8.4s, v16.16b, v11.4b[0]
+	WORD $0x4f8be229 // sdot v9.4s, v17.16b, v11.4b[0]
+	VUSHR $4, V14.B16, V14.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4f8ce1c6 // sdot v6.4s, v14.16b, v12.4b[0]
+	WORD $0x4f8ce1e7 // sdot v7.4s, v15.16b, v12.4b[0]
+	WORD $0x4f8de1c8 // sdot v8.4s, v14.16b, v13.4b[0]
+	WORD $0x4f8de1e9 // sdot v9.4s, v15.16b, v13.4b[0]
+	FLDPQ 96(R11), (F14, F15)
+	VAND V4.B16, V14.B16, V16.B16
+	VAND V4.B16, V15.B16, V17.B16
+	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
+	WORD $0x4faae227 // sdot v7.4s, v17.16b, v10.4b[1]
+	WORD $0x4fabe208 // sdot v8.4s, v16.16b, v11.4b[1]
+	WORD $0x4fabe229 // sdot v9.4s, v17.16b, v11.4b[1]
+	VUSHR $4, V14.B16, V14.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4face1c6 // sdot v6.4s, v14.16b, v12.4b[1]
+	WORD $0x4face1e7 // sdot v7.4s, v15.16b, v12.4b[1]
+	WORD $0x4fade1c8 // sdot v8.4s, v14.16b, v13.4b[1]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	FLDPQ 160(R11), (F14, F15)
+	VAND V4.B16, V14.B16, V16.B16
+	VAND V4.B16, V15.B16, V17.B16
+	WORD $0x4f8aea06 // sdot v6.4s, v16.16b, v10.4b[2]
+	WORD $0x4f8aea27 // sdot v7.4s, v17.16b, v10.4b[2]
+	WORD $0x4f8bea08 // sdot v8.4s, v16.16b, v11.4b[2]
+	WORD $0x4f8bea29 // sdot v9.4s, v17.16b, v11.4b[2]
+	VUSHR $4, V14.B16, V14.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4f8ce9c6 // sdot v6.4s, v14.16b, v12.4b[2]
+	WORD $0x4f8ce9e7 // sdot v7.4s, v15.16b, v12.4b[2]
+	WORD $0x4f8de9c8 // sdot v8.4s, v14.16b, v13.4b[2]
+	WORD $0x4f8de9e9 // sdot v9.4s, v15.16b, v13.4b[2]
+	FLDPQ 224(R11), (F14, F15)
+	VAND V4.B16, V14.B16, V16.B16
+	VAND V4.B16, V15.B16, V17.B16
+	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
+	WORD $0x4faaea27 // sdot v7.4s, v17.16b, v10.4b[3]
+	WORD $0x4fabea08 // sdot v8.4s, v16.16b, v11.4b[3]
+	WORD $0x4fabea29 // sdot v9.4s, v17.16b, v11.4b[3]
+	VUSHR $4, V14.B16, V14.B16
+	VUSHR $4, V15.B16, V15.B16
+	WORD $0x4face9c6 // sdot v6.4s, v14.16b, v12.4b[3]
+	WORD $0x4face9e7 // sdot v7.4s, v15.16b, v12.4b[3]
+	WORD $0x4fade9c8 // sdot v8.4s, v14.16b, v13.4b[3]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	FMOVQ 0(R10), F17
+	WORD $0x0e217a2a // fcvtl v10.4s, v17.4h
+	WORD $0x4e217a2b // fcvtl2 v11.4s, v17.8h
+	WORD $0x6e25dd4c // fmul v12.4s, v10.4s, v5.4s
+	WORD $0x6e25dd6d // fmul v13.4s, v11.4s, v5.4s
+	FMOVD 32(R6), F14
+	FMOVD 72(R6), F15
+	WORD $0x4f8e9150 // fmul v16.4s, v10.4s, v14.s[0]
+	VFMLA V16.S4, V6.S4, V0.S4
+	WORD $0x4f8f9150 // fmul v16.4s, v10.4s, v15.s[0]
+	VFMLA V16.S4, V8.S4, V2.S4
+	WORD $0x4fae1180 // fmla v0.4s, v12.4s, v14.s[1]
+	WORD $0x4faf1182 // fmla v2.4s, v12.4s, v15.s[1]
+	WORD $0x4f8e9170 // fmul v16.4s, v11.4s, v14.s[0]
+	VFMLA V16.S4, V7.S4, V1.S4
+	WORD $0x4f8f9170 // fmul v16.4s, v11.4s, v15.s[0]
+	VFMLA V16.S4, V9.S4, V3.S4
+	WORD $0x4fae11a1 // fmla v1.4s, v13.4s, v14.s[1]
+	WORD $0x4faf11a3 // fmla v3.4s, v13.4s, v15.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 3 tokens.
+TEXT few3Q4_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	VMOVI $15, V6.B16
+	MOVD $0xc1000000, R26
+	VDUP R26, V7.S4
+block:
+	FLDPQ 0(R15), (F8, F10)
+	FMOVQ 32(R15), F12
+	FLDPQ 0(R15), (F9, F11)
+	FMOVQ 32(R15), F13
+	FMOVQ 0(R6), F14
+	FMOVQ 40(R6), F15
+	FMOVQ 80(R6), F16
+	FMOVQ 16(R6), F17
+	FMOVQ 56(R6), F18
+	FMOVQ 96(R6), F19
+	FLDPQ 32(R11), (F20, F21)
+	VAND V6.B16, V20.B16, V22.B16
+	VAND V6.B16, V21.B16, V23.B16
+	WORD $0x4f8ee2c8 // sdot v8.4s, v22.16b, v14.4b[0]
+	WORD $0x4f8ee2e9 // sdot v9.4s, v23.16b, v14.4b[0]
+	WORD $0x4f8fe2ca // sdot v10.4s, v22.16b, v15.4b[0]
+	WORD $0x4f8fe2eb // sdot v11.4s, v23.16b, v15.4b[0]
+	WORD $0x4f90e2cc // sdot v12.4s, v22.16b, v16.4b[0]
+	WORD $0x4f90e2ed // sdot v13.4s, v23.16b, v16.4b[0]
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V21.B16, V21.B16
+	WORD $0x4f91e288 // sdot v8.4s, v20.16b, v17.4b[0]
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f92e28a // sdot v10.4s, v20.16b, v18.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f93e28c // sdot v12.4s, v20.16b, v19.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	FLDPQ 96(R11), (F20, F21)
+	VAND V6.B16, V20.B16, V22.B16
+	VAND V6.B16, V21.B16, V23.B16
+	WORD $0x4faee2c8 // sdot v8.4s, v22.16b, v14.4b[1]
+	WORD $0x4faee2e9 // sdot v9.4s, v23.16b, v14.4b[1]
+	WORD $0x4fafe2ca // sdot v10.4s, v22.16b, v15.4b[1]
+	WORD $0x4fafe2eb // sdot v11.4s, v23.16b, v15.4b[1]
+	WORD $0x4fb0e2cc // sdot v12.4s, v22.16b, v16.4b[1]
+	WORD $0x4fb0e2ed // sdot v13.4s, v23.16b, v16.4b[1]
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V21.B16, V21.B16
+	WORD $0x4fb1e288 // sdot v8.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb2e28a // sdot v10.4s, v20.16b, v18.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb3e28c // sdot v12.4s, v20.16b, v19.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	FLDPQ 160(R11), (F20, F21)
+	VAND V6.B16, V20.B16, V22.B16
+	VAND V6.B16, V21.B16, V23.B16
+	WORD $0x4f8eeac8 // sdot v8.4s, v22.16b, v14.4b[2]
+	WORD $0x4f8eeae9 // sdot v9.4s, v23.16b, v14.4b[2]
+	WORD $0x4f8feaca // sdot v10.4s, v22.16b, v15.4b[2]
+	WORD $0x4f8feaeb // sdot v11.4s, v23.16b, v15.4b[2]
+	WORD $0x4f90eacc // sdot v12.4s, v22.16b, v16.4b[2]
+	WORD $0x4f90eaed // sdot v13.4s, v23.16b, v16.4b[2]
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V21.B16, V21.B16
+	WORD $0x4f91ea88 // sdot v8.4s, v20.16b, v17.4b[2]
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f92ea8a // sdot v10.4s, v20.16b, v18.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f93ea8c // sdot v12.4s, v20.16b, v19.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	FLDPQ 224(R11), (F20, F21)
+	VAND V6.B16, V20.B16, V22.B16
+	VAND V6.B16, V21.B16, V23.B16
+	WORD $0x4faeeac8 // sdot v8.4s, v22.16b, v14.4b[3]
+	WORD $0x4faeeae9 // sdot v9.4s, v23.16b, v14.4b[3]
+	WORD $0x4fafeaca // sdot v10.4s, v22.16b, v15.4b[3]
+	WORD $0x4fafeaeb // sdot v11.4s, v23.16b, v15.4b[3]
+	WORD $0x4fb0eacc // sdot v12.4s, v22.16b, v16.4b[3]
+	WORD $0x4fb0eaed // sdot v13.4s, v23.16b, v16.4b[3]
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V21.B16, V21.B16
+	WORD $0x4fb1ea88 // sdot v8.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb2ea8a // sdot v10.4s, v20.16b, v18.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb3ea8c // sdot v12.4s, v20.16b, v19.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	FMOVQ 0(R10), F22
+	WORD $0x0e217ace // fcvtl v14.4s, v22.4h
+	WORD $0x4e217acf // fcvtl2 v15.4s, v22.8h
+	WORD $0x6e27ddd0 // fmul v16.4s, v14.4s, v7.4s
+	WORD $0x6e27ddf1 // fmul v17.4s, v15.4s, v7.4s
+	FMOVD 32(R6), F18
+	FMOVD 72(R6), F19
+	FMOVD 112(R6), F20
+	WORD $0x4f9291d5 // fmul v21.4s, v14.4s, v18.s[0]
+	VFMLA V21.S4, V8.S4, V0.S4
+	WORD $0x4f9391d5 // fmul v21.4s, v14.4s, v19.s[0]
+	VFMLA V21.S4, V10.S4, V2.S4
+	WORD $0x4f9491d5 // fmul v21.4s, v14.4s, v20.s[0]
+	VFMLA V21.S4, V12.S4, V4.S4
+	WORD $0x4fb21200 // fmla v0.4s, v16.4s, v18.s[1]
+	WORD $0x4fb31202 // fmla v2.4s, v16.4s, v19.s[1]
+	WORD $0x4fb41204 // fmla v4.4s, v16.4s, v20.s[1]
+	WORD $0x4f9291f5 // fmul v21.4s, v15.4s, v18.s[0]
+	VFMLA V21.S4, V9.S4, V1.S4
+	WORD $0x4f9391f5 // fmul v21.4s, v15.4s, v19.s[0]
+	VFMLA V21.S4, V11.S4, V3.S4
+	WORD $0x4f9491f5 // fmul v21.4s, v15.4s, v20.s[0]
+	VFMLA V21.S4, V13.S4, V5.S4
+	WORD $0x4fb21221 // fmla v1.4s, v17.4s, v18.s[1]
+	WORD $0x4fb31223 // fmla v3.4s, v17.4s, v19.s[1]
+	WORD $0x4fb41225 // fmla v5.4s, v17.4s, v20.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 4 tokens.
+TEXT few4Q4_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	FLDPQ 0(R25), (F6, F7)
+	ADD R9, R25
+	VMOVI $15, V8.B16
+	MOVD $0xc1000000, R26
+	VDUP R26, V9.S4
+block:
+	FLDPQ 0(R15), (F10, F12)
+	FLDPQ 32(R15), (F14, F16)
+	FLDPQ 0(R15), (F11, F13)
+	FLDPQ 32(R15), (F15, F17)
+	FMOVQ 0(R6), F18
+	FMOVQ 40(R6), F19
+	FMOVQ 80(R6), F20
+	FMOVQ 120(R6), F21
+	FMOVQ 16(R6), F22
+	FMOVQ 56(R6), F23
+	FMOVQ 96(R6), F24
+	FMOVQ 136(R6), F25
+	FLDPQ 32(R11), (F26, F27)
+	VAND V8.B16, V26.B16, V28.B16
+	VAND V8.B16, V27.B16, V29.B16
+	WORD $0x4f92e38a // sdot v10.4s, v28.16b, v18.4b[0]
+	WORD $0x4f92e3ab // sdot v11.4s, v29.16b, v18.4b[0]
+	WORD $0x4f93e38c // sdot v12.4s, v28.16b, v19.4b[0]
+	WORD $0x4f93e3ad // sdot v13.4s, v29.16b, v19.4b[0]
+	WORD $0x4f94e38e // sdot v14.4s, v28.16b, v20.4b[0]
+	WORD $0x4f94e3af // sdot v15.4s, v29.16b, v20.4b[0]
+	WORD $0x4f95e390 // sdot v16.4s, v28.16b, v21.4b[0]
+	WORD $0x4f95e3b1 // sdot v17.4s, v29.16b, v21.4b[0]
+	VUSHR $4, V26.B16, V26.B16
+	VUSHR $4, V27.B16, V27.B16
+	WORD $0x4f96e34a // sdot v10.4s, v26.16b, v22.4b[0]
+	WORD $0x4f96e36b // sdot v11.4s, v27.16b, v22.4b[0]
+	WORD $0x4f97e34c // sdot v12.4s, v26.16b, v23.4b[0]
+	WORD $0x4f97e36d // sdot v13.4s, v27.16b, v23.4b[0]
+	WORD $0x4f98e34e // sdot v14.4s, v26.16b, v24.4b[0]
+	WORD $0x4f98e36f // sdot v15.4s, v27.16b, v24.4b[0]
+	WORD $0x4f99e350 // sdot v16.4s, v26.16b, v25.4b[0]
+	WORD $0x4f99e371 // sdot v17.4s, v27.16b, v25.4b[0]
+	FLDPQ 96(R11), (F26, F27)
+	VAND V8.B16, V26.B16, V28.B16
+	VAND V8.B16, V27.B16, V29.B16
+	WORD $0x4fb2e38a // sdot v10.4s, v28.16b, v18.4b[1]
+	WORD $0x4fb2e3ab // sdot v11.4s, v29.16b, v18.4b[1]
+	WORD $0x4fb3e38c // sdot v12.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb3e3ad // sdot v13.4s, v29.16b, v19.4b[1]
+	WORD $0x4fb4e38e // sdot v14.4s, v28.16b, v20.4b[1]
+	WORD $0x4fb4e3af // sdot v15.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb5e390 // sdot v16.4s, v28.16b, v21.4b[1]
+	WORD $0x4fb5e3b1 // sdot v17.4s, v29.16b, v21.4b[1]
+	VUSHR $4, V26.B16, V26.B16
+	VUSHR $4, V27.B16, V27.B16
+	WORD $0x4fb6e34a // sdot v10.4s, v26.16b, v22.4b[1]
+	WORD $0x4fb6e36b // sdot v11.4s, v27.16b, v22.4b[1]
+	WORD $0x4fb7e34c // sdot v12.4s, v26.16b, v23.4b[1]
+	WORD $0x4fb7e36d // sdot v13.4s, v27.16b, v23.4b[1]
+	WORD $0x4fb8e34e // sdot v14.4s, v26.16b, v24.4b[1]
+	WORD $0x4fb8e36f // sdot v15.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb9e350 // sdot v16.4s, v26.16b, v25.4b[1]
+	WORD $0x4fb9e371 // sdot v17.4s, v27.16b, v25.4b[1]
+	FLDPQ 160(R11), (F26, F27)
+	VAND V8.B16, V26.B16, V28.B16
+	VAND V8.B16, V27.B16, V29.B16
+	WORD $0x4f92eb8a // sdot v10.4s, v28.16b, v18.4b[2]
+	WORD $0x4f92ebab // sdot v11.4s, v29.16b, v18.4b[2]
+	WORD $0x4f93eb8c // sdot v12.4s, v28.16b, v19.4b[2]
+	WORD $0x4f93ebad // sdot v13.4s, v29.16b, v19.4b[2]
+	WORD $0x4f94eb8e // sdot v14.4s, v28.16b, v20.4b[2]
+	WORD $0x4f94ebaf // sdot v15.4s, v29.16b, v20.4b[2]
+	WORD $0x4f95eb90 // sdot v16.4s, v28.16b, v21.4b[2]
+	WORD $0x4f95ebb1 // sdot v17.4s, v29.16b, v21.4b[2]
+	VUSHR $4, V26.B16, V26.B16
+	VUSHR $4, V27.B16, V27.B16
+	WORD $0x4f96eb4a // sdot v10.4s, v26.16b, v22.4b[2]
+	WORD $0x4f96eb6b // sdot v11.4s, v27.16b, v22.4b[2]
+	WORD $0x4f97eb4c // sdot v12.4s, v26.16b, v23.4b[2]
+	WORD $0x4f97eb6d // sdot v13.4s, v27.16b, v23.4b[2]
+	WORD $0x4f98eb4e // sdot v14.4s, v26.16b, v24.4b[2]
+	WORD $0x4f98eb6f // sdot v15.4s, v27.16b, v24.4b[2]
+	WORD $0x4f99eb50 // sdot v16.4s, v26.16b, v25.4b[2]
+	WORD $0x4f99eb71 // sdot v17.4s, v27.16b, v25.4b[2]
+	FLDPQ 224(R11), (F26, F27)
+	VAND V8.B16, V26.B16, V28.B16
+	VAND V8.B16, V27.B16, V29.B16
+	WORD $0x4fb2eb8a // sdot v10.4s, v28.16b, v18.4b[3]
+	WORD $0x4fb2ebab // sdot v11.4s, v29.16b, v18.4b[3]
+	WORD $0x4fb3eb8c // sdot v12.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb3ebad // sdot v13.4s, v29.16b, v19.4b[3]
+	WORD $0x4fb4eb8e // sdot v14.4s, v28.16b, v20.4b[3]
+	WORD $0x4fb4ebaf // sdot v15.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb5eb90 // sdot v16.4s, v28.16b, v21.4b[3]
+	WORD $0x4fb5ebb1 // sdot v17.4s, v29.16b, v21.4b[3]
+	VUSHR $4, V26.B16, V26.B16
+	VUSHR $4, V27.B16, V27.B16
+	WORD $0x4fb6eb4a // sdot v10.4s, v26.16b, v22.4b[3]
+	WORD $0x4fb6eb6b // sdot v11.4s, v27.16b, v22.4b[3]
+	WORD $0x4fb7eb4c // sdot v12.4s, v26.16b, v23.4b[3]
+	WORD $0x4fb7eb6d // sdot v13.4s, v27.16b, v23.4b[3]
+	WORD $0x4fb8eb4e // sdot v14.4s, v26.16b, v24.4b[3]
+	WORD $0x4fb8eb6f // sdot v15.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb9eb50 // sdot v16.4s, v26.16b, v25.4b[3]
+	WORD $0x4fb9eb71 // sdot v17.4s, v27.16b, v25.4b[3]
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	FMOVQ 0(R10), F27
+	WORD $0x0e217b72 // fcvtl v18.4s, v27.4h
+	WORD $0x4e217b73 // fcvtl2 v19.4s, v27.8h
+	WORD $0x6e29de54 // fmul v20.4s, v18.4s, v9.4s
+	WORD $0x6e29de75 // fmul v21.4s, v19.4s, v9.4s
+	FMOVD 32(R6), F22
+	FMOVD 72(R6), F23
+	FMOVD 112(R6), F24
+	FMOVD 152(R6), F25
+	WORD $0x4f96925a // fmul v26.4s, v18.4s, v22.s[0]
+	VFMLA V26.S4, V10.S4, V0.S4
+	WORD $0x4f97925a // fmul v26.4s, v18.4s, v23.s[0]
+	VFMLA V26.S4, V12.S4, V2.S4
+	WORD $0x4f98925a // fmul v26.4s, v18.4s, v24.s[0]
+	VFMLA V26.S4, V14.S4, V4.S4
+	WORD $0x4f99925a // fmul v26.4s, v18.4s, v25.s[0]
+	VFMLA V26.S4, V16.S4, V6.S4
+	WORD $0x4fb61280 // fmla v0.4s, v20.4s, v22.s[1]
+	WORD $0x4fb71282 // fmla v2.4s, v20.4s, v23.s[1]
+	WORD $0x4fb81284 // fmla v4.4s, v20.4s, v24.s[1]
+	WORD $0x4fb91286 // fmla v6.4s, v20.4s, v25.s[1]
+	WORD $0x4f96927a // fmul v26.4s, v19.4s, v22.s[0]
+	VFMLA V26.S4, V11.S4, V1.S4
+	WORD $0x4f97927a // fmul v26.4s, v19.4s, v23.s[0]
+	VFMLA V26.S4, V13.S4, V3.S4
+	WORD $0x4f98927a // fmul v26.4s, v19.4s, v24.s[0]
+	VFMLA V26.S4, V15.S4, V5.S4
+	WORD $0x4f99927a // fmul v26.4s, v19.4s, v25.s[0]
+	VFMLA V26.S4, V17.S4, V7.S4
+	WORD $0x4fb612a1 // fmla v1.4s, v21.4s, v22.s[1]
+	WORD $0x4fb712a3 // fmla v3.4s, v21.4s, v23.s[1]
+	WORD $0x4fb812a5 // fmla v5.4s, v21.4s, v24.s[1]
+	WORD $0x4fb912a7 // fmla v7.4s, v21.4s, v25.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	FSTPQ (F6, F7), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ4_0DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_0DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -4993,6 +5489,21 @@ panel:
 	BNE panel
 	RET
 many:
+	CMP $2, R5
+	BNE not2
+	CALL few2Q4_0DotProd<>(SB)
+	RET
+not2:
+	CMP $3, R5
+	BNE not3
+	CALL few3Q4_0DotProd<>(SB)
+	RET
+not3:
+	CMP $4, R5
+	BNE not4
+	CALL few4Q4_0DotProd<>(SB)
+	RET
+not4:
 	CALL manyQ4_0DotProd<>(SB)
 	RET
 
@@ -5016,6 +5527,233 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Q4_0I8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 40(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 56(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 80(R6), (R10, R11)
+	LDP 120(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 96(R6), (R10, R11)
+	LDP 136(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	MOVD 32(R6), R10
+	MOVD 72(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 128(R19)
+	STP (R12, R12), 160(R19)
+	MOVD 112(R6), R10
+	MOVD 152(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 144(R19)
+	STP (R12, R12), 176(R19)
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V0.S4
+	VZIP2 V10.S4, V8.S4, V2.S4
+	VZIP1 V11.S4, V9.S4, V4.S4
+	VZIP2 V11.S4, V9.S4, V6.S4
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V1.S4
+	VZIP2 V10.S4, V8.S4, V3.S4
+	VZIP1 V11.S4, V9.S4, V5.S4
+	VZIP2 V11.S4, V9.S4, V7.S4
+	VMOVI $15, V8.B16
+	MOVD $0xc1000000, R26
+	VDUP R26, V9.S4
+block:
+	FLDPQ 0(R15), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 0(R15), (F14, F15)
+	FLDPQ 0(R15), (F16, F17)
+	FLDPQ 32(R11), (F18, F19)
+	FLDPQ 96(R11), (F20, F21)
+	VZIP1 V20.S4, V18.S4, V22.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	VZIP1 V21.S4, V19.S4, V18.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	VAND V8.B16, V22.B16, V19.B16
+	VAND V8.B16, V20.B16, V23.B16
+	VAND V8.B16, V18.B16, V24.B16
+	VAND V8.B16, V21.B16, V25.B16
+	FLDPQ 0(R19), (F26, F27)
+	WORD $0x4e9aa66a // smmla v10.4s, v19.16b, v26.16b
+	WORD $0x4e9ba66b // smmla v11.4s, v19.16b, v27.16b
+	WORD $0x4e9aa6ec // smmla v12.4s, v23.16b, v26.16b
+	WORD $0x4e9ba6ed // smmla v13.4s, v23.16b, v27.16b
+	WORD $0x4e9aa70e // smmla v14.4s, v24.16b, v26.16b
+	WORD $0x4e9ba70f // smmla v15.4s, v24.16b, v27.16b
+	WORD $0x4e9aa730 // smmla v16.4s, v25.16b, v26.16b
+	WORD $0x4e9ba731 // smmla v17.4s, v25.16b, v27.16b
+	VUSHR $4, V22.B16, V22.B16
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V18.B16, V18.B16
+	VUSHR $4, V21.B16, V21.B16
+	FLDPQ 64(R19), (F19, F23)
+	WORD $0x4e93a6ca // smmla v10.4s, v22.16b, v19.16b
+	WORD $0x4e97a6cb // smmla v11.4s, v22.16b, v23.16b
+	WORD $0x4e93a68c // smmla v12.4s, v20.16b, v19.16b
+	WORD $0x4e97a68d // smmla v13.4s, v20.16b, v23.16b
+	WORD $0x4e93a64e // smmla v14.4s, v18.16b, v19.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e93a6b0 // smmla v16.4s, v21.16b, v19.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	FLDPQ 160(R11), (F18, F19)
+	FLDPQ 224(R11), (F20, F21)
+	VZIP1 V20.S4, V18.S4, V22.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	VZIP1 V21.S4, V19.S4, V18.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	VAND V8.B16, V22.B16, V19.B16
+	VAND V8.B16, V20.B16, V23.B16
+	VAND V8.B16, V18.B16, V24.B16
+	VAND V8.B16, V21.B16, V25.B16
+	FLDPQ 32(R19), (F26, F27)
+	WORD $0x4e9aa66a // smmla v10.4s, v19.16b, v26.16b
+	WORD $0x4e9ba66b // smmla v11.4s, v19.16b, v27.16b
+	WORD $0x4e9aa6ec // smmla v12.4s, v23.16b, v26.16b
+	WORD $0x4e9ba6ed // smmla v13.4s, v23.16b, v27.16b
+	WORD $0x4e9aa70e // smmla v14.4s, v24.16b, v26.16b
+	WORD $0x4e9ba70f // smmla v15.4s, v24.16b, v27.16b
+	WORD $0x4e9aa730 // smmla v16.4s, v25.16b, v26.16b
+	WORD $0x4e9ba731 // smmla v17.4s, v25.16b, v27.16b
+	VUSHR $4, V22.B16, V22.B16
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V18.B16, V18.B16
+	VUSHR $4, V21.B16, V21.B16
+	FLDPQ 96(R19), (F19, F23)
+	WORD $0x4e93a6ca // smmla v10.4s, v22.16b, v19.16b
+	WORD $0x4e97a6cb // smmla v11.4s, v22.16b, v23.16b
+	WORD $0x4e93a68c // smmla v12.4s, v20.16b, v19.16b
+	WORD $0x4e97a68d // smmla v13.4s, v20.16b, v23.16b
+	WORD $0x4e93a64e // smmla v14.4s, v18.16b, v19.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e93a6b0 // smmla v16.4s, v21.16b, v19.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	FMOVQ 0(R10), F26
+	VZIP2 V26.H8, V26.H8, V27.H8
+	VZIP1 V26.H8, V26.H8, V26.H8
+	WORD $0x0e217b52 // fcvtl v18.4s, v26.4h
+	WORD $0x4e217b53 // fcvtl2 v19.4s, v26.8h
+	WORD $0x0e217b74 // fcvtl v20.4s, v27.4h
+	WORD $0x4e217b75 // fcvtl2 v21.4s, v27.8h
+	WORD $0x6e29de56 // fmul v22.4s, v18.4s, v9.4s
+	WORD $0x6e29de77 // fmul v23.4s, v19.4s, v9.4s
+	WORD $0x6e29de98 // fmul v24.4s, v20.4s, v9.4s
+	WORD $0x6e29deb9 // fmul v25.4s, v21.4s, v9.4s
+	FLDPQ 128(R19), (F26, F27)
+	FLDPQ 160(R19), (F28, F29)
+	WORD $0x6e3ade5e // fmul v30.4s, v18.4s, v26.4s
+	VFMLA V30.S4, V10.S4, V0.S4
+	VFMLA V28.S4, V22.S4, V0.S4
+	WORD $0x6e3bde5e // fmul v30.4s, v18.4s, v27.4s
+	VFMLA V30.S4, V11.S4, V1.S4
+	VFMLA V29.S4, V22.S4, V1.S4
+	WORD $0x6e3ade7e // fmul v30.4s, v19.4s, v26.4s
+	VFMLA V30.S4, V12.S4, V2.S4
+	VFMLA V28.S4, V23.S4, V2.S4
+	WORD $0x6e3bde7e // fmul v30.4s, v19.4s, v27.4s
+	VFMLA V30.S4, V13.S4, V3.S4
+	VFMLA V29.S4, V23.S4, V3.S4
+	WORD $0x6e3ade9e // fmul v30.4s, v20.4s, v26.4s
+	VFMLA V30.S4, V14.S4, V4.S4
+	VFMLA V28.S4, V24.S4, V4.S4
+	WORD $0x6e3bde9e // fmul v30.4s, v20.4s, v27.4s
+	VFMLA V30.S4, V15.S4, V5.S4
+	VFMLA V29.S4, V24.S4, V5.S4
+	WORD $0x6e3adebe // fmul v30.4s, v21.4s, v26.4s
+	VFMLA V30.S4, V16.S4, V6.S4
+	VFMLA V28.S4, V25.S4, V6.S4
+	WORD $0x6e3bdebe // fmul v30.4s, v21.4s, v27.4s
+	VFMLA V30.S4, V17.S4, V7.S4
+	VFMLA V29.S4, V25.S4, V7.S4
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	VUZP1 V2.S4, V0.S4, V10.S4
+	VUZP2 V2.S4, V0.S4, V12.S4
+	VUZP1 V6.S4, V4.S4, V11.S4
+	VUZP2 V6.S4, V4.S4, V13.S4
+	FSTPQ (F10, F11), 0(R25)
+	FSTPQ (F12, F13), 0(R26)
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	VUZP1 V3.S4, V1.S4, V10.S4
+	VUZP2 V3.S4, V1.S4, V12.S4
+	VUZP1 V7.S4, V5.S4, V11.S4
+	VUZP2 V7.S4, V5.S4, V13.S4
+	FSTPQ (F10, F11), 0(R25)
+	FSTPQ (F12, F13), 0(R26)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ4_0I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_0I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -5027,6 +5765,9 @@ TEXT ·productQ4_0I8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productQ4_0DotProd(SB)
 many:
+	BNE more
+	B few4Q4_0I8MM<>(SB)
+more:
 	B manyQ4_0I8MM<>(SB)
 
 // headQ4_1 unpacks scales.
@@ -5514,6 +6255,499 @@ block:
 	BNE block
 	RET
 
+// A panel times 2 tokens.
+TEXT few2Q4_1DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	VMOVI $15, V4.B16
+block:
+	FLDPQ 0(R15), (F5, F7)
+	FLDPQ 0(R15), (F6, F8)
+	FMOVQ 0(R6), F9
+	FMOVQ 40(R6), F10
+	FMOVQ 16(R6), F11
+	FMOVQ 56(R6), F12
+	FLDPQ 64(R11), (F13, F14)
+	VAND V4.B16, V13.B16, V15.B16
+	VAND V4.B16, V14.B16, V16.B16
+	WORD $0x4f89e1e5 // sdot v5.4s, v15.16b, v9.4b[0]
+	WORD $0x4f89e206 // sdot v6.4s, v16.16b, v9.4b[0]
+	WORD $0x4f8ae1e7 // sdot v7.4s, v15.16b, v10.4b[0]
+	WORD $0x4f8ae208 // sdot v8.4s, v16.16b, v10.4b[0]
+	VUSHR $4, V13.B16, V13.B16
+	VUSHR $4, V14.B16, V14.B16
+	WORD $0x4f8be1a5 // sdot v5.4s, v13.16b, v11.4b[0]
+	WORD $0x4f8be1c6 // sdot v6.4s, v14.16b, v11.4b[0]
+	WORD $0x4f8ce1a7 // sdot v7.4s, v13.16b, v12.4b[0]
+	WORD $0x4f8ce1c8 // sdot v8.4s, v14.16b, v12.4b[0]
+	FLDPQ 128(R11), (F13, F14)
+	VAND V4.B16, V13.B16, V15.B16
+	VAND V4.B16, V14.B16, V16.B16
+	WORD $0x4fa9e1e5 // sdot v5.4s, v15.16b, v9.4b[1]
+	WORD $0x4fa9e206 // sdot v6.4s, v16.16b, v9.4b[1]
+	WORD $0x4faae1e7 // sdot v7.4s, v15.16b, v10.4b[1]
+	WORD $0x4faae208 // sdot v8.4s, v16.16b, v10.4b[1]
+	VUSHR $4, V13.B16, V13.B16
+	VUSHR $4, V14.B16, V14.B16
+	WORD $0x4fabe1a5 // sdot v5.4s, v13.16b, v11.4b[1]
+	WORD $0x4fabe1c6 // sdot v6.4s, v14.16b, v11.4b[1]
+	WORD $0x4face1a7 // sdot v7.4s, v13.16b, v12.4b[1]
+	WORD $0x4face1c8 // sdot v8.4s, v14.16b, v12.4b[1]
+	FLDPQ 192(R11), (F13, F14)
+	VAND V4.B16, V13.B16, V15.B16
+	VAND V4.B16, V14.B16, V16.B16
+	WORD $0x4f89e9e5 // sdot v5.4s, v15.16b, v9.4b[2]
+	WORD $0x4f89ea06 // sdot v6.4s, v16.16b, v9.4b[2]
+	WORD $0x4f8ae9e7 // sdot v7.4s, v15.16b, v10.4b[2]
+	WORD $0x4f8aea08 // sdot v8.4s, v16.16b, v10.4b[2]
+	VUSHR $4, V13.B16, V13.B16
+	VUSHR $4, V14.B16, V14.B16
+	WORD $0x4f8be9a5 // sdot v5.4s, v13.16b, v11.4b[2]
+	WORD $0x4f8be9c6 // sdot v6.4s, v14.16b, v11.4b[2]
+	WORD $0x4f8ce9a7 // sdot v7.4s, v13.16b, v12.4b[2]
+	WORD $0x4f8ce9c8 // sdot v8.4s, v14.16b, v12.4b[2]
+	FLDPQ 256(R11), (F13, F14)
+	VAND V4.B16, V13.B16, V15.B16
+	VAND V4.B16, V14.B16, V16.B16
+	WORD $0x4fa9e9e5 // sdot v5.4s, v15.16b, v9.4b[3]
+	WORD $0x4fa9ea06 // sdot v6.4s, v16.16b, v9.4b[3]
+	WORD $0x4faae9e7 // sdot v7.4s, v15.16b, v10.4b[3]
+	WORD $0x4faaea08 // sdot v8.4s, v16.16b, v10.4b[3]
+	VUSHR $4, V13.B16, V13.B16
+	VUSHR $4, V14.B16, V14.B16
+	WORD $0x4fabe9a5 // sdot v5.4s, v13.16b, v11.4b[3]
+	WORD $0x4fabe9c6 // sdot v6.4s, v14.16b, v11.4b[3]
+	WORD $0x4face9a7 // sdot v7.4s, v13.16b, v12.4b[3]
+	WORD $0x4face9c8 // sdot v8.4s, v14.16b, v12.4b[3]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 0(R10), F16
+	WORD $0x0e217a09 // fcvtl v9.4s, v16.4h
+	WORD $0x4e217a0a // fcvtl2 v10.4s, v16.8h
+	FMOVQ 32(R10), F16
+	WORD $0x0e217a0b // fcvtl v11.4s, v16.4h
+	WORD $0x4e217a0c // fcvtl2 v12.4s, v16.8h
+	FMOVD 32(R6), F13
+	FMOVD 72(R6), F14
+	WORD $0x4f8d912f // fmul v15.4s, v9.4s, v13.s[0]
+	VFMLA V15.S4, V5.S4, V0.S4
+	WORD $0x4f8e912f // fmul v15.4s, v9.4s, v14.s[0]
+	VFMLA V15.S4, V7.S4, V2.S4
+	WORD $0x4fad1160 // fmla v0.4s, v11.4s, v13.s[1]
+	WORD $0x4fae1162 // fmla v2.4s, v11.4s, v14.s[1]
+	WORD $0x4f8d914f // fmul v15.4s, v10.4s, v13.s[0]
+	VFMLA V15.S4, V6.S4, V1.S4
+	WORD $0x4f8e914f // fmul v15.4s, v10.4s, v14.s[0]
+	VFMLA V15.S4, V8.S4, V3.S4
+	WORD $0x4fad1181 // fmla v1.4s, v12.4s, v13.s[1]
+	WORD $0x4fae1183 // fmla v3.4s, v12.4s, v14.s[1]
+	ADD $320, R10
+	ADD $320, R11
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $320, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 3 tokens.
+TEXT few3Q4_1DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	VMOVI $15, V6.B16
+block:
+	FLDPQ 0(R15), (F7, F9)
+	FMOVQ 32(R15), F11
+	FLDPQ 0(R15), (F8, F10)
+	FMOVQ 32(R15), F12
+	FMOVQ 0(R6), F13
+	FMOVQ 40(R6), F14
+	FMOVQ 80(R6), F15
+	FMOVQ 16(R6), F16
+	FMOVQ 56(R6), F17
+	FMOVQ 96(R6), F18
+	FLDPQ 64(R11), (F19, F20)
+	VAND V6.B16, V19.B16, V21.B16
+	VAND V6.B16, V20.B16, V22.B16
+	WORD $0x4f8de2a7 // sdot v7.4s, v21.16b, v13.4b[0]
+	WORD $0x4f8de2c8 // sdot v8.4s, v22.16b, v13.4b[0]
+	WORD $0x4f8ee2a9 // sdot v9.4s, v21.16b, v14.4b[0]
+	WORD $0x4f8ee2ca // sdot v10.4s, v22.16b, v14.4b[0]
+	WORD $0x4f8fe2ab // sdot v11.4s, v21.16b, v15.4b[0]
+	WORD $0x4f8fe2cc // sdot v12.4s, v22.16b, v15.4b[0]
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V20.B16, V20.B16
+	WORD $0x4f90e267 // sdot v7.4s, v19.16b, v16.4b[0]
+	WORD $0x4f90e288 // sdot v8.4s, v20.16b, v16.4b[0]
+	WORD $0x4f91e269 // sdot v9.4s, v19.16b, v17.4b[0]
+	WORD $0x4f91e28a // sdot v10.4s, v20.16b, v17.4b[0]
+	WORD $0x4f92e26b // sdot v11.4s, v19.16b, v18.4b[0]
+	WORD $0x4f92e28c // sdot v12.4s, v20.16b, v18.4b[0]
+	FLDPQ 128(R11), (F19, F20)
+	VAND V6.B16, V19.B16, V21.B16
+	VAND V6.B16, V20.B16, V22.B16
+	WORD $0x4fade2a7 // sdot v7.4s, v21.16b, v13.4b[1]
+	WORD $0x4fade2c8 // sdot v8.4s, v22.16b, v13.4b[1]
+	WORD $0x4faee2a9 // sdot v9.4s, v21.16b, v14.4b[1]
+	WORD $0x4faee2ca // sdot v10.4s, v22.16b, v14.4b[1]
+	WORD $0x4fafe2ab // sdot v11.4s, v21.16b, v15.4b[1]
+	WORD $0x4fafe2cc // sdot v12.4s, v22.16b, v15.4b[1]
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V20.B16, V20.B16
+	WORD $0x4fb0e267 // sdot v7.4s, v19.16b, v16.4b[1]
+	WORD $0x4fb0e288 // sdot v8.4s, v20.16b, v16.4b[1]
+	WORD $0x4fb1e269 // sdot v9.4s, v19.16b, v17.4b[1]
+	WORD $0x4fb1e28a // sdot v10.4s, v20.16b, v17.4b[1]
+	WORD $0x4fb2e26b // sdot v11.4s, v19.16b, v18.4b[1]
+	WORD $0x4fb2e28c // sdot v12.4s, v20.16b, v18.4b[1]
+	FLDPQ 192(R11), (F19, F20)
+	VAND V6.B16, V19.B16, V21.B16
+	VAND V6.B16, V20.B16, V22.B16
+	WORD $0x4f8deaa7 // sdot v7.4s, v21.16b, v13.4b[2]
+	WORD $0x4f8deac8 // sdot v8.4s, v22.16b, v13.4b[2]
+	WORD $0x4f8eeaa9 // sdot v9.4s, v21.16b, v14.4b[2]
+	WORD $0x4f8eeaca // sdot v10.4s, v22.16b, v14.4b[2]
+	WORD $0x4f8feaab // sdot v11.4s, v21.16b, v15.4b[2]
+	WORD $0x4f8feacc // sdot v12.4s, v22.16b, v15.4b[2]
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V20.B16, V20.B16
+	WORD $0x4f90ea67 // sdot v7.4s, v19.16b, v16.4b[2]
+	WORD $0x4f90ea88 // sdot v8.4s, v20.16b, v16.4b[2]
+	WORD $0x4f91ea69 // sdot v9.4s, v19.16b, v17.4b[2]
+	WORD $0x4f91ea8a // sdot v10.4s, v20.16b, v17.4b[2]
+	WORD $0x4f92ea6b // sdot v11.4s, v19.16b, v18.4b[2]
+	WORD $0x4f92ea8c // sdot v12.4s, v20.16b, v18.4b[2]
+	FLDPQ 256(R11), (F19, F20)
+	VAND V6.B16, V19.B16, V21.B16
+	VAND V6.B16, V20.B16, V22.B16
+	WORD $0x4fadeaa7 // sdot v7.4s, v21.16b, v13.4b[3]
+	WORD $0x4fadeac8 // sdot v8.4s, v22.16b, v13.4b[3]
+	WORD $0x4faeeaa9 // sdot v9.4s, v21.16b, v14.4b[3]
+	WORD $0x4faeeaca // sdot v10.4s, v22.16b, v14.4b[3]
+	WORD $0x4fafeaab // sdot v11.4s, v21.16b, v15.4b[3]
+	WORD $0x4fafeacc // sdot v12.4s, v22.16b, v15.4b[3]
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V20.B16, V20.B16
+	WORD $0x4fb0ea67 // sdot v7.4s, v19.16b, v16.4b[3]
+	WORD $0x4fb0ea88 // sdot v8.4s, v20.16b, v16.4b[3]
+	WORD $0x4fb1ea69 // sdot v9.4s, v19.16b, v17.4b[3]
+	WORD $0x4fb1ea8a // sdot v10.4s, v20.16b, v17.4b[3]
+	WORD $0x4fb2ea6b // sdot v11.4s, v19.16b, v18.4b[3]
+	WORD $0x4fb2ea8c // sdot v12.4s, v20.16b, v18.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 0(R10), F21
+	WORD $0x0e217aad // fcvtl v13.4s, v21.4h
+	WORD $0x4e217aae // fcvtl2 v14.4s, v21.8h
+	FMOVQ 32(R10), F21
+	WORD $0x0e217aaf // fcvtl v15.4s, v21.4h
+	WORD $0x4e217ab0 // fcvtl2 v16.4s, v21.8h
+	FMOVD 32(R6), F17
+	FMOVD 72(R6), F18
+	FMOVD 112(R6), F19
+	WORD $0x4f9191b4 // fmul v20.4s, v13.4s, v17.s[0]
+	VFMLA V20.S4, V7.S4, V0.S4
+	WORD $0x4f9291b4 // fmul v20.4s, v13.4s, v18.s[0]
+	VFMLA V20.S4, V9.S4, V2.S4
+	WORD $0x4f9391b4 // fmul v20.4s, v13.4s, v19.s[0]
+	VFMLA V20.S4, V11.S4, V4.S4
+	WORD $0x4fb111e0 // fmla v0.4s, v15.4s, v17.s[1]
+	WORD $0x4fb211e2 // fmla v2.4s, v15.4s, v18.s[1]
+	WORD $0x4fb311e4 // fmla v4.4s, v15.4s, v19.s[1]
+	WORD $0x4f9191d4 // fmul v20.4s, v14.4s, v17.s[0]
+	VFMLA V20.S4, V8.S4, V1.S4
+	WORD $0x4f9291d4 // fmul v20.4s, v14.4s, v18.s[0]
+	VFMLA V20.S4, V10.S4, V3.S4
+	WORD $0x4f9391d4 // fmul v20.4s, v14.4s, v19.s[0]
+	VFMLA V20.S4, V12.S4, V5.S4
+	WORD $0x4fb11201 // fmla v1.4s, v16.4s, v17.s[1]
+	WORD $0x4fb21203 // fmla v3.4s, v16.4s, v18.s[1]
+	WORD $0x4fb31205 // fmla v5.4s, v16.4s, v19.s[1]
+	ADD $320, R10
+	ADD $320, R11
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $320, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 4 tokens.
+TEXT few4Q4_1DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	FLDPQ 0(R25), (F6, F7)
+	ADD R9, R25
+	VMOVI $15, V8.B16
+block:
+	FLDPQ 0(R15), (F9, F11)
+	FLDPQ 32(R15), (F13, F15)
+	FLDPQ 0(R15), (F10, F12)
+	FLDPQ 32(R15), (F14, F16)
+	FMOVQ 0(R6), F17
+	FMOVQ 40(R6), F18
+	FMOVQ 80(R6), F19
+	FMOVQ 120(R6), F20
+	FMOVQ 16(R6), F21
+	FMOVQ 56(R6), F22
+	FMOVQ 96(R6), F23
+	FMOVQ 136(R6), F24
+	FLDPQ 64(R11), (F25, F26)
+	VAND V8.B16, V25.B16, V27.B16
+	VAND V8.B16, V26.B16, V28.B16
+	WORD $0x4f91e369 // sdot v9.4s, v27.16b, v17.4b[0]
+	WORD $0x4f91e38a // sdot v10.4s, v28.16b, v17.4b[0]
+	WORD $0x4f92e36b // sdot v11.4s, v27.16b, v18.4b[0]
+	WORD $0x4f92e38c // sdot v12.4s, v28.16b, v18.4b[0]
+	WORD $0x4f93e36d // sdot v13.4s, v27.16b, v19.4b[0]
+	WORD $0x4f93e38e // sdot v14.4s, v28.16b, v19.4b[0]
+	WORD $0x4f94e36f // sdot v15.4s, v27.16b, v20.4b[0]
+	WORD $0x4f94e390 // sdot v16.4s, v28.16b, v20.4b[0]
+	VUSHR $4, V25.B16, V25.B16
+	VUSHR $4, V26.B16, V26.B16
+	WORD $0x4f95e329 // sdot v9.4s, v25.16b, v21.4b[0]
+	WORD $0x4f95e34a // sdot v10.4s, v26.16b, v21.4b[0]
+	WORD $0x4f96e32b // sdot v11.4s, v25.16b, v22.4b[0]
+	WORD $0x4f96e34c // sdot v12.4s, v26.16b, v22.4b[0]
+	WORD $0x4f97e32d // sdot v13.4s, v25.16b, v23.4b[0]
+	WORD $0x4f97e34e // sdot v14.4s, v26.16b, v23.4b[0]
+	WORD $0x4f98e32f // sdot v15.4s, v25.16b, v24.4b[0]
+	WORD $0x4f98e350 // sdot v16.4s, v26.16b, v24.4b[0]
+	FLDPQ 128(R11), (F25, F26)
+	VAND V8.B16, V25.B16, V27.B16
+	VAND V8.B16, V26.B16, V28.B16
+	WORD $0x4fb1e369 // sdot v9.4s, v27.16b, v17.4b[1]
+	WORD $0x4fb1e38a // sdot v10.4s, v28.16b, v17.4b[1]
+	WORD $0x4fb2e36b // sdot v11.4s, v27.16b, v18.4b[1]
+	WORD $0x4fb2e38c // sdot v12.4s, v28.16b, v18.4b[1]
+	WORD $0x4fb3e36d // sdot v13.4s, v27.16b, v19.4b[1]
+	WORD $0x4fb3e38e // sdot v14.4s, v28.16b, v19.4b[1]
+	WORD $0x4fb4e36f // sdot v15.4s, v27.16b, v20.4b[1]
+	WORD $0x4fb4e390 // sdot v16.4s, v28.16b, v20.4b[1]
+	VUSHR $4, V25.B16, V25.B16
+	VUSHR $4, V26.B16, V26.B16
+	WORD $0x4fb5e329 // sdot v9.4s, v25.16b, v21.4b[1]
+	WORD $0x4fb5e34a // sdot v10.4s, v26.16b, v21.4b[1]
+	WORD $0x4fb6e32b // sdot v11.4s, v25.16b, v22.4b[1]
+	WORD $0x4fb6e34c // sdot v12.4s, v26.16b, v22.4b[1]
+	WORD $0x4fb7e32d // sdot v13.4s, v25.16b, v23.4b[1]
+	WORD $0x4fb7e34e // sdot v14.4s, v26.16b, v23.4b[1]
+	WORD $0x4fb8e32f // sdot v15.4s, v25.16b, v24.4b[1]
+	WORD $0x4fb8e350 // sdot v16.4s, v26.16b, v24.4b[1]
+	FLDPQ 192(R11), (F25, F26)
+	VAND V8.B16, V25.B16, V27.B16
+	VAND V8.B16, V26.B16, V28.B16
+	WORD $0x4f91eb69 // sdot v9.4s, v27.16b, v17.4b[2]
+	WORD $0x4f91eb8a // sdot v10.4s, v28.16b, v17.4b[2]
+	WORD $0x4f92eb6b // sdot v11.4s, v27.16b, v18.4b[2]
+	WORD $0x4f92eb8c // sdot v12.4s, v28.16b, v18.4b[2]
+	WORD $0x4f93eb6d // sdot v13.4s, v27.16b, v19.4b[2]
+	WORD $0x4f93eb8e // sdot v14.4s, v28.16b, v19.4b[2]
+	WORD $0x4f94eb6f // sdot v15.4s, v27.16b, v20.4b[2]
+	WORD $0x4f94eb90 // sdot v16.4s, v28.16b, v20.4b[2]
+	VUSHR $4, V25.B16, V25.B16
+	VUSHR $4, V26.B16, V26.B16
+	WORD $0x4f95eb29 // sdot v9.4s, v25.16b, v21.4b[2]
+	WORD $0x4f95eb4a // sdot v10.4s, v26.16b, v21.4b[2]
+	WORD $0x4f96eb2b // sdot v11.4s, v25.16b, v22.4b[2]
+	WORD $0x4f96eb4c // sdot v12.4s, v26.16b, v22.4b[2]
+	WORD $0x4f97eb2d // sdot v13.4s, v25.16b, v23.4b[2]
+	WORD $0x4f97eb4e // sdot v14.4s, v26.16b, v23.4b[2]
+	WORD $0x4f98eb2f // sdot v15.4s, v25.16b, v24.4b[2]
+	WORD $0x4f98eb50 // sdot v16.4s, v26.16b, v24.4b[2]
+	FLDPQ 256(R11), (F25, F26)
+	VAND V8.B16, V25.B16, V27.B16
+	VAND V8.B16, V26.B16, V28.B16
+	WORD $0x4fb1eb69 // sdot v9.4s, v27.16b, v17.4b[3]
+	WORD $0x4fb1eb8a // sdot v10.4s, v28.16b, v17.4b[3]
+	WORD $0x4fb2eb6b // sdot v11.4s, v27.16b, v18.4b[3]
+	WORD $0x4fb2eb8c // sdot v12.4s, v28.16b, v18.4b[3]
+	WORD $0x4fb3eb6d // sdot v13.4s, v27.16b, v19.4b[3]
+	WORD $0x4fb3eb8e // sdot v14.4s, v28.16b, v19.4b[3]
+	WORD $0x4fb4eb6f // sdot v15.4s, v27.16b, v20.4b[3]
+	WORD $0x4fb4eb90 // sdot v16.4s, v28.16b, v20.4b[3]
+	VUSHR $4, V25.B16, V25.B16
+	VUSHR $4, V26.B16, V26.B16
+	WORD $0x4fb5eb29 // sdot v9.4s, v25.16b, v21.4b[3]
+	WORD $0x4fb5eb4a // sdot v10.4s, v26.16b, v21.4b[3]
+	WORD $0x4fb6eb2b // sdot v11.4s, v25.16b, v22.4b[3]
+	WORD $0x4fb6eb4c // sdot v12.4s, v26.16b, v22.4b[3]
+	WORD $0x4fb7eb2d // sdot v13.4s, v25.16b, v23.4b[3]
+	WORD $0x4fb7eb4e // sdot v14.4s, v26.16b, v23.4b[3]
+	WORD $0x4fb8eb2f // sdot v15.4s, v25.16b, v24.4b[3]
+	WORD $0x4fb8eb50 // sdot v16.4s, v26.16b, v24.4b[3]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 0(R10), F26
+	WORD $0x0e217b51 // fcvtl v17.4s, v26.4h
+	WORD $0x4e217b52 // fcvtl2 v18.4s, v26.8h
+	FMOVQ 32(R10), F26
+	WORD $0x0e217b53 // fcvtl v19.4s, v26.4h
+	WORD $0x4e217b54 // fcvtl2 v20.4s, v26.8h
+	FMOVD 32(R6), F21
+	FMOVD 72(R6), F22
+	FMOVD 112(R6), F23
+	FMOVD 152(R6), F24
+	WORD $0x4f959239 // fmul v25.4s, v17.4s, v21.s[0]
+	VFMLA V25.S4, V9.S4, V0.S4
+	WORD $0x4f969239 // fmul v25.4s, v17.4s, v22.s[0]
+	VFMLA V25.S4, V11.S4, V2.S4
+	WORD $0x4f979239 // fmul v25.4s, v17.4s, v23.s[0]
+	VFMLA V25.S4, V13.S4, V4.S4
+	WORD $0x4f989239 // fmul v25.4s, v17.4s, v24.s[0]
+	VFMLA V25.S4, V15.S4, V6.S4
+	WORD $0x4fb51260 // fmla v0.4s, v19.4s, v21.s[1]
+	WORD $0x4fb61262 // fmla v2.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71264 // fmla v4.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81266 // fmla v6.4s, v19.4s, v24.s[1]
+	WORD $0x4f959259 // fmul v25.4s, v18.4s, v21.s[0]
+	VFMLA V25.S4, V10.S4, V1.S4
+	WORD $0x4f969259 // fmul v25.4s, v18.4s, v22.s[0]
+	VFMLA V25.S4, V12.S4, V3.S4
+	WORD $0x4f979259 // fmul v25.4s, v18.4s, v23.s[0]
+	VFMLA V25.S4, V14.S4, V5.S4
+	WORD $0x4f989259 // fmul v25.4s, v18.4s, v24.s[0]
+	VFMLA V25.S4, V16.S4, V7.S4
+	WORD $0x4fb51281 // fmla v1.4s, v20.4s, v21.s[1]
+	WORD $0x4fb61283 // fmla v3.4s, v20.4s, v22.s[1]
+	WORD $0x4fb71285 // fmla v5.4s, v20.4s, v23.s[1]
+	WORD $0x4fb81287 // fmla v7.4s, v20.4s, v24.s[1]
+	ADD $320, R10
+	ADD $320, R11
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	FSTPQ (F6, F7), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $320, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ4_1DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_1DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -5531,6 +6765,21 @@ panel:
 	BNE panel
 	RET
 many:
+	CMP $2, R5
+	BNE not2
+	CALL few2Q4_1DotProd<>(SB)
+	RET
+not2:
+	CMP $3, R5
+	BNE not3
+	CALL few3Q4_1DotProd<>(SB)
+	RET
+not3:
+	CMP $4, R5
+	BNE not4
+	CALL few4Q4_1DotProd<>(SB)
+	RET
+not4:
 	CALL manyQ4_1DotProd<>(SB)
 	RET
 
@@ -5554,6 +6803,234 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Q4_1I8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 40(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 56(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 80(R6), (R10, R11)
+	LDP 120(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 96(R6), (R10, R11)
+	LDP 136(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	MOVD 32(R6), R10
+	MOVD 72(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 128(R19)
+	STP (R12, R12), 160(R19)
+	MOVD 112(R6), R10
+	MOVD 152(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 144(R19)
+	STP (R12, R12), 176(R19)
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V0.S4
+	VZIP2 V10.S4, V8.S4, V2.S4
+	VZIP1 V11.S4, V9.S4, V4.S4
+	VZIP2 V11.S4, V9.S4, V6.S4
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V1.S4
+	VZIP2 V10.S4, V8.S4, V3.S4
+	VZIP1 V11.S4, V9.S4, V5.S4
+	VZIP2 V11.S4, V9.S4, V7.S4
+	VMOVI $15, V8.B16
+block:
+	FLDPQ 0(R15), (F9, F10)
+	FLDPQ 0(R15), (F11, F12)
+	FLDPQ 0(R15), (F13, F14)
+	FLDPQ 0(R15), (F15, F16)
+	FLDPQ 64(R11), (F17, F18)
+	FLDPQ 128(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	VAND V8.B16, V21.B16, V18.B16
+	VAND V8.B16, V19.B16, V22.B16
+	VAND V8.B16, V17.B16, V23.B16
+	VAND V8.B16, V20.B16, V24.B16
+	FLDPQ 0(R19), (F25, F26)
+	WORD $0x4e99a649 // smmla v9.4s, v18.16b, v25.16b
+	WORD $0x4e9aa64a // smmla v10.4s, v18.16b, v26.16b
+	WORD $0x4e99a6cb // smmla v11.4s, v22.16b, v25.16b
+	WORD $0x4e9aa6cc // smmla v12.4s, v22.16b, v26.16b
+	WORD $0x4e99a6ed // smmla v13.4s, v23.16b, v25.16b
+	WORD $0x4e9aa6ee // smmla v14.4s, v23.16b, v26.16b
+	WORD $0x4e99a70f // smmla v15.4s, v24.16b, v25.16b
+	WORD $0x4e9aa710 // smmla v16.4s, v24.16b, v26.16b
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V17.B16, V17.B16
+	VUSHR $4, V20.B16, V20.B16
+	FLDPQ 64(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	FLDPQ 192(R11), (F17, F18)
+	FLDPQ 256(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	VAND V8.B16, V21.B16, V18.B16
+	VAND V8.B16, V19.B16, V22.B16
+	VAND V8.B16, V17.B16, V23.B16
+	VAND V8.B16, V20.B16, V24.B16
+	FLDPQ 32(R19), (F25, F26)
+	WORD $0x4e99a649 // smmla v9.4s, v18.16b, v25.16b
+	WORD $0x4e9aa64a // smmla v10.4s, v18.16b, v26.16b
+	WORD $0x4e99a6cb // smmla v11.4s, v22.16b, v25.16b
+	WORD $0x4e9aa6cc // smmla v12.4s, v22.16b, v26.16b
+	WORD $0x4e99a6ed // smmla v13.4s, v23.16b, v25.16b
+	WORD $0x4e9aa6ee // smmla v14.4s, v23.16b, v26.16b
+	WORD $0x4e99a70f // smmla v15.4s, v24.16b, v25.16b
+	WORD $0x4e9aa710 // smmla v16.4s, v24.16b, v26.16b
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V17.B16, V17.B16
+	VUSHR $4, V20.B16, V20.B16
+	FLDPQ 96(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 0(R10), F25
+	VZIP2 V25.H8, V25.H8, V26.H8
+	VZIP1 V25.H8, V25.H8, V25.H8
+	WORD $0x0e217b31 // fcvtl v17.4s, v25.4h
+	WORD $0x4e217b32 // fcvtl2 v18.4s, v25.8h
+	WORD $0x0e217b53 // fcvtl v19.4s, v26.4h
+	WORD $0x4e217b54 // fcvtl2 v20.4s, v26.8h
+	FMOVQ 32(R10), F25
+	VZIP2 V25.H8, V25.H8, V26.H8
+	VZIP1 V25.H8, V25.H8, V25.H8
+	WORD $0x0e217b35 // fcvtl v21.4s, v25.4h
+	WORD $0x4e217b36 // fcvtl2 v22.4s, v25.8h
+	WORD $0x0e217b57 // fcvtl v23.4s, v26.4h
+	WORD $0x4e217b58 // fcvtl2 v24.4s, v26.8h
+	FLDPQ 128(R19), (F25, F26)
+	FLDPQ 160(R19), (F27, F28)
+	WORD $0x6e39de3d // fmul v29.4s, v17.4s, v25.4s
+	VFMLA V29.S4, V9.S4, V0.S4
+	VFMLA V27.S4, V21.S4, V0.S4
+	WORD $0x6e3ade3d // fmul v29.4s, v17.4s, v26.4s
+	VFMLA V29.S4, V10.S4, V1.S4
+	VFMLA V28.S4, V21.S4, V1.S4
+	WORD $0x6e39de5d // fmul v29.4s, v18.4s, v25.4s
+	VFMLA V29.S4, V11.S4, V2.S4
+	VFMLA V27.S4, V22.S4, V2.S4
+	WORD $0x6e3ade5d // fmul v29.4s, v18.4s, v26.4s
+	VFMLA V29.S4, V12.S4, V3.S4
+	VFMLA V28.S4, V22.S4, V3.S4
+	WORD $0x6e39de7d // fmul v29.4s, v19.4s, v25.4s
+	VFMLA V29.S4, V13.S4, V4.S4
+	VFMLA V27.S4, V23.S4, V4.S4
+	WORD $0x6e3ade7d // fmul v29.4s, v19.4s, v26.4s
+	VFMLA V29.S4, V14.S4, V5.S4
+	VFMLA V28.S4, V23.S4, V5.S4
+	WORD $0x6e39de9d // fmul v29.4s, v20.4s, v25.4s
+	VFMLA V29.S4, V15.S4, V6.S4
+	VFMLA V27.S4, V24.S4, V6.S4
+	WORD $0x6e3ade9d // fmul v29.4s, v20.4s, v26.4s
+	VFMLA V29.S4, V16.S4, V7.S4
+	VFMLA V28.S4, V24.S4, V7.S4
+	ADD $320, R10
+	ADD $320, R11
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	VUZP1 V2.S4, V0.S4, V9.S4
+	VUZP2 V2.S4, V0.S4, V11.S4
+	VUZP1 V6.S4, V4.S4, V10.S4
+	VUZP2 V6.S4, V4.S4, V12.S4
+	FSTPQ (F9, F10), 0(R25)
+	FSTPQ (F11, F12), 0(R26)
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	VUZP1 V3.S4, V1.S4, V9.S4
+	VUZP2 V3.S4, V1.S4, V11.S4
+	VUZP1 V7.S4, V5.S4, V10.S4
+	VUZP2 V7.S4, V5.S4, V12.S4
+	FSTPQ (F9, F10), 0(R25)
+	FSTPQ (F11, F12), 0(R26)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $320, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ4_1I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_1I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -5565,6 +7042,9 @@ TEXT ·productQ4_1I8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productQ4_1DotProd(SB)
 many:
+	BNE more
+	B few4Q4_1I8MM<>(SB)
+more:
 	B manyQ4_1I8MM<>(SB)
 
 // headQ5_0 unpacks scales.
@@ -7583,6 +9063,9 @@ TEXT rowQ8_0DotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	MOVD 40(R0), R4
 	MOVD 56(R0), R8
 	MOVD R2, R6
+	MOVD $0xc3000000, R26
+	VDUP R26, V4.S4
+	VMOVI $1, V5.B16
 block:
 	MOVD 88(R0), R25
 	CBZ R25, fetched
@@ -7613,101 +9096,93 @@ notT0:
 	PRFM 512(R26), PLDL1STRM
 notNTA:
 fetched:
-	VMOVI $0, V4.B16
-	VMOVI $0, V5.B16
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	FMOVQ 0(R6), F8
-	FLDPQ 32(R1), (F9, F10)
-	FLDPQ 64(R1), (F11, F12)
-	WORD $0x4f88e124 // sdot v4.4s, v9.16b, v8.4b[0]
-	WORD $0x4f88e145 // sdot v5.4s, v10.16b, v8.4b[0]
-	WORD $0x4f88e166 // sdot v6.4s, v11.16b, v8.4b[0]
-	WORD $0x4f88e187 // sdot v7.4s, v12.16b, v8.4b[0]
-	FLDPQ 96(R1), (F9, F10)
-	FLDPQ 128(R1), (F11, F12)
-	WORD $0x4fa8e124 // sdot v4.4s, v9.16b, v8.4b[1]
-	WORD $0x4fa8e145 // sdot v5.4s, v10.16b, v8.4b[1]
-	WORD $0x4fa8e166 // sdot v6.4s, v11.16b, v8.4b[1]
-	WORD $0x4fa8e187 // sdot v7.4s, v12.16b, v8.4b[1]
-	FLDPQ 160(R1), (F9, F10)
-	FLDPQ 192(R1), (F11, F12)
-	WORD $0x4f88e924 // sdot v4.4s, v9.16b, v8.4b[2]
-	WORD $0x4f88e945 // sdot v5.4s, v10.16b, v8.4b[2]
-	WORD $0x4f88e966 // sdot v6.4s, v11.16b, v8.4b[2]
-	WORD $0x4f88e987 // sdot v7.4s, v12.16b, v8.4b[2]
-	FLDPQ 224(R1), (F9, F10)
-	FLDPQ 256(R1), (F11, F12)
-	WORD $0x4fa8e924 // sdot v4.4s, v9.16b, v8.4b[3]
-	WORD $0x4fa8e945 // sdot v5.4s, v10.16b, v8.4b[3]
-	WORD $0x4fa8e966 // sdot v6.4s, v11.16b, v8.4b[3]
-	WORD $0x4fa8e987 // sdot v7.4s, v12.16b, v8.4b[3]
-	FMOVQ 16(R6), F8
-	FLDPQ 288(R1), (F9, F10)
-	FLDPQ 320(R1), (F11, F12)
-	WORD $0x4f88e124 // sdot v4.4s, v9.16b, v8.4b[0]
-	WORD $0x4f88e145 // sdot v5.4s, v10.16b, v8.4b[0]
-	WORD $0x4f88e166 // sdot v6.4s, v11.16b, v8.4b[0]
-	WORD $0x4f88e187 // sdot v7.4s, v12.16b, v8.4b[0]
-	FLDPQ 352(R1), (F9, F10)
-	FLDPQ 384(R1), (F11, F12)
-	WORD $0x4fa8e124 // sdot v4.4s, v9.16b, v8.4b[1]
-	WORD $0x4fa8e145 // sdot v5.4s, v10.16b, v8.4b[1]
-	WORD $0x4fa8e166 // sdot v6.4s, v11.16b, v8.4b[1]
-	WORD $0x4fa8e187 // sdot v7.4s, v12.16b, v8.4b[1]
-	FLDPQ 416(R1), (F9, F10)
-	FLDPQ 448(R1), (F11, F12)
-	WORD $0x4f88e924 // sdot v4.4s, v9.16b, v8.4b[2]
-	WORD $0x4f88e945 // sdot v5.4s, v10.16b, v8.4b[2]
-	WORD $0x4f88e966 // sdot v6.4s, v11.16b, v8.4b[2]
-	WORD $0x4f88e987 // sdot v7.4s, v12.16b, v8.4b[2]
-	FLDPQ 480(R1), (F9, F10)
-	FLDPQ 512(R1), (F11, F12)
-	WORD $0x4fa8e924 // sdot v4.4s, v9.16b, v8.4b[3]
-	WORD $0x4fa8e945 // sdot v5.4s, v10.16b, v8.4b[3]
-	WORD $0x4fa8e966 // sdot v6.4s, v11.16b, v8.4b[3]
-	WORD $0x4fa8e987 // sdot v7.4s, v12.16b, v8.4b[3]
-	FLDPQ 0(R6), (F8, F9)
-	VMOVI $1, V11.B16
-	VMOVI $0, V10.B16
-	WORD $0x4e8b950a // sdot v10.4s, v8.16b, v11.16b
-	WORD $0x4e8b952a // sdot v10.4s, v9.16b, v11.16b
-	VADDP V10.S4, V10.S4, V10.S4
-	VADDP V10.S4, V10.S4, V10.S4
-	VSHL $7, V10.S4, V10.S4
-	VADD V10.S4, V4.S4, V4.S4
-	VADD V10.S4, V5.S4, V5.S4
-	VADD V10.S4, V6.S4, V6.S4
-	VADD V10.S4, V7.S4, V7.S4
-	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
-	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	FLDPQ 0(R6), (F6, F7)
+	VMOVI $0, V8.B16
+	WORD $0x4e8594c8 // sdot v8.4s, v6.16b, v5.16b
+	WORD $0x4e8594e8 // sdot v8.4s, v7.16b, v5.16b
+	VADDP V8.S4, V8.S4, V8.S4
+	VADDP V8.S4, V8.S4, V8.S4
+	VSHL $7, V8.S4, V8.S4
+	VORR V8.B16, V8.B16, V6.B16
+	VORR V8.B16, V8.B16, V7.B16
+	VORR V8.B16, V8.B16, V9.B16
+	FMOVQ 0(R6), F10
+	FLDPQ 32(R1), (F11, F12)
+	FLDPQ 64(R1), (F13, F14)
+	WORD $0x4f8ae166 // sdot v6.4s, v11.16b, v10.4b[0]
+	WORD $0x4f8ae187 // sdot v7.4s, v12.16b, v10.4b[0]
+	WORD $0x4f8ae1a9 // sdot v9.4s, v13.16b, v10.4b[0]
+	WORD $0x4f8ae1c8 // sdot v8.4s, v14.16b, v10.4b[0]
+	FLDPQ 96(R1), (F11, F12)
+	FLDPQ 128(R1), (F13, F14)
+	WORD $0x4faae166 // sdot v6.4s, v11.16b, v10.4b[1]
+	WORD $0x4faae187 // sdot v7.4s, v12.16b, v10.4b[1]
+	WORD $0x4faae1a9 // sdot v9.4s, v13.16b, v10.4b[1]
+	WORD $0x4faae1c8 // sdot v8.4s, v14.16b, v10.4b[1]
+	FLDPQ 160(R1), (F11, F12)
+	FLDPQ 192(R1), (F13, F14)
+	WORD $0x4f8ae966 // sdot v6.4s, v11.16b, v10.4b[2]
+	WORD $0x4f8ae987 // sdot v7.4s, v12.16b, v10.4b[2]
+	WORD $0x4f8ae9a9 // sdot v9.4s, v13.16b, v10.4b[2]
+	WORD $0x4f8ae9c8 // sdot v8.4s, v14.16b, v10.4b[2]
+	FLDPQ 224(R1), (F11, F12)
+	FLDPQ 256(R1), (F13, F14)
+	WORD $0x4faae966 // sdot v6.4s, v11.16b, v10.4b[3]
+	WORD $0x4faae987 // sdot v7.4s, v12.16b, v10.4b[3]
+	WORD $0x4faae9a9 // sdot v9.4s, v13.16b, v10.4b[3]
+	WORD $0x4faae9c8 // sdot v8.4s, v14.16b, v10.4b[3]
+	FMOVQ 16(R6), F10
+	FLDPQ 288(R1), (F11, F12)
+	FLDPQ 320(R1), (F13, F14)
+	WORD $0x4f8ae166 // sdot v6.4s, v11.16b, v10.4b[0]
+	WORD $0x4f8ae187 // sdot v7.4s, v12.16b, v10.4b[0]
+	WORD $0x4f8ae1a9 // sdot v9.4s, v13.16b, v10.4b[0]
+	WORD $0x4f8ae1c8 // sdot v8.4s, v14.16b, v10.4b[0]
+	FLDPQ 352(R1), (F11, F12)
+	FLDPQ 384(R1), (F13, F14)
+	WORD $0x4faae166 // sdot v6.4s, v11.16b, v10.4b[1]
+	WORD $0x4faae187 // sdot v7.4s, v12.16b, v10.4b[1]
+	WORD $0x4faae1a9 // sdot v9.4s, v13.16b, v10.4b[1]
+	WORD $0x4faae1c8 // sdot v8.4s, v14.16b, v10.4b[1]
+	FLDPQ 416(R1), (F11, F12)
+	FLDPQ 448(R1), (F13, F14)
+	WORD $0x4f8ae966 // sdot v6.4s, v11.16b, v10.4b[2]
+	WORD $0x4f8ae987 // sdot v7.4s, v12.16b, v10.4b[2]
+	WORD $0x4f8ae9a9 // sdot v9.4s, v13.16b, v10.4b[2]
+	WORD $0x4f8ae9c8 // sdot v8.4s, v14.16b, v10.4b[2]
+	FLDPQ 480(R1), (F11, F12)
+	FLDPQ 512(R1), (F13, F14)
+	WORD $0x4faae966 // sdot v6.4s, v11.16b, v10.4b[3]
+	WORD $0x4faae987 // sdot v7.4s, v12.16b, v10.4b[3]
+	WORD $0x4faae9a9 // sdot v9.4s, v13.16b, v10.4b[3]
+	WORD $0x4faae9c8 // sdot v8.4s, v14.16b, v10.4b[3]
 	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
 	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
-	FMOVQ 0(R1), F16
-	WORD $0x0e217a08 // fcvtl v8.4s, v16.4h
-	WORD $0x4e217a09 // fcvtl2 v9.4s, v16.8h
-	FMOVQ 16(R1), F16
-	WORD $0x0e217a0a // fcvtl v10.4s, v16.4h
-	WORD $0x4e217a0b // fcvtl2 v11.4s, v16.8h
-	MOVD $0xc3000000, R26
-	VDUP R26, V16.S4
-	WORD $0x6e30dd0c // fmul v12.4s, v8.4s, v16.4s
-	WORD $0x6e30dd2d // fmul v13.4s, v9.4s, v16.4s
-	WORD $0x6e30dd4e // fmul v14.4s, v10.4s, v16.4s
-	WORD $0x6e30dd6f // fmul v15.4s, v11.4s, v16.4s
-	FMOVD 32(R6), F16
-	WORD $0x4f909108 // fmul v8.4s, v8.4s, v16.s[0]
-	VFMLA V8.S4, V4.S4, V0.S4
-	WORD $0x4fb01180 // fmla v0.4s, v12.4s, v16.s[1]
-	WORD $0x4f909129 // fmul v9.4s, v9.4s, v16.s[0]
-	VFMLA V9.S4, V5.S4, V1.S4
-	WORD $0x4fb011a1 // fmla v1.4s, v13.4s, v16.s[1]
-	WORD $0x4f90914a // fmul v10.4s, v10.4s, v16.s[0]
-	VFMLA V10.S4, V6.S4, V2.S4
-	WORD $0x4fb011c2 // fmla v2.4s, v14.4s, v16.s[1]
-	WORD $0x4f90916b // fmul v11.4s, v11.4s, v16.s[0]
-	VFMLA V11.S4, V7.S4, V3.S4
-	WORD $0x4fb011e3 // fmla v3.4s, v15.4s, v16.s[1]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 0(R1), F18
+	WORD $0x0e217a4a // fcvtl v10.4s, v18.4h
+	WORD $0x4e217a4b // fcvtl2 v11.4s, v18.8h
+	FMOVQ 16(R1), F18
+	WORD $0x0e217a4c // fcvtl v12.4s, v18.4h
+	WORD $0x4e217a4d // fcvtl2 v13.4s, v18.8h
+	WORD $0x6e24dd4e // fmul v14.4s, v10.4s, v4.4s
+	WORD $0x6e24dd6f // fmul v15.4s, v11.4s, v4.4s
+	WORD $0x6e24dd90 // fmul v16.4s, v12.4s, v4.4s
+	WORD $0x6e24ddb1 // fmul v17.4s, v13.4s, v4.4s
+	FMOVD 32(R6), F18
+	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
+	VFMLA V10.S4, V6.S4, V0.S4
+	WORD $0x4fb211c0 // fmla v0.4s, v14.4s, v18.s[1]
+	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
+	VFMLA V11.S4, V7.S4, V1.S4
+	WORD $0x4fb211e1 // fmla v1.4s, v15.4s, v18.s[1]
+	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
+	VFMLA V12.S4, V9.S4, V2.S4
+	WORD $0x4fb21202 // fmla v2.4s, v16.4s, v18.s[1]
+	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
+	VFMLA V13.S4, V8.S4, V3.S4
+	WORD $0x4fb21223 // fmla v3.4s, v17.4s, v18.s[1]
 	ADD R8, R6
 	ADD $544, R1
 	SUBS $1, R4, R4
@@ -7875,6 +9350,547 @@ block:
 	BNE block
 	RET
 
+// A panel times 2 tokens.
+TEXT few2Q8_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V1.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	FSTPQ (F5, F6), 0(R19)
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	MOVD $0xc3000000, R26
+	VDUP R26, V4.S4
+block:
+	FLDPQ 0(R19), (F5, F7)
+	FLDPQ 0(R19), (F6, F8)
+	FMOVQ 0(R6), F9
+	FMOVQ 40(R6), F10
+	FLDPQ 32(R11), (F11, F12)
+	WORD $0x4f89e165 // sdot v5.4s, v11.16b, v9.4b[0]
+	WORD $0x4f89e186 // sdot v6.4s, v12.16b, v9.4b[0]
+	WORD $0x4f8ae167 // sdot v7.4s, v11.16b, v10.4b[0]
+	WORD $0x4f8ae188 // sdot v8.4s, v12.16b, v10.4b[0]
+	FLDPQ 96(R11), (F11, F12)
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	WORD $0x4fa9e186 // sdot v6.4s, v12.16b, v9.4b[1]
+	WORD $0x4faae167 // sdot v7.4s, v11.16b, v10.4b[1]
+	WORD $0x4faae188 // sdot v8.4s, v12.16b, v10.4b[1]
+	FLDPQ 160(R11), (F11, F12)
+	WORD $0x4f89e965 // sdot v5.4s, v11.16b, v9.4b[2]
+	WORD $0x4f89e986 // sdot v6.4s, v12.16b, v9.4b[2]
+	WORD $0x4f8ae967 // sdot v7.4s, v11.16b, v10.4b[2]
+	WORD $0x4f8ae988 // sdot v8.4s, v12.16b, v10.4b[2]
+	FLDPQ 224(R11), (F11, F12)
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	WORD $0x4fa9e986 // sdot v6.4s, v12.16b, v9.4b[3]
+	WORD $0x4faae967 // sdot v7.4s, v11.16b, v10.4b[3]
+	WORD $0x4faae988 // sdot v8.4s, v12.16b, v10.4b[3]
+	FMOVQ 16(R6), F9
+	FMOVQ 56(R6), F10
+	FLDPQ 288(R11), (F11, F12)
+	WORD $0x4f89e165 // sdot v5.4s, v11.16b, v9.4b[0]
+	WORD $0x4f89e186 // sdot v6.4s, v12.16b, v9.4b[0]
+	WORD $0x4f8ae167 // sdot v7.4s, v11.16b, v10.4b[0]
+	WORD $0x4f8ae188 // sdot v8.4s, v12.16b, v10.4b[0]
+	FLDPQ 352(R11), (F11, F12)
+	WORD $0x4fa9e165 // sdot v5.4s, v11.16b, v9.4b[1]
+	WORD $0x4fa9e186 // sdot v6.4s, v12.16b, v9.4b[1]
+	WORD $0x4faae167 // sdot v7.4s, v11.16b, v10.4b[1]
+	WORD $0x4faae188 // sdot v8.4s, v12.16b, v10.4b[1]
+	FLDPQ 416(R11), (F11, F12)
+	WORD $0x4f89e965 // sdot v5.4s, v11.16b, v9.4b[2]
+	WORD $0x4f89e986 // sdot v6.4s, v12.16b, v9.4b[2]
+	WORD $0x4f8ae967 // sdot v7.4s, v11.16b, v10.4b[2]
+	WORD $0x4f8ae988 // sdot v8.4s, v12.16b, v10.4b[2]
+	FLDPQ 480(R11), (F11, F12)
+	WORD $0x4fa9e965 // sdot v5.4s, v11.16b, v9.4b[3]
+	WORD $0x4fa9e986 // sdot v6.4s, v12.16b, v9.4b[3]
+	WORD $0x4faae967 // sdot v7.4s, v11.16b, v10.4b[3]
+	WORD $0x4faae988 // sdot v8.4s, v12.16b, v10.4b[3]
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	FMOVQ 0(R10), F16
+	WORD $0x0e217a09 // fcvtl v9.4s, v16.4h
+	WORD $0x4e217a0a // fcvtl2 v10.4s, v16.8h
+	WORD $0x6e24dd2b // fmul v11.4s, v9.4s, v4.4s
+	WORD $0x6e24dd4c // fmul v12.4s, v10.4s, v4.4s
+	FMOVD 32(R6), F13
+	FMOVD 72(R6), F14
+	WORD $0x4f8d912f // fmul v15.4s, v9.4s, v13.s[0]
+	VFMLA V15.S4, V5.S4, V0.S4
+	WORD $0x4f8e912f // fmul v15.4s, v9.4s, v14.s[0]
+	VFMLA V15.S4, V7.S4, V2.S4
+	WORD $0x4fad1160 // fmla v0.4s, v11.4s, v13.s[1]
+	WORD $0x4fae1162 // fmla v2.4s, v11.4s, v14.s[1]
+	WORD $0x4f8d914f // fmul v15.4s, v10.4s, v13.s[0]
+	VFMLA V15.S4, V6.S4, V1.S4
+	WORD $0x4f8e914f // fmul v15.4s, v10.4s, v14.s[0]
+	VFMLA V15.S4, V8.S4, V3.S4
+	WORD $0x4fad1181 // fmla v1.4s, v12.4s, v13.s[1]
+	WORD $0x4fae1183 // fmla v3.4s, v12.4s, v14.s[1]
+	ADD $544, R10
+	ADD $544, R11
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $544, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 3 tokens.
+TEXT few3Q8_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FMOVQ 32(R15), F3
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	FLDPQ 80(R6), (F5, F6)
+	WORD $0x4e8094a3 // sdot v3.4s, v5.16b, v0.16b
+	WORD $0x4e8094c3 // sdot v3.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V3.S4, V3.S4, V3.S4
+	VADDP V3.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	VDUP V1.S[2], V7.S4
+	FSTPQ (F5, F6), 0(R19)
+	FMOVQ F7, 32(R19)
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	MOVD $0xc3000000, R26
+	VDUP R26, V6.S4
+block:
+	FLDPQ 0(R19), (F7, F9)
+	FMOVQ 32(R19), F11
+	FLDPQ 0(R19), (F8, F10)
+	FMOVQ 32(R19), F12
+	FMOVQ 0(R6), F13
+	FMOVQ 40(R6), F14
+	FMOVQ 80(R6), F15
+	FLDPQ 32(R11), (F16, F17)
+	WORD $0x4f8de207 // sdot v7.4s, v16.16b, v13.4b[0]
+	WORD $0x4f8de228 // sdot v8.4s, v17.16b, v13.4b[0]
+	WORD $0x4f8ee209 // sdot v9.4s, v16.16b, v14.4b[0]
+	WORD $0x4f8ee22a // sdot v10.4s, v17.16b, v14.4b[0]
+	WORD $0x4f8fe20b // sdot v11.4s, v16.16b, v15.4b[0]
+	WORD $0x4f8fe22c // sdot v12.4s, v17.16b, v15.4b[0]
+	FLDPQ 96(R11), (F16, F17)
+	WORD $0x4fade207 // sdot v7.4s, v16.16b, v13.4b[1]
+	WORD $0x4fade228 // sdot v8.4s, v17.16b, v13.4b[1]
+	WORD $0x4faee209 // sdot v9.4s, v16.16b, v14.4b[1]
+	WORD $0x4faee22a // sdot v10.4s, v17.16b, v14.4b[1]
+	WORD $0x4fafe20b // sdot v11.4s, v16.16b, v15.4b[1]
+	WORD $0x4fafe22c // sdot v12.4s, v17.16b, v15.4b[1]
+	FLDPQ 160(R11), (F16, F17)
+	WORD $0x4f8dea07 // sdot v7.4s, v16.16b, v13.4b[2]
+	WORD $0x4f8dea28 // sdot v8.4s, v17.16b, v13.4b[2]
+	WORD $0x4f8eea09 // sdot v9.4s, v16.16b, v14.4b[2]
+	WORD $0x4f8eea2a // sdot v10.4s, v17.16b, v14.4b[2]
+	WORD $0x4f8fea0b // sdot v11.4s, v16.16b, v15.4b[2]
+	WORD $0x4f8fea2c // sdot v12.4s, v17.16b, v15.4b[2]
+	FLDPQ 224(R11), (F16, F17)
+	WORD $0x4fadea07 // sdot v7.4s, v16.16b, v13.4b[3]
+	WORD $0x4fadea28 // sdot v8.4s, v17.16b, v13.4b[3]
+	WORD $0x4faeea09 // sdot v9.4s, v16.16b, v14.4b[3]
+	WORD $0x4faeea2a // sdot v10.4s, v17.16b, v14.4b[3]
+	WORD $0x4fafea0b // sdot v11.4s, v16.16b, v15.4b[3]
+	WORD $0x4fafea2c // sdot v12.4s, v17.16b, v15.4b[3]
+	FMOVQ 16(R6), F13
+	FMOVQ 56(R6), F14
+	FMOVQ 96(R6), F15
+	FLDPQ 288(R11), (F16, F17)
+	WORD $0x4f8de207 // sdot v7.4s, v16.16b, v13.4b[0]
+	WORD $0x4f8de228 // sdot v8.4s, v17.16b, v13.4b[0]
+	WORD $0x4f8ee209 // sdot v9.4s, v16.16b, v14.4b[0]
+	WORD $0x4f8ee22a // sdot v10.4s, v17.16b, v14.4b[0]
+	WORD $0x4f8fe20b // sdot v11.4s, v16.16b, v15.4b[0]
+	WORD $0x4f8fe22c // sdot v12.4s, v17.16b, v15.4b[0]
+	FLDPQ 352(R11), (F16, F17)
+	WORD $0x4fade207 // sdot v7.4s, v16.16b, v13.4b[1]
+	WORD $0x4fade228 // sdot v8.4s, v17.16b, v13.4b[1]
+	WORD $0x4faee209 // sdot v9.4s, v16.16b, v14.4b[1]
+	WORD $0x4faee22a // sdot v10.4s, v17.16b, v14.4b[1]
+	WORD $0x4fafe20b // sdot v11.4s, v16.16b, v15.4b[1]
+	WORD $0x4fafe22c // sdot v12.4s, v17.16b, v15.4b[1]
+	FLDPQ 416(R11), (F16, F17)
+	WORD $0x4f8dea07 // sdot v7.4s, v16.16b, v13.4b[2]
+	WORD $0x4f8dea28 // sdot v8.4s, v17.16b, v13.4b[2]
+	WORD $0x4f8eea09 // sdot v9.4s, v16.16b, v14.4b[2]
+	WORD $0x4f8eea2a // sdot v10.4s, v17.16b, v14.4b[2]
+	WORD $0x4f8fea0b // sdot v11.4s, v16.16b, v15.4b[2]
+	WORD $0x4f8fea2c // sdot v12.4s, v17.16b, v15.4b[2]
+	FLDPQ 480(R11), (F16, F17)
+	WORD $0x4fadea07 // sdot v7.4s, v16.16b, v13.4b[3]
+	WORD $0x4fadea28 // sdot v8.4s, v17.16b, v13.4b[3]
+	WORD $0x4faeea09 // sdot v9.4s, v16.16b, v14.4b[3]
+	WORD $0x4faeea2a // sdot v10.4s, v17.16b, v14.4b[3]
+	WORD $0x4fafea0b // sdot v11.4s, v16.16b, v15.4b[3]
+	WORD $0x4fafea2c // sdot v12.4s, v17.16b, v15.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	FMOVQ 0(R10), F21
+	WORD $0x0e217aad // fcvtl v13.4s, v21.4h
+	WORD $0x4e217aae // fcvtl2 v14.4s, v21.8h
+	WORD $0x6e26ddaf // fmul v15.4s, v13.4s, v6.4s
+	WORD $0x6e26ddd0 // fmul v16.4s, v14.4s, v6.4s
+	FMOVD 32(R6), F17
+	FMOVD 72(R6), F18
+	FMOVD 112(R6), F19
+	WORD $0x4f9191b4 // fmul v20.4s, v13.4s, v17.s[0]
+	VFMLA V20.S4, V7.S4, V0.S4
+	WORD $0x4f9291b4 // fmul v20.4s, v13.4s, v18.s[0]
+	VFMLA V20.S4, V9.S4, V2.S4
+	WORD $0x4f9391b4 // fmul v20.4s, v13.4s, v19.s[0]
+	VFMLA V20.S4, V11.S4, V4.S4
+	WORD $0x4fb111e0 // fmla v0.4s, v15.4s, v17.s[1]
+	WORD $0x4fb211e2 // fmla v2.4s, v15.4s, v18.s[1]
+	WORD $0x4fb311e4 // fmla v4.4s, v15.4s, v19.s[1]
+	WORD $0x4f9191d4 // fmul v20.4s, v14.4s, v17.s[0]
+	VFMLA V20.S4, V8.S4, V1.S4
+	WORD $0x4f9291d4 // fmul v20.4s, v14.4s, v18.s[0]
+	VFMLA V20.S4, V10.S4, V3.S4
+	WORD $0x4f9391d4 // fmul v20.4s, v14.4s, v19.s[0]
+	VFMLA V20.S4, V12.S4, V5.S4
+	WORD $0x4fb11201 // fmla v1.4s, v16.4s, v17.s[1]
+	WORD $0x4fb21203 // fmla v3.4s, v16.4s, v18.s[1]
+	WORD $0x4fb31205 // fmla v5.4s, v16.4s, v19.s[1]
+	ADD $544, R10
+	ADD $544, R11
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $544, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 4 tokens.
+TEXT few4Q8_0DotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 32(R15), (F3, F4)
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	FLDPQ 80(R6), (F5, F6)
+	WORD $0x4e8094a3 // sdot v3.4s, v5.16b, v0.16b
+	WORD $0x4e8094c3 // sdot v3.4s, v6.16b, v0.16b
+	FLDPQ 120(R6), (F5, F6)
+	WORD $0x4e8094a4 // sdot v4.4s, v5.16b, v0.16b
+	WORD $0x4e8094c4 // sdot v4.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V4.S4, V3.S4, V3.S4
+	VADDP V3.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	VDUP V1.S[2], V7.S4
+	VDUP V1.S[3], V8.S4
+	FSTPQ (F5, F6), 0(R19)
+	FSTPQ (F7, F8), 32(R19)
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	FLDPQ 0(R25), (F6, F7)
+	ADD R9, R25
+	MOVD $0xc3000000, R26
+	VDUP R26, V8.S4
+block:
+	FLDPQ 0(R19), (F9, F11)
+	FLDPQ 32(R19), (F13, F15)
+	FLDPQ 0(R19), (F10, F12)
+	FLDPQ 32(R19), (F14, F16)
+	FMOVQ 0(R6), F17
+	FMOVQ 40(R6), F18
+	FMOVQ 80(R6), F19
+	FMOVQ 120(R6), F20
+	FLDPQ 32(R11), (F21, F22)
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f91e2ca // sdot v10.4s, v22.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f92e2cc // sdot v12.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f93e2ce // sdot v14.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4f94e2d0 // sdot v16.4s, v22.16b, v20.4b[0]
+	FLDPQ 96(R11), (F21, F22)
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FLDPQ 160(R11), (F21, F22)
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f91eaca // sdot v10.4s, v22.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f92eacc // sdot v12.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f93eace // sdot v14.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4f94ead0 // sdot v16.4s, v22.16b, v20.4b[2]
+	FLDPQ 224(R11), (F21, F22)
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	FMOVQ 16(R6), F17
+	FMOVQ 56(R6), F18
+	FMOVQ 96(R6), F19
+	FMOVQ 136(R6), F20
+	FLDPQ 288(R11), (F21, F22)
+	WORD $0x4f91e2a9 // sdot v9.4s, v21.16b, v17.4b[0]
+	WORD $0x4f91e2ca // sdot v10.4s, v22.16b, v17.4b[0]
+	WORD $0x4f92e2ab // sdot v11.4s, v21.16b, v18.4b[0]
+	WORD $0x4f92e2cc // sdot v12.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2ad // sdot v13.4s, v21.16b, v19.4b[0]
+	WORD $0x4f93e2ce // sdot v14.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2af // sdot v15.4s, v21.16b, v20.4b[0]
+	WORD $0x4f94e2d0 // sdot v16.4s, v22.16b, v20.4b[0]
+	FLDPQ 352(R11), (F21, F22)
+	WORD $0x4fb1e2a9 // sdot v9.4s, v21.16b, v17.4b[1]
+	WORD $0x4fb1e2ca // sdot v10.4s, v22.16b, v17.4b[1]
+	WORD $0x4fb2e2ab // sdot v11.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb2e2cc // sdot v12.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ad // sdot v13.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb3e2ce // sdot v14.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2af // sdot v15.4s, v21.16b, v20.4b[1]
+	WORD $0x4fb4e2d0 // sdot v16.4s, v22.16b, v20.4b[1]
+	FLDPQ 416(R11), (F21, F22)
+	WORD $0x4f91eaa9 // sdot v9.4s, v21.16b, v17.4b[2]
+	WORD $0x4f91eaca // sdot v10.4s, v22.16b, v17.4b[2]
+	WORD $0x4f92eaab // sdot v11.4s, v21.16b, v18.4b[2]
+	WORD $0x4f92eacc // sdot v12.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eaad // sdot v13.4s, v21.16b, v19.4b[2]
+	WORD $0x4f93eace // sdot v14.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eaaf // sdot v15.4s, v21.16b, v20.4b[2]
+	WORD $0x4f94ead0 // sdot v16.4s, v22.16b, v20.4b[2]
+	FLDPQ 480(R11), (F21, F22)
+	WORD $0x4fb1eaa9 // sdot v9.4s, v21.16b, v17.4b[3]
+	WORD $0x4fb1eaca // sdot v10.4s, v22.16b, v17.4b[3]
+	WORD $0x4fb2eaab // sdot v11.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb2eacc // sdot v12.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eaad // sdot v13.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb3eace // sdot v14.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eaaf // sdot v15.4s, v21.16b, v20.4b[3]
+	WORD $0x4fb4ead0 // sdot v16.4s, v22.16b, v20.4b[3]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 0(R10), F26
+	WORD $0x0e217b51 // fcvtl v17.4s, v26.4h
+	WORD $0x4e217b52 // fcvtl2 v18.4s, v26.8h
+	WORD $0x6e28de33 // fmul v19.4s, v17.4s, v8.4s
+	WORD $0x6e28de54 // fmul v20.4s, v18.4s, v8.4s
+	FMOVD 32(R6), F21
+	FMOVD 72(R6), F22
+	FMOVD 112(R6), F23
+	FMOVD 152(R6), F24
+	WORD $0x4f959239 // fmul v25.4s, v17.4s, v21.s[0]
+	VFMLA V25.S4, V9.S4, V0.S4
+	WORD $0x4f969239 // fmul v25.4s, v17.4s, v22.s[0]
+	VFMLA V25.S4, V11.S4, V2.S4
+	WORD $0x4f979239 // fmul v25.4s, v17.4s, v23.s[0]
+	VFMLA V25.S4, V13.S4, V4.S4
+	WORD $0x4f989239 // fmul v25.4s, v17.4s, v24.s[0]
+	VFMLA V25.S4, V15.S4, V6.S4
+	WORD $0x4fb51260 // fmla v0.4s, v19.4s, v21.s[1]
+	WORD $0x4fb61262 // fmla v2.4s, v19.4s, v22.s[1]
+	WORD $0x4fb71264 // fmla v4.4s, v19.4s, v23.s[1]
+	WORD $0x4fb81266 // fmla v6.4s, v19.4s, v24.s[1]
+	WORD $0x4f959259 // fmul v25.4s, v18.4s, v21.s[0]
+	VFMLA V25.S4, V10.S4, V1.S4
+	WORD $0x4f969259 // fmul v25.4s, v18.4s, v22.s[0]
+	VFMLA V25.S4, V12.S4, V3.S4
+	WORD $0x4f979259 // fmul v25.4s, v18.4s, v23.s[0]
+	VFMLA V25.S4, V14.S4, V5.S4
+	WORD $0x4f989259 // fmul v25.4s, v18.4s, v24.s[0]
+	VFMLA V25.S4, V16.S4, V7.S4
+	WORD $0x4fb51281 // fmla v1.4s, v20.4s, v21.s[1]
+	WORD $0x4fb61283 // fmla v3.4s, v20.4s, v22.s[1]
+	WORD $0x4fb71285 // fmla v5.4s, v20.4s, v23.s[1]
+	WORD $0x4fb81287 // fmla v7.4s, v20.4s, v24.s[1]
+	ADD $544, R10
+	ADD $544, R11
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	FSTPQ (F6, F7), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $544, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ8_0DotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ8_0DotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -7892,6 +9908,21 @@ panel:
 	BNE panel
 	RET
 many:
+	CMP $2, R5
+	BNE not2
+	CALL few2Q8_0DotProd<>(SB)
+	RET
+not2:
+	CMP $3, R5
+	BNE not3
+	CALL few3Q8_0DotProd<>(SB)
+	RET
+not3:
+	CMP $4, R5
+	BNE not4
+	CALL few4Q8_0DotProd<>(SB)
+	RET
+not4:
 	CALL manyQ8_0DotProd<>(SB)
 	RET
 
@@ -7915,6 +9946,243 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Q8_0I8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 40(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 56(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 80(R6), (R10, R11)
+	LDP 120(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 96(R6), (R10, R11)
+	LDP 136(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	MOVD 32(R6), R10
+	MOVD 72(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 128(R19)
+	STP (R12, R12), 160(R19)
+	MOVD 112(R6), R10
+	MOVD 152(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 144(R19)
+	STP (R12, R12), 176(R19)
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 0(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 32(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 64(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 96(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FSTPQ (F1, F2), 192(R19)
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V0.S4
+	VZIP2 V10.S4, V8.S4, V2.S4
+	VZIP1 V11.S4, V9.S4, V4.S4
+	VZIP2 V11.S4, V9.S4, V6.S4
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V1.S4
+	VZIP2 V10.S4, V8.S4, V3.S4
+	VZIP1 V11.S4, V9.S4, V5.S4
+	VZIP2 V11.S4, V9.S4, V7.S4
+	MOVD $0xc3000000, R26
+	VDUP R26, V8.S4
+block:
+	FLDPQ 192(R19), (F9, F10)
+	FLDPQ 192(R19), (F11, F12)
+	FLDPQ 192(R19), (F13, F14)
+	FLDPQ 192(R19), (F15, F16)
+	FLDPQ 32(R11), (F17, F18)
+	FLDPQ 96(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	FLDPQ 0(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	FLDPQ 160(R11), (F17, F18)
+	FLDPQ 224(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	FLDPQ 32(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	FLDPQ 288(R11), (F17, F18)
+	FLDPQ 352(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	FLDPQ 64(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	FLDPQ 416(R11), (F17, F18)
+	FLDPQ 480(R11), (F19, F20)
+	VZIP1 V19.S4, V17.S4, V21.S4
+	VZIP2 V19.S4, V17.S4, V19.S4
+	VZIP1 V20.S4, V18.S4, V17.S4
+	VZIP2 V20.S4, V18.S4, V20.S4
+	FLDPQ 96(R19), (F18, F22)
+	WORD $0x4e92a6a9 // smmla v9.4s, v21.16b, v18.16b
+	WORD $0x4e96a6aa // smmla v10.4s, v21.16b, v22.16b
+	WORD $0x4e92a66b // smmla v11.4s, v19.16b, v18.16b
+	WORD $0x4e96a66c // smmla v12.4s, v19.16b, v22.16b
+	WORD $0x4e92a62d // smmla v13.4s, v17.16b, v18.16b
+	WORD $0x4e96a62e // smmla v14.4s, v17.16b, v22.16b
+	WORD $0x4e92a68f // smmla v15.4s, v20.16b, v18.16b
+	WORD $0x4e96a690 // smmla v16.4s, v20.16b, v22.16b
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	FMOVQ 0(R10), F25
+	VZIP2 V25.H8, V25.H8, V26.H8
+	VZIP1 V25.H8, V25.H8, V25.H8
+	WORD $0x0e217b31 // fcvtl v17.4s, v25.4h
+	WORD $0x4e217b32 // fcvtl2 v18.4s, v25.8h
+	WORD $0x0e217b53 // fcvtl v19.4s, v26.4h
+	WORD $0x4e217b54 // fcvtl2 v20.4s, v26.8h
+	WORD $0x6e28de35 // fmul v21.4s, v17.4s, v8.4s
+	WORD $0x6e28de56 // fmul v22.4s, v18.4s, v8.4s
+	WORD $0x6e28de77 // fmul v23.4s, v19.4s, v8.4s
+	WORD $0x6e28de98 // fmul v24.4s, v20.4s, v8.4s
+	FLDPQ 128(R19), (F25, F26)
+	FLDPQ 160(R19), (F27, F28)
+	WORD $0x6e39de3d // fmul v29.4s, v17.4s, v25.4s
+	VFMLA V29.S4, V9.S4, V0.S4
+	VFMLA V27.S4, V21.S4, V0.S4
+	WORD $0x6e3ade3d // fmul v29.4s, v17.4s, v26.4s
+	VFMLA V29.S4, V10.S4, V1.S4
+	VFMLA V28.S4, V21.S4, V1.S4
+	WORD $0x6e39de5d // fmul v29.4s, v18.4s, v25.4s
+	VFMLA V29.S4, V11.S4, V2.S4
+	VFMLA V27.S4, V22.S4, V2.S4
+	WORD $0x6e3ade5d // fmul v29.4s, v18.4s, v26.4s
+	VFMLA V29.S4, V12.S4, V3.S4
+	VFMLA V28.S4, V22.S4, V3.S4
+	WORD $0x6e39de7d // fmul v29.4s, v19.4s, v25.4s
+	VFMLA V29.S4, V13.S4, V4.S4
+	VFMLA V27.S4, V23.S4, V4.S4
+	WORD $0x6e3ade7d // fmul v29.4s, v19.4s, v26.4s
+	VFMLA V29.S4, V14.S4, V5.S4
+	VFMLA V28.S4, V23.S4, V5.S4
+	WORD $0x6e39de9d // fmul v29.4s, v20.4s, v25.4s
+	VFMLA V29.S4, V15.S4, V6.S4
+	VFMLA V27.S4, V24.S4, V6.S4
+	WORD $0x6e3ade9d // fmul v29.4s, v20.4s, v26.4s
+	VFMLA V29.S4, V16.S4, V7.S4
+	VFMLA V28.S4, V24.S4, V7.S4
+	ADD $544, R10
+	ADD $544, R11
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	VUZP1 V2.S4, V0.S4, V9.S4
+	VUZP2 V2.S4, V0.S4, V11.S4
+	VUZP1 V6.S4, V4.S4, V10.S4
+	VUZP2 V6.S4, V4.S4, V12.S4
+	FSTPQ (F9, F10), 0(R25)
+	FSTPQ (F11, F12), 0(R26)
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	VUZP1 V3.S4, V1.S4, V9.S4
+	VUZP2 V3.S4, V1.S4, V11.S4
+	VUZP1 V7.S4, V5.S4, V10.S4
+	VUZP2 V7.S4, V5.S4, V12.S4
+	FSTPQ (F9, F10), 0(R25)
+	FSTPQ (F11, F12), 0(R26)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $544, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productQ8_0I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ8_0I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -7926,6 +10194,9 @@ TEXT ·productQ8_0I8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productQ8_0DotProd(SB)
 many:
+	BNE more
+	B few4Q8_0I8MM<>(SB)
+more:
 	B manyQ8_0I8MM<>(SB)
 
 // headIQ4_NL unpacks scales.
@@ -8139,6 +10410,9 @@ TEXT rowIQ4_NLDotProd<>(SB), NOSPLIT|NOFRAME, $0-0
 	VMOVI $15, V4.B16
 	MOVD $iq4<>(SB), R26
 	FMOVQ 0(R26), F5
+	MOVD $0xc3000000, R26
+	VDUP R26, V6.S4
+	VMOVI $1, V7.B16
 block:
 	MOVD 88(R0), R25
 	CBZ R25, fetched
@@ -8161,157 +10435,149 @@ notT0:
 	PRFM 256(R26), PLDL1STRM
 notNTA:
 fetched:
-	VMOVI $0, V6.B16
-	VMOVI $0, V7.B16
-	VMOVI $0, V8.B16
-	VMOVI $0, V9.B16
-	FMOVQ 0(R6), F10
-	FMOVQ 16(R6), F11
-	FLDPQ 32(R1), (F12, F13)
-	FLDPQ 64(R1), (F14, F15)
-	VAND V4.B16, V12.B16, V16.B16
-	VAND V4.B16, V13.B16, V17.B16
+	FLDPQ 0(R6), (F8, F9)
+	VMOVI $0, V10.B16
+	WORD $0x4e87950a // sdot v10.4s, v8.16b, v7.16b
+	WORD $0x4e87952a // sdot v10.4s, v9.16b, v7.16b
+	VADDP V10.S4, V10.S4, V10.S4
+	VADDP V10.S4, V10.S4, V10.S4
+	VSHL $7, V10.S4, V10.S4
+	VORR V10.B16, V10.B16, V8.B16
+	VORR V10.B16, V10.B16, V9.B16
+	VORR V10.B16, V10.B16, V11.B16
+	FMOVQ 0(R6), F12
+	FMOVQ 16(R6), F13
+	FLDPQ 32(R1), (F14, F15)
+	FLDPQ 64(R1), (F16, F17)
 	VAND V4.B16, V14.B16, V18.B16
 	VAND V4.B16, V15.B16, V19.B16
-	VTBL V16.B16, [V5.B16], V16.B16
-	VTBL V17.B16, [V5.B16], V17.B16
+	VAND V4.B16, V16.B16, V20.B16
+	VAND V4.B16, V17.B16, V21.B16
 	VTBL V18.B16, [V5.B16], V18.B16
 	VTBL V19.B16, [V5.B16], V19.B16
-	WORD $0x4f8ae206 // sdot v6.4s, v16.16b, v10.4b[0]
-	WORD $0x4f8ae227 // sdot v7.4s, v17.16b, v10.4b[0]
-	WORD $0x4f8ae248 // sdot v8.4s, v18.16b, v10.4b[0]
-	WORD $0x4f8ae269 // sdot v9.4s, v19.16b, v10.4b[0]
-	VUSHR $4, V12.B16, V12.B16
-	VUSHR $4, V13.B16, V13.B16
+	VTBL V20.B16, [V5.B16], V20.B16
+	VTBL V21.B16, [V5.B16], V21.B16
+	WORD $0x4f8ce248 // sdot v8.4s, v18.16b, v12.4b[0]
+	WORD $0x4f8ce269 // sdot v9.4s, v19.16b, v12.4b[0]
+	WORD $0x4f8ce28b // sdot v11.4s, v20.16b, v12.4b[0]
+	WORD $0x4f8ce2aa // sdot v10.4s, v21.16b, v12.4b[0]
 	VUSHR $4, V14.B16, V14.B16
 	VUSHR $4, V15.B16, V15.B16
-	VTBL V12.B16, [V5.B16], V12.B16
-	VTBL V13.B16, [V5.B16], V13.B16
+	VUSHR $4, V16.B16, V16.B16
+	VUSHR $4, V17.B16, V17.B16
 	VTBL V14.B16, [V5.B16], V14.B16
 	VTBL V15.B16, [V5.B16], V15.B16
-	WORD $0x4f8be186 // sdot v6.4s, v12.16b, v11.4b[0]
-	WORD $0x4f8be1a7 // sdot v7.4s, v13.16b, v11.4b[0]
-	WORD $0x4f8be1c8 // sdot v8.4s, v14.16b, v11.4b[0]
-	WORD $0x4f8be1e9 // sdot v9.4s, v15.16b, v11.4b[0]
-	FLDPQ 96(R1), (F12, F13)
-	FLDPQ 128(R1), (F14, F15)
-	VAND V4.B16, V12.B16, V16.B16
-	VAND V4.B16, V13.B16, V17.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	WORD $0x4f8de1c8 // sdot v8.4s, v14.16b, v13.4b[0]
+	WORD $0x4f8de1e9 // sdot v9.4s, v15.16b, v13.4b[0]
+	WORD $0x4f8de20b // sdot v11.4s, v16.16b, v13.4b[0]
+	WORD $0x4f8de22a // sdot v10.4s, v17.16b, v13.4b[0]
+	FLDPQ 96(R1), (F14, F15)
+	FLDPQ 128(R1), (F16, F17)
 	VAND V4.B16, V14.B16, V18.B16
 	VAND V4.B16, V15.B16, V19.B16
-	VTBL V16.B16, [V5.B16], V16.B16
-	VTBL V17.B16, [V5.B16], V17.B16
+	VAND V4.B16, V16.B16, V20.B16
+	VAND V4.B16, V17.B16, V21.B16
 	VTBL V18.B16, [V5.B16], V18.B16
 	VTBL V19.B16, [V5.B16], V19.B16
-	WORD $0x4faae206 // sdot v6.4s, v16.16b, v10.4b[1]
-	WORD $0x4faae227 // sdot v7.4s, v17.16b, v10.4b[1]
-	WORD $0x4faae248 // sdot v8.4s, v18.16b, v10.4b[1]
-	WORD $0x4faae269 // sdot v9.4s, v19.16b, v10.4b[1]
-	VUSHR $4, V12.B16, V12.B16
-	VUSHR $4, V13.B16, V13.B16
+	VTBL V20.B16, [V5.B16], V20.B16
+	VTBL V21.B16, [V5.B16], V21.B16
+	WORD $0x4face248 // sdot v8.4s, v18.16b, v12.4b[1]
+	WORD $0x4face269 // sdot v9.4s, v19.16b, v12.4b[1]
+	WORD $0x4face28b // sdot v11.4s, v20.16b, v12.4b[1]
+	WORD $0x4face2aa // sdot v10.4s, v21.16b, v12.4b[1]
 	VUSHR $4, V14.B16, V14.B16
 	VUSHR $4, V15.B16, V15.B16
-	VTBL V12.B16, [V5.B16], V12.B16
-	VTBL V13.B16, [V5.B16], V13.B16
+	VUSHR $4, V16.B16, V16.B16
+	VUSHR $4, V17.B16, V17.B16
 	VTBL V14.B16, [V5.B16], V14.B16
 	VTBL V15.B16, [V5.B16], V15.B16
-	WORD $0x4fabe186 // sdot v6.4s, v12.16b, v11.4b[1]
-	WORD $0x4fabe1a7 // sdot v7.4s, v13.16b, v11.4b[1]
-	WORD $0x4fabe1c8 // sdot v8.4s, v14.16b, v11.4b[1]
-	WORD $0x4fabe1e9 // sdot v9.4s, v15.16b, v11.4b[1]
-	FLDPQ 160(R1), (F12, F13)
-	FLDPQ 192(R1), (F14, F15)
-	VAND V4.B16, V12.B16, V16.B16
-	VAND V4.B16, V13.B16, V17.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	WORD $0x4fade1c8 // sdot v8.4s, v14.16b, v13.4b[1]
+	WORD $0x4fade1e9 // sdot v9.4s, v15.16b, v13.4b[1]
+	WORD $0x4fade20b // sdot v11.4s, v16.16b, v13.4b[1]
+	WORD $0x4fade22a // sdot v10.4s, v17.16b, v13.4b[1]
+	FLDPQ 160(R1), (F14, F15)
+	FLDPQ 192(R1), (F16, F17)
 	VAND V4.B16, V14.B16, V18.B16
 	VAND V4.B16, V15.B16, V19.B16
-	VTBL V16.B16, [V5.B16], V16.B16
-	VTBL V17.B16, [V5.B16], V17.B16
+	VAND V4.B16, V16.B16, V20.B16
+	VAND V4.B16, V17.B16, V21.B16
 	VTBL V18.B16, [V5.B16], V18.B16
 	VTBL V19.B16, [V5.B16], V19.B16
-	WORD $0x4f8aea06 // sdot v6.4s, v16.16b, v10.4b[2]
-	WORD $0x4f8aea27 // sdot v7.4s, v17.16b, v10.4b[2]
-	WORD $0x4f8aea48 // sdot v8.4s, v18.16b, v10.4b[2]
-	WORD $0x4f8aea69 // sdot v9.4s, v19.16b, v10.4b[2]
-	VUSHR $4, V12.B16, V12.B16
-	VUSHR $4, V13.B16, V13.B16
+	VTBL V20.B16, [V5.B16], V20.B16
+	VTBL V21.B16, [V5.B16], V21.B16
+	WORD $0x4f8cea48 // sdot v8.4s, v18.16b, v12.4b[2]
+	WORD $0x4f8cea69 // sdot v9.4s, v19.16b, v12.4b[2]
+	WORD $0x4f8cea8b // sdot v11.4s, v20.16b, v12.4b[2]
+	WORD $0x4f8ceaaa // sdot v10.4s, v21.16b, v12.4b[2]
 	VUSHR $4, V14.B16, V14.B16
 	VUSHR $4, V15.B16, V15.B16
-	VTBL V12.B16, [V5.B16], V12.B16
-	VTBL V13.B16, [V5.B16], V13.B16
+	VUSHR $4, V16.B16, V16.B16
+	VUSHR $4, V17.B16, V17.B16
 	VTBL V14.B16, [V5.B16], V14.B16
 	VTBL V15.B16, [V5.B16], V15.B16
-	WORD $0x4f8be986 // sdot v6.4s, v12.16b, v11.4b[2]
-	WORD $0x4f8be9a7 // sdot v7.4s, v13.16b, v11.4b[2]
-	WORD $0x4f8be9c8 // sdot v8.4s, v14.16b, v11.4b[2]
-	WORD $0x4f8be9e9 // sdot v9.4s, v15.16b, v11.4b[2]
-	FLDPQ 224(R1), (F12, F13)
-	FLDPQ 256(R1), (F14, F15)
-	VAND V4.B16, V12.B16, V16.B16
-	VAND V4.B16, V13.B16, V17.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	WORD $0x4f8de9c8 // sdot v8.4s, v14.16b, v13.4b[2]
+	WORD $0x4f8de9e9 // sdot v9.4s, v15.16b, v13.4b[2]
+	WORD $0x4f8dea0b // sdot v11.4s, v16.16b, v13.4b[2]
+	WORD $0x4f8dea2a // sdot v10.4s, v17.16b, v13.4b[2]
+	FLDPQ 224(R1), (F14, F15)
+	FLDPQ 256(R1), (F16, F17)
 	VAND V4.B16, V14.B16, V18.B16
 	VAND V4.B16, V15.B16, V19.B16
-	VTBL V16.B16, [V5.B16], V16.B16
-	VTBL V17.B16, [V5.B16], V17.B16
+	VAND V4.B16, V16.B16, V20.B16
+	VAND V4.B16, V17.B16, V21.B16
 	VTBL V18.B16, [V5.B16], V18.B16
 	VTBL V19.B16, [V5.B16], V19.B16
-	WORD $0x4faaea06 // sdot v6.4s, v16.16b, v10.4b[3]
-	WORD $0x4faaea27 // sdot v7.4s, v17.16b, v10.4b[3]
-	WORD $0x4faaea48 // sdot v8.4s, v18.16b, v10.4b[3]
-	WORD $0x4faaea69 // sdot v9.4s, v19.16b, v10.4b[3]
-	VUSHR $4, V12.B16, V12.B16
-	VUSHR $4, V13.B16, V13.B16
+	VTBL V20.B16, [V5.B16], V20.B16
+	VTBL V21.B16, [V5.B16], V21.B16
+	WORD $0x4facea48 // sdot v8.4s, v18.16b, v12.4b[3]
+	WORD $0x4facea69 // sdot v9.4s, v19.16b, v12.4b[3]
+	WORD $0x4facea8b // sdot v11.4s, v20.16b, v12.4b[3]
+	WORD $0x4faceaaa // sdot v10.4s, v21.16b, v12.4b[3]
 	VUSHR $4, V14.B16, V14.B16
 	VUSHR $4, V15.B16, V15.B16
-	VTBL V12.B16, [V5.B16], V12.B16
-	VTBL V13.B16, [V5.B16], V13.B16
+	VUSHR $4, V16.B16, V16.B16
+	VUSHR $4, V17.B16, V17.B16
 	VTBL V14.B16, [V5.B16], V14.B16
 	VTBL V15.B16, [V5.B16], V15.B16
-	WORD $0x4fabe986 // sdot v6.4s, v12.16b, v11.4b[3]
-	WORD $0x4fabe9a7 // sdot v7.4s, v13.16b, v11.4b[3]
-	WORD $0x4fabe9c8 // sdot v8.4s, v14.16b, v11.4b[3]
-	WORD $0x4fabe9e9 // sdot v9.4s, v15.16b, v11.4b[3]
-	FLDPQ 0(R6), (F10, F11)
-	VMOVI $1, V13.B16
-	VMOVI $0, V12.B16
-	WORD $0x4e8d954c // sdot v12.4s, v10.16b, v13.16b
-	WORD $0x4e8d956c // sdot v12.4s, v11.16b, v13.16b
-	VADDP V12.S4, V12.S4, V12.S4
-	VADDP V12.S4, V12.S4, V12.S4
-	VSHL $7, V12.S4, V12.S4
-	VADD V12.S4, V6.S4, V6.S4
-	VADD V12.S4, V7.S4, V7.S4
-	VADD V12.S4, V8.S4, V8.S4
-	VADD V12.S4, V9.S4, V9.S4
-	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
-	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	VTBL V16.B16, [V5.B16], V16.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	WORD $0x4fade9c8 // sdot v8.4s, v14.16b, v13.4b[3]
+	WORD $0x4fade9e9 // sdot v9.4s, v15.16b, v13.4b[3]
+	WORD $0x4fadea0b // sdot v11.4s, v16.16b, v13.4b[3]
+	WORD $0x4fadea2a // sdot v10.4s, v17.16b, v13.4b[3]
 	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
 	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
-	FMOVQ 0(R1), F18
-	WORD $0x0e217a4a // fcvtl v10.4s, v18.4h
-	WORD $0x4e217a4b // fcvtl2 v11.4s, v18.8h
-	FMOVQ 16(R1), F18
-	WORD $0x0e217a4c // fcvtl v12.4s, v18.4h
-	WORD $0x4e217a4d // fcvtl2 v13.4s, v18.8h
-	MOVD $0xc3000000, R26
-	VDUP R26, V18.S4
-	WORD $0x6e32dd4e // fmul v14.4s, v10.4s, v18.4s
-	WORD $0x6e32dd6f // fmul v15.4s, v11.4s, v18.4s
-	WORD $0x6e32dd90 // fmul v16.4s, v12.4s, v18.4s
-	WORD $0x6e32ddb1 // fmul v17.4s, v13.4s, v18.4s
-	FMOVD 32(R6), F18
-	WORD $0x4f92914a // fmul v10.4s, v10.4s, v18.s[0]
-	VFMLA V10.S4, V6.S4, V0.S4
-	WORD $0x4fb211c0 // fmla v0.4s, v14.4s, v18.s[1]
-	WORD $0x4f92916b // fmul v11.4s, v11.4s, v18.s[0]
-	VFMLA V11.S4, V7.S4, V1.S4
-	WORD $0x4fb211e1 // fmla v1.4s, v15.4s, v18.s[1]
-	WORD $0x4f92918c // fmul v12.4s, v12.4s, v18.s[0]
-	VFMLA V12.S4, V8.S4, V2.S4
-	WORD $0x4fb21202 // fmla v2.4s, v16.4s, v18.s[1]
-	WORD $0x4f9291ad // fmul v13.4s, v13.4s, v18.s[0]
-	VFMLA V13.S4, V9.S4, V3.S4
-	WORD $0x4fb21223 // fmla v3.4s, v17.4s, v18.s[1]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 0(R1), F20
+	WORD $0x0e217a8c // fcvtl v12.4s, v20.4h
+	WORD $0x4e217a8d // fcvtl2 v13.4s, v20.8h
+	FMOVQ 16(R1), F20
+	WORD $0x0e217a8e // fcvtl v14.4s, v20.4h
+	WORD $0x4e217a8f // fcvtl2 v15.4s, v20.8h
+	WORD $0x6e26dd90 // fmul v16.4s, v12.4s, v6.4s
+	WORD $0x6e26ddb1 // fmul v17.4s, v13.4s, v6.4s
+	WORD $0x6e26ddd2 // fmul v18.4s, v14.4s, v6.4s
+	WORD $0x6e26ddf3 // fmul v19.4s, v15.4s, v6.4s
+	FMOVD 32(R6), F20
+	WORD $0x4f94918c // fmul v12.4s, v12.4s, v20.s[0]
+	VFMLA V12.S4, V8.S4, V0.S4
+	WORD $0x4fb41200 // fmla v0.4s, v16.4s, v20.s[1]
+	WORD $0x4f9491ad // fmul v13.4s, v13.4s, v20.s[0]
+	VFMLA V13.S4, V9.S4, V1.S4
+	WORD $0x4fb41221 // fmla v1.4s, v17.4s, v20.s[1]
+	WORD $0x4f9491ce // fmul v14.4s, v14.4s, v20.s[0]
+	VFMLA V14.S4, V11.S4, V2.S4
+	WORD $0x4fb41242 // fmla v2.4s, v18.4s, v20.s[1]
+	WORD $0x4f9491ef // fmul v15.4s, v15.4s, v20.s[0]
+	VFMLA V15.S4, V10.S4, V3.S4
+	WORD $0x4fb41263 // fmla v3.4s, v19.4s, v20.s[1]
 	ADD R8, R6
 	ADD $288, R1
 	SUBS $1, R4, R4
@@ -8569,6 +10835,640 @@ block:
 	BNE block
 	RET
 
+// A panel times 2 tokens.
+TEXT few2IQ4_NLDotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V1.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	FSTPQ (F5, F6), 0(R19)
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	VMOVI $15, V4.B16
+	MOVD $iq4<>(SB), R26
+	FMOVQ 0(R26), F5
+	MOVD $0xc3000000, R26
+	VDUP R26, V6.S4
+block:
+	FLDPQ 0(R19), (F7, F9)
+	FLDPQ 0(R19), (F8, F10)
+	FMOVQ 0(R6), F11
+	FMOVQ 40(R6), F12
+	FMOVQ 16(R6), F13
+	FMOVQ 56(R6), F14
+	FLDPQ 32(R11), (F15, F16)
+	VAND V4.B16, V15.B16, V17.B16
+	VAND V4.B16, V16.B16, V18.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	VTBL V18.B16, [V5.B16], V18.B16
+	WORD $0x4f8be227 // sdot v7.4s, v17.16b, v11.4b[0]
+	WORD $0x4f8be248 // sdot v8.4s, v18.16b, v11.4b[0]
+	WORD $0x4f8ce229 // sdot v9.4s, v17.16b, v12.4b[0]
+	WORD $0x4f8ce24a // sdot v10.4s, v18.16b, v12.4b[0]
+	VUSHR $4, V15.B16, V15.B16
+	VUSHR $4, V16.B16, V16.B16
+	VTBL V15.B16, [V5.B16], V15.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	WORD $0x4f8de1e7 // sdot v7.4s, v15.16b, v13.4b[0]
+	WORD $0x4f8de208 // sdot v8.4s, v16.16b, v13.4b[0]
+	WORD $0x4f8ee1e9 // sdot v9.4s, v15.16b, v14.4b[0]
+	WORD $0x4f8ee20a // sdot v10.4s, v16.16b, v14.4b[0]
+	FLDPQ 96(R11), (F15, F16)
+	VAND V4.B16, V15.B16, V17.B16
+	VAND V4.B16, V16.B16, V18.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	VTBL V18.B16, [V5.B16], V18.B16
+	WORD $0x4fabe227 // sdot v7.4s, v17.16b, v11.4b[1]
+	WORD $0x4fabe248 // sdot v8.4s, v18.16b, v11.4b[1]
+	WORD $0x4face229 // sdot v9.4s, v17.16b, v12.4b[1]
+	WORD $0x4face24a // sdot v10.4s, v18.16b, v12.4b[1]
+	VUSHR $4, V15.B16, V15.B16
+	VUSHR $4, V16.B16, V16.B16
+	VTBL V15.B16, [V5.B16], V15.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	WORD $0x4fade1e7 // sdot v7.4s, v15.16b, v13.4b[1]
+	WORD $0x4fade208 // sdot v8.4s, v16.16b, v13.4b[1]
+	WORD $0x4faee1e9 // sdot v9.4s, v15.16b, v14.4b[1]
+	WORD $0x4faee20a // sdot v10.4s, v16.16b, v14.4b[1]
+	FLDPQ 160(R11), (F15, F16)
+	VAND V4.B16, V15.B16, V17.B16
+	VAND V4.B16, V16.B16, V18.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	VTBL V18.B16, [V5.B16], V18.B16
+	WORD $0x4f8bea27 // sdot v7.4s, v17.16b, v11.4b[2]
+	WORD $0x4f8bea48 // sdot v8.4s, v18.16b, v11.4b[2]
+	WORD $0x4f8cea29 // sdot v9.4s, v17.16b, v12.4b[2]
+	WORD $0x4f8cea4a // sdot v10.4s, v18.16b, v12.4b[2]
+	VUSHR $4, V15.B16, V15.B16
+	VUSHR $4, V16.B16, V16.B16
+	VTBL V15.B16, [V5.B16], V15.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	WORD $0x4f8de9e7 // sdot v7.4s, v15.16b, v13.4b[2]
+	WORD $0x4f8dea08 // sdot v8.4s, v16.16b, v13.4b[2]
+	WORD $0x4f8ee9e9 // sdot v9.4s, v15.16b, v14.4b[2]
+	WORD $0x4f8eea0a // sdot v10.4s, v16.16b, v14.4b[2]
+	FLDPQ 224(R11), (F15, F16)
+	VAND V4.B16, V15.B16, V17.B16
+	VAND V4.B16, V16.B16, V18.B16
+	VTBL V17.B16, [V5.B16], V17.B16
+	VTBL V18.B16, [V5.B16], V18.B16
+	WORD $0x4fabea27 // sdot v7.4s, v17.16b, v11.4b[3]
+	WORD $0x4fabea48 // sdot v8.4s, v18.16b, v11.4b[3]
+	WORD $0x4facea29 // sdot v9.4s, v17.16b, v12.4b[3]
+	WORD $0x4facea4a // sdot v10.4s, v18.16b, v12.4b[3]
+	VUSHR $4, V15.B16, V15.B16
+	VUSHR $4, V16.B16, V16.B16
+	VTBL V15.B16, [V5.B16], V15.B16
+	VTBL V16.B16, [V5.B16], V16.B16
+	WORD $0x4fade9e7 // sdot v7.4s, v15.16b, v13.4b[3]
+	WORD $0x4fadea08 // sdot v8.4s, v16.16b, v13.4b[3]
+	WORD $0x4faee9e9 // sdot v9.4s, v15.16b, v14.4b[3]
+	WORD $0x4faeea0a // sdot v10.4s, v16.16b, v14.4b[3]
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	FMOVQ 0(R10), F18
+	WORD $0x0e217a4b // fcvtl v11.4s, v18.4h
+	WORD $0x4e217a4c // fcvtl2 v12.4s, v18.8h
+	WORD $0x6e26dd6d // fmul v13.4s, v11.4s, v6.4s
+	WORD $0x6e26dd8e // fmul v14.4s, v12.4s, v6.4s
+	FMOVD 32(R6), F15
+	FMOVD 72(R6), F16
+	WORD $0x4f8f9171 // fmul v17.4s, v11.4s, v15.s[0]
+	VFMLA V17.S4, V7.S4, V0.S4
+	WORD $0x4f909171 // fmul v17.4s, v11.4s, v16.s[0]
+	VFMLA V17.S4, V9.S4, V2.S4
+	WORD $0x4faf11a0 // fmla v0.4s, v13.4s, v15.s[1]
+	WORD $0x4fb011a2 // fmla v2.4s, v13.4s, v16.s[1]
+	WORD $0x4f8f9191 // fmul v17.4s, v12.4s, v15.s[0]
+	VFMLA V17.S4, V8.S4, V1.S4
+	WORD $0x4f909191 // fmul v17.4s, v12.4s, v16.s[0]
+	VFMLA V17.S4, V10.S4, V3.S4
+	WORD $0x4faf11c1 // fmla v1.4s, v14.4s, v15.s[1]
+	WORD $0x4fb011c3 // fmla v3.4s, v14.4s, v16.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $32, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 3 tokens.
+TEXT few3IQ4_NLDotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FMOVQ 32(R15), F3
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	FLDPQ 80(R6), (F5, F6)
+	WORD $0x4e8094a3 // sdot v3.4s, v5.16b, v0.16b
+	WORD $0x4e8094c3 // sdot v3.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V3.S4, V3.S4, V3.S4
+	VADDP V3.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	VDUP V1.S[2], V7.S4
+	FSTPQ (F5, F6), 0(R19)
+	FMOVQ F7, 32(R19)
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	VMOVI $15, V6.B16
+	MOVD $iq4<>(SB), R26
+	FMOVQ 0(R26), F7
+	MOVD $0xc3000000, R26
+	VDUP R26, V8.S4
+block:
+	FLDPQ 0(R19), (F9, F11)
+	FMOVQ 32(R19), F13
+	FLDPQ 0(R19), (F10, F12)
+	FMOVQ 32(R19), F14
+	FMOVQ 0(R6), F15
+	FMOVQ 40(R6), F16
+	FMOVQ 80(R6), F17
+	FMOVQ 16(R6), F18
+	FMOVQ 56(R6), F19
+	FMOVQ 96(R6), F20
+	FLDPQ 32(R11), (F21, F22)
+	VAND V6.B16, V21.B16, V23.B16
+	VAND V6.B16, V22.B16, V24.B16
+	VTBL V23.B16, [V7.B16], V23.B16
+	VTBL V24.B16, [V7.B16], V24.B16
+	WORD $0x4f8fe2e9 // sdot v9.4s, v23.16b, v15.4b[0]
+	WORD $0x4f8fe30a // sdot v10.4s, v24.16b, v15.4b[0]
+	WORD $0x4f90e2eb // sdot v11.4s, v23.16b, v16.4b[0]
+	WORD $0x4f90e30c // sdot v12.4s, v24.16b, v16.4b[0]
+	WORD $0x4f91e2ed // sdot v13.4s, v23.16b, v17.4b[0]
+	WORD $0x4f91e30e // sdot v14.4s, v24.16b, v17.4b[0]
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V21.B16, [V7.B16], V21.B16
+	VTBL V22.B16, [V7.B16], V22.B16
+	WORD $0x4f92e2a9 // sdot v9.4s, v21.16b, v18.4b[0]
+	WORD $0x4f92e2ca // sdot v10.4s, v22.16b, v18.4b[0]
+	WORD $0x4f93e2ab // sdot v11.4s, v21.16b, v19.4b[0]
+	WORD $0x4f93e2cc // sdot v12.4s, v22.16b, v19.4b[0]
+	WORD $0x4f94e2ad // sdot v13.4s, v21.16b, v20.4b[0]
+	WORD $0x4f94e2ce // sdot v14.4s, v22.16b, v20.4b[0]
+	FLDPQ 96(R11), (F21, F22)
+	VAND V6.B16, V21.B16, V23.B16
+	VAND V6.B16, V22.B16, V24.B16
+	VTBL V23.B16, [V7.B16], V23.B16
+	VTBL V24.B16, [V7.B16], V24.B16
+	WORD $0x4fafe2e9 // sdot v9.4s, v23.16b, v15.4b[1]
+	WORD $0x4fafe30a // sdot v10.4s, v24.16b, v15.4b[1]
+	WORD $0x4fb0e2eb // sdot v11.4s, v23.16b, v16.4b[1]
+	WORD $0x4fb0e30c // sdot v12.4s, v24.16b, v16.4b[1]
+	WORD $0x4fb1e2ed // sdot v13.4s, v23.16b, v17.4b[1]
+	WORD $0x4fb1e30e // sdot v14.4s, v24.16b, v17.4b[1]
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V21.B16, [V7.B16], V21.B16
+	VTBL V22.B16, [V7.B16], V22.B16
+	WORD $0x4fb2e2a9 // sdot v9.4s, v21.16b, v18.4b[1]
+	WORD $0x4fb2e2ca // sdot v10.4s, v22.16b, v18.4b[1]
+	WORD $0x4fb3e2ab // sdot v11.4s, v21.16b, v19.4b[1]
+	WORD $0x4fb3e2cc // sdot v12.4s, v22.16b, v19.4b[1]
+	WORD $0x4fb4e2ad // sdot v13.4s, v21.16b, v20.4b[1]
+	WORD $0x4fb4e2ce // sdot v14.4s, v22.16b, v20.4b[1]
+	FLDPQ 160(R11), (F21, F22)
+	VAND V6.B16, V21.B16, V23.B16
+	VAND V6.B16, V22.B16, V24.B16
+	VTBL V23.B16, [V7.B16], V23.B16
+	VTBL V24.B16, [V7.B16], V24.B16
+	WORD $0x4f8feae9 // sdot v9.4s, v23.16b, v15.4b[2]
+	WORD $0x4f8feb0a // sdot v10.4s, v24.16b, v15.4b[2]
+	WORD $0x4f90eaeb // sdot v11.4s, v23.16b, v16.4b[2]
+	WORD $0x4f90eb0c // sdot v12.4s, v24.16b, v16.4b[2]
+	WORD $0x4f91eaed // sdot v13.4s, v23.16b, v17.4b[2]
+	WORD $0x4f91eb0e // sdot v14.4s, v24.16b, v17.4b[2]
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V21.B16, [V7.B16], V21.B16
+	VTBL V22.B16, [V7.B16], V22.B16
+	WORD $0x4f92eaa9 // sdot v9.4s, v21.16b, v18.4b[2]
+	WORD $0x4f92eaca // sdot v10.4s, v22.16b, v18.4b[2]
+	WORD $0x4f93eaab // sdot v11.4s, v21.16b, v19.4b[2]
+	WORD $0x4f93eacc // sdot v12.4s, v22.16b, v19.4b[2]
+	WORD $0x4f94eaad // sdot v13.4s, v21.16b, v20.4b[2]
+	WORD $0x4f94eace // sdot v14.4s, v22.16b, v20.4b[2]
+	FLDPQ 224(R11), (F21, F22)
+	VAND V6.B16, V21.B16, V23.B16
+	VAND V6.B16, V22.B16, V24.B16
+	VTBL V23.B16, [V7.B16], V23.B16
+	VTBL V24.B16, [V7.B16], V24.B16
+	WORD $0x4fafeae9 // sdot v9.4s, v23.16b, v15.4b[3]
+	WORD $0x4fafeb0a // sdot v10.4s, v24.16b, v15.4b[3]
+	WORD $0x4fb0eaeb // sdot v11.4s, v23.16b, v16.4b[3]
+	WORD $0x4fb0eb0c // sdot v12.4s, v24.16b, v16.4b[3]
+	WORD $0x4fb1eaed // sdot v13.4s, v23.16b, v17.4b[3]
+	WORD $0x4fb1eb0e // sdot v14.4s, v24.16b, v17.4b[3]
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V21.B16, [V7.B16], V21.B16
+	VTBL V22.B16, [V7.B16], V22.B16
+	WORD $0x4fb2eaa9 // sdot v9.4s, v21.16b, v18.4b[3]
+	WORD $0x4fb2eaca // sdot v10.4s, v22.16b, v18.4b[3]
+	WORD $0x4fb3eaab // sdot v11.4s, v21.16b, v19.4b[3]
+	WORD $0x4fb3eacc // sdot v12.4s, v22.16b, v19.4b[3]
+	WORD $0x4fb4eaad // sdot v13.4s, v21.16b, v20.4b[3]
+	WORD $0x4fb4eace // sdot v14.4s, v22.16b, v20.4b[3]
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	FMOVQ 0(R10), F23
+	WORD $0x0e217aef // fcvtl v15.4s, v23.4h
+	WORD $0x4e217af0 // fcvtl2 v16.4s, v23.8h
+	WORD $0x6e28ddf1 // fmul v17.4s, v15.4s, v8.4s
+	WORD $0x6e28de12 // fmul v18.4s, v16.4s, v8.4s
+	FMOVD 32(R6), F19
+	FMOVD 72(R6), F20
+	FMOVD 112(R6), F21
+	WORD $0x4f9391f6 // fmul v22.4s, v15.4s, v19.s[0]
+	VFMLA V22.S4, V9.S4, V0.S4
+	WORD $0x4f9491f6 // fmul v22.4s, v15.4s, v20.s[0]
+	VFMLA V22.S4, V11.S4, V2.S4
+	WORD $0x4f9591f6 // fmul v22.4s, v15.4s, v21.s[0]
+	VFMLA V22.S4, V13.S4, V4.S4
+	WORD $0x4fb31220 // fmla v0.4s, v17.4s, v19.s[1]
+	WORD $0x4fb41222 // fmla v2.4s, v17.4s, v20.s[1]
+	WORD $0x4fb51224 // fmla v4.4s, v17.4s, v21.s[1]
+	WORD $0x4f939216 // fmul v22.4s, v16.4s, v19.s[0]
+	VFMLA V22.S4, V10.S4, V1.S4
+	WORD $0x4f949216 // fmul v22.4s, v16.4s, v20.s[0]
+	VFMLA V22.S4, V12.S4, V3.S4
+	WORD $0x4f959216 // fmul v22.4s, v16.4s, v21.s[0]
+	VFMLA V22.S4, V14.S4, V5.S4
+	WORD $0x4fb31241 // fmla v1.4s, v18.4s, v19.s[1]
+	WORD $0x4fb41243 // fmla v3.4s, v18.4s, v20.s[1]
+	WORD $0x4fb51245 // fmla v5.4s, v18.4s, v21.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $48, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
+// A panel times 4 tokens.
+TEXT few4IQ4_NLDotProd<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 32(R15), (F3, F4)
+	FLDPQ 0(R6), (F5, F6)
+	WORD $0x4e8094a1 // sdot v1.4s, v5.16b, v0.16b
+	WORD $0x4e8094c1 // sdot v1.4s, v6.16b, v0.16b
+	FLDPQ 40(R6), (F5, F6)
+	WORD $0x4e8094a2 // sdot v2.4s, v5.16b, v0.16b
+	WORD $0x4e8094c2 // sdot v2.4s, v6.16b, v0.16b
+	FLDPQ 80(R6), (F5, F6)
+	WORD $0x4e8094a3 // sdot v3.4s, v5.16b, v0.16b
+	WORD $0x4e8094c3 // sdot v3.4s, v6.16b, v0.16b
+	FLDPQ 120(R6), (F5, F6)
+	WORD $0x4e8094a4 // sdot v4.4s, v5.16b, v0.16b
+	WORD $0x4e8094c4 // sdot v4.4s, v6.16b, v0.16b
+	VADDP V2.S4, V1.S4, V1.S4
+	VADDP V4.S4, V3.S4, V3.S4
+	VADDP V3.S4, V1.S4, V1.S4
+	WORD $0x6ea0b821 // neg v1.4s, v1.4s
+	VDUP V1.S[0], V5.S4
+	VDUP V1.S[1], V6.S4
+	VDUP V1.S[2], V7.S4
+	VDUP V1.S[3], V8.S4
+	FSTPQ (F5, F6), 0(R19)
+	FSTPQ (F7, F8), 32(R19)
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	FLDPQ 0(R25), (F0, F1)
+	ADD R9, R25
+	FLDPQ 0(R25), (F2, F3)
+	ADD R9, R25
+	FLDPQ 0(R25), (F4, F5)
+	ADD R9, R25
+	FLDPQ 0(R25), (F6, F7)
+	ADD R9, R25
+	VMOVI $15, V8.B16
+	MOVD $iq4<>(SB), R26
+	FMOVQ 0(R26), F9
+	MOVD $0xc3000000, R26
+	VDUP R26, V10.S4
+block:
+	FLDPQ 0(R19), (F11, F13)
+	FLDPQ 32(R19), (F15, F17)
+	FLDPQ 0(R19), (F12, F14)
+	FLDPQ 32(R19), (F16, F18)
+	FMOVQ 0(R6), F19
+	FMOVQ 40(R6), F20
+	FMOVQ 80(R6), F21
+	FMOVQ 120(R6), F22
+	FMOVQ 16(R6), F23
+	FMOVQ 56(R6), F24
+	FMOVQ 96(R6), F25
+	FMOVQ 136(R6), F26
+	FLDPQ 32(R11), (F27, F28)
+	VAND V8.B16, V27.B16, V29.B16
+	VAND V8.B16, V28.B16, V30.B16
+	VTBL V29.B16, [V9.B16], V29.B16
+	VTBL V30.B16, [V9.B16], V30.B16
+	WORD $0x4f93e3ab // sdot v11.4s, v29.16b, v19.4b[0]
+	WORD $0x4f93e3cc // sdot v12.4s, v30.16b, v19.4b[0]
+	WORD $0x4f94e3ad // sdot v13.4s, v29.16b, v20.4b[0]
+	WORD $0x4f94e3ce // sdot v14.4s, v30.16b, v20.4b[0]
+	WORD $0x4f95e3af // sdot v15.4s, v29.16b, v21.4b[0]
+	WORD $0x4f95e3d0 // sdot v16.4s, v30.16b, v21.4b[0]
+	WORD $0x4f96e3b1 // sdot v17.4s, v29.16b, v22.4b[0]
+	WORD $0x4f96e3d2 // sdot v18.4s, v30.16b, v22.4b[0]
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V28.B16, V28.B16
+	VTBL V27.B16, [V9.B16], V27.B16
+	VTBL V28.B16, [V9.B16], V28.B16
+	WORD $0x4f97e36b // sdot v11.4s, v27.16b, v23.4b[0]
+	WORD $0x4f97e38c // sdot v12.4s, v28.16b, v23.4b[0]
+	WORD $0x4f98e36d // sdot v13.4s, v27.16b, v24.4b[0]
+	WORD $0x4f98e38e // sdot v14.4s, v28.16b, v24.4b[0]
+	WORD $0x4f99e36f // sdot v15.4s, v27.16b, v25.4b[0]
+	WORD $0x4f99e390 // sdot v16.4s, v28.16b, v25.4b[0]
+	WORD $0x4f9ae371 // sdot v17.4s, v27.16b, v26.4b[0]
+	WORD $0x4f9ae392 // sdot v18.4s, v28.16b, v26.4b[0]
+	FLDPQ 96(R11), (F27, F28)
+	VAND V8.B16, V27.B16, V29.B16
+	VAND V8.B16, V28.B16, V30.B16
+	VTBL V29.B16, [V9.B16], V29.B16
+	VTBL V30.B16, [V9.B16], V30.B16
+	WORD $0x4fb3e3ab // sdot v11.4s, v29.16b, v19.4b[1]
+	WORD $0x4fb3e3cc // sdot v12.4s, v30.16b, v19.4b[1]
+	WORD $0x4fb4e3ad // sdot v13.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb4e3ce // sdot v14.4s, v30.16b, v20.4b[1]
+	WORD $0x4fb5e3af // sdot v15.4s, v29.16b, v21.4b[1]
+	WORD $0x4fb5e3d0 // sdot v16.4s, v30.16b, v21.4b[1]
+	WORD $0x4fb6e3b1 // sdot v17.4s, v29.16b, v22.4b[1]
+	WORD $0x4fb6e3d2 // sdot v18.4s, v30.16b, v22.4b[1]
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V28.B16, V28.B16
+	VTBL V27.B16, [V9.B16], V27.B16
+	VTBL V28.B16, [V9.B16], V28.B16
+	WORD $0x4fb7e36b // sdot v11.4s, v27.16b, v23.4b[1]
+	WORD $0x4fb7e38c // sdot v12.4s, v28.16b, v23.4b[1]
+	WORD $0x4fb8e36d // sdot v13.4s, v27.16b, v24.4b[1]
+	WORD $0x4fb8e38e // sdot v14.4s, v28.16b, v24.4b[1]
+	WORD $0x4fb9e36f // sdot v15.4s, v27.16b, v25.4b[1]
+	WORD $0x4fb9e390 // sdot v16.4s, v28.16b, v25.4b[1]
+	WORD $0x4fbae371 // sdot v17.4s, v27.16b, v26.4b[1]
+	WORD $0x4fbae392 // sdot v18.4s, v28.16b, v26.4b[1]
+	FLDPQ 160(R11), (F27, F28)
+	VAND V8.B16, V27.B16, V29.B16
+	VAND V8.B16, V28.B16, V30.B16
+	VTBL V29.B16, [V9.B16], V29.B16
+	VTBL V30.B16, [V9.B16], V30.B16
+	WORD $0x4f93ebab // sdot v11.4s, v29.16b, v19.4b[2]
+	WORD $0x4f93ebcc // sdot v12.4s, v30.16b, v19.4b[2]
+	WORD $0x4f94ebad // sdot v13.4s, v29.16b, v20.4b[2]
+	WORD $0x4f94ebce // sdot v14.4s, v30.16b, v20.4b[2]
+	WORD $0x4f95ebaf // sdot v15.4s, v29.16b, v21.4b[2]
+	WORD $0x4f95ebd0 // sdot v16.4s, v30.16b, v21.4b[2]
+	WORD $0x4f96ebb1 // sdot v17.4s, v29.16b, v22.4b[2]
+	WORD $0x4f96ebd2 // sdot v18.4s, v30.16b, v22.4b[2]
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V28.B16, V28.B16
+	VTBL V27.B16, [V9.B16], V27.B16
+	VTBL V28.B16, [V9.B16], V28.B16
+	WORD $0x4f97eb6b // sdot v11.4s, v27.16b, v23.4b[2]
+	WORD $0x4f97eb8c // sdot v12.4s, v28.16b, v23.4b[2]
+	WORD $0x4f98eb6d // sdot v13.4s, v27.16b, v24.4b[2]
+	WORD $0x4f98eb8e // sdot v14.4s, v28.16b, v24.4b[2]
+	WORD $0x4f99eb6f // sdot v15.4s, v27.16b, v25.4b[2]
+	WORD $0x4f99eb90 // sdot v16.4s, v28.16b, v25.4b[2]
+	WORD $0x4f9aeb71 // sdot v17.4s, v27.16b, v26.4b[2]
+	WORD $0x4f9aeb92 // sdot v18.4s, v28.16b, v26.4b[2]
+	FLDPQ 224(R11), (F27, F28)
+	VAND V8.B16, V27.B16, V29.B16
+	VAND V8.B16, V28.B16, V30.B16
+	VTBL V29.B16, [V9.B16], V29.B16
+	VTBL V30.B16, [V9.B16], V30.B16
+	WORD $0x4fb3ebab // sdot v11.4s, v29.16b, v19.4b[3]
+	WORD $0x4fb3ebcc // sdot v12.4s, v30.16b, v19.4b[3]
+	WORD $0x4fb4ebad // sdot v13.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb4ebce // sdot v14.4s, v30.16b, v20.4b[3]
+	WORD $0x4fb5ebaf // sdot v15.4s, v29.16b, v21.4b[3]
+	WORD $0x4fb5ebd0 // sdot v16.4s, v30.16b, v21.4b[3]
+	WORD $0x4fb6ebb1 // sdot v17.4s, v29.16b, v22.4b[3]
+	WORD $0x4fb6ebd2 // sdot v18.4s, v30.16b, v22.4b[3]
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V28.B16, V28.B16
+	VTBL V27.B16, [V9.B16], V27.B16
+	VTBL V28.B16, [V9.B16], V28.B16
+	WORD $0x4fb7eb6b // sdot v11.4s, v27.16b, v23.4b[3]
+	WORD $0x4fb7eb8c // sdot v12.4s, v28.16b, v23.4b[3]
+	WORD $0x4fb8eb6d // sdot v13.4s, v27.16b, v24.4b[3]
+	WORD $0x4fb8eb8e // sdot v14.4s, v28.16b, v24.4b[3]
+	WORD $0x4fb9eb6f // sdot v15.4s, v27.16b, v25.4b[3]
+	WORD $0x4fb9eb90 // sdot v16.4s, v28.16b, v25.4b[3]
+	WORD $0x4fbaeb71 // sdot v17.4s, v27.16b, v26.4b[3]
+	WORD $0x4fbaeb92 // sdot v18.4s, v28.16b, v26.4b[3]
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	FMOVQ 0(R10), F28
+	WORD $0x0e217b93 // fcvtl v19.4s, v28.4h
+	WORD $0x4e217b94 // fcvtl2 v20.4s, v28.8h
+	WORD $0x6e2ade75 // fmul v21.4s, v19.4s, v10.4s
+	WORD $0x6e2ade96 // fmul v22.4s, v20.4s, v10.4s
+	FMOVD 32(R6), F23
+	FMOVD 72(R6), F24
+	FMOVD 112(R6), F25
+	FMOVD 152(R6), F26
+	WORD $0x4f97927b // fmul v27.4s, v19.4s, v23.s[0]
+	VFMLA V27.S4, V11.S4, V0.S4
+	WORD $0x4f98927b // fmul v27.4s, v19.4s, v24.s[0]
+	VFMLA V27.S4, V13.S4, V2.S4
+	WORD $0x4f99927b // fmul v27.4s, v19.4s, v25.s[0]
+	VFMLA V27.S4, V15.S4, V4.S4
+	WORD $0x4f9a927b // fmul v27.4s, v19.4s, v26.s[0]
+	VFMLA V27.S4, V17.S4, V6.S4
+	WORD $0x4fb712a0 // fmla v0.4s, v21.4s, v23.s[1]
+	WORD $0x4fb812a2 // fmla v2.4s, v21.4s, v24.s[1]
+	WORD $0x4fb912a4 // fmla v4.4s, v21.4s, v25.s[1]
+	WORD $0x4fba12a6 // fmla v6.4s, v21.4s, v26.s[1]
+	WORD $0x4f97929b // fmul v27.4s, v20.4s, v23.s[0]
+	VFMLA V27.S4, V12.S4, V1.S4
+	WORD $0x4f98929b // fmul v27.4s, v20.4s, v24.s[0]
+	VFMLA V27.S4, V14.S4, V3.S4
+	WORD $0x4f99929b // fmul v27.4s, v20.4s, v25.s[0]
+	VFMLA V27.S4, V16.S4, V5.S4
+	WORD $0x4f9a929b // fmul v27.4s, v20.4s, v26.s[0]
+	VFMLA V27.S4, V18.S4, V7.S4
+	WORD $0x4fb712c1 // fmla v1.4s, v22.4s, v23.s[1]
+	WORD $0x4fb812c3 // fmla v3.4s, v22.4s, v24.s[1]
+	WORD $0x4fb912c5 // fmla v5.4s, v22.4s, v25.s[1]
+	WORD $0x4fba12c7 // fmla v7.4s, v22.4s, v26.s[1]
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $64, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	FSTPQ (F0, F1), 0(R25)
+	ADD R9, R25
+	FSTPQ (F2, F3), 0(R25)
+	ADD R9, R25
+	FSTPQ (F4, F5), 0(R25)
+	ADD R9, R25
+	FSTPQ (F6, F7), 0(R25)
+	ADD R9, R25
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productIQ4_NLDotProd multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_NLDotProd(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -8586,6 +11486,21 @@ panel:
 	BNE panel
 	RET
 many:
+	CMP $2, R5
+	BNE not2
+	CALL few2IQ4_NLDotProd<>(SB)
+	RET
+not2:
+	CMP $3, R5
+	BNE not3
+	CALL few3IQ4_NLDotProd<>(SB)
+	RET
+not3:
+	CMP $4, R5
+	BNE not4
+	CALL few4IQ4_NLDotProd<>(SB)
+	RET
+not4:
 	CALL manyIQ4_NLDotProd<>(SB)
 	RET
 
@@ -8609,6 +11524,266 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4IQ4_NLI8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+chunk:
+	MOVD $256, R24
+	CMP R24, R4
+	CSEL LT, R4, R24, R24
+	VMOVI $128, V0.B16
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 40(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 56(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 80(R6), (R10, R11)
+	LDP 120(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 96(R6), (R10, R11)
+	LDP 136(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	MOVD 32(R6), R10
+	MOVD 72(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 128(R19)
+	STP (R12, R12), 160(R19)
+	MOVD 112(R6), R10
+	MOVD 152(R6), R11
+	MOVD R11, R12
+	BFXIL $32, R10, $32, R12
+	BFI $32, R11, $32, R10
+	STP (R10, R10), 144(R19)
+	STP (R12, R12), 176(R19)
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 0(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 32(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 64(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FLDPQ 96(R19), (F3, F4)
+	WORD $0x4e83ac01 // usmmla v1.4s, v0.16b, v3.16b
+	WORD $0x4e84ac02 // usmmla v2.4s, v0.16b, v4.16b
+	FSTPQ (F1, F2), 192(R19)
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	ADD R22>>1, R1, R10
+	ADD R22, R1, R11
+	MOVD R2, R6
+	MOVD R3, R19
+	MOVD R24, R21
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V0.S4
+	VZIP2 V10.S4, V8.S4, V2.S4
+	VZIP1 V11.S4, V9.S4, V4.S4
+	VZIP2 V11.S4, V9.S4, V6.S4
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	FLDPQ 0(R25), (F8, F9)
+	FLDPQ 0(R26), (F10, F11)
+	VZIP1 V10.S4, V8.S4, V1.S4
+	VZIP2 V10.S4, V8.S4, V3.S4
+	VZIP1 V11.S4, V9.S4, V5.S4
+	VZIP2 V11.S4, V9.S4, V7.S4
+	VMOVI $15, V8.B16
+	MOVD $iq4<>(SB), R26
+	FMOVQ 0(R26), F9
+	MOVD $0xc3000000, R26
+	VDUP R26, V10.S4
+block:
+	FLDPQ 192(R19), (F11, F12)
+	FLDPQ 192(R19), (F13, F14)
+	FLDPQ 192(R19), (F15, F16)
+	FLDPQ 192(R19), (F17, F18)
+	FLDPQ 32(R11), (F19, F20)
+	FLDPQ 96(R11), (F21, F22)
+	VZIP1 V21.S4, V19.S4, V23.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	VZIP1 V22.S4, V20.S4, V19.S4
+	VZIP2 V22.S4, V20.S4, V22.S4
+	VAND V8.B16, V23.B16, V20.B16
+	VAND V8.B16, V21.B16, V24.B16
+	VAND V8.B16, V19.B16, V25.B16
+	VAND V8.B16, V22.B16, V26.B16
+	VTBL V20.B16, [V9.B16], V20.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VTBL V25.B16, [V9.B16], V25.B16
+	VTBL V26.B16, [V9.B16], V26.B16
+	FLDPQ 0(R19), (F27, F28)
+	WORD $0x4e9ba68b // smmla v11.4s, v20.16b, v27.16b
+	WORD $0x4e9ca68c // smmla v12.4s, v20.16b, v28.16b
+	WORD $0x4e9ba70d // smmla v13.4s, v24.16b, v27.16b
+	WORD $0x4e9ca70e // smmla v14.4s, v24.16b, v28.16b
+	WORD $0x4e9ba72f // smmla v15.4s, v25.16b, v27.16b
+	WORD $0x4e9ca730 // smmla v16.4s, v25.16b, v28.16b
+	WORD $0x4e9ba751 // smmla v17.4s, v26.16b, v27.16b
+	WORD $0x4e9ca752 // smmla v18.4s, v26.16b, v28.16b
+	VUSHR $4, V23.B16, V23.B16
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VTBL V21.B16, [V9.B16], V21.B16
+	VTBL V19.B16, [V9.B16], V19.B16
+	VTBL V22.B16, [V9.B16], V22.B16
+	FLDPQ 64(R19), (F20, F24)
+	WORD $0x4e94a6eb // smmla v11.4s, v23.16b, v20.16b
+	WORD $0x4e98a6ec // smmla v12.4s, v23.16b, v24.16b
+	WORD $0x4e94a6ad // smmla v13.4s, v21.16b, v20.16b
+	WORD $0x4e98a6ae // smmla v14.4s, v21.16b, v24.16b
+	WORD $0x4e94a66f // smmla v15.4s, v19.16b, v20.16b
+	WORD $0x4e98a670 // smmla v16.4s, v19.16b, v24.16b
+	WORD $0x4e94a6d1 // smmla v17.4s, v22.16b, v20.16b
+	WORD $0x4e98a6d2 // smmla v18.4s, v22.16b, v24.16b
+	FLDPQ 160(R11), (F19, F20)
+	FLDPQ 224(R11), (F21, F22)
+	VZIP1 V21.S4, V19.S4, V23.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	VZIP1 V22.S4, V20.S4, V19.S4
+	VZIP2 V22.S4, V20.S4, V22.S4
+	VAND V8.B16, V23.B16, V20.B16
+	VAND V8.B16, V21.B16, V24.B16
+	VAND V8.B16, V19.B16, V25.B16
+	VAND V8.B16, V22.B16, V26.B16
+	VTBL V20.B16, [V9.B16], V20.B16
+	VTBL V24.B16, [V9.B16], V24.B16
+	VTBL V25.B16, [V9.B16], V25.B16
+	VTBL V26.B16, [V9.B16], V26.B16
+	FLDPQ 32(R19), (F27, F28)
+	WORD $0x4e9ba68b // smmla v11.4s, v20.16b, v27.16b
+	WORD $0x4e9ca68c // smmla v12.4s, v20.16b, v28.16b
+	WORD $0x4e9ba70d // smmla v13.4s, v24.16b, v27.16b
+	WORD $0x4e9ca70e // smmla v14.4s, v24.16b, v28.16b
+	WORD $0x4e9ba72f // smmla v15.4s, v25.16b, v27.16b
+	WORD $0x4e9ca730 // smmla v16.4s, v25.16b, v28.16b
+	WORD $0x4e9ba751 // smmla v17.4s, v26.16b, v27.16b
+	WORD $0x4e9ca752 // smmla v18.4s, v26.16b, v28.16b
+	VUSHR $4, V23.B16, V23.B16
+	VUSHR $4, V21.B16, V21.B16
+	VUSHR $4, V19.B16, V19.B16
+	VUSHR $4, V22.B16, V22.B16
+	VTBL V23.B16, [V9.B16], V23.B16
+	VTBL V21.B16, [V9.B16], V21.B16
+	VTBL V19.B16, [V9.B16], V19.B16
+	VTBL V22.B16, [V9.B16], V22.B16
+	FLDPQ 96(R19), (F20, F24)
+	WORD $0x4e94a6eb // smmla v11.4s, v23.16b, v20.16b
+	WORD $0x4e98a6ec // smmla v12.4s, v23.16b, v24.16b
+	WORD $0x4e94a6ad // smmla v13.4s, v21.16b, v20.16b
+	WORD $0x4e98a6ae // smmla v14.4s, v21.16b, v24.16b
+	WORD $0x4e94a66f // smmla v15.4s, v19.16b, v20.16b
+	WORD $0x4e98a670 // smmla v16.4s, v19.16b, v24.16b
+	WORD $0x4e94a6d1 // smmla v17.4s, v22.16b, v20.16b
+	WORD $0x4e98a6d2 // smmla v18.4s, v22.16b, v24.16b
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	FMOVQ 0(R10), F27
+	VZIP2 V27.H8, V27.H8, V28.H8
+	VZIP1 V27.H8, V27.H8, V27.H8
+	WORD $0x0e217b73 // fcvtl v19.4s, v27.4h
+	WORD $0x4e217b74 // fcvtl2 v20.4s, v27.8h
+	WORD $0x0e217b95 // fcvtl v21.4s, v28.4h
+	WORD $0x4e217b96 // fcvtl2 v22.4s, v28.8h
+	WORD $0x6e2ade77 // fmul v23.4s, v19.4s, v10.4s
+	WORD $0x6e2ade98 // fmul v24.4s, v20.4s, v10.4s
+	WORD $0x6e2adeb9 // fmul v25.4s, v21.4s, v10.4s
+	WORD $0x6e2adeda // fmul v26.4s, v22.4s, v10.4s
+	FLDPQ 128(R19), (F27, F28)
+	FLDPQ 160(R19), (F29, F30)
+	WORD $0x6e3bde7f // fmul v31.4s, v19.4s, v27.4s
+	VFMLA V31.S4, V11.S4, V0.S4
+	VFMLA V29.S4, V23.S4, V0.S4
+	WORD $0x6e3cde7f // fmul v31.4s, v19.4s, v28.4s
+	VFMLA V31.S4, V12.S4, V1.S4
+	VFMLA V30.S4, V23.S4, V1.S4
+	WORD $0x6e3bde9f // fmul v31.4s, v20.4s, v27.4s
+	VFMLA V31.S4, V13.S4, V2.S4
+	VFMLA V29.S4, V24.S4, V2.S4
+	WORD $0x6e3cde9f // fmul v31.4s, v20.4s, v28.4s
+	VFMLA V31.S4, V14.S4, V3.S4
+	VFMLA V30.S4, V24.S4, V3.S4
+	WORD $0x6e3bdebf // fmul v31.4s, v21.4s, v27.4s
+	VFMLA V31.S4, V15.S4, V4.S4
+	VFMLA V29.S4, V25.S4, V4.S4
+	WORD $0x6e3cdebf // fmul v31.4s, v21.4s, v28.4s
+	VFMLA V31.S4, V16.S4, V5.S4
+	VFMLA V30.S4, V25.S4, V5.S4
+	WORD $0x6e3bdedf // fmul v31.4s, v22.4s, v27.4s
+	VFMLA V31.S4, V17.S4, V6.S4
+	VFMLA V29.S4, V26.S4, V6.S4
+	WORD $0x6e3cdedf // fmul v31.4s, v22.4s, v28.4s
+	VFMLA V31.S4, V18.S4, V7.S4
+	VFMLA V30.S4, V26.S4, V7.S4
+	ADD $288, R10
+	ADD $288, R11
+	ADD R8, R6
+	ADD $224, R19
+	SUBS $1, R21, R21
+	BNE block
+	ADD R22, R7, R25
+	ADD R9, R25, R26
+	VUZP1 V2.S4, V0.S4, V11.S4
+	VUZP2 V2.S4, V0.S4, V13.S4
+	VUZP1 V6.S4, V4.S4, V12.S4
+	VUZP2 V6.S4, V4.S4, V14.S4
+	FSTPQ (F11, F12), 0(R25)
+	FSTPQ (F13, F14), 0(R26)
+	ADD R22, R7, R25
+	ADD R9<<1, R25
+	ADD R9, R25, R26
+	VUZP1 V3.S4, V1.S4, V11.S4
+	VUZP2 V3.S4, V1.S4, V13.S4
+	VUZP1 V7.S4, V5.S4, V12.S4
+	VUZP2 V7.S4, V5.S4, V14.S4
+	FSTPQ (F11, F12), 0(R25)
+	FSTPQ (F13, F14), 0(R26)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	MADD R8, R2, R24, R2
+	MOVD $288, R26
+	MADD R26, R1, R24, R1
+	SUBS R24, R4
+	BNE chunk
+	RET
+
 // productIQ4_NLI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_NLI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -8620,6 +11795,9 @@ TEXT ·productIQ4_NLI8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productIQ4_NLDotProd(SB)
 many:
+	BNE more
+	B few4IQ4_NLI8MM<>(SB)
+more:
 	B manyIQ4_NLI8MM<>(SB)
 
 // headQ2_K unpacks scales.
@@ -11967,6 +15145,407 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Q4_KI8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+block:
+	CALL headQ4_K<>(SB)
+	MOVD R2, R6
+	ADD $8192, R3, R19
+	MOVD $8, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 320(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 336(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 640(R6), (R10, R11)
+	LDP 960(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 656(R6), (R10, R11)
+	LDP 976(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	ADD $32, R6
+	ADD $128, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	VMOVI $15, V0.B16
+	ADD R22, R1, R10
+	ADD $256, R10
+	ADD $8192, R3, R19
+	ADD R22, R3, R23
+	ADD $4096, R23, R20
+	MOVD $4, R21
+	FLDPQ 0(R15), (F1, F2)
+	FLDPQ 0(R15), (F3, F4)
+	FLDPQ 0(R15), (F5, F6)
+	FLDPQ 0(R15), (F7, F8)
+iteration:
+	FLDPQ 0(R15), (F9, F10)
+	FLDPQ 0(R15), (F11, F12)
+	FLDPQ 0(R15), (F13, F14)
+	FLDPQ 0(R15), (F15, F16)
+	FLDPQ 0(R15), (F17, F18)
+	FLDPQ 0(R15), (F19, F20)
+	FLDPQ 0(R15), (F21, F22)
+	FLDPQ 0(R15), (F23, F24)
+	FMOVQ 0(R10), F25
+	FMOVQ 64(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 0(R19), (F29, F30)
+	WORD $0x4e9da729 // smmla v9.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72a // smmla v10.4s, v25.16b, v30.16b
+	WORD $0x4e9da78b // smmla v11.4s, v28.16b, v29.16b
+	WORD $0x4e9ea78c // smmla v12.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 128(R19), (F25, F28)
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	WORD $0x4e9ca772 // smmla v18.4s, v27.16b, v28.16b
+	WORD $0x4e99a753 // smmla v19.4s, v26.16b, v25.16b
+	WORD $0x4e9ca754 // smmla v20.4s, v26.16b, v28.16b
+	FMOVQ 16(R10), F25
+	FMOVQ 80(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 0(R19), (F29, F30)
+	WORD $0x4e9da72d // smmla v13.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72e // smmla v14.4s, v25.16b, v30.16b
+	WORD $0x4e9da78f // smmla v15.4s, v28.16b, v29.16b
+	WORD $0x4e9ea790 // smmla v16.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 128(R19), (F25, F28)
+	WORD $0x4e99a775 // smmla v21.4s, v27.16b, v25.16b
+	WORD $0x4e9ca776 // smmla v22.4s, v27.16b, v28.16b
+	WORD $0x4e99a757 // smmla v23.4s, v26.16b, v25.16b
+	WORD $0x4e9ca758 // smmla v24.4s, v26.16b, v28.16b
+	FMOVQ 128(R10), F25
+	FMOVQ 192(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 32(R19), (F29, F30)
+	WORD $0x4e9da729 // smmla v9.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72a // smmla v10.4s, v25.16b, v30.16b
+	WORD $0x4e9da78b // smmla v11.4s, v28.16b, v29.16b
+	WORD $0x4e9ea78c // smmla v12.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 160(R19), (F25, F28)
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	WORD $0x4e9ca772 // smmla v18.4s, v27.16b, v28.16b
+	WORD $0x4e99a753 // smmla v19.4s, v26.16b, v25.16b
+	WORD $0x4e9ca754 // smmla v20.4s, v26.16b, v28.16b
+	FMOVQ 144(R10), F25
+	FMOVQ 208(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 32(R19), (F29, F30)
+	WORD $0x4e9da72d // smmla v13.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72e // smmla v14.4s, v25.16b, v30.16b
+	WORD $0x4e9da78f // smmla v15.4s, v28.16b, v29.16b
+	WORD $0x4e9ea790 // smmla v16.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 160(R19), (F25, F28)
+	WORD $0x4e99a775 // smmla v21.4s, v27.16b, v25.16b
+	WORD $0x4e9ca776 // smmla v22.4s, v27.16b, v28.16b
+	WORD $0x4e99a757 // smmla v23.4s, v26.16b, v25.16b
+	WORD $0x4e9ca758 // smmla v24.4s, v26.16b, v28.16b
+	FMOVQ 256(R10), F25
+	FMOVQ 320(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 64(R19), (F29, F30)
+	WORD $0x4e9da729 // smmla v9.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72a // smmla v10.4s, v25.16b, v30.16b
+	WORD $0x4e9da78b // smmla v11.4s, v28.16b, v29.16b
+	WORD $0x4e9ea78c // smmla v12.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 192(R19), (F25, F28)
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	WORD $0x4e9ca772 // smmla v18.4s, v27.16b, v28.16b
+	WORD $0x4e99a753 // smmla v19.4s, v26.16b, v25.16b
+	WORD $0x4e9ca754 // smmla v20.4s, v26.16b, v28.16b
+	FMOVQ 272(R10), F25
+	FMOVQ 336(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 64(R19), (F29, F30)
+	WORD $0x4e9da72d // smmla v13.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72e // smmla v14.4s, v25.16b, v30.16b
+	WORD $0x4e9da78f // smmla v15.4s, v28.16b, v29.16b
+	WORD $0x4e9ea790 // smmla v16.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 192(R19), (F25, F28)
+	WORD $0x4e99a775 // smmla v21.4s, v27.16b, v25.16b
+	WORD $0x4e9ca776 // smmla v22.4s, v27.16b, v28.16b
+	WORD $0x4e99a757 // smmla v23.4s, v26.16b, v25.16b
+	WORD $0x4e9ca758 // smmla v24.4s, v26.16b, v28.16b
+	FMOVQ 384(R10), F25
+	FMOVQ 448(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 96(R19), (F29, F30)
+	WORD $0x4e9da729 // smmla v9.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72a // smmla v10.4s, v25.16b, v30.16b
+	WORD $0x4e9da78b // smmla v11.4s, v28.16b, v29.16b
+	WORD $0x4e9ea78c // smmla v12.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 224(R19), (F25, F28)
+	WORD $0x4e99a771 // smmla v17.4s, v27.16b, v25.16b
+	WORD $0x4e9ca772 // smmla v18.4s, v27.16b, v28.16b
+	WORD $0x4e99a753 // smmla v19.4s, v26.16b, v25.16b
+	WORD $0x4e9ca754 // smmla v20.4s, v26.16b, v28.16b
+	FMOVQ 400(R10), F25
+	FMOVQ 464(R10), F26
+	VZIP1 V26.S4, V25.S4, V27.S4
+	VZIP2 V26.S4, V25.S4, V26.S4
+	VAND V0.B16, V27.B16, V25.B16
+	VAND V0.B16, V26.B16, V28.B16
+	FLDPQ 96(R19), (F29, F30)
+	WORD $0x4e9da72d // smmla v13.4s, v25.16b, v29.16b
+	WORD $0x4e9ea72e // smmla v14.4s, v25.16b, v30.16b
+	WORD $0x4e9da78f // smmla v15.4s, v28.16b, v29.16b
+	WORD $0x4e9ea790 // smmla v16.4s, v28.16b, v30.16b
+	VUSHR $4, V27.B16, V27.B16
+	VUSHR $4, V26.B16, V26.B16
+	FLDPQ 224(R19), (F25, F28)
+	WORD $0x4e99a775 // smmla v21.4s, v27.16b, v25.16b
+	WORD $0x4e9ca776 // smmla v22.4s, v27.16b, v28.16b
+	WORD $0x4e99a757 // smmla v23.4s, v26.16b, v25.16b
+	WORD $0x4e9ca758 // smmla v24.4s, v26.16b, v28.16b
+	FLDPQ 0(R20), (F25, F26)
+	VZIP1 V25.S4, V25.S4, V27.S4
+	VZIP2 V25.S4, V25.S4, V28.S4
+	WORD $0x4ebb9521 // mla v1.4s, v9.4s, v27.4s
+	WORD $0x4ebb9542 // mla v2.4s, v10.4s, v27.4s
+	WORD $0x4ebc9563 // mla v3.4s, v11.4s, v28.4s
+	WORD $0x4ebc9584 // mla v4.4s, v12.4s, v28.4s
+	VZIP1 V26.S4, V26.S4, V27.S4
+	VZIP2 V26.S4, V26.S4, V28.S4
+	WORD $0x4ebb95a5 // mla v5.4s, v13.4s, v27.4s
+	WORD $0x4ebb95c6 // mla v6.4s, v14.4s, v27.4s
+	WORD $0x4ebc95e7 // mla v7.4s, v15.4s, v28.4s
+	WORD $0x4ebc9608 // mla v8.4s, v16.4s, v28.4s
+	FLDPQ 64(R20), (F9, F10)
+	VZIP1 V9.S4, V9.S4, V11.S4
+	VZIP2 V9.S4, V9.S4, V12.S4
+	WORD $0x4eab9621 // mla v1.4s, v17.4s, v11.4s
+	WORD $0x4eab9642 // mla v2.4s, v18.4s, v11.4s
+	WORD $0x4eac9663 // mla v3.4s, v19.4s, v12.4s
+	WORD $0x4eac9684 // mla v4.4s, v20.4s, v12.4s
+	VZIP1 V10.S4, V10.S4, V11.S4
+	VZIP2 V10.S4, V10.S4, V12.S4
+	WORD $0x4eab96a5 // mla v5.4s, v21.4s, v11.4s
+	WORD $0x4eab96c6 // mla v6.4s, v22.4s, v11.4s
+	WORD $0x4eac96e7 // mla v7.4s, v23.4s, v12.4s
+	WORD $0x4eac9708 // mla v8.4s, v24.4s, v12.4s
+	ADD $256, R19
+	ADD $128, R20
+	ADD $512, R10
+	SUBS $1, R21, R21
+	BNE iteration
+	ADD $256, R2, R10
+	ADD $576, R2, R11
+	ADD $896, R2, R12
+	ADD $1216, R2, R13
+	VUZP1 V3.S4, V1.S4, V0.S4
+	VUZP2 V3.S4, V1.S4, V3.S4
+	VUZP1 V4.S4, V2.S4, V1.S4
+	VUZP2 V4.S4, V2.S4, V4.S4
+	VUZP1 V7.S4, V5.S4, V2.S4
+	VUZP2 V7.S4, V5.S4, V7.S4
+	VUZP1 V8.S4, V6.S4, V5.S4
+	VUZP2 V8.S4, V6.S4, V8.S4
+	ADD $5120, R23, R25
+	FMOVQ 32(R10), F6
+	WORD $0x4f1824cc // srshr v12.8h, v6.8h, #8
+	VUZP1 V6.B16, V12.B16, V6.B16
+	FMOVQ 32(R11), F9
+	WORD $0x4f18252c // srshr v12.8h, v9.8h, #8
+	VUZP1 V9.B16, V12.B16, V9.B16
+	FMOVQ 32(R12), F10
+	WORD $0x4f18254c // srshr v12.8h, v10.8h, #8
+	VUZP1 V10.B16, V12.B16, V10.B16
+	FMOVQ 32(R13), F11
+	WORD $0x4f18256c // srshr v12.8h, v11.8h, #8
+	VUZP1 V11.B16, V12.B16, V11.B16
+	VMOVI $0, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	FLDPQ 0(R25), (F20, F21)
+	WORD $0x4f86e28c // sdot v12.4s, v20.16b, v6.4b[0]
+	WORD $0x4f86e2ad // sdot v13.4s, v21.16b, v6.4b[0]
+	WORD $0x4f89e28e // sdot v14.4s, v20.16b, v9.4b[0]
+	WORD $0x4f89e2af // sdot v15.4s, v21.16b, v9.4b[0]
+	WORD $0x4f8ae290 // sdot v16.4s, v20.16b, v10.4b[0]
+	WORD $0x4f8ae2b1 // sdot v17.4s, v21.16b, v10.4b[0]
+	WORD $0x4f8be292 // sdot v18.4s, v20.16b, v11.4b[0]
+	WORD $0x4f8be2b3 // sdot v19.4s, v21.16b, v11.4b[0]
+	FLDPQ 64(R25), (F20, F21)
+	WORD $0x4fa6e28c // sdot v12.4s, v20.16b, v6.4b[1]
+	WORD $0x4fa6e2ad // sdot v13.4s, v21.16b, v6.4b[1]
+	WORD $0x4fa9e28e // sdot v14.4s, v20.16b, v9.4b[1]
+	WORD $0x4fa9e2af // sdot v15.4s, v21.16b, v9.4b[1]
+	WORD $0x4faae290 // sdot v16.4s, v20.16b, v10.4b[1]
+	WORD $0x4faae2b1 // sdot v17.4s, v21.16b, v10.4b[1]
+	WORD $0x4fabe292 // sdot v18.4s, v20.16b, v11.4b[1]
+	WORD $0x4fabe2b3 // sdot v19.4s, v21.16b, v11.4b[1]
+	VSHL $8, V12.S4, V12.S4
+	VSHL $8, V13.S4, V13.S4
+	VSHL $8, V14.S4, V14.S4
+	VSHL $8, V15.S4, V15.S4
+	VSHL $8, V16.S4, V16.S4
+	VSHL $8, V17.S4, V17.S4
+	VSHL $8, V18.S4, V18.S4
+	VSHL $8, V19.S4, V19.S4
+	FLDPQ 0(R25), (F20, F21)
+	WORD $0x4f86ea8c // sdot v12.4s, v20.16b, v6.4b[2]
+	WORD $0x4f86eaad // sdot v13.4s, v21.16b, v6.4b[2]
+	WORD $0x4f89ea8e // sdot v14.4s, v20.16b, v9.4b[2]
+	WORD $0x4f89eaaf // sdot v15.4s, v21.16b, v9.4b[2]
+	WORD $0x4f8aea90 // sdot v16.4s, v20.16b, v10.4b[2]
+	WORD $0x4f8aeab1 // sdot v17.4s, v21.16b, v10.4b[2]
+	WORD $0x4f8bea92 // sdot v18.4s, v20.16b, v11.4b[2]
+	WORD $0x4f8beab3 // sdot v19.4s, v21.16b, v11.4b[2]
+	FLDPQ 64(R25), (F20, F21)
+	WORD $0x4fa6ea8c // sdot v12.4s, v20.16b, v6.4b[3]
+	WORD $0x4fa6eaad // sdot v13.4s, v21.16b, v6.4b[3]
+	WORD $0x4fa9ea8e // sdot v14.4s, v20.16b, v9.4b[3]
+	WORD $0x4fa9eaaf // sdot v15.4s, v21.16b, v9.4b[3]
+	WORD $0x4faaea90 // sdot v16.4s, v20.16b, v10.4b[3]
+	WORD $0x4faaeab1 // sdot v17.4s, v21.16b, v10.4b[3]
+	WORD $0x4fabea92 // sdot v18.4s, v20.16b, v11.4b[3]
+	WORD $0x4fabeab3 // sdot v19.4s, v21.16b, v11.4b[3]
+	WORD $0x4e21d800 // scvtf v0.4s, v0.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	ADD $48, R10
+	VLD1 (R10), V6.S[0]
+	ADD $48, R11
+	VLD1 (R11), V6.S[1]
+	ADD $48, R12
+	VLD1 (R12), V6.S[2]
+	ADD $48, R13
+	VLD1 (R13), V6.S[3]
+	ADD R22, R7, R10
+	ADD R9, R10, R11
+	ADD R9, R11, R12
+	ADD R9, R12, R13
+	ADD $5376, R23, R25
+	FMOVQ 0(R25), F9
+	FMOVQ 64(R25), F10
+	WORD $0x4f869134 // fmul v20.4s, v9.4s, v6.s[0]
+	FMOVQ 0(R10), F11
+	VFMLA V20.S4, V0.S4, V11.S4
+	WORD $0x4f869154 // fmul v20.4s, v10.4s, v6.s[0]
+	VFMLA V20.S4, V12.S4, V11.S4
+	FMOVQ F11, 0(R10)
+	WORD $0x4fa69134 // fmul v20.4s, v9.4s, v6.s[1]
+	FMOVQ 0(R11), F11
+	VFMLA V20.S4, V3.S4, V11.S4
+	WORD $0x4fa69154 // fmul v20.4s, v10.4s, v6.s[1]
+	VFMLA V20.S4, V14.S4, V11.S4
+	FMOVQ F11, 0(R11)
+	WORD $0x4f869934 // fmul v20.4s, v9.4s, v6.s[2]
+	FMOVQ 0(R12), F11
+	VFMLA V20.S4, V1.S4, V11.S4
+	WORD $0x4f869954 // fmul v20.4s, v10.4s, v6.s[2]
+	VFMLA V20.S4, V16.S4, V11.S4
+	FMOVQ F11, 0(R12)
+	WORD $0x4fa69934 // fmul v20.4s, v9.4s, v6.s[3]
+	FMOVQ 0(R13), F11
+	VFMLA V20.S4, V4.S4, V11.S4
+	WORD $0x4fa69954 // fmul v20.4s, v10.4s, v6.s[3]
+	VFMLA V20.S4, V18.S4, V11.S4
+	FMOVQ F11, 0(R13)
+	FMOVQ 16(R25), F0
+	FMOVQ 80(R25), F1
+	WORD $0x4f869004 // fmul v4.4s, v0.4s, v6.s[0]
+	FMOVQ 16(R10), F3
+	VFMLA V4.S4, V2.S4, V3.S4
+	WORD $0x4f869024 // fmul v4.4s, v1.4s, v6.s[0]
+	VFMLA V4.S4, V13.S4, V3.S4
+	FMOVQ F3, 16(R10)
+	WORD $0x4fa69004 // fmul v4.4s, v0.4s, v6.s[1]
+	FMOVQ 16(R11), F3
+	VFMLA V4.S4, V7.S4, V3.S4
+	WORD $0x4fa69024 // fmul v4.4s, v1.4s, v6.s[1]
+	VFMLA V4.S4, V15.S4, V3.S4
+	FMOVQ F3, 16(R11)
+	WORD $0x4f869804 // fmul v4.4s, v0.4s, v6.s[2]
+	FMOVQ 16(R12), F3
+	VFMLA V4.S4, V5.S4, V3.S4
+	WORD $0x4f869824 // fmul v4.4s, v1.4s, v6.s[2]
+	VFMLA V4.S4, V17.S4, V3.S4
+	FMOVQ F3, 16(R12)
+	WORD $0x4fa69804 // fmul v4.4s, v0.4s, v6.s[3]
+	FMOVQ 16(R13), F3
+	VFMLA V4.S4, V8.S4, V3.S4
+	WORD $0x4fa69824 // fmul v4.4s, v1.4s, v6.s[3]
+	VFMLA V4.S4, V19.S4, V3.S4
+	FMOVQ F3, 16(R13)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	ADD R8, R2
+	ADD $2304, R1
+	SUBS $1, R4, R4
+	BNE block
+	RET
+
 // productQ4_KI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productQ4_KI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -11978,6 +15557,9 @@ TEXT ·productQ4_KI8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productQ4_KDotProd(SB)
 many:
+	BNE more
+	B few4Q4_KI8MM<>(SB)
+more:
 	B manyQ4_KI8MM<>(SB)
 
 // headQ5_K unpacks scales.
@@ -15592,6 +19174,346 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4IQ4_XSI8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+block:
+	CALL headIQ4_XS<>(SB)
+	MOVD R2, R6
+	ADD $8192, R3, R19
+	MOVD $8, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 320(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 336(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 640(R6), (R10, R11)
+	LDP 960(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 656(R6), (R10, R11)
+	LDP 976(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	ADD $32, R6
+	ADD $128, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	VMOVI $15, V0.B16
+	MOVD $iq4<>(SB), R26
+	FMOVQ 0(R26), F1
+	ADD R22, R1, R10
+	ADD $128, R10
+	ADD $8192, R3, R19
+	ADD R22, R3, R23
+	ADD $4096, R23, R20
+	MOVD $8, R21
+	FLDPQ 0(R15), (F2, F3)
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 0(R15), (F6, F7)
+	FLDPQ 0(R15), (F8, F9)
+iteration:
+	FLDPQ 0(R15), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 0(R15), (F14, F15)
+	FLDPQ 0(R15), (F16, F17)
+	FMOVQ 0(R10), F18
+	FMOVQ 64(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 0(R19), (F22, F23)
+	WORD $0x4e96a64a // smmla v10.4s, v18.16b, v22.16b
+	WORD $0x4e97a64b // smmla v11.4s, v18.16b, v23.16b
+	WORD $0x4e96a6ac // smmla v12.4s, v21.16b, v22.16b
+	WORD $0x4e97a6ad // smmla v13.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 64(R19), (F18, F21)
+	WORD $0x4e92a68a // smmla v10.4s, v20.16b, v18.16b
+	WORD $0x4e95a68b // smmla v11.4s, v20.16b, v21.16b
+	WORD $0x4e92a66c // smmla v12.4s, v19.16b, v18.16b
+	WORD $0x4e95a66d // smmla v13.4s, v19.16b, v21.16b
+	FMOVQ 16(R10), F18
+	FMOVQ 80(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 0(R19), (F22, F23)
+	WORD $0x4e96a64e // smmla v14.4s, v18.16b, v22.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e96a6b0 // smmla v16.4s, v21.16b, v22.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 64(R19), (F18, F21)
+	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4e95a68f // smmla v15.4s, v20.16b, v21.16b
+	WORD $0x4e92a670 // smmla v16.4s, v19.16b, v18.16b
+	WORD $0x4e95a671 // smmla v17.4s, v19.16b, v21.16b
+	FMOVQ 128(R10), F18
+	FMOVQ 192(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 32(R19), (F22, F23)
+	WORD $0x4e96a64a // smmla v10.4s, v18.16b, v22.16b
+	WORD $0x4e97a64b // smmla v11.4s, v18.16b, v23.16b
+	WORD $0x4e96a6ac // smmla v12.4s, v21.16b, v22.16b
+	WORD $0x4e97a6ad // smmla v13.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 96(R19), (F18, F21)
+	WORD $0x4e92a68a // smmla v10.4s, v20.16b, v18.16b
+	WORD $0x4e95a68b // smmla v11.4s, v20.16b, v21.16b
+	WORD $0x4e92a66c // smmla v12.4s, v19.16b, v18.16b
+	WORD $0x4e95a66d // smmla v13.4s, v19.16b, v21.16b
+	FMOVQ 144(R10), F18
+	FMOVQ 208(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 32(R19), (F22, F23)
+	WORD $0x4e96a64e // smmla v14.4s, v18.16b, v22.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e96a6b0 // smmla v16.4s, v21.16b, v22.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 96(R19), (F18, F21)
+	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4e95a68f // smmla v15.4s, v20.16b, v21.16b
+	WORD $0x4e92a670 // smmla v16.4s, v19.16b, v18.16b
+	WORD $0x4e95a671 // smmla v17.4s, v19.16b, v21.16b
+	FLDPQ 0(R20), (F18, F19)
+	VZIP1 V18.S4, V18.S4, V20.S4
+	VZIP2 V18.S4, V18.S4, V21.S4
+	WORD $0x4eb49542 // mla v2.4s, v10.4s, v20.4s
+	WORD $0x4eb49563 // mla v3.4s, v11.4s, v20.4s
+	WORD $0x4eb59584 // mla v4.4s, v12.4s, v21.4s
+	WORD $0x4eb595a5 // mla v5.4s, v13.4s, v21.4s
+	VZIP1 V19.S4, V19.S4, V20.S4
+	VZIP2 V19.S4, V19.S4, V21.S4
+	WORD $0x4eb495c6 // mla v6.4s, v14.4s, v20.4s
+	WORD $0x4eb495e7 // mla v7.4s, v15.4s, v20.4s
+	WORD $0x4eb59608 // mla v8.4s, v16.4s, v21.4s
+	WORD $0x4eb59629 // mla v9.4s, v17.4s, v21.4s
+	ADD $128, R19
+	ADD $64, R20
+	ADD $256, R10
+	SUBS $1, R21, R21
+	BNE iteration
+	ADD $256, R2, R10
+	ADD $576, R2, R11
+	ADD $896, R2, R12
+	ADD $1216, R2, R13
+	MOVD $0x80, R26
+	VDUP R26, V0.S4
+	VUZP1 V4.S4, V2.S4, V1.S4
+	VUZP2 V4.S4, V2.S4, V4.S4
+	VUZP1 V5.S4, V3.S4, V2.S4
+	VUZP2 V5.S4, V3.S4, V5.S4
+	VUZP1 V8.S4, V6.S4, V3.S4
+	VUZP2 V8.S4, V6.S4, V8.S4
+	VUZP1 V9.S4, V7.S4, V6.S4
+	VUZP2 V9.S4, V7.S4, V9.S4
+	ADD $5120, R23, R25
+	FMOVQ 32(R10), F7
+	WORD $0x4f1824ed // srshr v13.8h, v7.8h, #8
+	VUZP1 V7.B16, V13.B16, V7.B16
+	FMOVQ 32(R11), F10
+	WORD $0x4f18254d // srshr v13.8h, v10.8h, #8
+	VUZP1 V10.B16, V13.B16, V10.B16
+	FMOVQ 32(R12), F11
+	WORD $0x4f18256d // srshr v13.8h, v11.8h, #8
+	VUZP1 V11.B16, V13.B16, V11.B16
+	FMOVQ 32(R13), F12
+	WORD $0x4f18258d // srshr v13.8h, v12.8h, #8
+	VUZP1 V12.B16, V13.B16, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87e2ad // sdot v13.4s, v21.16b, v7.4b[0]
+	WORD $0x4f87e2ce // sdot v14.4s, v22.16b, v7.4b[0]
+	WORD $0x4f8ae2af // sdot v15.4s, v21.16b, v10.4b[0]
+	WORD $0x4f8ae2d0 // sdot v16.4s, v22.16b, v10.4b[0]
+	WORD $0x4f8be2b1 // sdot v17.4s, v21.16b, v11.4b[0]
+	WORD $0x4f8be2d2 // sdot v18.4s, v22.16b, v11.4b[0]
+	WORD $0x4f8ce2b3 // sdot v19.4s, v21.16b, v12.4b[0]
+	WORD $0x4f8ce2d4 // sdot v20.4s, v22.16b, v12.4b[0]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7e2ad // sdot v13.4s, v21.16b, v7.4b[1]
+	WORD $0x4fa7e2ce // sdot v14.4s, v22.16b, v7.4b[1]
+	WORD $0x4faae2af // sdot v15.4s, v21.16b, v10.4b[1]
+	WORD $0x4faae2d0 // sdot v16.4s, v22.16b, v10.4b[1]
+	WORD $0x4fabe2b1 // sdot v17.4s, v21.16b, v11.4b[1]
+	WORD $0x4fabe2d2 // sdot v18.4s, v22.16b, v11.4b[1]
+	WORD $0x4face2b3 // sdot v19.4s, v21.16b, v12.4b[1]
+	WORD $0x4face2d4 // sdot v20.4s, v22.16b, v12.4b[1]
+	VSHL $8, V13.S4, V13.S4
+	VSHL $8, V14.S4, V14.S4
+	VSHL $8, V15.S4, V15.S4
+	VSHL $8, V16.S4, V16.S4
+	VSHL $8, V17.S4, V17.S4
+	VSHL $8, V18.S4, V18.S4
+	VSHL $8, V19.S4, V19.S4
+	VSHL $8, V20.S4, V20.S4
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87eaad // sdot v13.4s, v21.16b, v7.4b[2]
+	WORD $0x4f87eace // sdot v14.4s, v22.16b, v7.4b[2]
+	WORD $0x4f8aeaaf // sdot v15.4s, v21.16b, v10.4b[2]
+	WORD $0x4f8aead0 // sdot v16.4s, v22.16b, v10.4b[2]
+	WORD $0x4f8beab1 // sdot v17.4s, v21.16b, v11.4b[2]
+	WORD $0x4f8bead2 // sdot v18.4s, v22.16b, v11.4b[2]
+	WORD $0x4f8ceab3 // sdot v19.4s, v21.16b, v12.4b[2]
+	WORD $0x4f8cead4 // sdot v20.4s, v22.16b, v12.4b[2]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7eaad // sdot v13.4s, v21.16b, v7.4b[3]
+	WORD $0x4fa7eace // sdot v14.4s, v22.16b, v7.4b[3]
+	WORD $0x4faaeaaf // sdot v15.4s, v21.16b, v10.4b[3]
+	WORD $0x4faaead0 // sdot v16.4s, v22.16b, v10.4b[3]
+	WORD $0x4fabeab1 // sdot v17.4s, v21.16b, v11.4b[3]
+	WORD $0x4fabead2 // sdot v18.4s, v22.16b, v11.4b[3]
+	WORD $0x4faceab3 // sdot v19.4s, v21.16b, v12.4b[3]
+	WORD $0x4facead4 // sdot v20.4s, v22.16b, v12.4b[3]
+	WORD $0x4ea095a1 // mla v1.4s, v13.4s, v0.4s
+	WORD $0x4ea095c3 // mla v3.4s, v14.4s, v0.4s
+	WORD $0x4ea095e4 // mla v4.4s, v15.4s, v0.4s
+	WORD $0x4ea09608 // mla v8.4s, v16.4s, v0.4s
+	WORD $0x4ea09622 // mla v2.4s, v17.4s, v0.4s
+	WORD $0x4ea09646 // mla v6.4s, v18.4s, v0.4s
+	WORD $0x4ea09665 // mla v5.4s, v19.4s, v0.4s
+	WORD $0x4ea09689 // mla v9.4s, v20.4s, v0.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	ADD $48, R10
+	VLD1 (R10), V7.S[0]
+	ADD $48, R11
+	VLD1 (R11), V7.S[1]
+	ADD $48, R12
+	VLD1 (R12), V7.S[2]
+	ADD $48, R13
+	VLD1 (R13), V7.S[3]
+	ADD R22, R7, R10
+	ADD R9, R10, R11
+	ADD R9, R11, R12
+	ADD R9, R12, R13
+	ADD $5376, R23, R25
+	FMOVQ 0(R25), F10
+	FMOVQ 64(R25), F11
+	WORD $0x4f879155 // fmul v21.4s, v10.4s, v7.s[0]
+	FMOVQ 0(R10), F12
+	VFMLA V21.S4, V1.S4, V12.S4
+	WORD $0x4f879175 // fmul v21.4s, v11.4s, v7.s[0]
+	VFMLA V21.S4, V13.S4, V12.S4
+	FMOVQ F12, 0(R10)
+	WORD $0x4fa79155 // fmul v21.4s, v10.4s, v7.s[1]
+	FMOVQ 0(R11), F12
+	VFMLA V21.S4, V4.S4, V12.S4
+	WORD $0x4fa79175 // fmul v21.4s, v11.4s, v7.s[1]
+	VFMLA V21.S4, V15.S4, V12.S4
+	FMOVQ F12, 0(R11)
+	WORD $0x4f879955 // fmul v21.4s, v10.4s, v7.s[2]
+	FMOVQ 0(R12), F12
+	VFMLA V21.S4, V2.S4, V12.S4
+	WORD $0x4f879975 // fmul v21.4s, v11.4s, v7.s[2]
+	VFMLA V21.S4, V17.S4, V12.S4
+	FMOVQ F12, 0(R12)
+	WORD $0x4fa79955 // fmul v21.4s, v10.4s, v7.s[3]
+	FMOVQ 0(R13), F12
+	VFMLA V21.S4, V5.S4, V12.S4
+	WORD $0x4fa79975 // fmul v21.4s, v11.4s, v7.s[3]
+	VFMLA V21.S4, V19.S4, V12.S4
+	FMOVQ F12, 0(R13)
+	FMOVQ 16(R25), F1
+	FMOVQ 80(R25), F2
+	WORD $0x4f879025 // fmul v5.4s, v1.4s, v7.s[0]
+	FMOVQ 16(R10), F4
+	VFMLA V5.S4, V3.S4, V4.S4
+	WORD $0x4f879045 // fmul v5.4s, v2.4s, v7.s[0]
+	VFMLA V5.S4, V14.S4, V4.S4
+	FMOVQ F4, 16(R10)
+	WORD $0x4fa79025 // fmul v5.4s, v1.4s, v7.s[1]
+	FMOVQ 16(R11), F4
+	VFMLA V5.S4, V8.S4, V4.S4
+	WORD $0x4fa79045 // fmul v5.4s, v2.4s, v7.s[1]
+	VFMLA V5.S4, V16.S4, V4.S4
+	FMOVQ F4, 16(R11)
+	WORD $0x4f879825 // fmul v5.4s, v1.4s, v7.s[2]
+	FMOVQ 16(R12), F4
+	VFMLA V5.S4, V6.S4, V4.S4
+	WORD $0x4f879845 // fmul v5.4s, v2.4s, v7.s[2]
+	VFMLA V5.S4, V18.S4, V4.S4
+	FMOVQ F4, 16(R12)
+	WORD $0x4fa79825 // fmul v5.4s, v1.4s, v7.s[3]
+	FMOVQ 16(R13), F4
+	VFMLA V5.S4, V9.S4, V4.S4
+	WORD $0x4fa79845 // fmul v5.4s, v2.4s, v7.s[3]
+	VFMLA V5.S4, V20.S4, V4.S4
+	FMOVQ F4, 16(R13)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	ADD R8, R2
+	ADD $2176, R1
+	SUBS $1, R4, R4
+	BNE block
+	RET
+
 // productIQ4_XSI8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productIQ4_XSI8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -15603,6 +19525,9 @@ TEXT ·productIQ4_XSI8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productIQ4_XSDotProd(SB)
 many:
+	BNE more
+	B few4IQ4_XSI8MM<>(SB)
+more:
 	B manyIQ4_XSI8MM<>(SB)
 
 // headTable32 unpacks scales.
@@ -16486,6 +20411,348 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Table32I8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+block:
+	CALL headTable32<>(SB)
+	MOVD R2, R6
+	ADD $8192, R3, R19
+	MOVD $8, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 320(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 336(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 640(R6), (R10, R11)
+	LDP 960(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 656(R6), (R10, R11)
+	LDP 976(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	ADD $32, R6
+	ADD $128, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	VMOVI $15, V0.B16
+	MOVD 104(R0), R26
+	FMOVQ 0(R26), F1
+	VMOVI $128, V2.B16
+	VEOR V2.B16, V1.B16, V1.B16
+	ADD R22, R1, R10
+	ADD $192, R10
+	ADD $8192, R3, R19
+	ADD R22, R3, R23
+	ADD $4096, R23, R20
+	MOVD $8, R21
+	FLDPQ 0(R15), (F2, F3)
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 0(R15), (F6, F7)
+	FLDPQ 0(R15), (F8, F9)
+iteration:
+	FLDPQ 0(R15), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 0(R15), (F14, F15)
+	FLDPQ 0(R15), (F16, F17)
+	FMOVQ 0(R10), F18
+	FMOVQ 64(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 0(R19), (F22, F23)
+	WORD $0x4e96a64a // smmla v10.4s, v18.16b, v22.16b
+	WORD $0x4e97a64b // smmla v11.4s, v18.16b, v23.16b
+	WORD $0x4e96a6ac // smmla v12.4s, v21.16b, v22.16b
+	WORD $0x4e97a6ad // smmla v13.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 64(R19), (F18, F21)
+	WORD $0x4e92a68a // smmla v10.4s, v20.16b, v18.16b
+	WORD $0x4e95a68b // smmla v11.4s, v20.16b, v21.16b
+	WORD $0x4e92a66c // smmla v12.4s, v19.16b, v18.16b
+	WORD $0x4e95a66d // smmla v13.4s, v19.16b, v21.16b
+	FMOVQ 16(R10), F18
+	FMOVQ 80(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 0(R19), (F22, F23)
+	WORD $0x4e96a64e // smmla v14.4s, v18.16b, v22.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e96a6b0 // smmla v16.4s, v21.16b, v22.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 64(R19), (F18, F21)
+	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4e95a68f // smmla v15.4s, v20.16b, v21.16b
+	WORD $0x4e92a670 // smmla v16.4s, v19.16b, v18.16b
+	WORD $0x4e95a671 // smmla v17.4s, v19.16b, v21.16b
+	FMOVQ 128(R10), F18
+	FMOVQ 192(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 32(R19), (F22, F23)
+	WORD $0x4e96a64a // smmla v10.4s, v18.16b, v22.16b
+	WORD $0x4e97a64b // smmla v11.4s, v18.16b, v23.16b
+	WORD $0x4e96a6ac // smmla v12.4s, v21.16b, v22.16b
+	WORD $0x4e97a6ad // smmla v13.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 96(R19), (F18, F21)
+	WORD $0x4e92a68a // smmla v10.4s, v20.16b, v18.16b
+	WORD $0x4e95a68b // smmla v11.4s, v20.16b, v21.16b
+	WORD $0x4e92a66c // smmla v12.4s, v19.16b, v18.16b
+	WORD $0x4e95a66d // smmla v13.4s, v19.16b, v21.16b
+	FMOVQ 144(R10), F18
+	FMOVQ 208(R10), F19
+	VZIP1 V19.S4, V18.S4, V20.S4
+	VZIP2 V19.S4, V18.S4, V19.S4
+	VAND V0.B16, V20.B16, V18.B16
+	VAND V0.B16, V19.B16, V21.B16
+	VTBL V18.B16, [V1.B16], V18.B16
+	VTBL V21.B16, [V1.B16], V21.B16
+	FLDPQ 32(R19), (F22, F23)
+	WORD $0x4e96a64e // smmla v14.4s, v18.16b, v22.16b
+	WORD $0x4e97a64f // smmla v15.4s, v18.16b, v23.16b
+	WORD $0x4e96a6b0 // smmla v16.4s, v21.16b, v22.16b
+	WORD $0x4e97a6b1 // smmla v17.4s, v21.16b, v23.16b
+	VUSHR $4, V20.B16, V20.B16
+	VUSHR $4, V19.B16, V19.B16
+	VTBL V20.B16, [V1.B16], V20.B16
+	VTBL V19.B16, [V1.B16], V19.B16
+	FLDPQ 96(R19), (F18, F21)
+	WORD $0x4e92a68e // smmla v14.4s, v20.16b, v18.16b
+	WORD $0x4e95a68f // smmla v15.4s, v20.16b, v21.16b
+	WORD $0x4e92a670 // smmla v16.4s, v19.16b, v18.16b
+	WORD $0x4e95a671 // smmla v17.4s, v19.16b, v21.16b
+	FLDPQ 0(R20), (F18, F19)
+	VZIP1 V18.S4, V18.S4, V20.S4
+	VZIP2 V18.S4, V18.S4, V21.S4
+	WORD $0x4eb49542 // mla v2.4s, v10.4s, v20.4s
+	WORD $0x4eb49563 // mla v3.4s, v11.4s, v20.4s
+	WORD $0x4eb59584 // mla v4.4s, v12.4s, v21.4s
+	WORD $0x4eb595a5 // mla v5.4s, v13.4s, v21.4s
+	VZIP1 V19.S4, V19.S4, V20.S4
+	VZIP2 V19.S4, V19.S4, V21.S4
+	WORD $0x4eb495c6 // mla v6.4s, v14.4s, v20.4s
+	WORD $0x4eb495e7 // mla v7.4s, v15.4s, v20.4s
+	WORD $0x4eb59608 // mla v8.4s, v16.4s, v21.4s
+	WORD $0x4eb59629 // mla v9.4s, v17.4s, v21.4s
+	ADD $128, R19
+	ADD $64, R20
+	ADD $256, R10
+	SUBS $1, R21, R21
+	BNE iteration
+	ADD $256, R2, R10
+	ADD $576, R2, R11
+	ADD $896, R2, R12
+	ADD $1216, R2, R13
+	MOVD $0x80, R26
+	VDUP R26, V0.S4
+	VUZP1 V4.S4, V2.S4, V1.S4
+	VUZP2 V4.S4, V2.S4, V4.S4
+	VUZP1 V5.S4, V3.S4, V2.S4
+	VUZP2 V5.S4, V3.S4, V5.S4
+	VUZP1 V8.S4, V6.S4, V3.S4
+	VUZP2 V8.S4, V6.S4, V8.S4
+	VUZP1 V9.S4, V7.S4, V6.S4
+	VUZP2 V9.S4, V7.S4, V9.S4
+	ADD $5120, R23, R25
+	FMOVQ 32(R10), F7
+	WORD $0x4f1824ed // srshr v13.8h, v7.8h, #8
+	VUZP1 V7.B16, V13.B16, V7.B16
+	FMOVQ 32(R11), F10
+	WORD $0x4f18254d // srshr v13.8h, v10.8h, #8
+	VUZP1 V10.B16, V13.B16, V10.B16
+	FMOVQ 32(R12), F11
+	WORD $0x4f18256d // srshr v13.8h, v11.8h, #8
+	VUZP1 V11.B16, V13.B16, V11.B16
+	FMOVQ 32(R13), F12
+	WORD $0x4f18258d // srshr v13.8h, v12.8h, #8
+	VUZP1 V12.B16, V13.B16, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87e2ad // sdot v13.4s, v21.16b, v7.4b[0]
+	WORD $0x4f87e2ce // sdot v14.4s, v22.16b, v7.4b[0]
+	WORD $0x4f8ae2af // sdot v15.4s, v21.16b, v10.4b[0]
+	WORD $0x4f8ae2d0 // sdot v16.4s, v22.16b, v10.4b[0]
+	WORD $0x4f8be2b1 // sdot v17.4s, v21.16b, v11.4b[0]
+	WORD $0x4f8be2d2 // sdot v18.4s, v22.16b, v11.4b[0]
+	WORD $0x4f8ce2b3 // sdot v19.4s, v21.16b, v12.4b[0]
+	WORD $0x4f8ce2d4 // sdot v20.4s, v22.16b, v12.4b[0]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7e2ad // sdot v13.4s, v21.16b, v7.4b[1]
+	WORD $0x4fa7e2ce // sdot v14.4s, v22.16b, v7.4b[1]
+	WORD $0x4faae2af // sdot v15.4s, v21.16b, v10.4b[1]
+	WORD $0x4faae2d0 // sdot v16.4s, v22.16b, v10.4b[1]
+	WORD $0x4fabe2b1 // sdot v17.4s, v21.16b, v11.4b[1]
+	WORD $0x4fabe2d2 // sdot v18.4s, v22.16b, v11.4b[1]
+	WORD $0x4face2b3 // sdot v19.4s, v21.16b, v12.4b[1]
+	WORD $0x4face2d4 // sdot v20.4s, v22.16b, v12.4b[1]
+	VSHL $8, V13.S4, V13.S4
+	VSHL $8, V14.S4, V14.S4
+	VSHL $8, V15.S4, V15.S4
+	VSHL $8, V16.S4, V16.S4
+	VSHL $8, V17.S4, V17.S4
+	VSHL $8, V18.S4, V18.S4
+	VSHL $8, V19.S4, V19.S4
+	VSHL $8, V20.S4, V20.S4
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87eaad // sdot v13.4s, v21.16b, v7.4b[2]
+	WORD $0x4f87eace // sdot v14.4s, v22.16b, v7.4b[2]
+	WORD $0x4f8aeaaf // sdot v15.4s, v21.16b, v10.4b[2]
+	WORD $0x4f8aead0 // sdot v16.4s, v22.16b, v10.4b[2]
+	WORD $0x4f8beab1 // sdot v17.4s, v21.16b, v11.4b[2]
+	WORD $0x4f8bead2 // sdot v18.4s, v22.16b, v11.4b[2]
+	WORD $0x4f8ceab3 // sdot v19.4s, v21.16b, v12.4b[2]
+	WORD $0x4f8cead4 // sdot v20.4s, v22.16b, v12.4b[2]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7eaad // sdot v13.4s, v21.16b, v7.4b[3]
+	WORD $0x4fa7eace // sdot v14.4s, v22.16b, v7.4b[3]
+	WORD $0x4faaeaaf // sdot v15.4s, v21.16b, v10.4b[3]
+	WORD $0x4faaead0 // sdot v16.4s, v22.16b, v10.4b[3]
+	WORD $0x4fabeab1 // sdot v17.4s, v21.16b, v11.4b[3]
+	WORD $0x4fabead2 // sdot v18.4s, v22.16b, v11.4b[3]
+	WORD $0x4faceab3 // sdot v19.4s, v21.16b, v12.4b[3]
+	WORD $0x4facead4 // sdot v20.4s, v22.16b, v12.4b[3]
+	WORD $0x4ea095a1 // mla v1.4s, v13.4s, v0.4s
+	WORD $0x4ea095c3 // mla v3.4s, v14.4s, v0.4s
+	WORD $0x4ea095e4 // mla v4.4s, v15.4s, v0.4s
+	WORD $0x4ea09608 // mla v8.4s, v16.4s, v0.4s
+	WORD $0x4ea09622 // mla v2.4s, v17.4s, v0.4s
+	WORD $0x4ea09646 // mla v6.4s, v18.4s, v0.4s
+	WORD $0x4ea09665 // mla v5.4s, v19.4s, v0.4s
+	WORD $0x4ea09689 // mla v9.4s, v20.4s, v0.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	ADD $48, R10
+	VLD1 (R10), V7.S[0]
+	ADD $48, R11
+	VLD1 (R11), V7.S[1]
+	ADD $48, R12
+	VLD1 (R12), V7.S[2]
+	ADD $48, R13
+	VLD1 (R13), V7.S[3]
+	ADD R22, R7, R10
+	ADD R9, R10, R11
+	ADD R9, R11, R12
+	ADD R9, R12, R13
+	ADD $5376, R23, R25
+	FMOVQ 0(R25), F10
+	FMOVQ 64(R25), F11
+	WORD $0x4f879155 // fmul v21.4s, v10.4s, v7.s[0]
+	FMOVQ 0(R10), F12
+	VFMLA V21.S4, V1.S4, V12.S4
+	WORD $0x4f879175 // fmul v21.4s, v11.4s, v7.s[0]
+	VFMLA V21.S4, V13.S4, V12.S4
+	FMOVQ F12, 0(R10)
+	WORD $0x4fa79155 // fmul v21.4s, v10.4s, v7.s[1]
+	FMOVQ 0(R11), F12
+	VFMLA V21.S4, V4.S4, V12.S4
+	WORD $0x4fa79175 // fmul v21.4s, v11.4s, v7.s[1]
+	VFMLA V21.S4, V15.S4, V12.S4
+	FMOVQ F12, 0(R11)
+	WORD $0x4f879955 // fmul v21.4s, v10.4s, v7.s[2]
+	FMOVQ 0(R12), F12
+	VFMLA V21.S4, V2.S4, V12.S4
+	WORD $0x4f879975 // fmul v21.4s, v11.4s, v7.s[2]
+	VFMLA V21.S4, V17.S4, V12.S4
+	FMOVQ F12, 0(R12)
+	WORD $0x4fa79955 // fmul v21.4s, v10.4s, v7.s[3]
+	FMOVQ 0(R13), F12
+	VFMLA V21.S4, V5.S4, V12.S4
+	WORD $0x4fa79975 // fmul v21.4s, v11.4s, v7.s[3]
+	VFMLA V21.S4, V19.S4, V12.S4
+	FMOVQ F12, 0(R13)
+	FMOVQ 16(R25), F1
+	FMOVQ 80(R25), F2
+	WORD $0x4f879025 // fmul v5.4s, v1.4s, v7.s[0]
+	FMOVQ 16(R10), F4
+	VFMLA V5.S4, V3.S4, V4.S4
+	WORD $0x4f879045 // fmul v5.4s, v2.4s, v7.s[0]
+	VFMLA V5.S4, V14.S4, V4.S4
+	FMOVQ F4, 16(R10)
+	WORD $0x4fa79025 // fmul v5.4s, v1.4s, v7.s[1]
+	FMOVQ 16(R11), F4
+	VFMLA V5.S4, V8.S4, V4.S4
+	WORD $0x4fa79045 // fmul v5.4s, v2.4s, v7.s[1]
+	VFMLA V5.S4, V16.S4, V4.S4
+	FMOVQ F4, 16(R11)
+	WORD $0x4f879825 // fmul v5.4s, v1.4s, v7.s[2]
+	FMOVQ 16(R12), F4
+	VFMLA V5.S4, V6.S4, V4.S4
+	WORD $0x4f879845 // fmul v5.4s, v2.4s, v7.s[2]
+	VFMLA V5.S4, V18.S4, V4.S4
+	FMOVQ F4, 16(R12)
+	WORD $0x4fa79825 // fmul v5.4s, v1.4s, v7.s[3]
+	FMOVQ 16(R13), F4
+	VFMLA V5.S4, V9.S4, V4.S4
+	WORD $0x4fa79845 // fmul v5.4s, v2.4s, v7.s[3]
+	VFMLA V5.S4, V20.S4, V4.S4
+	FMOVQ F4, 16(R13)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	ADD R8, R2
+	ADD $2240, R1
+	SUBS $1, R4, R4
+	BNE block
+	RET
+
 // productTable32I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productTable32I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -16497,6 +20764,9 @@ TEXT ·productTable32I8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productTable32DotProd(SB)
 many:
+	BNE more
+	B few4Table32I8MM<>(SB)
+more:
 	B manyTable32I8MM<>(SB)
 
 // headTable16 unpacks scales.
@@ -17513,6 +21783,413 @@ block:
 	BNE block
 	RET
 
+// A panel times 4 tokens.
+TEXT few4Table16I8MM<>(SB), NOSPLIT, $0-0
+	CALL clear<>(SB)
+	MOVD (R0), R7
+	MOVD 24(R0), R3
+	MOVD 40(R0), R4
+	MOVD 56(R0), R8
+	ADD $57344, R3, R15
+	VMOVI $0, V0.B16
+	FSTPQ (F0, F0), 0(R15)
+	FSTPQ (F0, F0), 32(R15)
+block:
+	CALL headTable16<>(SB)
+	MOVD R2, R6
+	ADD $8192, R3, R19
+	MOVD $8, R21
+prepare:
+	LDP 0(R6), (R10, R11)
+	LDP 320(R6), (R12, R13)
+	STP (R10, R12), 0(R19)
+	STP (R11, R13), 32(R19)
+	LDP 16(R6), (R10, R11)
+	LDP 336(R6), (R12, R13)
+	STP (R10, R12), 64(R19)
+	STP (R11, R13), 96(R19)
+	LDP 640(R6), (R10, R11)
+	LDP 960(R6), (R12, R13)
+	STP (R10, R12), 16(R19)
+	STP (R11, R13), 48(R19)
+	LDP 656(R6), (R10, R11)
+	LDP 976(R6), (R12, R13)
+	STP (R10, R12), 80(R19)
+	STP (R11, R13), 112(R19)
+	ADD $32, R6
+	ADD $128, R19
+	SUBS $1, R21, R21
+	BNE prepare
+	MOVD ZR, R22
+half0:
+	VMOVI $15, V0.B16
+	MOVD 104(R0), R26
+	FMOVQ 0(R26), F1
+	VMOVI $128, V2.B16
+	VEOR V2.B16, V1.B16, V1.B16
+	ADD R22, R1, R10
+	ADD $320, R10
+	ADD $8192, R3, R19
+	ADD R22, R3, R23
+	ADD $4096, R23, R20
+	MOVD $8, R21
+	FLDPQ 0(R15), (F2, F3)
+	FLDPQ 0(R15), (F4, F5)
+	FLDPQ 0(R15), (F6, F7)
+	FLDPQ 0(R15), (F8, F9)
+iteration:
+	FLDPQ 0(R15), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 0(R15), (F14, F15)
+	FLDPQ 0(R15), (F16, F17)
+	FLDPQ 0(R15), (F18, F19)
+	FLDPQ 0(R15), (F20, F21)
+	FLDPQ 0(R15), (F22, F23)
+	FLDPQ 0(R15), (F24, F25)
+	FMOVQ 0(R10), F26
+	FMOVQ 64(R10), F27
+	VZIP1 V27.S4, V26.S4, V28.S4
+	VZIP2 V27.S4, V26.S4, V27.S4
+	VAND V0.B16, V28.B16, V26.B16
+	VAND V0.B16, V27.B16, V29.B16
+	VTBL V26.B16, [V1.B16], V26.B16
+	VTBL V29.B16, [V1.B16], V29.B16
+	FLDPQ 0(R19), (F30, F31)
+	WORD $0x4e9ea74a // smmla v10.4s, v26.16b, v30.16b
+	WORD $0x4e9fa74b // smmla v11.4s, v26.16b, v31.16b
+	WORD $0x4e9ea7ac // smmla v12.4s, v29.16b, v30.16b
+	WORD $0x4e9fa7ad // smmla v13.4s, v29.16b, v31.16b
+	VUSHR $4, V28.B16, V28.B16
+	VUSHR $4, V27.B16, V27.B16
+	VTBL V28.B16, [V1.B16], V28.B16
+	VTBL V27.B16, [V1.B16], V27.B16
+	FLDPQ 64(R19), (F26, F29)
+	WORD $0x4e9aa792 // smmla v18.4s, v28.16b, v26.16b
+	WORD $0x4e9da793 // smmla v19.4s, v28.16b, v29.16b
+	WORD $0x4e9aa774 // smmla v20.4s, v27.16b, v26.16b
+	WORD $0x4e9da775 // smmla v21.4s, v27.16b, v29.16b
+	FMOVQ 16(R10), F26
+	FMOVQ 80(R10), F27
+	VZIP1 V27.S4, V26.S4, V28.S4
+	VZIP2 V27.S4, V26.S4, V27.S4
+	VAND V0.B16, V28.B16, V26.B16
+	VAND V0.B16, V27.B16, V29.B16
+	VTBL V26.B16, [V1.B16], V26.B16
+	VTBL V29.B16, [V1.B16], V29.B16
+	FLDPQ 0(R19), (F30, F31)
+	WORD $0x4e9ea74e // smmla v14.4s, v26.16b, v30.16b
+	WORD $0x4e9fa74f // smmla v15.4s, v26.16b, v31.16b
+	WORD $0x4e9ea7b0 // smmla v16.4s, v29.16b, v30.16b
+	WORD $0x4e9fa7b1 // smmla v17.4s, v29.16b, v31.16b
+	VUSHR $4, V28.B16, V28.B16
+	VUSHR $4, V27.B16, V27.B16
+	VTBL V28.B16, [V1.B16], V28.B16
+	VTBL V27.B16, [V1.B16], V27.B16
+	FLDPQ 64(R19), (F26, F29)
+	WORD $0x4e9aa796 // smmla v22.4s, v28.16b, v26.16b
+	WORD $0x4e9da797 // smmla v23.4s, v28.16b, v29.16b
+	WORD $0x4e9aa778 // smmla v24.4s, v27.16b, v26.16b
+	WORD $0x4e9da779 // smmla v25.4s, v27.16b, v29.16b
+	FMOVQ 128(R10), F26
+	FMOVQ 192(R10), F27
+	VZIP1 V27.S4, V26.S4, V28.S4
+	VZIP2 V27.S4, V26.S4, V27.S4
+	VAND V0.B16, V28.B16, V26.B16
+	VAND V0.B16, V27.B16, V29.B16
+	VTBL V26.B16, [V1.B16], V26.B16
+	VTBL V29.B16, [V1.B16], V29.B16
+	FLDPQ 32(R19), (F30, F31)
+	WORD $0x4e9ea74a // smmla v10.4s, v26.16b, v30.16b
+	WORD $0x4e9fa74b // smmla v11.4s, v26.16b, v31.16b
+	WORD $0x4e9ea7ac // smmla v12.4s, v29.16b, v30.16b
+	WORD $0x4e9fa7ad // smmla v13.4s, v29.16b, v31.16b
+	VUSHR $4, V28.B16, V28.B16
+	VUSHR $4, V27.B16, V27.B16
+	VTBL V28.B16, [V1.B16], V28.B16
+	VTBL V27.B16, [V1.B16], V27.B16
+	FLDPQ 96(R19), (F26, F29)
+	WORD $0x4e9aa792 // smmla v18.4s, v28.16b, v26.16b
+	WORD $0x4e9da793 // smmla v19.4s, v28.16b, v29.16b
+	WORD $0x4e9aa774 // smmla v20.4s, v27.16b, v26.16b
+	WORD $0x4e9da775 // smmla v21.4s, v27.16b, v29.16b
+	FMOVQ 144(R10), F26
+	FMOVQ 208(R10), F27
+	VZIP1 V27.S4, V26.S4, V28.S4
+	VZIP2 V27.S4, V26.S4, V27.S4
+	VAND V0.B16, V28.B16, V26.B16
+	VAND V0.B16, V27.B16, V29.B16
+	VTBL V26.B16, [V1.B16], V26.B16
+	VTBL V29.B16, [V1.B16], V29.B16
+	FLDPQ 32(R19), (F30, F31)
+	WORD $0x4e9ea74e // smmla v14.4s, v26.16b, v30.16b
+	WORD $0x4e9fa74f // smmla v15.4s, v26.16b, v31.16b
+	WORD $0x4e9ea7b0 // smmla v16.4s, v29.16b, v30.16b
+	WORD $0x4e9fa7b1 // smmla v17.4s, v29.16b, v31.16b
+	VUSHR $4, V28.B16, V28.B16
+	VUSHR $4, V27.B16, V27.B16
+	VTBL V28.B16, [V1.B16], V28.B16
+	VTBL V27.B16, [V1.B16], V27.B16
+	FLDPQ 96(R19), (F26, F29)
+	WORD $0x4e9aa796 // smmla v22.4s, v28.16b, v26.16b
+	WORD $0x4e9da797 // smmla v23.4s, v28.16b, v29.16b
+	WORD $0x4e9aa778 // smmla v24.4s, v27.16b, v26.16b
+	WORD $0x4e9da779 // smmla v25.4s, v27.16b, v29.16b
+	FLDPQ 0(R20), (F26, F27)
+	VZIP1 V26.S4, V26.S4, V28.S4
+	VZIP2 V26.S4, V26.S4, V29.S4
+	WORD $0x4ebc9542 // mla v2.4s, v10.4s, v28.4s
+	WORD $0x4ebc9563 // mla v3.4s, v11.4s, v28.4s
+	WORD $0x4ebd9584 // mla v4.4s, v12.4s, v29.4s
+	WORD $0x4ebd95a5 // mla v5.4s, v13.4s, v29.4s
+	VZIP1 V27.S4, V27.S4, V28.S4
+	VZIP2 V27.S4, V27.S4, V29.S4
+	WORD $0x4ebc95c6 // mla v6.4s, v14.4s, v28.4s
+	WORD $0x4ebc95e7 // mla v7.4s, v15.4s, v28.4s
+	WORD $0x4ebd9608 // mla v8.4s, v16.4s, v29.4s
+	WORD $0x4ebd9629 // mla v9.4s, v17.4s, v29.4s
+	FLDPQ 64(R20), (F10, F11)
+	VZIP1 V10.S4, V10.S4, V12.S4
+	VZIP2 V10.S4, V10.S4, V13.S4
+	WORD $0x4eac9642 // mla v2.4s, v18.4s, v12.4s
+	WORD $0x4eac9663 // mla v3.4s, v19.4s, v12.4s
+	WORD $0x4ead9684 // mla v4.4s, v20.4s, v13.4s
+	WORD $0x4ead96a5 // mla v5.4s, v21.4s, v13.4s
+	VZIP1 V11.S4, V11.S4, V12.S4
+	VZIP2 V11.S4, V11.S4, V13.S4
+	WORD $0x4eac96c6 // mla v6.4s, v22.4s, v12.4s
+	WORD $0x4eac96e7 // mla v7.4s, v23.4s, v12.4s
+	WORD $0x4ead9708 // mla v8.4s, v24.4s, v13.4s
+	WORD $0x4ead9729 // mla v9.4s, v25.4s, v13.4s
+	ADD $128, R19
+	ADD $128, R20
+	ADD $256, R10
+	SUBS $1, R21, R21
+	BNE iteration
+	ADD $256, R2, R10
+	ADD $576, R2, R11
+	ADD $896, R2, R12
+	ADD $1216, R2, R13
+	MOVD $0x80, R26
+	VDUP R26, V0.S4
+	VUZP1 V4.S4, V2.S4, V1.S4
+	VUZP2 V4.S4, V2.S4, V4.S4
+	VUZP1 V5.S4, V3.S4, V2.S4
+	VUZP2 V5.S4, V3.S4, V5.S4
+	VUZP1 V8.S4, V6.S4, V3.S4
+	VUZP2 V8.S4, V6.S4, V8.S4
+	VUZP1 V9.S4, V7.S4, V6.S4
+	VUZP2 V9.S4, V7.S4, V9.S4
+	ADD $5120, R23, R25
+	FLDPQ 0(R10), (F13, F14)
+	WORD $0x4f1825ad // srshr v13.8h, v13.8h, #8
+	WORD $0x4f1825ce // srshr v14.8h, v14.8h, #8
+	VUZP1 V14.B16, V13.B16, V7.B16
+	FLDPQ 0(R11), (F13, F14)
+	WORD $0x4f1825ad // srshr v13.8h, v13.8h, #8
+	WORD $0x4f1825ce // srshr v14.8h, v14.8h, #8
+	VUZP1 V14.B16, V13.B16, V10.B16
+	FLDPQ 0(R12), (F13, F14)
+	WORD $0x4f1825ad // srshr v13.8h, v13.8h, #8
+	WORD $0x4f1825ce // srshr v14.8h, v14.8h, #8
+	VUZP1 V14.B16, V13.B16, V11.B16
+	FLDPQ 0(R13), (F13, F14)
+	WORD $0x4f1825ad // srshr v13.8h, v13.8h, #8
+	WORD $0x4f1825ce // srshr v14.8h, v14.8h, #8
+	VUZP1 V14.B16, V13.B16, V12.B16
+	VMOVI $0, V13.B16
+	VMOVI $0, V14.B16
+	VMOVI $0, V15.B16
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+	VMOVI $0, V20.B16
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87e2ad // sdot v13.4s, v21.16b, v7.4b[0]
+	WORD $0x4f87e2ce // sdot v14.4s, v22.16b, v7.4b[0]
+	WORD $0x4f8ae2af // sdot v15.4s, v21.16b, v10.4b[0]
+	WORD $0x4f8ae2d0 // sdot v16.4s, v22.16b, v10.4b[0]
+	WORD $0x4f8be2b1 // sdot v17.4s, v21.16b, v11.4b[0]
+	WORD $0x4f8be2d2 // sdot v18.4s, v22.16b, v11.4b[0]
+	WORD $0x4f8ce2b3 // sdot v19.4s, v21.16b, v12.4b[0]
+	WORD $0x4f8ce2d4 // sdot v20.4s, v22.16b, v12.4b[0]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7e2ad // sdot v13.4s, v21.16b, v7.4b[1]
+	WORD $0x4fa7e2ce // sdot v14.4s, v22.16b, v7.4b[1]
+	WORD $0x4faae2af // sdot v15.4s, v21.16b, v10.4b[1]
+	WORD $0x4faae2d0 // sdot v16.4s, v22.16b, v10.4b[1]
+	WORD $0x4fabe2b1 // sdot v17.4s, v21.16b, v11.4b[1]
+	WORD $0x4fabe2d2 // sdot v18.4s, v22.16b, v11.4b[1]
+	WORD $0x4face2b3 // sdot v19.4s, v21.16b, v12.4b[1]
+	WORD $0x4face2d4 // sdot v20.4s, v22.16b, v12.4b[1]
+	FLDPQ 128(R25), (F21, F22)
+	WORD $0x4f87eaad // sdot v13.4s, v21.16b, v7.4b[2]
+	WORD $0x4f87eace // sdot v14.4s, v22.16b, v7.4b[2]
+	WORD $0x4f8aeaaf // sdot v15.4s, v21.16b, v10.4b[2]
+	WORD $0x4f8aead0 // sdot v16.4s, v22.16b, v10.4b[2]
+	WORD $0x4f8beab1 // sdot v17.4s, v21.16b, v11.4b[2]
+	WORD $0x4f8bead2 // sdot v18.4s, v22.16b, v11.4b[2]
+	WORD $0x4f8ceab3 // sdot v19.4s, v21.16b, v12.4b[2]
+	WORD $0x4f8cead4 // sdot v20.4s, v22.16b, v12.4b[2]
+	FLDPQ 192(R25), (F21, F22)
+	WORD $0x4fa7eaad // sdot v13.4s, v21.16b, v7.4b[3]
+	WORD $0x4fa7eace // sdot v14.4s, v22.16b, v7.4b[3]
+	WORD $0x4faaeaaf // sdot v15.4s, v21.16b, v10.4b[3]
+	WORD $0x4faaead0 // sdot v16.4s, v22.16b, v10.4b[3]
+	WORD $0x4fabeab1 // sdot v17.4s, v21.16b, v11.4b[3]
+	WORD $0x4fabead2 // sdot v18.4s, v22.16b, v11.4b[3]
+	WORD $0x4faceab3 // sdot v19.4s, v21.16b, v12.4b[3]
+	WORD $0x4facead4 // sdot v20.4s, v22.16b, v12.4b[3]
+	VSHL $8, V13.S4, V13.S4
+	VSHL $8, V14.S4, V14.S4
+	VSHL $8, V15.S4, V15.S4
+	VSHL $8, V16.S4, V16.S4
+	VSHL $8, V17.S4, V17.S4
+	VSHL $8, V18.S4, V18.S4
+	VSHL $8, V19.S4, V19.S4
+	VSHL $8, V20.S4, V20.S4
+	FLDPQ 0(R10), (F21, F22)
+	VUZP1 V22.B16, V21.B16, V7.B16
+	FLDPQ 0(R11), (F21, F22)
+	VUZP1 V22.B16, V21.B16, V10.B16
+	FLDPQ 0(R12), (F21, F22)
+	VUZP1 V22.B16, V21.B16, V11.B16
+	FLDPQ 0(R13), (F21, F22)
+	VUZP1 V22.B16, V21.B16, V12.B16
+	FLDPQ 0(R25), (F21, F22)
+	WORD $0x4f87e2ad // sdot v13.4s, v21.16b, v7.4b[0]
+	WORD $0x4f87e2ce // sdot v14.4s, v22.16b, v7.4b[0]
+	WORD $0x4f8ae2af // sdot v15.4s, v21.16b, v10.4b[0]
+	WORD $0x4f8ae2d0 // sdot v16.4s, v22.16b, v10.4b[0]
+	WORD $0x4f8be2b1 // sdot v17.4s, v21.16b, v11.4b[0]
+	WORD $0x4f8be2d2 // sdot v18.4s, v22.16b, v11.4b[0]
+	WORD $0x4f8ce2b3 // sdot v19.4s, v21.16b, v12.4b[0]
+	WORD $0x4f8ce2d4 // sdot v20.4s, v22.16b, v12.4b[0]
+	FLDPQ 64(R25), (F21, F22)
+	WORD $0x4fa7e2ad // sdot v13.4s, v21.16b, v7.4b[1]
+	WORD $0x4fa7e2ce // sdot v14.4s, v22.16b, v7.4b[1]
+	WORD $0x4faae2af // sdot v15.4s, v21.16b, v10.4b[1]
+	WORD $0x4faae2d0 // sdot v16.4s, v22.16b, v10.4b[1]
+	WORD $0x4fabe2b1 // sdot v17.4s, v21.16b, v11.4b[1]
+	WORD $0x4fabe2d2 // sdot v18.4s, v22.16b, v11.4b[1]
+	WORD $0x4face2b3 // sdot v19.4s, v21.16b, v12.4b[1]
+	WORD $0x4face2d4 // sdot v20.4s, v22.16b, v12.4b[1]
+	FLDPQ 128(R25), (F21, F22)
+	WORD $0x4f87eaad // sdot v13.4s, v21.16b, v7.4b[2]
+	WORD $0x4f87eace // sdot v14.4s, v22.16b, v7.4b[2]
+	WORD $0x4f8aeaaf // sdot v15.4s, v21.16b, v10.4b[2]
+	WORD $0x4f8aead0 // sdot v16.4s, v22.16b, v10.4b[2]
+	WORD $0x4f8beab1 // sdot v17.4s, v21.16b, v11.4b[2]
+	WORD $0x4f8bead2 // sdot v18.4s, v22.16b, v11.4b[2]
+	WORD $0x4f8ceab3 // sdot v19.4s, v21.16b, v12.4b[2]
+	WORD $0x4f8cead4 // sdot v20.4s, v22.16b, v12.4b[2]
+	FLDPQ 192(R25), (F21, F22)
+	WORD $0x4fa7eaad // sdot v13.4s, v21.16b, v7.4b[3]
+	WORD $0x4fa7eace // sdot v14.4s, v22.16b, v7.4b[3]
+	WORD $0x4faaeaaf // sdot v15.4s, v21.16b, v10.4b[3]
+	WORD $0x4faaead0 // sdot v16.4s, v22.16b, v10.4b[3]
+	WORD $0x4fabeab1 // sdot v17.4s, v21.16b, v11.4b[3]
+	WORD $0x4fabead2 // sdot v18.4s, v22.16b, v11.4b[3]
+	WORD $0x4faceab3 // sdot v19.4s, v21.16b, v12.4b[3]
+	WORD $0x4facead4 // sdot v20.4s, v22.16b, v12.4b[3]
+	WORD $0x4ea095a1 // mla v1.4s, v13.4s, v0.4s
+	WORD $0x4ea095c3 // mla v3.4s, v14.4s, v0.4s
+	WORD $0x4ea095e4 // mla v4.4s, v15.4s, v0.4s
+	WORD $0x4ea09608 // mla v8.4s, v16.4s, v0.4s
+	WORD $0x4ea09622 // mla v2.4s, v17.4s, v0.4s
+	WORD $0x4ea09646 // mla v6.4s, v18.4s, v0.4s
+	WORD $0x4ea09665 // mla v5.4s, v19.4s, v0.4s
+	WORD $0x4ea09689 // mla v9.4s, v20.4s, v0.4s
+	WORD $0x4e21d821 // scvtf v1.4s, v1.4s
+	WORD $0x4e21d863 // scvtf v3.4s, v3.4s
+	WORD $0x4e21d884 // scvtf v4.4s, v4.4s
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4e21d842 // scvtf v2.4s, v2.4s
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4e21d929 // scvtf v9.4s, v9.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4e21da73 // scvtf v19.4s, v19.4s
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	ADD $48, R10
+	VLD1 (R10), V7.S[0]
+	ADD $48, R11
+	VLD1 (R11), V7.S[1]
+	ADD $48, R12
+	VLD1 (R12), V7.S[2]
+	ADD $48, R13
+	VLD1 (R13), V7.S[3]
+	ADD R22, R7, R10
+	ADD R9, R10, R11
+	ADD R9, R11, R12
+	ADD R9, R12, R13
+	ADD $5376, R23, R25
+	FMOVQ 0(R25), F10
+	FMOVQ 64(R25), F11
+	WORD $0x4f879155 // fmul v21.4s, v10.4s, v7.s[0]
+	FMOVQ 0(R10), F12
+	VFMLA V21.S4, V1.S4, V12.S4
+	WORD $0x4f879175 // fmul v21.4s, v11.4s, v7.s[0]
+	VFMLA V21.S4, V13.S4, V12.S4
+	FMOVQ F12, 0(R10)
+	WORD $0x4fa79155 // fmul v21.4s, v10.4s, v7.s[1]
+	FMOVQ 0(R11), F12
+	VFMLA V21.S4, V4.S4, V12.S4
+	WORD $0x4fa79175 // fmul v21.4s, v11.4s, v7.s[1]
+	VFMLA V21.S4, V15.S4, V12.S4
+	FMOVQ F12, 0(R11)
+	WORD $0x4f879955 // fmul v21.4s, v10.4s, v7.s[2]
+	FMOVQ 0(R12), F12
+	VFMLA V21.S4, V2.S4, V12.S4
+	WORD $0x4f879975 // fmul v21.4s, v11.4s, v7.s[2]
+	VFMLA V21.S4, V17.S4, V12.S4
+	FMOVQ F12, 0(R12)
+	WORD $0x4fa79955 // fmul v21.4s, v10.4s, v7.s[3]
+	FMOVQ 0(R13), F12
+	VFMLA V21.S4, V5.S4, V12.S4
+	WORD $0x4fa79975 // fmul v21.4s, v11.4s, v7.s[3]
+	VFMLA V21.S4, V19.S4, V12.S4
+	FMOVQ F12, 0(R13)
+	FMOVQ 16(R25), F1
+	FMOVQ 80(R25), F2
+	WORD $0x4f879025 // fmul v5.4s, v1.4s, v7.s[0]
+	FMOVQ 16(R10), F4
+	VFMLA V5.S4, V3.S4, V4.S4
+	WORD $0x4f879045 // fmul v5.4s, v2.4s, v7.s[0]
+	VFMLA V5.S4, V14.S4, V4.S4
+	FMOVQ F4, 16(R10)
+	WORD $0x4fa79025 // fmul v5.4s, v1.4s, v7.s[1]
+	FMOVQ 16(R11), F4
+	VFMLA V5.S4, V8.S4, V4.S4
+	WORD $0x4fa79045 // fmul v5.4s, v2.4s, v7.s[1]
+	VFMLA V5.S4, V16.S4, V4.S4
+	FMOVQ F4, 16(R11)
+	WORD $0x4f879825 // fmul v5.4s, v1.4s, v7.s[2]
+	FMOVQ 16(R12), F4
+	VFMLA V5.S4, V6.S4, V4.S4
+	WORD $0x4f879845 // fmul v5.4s, v2.4s, v7.s[2]
+	VFMLA V5.S4, V18.S4, V4.S4
+	FMOVQ F4, 16(R12)
+	WORD $0x4fa79825 // fmul v5.4s, v1.4s, v7.s[3]
+	FMOVQ 16(R13), F4
+	VFMLA V5.S4, V9.S4, V4.S4
+	WORD $0x4fa79845 // fmul v5.4s, v2.4s, v7.s[3]
+	VFMLA V5.S4, V20.S4, V4.S4
+	FMOVQ F4, 16(R13)
+	ADD $32, R22
+	CMP $64, R22
+	BNE half0
+	ADD R8, R2
+	ADD $2368, R1
+	SUBS $1, R4, R4
+	BNE block
+	RET
+
 // productTable16I8MM multiplies a panel with T tokens, or panels with one.
 TEXT ·productTable16I8MM(SB), NOSPLIT, $0-8
 	MOVD p+0(FP), R0
@@ -17524,4 +22201,7 @@ TEXT ·productTable16I8MM(SB), NOSPLIT, $0-8
 	BGE many
 	B ·productTable16DotProd(SB)
 many:
+	BNE more
+	B few4Table16I8MM<>(SB)
+more:
 	B manyTable16I8MM<>(SB)

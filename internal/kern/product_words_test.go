@@ -35,6 +35,7 @@ var armWords = map[string]uint32{
 	"sdot v0.4s, v0.16b, v0.4b[3]": 0x4fa0e800,
 	"smlal v0.8h, v0.8b, v0.8b":    0x0e208000,
 	"smlal2 v0.8h, v0.16b, v0.16b": 0x4e208000,
+	"smmla v0.4s, v0.16b, v0.16b":  0x4e80a400,
 	"smull v0.8h, v0.8b, v0.8b":    0x0e20c000,
 	"smull2 v0.8h, v0.16b, v0.16b": 0x4e20c000,
 	"srshr v0.8h, v0.8h, #8":       0x4f182400,
@@ -85,7 +86,7 @@ func TestProductWords(t *testing.T) {
 		}
 		sdot := strings.Contains(function, "DotProd") || strings.Contains(function, "I8MM")
 		if strings.HasPrefix(shape, "sdot") && !sdot ||
-			strings.HasPrefix(shape, "usmmla") && !strings.Contains(function, "I8MM") {
+			strings.Contains(shape, "smmla") && !strings.Contains(function, "I8MM") {
 			t.Errorf("%s has %q", function, line)
 		}
 	}

@@ -80,10 +80,12 @@ type step struct {
 	f               *neonFormat
 	k               int
 	units, quarters int
+	paired          bool // two units become pairs of rows, eight columns of each
 	pointers        []string
 	offsets         []int
 	c               []int // what setup returned
 	kept            []int // what the recipe keeps from a step to the next
+	start           []int // a register that the sums of the direct way start with, or none; it becomes one of them
 	// sink takes the codes of a plane, unit by unit, quarter by quarter. It may change
 	// the registers.
 	sink func(plane int, codes []int)
@@ -94,6 +96,9 @@ func (s *step) load(i int) []int {
 	r := s.g.gets(s.units * s.quarters)
 	for u := range s.units {
 		s.g.loads(r[u*s.quarters:][:s.quarters], s.pointers[i], s.offsets[i]+64*(s.k+u))
+	}
+	if s.paired {
+		return s.g.pair(r)
 	}
 	return r
 }
@@ -244,6 +249,9 @@ func (g *neonProduct) sdot(d, n, m int) {
 }
 func (g *neonProduct) usmmla(d, n, m int) {
 	g.word3(0x4e80ac00, "usmmla", "4s", "16b", "16b", d, n, m)
+}
+func (g *neonProduct) smmla(d, n, m int) {
+	g.word3(0x4e80a400, "smmla", "4s", "16b", "16b", d, n, m)
 }
 func (g *neonProduct) mla(d, n, m int) { g.neon3(0x4ea09400, "mla", d, n, m) }
 func (g *neonProduct) fmulLane(d, n, m, lane int) {
@@ -441,8 +449,12 @@ func (g *neonProduct) clear() {
 
 // product writes the kernel of a format.
 func (g *neonProduct) product(f *neonFormat) {
+	fewest, hasFew := g.fewest(f)
 	if g.tier != "NEON" {
 		g.many(f)
+		for n := fewest; hasFew && n <= 4; n++ {
+			g.few(f, n)
+		}
 	}
 	name := "product" + f.name + g.tier
 	g.begin("·"+name, "NOSPLIT, $0-8", name+" multiplies a panel with T tokens, or panels with one.")
@@ -456,6 +468,11 @@ func (g *neonProduct) product(f *neonFormat) {
 		g.p("BGE many")
 		g.p("B ·product%sDotProd(SB)", f.name)
 		g.place("many")
+		if hasFew {
+			g.p("BNE more")
+			g.p("B %s(SB)", g.fewName(f, 4))
+			g.place("more")
+		}
 		g.p("B many%sI8MM<>(SB)", f.name)
 		fmt.Fprintln(&g.buf)
 		return
@@ -470,6 +487,13 @@ func (g *neonProduct) product(f *neonFormat) {
 	g.p("RET")
 	g.place("many")
 	if g.tier == "DotProd" {
+		for n := fewest; hasFew && n <= 4; n++ {
+			g.p("CMP $%d, R5", n)
+			g.p("BNE not%d", n)
+			g.p("CALL %s(SB)", g.fewName(f, n))
+			g.p("RET")
+			g.place(fmt.Sprintf("not%d", n))
+		}
 		g.p("CALL many%sDotProd<>(SB)", f.name)
 		g.end()
 		return
@@ -581,15 +605,29 @@ func (g *neonProduct) factors(f *neonFormat, base string, at int) {
 	} else {
 		g.f16(d, base, at)
 	}
-	g.minima(f, d, m, base, at+32)
+	factor := g.minimaFactor(f)
+	g.minima(f, d, m, factor, base, at+32)
+	if factor >= 0 {
+		g.put(factor)
+	}
 	g.stores(d, "R11", 0)
 	g.stores(m, "R11", 64)
 	g.put(append(d, m...)...)
 }
 
-// minima sets m, given d.
-func (g *neonProduct) minima(f *neonFormat, d, m []int, base string, at int) {
+// minimaFactor returns a register with what d is multiplied with to make m; -1 if the block holds m.
+func (g *neonProduct) minimaFactor(f *neonFormat) int {
 	if f.m == 0 {
+		return -1
+	}
+	r := g.get()
+	g.set32(r, math.Float32bits(f.m))
+	return r
+}
+
+// minima sets m, given d and its factor.
+func (g *neonProduct) minima(f *neonFormat, d, m []int, factor int, base string, at int) {
+	if factor < 0 {
 		g.f16(m, base, at)
 		for _, r := range m {
 			if f.super() {
@@ -598,12 +636,9 @@ func (g *neonProduct) minima(f *neonFormat, d, m []int, base string, at int) {
 		}
 		return
 	}
-	t := g.get()
-	g.set32(t, math.Float32bits(f.m))
 	for i := range m {
-		g.mul(m[i], d[i], t)
+		g.mul(m[i], d[i], factor)
 	}
-	g.put(t)
 }
 
 // rows writes the subroutine of the direct way: the panel times the activations at R2, to R7. R1 goes
@@ -756,8 +791,17 @@ func (g *neonProduct) direct(s *step, first, steps int, act string) [][]*sum {
 	groups := f.planes * min(f.span, f.group) / f.group
 	sums := make([][]*sum, groups)
 	for i := range sums {
-		for range s.quarters {
-			sums[i] = append(sums[i], g.newSum(f.group/4, f.largest))
+		for j := range s.quarters {
+			switch {
+			case len(s.start) == 0:
+				sums[i] = append(sums[i], g.newSum(f.group/4, f.largest))
+			case j < s.quarters-1:
+				r := g.get()
+				g.isa.move(r, s.start[0])
+				sums[i] = append(sums[i], &sum{reg: [2]int{r}})
+			default:
+				sums[i] = append(sums[i], &sum{reg: [2]int{s.start[0]}})
+			}
 		}
 	}
 	acts := g.gets(f.planes)
@@ -938,6 +982,15 @@ func (g *neonProduct) rows32(f *neonFormat) {
 	g.p("MOVD %d(R0), R8", pAStride)
 	g.p("MOVD R2, R6")
 	c := f.setup(g)
+	// Constants stay in registers where the recipe leaves some.
+	factor, one := -1, -1
+	keep := g.tier == "DotProd" && len(f.streams) == 1
+	if keep {
+		factor = g.minimaFactor(f)
+		if f.bias != 0 {
+			one = g.bytes(1)[0]
+		}
+	}
 	g.place("block")
 	g.prefetch(f)
 	g.parts(quarters, func() {
@@ -954,13 +1007,16 @@ func (g *neonProduct) rows32(f *neonFormat) {
 			s.pointers = append(s.pointers, units)
 			s.offsets = append(s.offsets, f.at(st.first))
 		}
+		if one >= 0 {
+			s.start = []int{g.biasTimes(f.bias, "R6", one)}
+		}
 		sums := g.direct(s, 0, f.span/4, "R6")[0]
 		isum := make([]int, quarters)
 		for i := range sums {
 			isum[i] = g.total(sums[i])
 		}
-		if f.bias != 0 {
-			t := g.biasTimes(f.bias, "R6")
+		if f.bias != 0 && one < 0 {
+			t := g.biasTimes(f.bias, "R6", -1)
 			for _, r := range isum {
 				g.op("VADD", "S4", r, r, t)
 			}
@@ -969,7 +1025,14 @@ func (g *neonProduct) rows32(f *neonFormat) {
 		g.toFloat(isum)
 		d, m := g.gets(quarters), g.gets(quarters)
 		g.f16(d, heads, 0)
-		g.minima(f, d, m, heads, 32)
+		by := factor
+		if !keep {
+			by = g.minimaFactor(f)
+		}
+		g.minima(f, d, m, by, heads, 32)
+		if !keep && by >= 0 {
+			g.put(by)
+		}
 		ds := g.get()
 		g.p("FMOVD %d(R6), F%d", a32D, ds)
 		for i := range out {
@@ -993,16 +1056,21 @@ func (g *neonProduct) rows32(f *neonFormat) {
 }
 
 // biasTimes returns a register with the sum of 32 activations times bias, a power of two, in every lane.
-func (g *neonProduct) biasTimes(bias int, base string) int {
+// one is a register with 1 in every byte, or -1.
+func (g *neonProduct) biasTimes(bias int, base string, one int) int {
 	q, t := g.gets(2), g.get()
 	g.loads(q, base, 0)
 	if g.tier == "DotProd" {
-		one := g.get()
-		g.set(one, 1)
+		kept := one >= 0
+		if !kept {
+			one = g.bytes(1)[0]
+		}
 		g.set(t, 0)
 		g.sdot(t, q[0], one)
 		g.sdot(t, q[1], one)
-		g.put(one)
+		if !kept {
+			g.put(one)
+		}
 	} else {
 		g.word2(0x4e202800, "saddlp", "8h", "16b", t, q[0])
 		g.word2(0x4e206800, "sadalp", "8h", "16b", t, q[1])

@@ -22,7 +22,7 @@ import (
 )
 
 // ours matches the symbols of kernels.
-const ours = `^(clear|(head|row|codes|many|tile)\w+|.*internal/kern\.product\w+)$`
+const ours = `^(clear|(head|row|codes|few|many|tile)\w+|.*internal/kern\.product\w+)$`
 
 func main() {
 	if err := command(); err != nil {
