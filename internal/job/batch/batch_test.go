@@ -87,7 +87,10 @@ func TestPlan(t *testing.T) {
 
 // A calibration in parts has a step for each part of each round, and one for the text that the model writes.
 func TestCalibrationShards(t *testing.T) {
-	const start = "calibrate MODEL --tokens 2000 "
+	const (
+		start     = "calibrate MODEL --tokens 2000 "
+		gradients = "--gradients 1/part.shard --gradients 2/part.shard "
+	)
 	for calibration, want := range map[string][]string{
 		"{texts: [calib.txt], chunks: 4, shards: 2}": {
 			"calibrate MODEL --text TEXT --chunks 4 --shard 1/2 -o 0/part.shard",
@@ -98,8 +101,8 @@ func TestCalibrationShards(t *testing.T) {
 			"calibrate own-text MODEL --tokens 2000 -o 0/own.json",
 			start + "--own-text 0/own.json --shard 1/2 -o 1/part.shard",
 			start + "--own-text 0/own.json --shard 2/2 -o 2/part.shard",
-			start + "--own-text 0/own.json --gradients 1/part.shard --gradients 2/part.shard --shard 1/2 -o 3/part.shard",
-			start + "--own-text 0/own.json --gradients 1/part.shard --gradients 2/part.shard --shard 2/2 -o 4/part.shard",
+			start + "--own-text 0/own.json " + gradients + "--shard 1/2 -o 3/part.shard",
+			start + "--own-text 0/own.json " + gradients + "--shard 2/2 -o 4/part.shard",
 			"calibrate merge 1/part.shard 2/part.shard 3/part.shard 4/part.shard -o 5/stats.gguf",
 		},
 	} {

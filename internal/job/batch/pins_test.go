@@ -82,21 +82,24 @@ func TestPins(t *testing.T) {
 	if status, err := Run(t.Context(), second, options(store, f, "w")); err != nil || status.open() {
 		t.Fatal(status, err)
 	}
-	if p, err := Last(t.Context(), s, store, Find, PinNow); err != nil || at(p) != at(first) {
-		t.Errorf("the report's: %s, %v", at(p), err)
+	reports := func(want string) {
+		t.Helper()
+		if p, err := Last(t.Context(), s, store, Find, PinNow); err != nil || at(p) != want {
+			t.Errorf("the report's: %s, %v", at(p), err)
+		}
 	}
+	reports(at(first))
 	if p := join(); at(p) != "hf://me/model@"+b {
 		t.Errorf("after all was done: %s", at(p))
 	}
-	if p, err := Last(t.Context(), s, store, Find, PinNow); err != nil || at(p) != "hf://me/model@"+b {
-		t.Errorf("the report's: %s, %v", at(p), err)
-	}
+	reports("hf://me/model@" + b)
 }
 
 // A store that workers reach at the same time has one answer, whatever each of them saw.
 func TestPinsRace(t *testing.T) {
 	commit := startHub(t)
-	s := &Spec{Models: []Model{{"a", "hf://me/model"}}, Types: []Type{{Name: "Q8_0"}}, Methods: []string{none}, hash: "h"}
+	s := &Spec{Models: []Model{{"a", "hf://me/model"}}, Types: []Type{{Name: "Q8_0"}}, Methods: []string{none},
+		hash: "h"}
 	store := new(objects.Memory)
 	plans := make(chan string)
 	for i := range 8 {
