@@ -40,6 +40,8 @@ type TensorCost struct {
 	Elems      int64
 	Linear     bool // a linear layer of a block, not the embedding nor the output matrix
 	Candidates []Candidate
+
+	layer string // the tensor that it is, or is a part of
 }
 
 const (
@@ -64,6 +66,8 @@ type Estimation struct {
 	// are in them.
 	Divergences bool
 	Factors     []Factor
+	// Gains are in the costs too, if Options.Solving was given.
+	Gains []Gain
 }
 
 // Options say what [Estimate] estimates.
@@ -72,6 +76,8 @@ type Options struct {
 	Candidates func(tensor string, cols int) []quant.Type
 	// Split estimates the parts of a matrix that may be stored apart (q, k and v) each by itself.
 	Split bool
+	// Solving, if not nil, is what a method does that solves layers, for [Gain]. The statistics must hold their tokens.
+	Solving *Solving
 	// Progress, if not nil, is called with how much of the time of the estimate is over, and all of it, as far as can
 	// be told, in parts of it that mean nothing else.
 	Progress func(done, total int64)
@@ -82,7 +88,10 @@ type Options struct {
 // with the embedding quantized, and scales the estimates to agree with them. The result does not depend on the number
 // of threads.
 func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options) (*Estimation, error) {
-	e := &estimator{l: l, s: s, threads: l.Threads()}
+	e := &estimator{l: l, s: s, threads: l.Threads(), probeTokens: probeTokens}
+	if opt.Solving != nil {
+		e.probeTokens = longProbeTokens
+	}
 	foreign := func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }
 	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, foreign) {
 		return nil, formats.FileErrorf(s.Path, -1, "it holds tokens that the model does not have")
@@ -112,11 +121,16 @@ func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options
 			}
 		}
 	}
-	if !found.Divergences {
-		return found, nil
-	}
 	var err error
-	found.Factors, err = e.measure(ctx, found.Tensors)
+	if found.Divergences {
+		if found.Factors, err = e.measure(ctx, found.Tensors); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Solving != nil {
+		found.Gains, err = e.measureGains(ctx, opt.Solving, found.Tensors)
+		apply(found.Gains, found.Tensors)
+	}
 	return found, err
 }
 
@@ -125,6 +139,8 @@ type estimator struct {
 	s       *stats.File
 	threads int
 	worked  *progress.Work
+
+	probeTokens int // that measured divergences are means over
 }
 
 // sample is rows of a tensor that are encoded for the estimate.
@@ -155,7 +171,10 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 			}
 		}
 	}
-	c := &TensorCost{Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != arch.Embedding && t.GGUF != stats.OutputEntry}
+	c := &TensorCost{
+		Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != arch.Embedding && t.GGUF != stats.OutputEntry,
+		layer: t.Role(),
+	}
 	for i, typ := range types {
 		if !weighted && energy > 0 {
 			costs[i] /= energy

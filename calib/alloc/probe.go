@@ -24,11 +24,12 @@ type Factor struct {
 }
 
 const (
-	probeTokens   = 1024 // that measured divergences are means over
-	probeSequence = 256  // tokens of a sequence at most
-	leastMeasured = 1e-9 // below it there is rounding only
-	probeBits     = 4.5  // bits per weight of the types that are measured, or near that
-	negligible    = -40  // the logarithm of a probability, 4e-18, that changes no sum in float64 by itself
+	probeTokens     = 1024 // that measured divergences are means over
+	longProbeTokens = 4096 // the same for a method that takes hours anyway
+	probeSequence   = 256  // tokens of a sequence at most
+	leastMeasured   = 1e-9 // below it there is rounding only
+	probeBits       = 4.5  // bits per weight of the types that are measured, or near that
+	negligible      = -40  // the logarithm of a probability, 4e-18, that changes no sum in float64 by itself
 )
 
 // probe is the model with one kind of tensors quantized.
@@ -118,10 +119,10 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost) ([]Factor, er
 // excerpt returns the beginnings of sequences of the statistics, spread evenly, and their lengths.
 func (e *estimator) excerpt() (tokens []int32, lengths []int) {
 	o := e.s.Origin
-	every := max(1, len(o.Lengths)*probeSequence/probeTokens/2)
+	every := max(1, len(o.Lengths)*probeSequence/e.probeTokens/2)
 	first := 0
 	for i, n := range o.Lengths {
-		if k := min(int(n), probeSequence, probeTokens-len(tokens)); i%every == 0 && k > 0 {
+		if k := min(int(n), probeSequence, e.probeTokens-len(tokens)); i%every == 0 && k > 0 {
 			tokens = append(tokens, o.Tokens[first:first+k]...)
 			lengths = append(lengths, k)
 		}

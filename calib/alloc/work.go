@@ -1,6 +1,7 @@
 package alloc
 
 import (
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/internal/progress"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -10,6 +11,7 @@ import (
 const (
 	workEncoding  = iota // a weight of a sampled row as one type
 	workMeasuring        // a multiplication of the model
+	workSolving          // as calib/solve counts it
 )
 
 // begin begins to report progress.
@@ -32,10 +34,17 @@ func (e *estimator) begin(opt *Options, tensors []runtime.Tensor) {
 			encoded += float64(min(rows, t.Rows())*t.Cols()) * encodingWork(opt.Candidates(t.GGUF, t.Cols()))
 		}
 	}
-	kinds := []progress.Kind{workEncoding: {Total: encoded, Cost: encodingCost}, workMeasuring: {Cost: 1}}
+	kinds := []progress.Kind{
+		workEncoding: {Total: encoded, Cost: encodingCost}, workMeasuring: {Cost: 1}, workSolving: {Cost: solvingCost},
+	}
 	if o := e.s.Origin; o != nil && e.s.Entries[0].Parts > 0 {
 		blocks, output := e.l.TokenWork()
-		kinds[workMeasuring].Total = probed * float64(min(probeTokens, len(o.Tokens))) * (blocks + output)
+		kinds[workMeasuring].Total = probed * float64(min(e.probeTokens, len(o.Tokens))) * (blocks + output)
+	}
+	if opt.Solving != nil {
+		blocks, _ := e.l.TokenWork()
+		kinds[workMeasuring].Total += float64(min(gainTokens, len(e.s.Origin.Tokens))) * blocks
+		kinds[workSolving].Total = e.gainWork(opt)
 	}
 	e.worked = progress.NewWork(step, parts, kinds...)
 }
@@ -43,6 +52,24 @@ func (e *estimator) begin(opt *Options, tensors []runtime.Tensor) {
 // encodingWork returns how many encodings a weight of a sampled row takes. As slow types, one of slowEvery is encoded,
 // which takes about as long as all of them as another type.
 func encodingWork(types []quant.Type) float64 { return float64(len(types)) }
+
+// gainWork returns how much is solved to measure gains.
+func (e *estimator) gainWork(opt *Options) (work float64) {
+	for _, i := range gainedBlocks(e.l.Count()) {
+		for _, name := range e.l.Linear(i) {
+			_, cols, _ := e.l.Shape(name) // every model has these
+			each := solve.EncodingWork(gainRows, cols) + opt.Solving.Work(gainRows, cols)
+			if opt.Solving.Scale {
+				each += solve.SearchWork(cols)
+			}
+			work += each * float64(len(opt.Candidates(name, cols)))
+		}
+	}
+	return work
+}
+
+// solvingCost is how long a unit of calib/solve's work takes compared with a multiplication.
+const solvingCost = 1.8
 
 // encodingCost is how many multiplications take as long as encoding a weight, as measured with AVX-512.
 const encodingCost = 650

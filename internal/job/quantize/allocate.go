@@ -93,9 +93,18 @@ func (a *allocator) estimate(ctx context.Context) error {
 	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, alloc.Options{
 		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },
 		Split:      a.options.Split,
+		Solving:    a.solving(),
 		Progress:   func(done, total int64) { step.Set(shares * done / total) },
 	})
 	return err
+}
+
+// solving returns how the method solves layers, nil for a method that does not or without the tokens for it.
+func (a *allocator) solving() *alloc.Solving {
+	if !a.recipe.Method.Takes("damp") || !a.stats.hasTokens() {
+		return nil
+	}
+	return &alloc.Solving{Options: a.recipe.Solve, Scale: a.recipe.AWQ}
 }
 
 // candidates returns the types that a matrix with cols columns may get. given is what it has in the Q6_K mixture of
@@ -229,6 +238,7 @@ func (a *allocator) describe(best *alloc.Allocation) *Allocation {
 		Cost:    best.Cost,
 		BPW:     a.linearBits(best),
 		Factors: a.costs.Factors,
+		Gains:   a.costs.Gains,
 	}
 	if a.costs.Divergences {
 		r.Unit = "kld"

@@ -68,6 +68,7 @@ type Allocation struct {
 	Cost    float64        `json:"cost"`
 	BPW     float64        `json:"linear_bits_per_weight"` // of the linear layers
 	Factors []alloc.Factor `json:"factors,omitempty"`
+	Gains   []alloc.Gain   `json:"gains,omitempty"` // what the method leaves of a type's cost
 	Tensors []Choice       `json:"tensors"`
 	Curve   []CurvePoint   `json:"curve"` // the best types at sizes spread evenly
 }

@@ -185,6 +185,30 @@ func TestBudgetMaxKLD(t *testing.T) {
 	}
 }
 
+// What gptq gains is measured, so that the estimate is near the divergence that there is; without, it would be about
+// three times that.
+func TestBudgetGains(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	out := filepath.Join(t.TempDir(), "out.gguf")
+	r := mustRun(t, tiny, out, Options{
+		Budget: &Budget{MaxKLD: 0.002, Types: []quant.Type{quant.Q3_K, quant.Q4_K}},
+		Stats:  fisherStats(t), Method: "gptq",
+	})
+	if n := len(r.Budget.Gains); n != 8 {
+		t.Errorf("%d gains, expected those of 4 kinds with 2 types: %v", n, r.Budget.Gains)
+	}
+	for _, g := range r.Budget.Gains {
+		if !(g.Share > 0.1 && g.Share < 0.9) {
+			t.Errorf("%s as %s: a share of %g is left", g.Kind, g.Type, g.Share)
+		}
+	}
+	if kld := meanKLD(t, out); kld > 1.6*r.Budget.Cost || kld < r.Budget.Cost/1.6 {
+		t.Errorf("mean KLD %g, estimated %g", kld, r.Budget.Cost)
+	}
+}
+
 // A budget keeps together what gets one type, and costs no more than without the choice.
 func TestBudgetSplitQKV(t *testing.T) {
 	if testing.Short() {

@@ -66,6 +66,10 @@ func (a *Allocation) WriteText(w io.Writer) error {
 		}
 		flush(p, t)
 	}
+	if len(a.Gains) > 0 {
+		p.Printf("\nWhat the method leaves of them, as measured on some rows and blocks:\n\n")
+		flush(p, gainTable(w, a))
+	}
 	p.Printf("\nBest types for a size:\n\n")
 	t := report.NewColumns(w, "bytes", "bits per weight", a.CostName())
 	for _, x := range a.Curve {
@@ -74,6 +78,29 @@ func (a *Allocation) WriteText(w io.Writer) error {
 	flush(p, t)
 	p.Printf("\n%s\n", a)
 	return p.Err
+}
+
+// gainTable has a line for each kind of matrix and a column for each type.
+func gainTable(w io.Writer, a *Allocation) *report.Columns {
+	head, lines, of := []string{"kind"}, []string(nil), map[string]string{}
+	for _, g := range a.Gains {
+		if !slices.Contains(head, g.Type) {
+			head = append(head, g.Type)
+		}
+		if !slices.Contains(lines, g.Kind) {
+			lines = append(lines, g.Kind)
+		}
+		of[g.Kind+" "+g.Type] = fmt.Sprintf("%.2f", g.Share)
+	}
+	t := report.NewColumns(w, head...)
+	for _, kind := range lines {
+		row := []any{kind}
+		for _, typ := range head[1:] {
+			row = append(row, report.Decimal(of[kind+" "+typ]))
+		}
+		t.Row(row...)
+	}
+	return t
 }
 
 // costTable has a line for each matrix and a column for each type that any of them could get.

@@ -1,0 +1,312 @@
+package alloc
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/phi3conv/phi3conv/calib/solve"
+	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/quant"
+	"github.com/phi3conv/phi3conv/runtime"
+)
+
+// A method that solves layers gains more on some types than on others. So what it leaves of the error of a type's own
+// encoder is measured: some rows of each linear layer of some blocks are encoded and solved under the second moments of
+// the layer's inputs, in the original model, and both errors are taken under those of other tokens.
+
+// Gain is what the method leaves of a type's error in the linear layers of a kind.
+type Gain struct {
+	Kind  string  `json:"kind"` // such as "attn_qkv.weight"
+	Type  string  `json:"type"`
+	Share float64 `json:"share"`
+}
+
+// Solving says how the method solves layers.
+type Solving struct {
+	solve.Options
+	Scale bool // channels first
+}
+
+const (
+	gainBlocks = 2    // spread over the model
+	gainRows   = 32   // of a layer
+	gainTokens = 8192 // at most
+	heldOut    = 8    // one of so many tokens is for the errors alone
+)
+
+// gains is what is measured.
+type gains struct {
+	*estimator
+	solving *Solving
+	tensors []TensorCost
+	tokens  []int // of the statistics
+	lengths []int
+	x       []float32
+	list    []Gain
+	// Of each of the list, the sums over layers of the encoder's and the method's error, as shares of the outputs'
+	// energy.
+	plain, solved []float64
+}
+
+// measureGains measures them, in the order of the model.
+func (e *estimator) measureGains(ctx context.Context, solving *Solving, tensors []TensorCost) ([]Gain, error) {
+	g := &gains{estimator: e, solving: solving, tensors: tensors}
+	g.choose()
+	g.x = make([]float32, len(g.tokens)*e.l.Hidden())
+	ids := make([]int32, len(g.tokens))
+	for i, t := range g.tokens {
+		ids[i] = e.s.Origin.Tokens[t]
+	}
+	if err := e.l.Embed(g.x, ids); err != nil {
+		return nil, err
+	}
+	blocks := gainedBlocks(e.l.Count())
+	last := blocks[len(blocks)-1]
+	for i := range last + 1 {
+		if err := e.l.Load(ctx, i); err != nil {
+			return nil, err
+		}
+		if slices.Contains(blocks, i) {
+			if err := g.block(ctx, i); err != nil {
+				return nil, err
+			}
+		}
+		if i < last {
+			if err := e.l.Forward(ctx, g.x, g.lengths, runtime.Pass{}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range g.list {
+		g.list[i].Share = g.solved[i] / g.plain[i]
+	}
+	return g.list, nil
+}
+
+// gainedBlocks returns the blocks that are measured.
+func gainedBlocks(count int) []int {
+	var blocks []int
+	for k := range min(count, gainBlocks) {
+		blocks = append(blocks, (2*k+1)*count/(2*min(count, gainBlocks)))
+	}
+	return blocks
+}
+
+// layerKind returns what layers of all blocks have in common: blk.3.ffn_up.weight is an ffn_up.weight.
+func layerKind(name string) string {
+	rest, ok := strings.CutPrefix(name, "blk.")
+	if !ok {
+		return name
+	}
+	_, kind, _ := strings.Cut(rest, ".")
+	return kind
+}
+
+// choose takes whole sequences, spread evenly.
+func (g *gains) choose() {
+	o := g.s.Origin
+	every := max(1, (len(o.Tokens)+gainTokens-1)/gainTokens)
+	first := 0
+	for i, n := range o.Lengths {
+		if n := int(n); i%every == 0 {
+			n = min(n, gainTokens-len(g.tokens))
+			for t := range n {
+				g.tokens = append(g.tokens, first+t)
+			}
+			if n > 0 {
+				g.lengths = append(g.lengths, n)
+			}
+		}
+		first += int(n)
+	}
+}
+
+// block measures the layers of a block, which is loaded.
+func (g *gains) block(ctx context.Context, i int) error {
+	for _, name := range g.l.Linear(i) {
+		rows, cols, err := g.l.Shape(name)
+		if err != nil {
+			return err
+		}
+		types := g.types(name)
+		if types == nil {
+			continue
+		}
+		learned, other, err := g.moments(ctx, name, cols)
+		if err != nil {
+			return err
+		}
+		rows /= g.l.Experts(name) // those of the first expert
+		n := min(rows, gainRows)
+		var w []float32
+		for k := range n {
+			row, err := g.l.Rows(name, k*rows/n, 1)
+			if err != nil {
+				return err
+			}
+			w = append(w, row...)
+		}
+		for _, typ := range types {
+			l := &solve.Layer{Rows: n, Cols: cols, W: w, H: learned, Type: typ, Worked: g.working}
+			if err := g.measure(ctx, i, name, l, other); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// types returns the types that the method can make of a layer.
+func (g *gains) types(name string) (types []quant.Type) {
+	for i := range g.tensors {
+		for _, c := range g.tensors[i].Candidates {
+			if g.tensors[i].layer == name && c.Type.HasGeometry() && !slices.Contains(types, c.Type) {
+				types = append(types, c.Type)
+			}
+		}
+	}
+	return types
+}
+
+// moments returns the second moments of a layer's inputs that the method learns from, and those of other tokens; of
+// experts, those of the first.
+func (g *gains) moments(ctx context.Context, name string, cols int) (learned, other []float32, err error) {
+	var weights []float32 // of all of the statistics' tokens
+	if g.s.HasGradients(name) {
+		gradients, err := g.s.Gradients(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		weights = stats.MatrixWeights(gradients, g.l.Experts(name))[0]
+	}
+	all := [2]*stats.Moments{stats.NewMoments(cols, true), stats.NewMoments(cols, true)}
+	test := len(g.tokens) - len(g.tokens)/heldOut // the first of the others
+	add := func(in runtime.Inputs) error {
+		if in.Tensor != name || in.Expert != 0 {
+			return nil
+		}
+		for k, m := range all {
+			w := make([]float32, in.Rows)
+			for t := range w {
+				if token := in.Token(t); (token >= test) == (k == 1) {
+					if w[t] = 1; weights != nil {
+						w[t] = weights[g.tokens[token]]
+					}
+				}
+			}
+			m.Add(in, w, g.threads)
+		}
+		return nil
+	}
+	if err := g.l.Forward(ctx, g.x, g.lengths, runtime.Pass{Until: name, Tap: add}); err != nil {
+		return nil, nil, err
+	}
+	return all[0].Matrix(), all[1].Matrix(), nil
+}
+
+// measure adds what a layer's rows lose.
+func (g *gains) measure(ctx context.Context, block int, name string, l *solve.Layer, other []float32) error {
+	plain, err := l.Encode(g.threads)
+	if err != nil {
+		return err
+	}
+	zero := make([]byte, len(plain.Data)) // every type's block of zeros stands for zeros
+	energy := l.Error(zero, other, g.threads)
+	before := l.Error(plain.Data, other, g.threads) / energy
+	if !(energy > 0 && before > 0) {
+		return nil
+	}
+	if g.solving.Scale {
+		l, other = g.scale(block, name, l, other)
+	}
+	opt := g.solving.Options
+	opt.Threads, opt.Outputs, opt.Asymmetric = g.threads, 0, 0
+	solved, err := l.Quantize(ctx, opt)
+	if err != nil {
+		return err
+	}
+	g.add(Gain{Kind: layerKind(name), Type: l.Type.String()}, before, l.Error(solved.Data, other, g.threads)/energy)
+	return nil
+}
+
+// add adds errors to those of a kind and a type.
+func (g *gains) add(key Gain, plain, solved float64) {
+	k := slices.Index(g.list, key)
+	if k < 0 {
+		k = len(g.list)
+		g.list, g.plain, g.solved = append(g.list, key), append(g.plain, 0), append(g.solved, 0)
+	}
+	g.plain[k] += plain
+	g.solved[k] += solved
+}
+
+// scale returns the layer and the other second moments with scaled channels, if the method can scale those that the
+// layer reads.
+func (g *gains) scale(block int, name string, l *solve.Layer, other []float32) (*solve.Layer, []float32) {
+	folds := g.l.Folds(block)
+	k := slices.IndexFunc(folds, func(f runtime.Fold) bool {
+		return slices.ContainsFunc(f.Readers, func(s runtime.Span) bool { return s.Tensor == name && s.First == 0 })
+	})
+	if k < 0 {
+		return l, other
+	}
+	typ := l.Type
+	if slow(typ) { // it has no minimum either
+		typ = slowLike
+	}
+	var rows []solve.ScaledRow
+	for w := range slices.Chunk(l.W, l.Cols) {
+		rows = append(rows, solve.ScaledRow{W: w, Type: typ})
+	}
+	found, _ := solve.Search(folds[k], rows, l.H, g.threads, g.working)
+	scaled := *l
+	scaled.W, scaled.H, other = slices.Clone(l.W), slices.Clone(l.H), slices.Clone(other)
+	for i, w := 0, scaled.W; i < l.Rows; i++ {
+		for c, channel := range found.Channel {
+			w[i*l.Cols+c] *= found.Factors[channel]
+		}
+	}
+	for a, i := range found.Channel {
+		for b, k := range found.Channel {
+			factor := found.Factors[i] * found.Factors[k]
+			scaled.H[a*l.Cols+b] /= factor
+			other[a*l.Cols+b] /= factor
+		}
+	}
+	return &scaled, other
+}
+
+// working counts work of calib/solve.
+func (e *estimator) working(work float64) { e.worked.Add(workSolving, work) }
+
+// apply multiplies what types cost by what the method leaves of it. Where a kind was not measured with a type, it has
+// the mean of the other kinds.
+func apply(list []Gain, all []TensorCost) {
+	for i := range all {
+		t := &all[i]
+		if !t.Linear && t.Tensor != stats.OutputEntry {
+			continue
+		}
+		for k := range t.Candidates {
+			t.Candidates[k].Cost *= share(list, layerKind(t.layer), t.Candidates[k].Type.String())
+		}
+	}
+}
+
+func share(list []Gain, kind, typ string) float64 {
+	sum, n := 0.0, 0.0
+	for _, g := range list {
+		if g.Type != typ {
+			continue
+		}
+		if g.Kind == kind {
+			return g.Share
+		}
+		sum, n = sum+g.Share, n+1
+	}
+	if n == 0 {
+		return 1
+	}
+	return sum / n
+}
