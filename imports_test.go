@@ -23,6 +23,7 @@ var level = map[string]int{
 	"internal/job/bench":         85, // what other jobs use
 	"internal/job/diff":          85,
 	"internal/serve":             82,
+	"internal/release":           82, // a program for releases
 	"internal/stops":             10,
 	"internal/job/model":         84,
 	"internal/failure":           82, // how a command ended

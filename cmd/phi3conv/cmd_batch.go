@@ -119,6 +119,9 @@ func batchStatusCommand() *cli.Command {
 
 func batchRunCommand() *cli.Command {
 	opt := batch.Options{Exec: batch.Process, Copy: batch.CopyFile}
+	if !startsItself {
+		opt.Exec = runHere
+	}
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "do the steps of a batch that are not done",

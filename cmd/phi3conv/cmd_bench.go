@@ -33,8 +33,8 @@ peak are the means of measurements before, between and after the repetitions.
 --against runs llama-bench on the same file in turns with the repetitions, where it is installed,
 and prints the ratio of the speeds with its 95 % interval: above 1, phi3conv is faster.
 
---sustain decodes for a given time instead and prints the speed of every five seconds, to show
-whether the machine becomes hot and slow. Example:
+--sustain decodes for a given time instead and prints the speed of every five seconds, and the
+last as a share of the first, to show whether the machine becomes hot and slow. Example:
 
    phi3conv bench phi-3-mini-Q4_K_M.gguf --n-prompt 512 --n-gen 128 --threads 1,2`,
 		Flags: append([]cli.Flag{

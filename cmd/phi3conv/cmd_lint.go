@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"strings"
+
 	"github.com/phi3conv/phi3conv/internal/cmdline"
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/lint"
@@ -32,8 +35,10 @@ Exits with 1 if there is an error, else with 0. Example:
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "fast", Usage: "leave out the checks that read tensor data"},
 			forms.jsonFlag("print the report as JSON"), forms.markdownFlag(),
-			forms.junitFlag("write a test case for each check to `FILE` as JUnit XML"), forceFlag(&forms.files),
-			threadsFlag(),
+			forms.junitFlag("write a test case for each check to `FILE` as JUnit XML"),
+			&cli.StringFlag{Name: "sarif", Destination: &forms.sarif,
+				Usage: "write the report to `FILE` as SARIF 2.1.0, for code scanning"},
+			forceFlag(&forms.files), threadsFlag(),
 		},
 		Action: func(c *cli.Context) error {
 			if err := cmdline.One(c.Command, c.Args().Slice(), "FILE or DIR"); err != nil {
@@ -59,7 +64,10 @@ Exits with 1 if there is an error, else with 0. Example:
 			}
 			err = forms.writeForms(c.App.Writer, m.w, r.WriteText, r.WriteJSON,
 				output.Form{Path: forms.markdown, Write: r.WriteMarkdown},
-				output.Form{Path: forms.junit, Write: r.WriteJUnit})
+				output.Form{Path: forms.junit, Write: r.WriteJUnit},
+				output.Form{Path: forms.sarif, Write: func(w io.Writer) error {
+					return r.WriteSARIF(w, strings.TrimPrefix(versionString(), "v"))
+				}})
 			if err != nil {
 				return err
 			}

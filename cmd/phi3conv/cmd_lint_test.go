@@ -110,13 +110,15 @@ func TestLintJSON(t *testing.T) {
 func TestLintForms(t *testing.T) {
 	dir := t.TempDir()
 	markdown, junit := filepath.Join(dir, "lint.md"), filepath.Join(dir, "lint.xml")
-	stdout, _, code := phi3conv(t, "lint", damaged(t), "--markdown", markdown, "--junit", junit)
+	sarif := filepath.Join(dir, "lint.sarif")
+	stdout, _, code := phi3conv(t, "lint", damaged(t), "--markdown", markdown, "--junit", junit, "--sarif", sarif)
 	if code != exitFailed || !strings.Contains(stdout, "28 errors (") {
 		t.Errorf("exit %d\n%s", code, stdout)
 	}
 	for path, want := range map[string]string{
 		markdown: "| error | PHI504 | &#60;&#124;end&#124;&#62; |",
 		junit:    `<testcase classname="lint.PHI504"`,
+		sarif:    `"ruleId": "PHI504"`,
 	} {
 		if got := string(testmodel.Read(t, path)); !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)

@@ -157,7 +157,11 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 
 // speedOptions reads how speed is measured.
 func speedOptions(c *cli.Context) verifyjob.Speed {
-	return verifyjob.Speed{Always: c.Bool("speed"), Repetitions: c.Int("repetitions"), Bench: verifyjob.BenchProcess}
+	s := verifyjob.Speed{Always: c.Bool("speed"), Repetitions: c.Int("repetitions"), Bench: verifyjob.BenchProcess}
+	if !startsItself {
+		s.Bench = verifyjob.BenchHere
+	}
+	return s
 }
 
 // verifyCompute reads how quantized models compute.

@@ -17,7 +17,7 @@ var inputFlags = []string{
 }
 
 // outputFlags are those whose values are files that a command writes.
-var outputFlags = []string{"html", "junit", "markdown", "output", "report", "write-recipe"}
+var outputFlags = []string{"html", "junit", "markdown", "output", "report", "sarif", "write-recipe"}
 
 // notFetched are the commands whose arguments are other names, or are opened by the command itself.
 var notFetched = []string{"completion", "push", "pull", "unpack"}

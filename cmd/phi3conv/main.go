@@ -8,7 +8,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
+
+	_ "golang.org/x/crypto/x509roots/fallback" // where the system has no roots, as an image of this program alone
 
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/bucket"
@@ -61,6 +64,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_ = failure.WriteJSON(stdout, ctx, err) // the exit code tells, too
 	}
 	return failure.Of(ctx, err).Code()
+}
+
+// startsItself says whether commands may run this program in a process of its own. On Android an app's program may be
+// started by the dynamic linker, and does not know its own path then.
+const startsItself = runtime.GOOS != "android"
+
+// runHere is a [batch.Exec] in this process.
+func runHere(ctx context.Context, args []string, log io.Writer) (exit int, err error) {
+	code := run(ctx, append([]string{"phi3conv"}, args...), log, log)
+	return code, ctx.Err()
 }
 
 // counter counts what is written.

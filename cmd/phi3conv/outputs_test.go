@@ -97,7 +97,8 @@ func TestOutputsWithoutDirectory(t *testing.T) {
 	for _, line := range []string{
 		verify + "--html none/x", verify + "--report none/x", verify + "--junit none/x", verify + "--markdown none/x",
 		"verify model.gguf --seal seal --html none/x", "verify merge part.json --report none/x",
-		"lint DIR --junit none/x", "lint DIR --markdown none/x", "eval DIR --task task --markdown none/x",
+		"lint DIR --junit none/x", "lint DIR --markdown none/x", "lint DIR --sarif none/x",
+		"eval DIR --task task --markdown none/x",
 		"convert DIR -o none/x", "convert DIR -o none/x --split-max-size 500KB",
 		"quantize DIR none/x Q4_0", "quantize DIR x Q4_0 --write-recipe none/x", "convert model.gguf -o none/x.pmap",
 		"reproduce model.gguf --model DIR -o none/x", "calibrate DIR -o none/x", "seal DIR --text text -o none/x",
@@ -138,6 +139,7 @@ func TestOutputsAreRefused(t *testing.T) {
 		merge + "--report part.json":                     "file of the input",
 		lint + "--junit model.gguf":                      "file of the input",
 		lint + "--markdown soft":                         "file of the input",
+		lint + "--sarif hard":                            "file of the input",
 		lint + "--markdown a --junit a":                  "one file",
 		eval + "--markdown task":                         "file of the input",
 		eval + "--junit hard":                            "file of the input",

@@ -15,6 +15,7 @@ type reportFlags struct {
 	files                         output.Files
 	json                          bool
 	report, markdown, html, junit string
+	sarif                         string // lint's alone
 }
 
 func (f *reportFlags) flags() []cli.Flag {
@@ -50,7 +51,8 @@ func (f *reportFlags) check(m monitor, beside string, inputs ...string) error {
 		whole.Beside = []string{beside}
 	}
 	return m.checkFiles(&f.files, inputs, whole, file("--markdown", &f.markdown, output.Markdown),
-		file("--html", &f.html, output.HTML), file("--junit", &f.junit, output.XML))
+		file("--html", &f.html, output.HTML), file("--junit", &f.junit, output.XML),
+		file("--sarif", &f.sarif, output.JSON))
 }
 
 // write writes the reports in every form that was asked for, and one for people to w, or to notes if w has a report.

@@ -39,6 +39,9 @@ func Run(ctx context.Context, app *cli.App, args []string, change func(Value) (s
 	if len(args) > 2 && args[1] == completeCommand {
 		return complete(app.Writer, app, args[2], args[3:])
 	}
+	if len(args) == 4 && args[1] == manCommand {
+		return writeManual(app, args[2], args[3])
+	}
 	l, err := read(app, args)
 	if err != nil {
 		return err

@@ -241,7 +241,7 @@ _phi3conv() {
   (( ${#list} )) && _describe phi3conv list
   (( files )) && { compset -P '--*='; _files }
 }
-compdef _phi3conv phi3conv`,
+if [[ ${funcstack[1]} == _phi3conv ]]; then _phi3conv "$@"; else compdef _phi3conv phi3conv; fi`,
 	"fish": `
 function __phi3conv_complete
   set -l words (commandline -opc)

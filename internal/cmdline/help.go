@@ -41,10 +41,9 @@ const (
 // libraryFlagHelp writes "names<TAB>description (default: …)" in one line of any length.
 var libraryFlagHelp = cli.FlagStringer
 
-// flagHelp writes a flag's names and its description, which is wrapped. Names that are too long for their
-// column have a line of their own. A switch that is off unless it is given has no default to tell.
-func flagHelp(f cli.Flag) string {
-	names, text, _ := strings.Cut(libraryFlagHelp(f), "\t")
+// flagTexts returns a flag's names and its description. A switch that is off unless it is given has no default to tell.
+func flagTexts(f cli.Flag) (names, text string) {
+	names, text, _ = strings.Cut(libraryFlagHelp(f), "\t")
 	text = strings.TrimSuffix(text, " (default: false)")
 	if before, value, ok := strings.Cut(text, `(default: "`); ok {
 		text = before + "(default: " + strings.TrimSuffix(value, `")`) + ")"
@@ -53,6 +52,13 @@ func flagHelp(f cli.Flag) string {
 		names, _, _ = strings.Cut(names, " [ ") // the library repeats the names
 		text += "; repeatable"
 	}
+	return names, text
+}
+
+// flagHelp writes a flag's names and its description, which is wrapped. Names that are too long for their column have a
+// line of their own.
+func flagHelp(f cli.Flag) string {
+	names, text := flagTexts(f)
 	var b strings.Builder
 	b.WriteString(names)
 	column := helpIndent + utf8.RuneCountInString(names)

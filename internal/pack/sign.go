@@ -138,13 +138,7 @@ func (im *Image) Sign(ctx context.Context, key crypto.Signer, reference string) 
 	if err != nil {
 		return err
 	}
-	var signature []byte
-	if _, ok := key.(ed25519.PrivateKey); ok {
-		signature, err = key.Sign(nil, payload, crypto.Hash(0))
-	} else {
-		sum := sha256.Sum256(payload)
-		signature, err = key.Sign(nil, sum[:], crypto.SHA256)
-	}
+	signature, err := Signature(key, payload)
 	if err != nil {
 		return err
 	}
@@ -153,6 +147,15 @@ func (im *Image) Sign(ctx context.Context, key crypto.Signer, reference string) 
 	layer.Annotations = map[string]string{signatureAnnotation: base64.StdEncoding.EncodeToString(signature)}
 	im.Signature, err = signatureImage(ctx, s, []ocispec.Descriptor{layer}, im.Signature)
 	return err
+}
+
+// Signature signs a text with a key of [ReadPrivateKey]: with ECDSA its SHA-256, with Ed25519 itself.
+func Signature(key crypto.Signer, text []byte) ([]byte, error) {
+	if _, ok := key.(ed25519.PrivateKey); ok {
+		return key.Sign(nil, text, crypto.Hash(0))
+	}
+	sum := sha256.Sum256(text)
+	return key.Sign(nil, sum[:], crypto.SHA256)
 }
 
 // signedName is the name in a signature for no registry.

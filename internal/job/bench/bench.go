@@ -189,7 +189,7 @@ func (b *bench) generation(ctx context.Context, text *randomText, r *Result) err
 func (b *bench) sustained(ctx context.Context, text *randomText, r *Result) error {
 	r.Time = now()
 	r.Bandwidth = b.bandwidth(r.Threads)
-	begin := time.Now()
+	begin, first := time.Now(), 0.0
 	for over := false; !over; {
 		start, tokens, took := time.Now(), 0, time.Duration(0)
 		for ; took < window && !over; tokens++ {
@@ -206,6 +206,8 @@ func (b *bench) sustained(ctx context.Context, text *randomText, r *Result) erro
 		}
 		r.Elapsed = time.Since(begin).Seconds()
 		r.set([]time.Duration{took * time.Duration(r.Gen) / time.Duration(tokens)})
+		first = cmp.Or(first, r.Avg)
+		r.OfFirst = r.Avg / first
 		if err := b.finish(r); err != nil {
 			return err
 		}

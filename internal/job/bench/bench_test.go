@@ -123,7 +123,8 @@ func TestSustain(t *testing.T) {
 		t.Fatalf("%d results, expected 1", len(all))
 	}
 	r := all[0]
-	if r.Elapsed < 0.06 || r.Elapsed > 4 || r.Avg <= 0 || r.Gen != 4 || !strings.HasPrefix(r.Test(), "tg4 @ ") {
+	if r.Elapsed < 0.06 || r.Elapsed > 4 || r.Avg <= 0 || r.Gen != 4 || !strings.HasPrefix(r.Test(), "tg4 @ ") ||
+		r.OfFirst != 1 {
 		t.Errorf("%+v", r)
 	}
 }

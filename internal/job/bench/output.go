@@ -272,6 +272,9 @@ func (o *table) Write(m *Result) error {
 	if m.Read > 0 {
 		note += fmt.Sprintf(", %s of weights read per token", inUnits(m.Read, 1e9, "GB", 1e6, "MB"))
 	}
+	if m.OfFirst > 0 {
+		note += fmt.Sprintf(", at the end %.0f%% of the first %.0f s' speed", 100*m.OfFirst, window.Seconds())
+	}
 	if len(m.Kernels) > 0 {
 		note += ", kernels for one token: " + strings.Join(m.Kernels, ", ")
 	}

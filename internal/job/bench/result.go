@@ -26,6 +26,7 @@ type Result struct {
 	Parallel int     `json:"n_parallel"` // sequences, which a test tgN decodes together
 	Time     string  `json:"test_time"`  // of the start, RFC 3339
 	Elapsed  float64 `json:"elapsed_s"`  // at the end of a window of Options.Sustain, otherwise 0
+	OfFirst  float64 `json:"of_first"`   // speed of such a window as a share of the first one's, otherwise 0
 	AvgNS    int64   `json:"avg_ns"`
 	StdNS    int64   `json:"stddev_ns"`
 	Avg      float64 `json:"avg_ts"` // tokens a second

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -51,10 +52,33 @@ func BenchProcess(ctx context.Context, path string, opt runtime.Options) (m Meas
 	if err := json.Unmarshal(out, &d); err != nil {
 		return m, err
 	}
-	if len(d.Results) != 2 {
-		return m, fmt.Errorf("%s, expected 2", report.Plural(len(d.Results), "measurement"))
+	return measurement(d.Results)
+}
+
+// BenchHere is a [Bench] for systems where a program cannot start itself: on Android, an app's may be run by the
+// dynamic linker, which then is what /proc/self/exe names. Where the system cannot reset the peak of the memory, it is
+// that of the whole process.
+func BenchHere(ctx context.Context, path string, opt runtime.Options) (m Measurement, err error) {
+	debug.FreeOSMemory()
+	var results []bench.Result
+	err = bench.Run(ctx, []string{path}, bench.Options{
+		Prompts: []int{speedPrompt}, Gens: []int{speedGen}, Threads: []int{opt.Threads}, Repetitions: 1, Compute: opt,
+	}, func(r *bench.Result) error {
+		results = append(results, *r)
+		return nil
+	})
+	if err != nil {
+		return m, err
 	}
-	pp, tg := &d.Results[0], &d.Results[1]
+	return measurement(results)
+}
+
+// measurement takes what is needed of the results of both tests.
+func measurement(results []bench.Result) (m Measurement, err error) {
+	if len(results) != 2 {
+		return m, fmt.Errorf("%s, expected 2", report.Plural(len(results), "measurement"))
+	}
+	pp, tg := &results[0], &results[1]
 	return Measurement{
 		SpeedRun:      verify.SpeedRun{PP: pp.Avg, TG: tg.Avg, Load: tg.Load, RSS: tg.Peak},
 		BytesPerToken: tg.Read, Bandwidth: tg.Bandwidth,
