@@ -34,6 +34,8 @@ type Report struct {
 	AllLayers   *LayerKLD  `json:"all_layers,omitempty"`   // the weights of all layers at once, on the same tokens
 	LayerTokens int        `json:"layer_tokens,omitempty"` // scored for Layers
 
+	Parts *Parts `json:"parts,omitempty"` // absent if not measured
+
 	Performance *Performance `json:"performance,omitempty"` // absent if it was not measured
 	Positions   Positions    `json:"positions,omitempty"`   // of all scored tokens, in report files only
 }

@@ -59,6 +59,10 @@ func (r *Report) SummaryLines() []SummaryLine {
 	add("PPL ratio", u.PPLRatio)
 	add("ln PPL ratio", u.LnPPLRatio)
 	add(kld+" mean, nats", u.KLD)
+	if p := r.Parts; p != nil {
+		add(fmt.Sprintf("of the weights alone, %d tokens", p.Tokens), p.Weights)
+		add(fmt.Sprintf("added by the runtime, %d tokens", p.Tokens), p.Runtime)
+	}
 	add(kld+" median", u.KLDMedian)
 	add(kld+" p90", u.KLD90)
 	add(kld+" p95", u.KLD95)

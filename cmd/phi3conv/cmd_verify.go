@@ -82,6 +82,8 @@ func layerFlags() []cli.Flag {
 			"--by-layer-chunks windows of the original. Memory: both models, and 4 bytes for each layer, " +
 			"token of a window and element of the residual stream"},
 		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead; takes four times as long"},
+		&cli.BoolFlag{Name: "by-part", Usage: "tell the KL divergence of QUANT's weights from what this program adds " +
+			"when it rounds activations and the cache, on --by-layer-chunks windows, by computing in float32, too"},
 		&cli.IntFlag{Name: "by-layer-chunks", Value: 4,
 			Usage: "use `N` windows for this, spread over all texts"},
 	}
@@ -129,8 +131,8 @@ func verifyOptions(c *cli.Context, f *verifyFlags) (o verifyjob.Options, err err
 	o = verifyjob.Options{
 		Base: c.String("base"), Quants: c.Args().Slice(), Texts: f.windows.texts.Value(),
 		NoCheck: c.Bool("no-check"), OneAtATime: c.Bool("one-at-a-time"), Worst: c.Int("worst"),
-		Speed:   speedOptions(c),
-		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), LayerWindows: c.Int("by-layer-chunks"),
+		ByLayer: c.Bool("by-layer"), ByTensor: c.Bool("by-tensor"), ByPart: c.Bool("by-part"),
+		LayerWindows: c.Int("by-layer-chunks"), Speed: speedOptions(c),
 		Tool: "phi3conv " + versionString(), Monitor: newMonitor(c.App.ErrWriter),
 	}
 	if f.forms.report != "" && !atomicfile.IsStream(f.forms.report) {
@@ -203,7 +205,8 @@ func verifySeal(c *cli.Context, f *verifyFlags, path string) error {
 			return usagef("--%s cannot be used with a seal, which pins the original, the tokens and the windows", name)
 		}
 	}
-	for _, name := range []string{"baseline", "max-regression", "by-layer", "by-tensor", "by-layer-chunks"} {
+	for _, name := range []string{"baseline", "max-regression", "by-layer", "by-tensor", "by-part",
+		"by-layer-chunks"} {
 		if c.IsSet(name) {
 			return usagef("--%s cannot be used with a seal: it needs exact KL divergences, and so the original", name)
 		}

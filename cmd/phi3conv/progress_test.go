@@ -86,6 +86,7 @@ func TestProgress(t *testing.T) {
 		{verify, map[string]int{"loading": 2, "verifying": 40}},
 		{verify + " --one-at-a-time", map[string]int{"original": 20, "verifying": 20}},
 		{verify + " --by-layer --by-layer-chunks 1", map[string]int{"by layer": 20, "comparing": 1}},
+		{verify + " --by-part --by-layer-chunks 1", map[string]int{"weights alone": 20}},
 		{"seal " + model + " --text " + text + " -c 128 --chunks 2 -o " + in("a.seal"),
 			map[string]int{"hashing": 1, "sealing": 30}},
 		{"verify " + q8 + " --seal " + in("a.seal"), map[string]int{"verifying": 30}},

@@ -190,9 +190,9 @@ func TestReportSchema(t *testing.T) {
 		}
 	}
 	for line, want := range map[string][]string{
-		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --by-layer --by-layer-chunks 1 --speed -r 2 " +
-			"--baseline old.json --max-kld 1 --worst 2 --json": {
-			`"layers"`, `"all_layers"`, `"performance"`, `"baseline"`, `"verdict"`, `"worst"`, `"weights"`},
+		"verify model.gguf --base DIR --text text -c 64 --chunks 1 --by-layer --by-part --by-layer-chunks 1 " +
+			"--speed -r 2 --baseline old.json --max-kld 1 --worst 2 --json": {
+			`"layers"`, `"all_layers"`, `"parts"`, `"performance"`, `"baseline"`, `"verdict"`, `"worst"`, `"weights"`},
 		"verify calibrated.gguf --base DIR --text text -c 64 --chunks 1 --strict --json": {`"seen"`, `"strict"`},
 		"verify model.gguf --seal seal --json":                                           {`"kld_least"`},
 	} {

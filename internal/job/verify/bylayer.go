@@ -19,7 +19,7 @@ func (r *run) rankLayers(ctx context.Context, list verify.Reports) error {
 		return err
 	}
 	defer func() { _ = base.Close() }() // only read from
-	windows := spread(r.windows, cmp.Or(r.LayerWindows, 4))
+	windows := r.someWindows()
 	for k, path := range r.Quants {
 		if err := r.rankLayersOf(ctx, base, meter, path, windows, list[k]); err != nil {
 			return err
@@ -27,6 +27,9 @@ func (r *run) rankLayers(ctx context.Context, list verify.Reports) error {
 	}
 	return nil
 }
+
+// someWindows are those that layers and parts are told apart on.
+func (r *run) someWindows() []verify.Window { return spread(r.windows, cmp.Or(r.LayerWindows, 4)) }
 
 // spread returns n of the windows, at equal distances.
 func spread(windows []verify.Window, n int) []verify.Window {

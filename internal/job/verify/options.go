@@ -35,7 +35,8 @@ type Options struct {
 	Worst        int  // number of tokens to show whose predictions changed most
 	ByLayer      bool // ranks layers by the KL divergence that the quantized weights of each add
 	ByTensor     bool // ranks single tensors instead; takes four times as long
-	LayerWindows int  // windows for ByLayer and ByTensor, spread over all texts; 0 for 4
+	ByPart       bool // tells the KL divergence of the weights from what the runtime adds
+	LayerWindows int  // windows for ByLayer, ByTensor and ByPart, spread over all texts; 0 for 4
 
 	Speed        Speed
 	Requirements Requirements
@@ -82,7 +83,7 @@ type Measurement struct {
 
 // check returns a usage error for options that make no sense.
 func (o *Options) check() error {
-	layers := o.ByLayer || o.ByTensor
+	some := o.ByLayer || o.ByTensor || o.ByPart // of the windows
 	switch {
 	case o.Base == "" || len(o.Quants) == 0 || len(o.Texts) == 0:
 		return usage.Errorf("a verification needs an original, quantized models and texts")
@@ -92,8 +93,8 @@ func (o *Options) check() error {
 		return usage.Errorf("part %d of %d", o.Shard.I, o.Shard.N)
 	case o.Shard != nil && o.Requirements.Baseline != "":
 		return usage.Errorf("--baseline is for all parts together: give it to verify merge, not to a --shard")
-	case o.Shard != nil && layers:
-		return usage.Errorf("--by-layer and --by-tensor cannot be shared: leave out --shard")
+	case o.Shard != nil && some:
+		return usage.Errorf("--by-layer, --by-tensor and --by-part cannot be shared: leave out --shard")
 	}
 	return o.Speed.check(o.Requirements.Thresholds)
 }

@@ -36,16 +36,27 @@ func Run(ctx context.Context, o Options) (verify.Reports, error) {
 	if err := compareRows(ctx, &r.Options, list); err != nil {
 		return nil, err
 	}
-	if o.ByLayer || o.ByTensor {
-		if err := r.rankLayers(ctx, list); err != nil {
-			return nil, err
-		}
+	if err := r.details(ctx, list); err != nil {
+		return nil, err
 	}
 	s := speedRun{o.Speed, o.Base, o.Quants, r.Compute, r.Monitor}
 	if err := s.measureIfNeeded(ctx, list, o.Requirements.Thresholds); err != nil {
 		return nil, err
 	}
 	return list, o.Requirements.judge(list, r.baseline)
+}
+
+// details tells layers and parts apart, where that is asked for.
+func (r *run) details(ctx context.Context, list verify.Reports) error {
+	if r.ByLayer || r.ByTensor {
+		if err := r.rankLayers(ctx, list); err != nil {
+			return err
+		}
+	}
+	if r.ByPart {
+		return r.tellParts(ctx, list)
+	}
+	return nil
 }
 
 // run is a verification under way.
