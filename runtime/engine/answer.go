@@ -34,7 +34,7 @@ func (j *job) start(e *Engine, kept int, from source) error {
 	}
 	j.result.Kept = kept
 	j.seq.Expect(j.prompt)
-	j.score = &e.score
+	j.score, j.pace = &e.score, &e.pace
 	return nil
 }
 
@@ -94,13 +94,13 @@ func (j *job) embed() {
 }
 
 // next is the last token of the answer, and what is guessed after it. others is how many tokens go along.
-func (j *job) next(m *runtime.Model, others int, p *pace) runtime.Request {
+func (j *job) next(m *runtime.Model, others int) runtime.Request {
 	first := j.evaluated()
 	room := j.most - len(j.text)
 	if !m.IsLong(len(j.text)) && m.IsLong(len(j.text)+mostDraft) {
 		room = 0 // a guess must not bring LongRoPE's long factors about
 	}
-	guess := j.spec.next(j.text, room, others, p)
+	guess := j.spec.next(j.text, room, others, j.pace)
 	j.before = len(j.text)
 	tokens := append(j.text[first:len(j.text):len(j.text)], guess...)
 	matching := true
@@ -133,7 +133,7 @@ func (j *job) settle() {
 		return
 	}
 	j.result.AnswerTime = time.Since(j.begin)
-	j.spec.came(j.text[j.before:])
+	j.spec.came(j.text[j.before:], j.pace)
 	if j.result.Stop == runtime.StopToken { // which all of the text comes before
 		j.seq.Truncate(len(j.text))
 	} else {

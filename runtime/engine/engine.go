@@ -340,7 +340,7 @@ func (e *Engine) plan() (tokens, prompts int) {
 	for _, j := range e.active {
 		if j.answering {
 			answers--
-			r := j.next(e.model, tokens+answers, &e.pace)
+			r := j.next(e.model, tokens+answers)
 			tokens += len(r.Tokens)
 			e.requests = append(e.requests, r)
 		}

@@ -24,12 +24,11 @@ func Generate(ctx context.Context, m *runtime.Model, s *runtime.Sequence, r Requ
 		return runtime.Generated{Stop: runtime.StopError}, err
 	}
 	defer j.spec.close()
-	j.seq, j.alone = s, true
-	var p pace
+	j.seq, j.alone, j.pace = s, true, new(pace)
 	for err == nil && j.result.Stop == "" {
 		var next runtime.Request
 		if j.answering {
-			next = j.next(m, 0, &p)
+			next = j.next(m, 0)
 		} else {
 			next = j.part(j.prompt)
 		}
@@ -38,7 +37,7 @@ func Generate(ctx context.Context, m *runtime.Model, s *runtime.Sequence, r Requ
 			break
 		}
 		if j.answering {
-			p.add(len(next.Tokens), time.Since(begin).Seconds())
+			j.pace.add(len(next.Tokens), time.Since(begin).Seconds())
 		}
 		j.settle()
 		err = j.err

@@ -97,6 +97,7 @@ type job struct {
 	before    int   // tokens of text before what is being evaluated
 	err       error // of a choice
 	score     *scorer
+	pace      *pace
 	logits    []float32 // changed ones
 	allowed   []uint64
 	chosen    int       // tokens of the answer
@@ -146,7 +147,7 @@ func newJob(ctx context.Context, m *runtime.Model, room int, r Request) (*job, e
 	}
 	j := &job{
 		req: r, ctx: ctx, most: most, long: m.IsLong(n), prompt: n, text: slices.Clone(r.Prompt),
-		spec: newSpeculation(r.Draft), begin: time.Now(),
+		spec: newSpeculation(r.Draft), before: n, begin: time.Now(),
 	}
 	j.ready = sync.NewCond(&j.mu)
 	return j, nil
