@@ -85,6 +85,12 @@ func (r *Registry) Name() string {
 	return r.repo.Reference.Registry + "/" + r.repo.Reference.Repository
 }
 
+// HasDigest reports whether the artifact was named by a digest, which always leads to the same, and not by a tag.
+func (r *Registry) HasDigest() bool {
+	_, err := r.repo.Reference.Digest()
+	return err == nil
+}
+
 // registryError marks an error of a store that is a registry.
 func registryError(s store, err error) error {
 	r, ok := s.(*Registry)
@@ -162,7 +168,7 @@ func (r *Registry) signature(ctx context.Context, d digest.Digest) (*Image, erro
 // Push sends the artifact: first the blobs that the registry lacks, then the manifest, then the signature, added
 // to those that the registry has.
 func (im *Image) Push(ctx context.Context, r *Registry, progress func(done int64)) error {
-	if _, err := r.repo.Reference.Digest(); err == nil {
+	if r.HasDigest() {
 		return formats.WithPath(formats.Errorf(-1, "a digest, expected a tag"), r.String())
 	}
 	done := &counter{report: progress}

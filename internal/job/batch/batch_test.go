@@ -53,7 +53,7 @@ func plan(t *testing.T, text string) *Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Expand(t.Context(), s, Find)
+	p, err := Expand(t.Context(), s, nil, Find)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestPublishedInputs(t *testing.T) {
 		}
 		s := *p.Spec
 		s.Publish = []string{filepath.Join(dir, to)}
-		if _, err := Expand(t.Context(), &s, Find); (err == nil) != ok {
+		if _, err := Expand(t.Context(), &s, nil, Find); (err == nil) != ok {
 			t.Errorf("%s: %v", to, err)
 		}
 	}

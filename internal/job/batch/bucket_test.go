@@ -41,7 +41,7 @@ func TestBucket(t *testing.T) {
 	// What the model is changes the steps.
 	before := p.Steps[0].ID
 	s.Put("models/a/model.safetensors", []byte("b"))
-	again, err := Expand(t.Context(), p.Spec, Find)
+	again, err := Expand(t.Context(), p.Spec, nil, Find)
 	if err != nil || again.Steps[0].ID == before {
 		t.Errorf("another model, the same step: %v", err)
 	}

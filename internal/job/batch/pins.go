@@ -14,8 +14,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/remote"
 )
 
-// Pins are the versions of inputs that follow something, such as a branch of the hub: for each name in the batch file,
-// the name of what is there now.
+// Pins are the versions of inputs that follow something, such as a branch of the hub or a tag: for each name in the
+// batch file, the name of what is there now.
 type Pins map[string]string
 
 // Pin finds the version of an input: its name if that always leads to the same.
@@ -26,54 +26,22 @@ func PinNow(ctx context.Context, name string) (string, error) {
 	return remote.Pin(ctx, name, remote.Options{UserAgent: "phi3conv batch"})
 }
 
-// inputs returns the names of all inputs, which may be changed.
-func (s *Spec) inputs() (names []*string) {
-	for i := range s.Models {
-		names = append(names, &s.Models[i].Path)
-	}
-	for i := range s.Calibration.Texts {
-		names = append(names, &s.Calibration.Texts[i])
-	}
-	if s.Verification != nil {
-		for i := range s.Verification.Texts {
-			names = append(names, &s.Verification.Texts[i])
-		}
-	}
-	return names
-}
-
-// pins finds the versions of all inputs that follow something.
-func (s *Spec) pins(ctx context.Context, pin Pin) (Pins, error) {
+// pins finds the versions of all inputs of steps that follow something.
+func (p *Plan) pins(ctx context.Context, pin Pin) (Pins, error) {
 	all := Pins{}
-	for _, name := range s.inputs() {
-		if !isURL(*name) || all[*name] != "" {
+	for _, name := range p.inputs() {
+		if !isURL(name) {
 			continue
 		}
-		now, err := pin(ctx, *name)
+		now, err := pin(ctx, name)
 		if err != nil {
 			return nil, err
 		}
-		if now != *name {
-			all[*name] = now
+		if now != name {
+			all[name] = now
 		}
 	}
 	return all, nil
-}
-
-// pinned returns the batch with inputs of these versions.
-func (s *Spec) pinned(pins Pins) *Spec {
-	c := *s
-	c.Models, c.Calibration.Texts = slices.Clone(s.Models), slices.Clone(s.Calibration.Texts)
-	if s.Verification != nil {
-		v := *s.Verification
-		v.Texts, c.Verification = slices.Clone(v.Texts), &v
-	}
-	for _, name := range c.inputs() {
-		if now := pins[*name]; now != "" {
-			*name = now
-		}
-	}
-	return &c
 }
 
 // pinsKey is where a store keeps the versions that workers of a batch file agree on: those of the greatest number
@@ -98,11 +66,11 @@ func (s *Spec) lastPins(ctx context.Context, store objects.Store) (pins Pins, nu
 
 // Now makes the plan with the versions that inputs have now. No store is asked.
 func Now(ctx context.Context, s *Spec, identify Identify, pin Pin) (*Plan, error) {
-	now, err := s.pins(ctx, pin)
+	now, err := newPlan(s).pins(ctx, pin)
 	if err != nil {
 		return nil, err
 	}
-	return Expand(ctx, s.pinned(now), identify)
+	return Expand(ctx, s, now, identify)
 }
 
 // Last makes the plan of which workers have begun the last, with the versions of then; that of now if there was none.
@@ -114,7 +82,7 @@ func Last(ctx context.Context, s *Spec, store objects.Store, identify Identify, 
 	if number == 0 {
 		return Now(ctx, s, identify, pin)
 	}
-	return Expand(ctx, s.pinned(last), identify)
+	return Expand(ctx, s, last, identify)
 }
 
 // Join makes the plan that a worker works on, the same one for all that share a store: with the versions that inputs
@@ -122,12 +90,12 @@ func Last(ctx context.Context, s *Spec, store objects.Store, identify Identify, 
 func Join(
 	ctx context.Context, s *Spec, store objects.Store, identify Identify, pin Pin, event func(Event),
 ) (*Plan, error) {
-	now, err := s.pins(ctx, pin)
+	now, err := newPlan(s).pins(ctx, pin)
 	if err != nil {
 		return nil, err
 	}
 	if len(now) == 0 {
-		return Expand(ctx, s, identify)
+		return Expand(ctx, s, nil, identify)
 	}
 	for {
 		last, number, err := s.lastPins(ctx, store)
@@ -135,7 +103,7 @@ func Join(
 			return nil, err
 		}
 		if number > 0 {
-			p, err := Expand(ctx, s.pinned(last), identify)
+			p, err := Expand(ctx, s, last, identify)
 			if err != nil || maps.Equal(last, now) {
 				return p, err
 			}

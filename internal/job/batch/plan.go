@@ -52,9 +52,25 @@ type Identity struct {
 // Identify finds the identity of an input: a file, a directory or a URL.
 type Identify func(ctx context.Context, path string) (Identity, error)
 
-// Expand makes the plan.
-func Expand(ctx context.Context, s *Spec, identify Identify) (*Plan, error) {
+// newPlan makes the steps, which have no IDs yet.
+func newPlan(s *Spec) *Plan {
 	p := &Plan{Spec: s, index: map[*Step]int{}}
+	for i := range s.Models {
+		p.model(&s.Models[i])
+	}
+	return p
+}
+
+// Expand makes the plan, with the versions of inputs that pins has.
+func Expand(ctx context.Context, s *Spec, pins Pins, identify Identify) (*Plan, error) {
+	p := newPlan(s)
+	for _, step := range p.Steps {
+		for i, a := range step.Args {
+			if now := pins[a.Input]; now != "" {
+				step.Args[i].Input = now
+			}
+		}
+	}
 	known := map[string]Identity{}
 	find := func(ctx context.Context, path string) (Identity, error) {
 		if id, ok := known[path]; ok {
@@ -63,13 +79,6 @@ func Expand(ctx context.Context, s *Spec, identify Identify) (*Plan, error) {
 		id, err := identify(ctx, path)
 		known[path] = id
 		return id, err
-	}
-	for i := range s.Models {
-		model, err := find(ctx, s.Models[i].Path)
-		if err != nil {
-			return nil, err
-		}
-		p.model(&s.Models[i], model.Size)
 	}
 	for _, step := range p.Steps {
 		if err := step.identify(ctx, find); err != nil {
@@ -113,8 +122,8 @@ func inputs(name string, paths []string) (args []Arg) {
 	return args
 }
 
-// model adds the steps of a model of some bytes.
-func (p *Plan) model(m *Model, size int64) {
+// model adds the steps of a model.
+func (p *Plan) model(m *Model) {
 	var stats *Step
 	for _, t := range p.Spec.Types {
 		for _, method := range p.Spec.Methods {
@@ -122,7 +131,7 @@ func (p *Plan) model(m *Model, size int64) {
 				stats = p.calibrate(m)
 			}
 			file := p.quantize(m, t, method, stats)
-			last := p.verify(m, file, size)
+			last := p.verify(m, file)
 			p.publish(file, last)
 		}
 	}
@@ -198,7 +207,7 @@ func (p *Plan) quantize(m *Model, t Type, method string, stats *Step) *Step {
 }
 
 // verify adds the comparison of a file with its model, in parts if it says so, and returns the step with the report.
-func (p *Plan) verify(m *Model, file *Step, size int64) *Step {
+func (p *Plan) verify(m *Model, file *Step) *Step {
 	v := p.Spec.Verification
 	if v == nil {
 		return nil
@@ -218,17 +227,15 @@ func (p *Plan) verify(m *Model, file *Step, size int64) *Step {
 	base = append(base, flag("--chunks", v.Chunks)...)
 	base = append(base, flag("--ctx-size", v.Context)...)
 	base = slices.Clip(base)
-	// Both models are in memory; the quantized one has at most the original's bytes.
-	memory := 2*size + 1<<30
 	if v.Shards == 1 {
 		s := step("verify", "verify")
-		s.Args, s.Memory = slices.Concat(base, text(limits...), forms), memory
+		s.Args = slices.Concat(base, text(limits...), forms)
 		return p.add(s)
 	}
 	merge := text("verify", "merge")
 	for i := range v.Shards {
 		s := step("verify", fmt.Sprintf("verify %d/%d", i+1, v.Shards))
-		s.Outputs, s.Memory = outputs[:1], memory
+		s.Outputs = outputs[:1]
 		s.Args = slices.Concat(base, text("--shard", fmt.Sprintf("%d/%d", i+1, v.Shards)), forms[:2])
 		merge = append(merge, Arg{Output: outputs[0], Step: p.add(s)})
 	}
@@ -264,7 +271,7 @@ const copyCommand = "copy"
 
 // checkCopies refuses a published name that is that of an input, or of a file in a directory that is one.
 func (p *Plan) checkCopies() error {
-	inputs := p.inputs()
+	inputs := p.localInputs()
 	known := map[string]string{} // by path: the input that it is
 	for _, s := range p.Steps {
 		if s.Args[0].Text != copyCommand || isURL(s.Args[2].Text) {
@@ -294,18 +301,25 @@ type inputFile struct {
 	info os.FileInfo
 }
 
-// inputs returns the files and directories that steps read, each once.
-func (p *Plan) inputs() (all []inputFile) {
-	seen := map[string]bool{}
+// inputs returns the names of all that steps read, each once.
+func (p *Plan) inputs() (all []string) {
+	seen := map[string]bool{"": true} // no input
 	for _, s := range p.Steps {
 		for _, a := range s.Args {
-			if a.Input == "" || seen[a.Input] {
-				continue
+			if !seen[a.Input] {
+				seen[a.Input] = true
+				all = append(all, a.Input)
 			}
-			seen[a.Input] = true
-			if info, err := os.Stat(a.Input); err == nil {
-				all = append(all, inputFile{a.Input, info})
-			}
+		}
+	}
+	return all
+}
+
+// localInputs returns those that are here.
+func (p *Plan) localInputs() (all []inputFile) {
+	for _, path := range p.inputs() {
+		if info, err := os.Stat(path); err == nil {
+			all = append(all, inputFile{path, info})
 		}
 	}
 	return all
@@ -325,15 +339,19 @@ func inputAt(path string, inputs []inputFile) string {
 	return ""
 }
 
-// identify sets the step's ID. The steps that it needs have theirs.
+// identify sets the step's ID, and what follows from the size of its model. The steps that it needs have their IDs.
 func (s *Step) identify(ctx context.Context, find Identify) error {
 	var parts []string
+	var size int64
 	for _, a := range s.Args {
 		switch {
 		case a.Input != "":
 			id, err := find(ctx, a.Input)
 			if err != nil {
 				return err
+			}
+			if size == 0 {
+				size = id.Size // the model's, which comes before the texts
 			}
 			parts = append(parts, "input", id.Hash)
 		case a.Step != nil:
@@ -354,6 +372,10 @@ func (s *Step) identify(ctx context.Context, find Identify) error {
 	}
 	sum := sha256.Sum256(data)
 	s.ID = hex.EncodeToString(sum[:16])
+	if s.Kind == "verify" {
+		// Both models are in memory; the quantized one has at most the original's bytes.
+		s.Memory = 2*size + 1<<30
+	}
 	return nil
 }
 

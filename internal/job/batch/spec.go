@@ -336,10 +336,16 @@ func (s *Spec) resolve(dir string) {
 		}
 	}
 	at(&s.Store)
-	for _, name := range s.inputs() {
-		at(name)
+	for i := range s.Models {
+		at(&s.Models[i].Path)
 	}
-	for i := range s.Publish {
-		at(&s.Publish[i])
+	lists := [][]string{s.Calibration.Texts, s.Publish}
+	if s.Verification != nil {
+		lists = append(lists, s.Verification.Texts)
+	}
+	for _, list := range lists {
+		for i := range list {
+			at(&list[i])
+		}
 	}
 }
