@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/report"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // HashWindows returns the SHA-256, hexadecimal, of what the models see and which of it is
@@ -127,21 +128,15 @@ func Merge(parts []*Report, worst int) (*Report, error) {
 // completeRun returns an error unless the reports, in the order of their shards, are all of one run.
 func completeRun(parts []*Report) error {
 	first := parts[0]
-	for i, p := range parts {
-		if p.Shard.N != first.Shard.N {
-			return fmt.Errorf("a part of %d and one of %d", first.Shard.N, p.Shard.N)
-		}
+	var shards []work.Part
+	for _, p := range parts {
 		if err := first.SameRun(p); err != nil {
 			return fmt.Errorf("parts %d and %d do not belong together: %w", first.Shard.I, p.Shard.I, err)
 		}
-		if i > 0 && p.Shard.I == parts[i-1].Shard.I {
-			return fmt.Errorf("part %d of %d is there twice", p.Shard.I, p.Shard.N)
-		}
+		shards = append(shards, work.Part(*p.Shard))
 	}
-	for i := range first.Shard.N {
-		if i >= len(parts) || parts[i].Shard.I != i+1 {
-			return fmt.Errorf("part %d of %d is missing", i+1, first.Shard.N)
-		}
+	if _, wrong := work.CheckParts(shards); wrong != "" {
+		return errors.New(wrong)
 	}
 	return nil
 }

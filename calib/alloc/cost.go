@@ -41,7 +41,8 @@ type TensorCost struct {
 	Linear     bool // a linear layer of a block, not the embedding nor the output matrix
 	Candidates []Candidate
 
-	layer string // the tensor that it is, or is a part of
+	layer string       // the tensor that it is, or is a part of
+	types []quant.Type // of the candidates
 }
 
 const (
@@ -86,52 +87,21 @@ type Options struct {
 // Estimate computes what each candidate costs for each of a model's matrices. Where the statistics hold gradients, it
 // also measures two divergences on some of their tokens, that of the model with all linear layers quantized and that
 // with the embedding quantized, and scales the estimates to agree with them. The result does not depend on the number
-// of threads.
-func Estimate(ctx context.Context, l *runtime.Layers, s *stats.File, opt Options) (*Estimation, error) {
-	e := &estimator{l: l, s: s, threads: l.Threads(), probeTokens: probeTokens}
-	if opt.Solving != nil {
-		e.probeTokens = longProbeTokens
+// of threads, nor on whether it was measured in parts: measured has what all parts of it, by [Measure], have found; nil
+// measures here.
+func Estimate(
+	ctx context.Context, l *runtime.Layers, s *stats.File, opt Options, measured *Measured,
+) (*Estimation, error) {
+	e, err := newEstimator(l, s, opt)
+	if err != nil {
+		return nil, err
 	}
-	foreign := func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }
-	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, foreign) {
-		return nil, formats.FileErrorf(s.Path, -1, "it holds tokens that the model does not have")
-	}
-	tensors := l.Tensors()
-	e.begin(&opt, tensors)
-	l.Watch(func(n float64) { e.worked.Add(workMeasuring, n) })
-	defer l.Watch(nil)
-	found := &Estimation{Divergences: true}
-	for i := range tensors {
-		t := &tensors[i]
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		list := t.Pieces()
-		if !opt.Split || list == nil {
-			list = []runtime.Tensor{*t}
-		}
-		for k := range list {
-			if t := &list[k]; len(t.Shape) > 1 {
-				c, weighted, err := e.tensor(t, opt.Candidates(t.GGUF, t.Cols()))
-				if err != nil {
-					return nil, err
-				}
-				found.Tensors = append(found.Tensors, *c)
-				found.Divergences = found.Divergences && weighted
-			}
-		}
-	}
-	var err error
-	if found.Divergences {
-		if found.Factors, err = e.measure(ctx, found.Tensors); err != nil {
+	if measured == nil {
+		if measured, err = e.run(ctx, opt, stats.Shard{I: 1, N: 1}); err != nil {
 			return nil, err
 		}
 	}
-	if opt.Solving != nil {
-		found.Gains, err = e.measureGains(ctx, opt.Solving, found.Tensors)
-		apply(found.Gains, found.Tensors)
-	}
-	return found, err
+	return e.estimation(measured, opt)
 }
 
 type estimator struct {
@@ -141,6 +111,41 @@ type estimator struct {
 	worked  *progress.Work
 
 	probeTokens int // that measured divergences are means over
+
+	matrices []runtime.Tensor
+	costs    []TensorCost // of each
+}
+
+// newEstimator lists the matrices and their types.
+func newEstimator(l *runtime.Layers, s *stats.File, opt Options) (*estimator, error) {
+	e := &estimator{l: l, s: s, threads: l.Threads(), probeTokens: probeTokens}
+	if opt.Solving != nil {
+		e.probeTokens = longProbeTokens
+	}
+	foreign := func(id int32) bool { return id < 0 || int(id) >= l.Config().VocabSize }
+	if o := s.Origin; o != nil && slices.ContainsFunc(o.Tokens, foreign) {
+		return nil, formats.FileErrorf(s.Path, -1, "it holds tokens that the model does not have")
+	}
+	tensors := l.Tensors()
+	for i := range tensors {
+		t := &tensors[i]
+		list := t.Pieces()
+		if !opt.Split || list == nil {
+			list = []runtime.Tensor{*t}
+		}
+		for k := range list {
+			t := &list[k]
+			if len(t.Shape) < 2 {
+				continue
+			}
+			e.matrices = append(e.matrices, *t)
+			e.costs = append(e.costs, TensorCost{
+				Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != arch.Embedding && t.GGUF != stats.OutputEntry,
+				layer: t.Role(), types: opt.Candidates(t.GGUF, t.Cols()),
+			})
+		}
+	}
+	return e, nil
 }
 
 // sample is rows of a tensor that are encoded for the estimate.
@@ -152,7 +157,8 @@ type sample struct {
 	columns, importance []float32
 }
 
-func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, bool, error) {
+// tensor estimates what some types cost for a matrix, and whether that is a divergence.
+func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) ([]Candidate, bool, error) {
 	samples, weighted, err := e.samples(t)
 	if err != nil {
 		return nil, false, err
@@ -171,17 +177,14 @@ func (e *estimator) tensor(t *runtime.Tensor, types []quant.Type) (*TensorCost, 
 			}
 		}
 	}
-	c := &TensorCost{
-		Tensor: t.GGUF, Elems: t.Elems(), Linear: t.GGUF != arch.Embedding && t.GGUF != stats.OutputEntry,
-		layer: t.Role(),
-	}
+	var list []Candidate
 	for i, typ := range types {
 		if !weighted && energy > 0 {
 			costs[i] /= energy
 		}
-		c.Candidates = append(c.Candidates, Candidate{typ, typ.Size(t.Elems()), costs[i], output[i]})
+		list = append(list, Candidate{typ, typ.Size(t.Elems()), costs[i], output[i]})
 	}
-	return c, weighted, nil
+	return list, weighted, nil
 }
 
 // encode returns a sample's weighted squares: of its rows, then of their errors as each of the types.

@@ -52,7 +52,7 @@ func TestExpertCosts(t *testing.T) {
 			off += weight * math.Pow(float64(v-decoded[k]), 2)
 			energy += weight * math.Pow(float64(v), 2)
 		}
-		if cost := got.Candidates[i].Cost; math.Abs(cost-off/energy) > 1e-9*cost {
+		if cost := got[i].Cost; math.Abs(cost-off/energy) > 1e-9*cost {
 			t.Errorf("%s costs %g, expected %g", typ, cost, off/energy)
 		}
 	}
@@ -94,7 +94,7 @@ func TestSlowTypes(t *testing.T) {
 			decoded[k] -= v
 		}
 		want := all.squaresOf(decoded, cols) / energy
-		if cost := got.Candidates[i].Cost; math.Abs(cost-want) > 0.05*want {
+		if cost := got[i].Cost; math.Abs(cost-want) > 0.05*want {
 			t.Errorf("%s costs %g, expected %g", typ, cost, want)
 		}
 	}

@@ -39,19 +39,25 @@ const (
 type gains struct {
 	*estimator
 	solving *Solving
-	tensors []TensorCost
+	found   *Measured
 	tokens  []int // of the statistics
 	lengths []int
 	x       []float32
-	list    []Gain
-	// Of each of the list, the sums over layers of the encoder's and the method's error, as shares of the outputs'
-	// energy.
-	plain, solved []float64
 }
 
-// measureGains measures them, in the order of the model.
-func (e *estimator) measureGains(ctx context.Context, solving *Solving, tensors []TensorCost) ([]Gain, error) {
-	g := &gains{estimator: e, solving: solving, tensors: tensors}
+// measureGains measures the part's share of them.
+func (e *estimator) measureGains(ctx context.Context, solving *Solving, m *Measured, part portion) error {
+	layers := e.gained()
+	var mine []gainedLayer
+	for i, layer := range layers {
+		if part.has(i, len(layers)) {
+			mine = append(mine, layer)
+		}
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	g := &gains{estimator: e, solving: solving, found: m}
 	g.choose()
 	g.x = make([]float32, len(g.tokens)*e.l.Hidden())
 	ids := make([]int32, len(g.tokens))
@@ -59,29 +65,46 @@ func (e *estimator) measureGains(ctx context.Context, solving *Solving, tensors 
 		ids[i] = e.s.Origin.Tokens[t]
 	}
 	if err := e.l.Embed(g.x, ids); err != nil {
-		return nil, err
+		return err
 	}
-	blocks := gainedBlocks(e.l.Count())
-	last := blocks[len(blocks)-1]
+	last := mine[len(mine)-1].block
 	for i := range last + 1 {
 		if err := e.l.Load(ctx, i); err != nil {
-			return nil, err
+			return err
 		}
-		if slices.Contains(blocks, i) {
-			if err := g.block(ctx, i); err != nil {
-				return nil, err
+		for _, layer := range mine {
+			if layer.block != i {
+				continue
+			}
+			if err := g.layer(ctx, layer); err != nil {
+				return err
 			}
 		}
 		if i < last {
 			if err := e.l.Forward(ctx, g.x, g.lengths, runtime.Pass{}); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	for i := range g.list {
-		g.list[i].Share = g.solved[i] / g.plain[i]
+	return nil
+}
+
+// gainedLayer is a layer that is measured.
+type gainedLayer struct {
+	block int
+	name  string
+}
+
+// gained returns the layers that are measured, in the order of the model.
+func (e *estimator) gained() (list []gainedLayer) {
+	for _, i := range gainedBlocks(e.l.Count()) {
+		for _, name := range e.l.Linear(i) {
+			if e.layerTypes(name) != nil {
+				list = append(list, gainedLayer{i, name})
+			}
+		}
 	}
-	return g.list, nil
+	return list
 }
 
 // gainedBlocks returns the blocks that are measured.
@@ -122,47 +145,46 @@ func (g *gains) choose() {
 	}
 }
 
-// block measures the layers of a block, which is loaded.
-func (g *gains) block(ctx context.Context, i int) error {
-	for _, name := range g.l.Linear(i) {
-		rows, cols, err := g.l.Shape(name)
+// layer measures a layer of a block, which is loaded.
+func (g *gains) layer(ctx context.Context, layer gainedLayer) error {
+	rows, cols, err := g.l.Shape(layer.name)
+	if err != nil {
+		return err
+	}
+	learned, other, err := g.moments(ctx, layer.name, cols)
+	if err != nil {
+		return err
+	}
+	rows /= g.l.Experts(layer.name) // those of the first expert
+	n := min(rows, gainRows)
+	var w []float32
+	for k := range n {
+		row, err := g.l.Rows(layer.name, k*rows/n, 1)
 		if err != nil {
 			return err
 		}
-		types := g.types(name)
-		if types == nil {
-			continue
-		}
-		learned, other, err := g.moments(ctx, name, cols)
+		w = append(w, row...)
+	}
+	for _, typ := range g.layerTypes(layer.name) {
+		l := &solve.Layer{Rows: n, Cols: cols, W: w, H: learned, Type: typ, Worked: g.working}
+		errors, err := g.measure(ctx, layer, l, other)
 		if err != nil {
 			return err
 		}
-		rows /= g.l.Experts(name) // those of the first expert
-		n := min(rows, gainRows)
-		var w []float32
-		for k := range n {
-			row, err := g.l.Rows(name, k*rows/n, 1)
-			if err != nil {
-				return err
-			}
-			w = append(w, row...)
-		}
-		for _, typ := range types {
-			l := &solve.Layer{Rows: n, Cols: cols, W: w, H: learned, Type: typ, Worked: g.working}
-			if err := g.measure(ctx, i, name, l, other); err != nil {
-				return err
-			}
-		}
+		set(&g.found.Errors, layer.name, typ.String(), errors)
 	}
 	return nil
 }
 
-// types returns the types that the method can make of a layer.
-func (g *gains) types(name string) (types []quant.Type) {
-	for i := range g.tensors {
-		for _, c := range g.tensors[i].Candidates {
-			if g.tensors[i].layer == name && c.Type.HasGeometry() && !slices.Contains(types, c.Type) {
-				types = append(types, c.Type)
+// layerTypes returns the types that the method can make of a layer.
+func (e *estimator) layerTypes(name string) (types []quant.Type) {
+	for i := range e.costs {
+		if e.costs[i].layer != name {
+			continue
+		}
+		for _, typ := range e.costs[i].types {
+			if typ.HasGeometry() && !slices.Contains(types, typ) {
+				types = append(types, typ)
 			}
 		}
 	}
@@ -205,40 +227,54 @@ func (g *gains) moments(ctx context.Context, name string, cols int) (learned, ot
 	return all[0].Matrix(), all[1].Matrix(), nil
 }
 
-// measure adds what a layer's rows lose.
-func (g *gains) measure(ctx context.Context, block int, name string, l *solve.Layer, other []float32) error {
+// measure returns what a layer's rows lose, as [Measured] has it.
+func (g *gains) measure(
+	ctx context.Context, layer gainedLayer, l *solve.Layer, other []float32,
+) (errors [2]float64, err error) {
 	plain, err := l.Encode(g.threads)
 	if err != nil {
-		return err
+		return errors, err
 	}
 	zero := make([]byte, len(plain.Data)) // every type's block of zeros stands for zeros
 	energy := l.Error(zero, other, g.threads)
 	before := l.Error(plain.Data, other, g.threads) / energy
 	if !(energy > 0 && before > 0) {
-		return nil
+		return errors, nil
 	}
 	if g.solving.Scale {
-		l, other = g.scale(block, name, l, other)
+		l, other = g.scale(layer.block, layer.name, l, other)
 	}
 	opt := g.solving.Options
 	opt.Threads, opt.Outputs, opt.Asymmetric = g.threads, 0, 0
 	solved, err := l.Quantize(ctx, opt)
 	if err != nil {
-		return err
+		return errors, err
 	}
-	g.add(Gain{Kind: layerKind(name), Type: l.Type.String()}, before, l.Error(solved.Data, other, g.threads)/energy)
-	return nil
+	return [2]float64{before, l.Error(solved.Data, other, g.threads) / energy}, nil
+}
+
+// gainSums are, for each of a list, the sums over layers of the encoder's and the method's error.
+type gainSums struct {
+	list          []Gain
+	plain, solved []float64
 }
 
 // add adds errors to those of a kind and a type.
-func (g *gains) add(key Gain, plain, solved float64) {
+func (g *gainSums) add(key Gain, errors [2]float64) {
 	k := slices.Index(g.list, key)
 	if k < 0 {
 		k = len(g.list)
 		g.list, g.plain, g.solved = append(g.list, key), append(g.plain, 0), append(g.solved, 0)
 	}
-	g.plain[k] += plain
-	g.solved[k] += solved
+	g.plain[k] += errors[0]
+	g.solved[k] += errors[1]
+}
+
+func (g *gainSums) gains() []Gain {
+	for i := range g.list {
+		g.list[i].Share = g.solved[i] / g.plain[i]
+	}
+	return g.list
 }
 
 // scale returns the layer and the other second moments with scaled channels, if the method can scale those that the

@@ -38,7 +38,6 @@ type probe struct {
 	types    map[string]quant.Type // of its tensors
 	estimate float64
 	x        []float32 // the residual stream
-	sum      float64   // of divergences
 }
 
 const kindLinear = "linear layers"
@@ -57,14 +56,14 @@ func probes(all []TensorCost) []*probe {
 	byKind := map[string]*probe{}
 	for i := range all {
 		t := &all[i]
-		if len(t.Candidates) < 2 || t.Tensor == stats.OutputEntry {
+		if len(t.types) < 2 || t.Tensor == stats.OutputEntry {
 			continue
 		}
 		best := &t.Candidates[0]
 		for k := range t.Candidates {
 			c := &t.Candidates[k]
-			far, nearest := math.Abs(c.Type.BitsPerWeight()-probeBits), math.Abs(best.Type.BitsPerWeight()-probeBits)
-			if far < nearest || far == nearest && c.Cost < best.Cost {
+			far, least := probeDistance(c.Type), probeDistance(best.Type)
+			if far < least || far == least && c.Cost < best.Cost {
 				best = c
 			}
 		}
@@ -80,18 +79,33 @@ func probes(all []TensorCost) []*probe {
 	return list
 }
 
+func probeDistance(t quant.Type) float64 { return math.Abs(t.BitsPerWeight() - probeBits) }
+
 // own returns the part of the cost that a probe measures: of an embedding that is the output matrix too, what
 // it costs as embedding.
 func (c *Candidate) own() float64 { return c.Cost - c.output }
 
-// measure runs the model over some of the statistics' tokens, and once for each kind of tensors the model with that
-// kind quantized. It scales the costs of each kind by the divergence that it measures.
-func (e *estimator) measure(ctx context.Context, all []TensorCost) ([]Factor, error) {
-	list := probes(all)
-	tokens, lengths := e.excerpt()
+// probe runs the model over the part's share of some of the statistics' tokens, and once for each kind of tensors the
+// model with that kind quantized. The divergences that it measures scale the costs of each kind.
+func (e *estimator) probe(ctx context.Context, m *Measured, part portion) error {
+	list := probes(e.costs)
+	all, allLengths := e.excerpt()
+	var tokens []int32
+	var lengths, sequences []int
+	first := 0
+	for i, n := range allLengths {
+		if part.has(i, len(allLengths)) {
+			tokens, lengths = append(tokens, all[first:first+n]...), append(lengths, n)
+			sequences = append(sequences, i)
+		}
+		first += n
+	}
+	if len(list) == 0 || len(tokens) == 0 {
+		return nil
+	}
 	x := make([]float32, len(tokens)*e.l.Hidden())
 	if err := e.l.Embed(x, tokens); err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range list {
 		p.x = slices.Clone(x)
@@ -101,19 +115,17 @@ func (e *estimator) measure(ctx context.Context, all []TensorCost) ([]Factor, er
 	}
 	for i := range e.l.Count() {
 		if err := e.block(ctx, i, x, lengths, list); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := e.divergences(ctx, x, lengths, list); err != nil {
-		return nil, err
+	first = 0
+	for k, n := range lengths {
+		if err := e.divergences(ctx, m, x, first, n, sequences[k], list); err != nil {
+			return err
+		}
+		first += n
 	}
-	var factors []Factor
-	for _, p := range list {
-		f := p.factor(len(tokens))
-		factors = append(factors, f)
-		f.scale(all)
-	}
-	return factors, nil
+	return nil
 }
 
 // excerpt returns the beginnings of sequences of the statistics, spread evenly, and their lengths.
@@ -187,8 +199,8 @@ func (e *estimator) quantizeBlock(p *probe, i int) (changed bool, err error) {
 }
 
 // factor returns what was measured, as means over so many tokens.
-func (p *probe) factor(tokens int) Factor {
-	f := Factor{Kind: p.kind, Measured: p.sum / float64(tokens), Estimate: p.estimate}
+func (p *probe) factor(sum float64, tokens int) Factor {
+	f := Factor{Kind: p.kind, Measured: sum / float64(tokens), Estimate: p.estimate}
 	// Two digits: the last bits of exponentials are not the same on every machine.
 	f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
 	if !(f.Measured > leastMeasured && f.Estimate > 0) {
@@ -210,43 +222,41 @@ func (f *Factor) scale(all []TensorCost) {
 	}
 }
 
-// divergences adds up the KL divergences of the probes' predictions, a sequence after the other.
-func (e *estimator) divergences(ctx context.Context, x []float32, lengths []int, list []*probe) error {
-	hidden, first := e.l.Hidden(), 0
-	for _, n := range lengths {
-		from, to := first*hidden, (first+n)*hidden
-		base := make([][]float64, n)
-		err := e.l.Finish(ctx, x[from:to], []int{n}, nil, func(row int, logits []float32) error {
-			base[row] = logSoftmax(make([]float64, len(logits)), logits)
+// divergences adds up the KL divergences of the probes' predictions of a sequence of n tokens, from the first on.
+func (e *estimator) divergences(
+	ctx context.Context, m *Measured, x []float32, first, n, sequence int, list []*probe,
+) error {
+	from, to := first*e.l.Hidden(), (first+n)*e.l.Hidden()
+	base := make([][]float64, n)
+	err := e.l.Finish(ctx, x[from:to], []int{n}, nil, func(row int, logits []float32) error {
+		base[row] = logSoftmax(make([]float64, len(logits)), logits)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var q []float64
+	for _, p := range list {
+		sum := 0.0
+		err := e.l.Finish(ctx, p.x[from:to], []int{n}, nil, func(row int, logits []float32) error {
+			if q == nil {
+				q = make([]float64, len(logits))
+			}
+			logSoftmax(q, logits)
+			for i, lp := range base[row] {
+				if lp > negligible {
+					sum += float64(math.Exp(lp) * (lp - q[i]))
+				}
+			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-		var q []float64
-		for _, p := range list {
-			err := e.l.Finish(ctx, p.x[from:to], []int{n}, nil, func(row int, logits []float32) error {
-				if q == nil {
-					q = make([]float64, len(logits))
-				}
-				logSoftmax(q, logits)
-				for i, lp := range base[row] {
-					if lp > negligible {
-						p.sum += float64(math.Exp(lp) * (lp - q[i]))
-					}
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
+		if !floats.Finite(sum) {
+			return fmt.Errorf("the divergence with %s quantized is %g", p.kind, sum)
 		}
-		first += n
-	}
-	for _, p := range list {
-		if !floats.Finite(p.sum) {
-			return fmt.Errorf("the divergence with %s quantized is %g", p.kind, p.sum)
-		}
+		set(&m.Probes, p.kind, sequence, sum)
 	}
 	return nil
 }

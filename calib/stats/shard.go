@@ -15,6 +15,7 @@ import (
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
 	"github.com/phi3conv/phi3conv/internal/floats"
+	"github.com/phi3conv/phi3conv/internal/work"
 )
 
 // ShardFile is a file of what a shard gathered: a line that says what it is, a line of JSON, and then for each layer
@@ -285,18 +286,12 @@ func (s Shards) Of(o *Origin) error {
 // complete puts the files in order. There must be one of each part.
 func (s Shards) complete() error {
 	slices.SortStableFunc(s, func(a, b *ShardFile) int { return a.Shard.I - b.Shard.I })
-	for i, f := range s {
-		switch n := s[0].Shard.N; {
-		case f.Shard.N != n:
-			return formats.FileErrorf(f.Path, -1, "a part of %d, expected one of %d as %s", f.Shard.N, n, s[0].Path)
-		case i > 0 && f.Shard.I == s[i-1].Shard.I:
-			return formats.FileErrorf(f.Path, -1, "part %d of %d, as %s is", f.Shard.I, n, s[i-1].Path)
-		case f.Shard.I != i+1:
-			return formats.FileErrorf(f.Path, -1, "part %d of %d, but part %d is missing", f.Shard.I, n, i+1)
-		}
+	var parts []work.Part
+	for _, f := range s {
+		parts = append(parts, work.Part(f.Shard))
 	}
-	if n := len(s); n > 0 && n < s[0].Shard.N {
-		return formats.FileErrorf(s[n-1].Path, -1, "part %d of %d, but part %d is missing", n, s[0].Shard.N, n+1)
+	if at, wrong := work.CheckParts(parts); wrong != "" {
+		return formats.FileErrorf(s[at].Path, -1, "%s", wrong)
 	}
 	return nil
 }

@@ -90,13 +90,13 @@ func TestMergeRefuses(t *testing.T) {
 		want   string
 		change func(parts []*ShardHeader)
 	}{
-		{"part 1 of 2, but part 2 is missing", func(p []*ShardHeader) {
+		{"part 2 of 2 is missing", func(p []*ShardHeader) {
 			p[0].Fisher = true
 			*p[1] = *p[0]
 			p[1].Gradients = true
 		}},
-		{"part 1 of 2, as", func(p []*ShardHeader) { p[1].Shard.I = 1 }},
-		{"a part of 4, expected one of 2", func(p []*ShardHeader) { p[1].Shard.N = 4 }},
+		{"part 1 of 2 is there twice", func(p []*ShardHeader) { p[1].Shard.I = 1 }},
+		{"a part of 2 and one of 4", func(p []*ShardHeader) { p[1].Shard.N = 4 }},
 		{"it has another model than", func(p []*ShardHeader) { p[1].Origin.Weights = "v" }},
 		{"another text", func(p []*ShardHeader) { p[1].Origin.Tokens[2047] = 1 }},
 		{"another text", func(p []*ShardHeader) { p[1].Datasets[0] = "other" }},

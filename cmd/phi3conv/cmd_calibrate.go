@@ -54,7 +54,7 @@ With --shard several machines share one calibration; see calibrate merge --help.
 			&cli.BoolFlag{Name: "fisher-outputs",
 				Usage: "with --fisher, also gather what quantize --outputs needs: 255 bytes for each row of q, " +
 					"k and v"},
-			shardFlag("calibrate with part `I/N` of the sequences, such as 1/3, for calibrate merge"),
+			shardFlag("calibrate with part `I/N` of the sequences, such as 1/3, for calibrate merge", nil),
 			&cli.StringSliceFlag{Name: "gradients",
 				Usage: "with --shard and --fisher, the gradients of all parts: `FILE`s of the first round"},
 			&cli.StringFlag{Name: "max-ram", Value: "4GiB", Usage: "use at most `SIZE` of memory; " +

@@ -15,6 +15,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/remote"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
 
@@ -36,8 +37,17 @@ tokens, 4 h of 16,384; about a quarter of that on eight (computed; see README.md
 
    phi3conv quantize phi-3-mini-F16.gguf phi-3-mini-Q4_K_M.gguf Q4_K_M
    phi3conv quantize Phi-3-mini-4k-instruct out.gguf --size 1.8GB --stats stats.gguf
-   phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf`,
-		Flags: append(f.flags(), threadsFlag()),
+   phi3conv quantize Phi-3-mini-4k-instruct again.gguf --recipe out.yaml --stats stats.gguf
+
+What a budget has to know before it chooses, the costs of types, can be measured in parts on
+several machines, and once for several budgets. With --shard OUT has a part of that:
+
+   phi3conv quantize MODEL 1.shard --size 1.8GB --stats stats.gguf --shard 1/2   # here
+   phi3conv quantize MODEL 2.shard --size 1.8GB --stats stats.gguf --shard 2/2   # there
+   phi3conv quantize MODEL out.gguf --size 1.8GB --stats stats.gguf --costs 1.shard \
+       --costs 2.shard`,
+		Flags: append(f.flags(), threadsFlag(), shardFlag("with a budget, write part `I/N` of the costs to OUT, for "+
+			"--costs, and quantize nothing", &f.shard)),
 		BashComplete: func(c *cli.Context) {
 			if c.NArg() == 2 {
 				_, _ = io.WriteString(c.App.Writer, policy.FileTypeNames())
@@ -52,7 +62,11 @@ tokens, 4 h of 16,384; about a quarter of that on eight (computed; see README.md
 			if err != nil {
 				return err
 			}
-			return f.run(c.Context, in, "OUT", out, *opt, c.App.Writer, newMonitor(c.App.ErrWriter))
+			m := newMonitor(c.App.ErrWriter)
+			if f.shard != "" {
+				return f.measure(c.Context, in, out, *opt, c.App.Writer, m)
+			}
+			return f.run(c.Context, in, "OUT", out, *opt, c.App.Writer, m)
 		},
 	}
 }
@@ -105,7 +119,8 @@ func (f *quantizeFlags) check(
 		o.Beside, o.Split = []string{".work"}, f.splitMaxSize != "" && !convert.IsPMAP(*out)
 		outputs = append(outputs, o)
 	}
-	err := m.checkFiles(&f.files, []string{in, f.opt.Stats, f.recipe, seal, f.opt.Lora}, outputs...)
+	inputs := append(f.costs.Value(), in, f.opt.Stats, f.recipe, seal, f.opt.Lora)
+	err := m.checkFiles(&f.files, inputs, outputs...)
 	return f.files.Writer(w, m.w), err
 }
 
@@ -165,4 +180,32 @@ func (f *quantizeFlags) run(
 		return err
 	}
 	return report.Print(w, f.json, r)
+}
+
+// measure writes a part of the costs to out.
+func (f *quantizeFlags) measure(
+	ctx context.Context, in, out string, opt quantize.Options, w io.Writer, m monitor,
+) error {
+	i, n, err := shard(f.shard)
+	if err != nil {
+		return err
+	}
+	if f.dryRun || f.writeRecipe != "" {
+		return usagef("--shard chooses no types: leave out --dry-run and --write-recipe")
+	}
+	f.files.Machine = f.json
+	err = m.checkFiles(&f.files, append(f.costs.Value(), in, f.opt.Stats), file("OUT", &out, output.Shard))
+	if err != nil {
+		return err
+	}
+	if remote.Is(in) {
+		if in, err = f.open(ctx, in, &opt, m); err != nil {
+			return err
+		}
+	}
+	r, err := quantize.Measure(ctx, in, out, work.Part{I: i, N: n}, opt, m)
+	if err != nil {
+		return err
+	}
+	return report.Print(f.files.Writer(w, m.w), f.json, r)
 }

@@ -38,6 +38,47 @@ func TestQuantize(t *testing.T) {
 	}
 }
 
+// Parts of the costs give the plan of one run, and are refused where they make no sense.
+func TestQuantizeShard(t *testing.T) {
+	model, dir := testmodel.Phi3(t), t.TempDir()
+	stats, out := tinyStats(t, model), filepath.Join(dir, "out.gguf")
+	args := func(out string, more ...string) []string {
+		return append([]string{"quantize", model, out, "--bpw", "4.8", "--types", "Q4_K,Q6_K", "--method", "imatrix",
+			"--stats", stats}, more...)
+	}
+	one, two := filepath.Join(dir, "1.shard"), filepath.Join(dir, "2.shard")
+	for part, path := range map[string]string{"1/2": one, "2/2": two} {
+		stdout, stderr, code := phi3conv(t, args(path, "--shard", part, "--json")...)
+		if code != exitOK || !strings.Contains(stdout, `"tensors": `) {
+			t.Fatalf("exit %d\n%s%s", code, stdout, stderr)
+		}
+	}
+	want, _, _ := phi3conv(t, args(out, "--dry-run", "--json")...)
+	got, stderr, code := phi3conv(t, args(out, "--dry-run", "--json", "--costs", one, "--costs", two)...)
+	if code != exitOK || got != want {
+		t.Errorf("exit %d\n%s%s\nexpected\n%s", code, got, stderr, want)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{args(out, "--shard", "1/2"), exitUsage, "extension of GGUF"},
+		{args(one, "--shard", "3/2"), exitUsage, "--shard"},
+		{args(two, "--shard", "1/2", "--costs", one), exitUsage, "--costs"},
+		{args(one, "--shard", "1/2", "--dry-run"), exitUsage, "--dry-run"},
+		{args(out, "--costs", one), exitBadInput, "part 2 of 2 is missing"},
+		{args(out, "--costs", stats), exitBadInput, "no file of quantize --shard"},
+		{args(out, "--costs", "none"), exitBadInput, "none"},
+		{[]string{"quantize", model, out, "Q8_0", "--costs", one}, exitUsage, "--costs is for --size"},
+		{[]string{"quantize", model, one, "Q8_0", "--shard", "1/2"}, exitUsage, "--shard is for --size"},
+	} {
+		if _, stderr, code := phi3conv(t, c.args...); code != c.code || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit %d, expected %d with %q: %s", c.args, code, c.code, c.want, stderr)
+		}
+	}
+}
+
 // A budget's tables, its JSON form, and the recipe that makes the same file.
 func TestQuantizeBudget(t *testing.T) {
 	model, dir := testmodel.Phi3(t), t.TempDir()

@@ -52,7 +52,7 @@ FILE.partial. With --shard several machines share one verification; see verify m
 					"instead of --base and --text"},
 			&cli.StringFlag{Name: "base", Usage: "the original: a checkpoint `DIR` or a GGUF file"},
 		}, f.windows.flags(), []cli.Flag{
-			shardFlag("evaluate only part `I/N` of the windows, such as 1/4, for verify merge"),
+			shardFlag("evaluate only part `I/N` of the windows, such as 1/4, for verify merge", nil),
 			&cli.IntFlag{Name: "worst", Value: 10, Usage: "show the `N` tokens whose predictions changed most"},
 			&cli.BoolFlag{Name: "one-at-a-time", Usage: "open one model after the other; " +
 				"the original's logits are kept in a temporary file in TMPDIR"},

@@ -156,6 +156,8 @@ func TestOutputsAreRefused(t *testing.T) {
 		"quantize DIR a Q4_0 --write-recipe other --dry-run":               "--force",
 		"quantize DIR a Q4_0 --stats stats.gguf --write-recipe stats.gguf": "file of the input",
 		"quantize DIR stats.gguf Q4_0 --stats stats.gguf":                  "file of the input",
+		"quantize DIR part.json --bpw 4 --stats stats.gguf --shard 1/2":    "extension of JSON",
+		"quantize DIR text --bpw 4 --stats text --shard 1/2":               "file of the input",
 		"reproduce model.gguf --model DIR -o model.gguf":                   "file of the input",
 		"reproduce model.gguf --model DIR -o -":                            "read again",
 		"calibrate DIR --text text -o text":                                "file of the input",

@@ -35,6 +35,8 @@ type quantizeFlags struct {
 	size                string
 	bpw, maxKLD         float64
 	types               string
+	shard               string
+	costs               cli.StringSlice
 }
 
 func (f *quantizeFlags) flags() []cli.Flag {
@@ -118,6 +120,9 @@ func (f *quantizeFlags) recipeFlags() []cli.Flag {
 		cmdline.ListOf(blockTypes, &cli.StringFlag{Name: "types", Destination: &f.types,
 			Usage:       "`TYPES` that --size, --bpw and --max-kld choose from, separated by commas",
 			DefaultText: "all quantized types, and F16 for embedding and output"}),
+		&cli.StringSliceFlag{Name: "costs", Destination: &f.costs,
+			Usage: "with --size, --bpw or --max-kld: what types cost was measured, and is in the `FILE`s " +
+				"of all parts, by quantize --shard"},
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 // options returns what the flags ask for. given has the names of those on the command line.
 func (f *quantizeFlags) options(given []string, ft policy.FileType, threads int) (*quantize.Options, error) {
 	opt := f.opt
+	opt.Costs = f.costs.Value()
 	var err error
 	if opt.Recipe, err = f.readRecipe(given); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ var schemaDir, _ = filepath.Abs("../../docs/schema/") // before tests change the
 // documents lists the JSON Schema of what each command prints with --json, of those that print several by a flag or by
 // what the document says.
 var documents = map[string]string{
-	"convert": "convert", "quantize": "convert", "reproduce": "reproduce",
+	"convert": "convert", "quantize": "convert", "quantize --shard": "quantize-shard", "reproduce": "reproduce",
 	"calibrate": "calibrate", "calibrate --show": "calibrate-show",
 	"calibrate own-text": "calibrate", "calibrate merge": "calibrate",
 	"inspect": "inspect", "inspect --tensor": "inspect-tensor", "inspect --check": "inspect-check",

@@ -7,9 +7,10 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// shardFlag asks for a part of what is to be done.
-func shardFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "shard", Usage: usage + "; auto in an array of Slurm or an Indexed Job of Kubernetes"}
+// shardFlag asks for a part of what is to be done. It sets to, if it is not nil.
+func shardFlag(usage string, to *string) cli.Flag {
+	return &cli.StringFlag{Name: "shard", Destination: to,
+		Usage: usage + "; auto in an array of Slurm or an Indexed Job of Kubernetes"}
 }
 
 // shard returns which part of how many a --shard asks for, from 1; of 0 if it is not set.

@@ -127,6 +127,32 @@ func TestCalibrationShards(t *testing.T) {
 	}
 }
 
+// What types cost is measured once for the budgets of a method, in parts; bits per weight are another matter.
+func TestBudgetShards(t *testing.T) {
+	text := strings.Replace(jobs, "{bpw: 3.5}", "{bpw: 3.5}, {size: 1GB}, {max-kld: 0.1}", 1)
+	text = strings.Replace(text, "chunks: 4", "chunks: 4, fisher: true", 1)
+	p := plan(t, strings.Replace(text, "methods: [none, gptq]", "methods: [gptq]\nbudgets: {shards: 2}", 1))
+	need := map[string][]string{}
+	for _, s := range p.Steps {
+		if s.Kind != "quantize" || s.Model != "a" {
+			continue
+		}
+		for _, n := range s.Needs {
+			if c := p.Steps[n]; c.Kind == "costs" {
+				need[s.Type] = append(need[s.Type], c.ID)
+				line := strings.Join(s.Command(nil), " ")
+				if !strings.Contains(line, "--costs "+c.ID[:8]+"/costs.shard") {
+					t.Error(line)
+				}
+			}
+		}
+	}
+	if len(need["1GB"]) != 2 || !slices.Equal(need["1GB"], need["kld0.1"]) || len(need["3.5bpw"]) != 2 ||
+		slices.Equal(need["1GB"], need["3.5bpw"]) || need["Q4_K_M"] != nil {
+		t.Errorf("%v", need)
+	}
+}
+
 // An ID depends on the content of inputs, on arguments and on the steps before, and on nothing else.
 func TestIdentity(t *testing.T) {
 	p := plan(t, jobs)
@@ -332,6 +358,8 @@ func TestParseRefuses(t *testing.T) {
 		{"chunks: 4", "chunks: 4, shards: 5", "5 shards of 4 sequences"},
 		{"chunks: 4", "tokens: 4, shards: 25", "shards is 25, expected 1 to 24"},
 		{"max-kld: 0.05", "max-kdl: 0.05", "max-kdl"},
+		{"bpw: 3.5", "max-kld: 0.1", "fisher: true"},
+		{"publish:", "budgets: {shards: -1}\npublish:", "budgets: shards is -1"},
 		{"{method}", "{methods}", "{methods}"},
 		{"-{method}", "", "is one name for several files, expected {method}"},
 		{"{method}.gguf", "{method}", "neither oci://"},

@@ -17,7 +17,7 @@ import (
 // Step is a command of the program whose outputs are kept.
 type Step struct {
 	ID      string   // a hash of all that it depends on, hexadecimal
-	Kind    string   // "calibrate", "quantize", "verify", "merge" or "publish"
+	Kind    string   // "calibrate", "costs", "quantize", "verify", "merge" or "publish"
 	Name    string   // for people
 	Args    []Arg    // of the program
 	Outputs []string // names of the files that it writes
@@ -125,12 +125,21 @@ func inputs(name string, paths []string) (args []Arg) {
 // model adds the steps of a model.
 func (p *Plan) model(m *Model) {
 	var stats *Step
+	costs := map[costsOf][]*Step{}
 	for _, t := range p.Spec.Types {
 		for _, method := range p.Spec.Methods {
 			if stats == nil && (method != none || t.budget()) {
 				stats = p.calibrate(m)
 			}
-			file := p.quantize(m, t, method, stats)
+			var parts []*Step
+			if n := p.Spec.Budgets.Shards; n > 0 && t.budget() {
+				which := costsOf{method, t.BPW != 0}
+				if costs[which] == nil {
+					costs[which] = p.costs(m, t, method, stats, n)
+				}
+				parts = costs[which]
+			}
+			file := p.quantize(m, t, method, stats, parts)
 			last := p.verify(m, file)
 			p.publish(file, last)
 		}
@@ -185,12 +194,42 @@ func (p *Plan) calibrate(m *Model) *Step {
 	return step("statistics", statistics, merge)
 }
 
-func (p *Plan) quantize(m *Model, t Type, method string, stats *Step) *Step {
+// costsOf says which budgets of a model share what types cost: bits per weight leave embedding and output no choice.
+type costsOf struct {
+	method string
+	bpw    bool
+}
+
+// costs adds the steps that measure in parts what types cost, for a budget and those like it.
+func (p *Plan) costs(m *Model, t Type, method string, stats *Step, parts int) (steps []*Step) {
+	for i := range parts {
+		part := fmt.Sprintf("%d/%d", i+1, parts)
+		const output = "costs.shard"
+		args := append(quantizeArgs(m, t, method, stats, output), text("--shard", part)...)
+		steps = append(steps, p.add(&Step{Kind: "costs", Name: fmt.Sprintf("%s/costs/%s %s", m.Name, method, part),
+			Args: args, Outputs: []string{output}, Memory: workRAM, Model: m.Name}))
+	}
+	return steps
+}
+
+func (p *Plan) quantize(m *Model, t Type, method string, stats *Step, costs []*Step) *Step {
 	name := fmt.Sprintf("%s-%s.gguf", m.Name, t)
 	if method != none {
 		name = fmt.Sprintf("%s-%s-%s.gguf", m.Name, t, method)
 	}
-	args := append(text("quantize"), Arg{Input: m.Path}, Arg{Output: name})
+	args := quantizeArgs(m, t, method, stats, name)
+	for _, s := range costs {
+		args = append(args, Arg{Text: "--costs"}, Arg{Output: s.Outputs[0], Step: s})
+	}
+	return p.add(&Step{
+		Kind: "quantize", Name: fmt.Sprintf("%s/%s/%s", m.Name, t, method), Args: args,
+		Outputs: []string{name}, Memory: workRAM, Model: m.Name, Type: t.String(), Method: method,
+	})
+}
+
+// quantizeArgs are the arguments for an output of quantize.
+func quantizeArgs(m *Model, t Type, method string, stats *Step, output string) []Arg {
+	args := append(text("quantize"), Arg{Input: m.Path}, Arg{Output: output})
 	args = append(args, text(t.args()...)...)
 	// The source's name is not always in its content, which is all that the step's ID depends on.
 	args = append(args, text("--model-name", m.Name)...)
@@ -200,10 +239,7 @@ func (p *Plan) quantize(m *Model, t Type, method string, stats *Step) *Step {
 	if method != none || t.budget() {
 		args = append(args, Arg{Text: "--stats"}, Arg{Output: stats.Outputs[0], Step: stats})
 	}
-	return p.add(&Step{
-		Kind: "quantize", Name: fmt.Sprintf("%s/%s/%s", m.Name, t, method), Args: args,
-		Outputs: []string{name}, Memory: workRAM, Model: m.Name, Type: t.String(), Method: method,
-	})
+	return args
 }
 
 // verify adds the comparison of a file with its model, in parts if it says so, and returns the step with the report.

@@ -38,6 +38,7 @@ type Spec struct {
 	// Methods are "none", or names of methods; each type is made with each of them.
 	Methods      []string      `yaml:"methods"`
 	Calibration  Calibration   `yaml:"calibration"`
+	Budgets      Budgets       `yaml:"budgets"`
 	Verification *Verification `yaml:"verification"`
 	// Publish are names, with {model}, {type} and {method} in them, under which files that passed are published.
 	Publish []string `yaml:"publish"`
@@ -113,6 +114,13 @@ func (c *Calibration) fisher() bool {
 		return *c.Fisher
 	}
 	return len(c.Texts) == 0
+}
+
+// Budgets says how what types cost is measured for budgets.
+type Budgets struct {
+	// Shards are parts that may be done on different machines, for all budgets of a model; 0 measures for each budget
+	// by itself.
+	Shards int `yaml:"shards"`
 }
 
 // Verification says how files are compared with their model.
@@ -266,8 +274,15 @@ func (s *Spec) checkCalibration() error {
 		return formats.Errorf(-1, "calibration: both chunks and tokens, expected one")
 	case c.Shards < 0 || c.Shards > stats.MaxShards:
 		return formats.Errorf(-1, "calibration: shards is %d, expected 1 to %d", c.Shards, stats.MaxShards)
+	case s.Budgets.Shards < 0:
+		return formats.Errorf(-1, "budgets: shards is %d, expected a positive number", s.Budgets.Shards)
 	case c.Chunks > 0 && c.Shards > c.Chunks:
 		return formats.Errorf(-1, "calibration: %d shards of %d sequences, expected fewer", c.Shards, c.Chunks)
+	}
+	for _, t := range s.Types {
+		if t.MaxKLD > 0 && !c.fisher() {
+			return formats.Errorf(-1, "the type max-kld: %g needs a calibration with fisher: true", t.MaxKLD)
+		}
 	}
 	c.Shards = max(1, c.Shards)
 	return nil

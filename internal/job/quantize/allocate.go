@@ -14,6 +14,7 @@ import (
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
+	"github.com/phi3conv/phi3conv/runtime"
 )
 
 // allocator looks for the best types within a budget.
@@ -29,12 +30,12 @@ type allocator struct {
 }
 
 // allocate chooses the types of all matrices within the budget, and plans the output with them.
-func (j *Job) allocate(ctx context.Context, b *Budget) (*Allocation, error) {
+func (j *Job) allocate(ctx context.Context, b *Budget, costs []string) (*Allocation, error) {
 	if err := b.check(j); err != nil {
 		return nil, err
 	}
 	a := &allocator{Job: j, budget: b, pinned: map[string]bool{}}
-	if err := a.estimate(ctx); err != nil {
+	if err := a.estimate(ctx, costs); err != nil {
 		return nil, err
 	}
 	if err := a.needsGradients(); err != nil {
@@ -70,7 +71,20 @@ func (a *allocator) needsGradients() error {
 }
 
 // estimate computes the costs of all matrices: for the budget's types, or for the one that an option gives a matrix.
-func (a *allocator) estimate(ctx context.Context) error {
+// What takes long may have been measured, and be in files.
+func (a *allocator) estimate(ctx context.Context, costs []string) error {
+	measured, err := a.readCosts(ctx, costs)
+	if err != nil {
+		return err
+	}
+	return a.withLayers(func(l *runtime.Layers, opt alloc.Options) (err error) {
+		a.costs, err = alloc.Estimate(ctx, l, a.stats.File, opt, measured)
+		return costsError(err, costs)
+	})
+}
+
+// withLayers calls f with the model and what is to be estimated.
+func (a *allocator) withLayers(f func(l *runtime.Layers, opt alloc.Options) error) error {
 	fixed := a.options
 	fixed.Policy.FileType = policy.MostlyQ6_K
 	fixed.AllowRequantize = true // the plan that is written refuses it if it is not permitted
@@ -90,13 +104,12 @@ func (a *allocator) estimate(ctx context.Context) error {
 	const shares = 1000
 	step := a.monitor.Begin("estimating", shares, progress.Count)
 	defer step.End()
-	a.costs, err = alloc.Estimate(ctx, l, a.stats.File, alloc.Options{
+	return f(l, alloc.Options{
 		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },
 		Split:      a.options.Split,
 		Solving:    a.solving(),
 		Progress:   func(done, total int64) { step.Set(shares * done / total) },
 	})
-	return err
 }
 
 // solving returns how the method solves layers, nil for a method that does not or without the tokens for it.

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 	"github.com/phi3conv/phi3conv/internal/usage"
+	"github.com/phi3conv/phi3conv/internal/work"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/quant/policy"
 )
@@ -206,6 +209,78 @@ func TestBudgetGains(t *testing.T) {
 	}
 	if kld := meanKLD(t, out); kld > 1.6*r.Budget.Cost || kld < r.Budget.Cost/1.6 {
 		t.Errorf("mean KLD %g, estimated %g", kld, r.Budget.Cost)
+	}
+}
+
+// Costs that were measured in parts, on whatever machines, give the same file and the same recipe as one run, and serve
+// other limits too. Parts that are missing, or of something else, are refused.
+func TestBudgetShards(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long on an emulator")
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	opt := Options{Budget: &Budget{MaxKLD: 0.002, Types: []quant.Type{quant.Q3_K, quant.Q4_K, quant.Q4_0, quant.IQ3_S}},
+		Stats: fisherStats(t), Method: "gptq", Solver: quick()}
+	make := func(name string, opt Options) *Allocation {
+		t.Helper()
+		j, err := Prepare(t.Context(), tiny, at(name), opt, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer j.Close()
+		if err := j.WriteRecipe(at(name + ".yaml")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := j.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return j.Budget
+	}
+	whole := make("whole.gguf", opt)
+	const parts = 3
+	for i := range parts {
+		name := at(fmt.Sprint(i + 1))
+		part := opt
+		part.Costs = nil
+		part.Budget = &Budget{Size: 1 << 40, Types: opt.Budget.Types} // which does not matter
+		part.Threads = 1 + i%2
+		if _, err := Measure(t.Context(), tiny, name, work.Part{I: i + 1, N: parts}, part, nil); err != nil {
+			t.Fatal(err)
+		}
+		opt.Costs = append(opt.Costs, name)
+	}
+	slices.Reverse(opt.Costs)
+	if merged := make("merged.gguf", opt); !reflect.DeepEqual(merged, whole) {
+		t.Errorf("allocated as\n%+v\nexpected\n%+v", merged, whole)
+	}
+	for _, ext := range []string{"", ".yaml"} {
+		if !bytes.Equal(testmodel.Read(t, at("merged.gguf"+ext)), testmodel.Read(t, at("whole.gguf"+ext))) {
+			t.Errorf("the parts make another file%s", ext)
+		}
+	}
+	cut := at("cut")
+	if err := os.WriteFile(cut, testmodel.Read(t, at("2"))[:2000], 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		want   string
+		change func(*Options)
+	}{
+		{"part 3 of 3 is missing", func(o *Options) { o.Costs = o.Costs[1:] }},
+		{"is there twice", func(o *Options) { o.Costs = append(o.Costs, o.Costs[0]) }},
+		{"cut off", func(o *Options) { o.Costs = []string{at("1"), cut, at("3")} }},
+		{"other statistics", func(o *Options) { o.Stats = plainStats(t) }},
+		{"for other types", func(o *Options) { o.Budget = &Budget{MaxKLD: 0.002} }},
+		{"another method", func(o *Options) { o.Method = "imatrix" }},
+		{"for other types", func(o *Options) { o.Budget = &Budget{BPW: 4, Types: o.Budget.Types} }},
+	} {
+		o := opt
+		c.change(&o)
+		_, err := Prepare(t.Context(), tiny, at("no.gguf"), o, nil)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v, expected %q", err, c.want)
+		}
 	}
 }
 

@@ -53,7 +53,25 @@ func Run(ctx context.Context, in, out string, opt Options, m progress.Monitor) (
 // Prepare decides how to make the file out, whose name decides the format, from the model in: a checkpoint directory,
 // a GGUF or a .pmap file. It writes nothing. With a budget it runs parts of the model. The monitor may be nil.
 // The job must be closed. Until then the memory of the whole program is limited to what opt says.
-func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monitor) (_ *Job, err error) {
+func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monitor) (*Job, error) {
+	j, err := prepare(ctx, in, out, opt, m)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Budget != nil {
+		j.Budget, err = j.allocate(ctx, opt.Budget, opt.Costs)
+	} else {
+		err = j.makePlan(ctx)
+	}
+	if err != nil {
+		j.Close()
+		return nil, work.Interrupted(err, ", %s was not written", out)
+	}
+	return j, nil
+}
+
+// prepare decides all but the types.
+func prepare(ctx context.Context, in, out string, opt Options, m progress.Monitor) (_ *Job, err error) {
 	if out == "" {
 		return nil, usage.Errorf("the output has no name")
 	}
@@ -88,18 +106,10 @@ func Prepare(ctx context.Context, in, out string, opt Options, m progress.Monito
 			"F32, and then quantize that file", opt.Lora)
 	}
 	j.origin = opt.Origin
-	if err := j.open(in, opt.Lora, opt.Files, opt.Limits); err != nil {
-		return nil, err
+	if len(opt.Costs) > 0 && opt.Budget == nil {
+		return nil, usage.Errorf("--costs is for --size, --bpw or --max-kld")
 	}
-	if opt.Budget != nil {
-		j.Budget, err = j.allocate(ctx, opt.Budget)
-	} else {
-		err = j.makePlan(ctx)
-	}
-	if err != nil {
-		return nil, work.Interrupted(err, ", %s was not written", out)
-	}
-	return j, nil
+	return j, j.open(in, opt.Lora, opt.Files, opt.Limits)
 }
 
 // open opens the source and limits the program's memory. The recipe's method and the statistics are known.

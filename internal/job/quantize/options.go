@@ -25,6 +25,8 @@ type Options struct {
 	Recipe *calib.Recipe
 	// Budget, if not nil, chooses the types of those tensors to which Policy gives none by name.
 	Budget *Budget
+	// Costs are the files that [Measure] has written of all parts, for Budget; without any, costs are measured.
+	Costs []string
 	// SplitQKV stores q, k and v of a block as three tensors; with a budget, only where their types differ.
 	SplitQKV bool
 	// AllowRequantize permits quantizing tensors that are quantized already; their errors add up.
