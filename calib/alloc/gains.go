@@ -3,10 +3,10 @@ package alloc
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -118,11 +118,7 @@ func gainedBlocks(count int) []int {
 
 // layerKind returns what layers of all blocks have in common: blk.3.ffn_up.weight is an ffn_up.weight.
 func layerKind(name string) string {
-	rest, ok := strings.CutPrefix(name, "blk.")
-	if !ok {
-		return name
-	}
-	_, kind, _ := strings.Cut(rest, ".")
+	_, kind := arch.CutBlock(name)
 	return kind
 }
 

@@ -71,29 +71,21 @@ func (l *ShardLayer) size(h *ShardHeader, p *Portion) int64 {
 
 // Write writes a file. data is asked for what each layer has.
 func (h *ShardHeader) Write(path string, data func(w io.Writer, layer *ShardLayer) error) error {
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	f.Rescue = true
-	w := bufio.NewWriterSize(f, 1<<20)
 	header, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	if _, err := w.WriteString(shardMagic + string(header) + "\n"); err != nil {
-		return err
-	}
-	for i := range h.Layers {
-		if err := data(w, &h.Layers[i]); err != nil {
+	return atomicfile.Stream(path, true, func(w io.Writer) error {
+		if _, err := io.WriteString(w, shardMagic+string(header)+"\n"); err != nil {
 			return err
 		}
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Commit()
+		for i := range h.Layers {
+			if err := data(w, &h.Layers[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // OpenShard opens a file.

@@ -60,15 +60,12 @@ func Write(w io.Writer, tensors []WriteTensor, metadata map[string]string) error
 // Create writes the file at path as [Write] does. The name appears only when
 // the file is complete.
 func Create(path string, tensors []WriteTensor, metadata map[string]string) error {
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	if err := Write(f, tensors, metadata); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return f.Commit()
+	return atomicfile.Stream(path, false, func(w io.Writer) error {
+		if err := Write(w, tensors, metadata); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 // separators undoes the two escapes that encoding/json always makes and the

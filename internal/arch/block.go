@@ -3,6 +3,7 @@ package arch
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Block is what one block of a model consists of. Attention adds its result to the residual stream, and so does the
@@ -247,4 +248,15 @@ func (c *Config) TokenWork() (w TokenWork) {
 	}
 	w.Head = of(c.Head().Output)
 	return w
+}
+
+// CutBlock divides the name that a GGUF file has for a tensor of a block, such as blk.3.ffn_up.weight, into that of
+// the block, blk.3, and what the tensors of all blocks have in common, ffn_up.weight. Of another tensor block is "".
+func CutBlock(name string) (block, rest string) {
+	inBlock, ok := strings.CutPrefix(name, "blk.")
+	if !ok {
+		return "", name
+	}
+	number, rest, _ := strings.Cut(inBlock, ".")
+	return "blk." + number, rest
 }

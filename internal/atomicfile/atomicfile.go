@@ -9,6 +9,7 @@
 package atomicfile
 
 import (
+	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -392,13 +393,26 @@ func Save(path string, data []byte) error {
 }
 
 func writeFile(path string, data []byte, rescue bool) error {
+	return Stream(path, rescue, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return writeError(path, err)
+	})
+}
+
+// Stream makes what write writes the content of the file path. What comes in small pieces is gathered. rescue is
+// [File.Rescue].
+func Stream(path string, rescue bool, write func(w io.Writer) error) error {
 	f, err := Create(path)
 	if err != nil {
 		return err
 	}
 	defer f.Abort()
 	f.Rescue = rescue
-	if _, err := f.Write(data); err != nil {
+	w := bufio.NewWriterSize(f, 1<<20)
+	if err := write(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
 		return writeError(path, err)
 	}
 	return f.Commit()

@@ -68,6 +68,31 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+// What is streamed appears when all of it is written, in whatever pieces; an error leaves what was there.
+func TestStream(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	write := func(pieces int, err error) error {
+		return Stream(path, false, func(w io.Writer) error {
+			for range pieces {
+				if _, err := io.WriteString(w, "0123456789"); err != nil {
+					return err
+				}
+			}
+			return err
+		})
+	}
+	if err := write(300_000, nil); err != nil || content(t, path) != strings.Repeat("0123456789", 300_000) {
+		t.Fatal(err)
+	}
+	failed := errors.New("failed")
+	if err := write(200_000, failed); err != failed || len(content(t, path)) != 3_000_000 {
+		t.Errorf("%v, expected %v and the file as it was", err, failed)
+	}
+	if all := names(t, filepath.Dir(path)); all != "f" {
+		t.Errorf("left: %s", all)
+	}
+}
+
 func TestAbort(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")

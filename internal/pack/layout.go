@@ -263,12 +263,14 @@ func (im *Image) WriteTar(ctx context.Context, name string, progress func(done i
 	if err := output.Room(name, im.Size()); err != nil {
 		return err
 	}
-	f, err := atomicfile.Create(name)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	w := tar.NewWriter(f)
+	return atomicfile.Stream(name, false, func(to io.Writer) error {
+		return im.writeTar(ctx, to, name, index, &counter{report: progress})
+	})
+}
+
+// writeTar writes the layout to a writer of the name.
+func (im *Image) writeTar(ctx context.Context, to io.Writer, name string, index []byte, done *counter) error {
+	w := tar.NewWriter(to)
 	header := func(name string, size int64) error {
 		h := &tar.Header{
 			Name: name, Size: size, Mode: 0o644, Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0),
@@ -296,17 +298,16 @@ func (im *Image) WriteTar(ctx context.Context, name string, progress func(done i
 	blobs := im.all()
 	slices.SortFunc(blobs, func(a, b located) int { return strings.Compare(string(a.Digest), string(b.Digest)) })
 	blobs = slices.CompactFunc(blobs, func(a, b located) bool { return a.Digest == b.Digest })
-	done := counter{report: progress}
 	for _, b := range blobs {
 		if err := header(blobName(b.Descriptor), b.Size); err != nil {
 			return err
 		}
-		if err := stream(ctx, b, 0, w, nil, &done); err != nil {
+		if err := stream(ctx, b, 0, w, nil, done); err != nil {
 			return err
 		}
 	}
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	return f.Commit()
+	return nil
 }

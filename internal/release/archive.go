@@ -19,17 +19,22 @@ type adder func(name string, mode fs.FileMode, data []byte) error
 
 // archive packs the files of a directory in the order of their names. Owners are 0, modes 0755 or 0644.
 func archive(out, dir string, when time.Time) error {
-	f, err := atomicfile.Create(out)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
 	open := tarGzip
 	if strings.HasSuffix(out, ".zip") {
 		open = zipped
 	}
-	add, end := open(f, when)
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	return atomicfile.Stream(out, false, func(w io.Writer) error {
+		add, end := open(w, when)
+		if err := walk(dir, add); err != nil {
+			return err
+		}
+		return end()
+	})
+}
+
+// walk adds the files of a directory.
+func walk(dir string, add adder) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -51,13 +56,6 @@ func archive(out, dir string, when time.Time) error {
 		}
 		return add(filepath.ToSlash(name), mode, data)
 	})
-	if err != nil {
-		return err
-	}
-	if err := end(); err != nil {
-		return err
-	}
-	return f.Commit()
 }
 
 func tarGzip(w io.Writer, when time.Time) (add adder, end func() error) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -152,25 +153,19 @@ func (l *layout) build(image ocispec.Image, layer []byte, a about) error {
 
 // write writes the layout in the order of the files' names.
 func (l *layout) write(out string, when time.Time) error {
-	f, err := atomicfile.Create(out)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	t := tar.NewWriter(f)
 	l.files = append(l.files, file{"blobs/", nil}, file{"blobs/sha256/", nil})
 	slices.SortFunc(l.files, func(a, b file) int { return strings.Compare(a.name, b.name) })
-	for _, x := range l.files {
-		mode := int64(0o644)
-		if x.data == nil {
-			mode = 0o755
+	return atomicfile.Stream(out, false, func(w io.Writer) error {
+		t := tar.NewWriter(w)
+		for _, x := range l.files {
+			mode := int64(0o644)
+			if x.data == nil {
+				mode = 0o755
+			}
+			if err := addTar(t, &tar.Header{Name: x.name, Mode: mode, ModTime: when}, x.data); err != nil {
+				return err
+			}
 		}
-		if err := addTar(t, &tar.Header{Name: x.name, Mode: mode, ModTime: when}, x.data); err != nil {
-			return err
-		}
-	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	return f.Commit()
+		return t.Close()
+	})
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -36,9 +37,7 @@ const router role = "ffn_gate_inp"
 
 // roleOf returns the role of a tensor: its name without layer and ".weight".
 func roleOf(name string) role {
-	if inLayer, ok := strings.CutPrefix(name, "blk."); ok {
-		_, name, _ = strings.Cut(inLayer, ".")
-	}
+	_, name = arch.CutBlock(name)
 	switch r := role(strings.TrimSuffix(name, ".weight")); r {
 	case "attn_qkv":
 		return attnV

@@ -2,7 +2,6 @@
 package logits
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -46,28 +45,16 @@ func (r *Result) writeNPY(ctx context.Context, opt Options) error {
 	if err := output.Room(path, 4*int64(len(tokens))*int64(m.VocabSize())); err != nil {
 		return err
 	}
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	f.Rescue = true
-	w := bufio.NewWriterSize(f, 1<<20)
-	rows, err := npy.NewWriter(w, len(tokens), m.VocabSize())
-	if err != nil {
-		return err
-	}
-	write := func(_ int, logits []float32) error { return rows.Write(logits) }
-	step := model.Watch(opt.Monitor, "evaluating", int64(len(tokens)), float64(len(tokens)), meter)
-	err = m.Eval(ctx, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: write})
-	step.End()
-	if err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return f.Commit()
+	return atomicfile.Stream(path, true, func(w io.Writer) error {
+		rows, err := npy.NewWriter(w, len(tokens), m.VocabSize())
+		if err != nil {
+			return err
+		}
+		write := func(_ int, logits []float32) error { return rows.Write(logits) }
+		step := model.Watch(opt.Monitor, "evaluating", int64(len(tokens)), float64(len(tokens)), meter)
+		defer step.End()
+		return m.Eval(ctx, runtime.Request{Seq: s, Tokens: tokens, All: true, Logits: write})
+	})
 }
 
 // Result is what the model makes of the tokens: its likeliest next tokens, or the file that has its logits.

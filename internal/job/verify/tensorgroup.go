@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/source"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/verify"
@@ -50,9 +51,8 @@ func tensorGroups(path string, single bool) ([]tensorGroup, error) {
 
 // layerOf returns the name of a tensor's block, "blk.0", or of its layer outside the blocks.
 func layerOf(tensor string) string {
-	if rest, ok := strings.CutPrefix(tensor, "blk."); ok {
-		number, _, _ := strings.Cut(rest, ".")
-		return "blk." + number
+	if block, _ := arch.CutBlock(tensor); block != "" {
+		return block
 	}
 	return strings.TrimSuffix(tensor, ".weight")
 }
