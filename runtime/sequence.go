@@ -119,8 +119,8 @@ func (s *Sequence) reserve(n int) error {
 			s.chunks = append(s.chunks, c)
 			continue
 		}
-		if i*kvcache.ChunkLen < s.valid {
-			c.Copy(s.chunks[i])
+		if valid := s.valid - i*kvcache.ChunkLen; valid > 0 {
+			s.model.cache.Copy(c, s.chunks[i], min(valid, kvcache.ChunkLen))
 		}
 		s.chunks[i].Free()
 		s.chunks[i] = c

@@ -139,12 +139,36 @@ func (c *Chunk) Free() {
 	}
 }
 
-// Copy makes c a copy of from, which has the same layout.
-func (c *Chunk) Copy(from *Chunk) {
-	copy(c.f32, from.f32)
-	copy(c.f16, from.f16)
-	copy(c.q8, from.q8)
-	copy(c.scale, from.scale)
+// Copy copies the first n positions of a chunk to another.
+func (l *Layout) Copy(to, from *Chunk, n int) {
+	panels := (n + kern.Rows - 1) / kern.Rows
+	for head := range l.layers * l.heads {
+		at, scales := l.at(0, head)
+		copyPart(to, from, at, panels*kern.Rows*l.dim)
+		for p := range l.vPanels {
+			copyPart(to, from, at+l.keys+p*ChunkLen*kern.Rows, n*kern.Rows)
+		}
+		if l.typ == Q8_0 {
+			part(to.scale, from.scale, scales, panels*l.groups*kern.Rows)
+			for j := range l.groups {
+				part(to.scale, from.scale, scales+l.scales+j*ChunkLen, n)
+			}
+		}
+	}
+}
+
+// copyPart copies n elements from the first on.
+func copyPart(to, from *Chunk, first, n int) {
+	part(to.f32, from.f32, first, n)
+	part(to.f16, from.f16, first, n)
+	part(to.q8, from.q8, first, n)
+}
+
+// part copies n elements from the first on, unless there are none.
+func part[T any](to, from []T, first, n int) {
+	if len(from) > 0 {
+		copy(to[first:first+n], from[first:first+n])
+	}
 }
 
 // PaddedDim returns the number of a head's dimensions, rounded up to whole panels.

@@ -4,10 +4,16 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
+// worthKeeping is how many tokens of its own a text must have beyond what it shares with another one that is
+// kept. Fewer, such as those of an answer to choose from, are computed again about as fast as memory for them is
+// filled.
+const worthKeeping = 32
+
 // cache keeps the keys and values of texts in two radix trees, since LongRoPE gives long texts others than short ones.
 // Texts share the memory of what they have in common (see [runtime.Sequence.Fork]).
 type cache struct {
 	roots map[bool]*node
+	worth int // tokens of its own that a text must have
 	clock int64
 }
 
@@ -28,7 +34,9 @@ type source struct {
 	known []Token
 }
 
-func newCache() *cache { return &cache{roots: map[bool]*node{false: newNode(nil), true: newNode(nil)}} }
+func newCache(worth int) *cache {
+	return &cache{roots: map[bool]*node{false: newNode(nil), true: newNode(nil)}, worth: worth}
+}
 
 func newNode(parent *node) *node { return &node{parent: parent, children: map[int32]*node{}} }
 
@@ -88,13 +96,17 @@ func (c *cache) use(n *node) *runtime.Sequence {
 	return n.kept
 }
 
-// add keeps a sequence, which belongs to the cache then. One that is the beginning of a kept text is not needed.
+// add keeps a sequence, which belongs to the cache then. One that is the beginning of a kept text is not needed, nor
+// one that differs from it in its last few tokens alone.
 func (c *cache) add(long bool, seq *runtime.Sequence, known []Token) {
 	text := seq.Tokens()
 	known = known[:min(len(known), len(text))]
 	at := c.roots[long]
 	for len(text) > 0 {
 		child := at.children[text[0]]
+		if child == nil && at.parent != nil && len(at.children) > 0 && len(text) < c.worth {
+			break
+		}
 		if child == nil {
 			child = newNode(at)
 			child.tokens, child.known = text, known

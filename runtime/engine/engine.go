@@ -76,7 +76,7 @@ func New(m *runtime.Model, opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("keys and values of %d tokens take %d bytes, and %d are allowed: "+
 			"use a smaller context", opt.Context, one, opt.Bytes)
 	}
-	e := &Engine{model: m, opt: opt, cache: newCache(), ended: make(chan struct{})}
+	e := &Engine{model: m, opt: opt, cache: newCache(worthKeeping), ended: make(chan struct{})}
 	e.wake = sync.NewCond(&e.mu)
 	go e.run()
 	return e, nil

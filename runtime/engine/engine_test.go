@@ -405,7 +405,7 @@ func TestConstraint(t *testing.T) {
 func TestCache(t *testing.T) {
 	m := open(t, testmodel.Phi3(t), runtime.Options{})
 	r := rand.New(rand.NewPCG(1, 2))
-	c := newCache()
+	c := newCache(0)
 	var kept [][]int32
 	for range 300 {
 		text := make([]int32, 1+r.IntN(8))
@@ -437,6 +437,31 @@ func TestCache(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Many ends of one text, such as the answers to choose from, take no memory.
+func TestCacheOfEnds(t *testing.T) {
+	m := open(t, testmodel.Phi3(t), runtime.Options{})
+	c := newCache(8)
+	text := make([]int32, 40)
+	for end := range int32(20) {
+		text = append(text[:36], end, end, end, end)
+		s, err := m.NewSequence(len(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Eval(t.Context(), runtime.Request{Seq: s, Tokens: text}); err != nil {
+			t.Fatal(err)
+		}
+		c.add(false, s, nil)
+		if n := m.CacheInUse(); n != m.CacheBytes(1) {
+			t.Fatalf("%d bytes after %d texts, expected %d", n, end+1, m.CacheBytes(1))
+		}
+	}
+	if n, _ := c.find(false, append(text[:36], 30, 31), -1); n != 36 {
+		t.Errorf("found %d tokens of 36", n)
+	}
+	c.clear()
 }
 
 // Lookup's guesses are how the text went on, and never depend on how often it was asked.
