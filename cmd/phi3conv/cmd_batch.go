@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,34 +38,31 @@ interrupted goes on, workers share what there is to do, and what a lost worker h
 	}
 }
 
-// readBatch reads the one argument of a command, a batch file.
-func readBatch(command string, args []string) (*batch.Spec, error) {
-	if len(args) != 1 {
-		return nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", command, len(args))
-	}
-	return batch.Read(args[0])
+// dirFlag is a flag of all commands that read a batch file.
+func dirFlag() cli.Flag {
+	return &cli.StringFlag{Name: "dir", DefaultText: "its own directory",
+		Usage: "paths in JOBS.yaml are relative to `DIR`"}
 }
 
-// planBatch plans a batch file. The store is not asked.
-func planBatch(ctx context.Context, command string, args []string) (*batch.Plan, error) {
-	s, err := readBatch(command, args)
-	if err != nil {
-		return nil, err
+// readBatch reads the one argument of a command, a batch file.
+func readBatch(c *cli.Context) (*batch.Spec, error) {
+	if c.NArg() != 1 {
+		return nil, usagef("batch %s takes one JOBS.yaml, got %d arguments", c.Command.Name, c.NArg())
 	}
-	return batch.Now(ctx, s, batch.Find, batch.PinNow)
+	return batch.Read(c.Args().First(), c.String("dir"))
 }
 
 // openBatch returns the plan that workers have begun, and the store.
-func openBatch(ctx context.Context, command string, args []string) (*batch.Plan, objects.Store, error) {
-	s, err := readBatch(command, args)
+func openBatch(c *cli.Context) (*batch.Plan, objects.Store, error) {
+	s, err := readBatch(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := batch.OpenStore(ctx, s.Store)
+	store, err := batch.OpenStore(c.Context, s.Store)
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := batch.Last(ctx, s, store, batch.Find, batch.PinNow)
+	p, err := batch.Last(c.Context, s, store, batch.Find, batch.PinNow)
 	return p, store, err
 }
 
@@ -77,9 +73,13 @@ func batchPlanCommand() *cli.Command {
 		ArgsUsage: "JOBS.yaml",
 		Description: `Prints the command of each step, in an order in which they could be done. ID/FILE is the output
 of the step with that ID. Nothing is done, and the store is not asked.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Flags: []cli.Flag{dirFlag(), &cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, err := planBatch(c.Context, c.Command.Name, c.Args().Slice())
+			s, err := readBatch(c)
+			if err != nil {
+				return err
+			}
+			p, err := batch.Now(c.Context, s, batch.Find, batch.PinNow)
 			if err != nil {
 				return err
 			}
@@ -102,9 +102,9 @@ func batchStatusCommand() *cli.Command {
 		Name:      "status",
 		Usage:     "print how far the steps of a batch are",
 		ArgsUsage: "JOBS.yaml",
-		Flags:     []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Flags:     []cli.Flag{dirFlag(), &cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
-			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
+			p, store, err := openBatch(c)
 			if err != nil {
 				return err
 			}
@@ -115,6 +115,11 @@ func batchStatusCommand() *cli.Command {
 			return report.Print(c.App.Writer, c.Bool("json"), status)
 		},
 	}
+}
+
+func leaseFlag(lease *time.Duration) cli.Flag {
+	return &cli.DurationFlag{Name: "lease", Value: time.Minute, Destination: lease,
+		Usage: "take a step over from a worker that has been silent for a `TIME`"}
 }
 
 func batchRunCommand() *cli.Command {
@@ -132,8 +137,8 @@ killed is tried again; 1, 2 and 3 are final, and steps that need it are not done
 
 In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different steps.`,
 		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "lease", Value: time.Minute, Destination: &opt.Lease,
-				Usage: "take a step over from a worker that has been silent for a `TIME`"},
+			dirFlag(),
+			leaseFlag(&opt.Lease),
 			&cli.IntFlag{Name: "attempts", Value: 3, Destination: &opt.Attempts,
 				Usage: "try a step at most `N` times if it fails for a reason that may pass"},
 			&cli.BoolFlag{Name: "retry-failed", Destination: &opt.Retry, Usage: "do steps again that failed"},
@@ -144,7 +149,7 @@ In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different st
 			if opt.Lease < time.Second || opt.Attempts < 1 {
 				return usagef("--lease %s, --attempts %d: expected at least 1s and 1", opt.Lease, opt.Attempts)
 			}
-			s, err := readBatch(c.Command.Name, c.Args().Slice())
+			s, err := readBatch(c)
 			if err != nil {
 				return err
 			}
@@ -205,6 +210,7 @@ func batchReportCommand() *cli.Command {
 		Usage:     "print what became of all files of a batch",
 		ArgsUsage: "JOBS.yaml",
 		Flags: []cli.Flag{
+			dirFlag(),
 			&cli.StringFlag{Name: "html", Destination: &html, Usage: "write a page to `FILE`"},
 			&cli.StringFlag{Name: "report", Destination: &saved, Usage: "write the report to `FILE` as JSON"},
 			&cli.StringFlag{Name: "against", Destination: &against,
@@ -213,7 +219,7 @@ func batchReportCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print the report as JSON"},
 		},
 		Action: func(c *cli.Context) error {
-			p, store, err := openBatch(c.Context, c.Command.Name, c.Args().Slice())
+			p, store, err := openBatch(c)
 			if err != nil {
 				return err
 			}

@@ -24,13 +24,15 @@ report. Memory is the most that a step is known to need.
 				Usage: "`NAME` of the jobs"},
 			&cli.IntFlag{Name: "workers", Value: 4, Destination: &cluster.Workers, Usage: "`N` workers"},
 			&cli.IntFlag{Name: "cpus", Value: 4, Destination: &cluster.CPUs, Usage: "`N` CPUs of each"},
+			leaseFlag(&cluster.Lease),
+			dirFlag(),
 			&cli.StringFlag{Name: "image", Destination: &cluster.Image, Usage: "`IMAGE` with the program (kubernetes)"},
 			&cli.StringFlag{Name: "service-account", Destination: &cluster.Account,
 				Usage: "`NAME` of the workers' account (kubernetes)", DefaultText: "that of the namespace"},
 			&cli.StringFlag{Name: "secret", Destination: &cluster.Secret, DefaultText: "none",
 				Usage: "`NAME` of a secret with the workers' environment, such as keys for S3 (kubernetes)"},
 			&cli.StringFlag{Name: "volume", Destination: &cluster.Volume, DefaultText: "none",
-				Usage: "`NAME` of a PersistentVolumeClaim to mount at /work (kubernetes)"},
+				Usage: "`NAME` of a PersistentVolumeClaim with the paths in JOBS.yaml (kubernetes)"},
 			&cli.StringFlag{Name: "schedule", Destination: &cluster.Schedule, DefaultText: "once, now",
 				Usage: "run again by a `SCHEDULE` of cron, such as \"0 3 * * 0\" (kubernetes)"},
 		},
@@ -38,7 +40,7 @@ report. Memory is the most that a step is known to need.
 			if c.NArg() != 2 {
 				return usagef("batch emit takes an ENGINE and JOBS.yaml, got %d arguments", c.NArg())
 			}
-			s, err := readBatch(c.Command.Name, c.Args().Slice()[1:])
+			s, err := batch.Read(c.Args().Get(1), c.String("dir"))
 			if err != nil {
 				return err
 			}
@@ -48,6 +50,11 @@ report. Memory is the most that a step is known to need.
 			}
 			if cluster.File, err = filepath.Abs(c.Args().Get(1)); err != nil {
 				return err
+			}
+			if dir := c.String("dir"); dir != "" {
+				if cluster.Dir, err = filepath.Abs(dir); err != nil {
+					return err
+				}
 			}
 			content, err := os.ReadFile(cluster.File)
 			if err != nil {

@@ -49,7 +49,7 @@ func plan(t *testing.T, text string) *Plan {
 			t.Fatal(err)
 		}
 	}
-	s, err := Read(filepath.Join(dir, "jobs.yaml"))
+	s, err := Read(filepath.Join(dir, "jobs.yaml"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,8 @@ func TestBudgetShards(t *testing.T) {
 	}
 }
 
-// An ID depends on the content of inputs, on arguments and on the steps before, and on nothing else.
+// An ID depends on the content of inputs, on arguments and on the steps before, and on nothing else: not on where the
+// directory is with the file, the store and what is published.
 func TestIdentity(t *testing.T) {
 	p := plan(t, jobs)
 	for _, c := range []struct {
@@ -166,12 +167,11 @@ func TestIdentity(t *testing.T) {
 			return s.Method == "gptq" || s.Type == "3.5bpw" || s.Type == ""
 		}},
 		{"eval.txt", "calib.txt", func(s *Step) bool { return s.Kind == "verify" || s.Kind == "merge" }},
+		{"published/", "other/", func(s *Step) bool { return s.Kind == "publish" }},
+		{"store: out", "store: deep/out", func(s *Step) bool { return s.Kind == "publish" }},
 	} {
 		other := plan(t, strings.Replace(jobs, c.old, c.now, 1))
 		for i, s := range p.Steps {
-			if s.Kind == "publish" { // goes to another directory
-				continue
-			}
 			if (s.ID != other.Steps[i].ID) != c.changes(s) {
 				t.Errorf("%s to %s: %s of %s", c.old, c.now, s.Kind, s.Name)
 			}
@@ -382,7 +382,7 @@ func TestStoreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var mistake *usage.Error
-	if _, err := Read(path); !errors.As(err, &mistake) {
+	if _, err := Read(path, ""); !errors.As(err, &mistake) {
 		t.Errorf("%v, expected a usage mistake", err)
 	}
 }
@@ -398,10 +398,20 @@ func FuzzParse(f *testing.F) {
 
 func TestEmit(t *testing.T) {
 	p := plan(t, jobs)
-	c := Cluster{Name: "fleet", File: "/it's/jobs.yaml", Content: jobs, Workers: 4, CPUs: 2, Image: "phi3conv:1"}
+	c := Cluster{Name: "fleet", File: "/it's/jobs.yaml", Content: jobs, Workers: 4, CPUs: 2, Lease: 90 * time.Second,
+		Image: "phi3conv:1", Volume: "models"}
 	var out bytes.Buffer
 	if err := Emit(&out, "kubernetes", p, c); err != nil {
 		t.Fatal(err)
+	}
+	for _, want := range []string{ // a pod's paths, threads and files are not those of the machine
+		"- --dir\n            - /work\n            - --lease\n            - 1m30s\n", "claimName: models", "mountPath: /work",
+		"- name: GOMAXPROCS\n              value: \"2\"\n", "fsGroup: 65532", "memory: 7168Mi",
+		"automountServiceAccountToken: false",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 	d := yaml.NewDecoder(&out)
 	var config struct{ Data map[string]string }
@@ -431,14 +441,48 @@ func TestEmit(t *testing.T) {
 		t.Errorf("%+v", job)
 	}
 	out.Reset()
+	c.Dir = "/models"
 	if err := Emit(&out, "slurm", p, c); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"--array=0-3 ", `batch run '/it'\''s/jobs.yaml'`, "--dependency=afterany:", "--mem=7168M",
+		"--array=0-3 ", `batch run '/it'\''s/jobs.yaml' --dir '/models' --lease 1m30s`, "--dependency=afterany:",
+		"--mem=7168M", "export GOMAXPROCS=2\n", `batch report '/it'\''s/jobs.yaml' --dir '/models' --html`,
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
+		}
+	}
+}
+
+// What a pod could not reach, or Kubernetes would not take, is refused.
+func TestEmitRefused(t *testing.T) {
+	p := plan(t, jobs)
+	for _, c := range []struct {
+		change   func(c *Cluster)
+		old, now string // in the batch file
+		want     string
+	}{
+		{func(c *Cluster) { c.Volume = "" }, "", "", "out: pods have no such path"},
+		{func(c *Cluster) { c.Name = "Fleet_1" }, "", "", "lower-case"},
+		{func(c *Cluster) { c.Name = strings.Repeat("a", 53) }, "", "", "at most 52"},
+		{func(c *Cluster) { c.Lease = 0 }, "", "", "a lease of 0s"},
+		{nil, "store: out", "store: /mnt/out", "/mnt/out is not on the volume"},
+		{nil, "store: out", "store: a/../../out", "leads out of the volume"},
+		{nil, "store: out", "store: /work/out", ""},
+		{nil, "store: out", "store: s3://bucket/out", ""},
+	} {
+		if !strings.Contains(jobs, c.old) {
+			t.Fatal(c.old)
+		}
+		cluster := Cluster{Name: "fleet", Content: strings.Replace(jobs, c.old, c.now, 1), Workers: 4, CPUs: 2,
+			Lease: time.Minute, Image: "phi3conv:1", Volume: "models"}
+		if c.change != nil {
+			c.change(&cluster)
+		}
+		err := Emit(io.Discard, "kubernetes", p, cluster)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, expected %q", c.now, err, c.want)
 		}
 	}
 }

@@ -3,8 +3,11 @@ package batch
 import (
 	"fmt"
 	"io"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/usage"
@@ -15,14 +18,16 @@ import (
 type Cluster struct {
 	Name     string // of the jobs
 	File     string // the batch file, as Slurm's machines see it
+	Dir      string // Slurm: what paths in the file are relative to, "" for its own directory
 	Content  string // of the batch file, for Kubernetes
 	Workers  int
-	CPUs     int    // of a worker
-	Image    string // Kubernetes: of the program
-	Account  string // Kubernetes: a service account, "" for the default
-	Secret   string // Kubernetes: whose keys become environment variables, "" for none
-	Volume   string // Kubernetes: a PersistentVolumeClaim that is mounted at /work, "" for none
-	Schedule string // Kubernetes: of a CronJob, "" for a Job that runs now
+	CPUs     int           // of a worker
+	Lease    time.Duration // of a worker that is silent
+	Image    string        // Kubernetes: of the program
+	Account  string        // Kubernetes: a service account, "" for the default
+	Secret   string        // Kubernetes: whose keys become environment variables, "" for none
+	Volume   string        // Kubernetes: a PersistentVolumeClaim that is mounted at /work, "" for none
+	Schedule string        // Kubernetes: of a CronJob, "" for a Job that runs now
 }
 
 // Engines are those for which [Emit] writes.
@@ -35,14 +40,48 @@ func Emit(w io.Writer, engine string, p *Plan, c Cluster) error {
 		return usage.Errorf("%q, expected one of %s", engine, strings.Join(Engines, ", "))
 	case c.Workers < 1 || c.CPUs < 1:
 		return usage.Errorf("%d workers of %d CPUs, expected at least one of each", c.Workers, c.CPUs)
+	case c.Lease < time.Second:
+		return usage.Errorf("a lease of %s, expected at least 1s", c.Lease)
 	case !name.MatchString(c.Name):
 		return usage.Errorf("the name is %q, expected letters, digits and -", c.Name)
 	case engine == "slurm":
 		return c.slurm(w, p)
+	case !label.MatchString(c.Name):
+		return usage.Errorf("the name is %q, expected at most 52 lower-case letters, digits and -", c.Name)
 	case c.Image == "":
 		return usage.Errorf("kubernetes needs the name of an image with the program")
 	}
+	if err := c.reachable(); err != nil {
+		return err
+	}
 	return c.kubernetes(w, p)
+}
+
+// label is what Kubernetes takes as the name of a CronJob, and of an Indexed Job whose pods have names with an index.
+var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?$`)
+
+// volume is where pods have the volume. Paths in the batch file are relative to it.
+const volume = "/work"
+
+// reachable refuses paths that pods do not have.
+func (c *Cluster) reachable() error {
+	s, err := Parse([]byte(c.Content))
+	if err != nil {
+		return err
+	}
+	for _, name := range s.paths() {
+		clean := path.Clean(*name)
+		switch {
+		case isURL(*name):
+		case c.Volume == "":
+			return usage.Errorf("%s: pods have no such path; expected a URL, or a volume with it", *name)
+		case path.IsAbs(clean) && !strings.HasPrefix(clean, volume+"/"):
+			return usage.Errorf("%s is not on the volume, which pods have at %s", *name, volume)
+		case clean == ".." || strings.HasPrefix(clean, "../"):
+			return usage.Errorf("%s leads out of the volume, which has what is in the batch file's directory", *name)
+		}
+	}
+	return nil
 }
 
 // mebibytes are what a worker may take: the greatest of the steps' memory.
@@ -53,6 +92,9 @@ func (p *Plan) mebibytes() int64 {
 	}
 	return (bytes + 1<<20 - 1) >> 20
 }
+
+// imageUser is the user and the group of the released image.
+const imageUser = 65532
 
 // about is what both engines' files say first.
 func (c *Cluster) about(p *Plan) string {
@@ -111,12 +153,16 @@ func (c *Cluster) pod(p *Plan) object {
 	mounts := []object{{"name": "jobs", "mountPath": "/jobs"}, {"name": "scratch", "mountPath": "/scratch"}}
 	if c.Volume != "" {
 		volumes = append(volumes, object{"name": "work", "persistentVolumeClaim": object{"claimName": c.Volume}})
-		mounts = append(mounts, object{"name": "work", "mountPath": "/work"})
+		mounts = append(mounts, object{"name": "work", "mountPath": volume})
 	}
 	worker := object{
-		"name": "worker", "image": c.Image, "args": []string{"batch", "run", "/jobs/jobs.yaml", "--log-json"},
+		"name": "worker", "image": c.Image, "args": []string{
+			"batch", "run", "/jobs/jobs.yaml", "--dir", volume, "--lease", c.Lease.String(), "--log-json",
+		},
 		"env": []object{
 			{"name": "TMPDIR", "value": "/scratch"}, {"name": "HOME", "value": "/scratch"},
+			// Without a limit of its CPUs a pod sees all of the machine's.
+			{"name": "GOMAXPROCS", "value": fmt.Sprint(c.CPUs)},
 			// Kubernetes does not tell it, and --shard auto needs it.
 			{"name": "JOB_COMPLETIONS", "value": fmt.Sprint(c.Workers)},
 		},
@@ -128,7 +174,12 @@ func (c *Cluster) pod(p *Plan) object {
 	if c.Secret != "" {
 		worker["envFrom"] = []object{{"secretRef": object{"name": c.Secret}}}
 	}
-	pod := object{"restartPolicy": "Never", "containers": []object{worker}, "volumes": volumes}
+	pod := object{
+		"restartPolicy": "Never", "containers": []object{worker}, "volumes": volumes,
+		"automountServiceAccountToken": false, // workers ask nothing of the cluster
+		// The user of the image is not root, and a new volume belongs to root.
+		"securityContext": object{"fsGroup": imageUser, "fsGroupChangePolicy": "OnRootMismatch"},
+	}
 	if c.Account != "" {
 		pod["serviceAccountName"] = c.Account
 	}
@@ -137,13 +188,17 @@ func (c *Cluster) pod(p *Plan) object {
 
 // slurm writes a shell script that submits an array, and a report after it.
 func (c *Cluster) slurm(w io.Writer, p *Plan) error {
-	file := "'" + strings.ReplaceAll(c.File, "'", `'\''`) + "'"
+	file := quoted(c.File)
+	if c.Dir != "" {
+		file += " --dir " + quoted(c.Dir)
+	}
 	_, err := fmt.Fprintf(w, `#!/bin/sh
 %sset -e
 job=$(sbatch --parsable <<'END'
 #!/bin/sh
 #SBATCH --job-name=%s --array=0-%d --cpus-per-task=%d --mem=%dM --requeue --output=%s-%%A_%%a.log
-exec phi3conv batch run %s --log-json
+export GOMAXPROCS=%d
+exec phi3conv batch run %s --lease %s --log-json
 END
 )
 sbatch --parsable --dependency=afterany:"$job" <<'END'
@@ -151,6 +206,10 @@ sbatch --parsable --dependency=afterany:"$job" <<'END'
 #SBATCH --job-name=%s-report --output=%s-report.log
 exec phi3conv batch report %s --html %s
 END
-`, c.about(p), c.Name, c.Workers-1, c.CPUs, p.mebibytes(), c.Name, file, c.Name, c.Name, file, c.Name+".html")
+`, c.about(p), c.Name, c.Workers-1, c.CPUs, p.mebibytes(), c.Name, c.CPUs, file, c.Lease,
+		c.Name, c.Name, file, c.Name+".html")
 	return err
 }
+
+// quoted is a word of the shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }

@@ -100,7 +100,7 @@ func testPins(t *testing.T, name, a, b string, move func()) {
 	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Read(path)
+	s, err := Read(path, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,9 +28,10 @@ type Step struct {
 	Model, Type, Method string // of the file that is made; "" where it is for several
 }
 
-// Arg is an argument of a step's command. Exactly one is set, but that Step goes with Output.
+// Arg is an argument of a step's command. Exactly one is set, but that Step goes with Output, and As with Text.
 type Arg struct {
 	Text   string // itself
+	As     string // what counts of Text where that is a path of this machine
 	Input  string // a path on this machine or a URL
 	Output string // a file that this step writes, or of Step
 	Step   *Step  // that writes Output; nil for this one
@@ -293,13 +295,27 @@ func (p *Plan) publish(file, report *Step) {
 			}
 			s.Args = append(s.Args, text("-o", to)...)
 		} else {
-			s.Args = append(text(copyCommand), Arg{Output: file.Outputs[0], Step: file}, Arg{Text: to})
+			s.Args = append(text(copyCommand), Arg{Output: file.Outputs[0], Step: file},
+				Arg{Text: to, As: p.Spec.fromStore(to)})
 		}
 		if report != nil {
 			s.Needs = []int{p.index[report]}
 		}
 		p.add(s)
 	}
+}
+
+// fromStore is the way from the store to a published name, if both are paths: it is the same on all machines that have
+// them, wherever that is.
+func (s *Spec) fromStore(to string) string {
+	if isURL(s.Store) || isURL(to) {
+		return ""
+	}
+	way, err := filepath.Rel(s.Store, to)
+	if err != nil {
+		return ""
+	}
+	return filepath.ToSlash(way)
 }
 
 // copyCommand is no command of the program: a step that begins with it copies a file to a name.
@@ -395,7 +411,7 @@ func (s *Step) identify(ctx context.Context, find Identify) error {
 		case a.Output != "":
 			parts = append(parts, "output", a.Output)
 		default:
-			parts = append(parts, "text", a.Text)
+			parts = append(parts, "text", cmp.Or(a.As, a.Text))
 		}
 	}
 	data, err := json.Marshal(struct {

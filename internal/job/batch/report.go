@@ -10,11 +10,15 @@ import (
 	"html/template"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/atomicfile"
+	"github.com/phi3conv/phi3conv/internal/failure"
 	"github.com/phi3conv/phi3conv/internal/objects"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/verify"
@@ -135,6 +139,31 @@ func (r *Row) add(ctx context.Context, step *Step, s *StepStatus, store objects.
 		r.set(reports[0])
 	}
 	return nil
+}
+
+// beyondLimits says which limits a verification did not keep to, "" if that is not why a step ended.
+func beyondLimits(dir string, s *Step, exit int) string {
+	if exit != failure.Check.Code() || !slices.Contains(s.Outputs, "report.json") {
+		return ""
+	}
+	path := filepath.Join(dir, "report.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	reports, err := verify.ReadReports(path, data)
+	if err != nil || reports[0].Verdict == nil {
+		return ""
+	}
+	var beyond []string
+	for _, c := range reports[0].Verdict.Checks {
+		if c.Outcome != verify.Pass {
+			m := c.Measured
+			beyond = append(beyond, fmt.Sprintf("%s %v: %s, it is %.3g (%.3g to %.3g)",
+				c.Name, c.Limit, c.Outcome, m.Value, m.Low, m.High))
+		}
+	}
+	return strings.Join(beyond, "; ")
 }
 
 func (r *Row) set(v *verify.Report) {

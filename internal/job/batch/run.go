@@ -243,7 +243,7 @@ func (r *runner) execute(ctx context.Context, s *Step, c *claim.Claim) (*Result,
 	}
 	result := &Result{Exit: exit}
 	if exit != 0 {
-		result.Error = cmp.Or(lastLine(filepath.Join(dir, logFile)), "it said nothing")
+		result.Error = cmp.Or(beyondLimits(dir, s, exit), lastLine(filepath.Join(dir, logFile)), "it said nothing")
 	}
 	switch exit {
 	case 0, failure.Check.Code(): // a report says what did not pass

@@ -5,6 +5,7 @@ package batch
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -134,8 +135,8 @@ type Verification struct {
 	limits []verify.Threshold
 }
 
-// Read reads a file. Paths in it are relative to its directory.
-func Read(path string) (*Spec, error) {
+// Read reads a file. Paths in it are relative to dir, or to its own directory if that is "".
+func Read(path, dir string) (*Spec, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -154,7 +155,7 @@ func Read(path string) (*Spec, error) {
 	}
 	sum := sha256.Sum256(data)
 	s.path, s.hash = path, hex.EncodeToString(sum[:16])
-	s.resolve(filepath.Dir(path))
+	s.resolve(cmp.Or(dir, filepath.Dir(path)))
 	return s, checkStore(s.Store)
 }
 
@@ -343,16 +344,11 @@ func (s *Spec) checkPublish() error {
 // isURL reports whether a path names something that is not on this machine.
 func isURL(path string) bool { return strings.Contains(path, "://") }
 
-// resolve makes paths relative to dir independent of the current directory.
-func (s *Spec) resolve(dir string) {
-	at := func(path *string) {
-		if !isURL(*path) && !filepath.IsAbs(*path) {
-			*path = filepath.Join(dir, *path)
-		}
-	}
-	at(&s.Store)
+// paths returns the store, the inputs and the published names, which may be changed.
+func (s *Spec) paths() []*string {
+	all := []*string{&s.Store}
 	for i := range s.Models {
-		at(&s.Models[i].Path)
+		all = append(all, &s.Models[i].Path)
 	}
 	lists := [][]string{s.Calibration.Texts, s.Publish}
 	if s.Verification != nil {
@@ -360,7 +356,17 @@ func (s *Spec) resolve(dir string) {
 	}
 	for _, list := range lists {
 		for i := range list {
-			at(&list[i])
+			all = append(all, &list[i])
+		}
+	}
+	return all
+}
+
+// resolve makes paths relative to dir independent of the current directory.
+func (s *Spec) resolve(dir string) {
+	for _, path := range s.paths() {
+		if !isURL(*path) && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
 		}
 	}
 }
