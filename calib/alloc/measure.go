@@ -118,7 +118,7 @@ func (e *estimator) run(ctx context.Context, opt Options, shard stats.Shard) (*M
 func (e *estimator) options(opt *Options) string {
 	h := sha256.New()
 	for i := range e.costs {
-		_, _ = fmt.Fprintln(h, e.costs[i].Tensor, e.costs[i].Elems, e.costs[i].types)
+		_, _ = fmt.Fprintf(h, "%s %d %v\n", e.costs[i].Tensor, e.costs[i].Elems, e.costs[i].types)
 	}
 	if s := opt.Solving; s != nil {
 		_, _ = fmt.Fprintln(h, s.Damp, s.Shrink, s.Sweeps, s.Scale)

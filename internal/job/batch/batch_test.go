@@ -405,7 +405,8 @@ func TestEmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{ // a pod's paths, threads and files are not those of the machine
-		"- --dir\n            - /work\n            - --lease\n            - 1m30s\n", "claimName: models", "mountPath: /work",
+		"- --dir\n            - /work\n            - --lease\n            - 1m30s\n",
+		"claimName: models", "mountPath: /work",
 		"- name: GOMAXPROCS\n              value: \"2\"\n", "fsGroup: 65532", "memory: 7168Mi",
 		"automountServiceAccountToken: false",
 	} {
