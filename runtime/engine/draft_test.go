@@ -287,4 +287,11 @@ func TestPace(t *testing.T) {
 	if len(p.seen) != 1 {
 		t.Errorf("%d numbers of tokens, expected 1", len(p.seen))
 	}
+	var still pace // of a clock that does not move
+	for n := range 5 {
+		still.add(n+1, 0)
+	}
+	if x := still.of(3); !(x > 0) {
+		t.Errorf("three tokens take %v", x)
+	}
 }

@@ -168,6 +168,7 @@ const (
 // add notes that tokens took so many seconds.
 func (p *pace) add(tokens int, seconds float64) {
 	p.steps++
+	seconds = max(seconds, 1e-9) // a coarse clock may not have moved
 	x := float64(tokens)
 	if len(p.seen) > 0 {
 		expected := p.of(x)
