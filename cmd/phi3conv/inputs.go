@@ -11,7 +11,7 @@ import (
 
 // inputFlags are the flags whose values are files that a command reads. They may be elsewhere.
 var inputFlags = []string{
-	"against", "base", "baseline", "chat-template-file", "config", "draft", "file", "gradients",
+	"against", "base", "baseline", "chat-template-file", "config", "costs", "draft", "file", "gradients",
 	"grammar-file", "json-schema-file", "license", "lora", "model", "own-text", "readme", "recipe",
 	"seal", "shots-file", "show", "stats", "task", "text", "thresholds", "tokens-file",
 }

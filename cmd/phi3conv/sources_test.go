@@ -217,7 +217,7 @@ func TestTextFromServer(t *testing.T) {
 
 // Every flag that takes a file says whether it is an input, which may be elsewhere, or an output.
 func TestFileFlags(t *testing.T) {
-	keys := []string{"sign-key", "verify-key"} // secrets are on this machine
+	local := []string{"sign-key", "verify-key", "dir"} // secrets, and where paths of a batch file begin
 	for _, c := range allCommands(commands()) {
 		for _, f := range c.Flags {
 			name, usage := f.Names()[0], ""
@@ -226,7 +226,7 @@ func TestFileFlags(t *testing.T) {
 			}
 			isFile := strings.Contains(usage, "`FILE") || strings.Contains(usage, "`DIR") ||
 				strings.Contains(usage, "`MODEL")
-			known := slices.Contains(slices.Concat(inputFlags, outputFlags, keys), name) || c.Name == "demo"
+			known := slices.Contains(slices.Concat(inputFlags, outputFlags, local), name) || c.Name == "demo"
 			if isFile && !known {
 				t.Errorf("%s: --%s takes a file, and is in no list of inputs.go", c.Name, name)
 			}
