@@ -34,7 +34,7 @@ func (j *job) start(e *Engine, kept int, from source) error {
 	}
 	j.result.Kept = kept
 	j.seq.Expect(j.prompt)
-	j.score, j.pace = &e.score, &e.pace
+	j.score, j.pace, j.spec.eager = &e.score, &e.pace, e.eager
 	return nil
 }
 

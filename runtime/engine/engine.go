@@ -39,6 +39,7 @@ type Engine struct {
 	cache *cache
 	score scorer
 	pace  pace
+	eager bool // guesses are checked whether they pay or not: in tests, which otherwise would depend on speed
 
 	mu     sync.Mutex
 	wake   *sync.Cond // there is work, or the engine has been closed
