@@ -83,7 +83,8 @@ func layerFlags() []cli.Flag {
 			"token of a window and element of the residual stream"},
 		&cli.BoolFlag{Name: "by-tensor", Usage: "rank single tensors instead; takes four times as long"},
 		&cli.BoolFlag{Name: "by-part", Usage: "tell the KL divergence of QUANT's weights from what this program adds " +
-			"when it rounds activations and the cache, on --by-layer-chunks windows, by computing in float32, too"},
+			"when it rounds activations and the cache, on --by-layer-chunks windows, by computing in float32, too. " +
+			"Memory: both models"},
 		&cli.IntFlag{Name: "by-layer-chunks", Value: 4,
 			Usage: "use `N` windows for this, spread over all texts"},
 	}
