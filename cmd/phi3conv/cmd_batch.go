@@ -140,7 +140,7 @@ In arrays of Slurm and Indexed Jobs of Kubernetes, workers begin at different st
 			dirFlag(),
 			leaseFlag(&opt.Lease),
 			&cli.IntFlag{Name: "attempts", Value: 3, Destination: &opt.Attempts,
-				Usage: "try a step at most `N` times if it fails for a reason that may pass"},
+				Usage: "try a step at most `N` times if it fails for a reason that may pass, or its worker is lost"},
 			&cli.BoolFlag{Name: "retry-failed", Destination: &opt.Retry, Usage: "do steps again that failed"},
 			&cli.BoolFlag{Name: "log-json", Usage: "print what happens as JSON lines on standard error"},
 			&cli.BoolFlag{Name: "json", Usage: "print the status at the end as JSON"},

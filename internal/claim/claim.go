@@ -176,13 +176,38 @@ func (c *Claim) say(ctx context.Context) error {
 	return c.store.Put(ctx, c.key()+".alive", data)
 }
 
+// done is why a claim ended whose worker has a result.
+const done = "done"
+
 // Publish stores the task's result, and reports whether it was this worker's: another may have been faster.
 func (c *Claim) Publish(ctx context.Context, result []byte) (bool, error) {
 	err := c.store.Create(ctx, Result(c.Task), result)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err
 	}
-	return err == nil, c.End(ctx, "done")
+	return err == nil, c.End(ctx, done)
+}
+
+// Interrupted is why a claim ended whose worker was told to end.
+const Interrupted = "interrupted"
+
+// Before returns why the claims before this one ended, since the task's last result, if that was removed. "" is for a
+// worker that was lost.
+func (c *Claim) Before(ctx context.Context) (ends []string, err error) {
+	for n := c.Number - 1; n > 0; n-- {
+		a, err := read(ctx, c.store, key(c.Task, n))
+		if errors.Is(err, fs.ErrNotExist) { // a bucket may remove old objects
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if a.Ended == done {
+			break
+		}
+		ends = append(ends, a.Ended)
+	}
+	return ends, nil
 }
 
 // End gives the task back.

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/claim"
 	"github.com/phi3conv/phi3conv/internal/objects"
 	"github.com/phi3conv/phi3conv/internal/usage"
 	"go.yaml.in/yaml/v3"
@@ -332,6 +333,62 @@ func TestFailures(t *testing.T) {
 			n := status.Count
 			if n[Done] != want || n[Failed] != test.failed || n[Blocked] != test.blocked {
 				t.Errorf("%v, expected %d done, %d failed, %d blocked", status.Count, want, test.failed, test.blocked)
+			}
+			f.fails = nil
+			opt := options(store, f, "w2")
+			opt.Retry = true
+			if status, err = Run(t.Context(), p, opt); err != nil || status.Count[Done] != len(p.Steps) {
+				t.Errorf("a second time: %v, %v", status.Count, err)
+			}
+		})
+	}
+}
+
+// A step whose workers are lost is given up as one that fails, and tried again when it is asked for. Workers that were
+// told to end do not count, nor does what was before the last result.
+func TestLostWorkers(t *testing.T) {
+	p := plan(t, jobs)
+	interrupted := slices.Repeat([]string{claim.Interrupted}, 5)
+	for name, test := range map[string]struct {
+		ends  []string // of claims that are there, "" of a lost worker
+		fails int      // so often
+		want  State
+		error string
+	}{
+		"2 lost":          {ends: []string{"", ""}, want: Done},
+		"3 lost":          {ends: []string{"", "", ""}, want: Failed, error: "of 3 attempts 3 ended with the worker"},
+		"failed and lost": {ends: []string{"disk full", "", ""}, want: Failed, error: "of 3 attempts 2 ended"},
+		"interrupted":     {ends: interrupted, fails: 2, want: Done},
+		"always fails":    {ends: interrupted, fails: 3, want: Failed, error: "given up after attempt 3: exit code 4"},
+		"retried":         {ends: []string{"", "", "done"}, fails: 2, want: Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a lost worker is waited for
+			store := new(objects.Memory)
+			before := &claim.Worker{Store: store, Name: "before"} // without a lease, so that it waits for nobody
+			for _, end := range test.ends {
+				c, err := before.Take(t.Context(), p.Steps[0].ID)
+				if err == nil && end != "" {
+					err = c.End(t.Context(), end)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			f := &fake{runs: map[string]int{}}
+			f.fails = func(args []string, _ string, run int) (int, error) {
+				if slices.Equal(args[:2], p.Steps[0].Command(nil)[:2]) && run <= test.fails {
+					return 4, nil
+				}
+				return 0, nil
+			}
+			status, err := Run(t.Context(), p, options(store, f, "w"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := status.Steps[0]
+			if first.State != test.want || !strings.Contains(first.Result.Error, test.error) {
+				t.Errorf("%s, %q, expected %s, %q", first.State, first.Result.Error, test.want, test.error)
 			}
 			f.fails = nil
 			opt := options(store, f, "w2")

@@ -29,7 +29,7 @@ type Options struct {
 	Worker   string        // a name of its own
 	Index    int           // workers of different indices begin at different steps
 	Lease    time.Duration // after which a silent worker's step is taken over; at least a second
-	Attempts int           // of a step that fails for reasons that may pass
+	Attempts int           // of a step that fails for reasons that may pass, or whose worker is lost
 	Build    string        // the program's version
 	Event    func(Event)   // may be nil; sets time and worker
 	Retry    bool          // do steps again that failed
@@ -139,10 +139,14 @@ func (r *runner) any(ctx context.Context, status *Status) (did bool, err error) 
 // do does a step that was claimed.
 func (r *runner) do(ctx context.Context, s *Step, c *claim.Claim) error {
 	begun := time.Now()
-	r.event(Event{Event: "begun", Step: s.ID, Name: s.Name, Attempt: c.Number})
-	stop := r.beat(ctx, c)
-	result, err := r.execute(ctx, s, c)
-	stop()
+	attempt, lost, err := attempts(ctx, c)
+	var result *Result
+	if err == nil && attempt <= r.Attempts {
+		r.event(Event{Event: "begun", Step: s.ID, Name: s.Name, Attempt: c.Number})
+		stop := r.beat(ctx, c)
+		result, err = r.execute(ctx, s, c)
+		stop()
+	}
 	// What a worker that is interrupted says still has to reach the store.
 	last := context.WithoutCancel(ctx)
 	event := Event{Step: s.ID, Name: s.Name, Attempt: c.Number, Seconds: time.Since(begun).Seconds()}
@@ -150,13 +154,17 @@ func (r *runner) do(ctx context.Context, s *Step, c *claim.Claim) error {
 	case ctx.Err() != nil:
 		event.Event = "given back"
 		r.event(event)
-		return errors.Join(work.Interrupted(ctx.Err(), "interrupted, what is done is kept"), c.End(last, "interrupted"))
-	case err != nil && c.Number < r.Attempts:
+		return errors.Join(
+			work.Interrupted(ctx.Err(), "interrupted, what is done is kept"), c.End(last, claim.Interrupted))
+	case attempt > r.Attempts:
+		result = &Result{Exit: failure.IO.Code(), Error: fmt.Sprintf("given up: of %d attempts %d ended with the "+
+			"worker, which was killed or not heard of any more", attempt-1, lost)}
+	case err != nil && attempt < r.Attempts:
 		event.Event, event.Message = "given back", err.Error()
 		r.event(event)
 		return c.End(last, err.Error())
 	case err != nil:
-		result = &Result{Exit: failure.IO.Code(), Error: fmt.Sprintf("given up after attempt %d: %v", c.Number, err)}
+		result = &Result{Exit: failure.IO.Code(), Error: fmt.Sprintf("given up after attempt %d: %v", attempt, err)}
 	}
 	result.Name, result.Attempt, result.Worker, result.Build = s.Name, c.Number, r.Worker, r.Build
 	result.CPU, result.Begun, result.Seconds = machine.CPU(), begun.UTC(), event.Seconds
@@ -180,6 +188,22 @@ func (r *runner) do(ctx context.Context, s *Step, c *claim.Claim) error {
 	}
 	r.event(event)
 	return err
+}
+
+// attempts returns the number of the attempt that a claim is, and how many before it lost their workers. A step may be
+// what a worker dies of, so these count; a worker that was told to end is no fault of the step.
+func attempts(ctx context.Context, c *claim.Claim) (number, lost int, err error) {
+	ends, err := c.Before(ctx)
+	number = 1
+	for _, end := range ends {
+		if end != claim.Interrupted {
+			number++
+		}
+		if end == "" {
+			lost++
+		}
+	}
+	return number, lost, err
 }
 
 func (r *runner) event(e Event) {
