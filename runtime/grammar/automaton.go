@@ -22,7 +22,10 @@ type Automaton struct {
 	frames map[string]*frame
 	nodes  map[string]*node
 	walks  map[*group]*walk // through the whole vocabulary
-	rules  []*group         // by rule: its begin, or nil
+	rows   []step           // of walks: len(sample) for each of walked
+	walked []*node
+	spans  []span   // of the current walk
+	rules  []*group // by rule: its begin, or nil
 	ids    uint32
 	bytes  int // about, of all the above
 	steps  int // what the current call may still do
@@ -70,9 +73,11 @@ type node struct {
 	all    []ret // and those that follow from them: after rules that end, and in rules that are called
 	ends   bool  // the text is complete
 	next   []*node
+	step   step // to it, in walks; 0 until it is asked for
 }
 
-// What bounds the work and the memory of an automaton. An answer that reaches the first two is refused.
+// What bounds the work and the memory of an automaton. An answer that reaches the first two is refused. A token adds at
+// most maxSteps to Automaton.rows, 16 MB.
 const (
 	maxSteps   = 1 << 22 // for one token; a walk through 200,000 tokens takes 1 << 19
 	maxPlaces  = 2000    // of a node
@@ -141,6 +146,7 @@ func (a *Automaton) classify() {
 func (a *Automaton) forget() {
 	a.groups, a.frames, a.nodes = map[string]*group{}, map[string]*frame{}, map[string]*node{}
 	a.walks, a.rules, a.bytes = map[*group]*walk{}, make([]*group, len(a.n.start)), 0
+	a.walked, a.rows = []*node{nil}, make([]step, len(a.sample)) // a step is not 0
 }
 
 // limit prepares a call for a token.
@@ -395,19 +401,23 @@ func (a *Automaton) read(n *node, class uint8) *node {
 		n.next = make([]*node, len(a.sample))
 	}
 	if n.next[class] == nil {
-		var kernel []ret
-		for _, r := range n.all {
-			if g := a.after(r.g, class); g != deadGroup {
-				kernel = append(kernel, ret{g, r.f})
-			}
-		}
-		a.steps -= len(n.all)
-		if a.steps < 0 {
-			return nil
-		}
-		n.next[class] = a.node(kernel)
+		n.next[class] = a.move(n, class)
 	}
 	return n.next[class]
+}
+
+// move finds the position after a byte of a class.
+func (a *Automaton) move(n *node, class uint8) *node {
+	var kernel []ret
+	for _, r := range n.all {
+		if g := a.after(r.g, class); g != deadGroup {
+			kernel = append(kernel, ret{g, r.f})
+		}
+	}
+	if a.steps -= len(n.all); a.steps < 0 {
+		return nil
+	}
+	return a.node(kernel)
 }
 
 // take returns the position after a token, nil if there is too much to do.

@@ -72,6 +72,7 @@ func NewVocabulary(tok *tokenizer.Tokenizer, size int) *Vocabulary {
 	}
 	pop(0)
 	v.nodes[0].skip = int32(len(v.nodes))
+	v.nodes = append(v.nodes, trieNode{from: int32(len(v.ids))}) // is where the last ones end
 	return v
 }
 

@@ -1,6 +1,9 @@
 package grammar
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // walk is what a part of the vocabulary, tokens that begin at some nodes of the trie, has for a place of a rule.
 type walk struct {
@@ -33,6 +36,47 @@ func (a *Automaton) through(before *walk, g *group) *walk {
 	return w
 }
 
+// step is where a byte leads to in a walk: nowhere, or to a node, whose own steps by class begin at a row of
+// Automaton.rows. It is 0 until it is looked for.
+type step int32
+
+const nowhere step = -1
+
+func (s step) row() int   { return int(s >> 1) }
+func (s step) ends() bool { return s&1 != 0 }
+
+// step returns the one to a node.
+func (a *Automaton) step(n *node) step {
+	if n.step == 0 {
+		n.step = step(len(a.rows) << 1)
+		if n.ends {
+			n.step |= 1
+		}
+		a.walked = append(a.walked, n)
+		a.rows = append(a.rows, make([]step, len(a.sample))...)
+		a.bytes += 8 + 4*len(a.sample)
+		a.steps -= len(a.sample)
+	}
+	return n.step
+}
+
+// find looks for a step. It is 0 if there is too much to do.
+func (a *Automaton) find(s step, class uint8) step {
+	to := nowhere
+	switch n := a.move(a.walked[s.row()/len(a.sample)], class); n {
+	case nil:
+		return 0
+	case deadNode:
+	default:
+		to = a.step(n)
+	}
+	a.rows[s.row()+int(class)] = to
+	return to
+}
+
+// span is a part of Vocabulary.ids.
+type span struct{ from, to int32 }
+
 // walk goes through the tries below some nodes.
 func (a *Automaton) walk(starts []int32, g *group) *walk {
 	begin := a.node([]ret{{g, a.frame(nil, true)}})
@@ -40,75 +84,99 @@ func (a *Automaton) walk(starts []int32, g *group) *walk {
 		return nil
 	}
 	w := &walk{}
-	var ids []int32
-	path := make([]*node, a.v.longest+1)
-	for _, start := range starts {
-		s := &a.v.nodes[start]
-		if begin.ends && s.skip > start+1 {
-			w.exits = append(w.exits, start)
-		}
-		if start == 0 {
-			for _, r := range begin.all {
-				for _, t := range r.g.tokens {
-					ids = append(ids, a.tokens[t.token]...)
-				}
+	var named []int32
+	if starts[0] == 0 {
+		for _, r := range begin.all {
+			for _, t := range r.g.tokens {
+				named = append(named, a.tokens[t.token]...)
 			}
-		}
-		path[s.depth] = begin
-		for i := start + 1; i < s.skip; {
-			t := &a.v.nodes[i]
-			from := path[t.depth-1]
-			class := a.class[t.b]
-			var n *node
-			if from.next != nil {
-				n = from.next[class]
-			}
-			if n == nil {
-				n = a.read(from, class)
-			}
-			if a.steps--; a.steps < 0 || n == nil {
-				return nil
-			}
-			if n == deadNode {
-				i = t.skip
-				continue
-			}
-			ids = append(ids, a.v.ids[t.from:t.to]...)
-			if i++; n.ends && t.skip > i {
-				w.exits = append(w.exits, i-1)
-			}
-			path[t.depth] = n
 		}
 	}
-	w.keep(ids, a.v.size)
+	a.spans = a.spans[:0]
+	for _, start := range starts {
+		if begin.ends && a.v.nodes[start].skip > start+1 {
+			w.exits = append(w.exits, start)
+		}
+		if !a.below(w, start, a.step(begin)) {
+			return nil
+		}
+	}
+	w.keep(named, a.spans, a.v)
 	return w
 }
 
-// keep stores ids in the smaller form.
-func (w *walk) keep(ids []int32, size int) {
-	if len(ids) < size/32 {
-		w.few = append([]int32(nil), ids...)
+// below goes through the trie below a node: it adds the tokens that it finds to Automaton.spans, and to w where the
+// rule may end. It returns false if there is too much to do. New places take most of their time here, so that the loop has
+// numbers in place of pointers, and does not look at tokens: those below a node follow each other.
+func (a *Automaton) below(w *walk, start int32, begin step) bool {
+	nodes, rows := a.v.nodes, a.rows
+	var path [mostBytes + 1]step
+	path[nodes[start].depth] = begin
+	end, from, steps := nodes[start].skip, nodes[start+1].from, 0
+	for i := start + 1; i < end; steps++ {
+		t := &nodes[i]
+		before, class := path[t.depth-1], a.class[t.b]
+		s := rows[before.row()+int(class)]
+		if s == 0 {
+			if s = a.find(before, class); s == 0 || a.steps < steps {
+				return false
+			}
+			rows = a.rows
+		}
+		if s == nowhere {
+			if from < t.from {
+				a.spans = append(a.spans, span{from, t.from})
+			}
+			i, from = t.skip, nodes[t.skip].from
+			continue
+		}
+		path[t.depth] = s
+		if i++; s.ends() && t.skip > i {
+			w.exits = append(w.exits, i-1)
+		}
+	}
+	a.spans = append(a.spans, span{from, nodes[end].from})
+	a.steps -= steps
+	return a.steps >= 0
+}
+
+// keep stores tokens in the smaller form.
+func (w *walk) keep(ids []int32, spans []span, v *Vocabulary) {
+	n := len(ids)
+	for _, s := range spans {
+		n += int(s.to - s.from)
+	}
+	if n < v.size/32 {
+		w.few = slices.Grow(ids, n-len(ids))
+		for _, s := range spans {
+			w.few = append(w.few, v.ids[s.from:s.to]...)
+		}
 		return
 	}
-	w.set = make([]uint64, (size+63)/64)
+	w.set = make([]uint64, (v.size+63)/64)
+	set(w.set, ids)
+	for _, s := range spans {
+		set(w.set, v.ids[s.from:s.to])
+	}
+}
+
+func set(bits []uint64, ids []int32) {
 	for _, id := range ids {
-		w.set[id/64] |= 1 << (id % 64)
+		bits[id/64] |= 1 << (id % 64)
 	}
 }
 
 // allow sets the tokens of a walk from the nodes that before was left at, and of those that go on in the rules that
 // called. It returns false if there is too much to do.
-func (a *Automaton) allow(set []uint64, before *walk, r ret, seen map[visit]bool) bool {
+func (a *Automaton) allow(tokens []uint64, before *walk, r ret, seen map[visit]bool) bool {
 	w := a.through(before, r.g)
 	if w == nil {
 		return false
 	}
 	for i, x := range w.set {
-		set[i] |= x
+		tokens[i] |= x
 	}
-	for _, id := range w.few {
-		set[id/64] |= 1 << (id % 64)
-	}
+	set(tokens, w.few)
 	if a.steps -= visitSteps + (len(w.set)+len(w.few))/8; a.steps < 0 {
 		return false
 	}
@@ -117,7 +185,7 @@ func (a *Automaton) allow(set []uint64, before *walk, r ret, seen map[visit]bool
 	}
 	seen[visit{w, r.f}] = true
 	for _, back := range r.f.rets {
-		if !a.allow(set, w, back, seen) {
+		if !a.allow(tokens, w, back, seen) {
 			return false
 		}
 	}
