@@ -106,8 +106,8 @@ func (a *Automaton) walk(starts []int32, g *group) *walk {
 }
 
 // below goes through the trie below a node: it adds the tokens that it finds to Automaton.spans, and to w where the
-// rule may end. It returns false if there is too much to do. New places take most of their time here, so that the loop has
-// numbers in place of pointers, and does not look at tokens: those below a node follow each other.
+// rule may end. It returns false if there is too much to do. New places take most of their time here, so that the loop
+// has numbers in place of pointers, and does not look at tokens: those below a node follow each other.
 func (a *Automaton) below(w *walk, start int32, begin step) bool {
 	nodes, rows := a.v.nodes, a.rows
 	var path [mostBytes + 1]step
