@@ -38,15 +38,19 @@ func (h Hint) String() string { return [...]string{"none", "t0", "nta"}[h] }
 // depends on the CPU and its memory. A Form is never changed.
 type Form struct {
 	Set   string // whose kernel it is
+	Wide  bool   // one of the set's Wide
 	Hint  Hint
 	Ahead int // bytes from the weights that are used to those that are prefetched
 
 	kernel func(*Product)
 }
 
-// String names the form, such as "avx512vnni" and "avx2 nta 4096".
+// String names the form, such as "avx512vnni", "avx512vnni wide" and "avx2 nta 4096".
 func (f *Form) String() string {
-	if f.Hint == NoHint {
+	switch {
+	case f.Wide:
+		return f.Set + " wide"
+	case f.Hint == NoHint:
 		return f.Set
 	}
 	return fmt.Sprintf("%s %s %d", f.Set, f.Hint, f.Ahead)
@@ -84,8 +88,11 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 		forms := []*Form{{Set: set.Name, kernel: k}}
 		for _, p := range prefetches {
 			if u == Single && set != &generic {
-				forms = append(forms, &Form{set.Name, p.hint, p.ahead, k})
+				forms = append(forms, &Form{Set: set.Name, Hint: p.hint, Ahead: p.ahead, kernel: k})
 			}
+		}
+		if wide := set.Wide[f]; u == Several && wide != nil {
+			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide})
 		}
 		if len(all) > 0 && codeOf(all[0].kernel) == own {
 			all = append(all, forms...)

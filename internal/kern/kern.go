@@ -118,6 +118,9 @@ type Set struct {
 	Products [NumFormats]func(*Product)
 	// Several are kernels in their place for several tokens; where one is nil there is none.
 	Several [NumFormats]func(*Product)
+	// Wide are kernels for several tokens, too, that scale wider sums in other instructions; where one is nil there is
+	// none.
+	Wide [NumFormats]func(*Product)
 	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a
 	// row of them for each token; otherwise as Products[BF16]. The sum's order and
 	// rounding are the CPU's own. It is nil where the CPU has no such instruction.

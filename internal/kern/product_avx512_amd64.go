@@ -21,6 +21,13 @@ var productsAVX512 = [NumFormats]func(*Product){
 	Table16: productTable16AVX512,
 }
 
+// wideAVX512 are for several tokens, see [Form].
+var wideAVX512 = [NumFormats]func(*Product){
+	Q2_K: productQ2_KWideAVX512,
+	Q3_K: productQ3_KWideAVX512,
+	Q4_K: productQ4_KWideAVX512,
+}
+
 //go:noescape
 func productQ4_0AVX512(p *Product)
 
@@ -62,3 +69,12 @@ func productTable32AVX512(p *Product)
 
 //go:noescape
 func productTable16AVX512(p *Product)
+
+//go:noescape
+func productQ2_KWideAVX512(p *Product)
+
+//go:noescape
+func productQ3_KWideAVX512(p *Product)
+
+//go:noescape
+func productQ4_KWideAVX512(p *Product)

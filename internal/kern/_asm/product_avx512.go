@@ -100,6 +100,9 @@ func productsVNNI() []byte {
 		f := &vnniFormats[i]
 		f.layout = layouts[f.name]
 		a.product(f)
+		if f.narrow {
+			a.wide(f)
+		}
 	}
 	fmt.Fprintf(&a.constants, "GLOBL vnniConstants<>(SB), RODATA|NOPTR, $%d\n\n", 64*len(a.offsets))
 	return append(a.constants.Bytes(), a.buf.Bytes()...)
@@ -238,22 +241,7 @@ func (a *vnni) f16(off, z int) { a.p("VCVTPH2PS %d(DI), Z%d", off, z) }
 // product writes a format's kernel.
 func (a *vnni) product(f *vnniFormat) {
 	a.begin("·product"+f.name+"AVX512", "$0-8", "See Product.")
-	a.p("MOVQ p+0(FP), AX")
-	a.p("MOVQ %d(AX), BX", pOut)
-	a.p("MOVQ %d(AX), DI", pW)
-	a.p("MOVQ %d(AX), SI", pA)
-	a.p("MOVQ %d(AX), DX", pT)
-	a.p("MOVQ %d(AX), CX", pBlocks)
-	a.p("MOVQ %d(AX), R9", pAStride)
-	a.held = map[string]string{}
-	for i, c := range append([][]byte{bytes4(15)}, f.constants...) {
-		z := []string{"Z31", "Z28", "Z29", "Z30"}[i]
-		a.p("VMOVDQU32 %s, %s", a.vector(c...), z)
-		a.held[string(bytes.Repeat(c, 64/len(c)))] = z
-	}
-	if f.table {
-		a.loadTable()
-	}
+	a.operands(f)
 	many := a.label()
 	a.p("CMPQ DX, $1")
 	a.p("JNE %s", many)
@@ -272,6 +260,41 @@ func (a *vnni) product(f *vnniFormat) {
 	a.hint = 0
 
 	a.place(many)
+	a.several(f)
+}
+
+// wide writes the kernel of a narrow format for several tokens that scales sums of 32 columns, or of 16, by VPMULLD. It
+// has fewer multiplications where VPMULLD is one, as on AMD's CPUs.
+func (a *vnni) wide(f *vnniFormat) {
+	wide := *f
+	wide.narrow = false
+	a.begin("·product"+f.name+"WideAVX512", "$0-8", "See Product: several tokens.")
+	a.operands(&wide)
+	a.several(&wide)
+}
+
+// operands loads registers from the Product, to which AX points then, and the format's constants.
+func (a *vnni) operands(f *vnniFormat) {
+	a.p("MOVQ p+0(FP), AX")
+	a.p("MOVQ %d(AX), BX", pOut)
+	a.p("MOVQ %d(AX), DI", pW)
+	a.p("MOVQ %d(AX), SI", pA)
+	a.p("MOVQ %d(AX), DX", pT)
+	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("MOVQ %d(AX), R9", pAStride)
+	a.held = map[string]string{}
+	for i, c := range append([][]byte{bytes4(15)}, f.constants...) {
+		z := []string{"Z31", "Z28", "Z29", "Z30"}[i]
+		a.p("VMOVDQU32 %s, %s", a.vector(c...), z)
+		a.held[string(bytes.Repeat(c, 64/len(c)))] = z
+	}
+	if f.table {
+		a.loadTable()
+	}
+}
+
+// several writes the way through Scratch, and returns.
+func (a *vnni) several(f *vnniFormat) {
 	clear := a.label()
 	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), R10", pOutStride)
@@ -539,7 +562,7 @@ func outAt(t int) string {
 // Z28…Z31 stay as they are.
 //
 // Sums of 16 columns of a narrow format are int16, which VPDPWSSD scales and adds at once; VPMULLD is two
-// multiplications on Intel's CPUs, and an addition comes after it.
+// multiplications on Intel's CPUs, and an addition comes after it. On AMD's it is one, for twice as many columns.
 func (a *vnni) tiles256(groups int, narrow bool) {
 	name, lines := (&vnniFormat{groups: groups, narrow: narrow}).tiles()
 	a.begin(name, "$0-0", fmt.Sprintf("Multiplies an unpacked super-block of %d groups with all tokens.", groups))
