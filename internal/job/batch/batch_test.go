@@ -400,6 +400,25 @@ func TestLostWorkers(t *testing.T) {
 	}
 }
 
+// Who is interrupted in the middle of a step gives it back, and says so.
+func TestInterrupted(t *testing.T) {
+	p, store := plan(t, jobs), new(objects.Memory)
+	ctx, cancel := context.WithCancel(t.Context())
+	opt := options(store, &fake{runs: map[string]int{}}, "w")
+	opt.Exec = func(context.Context, []string, io.Writer) (int, error) {
+		cancel()
+		return 130, nil
+	}
+	const want = "interrupted, what is done is kept: "
+	if _, err := Run(ctx, p, opt); !errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, expected %q", err, want)
+	}
+	states, err := claim.States(t.Context(), store)
+	if s := states[p.Steps[0].ID]; err != nil || s.Ended != claim.Interrupted {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ old, now, want string }{
 		{"batch: 1", "batch: 2", `"batch" is 2, expected 1`},

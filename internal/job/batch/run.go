@@ -82,7 +82,7 @@ func Run(ctx context.Context, p *Plan, opt Options) (*Status, error) {
 		if !did {
 			select {
 			case <-ctx.Done():
-				return nil, work.Interrupted(ctx.Err(), "interrupted, what is done is kept")
+				return nil, work.Interrupted(ctx.Err(), ", what is done is kept")
 			case <-time.After(opt.Lease / 8):
 			}
 		}
@@ -155,7 +155,7 @@ func (r *runner) do(ctx context.Context, s *Step, c *claim.Claim) error {
 		event.Event = "given back"
 		r.event(event)
 		return errors.Join(
-			work.Interrupted(ctx.Err(), "interrupted, what is done is kept"), c.End(last, claim.Interrupted))
+			work.Interrupted(ctx.Err(), ", what is done is kept"), c.End(last, claim.Interrupted))
 	case attempt > r.Attempts:
 		result = &Result{Exit: failure.IO.Code(), Error: fmt.Sprintf("given up: of %d attempts %d ended with the "+
 			"worker, which was killed or not heard of any more", attempt-1, lost)}
