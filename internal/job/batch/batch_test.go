@@ -485,6 +485,9 @@ func TestEmit(t *testing.T) {
 		"claimName: models", "mountPath: /work",
 		"- name: GOMAXPROCS\n              value: \"2\"\n", "fsGroup: 65532", "memory: 7168Mi",
 		"automountServiceAccountToken: false",
+		// Pod Security's restricted standard
+		"runAsUser: 65532", "runAsNonRoot: true", "type: RuntimeDefault", "allowPrivilegeEscalation: false",
+		"drop:\n                - ALL\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, out.String())

@@ -170,6 +170,9 @@ func (c *Cluster) pod(p *Plan) object {
 		"resources": object{
 			"requests": object{"cpu": c.CPUs, "memory": memory}, "limits": object{"memory": memory},
 		},
+		"securityContext": object{
+			"allowPrivilegeEscalation": false, "capabilities": object{"drop": []string{"ALL"}},
+		},
 	}
 	if c.Secret != "" {
 		worker["envFrom"] = []object{{"secretRef": object{"name": c.Secret}}}
@@ -177,8 +180,13 @@ func (c *Cluster) pod(p *Plan) object {
 	pod := object{
 		"restartPolicy": "Never", "containers": []object{worker}, "volumes": volumes,
 		"automountServiceAccountToken": false, // workers ask nothing of the cluster
-		// The user of the image is not root, and a new volume belongs to root.
-		"securityContext": object{"fsGroup": imageUser, "fsGroupChangePolicy": "OnRootMismatch"},
+		// The user of the image is not root, and a new volume belongs to root. With the rest, here and above, a
+		// namespace takes pods that wants the restricted standard of Pod Security.
+		"securityContext": object{
+			"fsGroup": imageUser, "fsGroupChangePolicy": "OnRootMismatch",
+			"runAsUser": imageUser, "runAsGroup": imageUser, "runAsNonRoot": true,
+			"seccompProfile": object{"type": "RuntimeDefault"},
+		},
 	}
 	if c.Account != "" {
 		pod["serviceAccountName"] = c.Account
