@@ -545,6 +545,7 @@ func TestCanceledPrompt(t *testing.T) {
 	m := open(t, testmodel.Phi3(t), runtime.Options{Threads: 1, Batch: 16, Computed: func(tokens float64) {
 		if read += tokens; read > 20 {
 			cancel()
+			time.Sleep(10 * time.Millisecond) // for the goroutine that is told, on a busy machine
 		}
 	}})
 	e := newEngine(t, m, Options{})
