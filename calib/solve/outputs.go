@@ -44,19 +44,21 @@ func newRowBlock(o *Outputs, share float64, cols int) (*rowBlock, error) {
 	n := len(o.Squares)
 	b := &rowBlock{first: o.First, count: n, size: (n + kern.Rows - 1) / kern.Rows * kern.Rows}
 	b.feed, b.rest, b.e = make([]float32, n*b.size), make([]float32, n*b.size), make([]float32, b.size*cols)
-	root := roots(o.Squares)
+	root, damped := roots(o.Squares)
 	h := newSquare(b.size)
 	for i := range b.size {
 		h.data[h.at(i, i)] = 1
 	}
 	for i := range n {
 		for j, v := range o.Pairs[i*(i-1)/2:][:i] {
-			if root[i] == 0 || root[j] == 0 {
+			c := share * float64(v) * root[i] * root[j]
+			if c == 0 {
 				continue
 			}
-			c := share * float64(v)
+			c /= damped[i] * damped[j]
 			h.data[h.at(i, j)], h.data[h.at(j, i)] = float32(c), float32(c)
-			b.rest[i*b.size+j], b.rest[j*b.size+i] = float32(c*root[j]/root[i]), float32(c*root[i]/root[j])
+			b.rest[i*b.size+j] = float32(c * damped[j] / damped[i])
+			b.rest[j*b.size+i] = float32(c * damped[i] / damped[j])
 		}
 	}
 	f, err := factorize(h, 1, func(float64) {})
@@ -65,31 +67,29 @@ func newRowBlock(o *Outputs, share float64, cols int) (*rowBlock, error) {
 	}
 	for j := range n {
 		for i := range j {
-			if root[i] > 0 && root[j] > 0 {
-				b.feed[j*b.size+i] = float32(float64(f.u.data[f.u.at(i, j)]) * root[i] / root[j])
+			if damped[i] > 0 && damped[j] > 0 {
+				b.feed[j*b.size+i] = float32(float64(f.u.data[f.u.at(i, j)]) * damped[i] / damped[j])
 			}
 		}
 	}
 	return b, nil
 }
 
-// leastSquare is the share of the mean square below which an output's errors count by themselves: there is no limit to
-// what they would otherwise make up for.
-const leastSquare = 1e-4
+// outputDamp is added to the squares of outputs as a share of their mean. Without it there would be no limit to what
+// rows whose outputs hardly matter make up for, until they are nothing like the original's.
+const outputDamp = 0.03
 
-// roots returns the roots of squares, 0 where they are too small.
-func roots(squares []float32) []float64 {
+// roots returns the roots of squares, and those of the damped squares.
+func roots(squares []float32) (roots, damped []float64) {
 	mean := 0.0
 	for _, v := range squares {
 		mean += float64(v) / float64(len(squares))
 	}
-	all := make([]float64, len(squares))
-	for i, v := range squares {
-		if float64(v) >= leastSquare*mean {
-			all[i] = math.Sqrt(float64(v))
-		}
+	for _, v := range squares {
+		roots = append(roots, math.Sqrt(float64(v)))
+		damped = append(damped, math.Sqrt(float64(v)+float64(outputDamp*mean)))
 	}
-	return all
+	return roots, damped
 }
 
 // rowBlocks makes the blocks of rows whose errors count together, and lists the other rows.

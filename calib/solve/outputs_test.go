@@ -113,6 +113,32 @@ func TestOutputsWithoutGradients(t *testing.T) {
 	}
 }
 
+// Outputs that hardly matter make up for others, but stay like the original: verify would call them damaged.
+func TestOutputsOfSmallGradients(t *testing.T) {
+	for _, small := range []float64{1e-2, 1e-3, 1e-5} {
+		l := randomLayer(quant.Q4_K, 32, 256, 500)
+		o, _ := someOutputs(0, 32)
+		for i := 20; i < 28; i++ {
+			o.Squares[i] *= float32(small)
+		}
+		l.Outputs = []Outputs{o}
+		opt := options()
+		opt.Outputs = 0.9
+		q := make([]float32, len(l.W))
+		l.Type.Dequantize(q, mustSolve(t, l, opt).Data)
+		for r := range l.Rows {
+			var dot, w2, q2 float64
+			for c := range l.Cols {
+				a, b := float64(l.W[r*l.Cols+c]), float64(q[r*l.Cols+c])
+				dot, w2, q2 = dot+a*b, w2+a*a, q2+b*b
+			}
+			if like := dot / math.Sqrt(w2*q2); like < 0.95 {
+				t.Errorf("squares of %g: row %d has cosine %.3f with the original", small, r, like)
+			}
+		}
+	}
+}
+
 // Outputs with next to no gradients do not make up for others, whatever a file says, and what is no sum of squares is
 // refused.
 func TestOutputsHostile(t *testing.T) {

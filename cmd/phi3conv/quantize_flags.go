@@ -90,7 +90,7 @@ func (f *quantizeFlags) methodFlags() []cli.Flag {
 			Usage: "gptq: `SHARE` of the correction that aims at the original's activations, 0 to 1"},
 		&cli.Float64Flag{Name: "outputs", Destination: &f.solver.Outputs,
 			Usage: "gptq: feed errors of q, k and v back along outputs too, whose gradients' correlations " +
-				"count by `SHARE`, such as 0.4; needs statistics of calibrate --fisher-outputs"},
+				"count by `SHARE`, such as 0.5; needs statistics of calibrate --fisher-outputs"},
 		&cli.BoolFlag{Name: "split", Destination: &f.opt.Solver.Split,
 			Usage: "gptq: weigh the tokens of q, k, v, gate and up each by its own gradients; " +
 				"needs statistics of calibrate --fisher"},
