@@ -118,6 +118,7 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 	}
 	all := stats.NewMoments(cols, false) // of all experts
 	stacked := q.l.Experts(tensor) > 1
+	next := q.resumeAt(tensor)
 	err := groups(q.lengths, func(first, count int, lengths []int) error {
 		from, to := first*q.l.Hidden(), (first+count)*q.l.Hidden()
 		var original *inputs
@@ -127,7 +128,10 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 				return err
 			}
 		}
-		return tap(ctx, q.l, q.x[from:to], lengths, tensor, func(in runtime.Inputs) {
+		pass := q.resume.pass(first, count)
+		pass.Advance = next != nil
+		return tap(ctx, q.l, q.x[from:to], lengths, tensor, pass, func(in runtime.Inputs) {
+			next.keep(&in, first)
 			if stacked {
 				all.Add(in, parts[0].weights.of(&in, first), q.l.Threads())
 			}
@@ -146,7 +150,44 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 			parts[i].moments.Floor(all)
 		}
 	}
+	if err == nil && next != nil {
+		q.resume = *next
+	}
 	return err
+}
+
+// resumption is where passes through the loaded block begin: at a linear layer, where an earlier pass has had its
+// inputs, or at the block's beginning.
+type resumption struct {
+	layer string // "" for the beginning
+	cols  int    // of the inputs, 0 where they follow from the residual stream
+	rows  []float32
+}
+
+// resumeAt returns the resumption at a linear layer, whose inputs are still to be kept; nil where passes cannot begin
+// or the inputs of all tokens take more memory than second moments may.
+func (q *quantizer) resumeAt(tensor string) *resumption {
+	cols, ok := q.l.Resumes(tensor)
+	n := len(q.stats.Origin.Tokens) * cols
+	if !ok || 4*int64(n) > q.opt.MomentMemory {
+		return nil
+	}
+	return &resumption{tensor, cols, make([]float32, n)}
+}
+
+// keep keeps the inputs of the layer. Their tokens are counted from first on.
+func (r *resumption) keep(in *runtime.Inputs, first int) {
+	if r == nil || r.cols == 0 {
+		return
+	}
+	for t := range in.Rows {
+		copy(r.rows[(first+in.First+t)*r.cols:], in.Row(t))
+	}
+}
+
+// pass returns a pass of count tokens from first on that begins there.
+func (r *resumption) pass(first, count int) runtime.Pass {
+	return runtime.Pass{From: r.layer, Inputs: r.rows[first*r.cols : (first+count)*r.cols]}
 }
 
 // inputs are the rows that a layer gets, in the order in which it gets them.
@@ -179,7 +220,7 @@ func (i *inputs) like(in *runtime.Inputs) []float32 {
 // originalInputs returns the inputs that a layer has in the original model, scaled as those of the quantized model are.
 func (q *quantizer) originalInputs(ctx context.Context, x []float32, lengths []int, tensor string) (*inputs, error) {
 	all := &inputs{of: map[expertToken]int{}}
-	err := tap(ctx, q.original, x, lengths, tensor, func(in runtime.Inputs) {
+	err := tap(ctx, q.original, x, lengths, tensor, runtime.Pass{}, func(in runtime.Inputs) {
 		all.cols = in.Cols
 		inverse := q.inverse(tensor, in.Expert)
 		for t := range in.Rows {
@@ -196,9 +237,11 @@ func (q *quantizer) originalInputs(ctx context.Context, x []float32, lengths []i
 	return all, err
 }
 
-// tap calls use with the inputs of a linear layer, one of the loaded block or the output matrix, and leaves x as it is.
+// tap calls use with the inputs of a linear layer: of the output matrix, or of one of the loaded block, where the pass
+// ends.
 func tap(
-	ctx context.Context, l *runtime.Layers, x []float32, lengths []int, tensor string, use func(runtime.Inputs),
+	ctx context.Context, l *runtime.Layers, x []float32, lengths []int, tensor string, pass runtime.Pass,
+	use func(runtime.Inputs),
 ) error {
 	only := func(in runtime.Inputs) error {
 		if in.Tensor == tensor {
@@ -209,7 +252,8 @@ func tap(
 	if tensor == stats.OutputEntry {
 		return l.Finish(ctx, x, lengths, only, nil)
 	}
-	return l.Forward(ctx, x, lengths, runtime.Pass{Until: tensor, Tap: only})
+	pass.Until, pass.Tap = tensor, only
+	return l.Forward(ctx, x, lengths, pass)
 }
 
 // groups calls f for groups of about groupTokens tokens, whole sequences of these lengths, with the first token and

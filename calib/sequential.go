@@ -57,6 +57,7 @@ type quantizer struct {
 	y        []float32
 
 	scalings []*solve.Scaling // of the loaded block, unless an earlier run has done it
+	resume   resumption       // of passes through the loaded block of l
 
 	worked *progress.Work
 	first  int // block that this run quantizes
@@ -242,8 +243,10 @@ func (q *quantizer) block(ctx context.Context, i int) error {
 	if err := q.layers(ctx, i); err != nil {
 		return err
 	}
+	passes := []runtime.Pass{q.resume.pass(0, len(q.stats.Origin.Tokens)), {}}
+	q.resume = resumption{}
 	for k, l := range models {
-		if err := l.Forward(ctx, streams[k], q.lengths, runtime.Pass{}); err != nil {
+		if err := l.Forward(ctx, streams[k], q.lengths, passes[k]); err != nil {
 			return err
 		}
 	}

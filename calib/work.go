@@ -94,7 +94,9 @@ func (q *quantizer) momentWork(cols int) float64 {
 // expect returns how much work of each kind block i is expected to be, or what comes after the last one.
 func (q *quantizer) expect(i int) (work [workKinds]float64) {
 	tokens, models := float64(len(q.stats.Origin.Tokens)), float64(q.models())
-	groups, before := [][]string{q.linear(i)}, 0.0 // multiplications of a token with the matrices before
+	groups := [][]string{q.linear(i)}
+	// Multiplications of a token with the matrices before, and with those since a pass last ended.
+	before, since := 0.0, 0.0
 	if i < q.l.Count() {
 		groups = q.l.SharedInputs(i)
 	}
@@ -108,20 +110,23 @@ func (q *quantizer) expect(i int) (work [workKinds]float64) {
 				_, cols, _ = q.l.Shape(name) // every model has these
 			}
 			if rows > 0 {
-				work[workProducts] += models * tokens * before
+				work[workProducts] += tokens * (since + (models-1)*before)
 				work[workMoments] += tokens * q.momentWork(cols)
 				work[workSolving] += q.layerWork(rows, cols)
+				if _, ok := q.l.Resumes(names[0]); ok {
+					since = 0
+				}
 			}
 		}
 		for _, name := range names {
 			rows, cols, _ := q.l.Shape(name)
-			before += float64(rows) * float64(cols)
+			before, since = before+float64(rows)*float64(cols), since+float64(rows)*float64(cols)
 		}
 	}
 	if i == q.l.Count() {
 		return work
 	}
-	work[workProducts] += models * tokens * before
+	work[workProducts] += tokens * (since + (models-1)*before)
 	if q.scale {
 		folds := q.folds(i)
 		work[workProducts] += tokens * before * 2 / 3 // to the last that reads channels

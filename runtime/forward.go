@@ -210,22 +210,32 @@ func (b *batch) block(l *layer, i, needed int, add bool) error {
 	if err := m.threads.Run(&b.attnJob, tasks); err != nil {
 		return err
 	}
-	if err := b.encode(l.o, b.attn, first, rest); err != nil {
+	return b.afterAttention(l, first, rest)
+}
+
+// afterAttention is what follows the results of attention in a block, for count rows from first on.
+func (b *batch) afterAttention(l *layer, first, count int) error {
+	if err := b.encode(l.o, b.attn, first, count); err != nil {
 		return err
 	}
-	if err := b.matmulOne(l.o, b.attn.From(first), b.delta.From(first), rest); err != nil {
+	if err := b.matmulOne(l.o, b.attn.From(first), b.delta.From(first), count); err != nil {
 		return err
 	}
-	if c.Parallel {
-		return b.addParallel(l, first, rest)
+	if b.model.cfg.Parallel {
+		return b.addParallel(l, first, count)
 	}
-	if err := b.runNorm(l.ffnNorm, first, rest, true, l.readsFFNNorm()); err != nil {
+	return b.secondHalf(l, first, count, true)
+}
+
+// secondHalf is what follows the stream after attention. If add is set, it adds delta to x first.
+func (b *batch) secondHalf(l *layer, first, count int, add bool) error {
+	if err := b.runNorm(l.ffnNorm, first, count, add, l.readsFFNNorm()); err != nil {
 		return err
 	}
 	if l.router != nil {
-		return b.runExperts(l, first, rest)
+		return b.runExperts(l, first, count)
 	}
-	return b.feedForward(&l.experts[0], b.norm.From(first), b.delta.From(first), rest)
+	return b.feedForward(&l.experts[0], b.norm.From(first), b.delta.From(first), count)
 }
 
 // addParallel adds to delta what the feed-forward layer makes of the norm that attention has read.

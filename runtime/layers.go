@@ -73,6 +73,13 @@ type Pass struct {
 	// Until, if not empty, names a linear layer of the block. The pass ends when Tap has had the inputs of that
 	// layer, and the residual stream stays as it was.
 	Until string
+	// Advance, with Until, lets the residual stream become the one that what follows is added to. A pass can go on from
+	// there if [Layers.Resumes] says so.
+	Advance bool
+	// From, if not empty, is Until of an earlier pass, with Advance, at which this one begins. Inputs are those that
+	// the layer had then, row by row, unless they follow from the residual stream.
+	From   string
+	Inputs []float32
 }
 
 // OpenLayers opens a model; no weights are read yet. Of the options, only Threads and Batch are used.
@@ -260,6 +267,44 @@ func (l *Layers) SetWeights(tensor string, values []float32) error {
 	return nil
 }
 
+// Resumes reports whether a pass can begin at a linear layer, and how many values of its inputs each token needs for
+// that: 0 if they follow from the residual stream.
+func (l *Layers) Resumes(tensor string) (cols int, ok bool) {
+	i := slices.IndexFunc(l.linear, func(names []string) bool { return slices.Contains(names, tensor) })
+	if i < 0 || l.m.cfg.Parallel {
+		return 0, false
+	}
+	b := l.m.cfg.Block(i)
+	is := func(m arch.Linear) bool { return m.Weight.GGUF == tensor }
+	if is(b.AttnOut) || is(b.Down) && b.Router == nil {
+		_, cols, err := l.Shape(tensor)
+		return cols, err == nil
+	}
+	return 0, !is(b.Down) && !slices.ContainsFunc(b.QKV, is)
+}
+
+// resume runs the loaded block from one of the layers that Resumes lists, whose inputs are rows.
+func (b *batch) resume(l *layer, from string, rows []float32) error {
+	n, down := len(b.tokens), l.experts[0].down
+	set := func(to linear.Rows, cols int) {
+		for t := range n {
+			copy(to.Row(t), rows[t*cols:(t+1)*cols])
+		}
+	}
+	switch from {
+	case l.o.Name:
+		set(b.attn, l.o.Cols)
+		return b.afterAttention(l, 0, n)
+	case down.Name:
+		set(b.act, down.Cols)
+		if err := b.encode(down, b.act, 0, n); err != nil {
+			return err
+		}
+		return b.matmulOne(down, b.act, b.delta, n)
+	}
+	return b.secondHalf(l, 0, n, false)
+}
+
 // errUntil ends a pass at Pass.Until.
 var errUntil = errors.New("until")
 
@@ -271,6 +316,14 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	}
 	if pass.Until != "" && !slices.Contains(l.Linear(l.index), pass.Until) {
 		return fmt.Errorf("tensor %s is not a linear layer of block %d", pass.Until, l.index)
+	}
+	kept := 0
+	if pass.From != "" {
+		var ok bool
+		if kept, ok = l.Resumes(pass.From); !ok || !slices.Contains(l.Linear(l.index), pass.From) ||
+			len(pass.Inputs) != kept*len(x)/l.Hidden() {
+			return fmt.Errorf("block %d cannot begin at %s with %d inputs", l.index, pass.From, len(pass.Inputs))
+		}
 	}
 	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
 		hidden := l.Hidden()
@@ -287,16 +340,25 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 			return nil
 		}
 		defer func() { b.tap = nil }()
-		b.angles()
-		if err := b.block(&l.m.layers[0], 0, 0, false); err != nil {
-			if err == errUntil {
-				return nil
-			}
+		block := &l.m.layers[0]
+		var err error
+		if pass.From != "" {
+			err = b.resume(block, pass.From, pass.Inputs[first*kept:])
+		} else {
+			b.angles()
+			err = b.block(block, 0, 0, false)
+		}
+		if err != nil && err != errUntil {
 			return err
+		}
+		if err == errUntil && !pass.Advance {
+			return nil
 		}
 		for t := range b.tokens {
 			row := b.x.Row(t)
-			kern.Best().Add(row, b.delta.Row(t))
+			if err == nil {
+				kern.Best().Add(row, b.delta.Row(t))
+			}
 			copy(x[(first+t)*hidden:(first+t+1)*hidden], row)
 		}
 		return nil

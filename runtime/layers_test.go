@@ -176,3 +176,56 @@ func TestLayersSteps(t *testing.T) {
 		}
 	}
 }
+
+// A pass through a block may end at a linear layer and go on from there: the same bits as in one pass.
+func TestLayersResume(t *testing.T) {
+	models := []string{testmodel.Phi3(t)}
+	for _, v := range testdata.Variants() {
+		if strings.Contains(v.Name, "small") || strings.Contains(v.Name, "moe") {
+			models = append(models, writeVariant(t, v))
+		}
+	}
+	for _, path := range models {
+		l := openLayers(t, path, Options{Threads: 2, Batch: 16})
+		x, lengths := embedded(t, l, [][]int32{counting(5, l.Config().VocabSize), counting(14, l.Config().VocabSize)})
+		if err := l.Load(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		want := slices.Clone(x)
+		if err := l.Forward(t.Context(), want, lengths, Pass{}); err != nil {
+			t.Fatal(err)
+		}
+		resumed := 0
+		for _, name := range l.Linear(0) {
+			cols, ok := l.Resumes(name)
+			if !ok {
+				continue
+			}
+			resumed++
+			got, inputs := slices.Clone(x), make([]float32, len(x)/l.Hidden()*cols)
+			keep := func(in Inputs) error {
+				for r := range in.Rows {
+					if in.Tensor == name && cols > 0 {
+						copy(inputs[(in.First+r)*cols:], in.Row(r))
+					}
+				}
+				return nil
+			}
+			if err := l.Forward(t.Context(), got, lengths, Pass{Until: name, Tap: keep, Advance: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Forward(t.Context(), got, lengths, Pass{From: name, Inputs: inputs}); err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: from %s on: other bits", path, name)
+			}
+		}
+		if resumed < 2 {
+			t.Errorf("%s: passes begin at %d layers", path, resumed)
+		}
+		if err := l.Forward(t.Context(), x, lengths, Pass{From: l.Linear(0)[0]}); err == nil {
+			t.Error("a pass begins at the first layer, whose inputs nothing says")
+		}
+	}
+}
