@@ -65,7 +65,7 @@ func (l *levels) code(x float32) uint8 {
 
 // vector holds a value for each weight of a group, matrix one for each pair.
 type (
-	vector [maxGroup]float32
+	vector = [maxGroup]float32
 	matrix [maxGroup]vector
 )
 

@@ -1,115 +1,12 @@
 package solve
 
 import (
-	"math"
+	"slices"
 
 	"github.com/phi3conv/phi3conv/internal/floats"
 	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 )
-
-// noLimit is a limit that every cost is below.
-const noLimit = math.MaxFloat32
-
-// setting is what a group's codes are multiplied with.
-type setting struct {
-	scale, min int8
-	d, dmin    float32
-}
-
-// choose looks for the scale, minimum and codes of the group at a column that leave the
-// least cost, from the ones that it has by small steps, and takes them if they cost less than
-// limit. It reports whether it did.
-func (t *tile) choose(r, at int, g *group, w, x *vector, limit float32) bool {
-	i := r*t.Cols + at
-	gi, bi := i/t.geo.Group, i/t.block
-	now := setting{t.scale[gi], t.min[gi], t.d[bi], t.dmin[bi]}
-	var codes, best [maxGroup]uint8
-	taken, found := now, false
-	try := func(s setting) bool {
-		cost := g.feedback(t.levels, &codes, w, x, s.d*float32(s.scale), s.dmin*float32(s.min), limit)
-		if cost < limit {
-			limit, best, taken, found = cost, codes, s, true
-			return true
-		}
-		return false
-	}
-	try(now)
-	if t.block == t.geo.Group {
-		t.climb32(try, &taken)
-	} else {
-		t.climb(try, &taken)
-	}
-	if found {
-		t.scale[gi], t.min[gi], t.d[bi], t.dmin[bi] = taken.scale, taken.min, taken.d, taken.dmin
-		copy(t.codes[i:i+t.geo.Group], best[:])
-	}
-	return found
-}
-
-// climb moves the integer scale and minimum by one step.
-func (t *tile) climb(try func(setting) bool, taken *setting) {
-	if taken.d == 0 && taken.dmin == 0 {
-		return
-	}
-	step := 1
-	if t.geo.OddScale {
-		step = 2
-	}
-	for range climbs {
-		from, better := *taken, false
-		for ds := -step; ds <= step; ds += step {
-			for dm := -1; dm <= 1; dm++ {
-				s := from
-				scale, min := int(from.scale)+ds, int(from.min)+dm
-				if ds == 0 && dm == 0 || scale < t.geo.ScaleLo || scale > t.geo.ScaleHi ||
-					min < t.geo.MinLo || min > t.geo.MinHi {
-					continue
-				}
-				s.scale, s.min = int8(scale), int8(min)
-				better = try(s) || better
-			}
-		}
-		if !better {
-			return
-		}
-	}
-}
-
-// climbs is the most steps of a climb. One takes most of the gain, and two or more differ by less than 1 %: for Q4_K
-// random layers keep 0.397 of the encoder's error without, 0.324 with one, 0.322 with two, 0.323 with three.
-const climbs = 3
-
-// steps32 are the steps of a search for the float16 scale d of a block of one group, as shares of it. A step of 0.06
-// moves the outermost values of a type of 4 bits, outermost times d, by 0.48 d, half the distance of two values; the
-// others by a quarter and an eighth of it. With none, one, two and three of them, error feedback and refinement of
-// random layers leave 0.338, 0.308, 0.297 and 0.292 of the encoder's error for Q4_0, and 0.473, 0.449, 0.420 and
-// 0.389 for Q4_1. The numbers are part of what a method's bytes are.
-var steps32 = [...]float32{0.06, 0.03, 0.015}
-
-// outermost is the number of steps of d from the middle of a type of 4 bits to its end. A minimum moves by as
-// much as a change of d by the same share moves the outermost value.
-const outermost = 8
-
-// climb32 moves the scale and the minimum of a block of one group by smaller and smaller shares.
-func (t *tile) climb32(try func(setting) bool, taken *setting) {
-	for _, h := range steps32 {
-		from := *taken
-		for _, ds := range [...]float32{-h, h} {
-			s := from
-			s.d = quant.RoundF16(from.d + float32(ds*from.d))
-			try(s)
-		}
-		if t.geo.MinHi > 0 {
-			from = *taken
-			for _, dm := range [...]float32{-h, h} {
-				s := from
-				s.dmin = quant.RoundF16(from.dmin + float32(outermost*dm*from.d))
-				try(s)
-			}
-		}
-	}
-}
 
 // refine passes over all blocks once and lowers e·h·eᵀ by changing one thing at a time while all else stays: D and DMin
 // of a block, the scale and minimum of a group together with its codes, a single code. It reports whether anything
@@ -125,15 +22,13 @@ func (t *tile) refine() bool {
 			changed = t.refit(c) || changed
 		}
 		for at := c; at < end; at += size {
-			g := &t.local[at/size]
+			for r := range t.count {
+				copy(delta.row(r), t.e.row(r)[at:at+size])
+			}
+			changed = t.refineGroups(at, c) || changed
 			for r := range t.count {
 				before := delta.row(r)[:size]
-				e := t.e.row(r)[at : at+size]
-				copy(before, e)
-				if t.refineGroup(r, at, g, t.x.row(r)[at-c:]) {
-					changed = true
-				}
-				for i, v := range e {
+				for i, v := range t.e.row(r)[at : at+size] {
 					before[i] = v - before[i]
 				}
 			}
@@ -147,32 +42,58 @@ func (t *tile) refine() bool {
 	return changed
 }
 
-// refineGroup chooses the scale, minimum and codes of a group again. grad is e·h in its columns.
-func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32) bool {
-	n := g.n
-	i := r*t.Cols + at
-	var grads, move, q, want vector
+// refineGroups chooses the scales, minimums and codes of the rows' groups at a column again. x is e·h from column c on.
+func (t *tile) refineGroups(at, c int) (changed bool) {
+	g, ch := &t.local[at/t.geo.Group], &t.chooser
+	for rows := range slices.Chunk(t.rows, kern.Groups) {
+		refined := ch.list[:0]
+		for _, r := range rows {
+			if i := len(refined); t.wanted(r, at, g, t.x.row(r)[at-c:], &ch.x[i], &ch.limit[i]) {
+				ch.w[i] = ch.x[i]
+				refined = append(refined, r)
+			}
+		}
+		if len(refined) == 0 {
+			continue
+		}
+		ch.begin(&g.group, at, refined)
+		ch.choose()
+		for i, r := range refined {
+			changed = t.refineGroup(r, at, g, t.x.row(r)[at-c:], &ch.x[i], ch.found[i]) || changed
+		}
+	}
+	return changed
+}
+
+// wanted sets want to the best weights for a group if all else stays, grad being e·h in its columns: values v cost
+// (want-v)·h·(want-v)ᵀ. limit is what they may cost to be taken. It reports whether there is anything to gain.
+func (t *tile) wanted(r, at int, g *localGroup, grad []float32, want *vector, limit *float32) bool {
+	n, i := g.n, r*t.Cols+at
+	var grads, move vector
 	copy(grads[:], grad[:n])
-	// If all else stays, the best weights for the group are its values plus move, and
-	// values v cost (want-v)·h·(want-v)ᵀ.
 	g.inverse.times(&move, &grads, n)
 	scale, min := t.params(r, at)
 	var cost float32
 	for j, c := range t.codes[i : i+n] {
-		q[j] = float32(scale*t.levels.values[c]) - min
-		want[j] = q[j] + move[j]
+		want[j] = (float32(scale*t.levels.values[c]) - min) + move[j]
 		cost += float32(grads[j] * move[j])
 	}
-	if !(cost > 0) {
-		return false
+	*limit = cost - float32(leastGain*cost)
+	return cost > 0
+}
+
+// refineGroup changes single codes of a group. chosen says that others were chosen for it, grad is e·h before that.
+func (t *tile) refineGroup(r, at int, g *localGroup, grad []float32, want *vector, chosen bool) bool {
+	n, i := g.n, r*t.Cols+at
+	var grads, move, q vector
+	copy(grads[:], grad[:n])
+	scale, min := t.params(r, at)
+	for j, c := range t.codes[i : i+n] {
+		q[j] = float32(scale*t.levels.values[c]) - min
+		move[j] = want[j] - q[j]
 	}
-	changed := t.choose(r, at, &g.group, &want, &want, cost-float32(leastGain*cost))
-	if changed {
-		scale, min = t.params(r, at)
-		for j, c := range t.codes[i : i+n] {
-			q[j] = float32(scale*t.levels.values[c]) - min
-			move[j] = want[j] - q[j]
-		}
+	changed := chosen
+	if chosen {
 		g.h.times(&grads, &move, n)
 	}
 	if t.levels.book != nil {

@@ -1,6 +1,9 @@
 package solve
 
 import (
+	"slices"
+
+	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -19,9 +22,11 @@ type tile struct {
 	scale, min []int8
 	d, dmin    []float32
 
-	tmp   [4]rows // a block's columns
-	bytes []byte
-	imp   []float32
+	tmp     [4]rows // a block's columns
+	chooser chooser
+	rows    []int // 0 to count-1
+	bytes   []byte
+	imp     []float32
 }
 
 // newTile makes a tile of rows, whose targets are to be set.
@@ -36,6 +41,10 @@ func newTile(s *solver, mul *multiplier, count int) *tile {
 	t.d, t.dmin = make([]float32, count*n/block), make([]float32, count*n/block)
 	for i := range t.tmp {
 		t.tmp[i] = rows{make([]float32, count*block), block}
+	}
+	t.chooser.tile = t
+	for r := range count {
+		t.rows = append(t.rows, r)
 	}
 	t.bytes = make([]byte, count*s.Type.BlockBytes())
 	t.imp = make([]float32, count*block)
@@ -176,17 +185,28 @@ func (t *tile) feedback() {
 			t.unpack(r, c/t.block, t.bytes[r*blockBytes:(r+1)*blockBytes])
 		}
 		for at := c; at < end; at += size {
-			g := &t.feed[at/size]
-			for r := range t.count {
-				var w, x vector
-				copy(w[:], t.w.row(r)[at:at+size])
-				copy(x[:], t.x.row(r)[at-c:at-c+size])
-				t.choose(r, at, g, &w, &x, noLimit)
-				t.errors(r, at, size)
-			}
+			t.feedbackGroups(at, c)
 			if at+size < end {
 				t.mul.addProduct(t.x, at+size-c, t.e, t.count, u, at, at+size, at+size, end)
 			}
+		}
+	}
+}
+
+// feedbackGroups chooses the scales, minimums and codes of the rows' groups at a column. x are the moved weights from
+// column c on.
+func (t *tile) feedbackGroups(at, c int) {
+	size, ch := t.geo.Group, &t.chooser
+	for rows := range slices.Chunk(t.rows, kern.Groups) {
+		for i, r := range rows {
+			copy(ch.w[i][:], t.w.row(r)[at:at+size])
+			copy(ch.x[i][:], t.x.row(r)[at-c:at-c+size])
+			ch.limit[i] = noLimit
+		}
+		ch.begin(&t.feed[at/size], at, rows)
+		ch.choose()
+		for _, r := range rows {
+			t.errors(r, at, size)
 		}
 	}
 }

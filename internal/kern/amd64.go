@@ -48,6 +48,7 @@ var avx2 = Set{
 	EncodeFloor:    encodeFloorAVX2,
 	EncodeAway:     encodeAwayAVX2,
 	EncodeTable:    encodeTableAVX2,
+	Feedback:       feedbackAVX2,
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readAVX2,
@@ -75,6 +76,7 @@ var avx512 = Set{
 	EncodeFloor:    encodeFloorAVX512,
 	EncodeAway:     encodeAwayAVX512,
 	EncodeTable:    encodeTableAVX512,
+	Feedback:       feedbackAVX512,
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readAVX2,
@@ -153,6 +155,9 @@ func encodeAwayAVX2(t *Tile)
 func encodeTableAVX2(t *Tile)
 
 //go:noescape
+func feedbackAVX2(t *Feedback)
+
+//go:noescape
 func weightAbsAVX512(t *Tile)
 
 //go:noescape
@@ -193,3 +198,6 @@ func encodeAwayAVX512(t *Tile)
 
 //go:noescape
 func encodeTableAVX512(t *Tile)
+
+//go:noescape
+func feedbackAVX512(t *Feedback)

@@ -39,6 +39,7 @@ var neon = Set{
 	EncodeFloor:    encodeFloorNEON,
 	EncodeAway:     encodeAwayNEON,
 	EncodeTable:    encodeTableNEON,
+	Feedback:       feedbackNEON,
 	ExpandBF16:     expand,
 	Below:          allBelow,
 	Read:           readNEON,
@@ -115,3 +116,6 @@ func encodeAwayNEON(t *Tile)
 
 //go:noescape
 func encodeTableNEON(t *Tile)
+
+//go:noescape
+func feedbackNEON(t *Feedback)

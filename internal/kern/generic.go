@@ -24,6 +24,7 @@ var generic = Set{
 	EncodeFloor:    encodeFloor,
 	EncodeAway:     encodeAway,
 	EncodeTable:    encodeTable,
+	Feedback:       feedback,
 	ExpandBF16:     expandBF16,
 	Below:          below,
 	Read:           read,
@@ -344,4 +345,27 @@ func below(x []float32, limit float32) bool {
 		}
 	}
 	return true
+}
+
+func feedback(f *Feedback) {
+	n := int(f.N)
+	for g := range Groups {
+		var moved [32]float32
+		var cost float32
+		for i := range n {
+			moved[i] = f.X[Groups*i+g]
+		}
+		for i := range n {
+			x := moved[i]
+			l := round(min(max(float32((x+f.Min[g])*f.Inv[g]), f.Lo), f.Hi))
+			v := float32(f.Scale[g]*l) - f.Min[g]
+			r, e := x-v, f.W[Groups*i+g]-v
+			cost += float32(float32(r*r) * f.D[i])
+			f.L[Groups*i+g], f.E[Groups*i+g] = l, e
+			for k, u := range f.U[i][i+1 : n] {
+				moved[i+1+k] += float32(e * u)
+			}
+		}
+		f.Cost[g] = cost
+	}
 }

@@ -54,6 +54,23 @@ func (t *Tile) SetN(n int) {
 	t.N, t.InvN = int64(n), 1/float32(n)
 }
 
+// Feedback is the working memory for choosing the codes of 16 groups of N consecutive weights, N = 16 or 32, with error
+// feedback. As in a [Tile], element i of group g is at [16*i+g].
+//
+// Go assembly reads this layout; _asm/feedback.go repeats its offsets.
+type Feedback struct {
+	X, W [512]float32 // weights as moved by the errors of columns before the group, and the weights themselves
+	L, E [512]float32 // the results: codes, between Lo and Hi, and W less what they stand for
+
+	Scale, Inv, Min [Groups]float32 // a code l stands for Scale·l - Min; Inv is 1/Scale or 0
+	Cost            [Groups]float32 // the result
+
+	U      *[32][32]float32 // U[i][k], k > i, is how an error of column i moves column k
+	D      *[32]float32     // what errors of the columns cost
+	N      int64
+	Lo, Hi float32
+}
+
 // Set is one implementation of every kernel.
 type Set struct {
 	Name string
@@ -101,6 +118,11 @@ type Set struct {
 	EncodeAway func(t *Tile)
 	// EncodeTable sets Codes to the index of the code nearest to Src·Scale.
 	EncodeTable func(t *Tile)
+
+	// Feedback goes through the columns i of each group in order. With x = X + Σ E_k·U[k][i] over the columns k before
+	// it, added up in order, L = round((x + Min)·Inv) limited to Lo…Hi, v = Scale·L - Min and E = W - v. Cost is
+	// Σ D·(x - v)².
+	Feedback func(f *Feedback)
 
 	// ExpandBF16 converts len(dst) bfloat16 values to float32. len(src) = 2·len(dst).
 	ExpandBF16 func(dst []float32, src []byte)

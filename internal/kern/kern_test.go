@@ -64,6 +64,7 @@ func TestLayouts(t *testing.T) {
 	var a256 A256
 	var a32 A32
 	var u Units
+	var f Feedback
 	type field struct {
 		name      string
 		got, want uintptr
@@ -80,6 +81,13 @@ func TestLayouts(t *testing.T) {
 		{"Tile.Hi", unsafe.Offsetof(x.Hi), 10996}, {"Tile.C", unsafe.Offsetof(x.C), 11000},
 		{"Tile.InvN", unsafe.Offsetof(x.InvN), 11004}, {"Tile.Tiny", unsafe.Offsetof(x.Tiny), 11008},
 		{"Tile.Signs", unsafe.Offsetof(x.Signs), 11012}, {"Tile.One", unsafe.Offsetof(x.One), 11016},
+
+		{"Feedback.W", unsafe.Offsetof(f.W), 2048}, {"Feedback.L", unsafe.Offsetof(f.L), 4096},
+		{"Feedback.E", unsafe.Offsetof(f.E), 6144}, {"Feedback.Scale", unsafe.Offsetof(f.Scale), 8192},
+		{"Feedback.Inv", unsafe.Offsetof(f.Inv), 8256}, {"Feedback.Min", unsafe.Offsetof(f.Min), 8320},
+		{"Feedback.Cost", unsafe.Offsetof(f.Cost), 8384}, {"Feedback.U", unsafe.Offsetof(f.U), 8448},
+		{"Feedback.D", unsafe.Offsetof(f.D), 8456}, {"Feedback.N", unsafe.Offsetof(f.N), 8464},
+		{"Feedback.Lo", unsafe.Offsetof(f.Lo), 8472}, {"Feedback.Hi", unsafe.Offsetof(f.Hi), 8476},
 
 		{"Product.Out", unsafe.Offsetof(p.Out), 0}, {"Product.W", unsafe.Offsetof(p.W), 8},
 		{"Product.A", unsafe.Offsetof(p.A), 16}, {"Product.Scratch", unsafe.Offsetof(p.Scratch), 24},
@@ -243,6 +251,66 @@ func TestSetsAgree(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// randomFeedback returns groups of n weights with codes of bits bits; some scales are 0, some do not fit the weights.
+func randomFeedback(r *rand.Rand, n, bits int) *Feedback {
+	f := &Feedback{U: new([32][32]float32), D: new([32]float32), N: int64(n), Hi: float32(int(1)<<bits - 1)}
+	if r.IntN(2) == 0 {
+		f.Lo, f.Hi = -f.Hi/2-0.5, f.Hi/2-0.5
+	}
+	for i := range f.W {
+		f.W[i] = float32(r.NormFloat64())
+		f.X[i] = f.W[i] + float32(r.NormFloat64()/8)
+	}
+	for i := range f.U {
+		f.D[i] = float32(r.ExpFloat64())
+		for k := range f.U[i] {
+			f.U[i][k] = float32(r.NormFloat64() / 8)
+		}
+	}
+	for g := range Groups {
+		f.Scale[g] = float32(math.Exp(r.NormFloat64())) * 4 / (f.Hi - f.Lo)
+		if f.Lo == 0 {
+			f.Min[g] = float32(2 + r.NormFloat64())
+		}
+		f.Inv[g] = 1 / f.Scale[g]
+		if r.IntN(8) == 0 {
+			f.Scale[g], f.Inv[g] = 0, 0
+		}
+	}
+	return f
+}
+
+func TestFeedback(t *testing.T) {
+	for _, s := range Sets() {
+		r := rand.New(rand.NewPCG(3, 4))
+		for round := range 200 {
+			want := randomFeedback(r, 16<<(round%2), 2+r.IntN(7))
+			got := *want
+			generic.Feedback(want)
+			s.Feedback(&got)
+			for g := range Groups {
+				if got.Cost[g] != want.Cost[g] {
+					t.Fatalf("%s, round %d: cost %g, want %g", s.Name, round, got.Cost[g], want.Cost[g])
+				}
+			}
+			if got.L != want.L || got.E != want.E {
+				t.Fatalf("%s, round %d: other codes or errors", s.Name, round)
+			}
+		}
+	}
+}
+
+func BenchmarkFeedback(b *testing.B) {
+	for _, s := range Sets() {
+		b.Run(s.Name, func(b *testing.B) {
+			f := randomFeedback(rand.New(rand.NewPCG(1, 2)), 32, 4)
+			for b.Loop() {
+				s.Feedback(f)
+			}
+		})
 	}
 }
 

@@ -1315,3 +1315,169 @@ l2:
 	SUBS $1, R9, R9
 	BNE l1
 	RET
+
+// L, E and Cost of 16 groups of N columns, whose errors move the columns after them.
+TEXT ·feedbackNEON(SB), NOSPLIT, $0-8
+	MOVD t+0(FP), R0
+	FMOVS 8472(R0), F3
+	VDUP V3.S[0], V3.S4
+	FMOVS 8476(R0), F4
+	VDUP V4.S[0], V4.S4
+	MOVD $0, R10
+	MOVD $4, R9
+l1:
+	ADD $8192, R0, R11
+	ADD R10, R11
+	FMOVQ 0(R11), F0
+	ADD $8256, R0, R11
+	ADD R10, R11
+	FMOVQ 0(R11), F1
+	ADD $8320, R0, R11
+	ADD R10, R11
+	FMOVQ 0(R11), F2
+	VEOR V5.B16, V5.B16, V5.B16
+	ADD $0, R0, R1
+	ADD R10, R1
+	MOVD 8448(R0), R4
+	MOVD 8456(R0), R6
+	MOVD 8464(R0), R7
+	LSR $2, R7, R7
+	MOVD $0, R11
+l2:
+	FMOVQ 0(R1), F6
+	FMOVQ 64(R1), F7
+	FMOVQ 128(R1), F8
+	FMOVQ 192(R1), F9
+	ADD $6144, R0, R2
+	ADD R10, R2
+	MOVD R4, R3
+	MOVD R11, R8
+	CBZ R8, l3
+l4:
+	FMOVQ 0(R2), F10
+	FMOVS 0(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
+	FMOVS 4(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVS 8(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVS 12(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	ADD $64, R2
+	ADD $128, R3
+	SUBS $1, R8, R8
+	BNE l4
+l3:
+	WORD $0x4e22d4cc // fadd v12.4s, v6.4s, v2.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x4ea4f58c // fmin v12.4s, v12.4s, v4.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	FMOVQ F12, 4096(R1)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x4ea2d58c // fsub v12.4s, v12.4s, v2.4s
+	FMOVQ 2048(R1), F10
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	FMOVQ F10, 6144(R1)
+	FMOVS 4(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	FMOVS 8(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVS 12(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4eacd4cc // fsub v12.4s, v6.4s, v12.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	FMOVS 0(R6), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e22d4ec // fadd v12.4s, v7.4s, v2.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x4ea4f58c // fmin v12.4s, v12.4s, v4.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	FMOVQ F12, 4160(R1)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x4ea2d58c // fsub v12.4s, v12.4s, v2.4s
+	FMOVQ 2112(R1), F10
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	FMOVQ F10, 6208(R1)
+	FMOVS 136(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVS 140(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4eacd4ec // fsub v12.4s, v7.4s, v12.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	FMOVS 4(R6), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e22d50c // fadd v12.4s, v8.4s, v2.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x4ea4f58c // fmin v12.4s, v12.4s, v4.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	FMOVQ F12, 4224(R1)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x4ea2d58c // fsub v12.4s, v12.4s, v2.4s
+	FMOVQ 2176(R1), F10
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	FMOVQ F10, 6272(R1)
+	FMOVS 268(R3), F11
+	VDUP V11.S[0], V11.S4
+	WORD $0x6e2bdd4b // fmul v11.4s, v10.4s, v11.4s
+	WORD $0x4e2bd529 // fadd v9.4s, v9.4s, v11.4s
+	WORD $0x4eacd50c // fsub v12.4s, v8.4s, v12.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	FMOVS 8(R6), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e22d52c // fadd v12.4s, v9.4s, v2.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e23f58c // fmax v12.4s, v12.4s, v3.4s
+	WORD $0x4ea4f58c // fmin v12.4s, v12.4s, v4.4s
+	WORD $0x4e21898c // frintn v12.4s, v12.4s
+	FMOVQ F12, 4288(R1)
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x4ea2d58c // fsub v12.4s, v12.4s, v2.4s
+	FMOVQ 2240(R1), F10
+	WORD $0x4eacd54a // fsub v10.4s, v10.4s, v12.4s
+	FMOVQ F10, 6336(R1)
+	WORD $0x4eacd52c // fsub v12.4s, v9.4s, v12.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	FMOVS 12(R6), F14
+	VDUP V14.S[0], V14.S4
+	WORD $0x6e2edd8c // fmul v12.4s, v12.4s, v14.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	ADD $256, R1
+	ADD $16, R4
+	ADD $16, R6
+	ADD $4, R11
+	SUBS $1, R7, R7
+	BNE l2
+	ADD $8384, R0, R11
+	ADD R10, R11
+	FMOVQ F5, 0(R11)
+	ADD $16, R10
+	SUBS $1, R9, R9
+	BNE l1
+	RET

@@ -137,6 +137,27 @@ func (a *isa) addImm(r, v int) {
 	}
 }
 
+func (a *isa) copyInt(r, from int) {
+	if a.neon() {
+		a.p("MOVD %s, %s", a.r(from), a.r(r))
+	} else {
+		a.p("MOVQ %s, %s", a.r(from), a.r(r))
+	}
+}
+
+// unlessZero runs body unless r is 0.
+func (a *isa) unlessZero(r int, body func()) {
+	l := a.label()
+	if a.neon() {
+		a.p("CBZ %s, %s", a.r(r), l)
+	} else {
+		a.p("TESTQ %s, %s", a.r(r), a.r(r))
+		a.p("JZ %s", l)
+	}
+	body()
+	a.place(l)
+}
+
 // shiftRight divides r by the power of two by.
 func (a *isa) shiftRight(r, by int) {
 	n := bits.TrailingZeros(uint(by))
@@ -268,6 +289,20 @@ func (a *isa) addMem(d, base, off, t int) { a.binMem(a.add, "VADDPS", d, base, o
 
 // mulMem multiplies d by the vector at base+off.
 func (a *isa) mulMem(d, base, off, t int) { a.binMem(a.mul, "VMULPS", d, base, off, t) }
+
+// mulBcast sets d to n times one float32 in memory. Where d is n, register 14 is scratch space.
+func (a *isa) mulBcast(d, n, base, off int) {
+	if a.avx512() {
+		a.p("VMULPS.BCST %d(%s), %s, %s", off, a.r(base), a.v(n), a.v(d))
+		return
+	}
+	t := d
+	if d == n {
+		t = 14
+	}
+	a.bcast(t, base, off)
+	a.mul(d, n, t)
+}
 
 // subMem subtracts the vector at base+off from d.
 func (a *isa) subMem(d, base, off, t int) { a.binMem(a.sub, "VSUBPS", d, base, off, t) }

@@ -50,6 +50,8 @@ func kernels(a *isa) {
 		func() { encode(a, encodeAway) })
 	a.function("encodeTable", "Codes = index of the Table entry nearest to Src · Scale.",
 		func() { encode(a, encodeTable) })
+	a.function("feedback", "L, E and Cost of 16 groups of N columns, whose errors move the columns after them.",
+		func() { feedback(a) })
 }
 
 func weightAbs(a *isa) {
