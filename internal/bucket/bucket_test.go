@@ -8,9 +8,14 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/phi3conv/phi3conv/internal/fetch"
 	"github.com/phi3conv/phi3conv/internal/testbucket"
@@ -134,6 +139,66 @@ func TestUploadFails(t *testing.T) {
 		}
 		if begun, open := s.Uploads(); begun != 1 || open != 0 || s.Get("a") != nil {
 			t.Errorf("%s: %d uploads of %d are left, objects %v", name, open, begun, s.Keys())
+		}
+	}
+}
+
+// Parts are compared with their checksums, or with their hashes where the service knows no checksums: bytes that change
+// on their way make no object.
+func TestUploadChecked(t *testing.T) {
+	data := random(3 * (128 << 10))
+	for checksums, damaged := range map[string]string{
+		"": "BadDigest", "ignored": "XAmzContentSHA256Mismatch", "refused": "XAmzContentSHA256Mismatch",
+	} {
+		s, client := open(t)
+		s.Checksums = checksums
+		send := func(key string) error {
+			return client.Send(t.Context(), Name{"models", key}, bytes.NewReader(data), int64(len(data)))
+		}
+		if err := send("a"); err != nil || !bytes.Equal(s.Get("a"), data) {
+			t.Errorf("checksums %s: %v", checksums, err)
+		}
+		s.Damage = func(r *http.Request, body []byte) {
+			if r.URL.Query().Get("partNumber") == "2" {
+				body[len(body)/2] ^= 1
+			}
+		}
+		if err := send("b"); err == nil || !strings.Contains(err.Error(), damaged) || s.Get("b") != nil {
+			t.Errorf("checksums %s, damaged: %v, expected %s", checksums, err, damaged)
+		}
+		if _, open := s.Uploads(); open != 0 {
+			t.Errorf("checksums %s: %d uploads are left", checksums, open)
+		}
+	}
+}
+
+// The body's hash is signed where somebody else could change both the body and its checksum.
+func TestBodyHash(t *testing.T) {
+	for at, want := range map[string]string{
+		"https://s3.example":     "UNSIGNED-PAYLOAD",
+		"http://127.0.0.1:9000":  "UNSIGNED-PAYLOAD",
+		"http://[::1]:9000":      "UNSIGNED-PAYLOAD",
+		"http://localhost:9000":  "UNSIGNED-PAYLOAD",
+		"http://s3.example":      "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+		"http://localhost.other": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+		"http://10.0.0.1":        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+	} {
+		r := smithyhttp.NewStackRequest().(*smithyhttp.Request)
+		r.URL, _ = url.Parse(at)
+		r, err := r.SetStream(strings.NewReader("hello"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		next := middleware.FinalizeHandlerFunc(func(ctx context.Context, _ middleware.FinalizeInput) (
+			out middleware.FinalizeOutput, metadata middleware.Metadata, err error,
+		) {
+			got = v4.GetPayloadHash(ctx)
+			return out, metadata, nil
+		})
+		in := middleware.FinalizeInput{Request: r}
+		if _, _, err := (bodyHash{}).HandleFinalize(t.Context(), in, next); err != nil || got != want {
+			t.Errorf("%s: %q, %v, expected %q", at, got, err, want)
 		}
 	}
 }

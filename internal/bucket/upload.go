@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type Upload struct {
 	client *Client
 	name   Name
 	id     string
+	sums   bool // the service compares every part with its CRC-32
 	size   int64
 	part   int64 // size of a part
 	sends  chan struct{}
@@ -66,13 +68,18 @@ const liveParts = uploads + 2
 // Create starts an object of size bytes, which may be written in any order. Memory is a few parts, if that is about
 // their order.
 func (c *Client) Create(ctx context.Context, n Name, size int64) (*Upload, error) {
-	out, err := c.s3.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{Bucket: &n.Bucket, Key: &n.Key})
+	in := &s3.CreateMultipartUploadInput{Bucket: &n.Bucket, Key: &n.Key, ChecksumAlgorithm: checksum}
+	out, err := c.s3.CreateMultipartUpload(ctx, in)
+	if s := status(err); s == http.StatusBadRequest || s == http.StatusNotImplemented { // it knows no checksums
+		in.ChecksumAlgorithm = ""
+		out, err = c.s3.CreateMultipartUpload(ctx, in)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write %w", explain(n, err))
 	}
 	u := &Upload{
-		client: c, name: n, id: aws.ToString(out.UploadId), size: size, part: partSize(size),
-		sends: make(chan struct{}, uploads), live: map[int64]*part{},
+		client: c, name: n, id: aws.ToString(out.UploadId), sums: out.ChecksumAlgorithm == checksum,
+		size: size, part: partSize(size), sends: make(chan struct{}, uploads), live: map[int64]*part{},
 	}
 	u.ctx, u.cancel = context.WithCancelCause(ctx)
 	u.cond = sync.NewCond(&u.mu)
@@ -150,18 +157,25 @@ func (u *Upload) livePart(i int64) (*part, error) {
 func (u *Upload) send(i int64, p *part) {
 	u.sends <- struct{}{}
 	defer func() { <-u.sends }()
-	number := int32(i + 1)
-	out, err := u.client.s3.UploadPart(u.ctx, &s3.UploadPartInput{
-		Bucket: &u.name.Bucket, Key: &u.name.Key, UploadId: &u.id, PartNumber: &number,
+	in := &s3.UploadPartInput{
+		Bucket: &u.name.Bucket, Key: &u.name.Key, UploadId: &u.id, PartNumber: aws.Int32(int32(i + 1)),
 		Body: bytes.NewReader(p.data), ContentLength: aws.Int64(int64(len(p.data))),
-	})
+	}
+	var options []func(*s3.Options)
+	if u.sums {
+		in.ChecksumCRC32 = crc(p.data)
+		options = append(options, s3.WithAPIOptions(hashWhereNeeded))
+	}
+	out, err := u.client.s3.UploadPart(u.ctx, in, options...)
 	if err != nil {
 		u.cancel(fmt.Errorf("write %w", explain(u.name, err)))
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.sent = append(u.sent, types.CompletedPart{ETag: out.ETag, PartNumber: &number})
+	u.sent = append(u.sent, types.CompletedPart{
+		ETag: out.ETag, PartNumber: in.PartNumber, ChecksumCRC32: in.ChecksumCRC32,
+	})
 	u.spare = append(u.spare, p.data)
 	delete(u.live, i)
 	u.cond.Broadcast()

@@ -109,8 +109,9 @@ type Range struct {
 }
 
 const (
-	chunkBytes = 4 << 20  // of one request
-	ahead      = 24 << 20 // bytes that are there, or asked for, and not read yet
+	// Of one request: many a service answers each on a connection of its own, and takes time for the answer as such.
+	chunkBytes = 8 << 20
+	ahead      = 40 << 20 // bytes that are there, or asked for, and not read yet
 	fetchers   = 4        // requests at the same time
 )
 

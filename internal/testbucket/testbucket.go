@@ -3,9 +3,13 @@ package testbucket
 
 import (
 	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"net/http"
@@ -25,17 +29,25 @@ type Service struct {
 	mu      sync.Mutex
 	objects map[string][]byte
 	uploads map[string]map[int][]byte
+	summed  map[string]bool // uploads whose parts have checksums
 	begun   int
 	sent    int64
 
 	// Fail, if not nil, returns the code of an error that a request gets, or "".
 	Fail func(r *http.Request) string
+	// Damage, if not nil, changes a body on its way to the service.
+	Damage func(r *http.Request, body []byte)
+	// Checksums is what the service does where an upload is to have checksums: it compares them, or they are
+	// "ignored", or "refused".
+	Checksums string
 }
 
 // Start starts a service, with credentials for it in the environment of the test.
 func Start(t *testing.T) *Service {
 	t.Helper()
-	s := &Service{objects: map[string][]byte{}, uploads: map[string]map[int][]byte{}}
+	s := &Service{
+		objects: map[string][]byte{}, uploads: map[string]map[int][]byte{}, summed: map[string]bool{},
+	}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	for key, value := range map[string]string{
@@ -92,24 +104,23 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	if s.Damage != nil {
+		s.Damage(r, body)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	query := r.URL.Query()
 	switch {
 	case err != nil:
+	case !sameSHA256(r, body):
+		fail(w, "XAmzContentSHA256Mismatch")
 	case bucket != Bucket:
 		fail(w, "NoSuchBucket")
 	case key == "" && r.Method == http.MethodHead:
 	case key == "":
 		s.list(w, query.Get("prefix"))
 	case query.Has("uploads") && r.Method == http.MethodPost:
-		s.begun++
-		id := strconv.Itoa(s.begun)
-		s.uploads[id] = map[int][]byte{}
-		answer(w, struct {
-			XMLName  xml.Name `xml:"InitiateMultipartUploadResult"`
-			UploadId string
-		}{UploadId: id})
+		s.begin(w, r)
 	case query.Has("uploadId"):
 		s.upload(w, r, key, query.Get("uploadId"), body)
 	case r.Method == http.MethodPut && r.Header.Get("If-None-Match") == "*" && s.objects[key] != nil:
@@ -125,6 +136,37 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// sameSHA256 compares a body with its hash, if that is signed.
+func sameSHA256(r *http.Request, body []byte) bool {
+	want := r.Header.Get("X-Amz-Content-Sha256")
+	sum := sha256.Sum256(body)
+	return want == "UNSIGNED-PAYLOAD" || want == hex.EncodeToString(sum[:])
+}
+
+// begin begins an upload in parts.
+func (s *Service) begin(w http.ResponseWriter, r *http.Request) {
+	sums := r.Header.Get("X-Amz-Checksum-Algorithm") == "CRC32"
+	if sums && s.Checksums == "refused" {
+		fail(w, "NotImplemented")
+		return
+	}
+	s.begun++
+	id := strconv.Itoa(s.begun)
+	s.uploads[id] = map[int][]byte{}
+	if s.summed[id] = sums && s.Checksums == ""; s.summed[id] {
+		w.Header().Set("X-Amz-Checksum-Algorithm", "CRC32")
+	}
+	answer(w, struct {
+		XMLName  xml.Name `xml:"InitiateMultipartUploadResult"`
+		UploadId string
+	}{UploadId: id})
+}
+
+// crc returns a part's checksum as headers have it.
+func crc(data []byte) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(data)))
+}
+
 // upload does what is asked for an upload in parts.
 func (s *Service) upload(w http.ResponseWriter, r *http.Request, key, id string, body []byte) {
 	parts := s.uploads[id]
@@ -132,12 +174,18 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request, key, id string,
 	case parts == nil:
 		fail(w, "NoSuchUpload")
 	case r.Method == http.MethodPut:
+		if s.summed[id] && r.Header.Get("X-Amz-Checksum-Crc32") != crc(body) {
+			fail(w, "BadDigest")
+			return
+		}
 		n, _ := strconv.Atoi(r.URL.Query().Get("partNumber"))
 		parts[n] = body
 		w.Header().Set("ETag", etag(body))
 	case r.Method == http.MethodDelete:
 		delete(s.uploads, id)
 		w.WriteHeader(http.StatusNoContent)
+	case !s.namesParts(body, id):
+		fail(w, "InvalidPart")
 	default:
 		var all []byte
 		for _, n := range slices.Sorted(maps.Keys(parts)) {
@@ -150,6 +198,27 @@ func (s *Service) upload(w http.ResponseWriter, r *http.Request, key, id string,
 			ETag    string
 		}{ETag: etag(all)})
 	}
+}
+
+// namesParts reports whether a request names all parts, and their checksums where they have some.
+func (s *Service) namesParts(body []byte, id string) bool {
+	var list struct {
+		Part []struct {
+			PartNumber    int
+			ETag          string
+			ChecksumCRC32 string
+		}
+	}
+	if err := xml.Unmarshal(body, &list); err != nil || len(list.Part) != len(s.uploads[id]) {
+		return false
+	}
+	for _, p := range list.Part {
+		data := s.uploads[id][p.PartNumber]
+		if p.ETag != etag(data) || s.summed[id] && p.ChecksumCRC32 != crc(data) {
+			return false
+		}
+	}
+	return true
 }
 
 // object sends an object or a range of it.
@@ -206,6 +275,7 @@ func answer(w http.ResponseWriter, v any) {
 var codes = map[string]int{
 	"NoSuchBucket": 404, "NoSuchKey": 404, "NoSuchUpload": 404, "PreconditionFailed": 412, "AccessDenied": 403,
 	"InvalidAccessKeyId": 403, "SignatureDoesNotMatch": 403, "InternalError": 500, "XAdminUserNotFound": 404,
+	"NotImplemented": 501, "BadDigest": 400, "XAmzContentSHA256Mismatch": 400, "InvalidPart": 400,
 }
 
 func fail(w http.ResponseWriter, code string) {
