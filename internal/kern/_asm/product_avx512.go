@@ -17,12 +17,12 @@ import (
 // 8 groups.
 //
 // A single token takes the direct way: codes are unpacked in registers and used at
-// once, and memory is the bound. More tokens take the way through Product.Scratch:
+// once, and memory is the bound. So do few tokens (product_avx512_few.go). More take the way through Product.Scratch:
 // a super-block, or up to 8 blocks of 32, is unpacked there and multiplied with all
 // tokens, eight, four, two or one at a time. Results wait in Out from a super-block to
 // the next. What follows the unpacking is one subroutine for each family.
 //
-// Both ways unpack by the same recipe, which a vnniFormat gives.
+// All ways unpack by the same recipe, which a vnniFormat gives.
 //
 // Registers of the direct way, and of unpacking:
 //
@@ -39,7 +39,8 @@ type vnni struct {
 	constants bytes.Buffer
 	offsets   map[string]int
 	held      map[string]string // registers that hold constants
-	code      int               // the last of Z0…Z5 that was given out
+	code      int               // the last register for codes that was given out
+	given     int               // how many there are, from Z0 on
 	hint      int               // of hints: what comes before each load
 	fetched   map[int]bool      // the offsets in a block that it was given for
 }
@@ -89,7 +90,7 @@ const (
 const ahead = 3
 
 func productsVNNI() []byte {
-	a := &vnni{offsets: map[string]int{}}
+	a := &vnni{offsets: map[string]int{}, given: 6}
 	for _, groups := range []int{8, 16} {
 		a.tiles256(groups, false)
 		a.tiles256(groups, true)
@@ -103,6 +104,7 @@ func productsVNNI() []byte {
 		if f.narrow {
 			a.wide(f)
 		}
+		a.few(f)
 	}
 	fmt.Fprintf(&a.constants, "GLOBL vnniConstants<>(SB), RODATA|NOPTR, $%d\n\n", 64*len(a.offsets))
 	return append(a.constants.Bytes(), a.buf.Bytes()...)
@@ -176,7 +178,7 @@ func (a *vnni) pick(i0, i1, i2, i3 int) string {
 
 // next returns a register for codes.
 func (a *vnni) next() int {
-	a.code = (a.code + 1) % 6
+	a.code = (a.code + 1) % a.given
 	return a.code
 }
 
@@ -295,9 +297,15 @@ func (a *vnni) operands(f *vnniFormat) {
 
 // several writes the way through Scratch, and returns.
 func (a *vnni) several(f *vnniFormat) {
-	clear := a.label()
+	many, clear := a.label(), a.label()
 	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), R10", pOutStride)
+	a.p("CMPQ DX, $%d", f.fewest())
+	a.p("JGT %s", many)
+	a.p("CALL vnniFew%s<>(SB)", f.name)
+	a.p("VZEROUPPER")
+	a.p("RET")
+	a.place(many)
 	a.p("MOVQ SI, R13")
 	a.zero(0)
 	a.place(clear)
@@ -451,14 +459,7 @@ func (a *vnni) many256(f *vnniFormat) {
 	a.place(block)
 	f.scales(a, f)
 	a.eachMins(f, func(i, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, sMins+64*i) })
-	for g := range f.groups {
-		a.scaleOf(f, g, 6)
-		if f.narrow && f.bias != 0 { // the upper int16 meets those of the sums
-			suffix, operand := a.dwords(0xffff)
-			a.p("VPANDD%s %s, Z6, Z6", suffix, operand)
-		}
-		a.p("VMOVDQU64 Z6, %d(R8)", sScales+64*g)
-	}
+	a.storeScales(f, f.narrow)
 	f.codes(a, f, func(col, z int) { a.p("VMOVDQU64 Z%d, %d(R8)", z, 16*col) })
 	f.factors(a, f)
 	a.p("VMOVUPS Z24, %d(R8)", sD)
@@ -471,6 +472,28 @@ func (a *vnni) many256(f *vnniFormat) {
 	a.p("ADDQ R9, R13")
 	a.p("DECQ CX")
 	a.p("JNZ %s", block)
+}
+
+// storeScales puts the scales of groups into Scratch.
+func (a *vnni) storeScales(f *vnniFormat, narrow bool) {
+	for g := range f.groups {
+		a.scaleOf(f, g, 6)
+		if narrow && f.bias != 0 { // the upper int16 meets those of the sums
+			suffix, operand := a.dwords(0xffff)
+			a.p("VPANDD%s %s, Z6, Z6", suffix, operand)
+		}
+		a.p("VMOVDQU64 Z6, %d(R8)", sScales+64*g)
+	}
+}
+
+// addScaled adds sum s times a scale to acc.
+func (a *vnni) addScaled(narrow bool, scale, s, acc int) {
+	if narrow {
+		a.p("VPDPWSSD Z%d, Z%d, Z%d", scale, s, acc)
+		return
+	}
+	a.p("VPMULLD Z%d, Z%d, Z%d", scale, s, s)
+	a.p("VPADDD Z%d, Z%d, Z%d", s, acc, acc)
 }
 
 // reload sets SI, BX and DX for a round over all tokens.
@@ -603,12 +626,7 @@ func (a *vnni) tiles256(groups int, narrow bool) {
 			}
 			scale := 24 + i*per/8
 			for t := range n {
-				if narrow {
-					a.p("VPDPWSSD Z%d, Z%d, Z%d", scale, s+t, acc+t+i/run%chains)
-					continue
-				}
-				a.p("VPMULLD Z%d, Z%d, Z%d", scale, s+t, s+t)
-				a.p("VPADDD Z%d, Z%d, Z%d", s+t, acc+t, acc+t)
+				a.addScaled(narrow, scale, s+t, acc+t+i/run%chains)
 			}
 		}
 		a.p("ADDQ $32, R11")
