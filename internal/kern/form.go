@@ -43,6 +43,7 @@ type Form struct {
 	Ahead int // bytes from the weights that are used to those that are prefetched
 
 	kernel func(*Product)
+	few    int // see [Form.Panels]
 }
 
 // String names the form, such as "avx512vnni", "avx512vnni wide" and "avx2 nta 4096".
@@ -55,6 +56,9 @@ func (f *Form) String() string {
 	}
 	return fmt.Sprintf("%s %s %d", f.Set, f.Hint, f.Ahead)
 }
+
+// Panels reports whether a call for so many tokens may have several panels. Float formats always may.
+func (f *Form) Panels(tokens int) bool { return tokens <= max(1, f.few) }
 
 // Multiply computes the product p in this form. It sets p.Hint and p.Ahead.
 func (f *Form) Multiply(p *Product) {
@@ -85,14 +89,14 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 			continue
 		}
 		seen[code] = true
-		forms := []*Form{{Set: set.Name, kernel: k}}
+		forms := []*Form{{Set: set.Name, kernel: k, few: set.Few[f]}}
 		for _, p := range prefetches {
 			if u == Single && set != &generic {
 				forms = append(forms, &Form{Set: set.Name, Hint: p.hint, Ahead: p.ahead, kernel: k})
 			}
 		}
 		if wide := set.Wide[f]; u == Several && wide != nil {
-			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide})
+			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide, few: set.Few[f]})
 		}
 		if len(all) > 0 && codeOf(all[0].kernel) == own {
 			all = append(all, forms...)
@@ -142,11 +146,14 @@ func chooseDefaults() {
 
 func init() { chooseDefaults() }
 
-// Multiply computes a product of panels of the format in the form in use.
-func Multiply(f Format, p *Product) {
+// FormFor returns the form in use for so many tokens.
+func FormFor(f Format, tokens int) *Form {
 	u := Several
-	if p.T == 1 {
+	if tokens == 1 {
 		u = Single
 	}
-	chosen[f][u].Load().Multiply(p)
+	return InUse(f, u)
 }
+
+// Multiply computes a product of panels of the format in the form in use.
+func Multiply(f Format, p *Product) { FormFor(f, int(p.T)).Multiply(p) }

@@ -143,6 +143,8 @@ type Set struct {
 	// Wide are kernels for several tokens, too, that scale wider sums in other instructions; where one is nil there is
 	// none.
 	Wide [NumFormats]func(*Product)
+	// Few are the numbers of tokens up to which Products and Wide take several panels; one token if less.
+	Few [NumFormats]int
 	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a
 	// row of them for each token; otherwise as Products[BF16]. The sum's order and
 	// rounding are the CPU's own. It is nil where the CPU has no such instruction.

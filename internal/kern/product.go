@@ -13,8 +13,9 @@ import "unsafe"
 // begin 16·p floats after panel 0's. Of many tokens, F32 panels take A in tiles as [LayTiles] makes them, with Tiled: a
 // kernel then reads it from the first byte to the last. AStride is that of tiles.
 //
-// The other formats take several panels with a single token only, without a gap between them. That is faster than a
-// call for each, since the CPU loads the next panel's weights while it waits for the last of this one's.
+// The other formats take several panels with a single token, or few (see [Form.Panels]), without a gap between them.
+// That is faster than a call for each, since the CPU loads the next panel's weights while it waits for the last of this
+// one's.
 //
 // K formats (blocks of 256). A holds for each block, for each token an [A256] record.
 // For each block b, in order:
@@ -48,7 +49,7 @@ type Product struct {
 	AStride   int64    // 56: bytes in A from a token to the next for float formats, else from a block to the next
 	Add       int64    // 64: 1 to add to what Out holds (float formats only), else 0
 
-	Panels     int64 // 72: panels, at least 1; exactly 1 for several tokens, unless the format is a float format
+	Panels     int64 // 72: panels, at least 1; exactly 1 for more than few tokens, unless the format is a float format
 	PanelBytes int64 // 80: bytes from a panel to the next (float formats only)
 
 	// How the weights of a single token are prefetched, see [Form].

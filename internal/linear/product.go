@@ -92,11 +92,11 @@ func (p *Product) Do(thread, i int) {
 // panels there are others to go on with.
 const floatPanels = 4
 
-// setOut sets where k puts the results of n panels from i on for k.T tokens from t on: in out for a single token. With
-// several tokens that would be pages apart, and the kernel updates each token's results many times, so they go to w.out
-// first; see scatter.
+// setOut sets where k puts the results of n panels from i on for k.T tokens from t on: in out for a single token, and
+// for few with encoded weights. With several tokens that would be pages apart, and the kernel updates each token's
+// results many times, so they go to w.out first; see scatter.
 func (p *Product) setOut(w *Scratch, k *kern.Product, i, n, t int) {
-	if k.T == 1 {
+	if p.inPlace(k) {
 		k.Out, k.OutStride = &p.out[t*p.outStride+i*kern.Rows], int64(4*p.outStride)
 		return
 	}
@@ -104,12 +104,17 @@ func (p *Product) setOut(w *Scratch, k *kern.Product, i, n, t int) {
 	k.Out, k.OutStride = &w.out[0], int64(4*n*kern.Rows)
 }
 
+// inPlace reports whether results go to out at once.
+func (p *Product) inPlace(k *kern.Product) bool {
+	return k.T == 1 || p.in.kind == as256 || p.in.kind == as32
+}
+
 // scatter copies what k has computed from w.out to out, if that is where setOut put it, and adds the bias.
 func (p *Product) scatter(w *Scratch, k *kern.Product, i, n, t int) {
 	first, end := i*kern.Rows, (i+n)*kern.Rows
 	for r := range int(k.T) {
 		out := p.out[(t+r)*p.outStride+first:][:end-first]
-		if k.T > 1 {
+		if !p.inPlace(k) {
 			copy(out, w.out[r*len(out):])
 		}
 		if p.m.Bias != nil {
@@ -138,9 +143,10 @@ func (p *Product) multiplyEncoded(w *Scratch, first, end int) {
 func (p *Product) multiplyTokens(w *Scratch, first, end, t, n int) {
 	m, in, k := p.m, p.in, &w.Call
 	*k = kern.Product{T: int64(n), PanelBytes: int64(m.size), Scratch: w.Memory()}
+	form := kern.FormFor(m.format, n) // one for all calls: another may be chosen meanwhile
 	step, record := 1, 0
-	if n == 1 {
-		step = singlePanels
+	if form.Panels(n) {
+		step = fewPanels
 	}
 	switch in.kind {
 	case as256:
@@ -160,7 +166,7 @@ func (p *Product) multiplyTokens(w *Scratch, first, end, t, n int) {
 	}
 	k.A = &in.enc[t*record]
 	if step == 1 {
-		p.multiplyPanels(w, first, end, t)
+		p.multiplyPanels(w, form, first, end, t)
 		return
 	}
 	for i := first; i < end; i += step {
@@ -170,7 +176,7 @@ func (p *Product) multiplyTokens(w *Scratch, first, end, t, n int) {
 		if in.kind == asBF16 {
 			kern.Best().ProductBF16(k)
 		} else {
-			kern.Multiply(m.format, k)
+			form.Multiply(k)
 		}
 		p.scatter(w, k, i, n, t)
 	}
@@ -182,7 +188,7 @@ const severalPanels = 8
 
 // multiplyPanels multiplies the panels from first to end one by one, with several tokens from t on: w.Call is complete
 // but for weights and results. w.out holds results by panel, token and row.
-func (p *Product) multiplyPanels(w *Scratch, first, end, t int) {
+func (p *Product) multiplyPanels(w *Scratch, form *kern.Form, first, end, t int) {
 	k := &w.Call
 	k.Panels, k.OutStride = 1, 4*kern.Rows
 	size := int(k.T) * kern.Rows
@@ -191,7 +197,7 @@ func (p *Product) multiplyPanels(w *Scratch, first, end, t int) {
 		n := min(severalPanels, end-first)
 		for i := range n {
 			k.W, k.Out = &p.m.Panel(w, first+i, 1)[0], &w.out[i*size]
-			kern.Multiply(p.m.format, k)
+			form.Multiply(k)
 		}
 		for r := range int(k.T) {
 			out := p.out[(t+r)*p.outStride+first*kern.Rows:][:n*kern.Rows]
@@ -206,10 +212,10 @@ func (p *Product) multiplyPanels(w *Scratch, first, end, t int) {
 	}
 }
 
-// singlePanels is how many panels the kernels of quantized weights get at a time for a single token: enough that the
-// time between two calls does not count, few enough that panels which are made for a call (NoRepack) take little
+// fewPanels is how many panels the kernels of quantized weights get at a time for a single token or few: enough that
+// the time between two calls does not count, few enough that panels which are made for a call (NoRepack) take little
 // memory.
-const singlePanels = 16
+const fewPanels = 16
 
 // multiplyFloat multiplies n panels from i on with float32 activations, decoding quantized weights.
 func (p *Product) multiplyFloat(w *Scratch, i, n int) {

@@ -40,7 +40,7 @@ type vnni struct {
 	offsets   map[string]int
 	held      map[string]string // registers that hold constants
 	code      int               // the last register for codes that was given out
-	given     int               // how many there are, from Z0 on
+	given     int               // how many there are, Z0 the first
 	hint      int               // of hints: what comes before each load
 	fetched   map[int]bool      // the offsets in a block that it was given for
 }

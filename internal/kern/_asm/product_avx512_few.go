@@ -8,16 +8,18 @@ import (
 // Few tokens, at most [vnniFormat.fewest]: codes are multiplied as they are unpacked, as with one token, with each of
 // the tokens. Storing a block's codes and loading them again takes longer than multiplying them with two tokens.
 //
-// Registers: codes are in Z0 and Z1, sums in those of fewSums, the rest is as in the direct way. Scratch has the scales
-// of groups where it has them with many tokens, and the tokens' sums of minima in place of the minima.
+// Registers: codes are in Z0 and Z1, sums in those of fewSums, in R13 and R14 what SI and CX are at the beginning of a
+// panel, the rest is as in the direct way. Scratch has the scales of groups where it has them with many tokens, and the
+// tokens' sums of minima in place of the minima.
 
 // fewSums are the registers for sums: of the block, a register for each token, then of groups. The last eight are free
 // in formats that do not keep more bits of codes there.
 var fewSums = [...]int{16, 17, 18, 19, 20, 21, 22, 23, 2, 3, 4, 5, 24, 25, 26, 8, 9, 10, 11, 12, 13, 14, 15}
 
-// fewAhead512 is how many bytes ahead weights are prefetched. On Zen 5, with two threads, 4 KiB are 2 % slower,
-// PREFETCHT0 5 % and PREFETCHT1 17 %.
-const fewAhead512 = 8192
+// fewAhead512 is how many bytes ahead weights are prefetched. On Zen 5 four tokens of Q6_K and Q4_K are 13 % slower
+// with 8 KiB: a block of Q6_K begins with its scales, which are at the end. With 16 KiB they are up to 4 % slower. With
+// two threads PREFETCHT0 is 5 % slower than NTA, and T1 17 %.
+const fewAhead512 = 12 << 10
 
 // fewest returns the greatest number of tokens that registers suffice for: Q3_K begins four groups at a time, and has
 // third bits in Z8….
@@ -32,6 +34,9 @@ func (f *vnniFormat) fewest() int {
 // them.
 func (a *vnni) few(f *vnniFormat) {
 	a.begin("vnniFew"+f.name+"<>", "$0-0", "The products of few tokens.")
+	a.p("MOVQ %d(AX), R12", pPanels)
+	a.p("MOVQ SI, R13")
+	a.p("MOVQ CX, R14")
 	a.given = 2
 	for n := 2; n <= f.fewest(); n++ {
 		if n > 2 {
@@ -41,12 +46,19 @@ func (a *vnni) few(f *vnniFormat) {
 			a.p("CMPQ DX, $%d", n)
 			a.p("JNE few%d", n+1)
 		}
+		panel := a.label()
 		a.out(n)
+		a.place(panel)
 		if f.groups > 0 {
 			a.few256(f, n)
 		} else {
 			a.few32(f, n)
 		}
+		a.p("MOVQ R13, SI")
+		a.p("MOVQ R14, CX")
+		a.p("ADDQ $64, BX")
+		a.p("DECQ R12")
+		a.p("JNZ %s", panel)
 		a.p("VZEROUPPER")
 		a.p("RET")
 	}
