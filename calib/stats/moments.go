@@ -115,22 +115,35 @@ func (m *Moments) addSquares(in runtime.Inputs, weights []float32, from, to int)
 
 // pack lays out n rows' columns of a stripe as both factors of a product; one has the weights.
 func (m *Moments) pack(in runtime.Inputs, weights []float32, first, n, stripe int) {
+	const block = 16 // rows whose columns fill a line of the cache
 	from := stripe * stripeCols
 	to := min(m.Cols, from+stripeCols)
-	for t := range n {
-		row := in.Row(first + t)
-		w := float32(1)
-		if weights != nil {
-			w = weights[first+t]
-		}
-		for c := from; c < to; c++ {
-			m.low[c][t] = float32(row[c] * w)
-		}
-		for c := from; c < to; c += kern.Rows {
-			dst := m.panels[(c*momentRows + t*kern.Rows):][:kern.Rows]
-			for i := copy(dst, row[c:to]); i < kern.Rows; i++ {
-				dst[i] = 0
+	for at := 0; at < n; at += block {
+		var rows [block][]float32
+		var w [block]float32
+		some := min(block, n-at)
+		for t := range some {
+			rows[t], w[t] = in.Row(first + at + t)[from:to], 1
+			if weights != nil {
+				w[t] = weights[first+at+t]
 			}
+			m.packRow(rows[t], from, at+t)
+		}
+		for c := range to - from {
+			dst := m.low[from+c][at : at+some]
+			for t := range dst {
+				dst[t] = float32(rows[t][c] * w[t])
+			}
+		}
+	}
+}
+
+// packRow lays out columns of row t, from column from on, in panels.
+func (m *Moments) packRow(row []float32, from, t int) {
+	for c := 0; c < len(row); c += kern.Rows {
+		dst := m.panels[(from+c)*momentRows+t*kern.Rows:][:kern.Rows]
+		for i := copy(dst, row[c:]); i < kern.Rows; i++ {
+			dst[i] = 0
 		}
 	}
 }
