@@ -98,6 +98,8 @@ func gatherGradients(
 		first += int(n)
 	}
 	w.Skip(gradientTokens, float64(first))
+	l.SetGradientMemory(opt.GradientMemory - g.sumsBytes())
+	defer l.SetGradientMemory(0)
 	for done := g.work.Done; done < len(p.Lengths); {
 		sequences, count := g.next(o.Tokens[p.First+first:], done, opt.GradientMemory)
 		if err := g.gather(ctx, sequences, first, count, drawLabels(o.Seed, p.Sequence+done), w); err != nil {
@@ -117,14 +119,19 @@ func gatherGradients(
 // next returns the sequences, tokens in all, that go through the model together: those after the first done ones, whose
 // tokens these are, as many as memory has room for; of one span if there are sums of it.
 func (g *gradients) next(tokens []int32, done int, memory int64) (sequences [][]int32, count int) {
-	memory -= g.sumsAt(1) - g.sumsAt(0)
+	memory -= g.sumsBytes()
 	longest, lengths := int(slices.Max(g.portion.Lengths)), g.portion.Lengths[done:]
 	if g.outputs != nil {
 		lengths = lengths[:g.spanEnd(done)-done]
 	}
+	// Fewer tokens are better than activations that are computed twice, if there is memory for those.
+	most := groupTokens
+	if half := most / 2; g.l.GradientBytes(half, longest)+g.l.KeptBytes(half) <= memory {
+		most = half
+	}
 	for _, n := range lengths {
 		more := count + int(n)
-		if count > 0 && (more > groupTokens || g.l.GradientBytes(more, longest) > memory) {
+		if count > 0 && (more > most || g.l.GradientBytes(more, longest) > memory) {
 			break
 		}
 		sequences, count = append(sequences, tokens[count:more]), more
@@ -190,6 +197,9 @@ func (g *gradients) tap(in runtime.Inputs, sequences [][]int32, threads int) {
 		first += len(s)
 	}
 }
+
+// sumsBytes returns how much memory the sums take.
+func (g *gradients) sumsBytes() int64 { return g.sumsAt(1) - g.sumsAt(0) }
 
 // sumsAt returns where one of the two copies of the sums begins, or the end for 2.
 func (g *gradients) sumsAt(k int) int64 {

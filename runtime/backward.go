@@ -67,7 +67,8 @@ type Label func(sequence, pos int, p []float32) int32
 //
 // Everything is computed in float32, and the bits depend on a sequence's tokens and labels alone. Each block is loaded
 // twice, however many sequences there are: once forward, and once backward, where its activations are computed again
-// from the residual stream before it, which is kept. [Layers.GradientBytes] says how much memory that takes. progress,
+// from the residual stream before it, which is kept, unless there is memory for them: [Layers.SetGradientMemory].
+// [Layers.GradientBytes] says how much memory it takes without. progress,
 // if not nil, is called with the share that is done, from 0 to 1. The block that was loaded before is replaced.
 func (l *Layers) GradientNorms(
 	ctx context.Context, sequences [][]int32, label Label, progress func(done float64),
@@ -166,6 +167,8 @@ type gradients struct {
 	ones       []float32         // in place of up, so that SwiGLU is SiLU
 	transposed linear.Transposed // columns of a matrix as rows
 	norm       norm              // the last one
+	own        activations       // of a bundle in a block whose activations are not kept
+	kept       []activations     // of all tokens in each block
 	output     *linear.Matrix
 	outputMem  []byte // its panels
 
@@ -202,7 +205,8 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 		tokens += len(s)
 		most = max(most, p.count)
 	}
-	if need, free := l.GradientBytes(tokens, longest), machine.FreeMemory(); uint64(need) > free {
+	need, free := l.GradientBytes(tokens, longest), machine.FreeMemory()
+	if uint64(need) > free {
 		return nil, fmt.Errorf(
 			"%s: gradients of %d tokens take %d bytes of memory and %d are available: use fewer at a time",
 			m.path, tokens, need, free)
@@ -228,7 +232,7 @@ func newGradients(l *Layers, sequences [][]int32) (*gradients, error) {
 	}
 	w := c.TokenWork()
 	g.total = float64(tokens) * (3*w.Blocks - w.Down + 2*w.Head)
-	return g, nil
+	return g, g.keep(tokens, int64(min(uint64(max(0, l.gradientMemory)), free))-need)
 }
 
 func (g *gradients) close() {
@@ -331,6 +335,7 @@ func (g *gradients) embed() error {
 func (g *gradients) loss(p *bundle) error {
 	m, b := g.m, g.b
 	stream := g.stream[m.cfg.Layers]
+	b.x = g.own.x
 	for t := range p.count {
 		copy(b.x.Row(t), stream.Row(p.first+t))
 	}

@@ -59,6 +59,7 @@ func (g *gradients) attentionOut(l *layer, n int) error {
 // forward computes the stream after block i.
 func (g *gradients) forward(l *layer, i int, p *bundle) error {
 	b, n := g.b, p.count
+	g.use(i, p)
 	err := g.inside(l, g.stream[i], p)
 	if err != nil {
 		return err
@@ -89,7 +90,7 @@ func (g *gradients) forward(l *layer, i int, p *bundle) error {
 // feed-forward layer and that of attention are added there.
 func (g *gradients) backward(l *layer, i int, p *bundle) error {
 	b, threads, parallel := g.b, g.m.threads, g.m.cfg.Parallel
-	if err := g.inside(l, g.stream[i], p); err != nil {
+	if err := g.restore(l, i, p); err != nil {
 		return err
 	}
 	at, grad := tokenRows{first: p.first, count: p.count}, g.grad.From(p.first)
@@ -99,9 +100,11 @@ func (g *gradients) backward(l *layer, i int, p *bundle) error {
 		}
 	} else {
 		f := &l.experts[0]
-		b.begin(f.up[0], b.norm, at.count)
-		if err := b.matmul(f.up, b.norm, b.up, at.count); err != nil {
-			return err
+		if !g.isKept(i) {
+			b.begin(f.up[0], b.norm, at.count)
+			if err := b.matmul(f.up, b.norm, b.up, at.count); err != nil {
+				return err
+			}
 		}
 		if err := g.feedForwardBack(f, grad, b.delta, at); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -555,5 +556,36 @@ func TestGradientsRefuse(t *testing.T) {
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// Activations that are kept, of all blocks or of the last one, have the bits of those that are computed again, with
+// memory that an earlier call has used too.
+func TestGradientsKept(t *testing.T) {
+	for _, name := range append([]string{"tiny-phi3"}, family...) {
+		l := openLayers(t, testmodel.Copy(t, name), Options{Threads: 2, Batch: 40})
+		sequences := [][]int32{counting(20, 60), counting(7, 60), counting(33, 60)}
+		norms := func(memory int64) [][]float32 {
+			l.SetGradientMemory(memory)
+			all, err := l.GradientNorms(t.Context(), sequences, func(_, pos int, _ []float32) int32 {
+				return int32(pos)
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return all
+		}
+		want, need, kept := norms(0), l.GradientBytes(60, 33), l.KeptBytes(60)
+		if l.keptMem != nil {
+			t.Errorf("%s: something is kept without memory for it", name)
+		}
+		for _, memory := range []int64{need + kept, need + kept, need + kept/int64(l.Count())} {
+			if got := norms(memory); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: other gradients where %d bytes are kept", name, memory-need)
+			}
+			if l.keptMem == nil {
+				t.Errorf("%s: nothing is kept in %d bytes", name, memory-need)
+			}
+		}
 	}
 }

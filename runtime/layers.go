@@ -32,7 +32,9 @@ type Layers struct {
 	places []place           // of the block's tensors
 	linear [][]string        // names of each block's linear layers
 
-	gradientTap func(in Inputs)
+	gradientTap    func(in Inputs)
+	gradientMemory int64  // that GradientNorms may take
+	keptMem        []byte // its activations
 }
 
 // Config is the numbers that define a model's shape.
@@ -113,6 +115,7 @@ func OpenLayers(path string, opt Options) (*Layers, error) {
 // Close releases memory, files and threads.
 func (l *Layers) Close() error {
 	l.unload()
+	l.freeKept()
 	if l.outMem != nil {
 		_ = mmap.Unmap(l.outMem)
 		l.outMem = nil
