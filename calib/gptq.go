@@ -15,8 +15,8 @@ func gptq(
 	ctx context.Context, l *runtime.Layers, s *stats.File, r *Recipe, opt QuantizeOptions,
 ) (*Encoded, error) {
 	if r.Solve.Outputs > 0 && !s.HasOutputs() {
-		return nil, usage.Errorf("outputs: %g needs statistics of calibrate --fisher --fisher-outputs, which %s is not",
-			r.Solve.Outputs, s.Path)
+		return nil, usage.Errorf("outputs: %g needs statistics of calibrate --fisher, without --fisher-outputs=false, "+
+			"which %s is not", r.Solve.Outputs, s.Path)
 	}
 	feedback := func(ctx context.Context, l *solve.Layer, threads int) (*solve.Solution, error) {
 		how := r.Solve

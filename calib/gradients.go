@@ -60,6 +60,16 @@ type gradients struct {
 	work    *work.File
 }
 
+// GradientNeed returns the least Options.GradientMemory with which gradients of sequences of so many tokens are
+// gathered, with or without Options.Outputs.
+func GradientNeed(l *runtime.Layers, longest int, outputs bool) int64 {
+	need := l.GradientBytes(longest, longest)
+	if outputs {
+		need += outputSumsBytes(l)
+	}
+	return need
+}
+
 const gradientMagic = "phi3conv gradients 2\n"
 
 // gatherGradients computes the squared gradients that an earlier run has not computed yet, in at most

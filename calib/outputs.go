@@ -32,6 +32,19 @@ func newOutputSums(l *runtime.Layers, groups []runtime.OutputGroup) (all map[str
 	return all, order
 }
 
+// outputSumsBytes is the memory that the sums of [newOutputSums] take.
+func outputSumsBytes(l *runtime.Layers) (size int64) {
+	groups := l.OutputGroups()
+	for i := range l.Count() {
+		for _, name := range l.Linear(i) {
+			if correlated(name) {
+				size += 4 * int64(stats.OutputSumsLen(outputBlocks(groups, name)))
+			}
+		}
+	}
+	return size
+}
+
 // outputsOf returns the blocks of outputs of a layer's rows from first to end, nil if the statistics do not tell.
 func (q *quantizer) outputsOf(name string, first, end int) ([]solve.Outputs, error) {
 	blocks := outputBlocks(q.l.OutputGroups(), name)

@@ -45,9 +45,12 @@ type Options struct {
 	Threads    int
 }
 
+// DefaultOutputs is Options.Outputs where correlations are known: docs/methods-measured.md.
+const DefaultOutputs = 0.5
+
 // DefaultOptions are what methods that solve layers use unless told otherwise.
 func DefaultOptions() Options {
-	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4}
+	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4, Asymmetric: 0.5}
 }
 
 // Check refuses options out of range.

@@ -46,11 +46,11 @@ type OutputSums struct {
 
 // NewOutputSums makes sums for blocks of outputs.
 func NewOutputSums(blocks []int) *OutputSums {
-	return &OutputSums{blocks, make([]float32, outputSumsLen(blocks))}
+	return &OutputSums{blocks, make([]float32, OutputSumsLen(blocks))}
 }
 
-// outputSumsLen is how many values the sums for blocks of outputs have.
-func outputSumsLen(blocks []int) (size int) {
+// OutputSumsLen returns how many values the sums for blocks of outputs have.
+func OutputSumsLen(blocks []int) (size int) {
 	for _, n := range blocks {
 		size += n*(n+1)/2 + 1
 	}

@@ -66,7 +66,7 @@ func (l *ShardLayer) size(h *ShardHeader, p *Portion) int64 {
 	if !h.Gradients {
 		return 8 * int64(len(p.Spans)) * int64(l.Experts) * int64(1+l.Cols)
 	}
-	return 4 * (int64(l.Parts)*int64(p.Tokens()) + int64(len(p.Spans))*int64(outputSumsLen(l.Blocks)))
+	return 4 * (int64(l.Parts)*int64(p.Tokens()) + int64(len(p.Spans))*int64(OutputSumsLen(l.Blocks)))
 }
 
 // Write writes a file. data is asked for what each layer has.

@@ -51,9 +51,9 @@ With --shard several machines share one calibration; see calibrate merge --help.
 			&cli.BoolFlag{Name: "fisher", DefaultText: "on without --text, off with it",
 				Usage: "weigh each token by the squared gradient of the model's own loss at the layer's output, " +
 					"at most 20 times the mean; takes about 4 times as long; --fisher=false turns it off"},
-			&cli.BoolFlag{Name: "fisher-outputs",
+			&cli.BoolFlag{Name: "fisher-outputs", DefaultText: "on with --fisher",
 				Usage: "with --fisher, also gather what quantize --outputs needs: 255 bytes for each row of q, " +
-					"k and v"},
+					"k and v, 75 MB of Phi-3-mini; --fisher-outputs=false turns it off"},
 			shardFlag("calibrate with part `I/N` of the sequences, such as 1/3, for calibrate merge", nil),
 			&cli.StringSliceFlag{Name: "gradients",
 				Usage: "with --shard and --fisher, the gradients of all parts: `FILE`s of the first round"},
@@ -81,6 +81,15 @@ With --shard several machines share one calibration; see calibrate merge --help.
 	}
 }
 
+// setBool returns the value of a flag on the command line, nil if it is not there.
+func setBool(c *cli.Context, name string) *bool {
+	if !c.IsSet(name) {
+		return nil
+	}
+	v := c.Bool(name)
+	return &v
+}
+
 func calibrateModel(c *cli.Context, model string, which *calibrationTextFlags, files *output.Files) error {
 	out := c.String("output")
 	if out == "" {
@@ -105,11 +114,7 @@ func calibrateModel(c *cli.Context, model string, which *calibrationTextFlags, f
 	} else if n > 0 {
 		opt.Shard, formats = &stats.Shard{I: i, N: n}, []string{output.Shard}
 	}
-	opt.FisherOutputs = c.Bool("fisher-outputs")
-	if c.IsSet("fisher") {
-		fisher := c.Bool("fisher")
-		opt.Fisher = &fisher
-	}
+	opt.Fisher, opt.FisherOutputs = setBool(c, "fisher"), setBool(c, "fisher-outputs")
 	o := file("--output", &out, formats...)
 	o.Beside, files.Machine = []string{".work", ".work.text", ".work.gradients"}, c.Bool("json")
 	inputs := slices.Concat(opt.Files, opt.Gradients, []string{model, opt.Against, opt.Own})

@@ -27,9 +27,10 @@ type quantizeFlags struct {
 	tensorTypes               cli.StringSlice
 	embeddingType, outputType string
 
-	solver solve.Options // but for damp
-	damp   string
-	awq    bool
+	solver  solve.Options // but for damp and outputs
+	damp    string
+	outputs float64
+	awq     bool
 
 	recipe, writeRecipe string
 	size                string
@@ -86,11 +87,12 @@ func (f *quantizeFlags) methodFlags() []cli.Flag {
 				"several, separated by commas: each layer takes the best"},
 		&cli.Float64Flag{Name: "shrink", Value: defaults.Shrink, Destination: &f.solver.Shrink,
 			Usage: "gptq: make second moments off the diagonal smaller by `SHARE`, 0 to 1"},
-		&cli.Float64Flag{Name: "asymmetric", Destination: &f.solver.Asymmetric,
+		&cli.Float64Flag{Name: "asymmetric", Value: defaults.Asymmetric, Destination: &f.solver.Asymmetric,
 			Usage: "gptq: `SHARE` of the correction that aims at the original's activations, 0 to 1"},
-		&cli.Float64Flag{Name: "outputs", Destination: &f.solver.Outputs,
+		&cli.Float64Flag{Name: "outputs", Destination: &f.outputs,
+			DefaultText: fmt.Sprintf("%g if the statistics have them, else 0", solve.DefaultOutputs),
 			Usage: "gptq: feed errors of q, k and v back along outputs too, whose gradients' correlations " +
-				"count by `SHARE`, such as 0.5; needs statistics of calibrate --fisher-outputs"},
+				"count by `SHARE`; needs statistics of calibrate --fisher"},
 		&cli.BoolFlag{Name: "split", Destination: &f.opt.Solver.Split,
 			Usage: "gptq: weigh the tokens of q, k, v, gate and up each by its own gradients; " +
 				"needs statistics of calibrate --fisher"},

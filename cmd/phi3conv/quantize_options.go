@@ -38,6 +38,9 @@ func (f *quantizeFlags) options(given []string, ft policy.FileType, threads int)
 	if slices.Contains(given, "awq") {
 		opt.Solver.AWQ = &f.awq
 	}
+	if slices.Contains(given, "outputs") {
+		opt.Solver.Outputs = &f.outputs
+	}
 	if opt.Budget, err = f.budget(given); err != nil {
 		return nil, err
 	}

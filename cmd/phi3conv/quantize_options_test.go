@@ -32,7 +32,7 @@ func parseQuantize(args ...string) (opt *quantize.Options, err error) {
 
 // Each flag sets what its name says and nothing else.
 func TestQuantizeOptions(t *testing.T) {
-	no, q6, f16 := false, quant.Q6_K, quant.F16
+	no, share, q6, f16 := false, 0.3, quant.Q6_K, quant.F16
 	for args, change := range map[string]func(o *quantize.Options){
 		"":                             func(*quantize.Options) {},
 		"--model-name Phi-3":           func(o *quantize.Options) { o.Name = "Phi-3" },
@@ -49,7 +49,7 @@ func TestQuantizeOptions(t *testing.T) {
 			o.Solver.Options.Damp = []float64{0.1, 0.5}
 		},
 		"--shrink 0.5":     func(o *quantize.Options) { o.Solver.Options.Shrink = 0.5 },
-		"--outputs 0.3":    func(o *quantize.Options) { o.Solver.Options.Outputs = 0.3 },
+		"--outputs 0.3":    func(o *quantize.Options) { o.Solver.Outputs = &share },
 		"--asymmetric 0.7": func(o *quantize.Options) { o.Solver.Options.Asymmetric = 0.7 },
 		"--refine 0":       func(o *quantize.Options) { o.Solver.Options.Sweeps = 0 },
 		"--split":          func(o *quantize.Options) { o.Solver.Split = true },

@@ -32,8 +32,8 @@ type Options struct {
 	// Fisher weighs each token by the squared gradient of the model's own loss: see [calib.Options]. Nil does so if the
 	// model writes all of the text.
 	Fisher *bool
-	// FisherOutputs also gathers what gptq's feedback along outputs needs.
-	FisherOutputs bool
+	// FisherOutputs also gathers what gptq's feedback along outputs needs. Nil does so with Fisher.
+	FisherOutputs *bool
 	// Shard is the part of the sequences to calibrate with, for [Merge]; nil for all. With Fisher there are two rounds:
 	// without Gradients those of the part are written; Gradients are the files of all parts then.
 	Shard     *stats.Shard
@@ -96,7 +96,7 @@ func Run(ctx context.Context, model, out string, opt Options) (*Result, error) {
 		opt.MaxRAM = defaultRAM
 	}
 	r := &run{Options: opt, model: model, out: out}
-	if r.FisherOutputs && !r.fisher() {
+	if r.FisherOutputs != nil && *r.FisherOutputs && !r.fisher() {
 		return nil, usage.Errorf("--fisher-outputs is for --fisher, which is off")
 	}
 	if err := r.checkShard(); err != nil {
@@ -228,12 +228,11 @@ func (r *run) options() (calib.Options, error) {
 	opt := calib.Options{
 		Work: atomicfile.Beside(r.out, ".work"), Memory: r.MaxRAM - work.ProgramRAM - calib.Need(r.layers),
 	}
-	opt.Outputs = r.FisherOutputs
-	opt.Fisher = r.fisher()
+	opt.Fisher, opt.Outputs = r.fisher(), r.fisherOutputs()
 	if r.gathersGradients() {
 		opt.GradientMemory = r.MaxRAM - work.ProgramRAM
 		longest := int(slices.Max(r.portion.Lengths))
-		if need := r.layers.GradientBytes(longest, longest); need > opt.GradientMemory {
+		if need := calib.GradientNeed(r.layers, longest, opt.Outputs); need > opt.GradientMemory {
 			return opt, r.tooLittle(need+work.ProgramRAM, "the gradients of this model, or --fisher=false")
 		}
 	}
@@ -250,6 +249,14 @@ func (o *Options) fisher() bool {
 
 // gathersGradients reports whether gradients are computed.
 func (o *Options) gathersGradients() bool { return o.fisher() && len(o.Gradients) == 0 }
+
+// fisherOutputs reports whether sums of products of gradients are gathered.
+func (o *Options) fisherOutputs() bool {
+	if o.FisherOutputs != nil {
+		return *o.FisherOutputs
+	}
+	return o.gathersGradients()
+}
 
 func (r *run) tooLittle(need int64, what string) error {
 	return usage.Errorf("--max-ram is %s, expected at least %s for %s",

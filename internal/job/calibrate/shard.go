@@ -139,7 +139,7 @@ func (o *Options) checkShard() error {
 		return usage.Errorf("--gradients is for --shard")
 	case !o.fisher():
 		return usage.Errorf("--gradients is for --fisher, which is off")
-	case o.FisherOutputs:
+	case o.FisherOutputs != nil:
 		return usage.Errorf("--fisher-outputs is for the parts with gradients, which --gradients says are there")
 	}
 	return nil

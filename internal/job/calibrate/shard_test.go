@@ -78,7 +78,7 @@ func TestShardMistakes(t *testing.T) {
 		"at most 3 parts":                  func(o *Options) { o.Shard.N = 4 },
 		"--gradients is for --shard":       func(o *Options) { o.Shard = nil },
 		"--gradients is for --fisher":      func(o *Options) { o.Fisher = &plain },
-		"--fisher-outputs is for the part": func(o *Options) { o.FisherOutputs = true },
+		"--fisher-outputs is for the part": func(o *Options) { o.FisherOutputs = &fisher },
 	} {
 		opt := small(25)
 		opt.Shard, opt.Gradients, opt.Fisher = &stats.Shard{I: 1, N: 2}, []string{"g"}, &fisher

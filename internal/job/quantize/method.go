@@ -110,6 +110,12 @@ func (o *Options) chooseMethod(r *calib.Recipe, st *statistics) error {
 	if o.Solver.Options != nil {
 		r.Solve = *o.Solver.Options
 	}
+	r.Solve.Outputs = 0
+	if share := o.Solver.Outputs; share != nil {
+		r.Solve.Outputs = *share
+	} else if st != nil && st.HasOutputs() && r.Method.Takes("outputs") {
+		r.Solve.Outputs = solve.DefaultOutputs
+	}
 	if err := r.Solve.Check(); err != nil {
 		return usage.Errorf("--%w", err)
 	}

@@ -69,6 +69,9 @@ func (o *Options) ReadsOnce() bool {
 type Solver struct {
 	// Options are those of a layer, nil for [solve.DefaultOptions].
 	Options *solve.Options
+	// Outputs is what Options.Outputs becomes; nil for [solve.DefaultOutputs] with statistics that have gradients'
+	// correlations, else 0.
+	Outputs *float64
 	// Split weighs tokens for q, k and v, gate and up each by its own gradients.
 	Split bool
 	// AWQ scales channels first; nil does so for every method that solves layers. Other methods take nil only.
