@@ -16,9 +16,9 @@ import (
 // in formats that do not keep more bits of codes there.
 var fewSums = [...]int{16, 17, 18, 19, 20, 21, 22, 23, 2, 3, 4, 5, 24, 25, 26, 8, 9, 10, 11, 12, 13, 14, 15}
 
-// fewAhead512 is how many bytes ahead weights are prefetched. On Zen 5 four tokens of Q6_K and Q4_K are 13 % slower
-// with 8 KiB: a block of Q6_K begins with its scales, which are at the end. With 16 KiB they are up to 4 % slower. With
-// two threads PREFETCHT0 is 5 % slower than NTA, and T1 17 %.
+// fewAhead512 is how many bytes ahead weights are prefetched. On Zen 5 four tokens are 4 to 15 % slower with 8 KiB,
+// most of all with Q6_K, whose blocks begin with scales that are at their end, and up to 6 % with 16 KiB. With two
+// threads PREFETCHT0 is 5 % slower than NTA, and T1 17 %.
 const fewAhead512 = 12 << 10
 
 // fewest returns the greatest number of tokens that registers suffice for: Q3_K begins four groups at a time, and has
