@@ -118,13 +118,19 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 	}
 	all := stats.NewMoments(cols, false) // of all experts
 	stacked := q.l.Experts(tensor) > 1
-	next := q.resumeAt(tensor)
+	next, nextY := q.resumeAt(tensor), (*resumption)(nil)
+	if q.original != nil {
+		nextY = q.resumeAt(tensor)
+	}
 	err := groups(q.lengths, func(first, count int, lengths []int) error {
 		from, to := first*q.l.Hidden(), (first+count)*q.l.Hidden()
 		var original *inputs
 		if q.original != nil {
 			var err error
-			if original, err = q.originalInputs(ctx, q.y[from:to], lengths, tensor); err != nil {
+			pass := q.resumeY.pass(first, count)
+			pass.Advance = nextY != nil
+			keep := func(in *runtime.Inputs) { nextY.keep(in, first) }
+			if original, err = q.originalInputs(ctx, q.y[from:to], lengths, tensor, pass, keep); err != nil {
 				return err
 			}
 		}
@@ -152,6 +158,9 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 	}
 	if err == nil && next != nil {
 		q.resume = *next
+		if nextY != nil {
+			q.resumeY = *nextY
+		}
 	}
 	return err
 }
@@ -218,9 +227,13 @@ func (i *inputs) like(in *runtime.Inputs) []float32 {
 }
 
 // originalInputs returns the inputs that a layer has in the original model, scaled as those of the quantized model are.
-func (q *quantizer) originalInputs(ctx context.Context, x []float32, lengths []int, tensor string) (*inputs, error) {
+// keep gets them as they are.
+func (q *quantizer) originalInputs(
+	ctx context.Context, x []float32, lengths []int, tensor string, pass runtime.Pass, keep func(in *runtime.Inputs),
+) (*inputs, error) {
 	all := &inputs{of: map[expertToken]int{}}
-	err := tap(ctx, q.original, x, lengths, tensor, runtime.Pass{}, func(in runtime.Inputs) {
+	err := tap(ctx, q.original, x, lengths, tensor, pass, func(in runtime.Inputs) {
+		keep(&in)
 		all.cols = in.Cols
 		inverse := q.inverse(tensor, in.Expert)
 		for t := range in.Rows {

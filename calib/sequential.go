@@ -55,6 +55,7 @@ type quantizer struct {
 	// The original model, and its residual stream; nil without cross.
 	original *runtime.Layers
 	y        []float32
+	resumeY  resumption // of passes through the loaded block of original
 
 	scalings []*solve.Scaling // of the loaded block, unless an earlier run has done it
 	resume   resumption       // of passes through the loaded block of l
@@ -243,12 +244,11 @@ func (q *quantizer) block(ctx context.Context, i int) error {
 	if err := q.layers(ctx, i); err != nil {
 		return err
 	}
-	passes := []runtime.Pass{q.resume.pass(0, len(q.stats.Origin.Tokens)), {}}
-	q.resume = resumption{}
-	for k, l := range models {
-		if err := l.Forward(ctx, streams[k], q.lengths, passes[k]); err != nil {
+	for k, from := range []*resumption{&q.resume, &q.resumeY}[:len(models)] {
+		if err := models[k].Forward(ctx, streams[k], q.lengths, from.pass(0, len(q.stats.Origin.Tokens))); err != nil {
 			return err
 		}
+		*from = resumption{}
 	}
 	return nil
 }

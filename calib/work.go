@@ -110,7 +110,7 @@ func (q *quantizer) expect(i int) (work [workKinds]float64) {
 				_, cols, _ = q.l.Shape(name) // every model has these
 			}
 			if rows > 0 {
-				work[workProducts] += tokens * (since + (models-1)*before)
+				work[workProducts] += tokens * models * since
 				work[workMoments] += tokens * q.momentWork(cols)
 				work[workSolving] += q.layerWork(rows, cols)
 				if _, ok := q.l.Resumes(names[0]); ok {
@@ -126,7 +126,7 @@ func (q *quantizer) expect(i int) (work [workKinds]float64) {
 	if i == q.l.Count() {
 		return work
 	}
-	work[workProducts] += tokens * (since + (models-1)*before)
+	work[workProducts] += tokens * models * since
 	if q.scale {
 		folds := q.folds(i)
 		work[workProducts] += tokens * before * 2 / 3 // to the last that reads channels
