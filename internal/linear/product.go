@@ -62,10 +62,10 @@ func (j *tiling) Do(_, i int) {
 
 // plan divides the panels into tasks and returns their number. Tasks become smaller and smaller: long ones keep the
 // reading sequential, and the last ones are short, so that no thread waits long for another. They do not become smaller
-// than minTask bytes, which take some 5 µs to read.
+// than minTask bytes for few tokens, since each begins without prefetched weights, and less for more.
 func (p *Product) plan(threads int) (tasks int) {
-	const minTask = 64 << 10
-	least := max(1, minTask/(p.m.size*min(p.in.tokens, 16)))
+	const minTask = 128 << 10
+	least := max(1, minTask/(p.m.size*max(1, min(p.in.tokens, 16)/4)))
 	for first := 0; first < p.m.Panels; tasks++ {
 		left := p.m.Panels - first
 		n := max(least, left/(2*threads), (left+maxTasks-tasks-1)/(maxTasks-tasks))
