@@ -92,6 +92,25 @@ func roots(squares []float32) (roots, damped []float64) {
 	return roots, damped
 }
 
+// mostMoved is the most that a row is moved by to make up for others, as a share of its length. Types of two bits have
+// errors that would leave nothing of the rows of a head that hardly matters.
+const mostMoved = 0.5
+
+// limitMove makes what a row is moved by shorter where that is more than mostMoved.
+func limitMove(moved, from []float32) {
+	length, move := 0.0, 0.0
+	for i, w := range from {
+		d := float64(moved[i]) - float64(w)
+		length, move = length+float64(float64(w)*float64(w)), move+float64(d*d)
+	}
+	if limit := mostMoved * mostMoved * length; move > limit {
+		share := math.Sqrt(limit / move)
+		for i, w := range from {
+			moved[i] = w + float32(share*(float64(moved[i])-float64(w)))
+		}
+	}
+}
+
 // rowBlocks makes the blocks of rows whose errors count together, and lists the other rows.
 func (s *solver) rowBlocks() (blocks []*rowBlock, others []int, err error) {
 	list := s.Outputs
@@ -176,6 +195,7 @@ func (g *rowGroup) step(j int, refine bool) {
 		}
 		g.mul.addPanels(rows{t.w.row(r), n}, 0, rows{from[j*b.size:], b.size}, 0, 1,
 			b.e, b.size*kern.Rows, n/kern.Rows, b.size)
+		limitMove(t.w.row(r)[:n], g.target[row*n:(row+1)*n])
 	}
 	if refine {
 		for r, b := range blocks {
