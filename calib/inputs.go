@@ -118,26 +118,19 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 	}
 	all := stats.NewMoments(cols, false) // of all experts
 	stacked := q.l.Experts(tensor) > 1
-	next, nextY := q.resumeAt(tensor), (*resumption)(nil)
+	next, nextOriginal := q.resumeAt(tensor), (*resumption)(nil)
 	if q.original != nil {
-		nextY = q.resumeAt(tensor)
+		nextOriginal = q.resumeAt(tensor)
 	}
 	err := groups(q.lengths, func(first, count int, lengths []int) error {
-		from, to := first*q.l.Hidden(), (first+count)*q.l.Hidden()
 		var original *inputs
 		if q.original != nil {
 			var err error
-			pass := q.resumeY.pass(first, count)
-			pass.Advance = nextY != nil
-			keep := func(in *runtime.Inputs) { nextY.keep(in, first) }
-			if original, err = q.originalInputs(ctx, q.y[from:to], lengths, tensor, pass, keep); err != nil {
+			if original, err = q.originalInputs(ctx, first, count, lengths, tensor, nextOriginal); err != nil {
 				return err
 			}
 		}
-		pass := q.resume.pass(first, count)
-		pass.Advance = next != nil
-		return tap(ctx, q.l, q.x[from:to], lengths, tensor, pass, func(in runtime.Inputs) {
-			next.keep(&in, first)
+		return q.tap(ctx, first, count, lengths, tensor, next, func(in runtime.Inputs) {
 			if stacked {
 				all.Add(in, parts[0].weights.of(&in, first), q.l.Threads())
 			}
@@ -158,19 +151,11 @@ func (q *quantizer) gather(ctx context.Context, tensor string, cols int, parts [
 	}
 	if err == nil && next != nil {
 		q.resume = *next
-		if nextY != nil {
-			q.resumeY = *nextY
+		if nextOriginal != nil {
+			q.original.resume = *nextOriginal
 		}
 	}
 	return err
-}
-
-// resumption is where passes through the loaded block begin: at a linear layer, where an earlier pass has had its
-// inputs, or at the block's beginning.
-type resumption struct {
-	layer string // "" for the beginning
-	cols  int    // of the inputs, 0 where they follow from the residual stream
-	rows  []float32
 }
 
 // resumeAt returns the resumption at a linear layer, whose inputs are still to be kept; nil where passes cannot begin
@@ -182,21 +167,6 @@ func (q *quantizer) resumeAt(tensor string) *resumption {
 		return nil
 	}
 	return &resumption{tensor, cols, make([]float32, n)}
-}
-
-// keep keeps the inputs of the layer. Their tokens are counted from first on.
-func (r *resumption) keep(in *runtime.Inputs, first int) {
-	if r == nil || r.cols == 0 {
-		return
-	}
-	for t := range in.Rows {
-		copy(r.rows[(first+in.First+t)*r.cols:], in.Row(t))
-	}
-}
-
-// pass returns a pass of count tokens from first on that begins there.
-func (r *resumption) pass(first, count int) runtime.Pass {
-	return runtime.Pass{From: r.layer, Inputs: r.rows[first*r.cols : (first+count)*r.cols]}
 }
 
 // inputs are the rows that a layer gets, in the order in which it gets them.
@@ -227,13 +197,12 @@ func (i *inputs) like(in *runtime.Inputs) []float32 {
 }
 
 // originalInputs returns the inputs that a layer has in the original model, scaled as those of the quantized model are.
-// keep gets them as they are.
+// The rest is as in [stream.tap].
 func (q *quantizer) originalInputs(
-	ctx context.Context, x []float32, lengths []int, tensor string, pass runtime.Pass, keep func(in *runtime.Inputs),
+	ctx context.Context, first, count int, lengths []int, tensor string, next *resumption,
 ) (*inputs, error) {
 	all := &inputs{of: map[expertToken]int{}}
-	err := tap(ctx, q.original, x, lengths, tensor, pass, func(in runtime.Inputs) {
-		keep(&in)
+	err := q.original.tap(ctx, first, count, lengths, tensor, next, func(in runtime.Inputs) {
 		all.cols = in.Cols
 		inverse := q.inverse(tensor, in.Expert)
 		for t := range in.Rows {
@@ -248,25 +217,6 @@ func (q *quantizer) originalInputs(
 		}
 	})
 	return all, err
-}
-
-// tap calls use with the inputs of a linear layer: of the output matrix, or of one of the loaded block, where the pass
-// ends.
-func tap(
-	ctx context.Context, l *runtime.Layers, x []float32, lengths []int, tensor string, pass runtime.Pass,
-	use func(runtime.Inputs),
-) error {
-	only := func(in runtime.Inputs) error {
-		if in.Tensor == tensor {
-			use(in)
-		}
-		return nil
-	}
-	if tensor == stats.OutputEntry {
-		return l.Finish(ctx, x, lengths, only, nil)
-	}
-	pass.Until, pass.Tap = tensor, only
-	return l.Forward(ctx, x, lengths, pass)
 }
 
 // groups calls f for groups of about groupTokens tokens, whole sequences of these lengths, with the first token and

@@ -21,26 +21,30 @@ func outputBlocks(groups []runtime.OutputGroup, tensor string) []int {
 
 // newOutputSums makes sums for the linear layers whose outputs' gradients go together, and lists their names in order.
 func newOutputSums(l *runtime.Layers, groups []runtime.OutputGroup) (all map[string]*stats.OutputSums, order []string) {
-	all = map[string]*stats.OutputSums{}
+	all, order = map[string]*stats.OutputSums{}, outputLayers(l)
+	for _, name := range order {
+		all[name] = stats.NewOutputSums(outputBlocks(groups, name))
+	}
+	return all, order
+}
+
+// outputLayers lists the linear layers whose outputs' gradients go together, in order.
+func outputLayers(l *runtime.Layers) (names []string) {
 	for i := range l.Count() {
 		for _, name := range l.Linear(i) {
 			if correlated(name) {
-				all[name], order = stats.NewOutputSums(outputBlocks(groups, name)), append(order, name)
+				names = append(names, name)
 			}
 		}
 	}
-	return all, order
+	return names
 }
 
 // outputSumsBytes is the memory that the sums of [newOutputSums] take.
 func outputSumsBytes(l *runtime.Layers) (size int64) {
 	groups := l.OutputGroups()
-	for i := range l.Count() {
-		for _, name := range l.Linear(i) {
-			if correlated(name) {
-				size += 4 * int64(stats.OutputSumsLen(outputBlocks(groups, name)))
-			}
-		}
+	for _, name := range outputLayers(l) {
+		size += 4 * int64(stats.OutputSumsLen(outputBlocks(groups, name)))
 	}
 	return size
 }

@@ -32,7 +32,7 @@ func TestOutputsScaled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q := &quantizer{l: l, stats: s}
+	q := &quantizer{stream: &stream{l: l}, stats: s}
 	plain := mustOutputs(t, q, name, 0, rows)
 	for i := range l.Folds(0) {
 		f := l.Folds(0)[i]

@@ -42,7 +42,7 @@ type sequential struct {
 // matrix. From work.DataAt on, the file holds the tensors' blocks.
 type quantizer struct {
 	sequential
-	l       *runtime.Layers
+	*stream
 	stats   *stats.File
 	opt     QuantizeOptions
 	places  []encodedPlace
@@ -51,14 +51,8 @@ type quantizer struct {
 	work    *work.File
 	lengths []int // of the sequences
 
-	x []float32 // the residual stream
-	// The original model, and its residual stream; nil without cross.
-	original *runtime.Layers
-	y        []float32
-	resumeY  resumption // of passes through the loaded block of original
-
+	original *stream          // of the original model; nil without cross
 	scalings []*solve.Scaling // of the loaded block, unless an earlier run has done it
-	resume   resumption       // of passes through the loaded block of l
 
 	worked *progress.Work
 	first  int // block that this run quantizes
@@ -83,7 +77,7 @@ func (m sequential) quantize(
 	if opt.MomentMemory == 0 {
 		opt.MomentMemory = 1 << 30
 	}
-	q := &quantizer{sequential: m, l: l, stats: s, opt: opt}
+	q := &quantizer{sequential: m, stream: &stream{l: l}, stats: s, opt: opt}
 	size, err := q.layOut(r.Tensors)
 	if err != nil {
 		return nil, err
@@ -198,11 +192,12 @@ func (q *quantizer) run(ctx context.Context) (err error) {
 	}
 	if q.cross {
 		opt := runtime.Options{Threads: q.l.Threads(), Batch: q.l.Batch()}
-		if q.original, err = runtime.OpenLayers(q.l.Path(), opt); err != nil {
+		l, err := runtime.OpenLayers(q.l.Path(), opt)
+		if err != nil {
 			return err
 		}
-		defer func() { _ = q.original.Close() }()
-		q.y = slices.Clone(q.x)
+		defer func() { _ = l.Close() }()
+		q.original = &stream{l: l, x: slices.Clone(q.x)}
 	}
 	q.beginWork()
 	for i := range q.l.Count() + 1 {
@@ -227,12 +222,12 @@ func (q *quantizer) run(ctx context.Context) (err error) {
 
 // block quantizes the layers of block i, and takes the residual streams to its end.
 func (q *quantizer) block(ctx context.Context, i int) error {
-	models, streams := []*runtime.Layers{q.l}, [][]float32{q.x}
+	streams := []*stream{q.stream}
 	if q.original != nil {
-		models, streams = append(models, q.original), append(streams, q.y)
+		streams = append(streams, q.original)
 	}
-	for _, l := range models {
-		if err := l.Load(ctx, i); err != nil {
+	for _, s := range streams {
+		if err := s.l.Load(ctx, i); err != nil {
 			return err
 		}
 	}
@@ -244,11 +239,11 @@ func (q *quantizer) block(ctx context.Context, i int) error {
 	if err := q.layers(ctx, i); err != nil {
 		return err
 	}
-	for k, from := range []*resumption{&q.resume, &q.resumeY}[:len(models)] {
-		if err := models[k].Forward(ctx, streams[k], q.lengths, from.pass(0, len(q.stats.Origin.Tokens))); err != nil {
+	for _, s := range streams {
+		if err := s.l.Forward(ctx, s.x, q.lengths, s.resume.pass(0, len(q.stats.Origin.Tokens))); err != nil {
 			return err
 		}
-		*from = resumption{}
+		s.resume = resumption{}
 	}
 	return nil
 }

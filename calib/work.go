@@ -53,7 +53,7 @@ func (q *quantizer) watch(i int) {
 	count := func(n float64) { q.worked.Add(kind, n) }
 	q.l.Watch(count)
 	if q.original != nil {
-		q.original.Watch(count)
+		q.original.l.Watch(count)
 	}
 }
 

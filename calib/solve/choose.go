@@ -45,14 +45,11 @@ type chooser struct {
 	better [kern.Groups]bool
 }
 
-// begin takes rows, at most kern.Groups, whose group at a column has its feedback in g. w, x and limit are to be set.
-func (c *chooser) begin(g *group, at int, rows []int) {
+// choose looks from the settings that the groups of rows, at most kern.Groups, have at a column by small steps for the
+// ones that leave the least cost with the feedback in g, and takes those that cost less than limit. w, x and limit are
+// set before; found says which rows have others.
+func (c *chooser) choose(g *group, at int, rows []int) {
 	c.g, c.at, c.rows = g, at, rows
-}
-
-// choose looks from the settings that the groups have by small steps for the ones that leave the least cost, and takes
-// those that cost less than limit. found says which did.
-func (c *chooser) choose() {
 	if c.levels.uniform {
 		c.load()
 	}

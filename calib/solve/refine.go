@@ -56,8 +56,7 @@ func (t *tile) refineGroups(at, c int) (changed bool) {
 		if len(refined) == 0 {
 			continue
 		}
-		ch.begin(&g.group, at, refined)
-		ch.choose()
+		ch.choose(&g.group, at, refined)
 		for i, r := range refined {
 			changed = t.refineGroup(r, at, g, t.x.row(r)[at-c:], &ch.x[i], ch.found[i]) || changed
 		}

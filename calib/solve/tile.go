@@ -203,8 +203,7 @@ func (t *tile) feedbackGroups(at, c int) {
 			copy(ch.x[i][:], t.x.row(r)[at-c:at-c+size])
 			ch.limit[i] = noLimit
 		}
-		ch.begin(&t.feed[at/size], at, rows)
-		ch.choose()
+		ch.choose(&t.feed[at/size], at, rows)
 		for _, r := range rows {
 			t.errors(r, at, size)
 		}
