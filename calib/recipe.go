@@ -27,6 +27,9 @@ type Recipe struct {
 	Tensors []quant.Target
 }
 
+// Scales reports whether channels are scaled first.
+func (r *Recipe) Scales() bool { return r.AWQ || r.Method.RunsModel() && !r.Method.Takes("awq") }
+
 // recipeVersion is that of the YAML form.
 const recipeVersion = 1
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/internal/arch"
@@ -69,6 +70,8 @@ type Estimation struct {
 	Factors     []Factor
 	// Gains are in the costs too, if Options.Solving was given.
 	Gains []Gain
+	// Rounding is what rounding activations to 8 bits, as runtimes do, adds to the divergence. It is in no cost.
+	Rounding float64
 }
 
 // Options say what [Estimate] estimates.
@@ -77,8 +80,10 @@ type Options struct {
 	Candidates func(tensor string, cols int) []quant.Type
 	// Split estimates the parts of a matrix that may be stored apart (q, k and v) each by itself.
 	Split bool
-	// Solving, if not nil, is what a method does that solves layers, for [Gain]. The statistics must hold their tokens.
-	Solving *Solving
+	// Solving, if not nil, is how a method solves layers, for [Gain]. The statistics must hold their tokens.
+	Solving *solve.Options
+	// Scale says that the method scales channels first.
+	Scale bool
 	// Progress, if not nil, is called with how much of the time of the estimate is over, and all of it, as far as can
 	// be told, in parts of it that mean nothing else.
 	Progress func(done, total int64)

@@ -22,23 +22,17 @@ type Gain struct {
 	Share float64 `json:"share"`
 }
 
-// Solving says how the method solves layers.
-type Solving struct {
-	solve.Options
-	Scale bool // channels first
-}
-
 const (
-	gainBlocks = 2    // spread over the model
-	gainRows   = 32   // of a layer
-	gainTokens = 8192 // at most
-	heldOut    = 8    // one of so many tokens is for the errors alone
+	gainBlocks = 2       // spread over the model
+	gainRows   = 32      // of a layer
+	gainTokens = 1 << 16 // at most
+	heldOut    = 8       // one of so many tokens is for the errors alone
 )
 
 // gains is what is measured.
 type gains struct {
 	*estimator
-	solving *Solving
+	opt     *Options
 	found   *Measured
 	tokens  []int // of the statistics
 	lengths []int
@@ -46,7 +40,7 @@ type gains struct {
 }
 
 // measureGains measures the part's share of them.
-func (e *estimator) measureGains(ctx context.Context, solving *Solving, m *Measured, part portion) error {
+func (e *estimator) measureGains(ctx context.Context, opt *Options, m *Measured, part portion) error {
 	layers := e.gained()
 	var mine []gainedLayer
 	for i, layer := range layers {
@@ -57,7 +51,7 @@ func (e *estimator) measureGains(ctx context.Context, solving *Solving, m *Measu
 	if len(mine) == 0 {
 		return nil
 	}
-	g := &gains{estimator: e, solving: solving, found: m}
+	g := &gains{estimator: e, opt: opt, found: m}
 	g.choose()
 	g.x = make([]float32, len(g.tokens)*e.l.Hidden())
 	ids := make([]int32, len(g.tokens))
@@ -237,16 +231,31 @@ func (g *gains) measure(
 	if !(energy > 0 && before > 0) {
 		return errors, nil
 	}
-	if g.solving.Scale {
+	if g.opt.Scale {
 		l, other = g.scale(layer.block, layer.name, l, other)
 	}
-	opt := g.solving.Options
-	opt.Threads, opt.Outputs, opt.Asymmetric = g.threads, 0, 0
+	opt := *g.opt.Solving
+	opt.Threads, opt.Outputs, opt.Asymmetric = g.threads, 0, 0 // what these leave is known: see left
 	solved, err := l.Quantize(ctx, opt)
 	if err != nil {
 		return errors, err
 	}
 	return [2]float64{before, l.Error(solved.Data, other, g.threads) / energy}, nil
+}
+
+// What the method leaves of KL divergence with --outputs and with --asymmetric at their defaults, as measured on a whole
+// model (docs/methods-measured.md): both work on more than a layer's own error, which is all that is measured here.
+const (
+	leftByOutputs    = 0.94
+	leftByAsymmetric = 0.90
+)
+
+// left returns what these two leave; smaller shares do less in proportion.
+func left(opt *solve.Options) float64 {
+	leaves := func(share, full, left float64) float64 { return 1 - float64((1-left)*min(1, share/full)) }
+	full := solve.DefaultOptions()
+	return leaves(opt.Outputs, solve.DefaultOutputs, leftByOutputs) *
+		leaves(opt.Asymmetric, full.Asymmetric, leftByAsymmetric)
 }
 
 // gainSums are, for each of a list, the sums over layers of the encoder's and the method's error.
@@ -266,9 +275,10 @@ func (g *gainSums) add(key Gain, errors [2]float64) {
 	g.solved[k] += errors[1]
 }
 
-func (g *gainSums) gains() []Gain {
+// gains returns the shares; of the method's error so much is left by what was not measured.
+func (g *gainSums) gains(left float64) []Gain {
 	for i := range g.list {
-		g.list[i].Share = g.solved[i] / g.plain[i]
+		g.list[i].Share = g.solved[i] / g.plain[i] * left
 	}
 	return g.list
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/quant"
 )
 
@@ -34,6 +35,23 @@ func TestApplyGains(t *testing.T) {
 	for count, want := range map[int][]int{1: {0}, 2: {0, 1}, 4: {1, 3}, 32: {8, 24}} {
 		if got := gainedBlocks(count); !slices.Equal(got, want) {
 			t.Errorf("of %d blocks: %v, expected %v", count, got, want)
+		}
+	}
+}
+
+// --outputs and --asymmetric at their defaults leave what was measured of them, halves of these half as much less.
+func TestLeft(t *testing.T) {
+	opt := solve.DefaultOptions()
+	share := opt.Asymmetric
+	for _, c := range []struct{ outputs, asymmetric, want float64 }{
+		{0, 0, 1},
+		{solve.DefaultOutputs, 0, leftByOutputs},
+		{solve.DefaultOutputs / 2, 0, (1 + leftByOutputs) / 2},
+		{1, share, leftByOutputs * leftByAsymmetric},
+	} {
+		opt.Outputs, opt.Asymmetric = c.outputs, c.asymmetric
+		if got := left(&opt); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("outputs %g, asymmetric %g leave %g, expected %g", c.outputs, c.asymmetric, got, c.want)
 		}
 	}
 }

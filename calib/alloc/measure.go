@@ -109,7 +109,7 @@ func (e *estimator) run(ctx context.Context, opt Options, shard stats.Shard) (*M
 		}
 	}
 	if opt.Solving != nil {
-		return m, e.measureGains(ctx, opt.Solving, m, portion(shard))
+		return m, e.measureGains(ctx, &opt, m, portion(shard))
 	}
 	return m, nil
 }
@@ -121,7 +121,7 @@ func (e *estimator) options(opt *Options) string {
 		_, _ = fmt.Fprintf(h, "%s %d %v\n", e.costs[i].Tensor, e.costs[i].Elems, e.costs[i].types)
 	}
 	if s := opt.Solving; s != nil {
-		_, _ = fmt.Fprintln(h, s.Damp, s.Shrink, s.Sweeps, s.Scale)
+		_, _ = fmt.Fprintln(h, s.Damp, s.Shrink, s.Sweeps, opt.Scale)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -161,6 +161,9 @@ func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 			f := p.factor(sum, len(tokens))
 			found.Factors = append(found.Factors, f)
 			f.scale(e.costs)
+			if p.kind == kindLinear {
+				found.Rounding = rounding(&f, opt.Scale)
+			}
 		}
 	}
 	if opt.Solving == nil {
@@ -178,7 +181,7 @@ func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 			}
 		}
 	}
-	found.Gains = sums.gains()
+	found.Gains = sums.gains(left(opt.Solving))
 	apply(found.Gains, e.costs)
 	return found, nil
 }

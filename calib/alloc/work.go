@@ -60,7 +60,7 @@ func (e *estimator) gainWork(opt *Options) (work float64) {
 	for _, layer := range e.gained() {
 		_, cols, _ := e.l.Shape(layer.name) // every model has these
 		each := solve.EncodingWork(gainRows, cols) + opt.Solving.Work(gainRows, cols)
-		if opt.Solving.Scale {
+		if opt.Scale {
 			each += solve.SearchWork(cols)
 		}
 		work += each * float64(len(e.layerTypes(layer.name)))

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/alloc"
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/arch"
 	"github.com/phi3conv/phi3conv/internal/convert"
@@ -108,16 +109,17 @@ func (a *allocator) withLayers(f func(l *runtime.Layers, opt alloc.Options) erro
 		Candidates: func(tensor string, cols int) []quant.Type { return a.candidates(tensor, cols, given[tensor]) },
 		Split:      a.options.Split,
 		Solving:    a.solving(),
+		Scale:      a.recipe.Scales(),
 		Progress:   func(done, total int64) { step.Set(shares * done / total) },
 	})
 }
 
 // solving returns how the method solves layers, nil for a method that does not or without the tokens for it.
-func (a *allocator) solving() *alloc.Solving {
+func (a *allocator) solving() *solve.Options {
 	if !a.recipe.Method.Takes("damp") || !a.stats.hasTokens() {
 		return nil
 	}
-	return &alloc.Solving{Options: a.recipe.Solve, Scale: a.recipe.AWQ}
+	return &a.recipe.Solve
 }
 
 // candidates returns the types that a matrix with cols columns may get. given is what it has in the Q6_K mixture of
@@ -189,7 +191,7 @@ func (a *allocator) choose(ctx context.Context) (*alloc.Allocation, error) {
 	case b.BPW != 0:
 		best = a.withinBPW(b.BPW)
 	default:
-		best = a.frontier.AtCost(b.MaxKLD)
+		best = a.frontier.AtCost(b.MaxKLD - a.costs.Rounding)
 	}
 	if best == nil && err == nil {
 		err = a.tooSmall(smallest, least)
@@ -207,7 +209,7 @@ func (a *allocator) tooSmall(smallest *alloc.Allocation, least int64) error {
 	case a.budget.BPW != 0:
 		return usage.Errorf("%s is too small: %.4f is %s", asked, a.linearBits(smallest), that)
 	}
-	cost := a.frontier.AtSize(math.MaxInt64 / 2).Cost
+	cost := a.frontier.AtSize(math.MaxInt64/2).Cost + a.costs.Rounding
 	return usage.Errorf("%s is too small: %.4g is estimated for the best of these types", asked, cost)
 }
 
@@ -246,12 +248,13 @@ const curvePoints = 17
 // describe describes the allocation that was chosen.
 func (a *allocator) describe(best *alloc.Allocation) *Allocation {
 	r := &Allocation{
-		Asked:   a.budget.asked(),
-		Unit:    "relative",
-		Cost:    best.Cost,
-		BPW:     a.linearBits(best),
-		Factors: a.costs.Factors,
-		Gains:   a.costs.Gains,
+		Asked:    a.budget.asked(),
+		Unit:     "relative",
+		Cost:     best.Cost + a.costs.Rounding,
+		BPW:      a.linearBits(best),
+		Factors:  a.costs.Factors,
+		Gains:    a.costs.Gains,
+		Rounding: a.costs.Rounding,
 	}
 	if a.costs.Divergences {
 		r.Unit = "kld"
@@ -264,7 +267,7 @@ func (a *allocator) describe(best *alloc.Allocation) *Allocation {
 		r.Tensors = append(r.Tensors, c)
 	}
 	for _, p := range a.frontier.Curve(curvePoints) {
-		r.Curve = append(r.Curve, CurvePoint{p.Bytes + a.overhead, a.linearBits(&p), p.Cost})
+		r.Curve = append(r.Curve, CurvePoint{p.Bytes + a.overhead, a.linearBits(&p), p.Cost + a.costs.Rounding})
 	}
 	return r
 }

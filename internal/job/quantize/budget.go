@@ -69,8 +69,10 @@ type Allocation struct {
 	BPW     float64        `json:"linear_bits_per_weight"` // of the linear layers
 	Factors []alloc.Factor `json:"factors,omitempty"`
 	Gains   []alloc.Gain   `json:"gains,omitempty"` // what the method leaves of a type's cost
-	Tensors []Choice       `json:"tensors"`
-	Curve   []CurvePoint   `json:"curve"` // the best types at sizes spread evenly
+	// Rounding is what rounding activations adds. It is in the costs of all types together, not in a tensor's.
+	Rounding float64      `json:"rounding,omitempty"`
+	Tensors  []Choice     `json:"tensors"`
+	Curve    []CurvePoint `json:"curve"` // the best types at sizes spread evenly
 }
 
 // Choice is the type that a matrix got.

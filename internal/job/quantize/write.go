@@ -70,6 +70,9 @@ func (a *Allocation) WriteText(w io.Writer) error {
 		p.Printf("\nWhat the method leaves of them, as measured on some rows and blocks:\n\n")
 		flush(p, gainTable(w, a))
 	}
+	if a.Rounding > 0 {
+		p.Printf("\nRounding activations to 8 bits adds about %.2g, which is in what follows.\n", a.Rounding)
+	}
 	p.Printf("\nBest types for a size:\n\n")
 	t := report.NewColumns(w, "bytes", "bits per weight", a.CostName())
 	for _, x := range a.Curve {
