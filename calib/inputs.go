@@ -28,7 +28,7 @@ func (w tokenWeights) of(in *runtime.Inputs, first int) []float32 {
 	return weights
 }
 
-// tokenWeights returns those of a tensor's inputs.
+// tokenWeights returns those of a tensor's inputs, by the gradients at its outputs.
 func (q *quantizer) tokenWeights(tensor string) (tokenWeights, error) {
 	if !q.stats.HasGradients(tensor) {
 		return nil, nil
@@ -41,7 +41,7 @@ func (q *quantizer) tokenWeights(tensor string) (tokenWeights, error) {
 	if n > 1 && len(gradients) != n {
 		return nil, q.otherParts(tensor, len(gradients), n)
 	}
-	return stats.MatrixWeights(gradients, n), nil
+	return stats.Roots(stats.MatrixWeights(gradients, n)), nil
 }
 
 func (q *quantizer) otherParts(tensor string, have, want int) error {
@@ -85,7 +85,7 @@ func (q *quantizer) parts(tensor string) ([]part, error) {
 		}
 		p := part{first: g.First, rows: g.Rows}
 		if len(parts) < len(gradients) {
-			p.weights = tokenWeights{stats.TokenWeights(gradients[len(parts)])}
+			p.weights = stats.Roots([][]float32{stats.TokenWeights(gradients[len(parts)])})
 		}
 		parts = append(parts, p)
 	}

@@ -50,7 +50,7 @@ const DefaultOutputs = 0.5
 
 // DefaultOptions are what methods that solve layers use unless told otherwise.
 func DefaultOptions() Options {
-	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4, Asymmetric: 0.5}
+	return Options{Damp: []float64{0.1}, Shrink: 0.1, Sweeps: 4, Asymmetric: 0.6}
 }
 
 // Check refuses options out of range.

@@ -1,6 +1,7 @@
 package stats
 
 import (
+	"math"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/formats"
@@ -95,6 +96,17 @@ func MatrixWeights(parts [][]float32, matrices int) [][]float32 {
 		all = append(all, ExpertWeights(p))
 	}
 	return all
+}
+
+// Roots replaces weights of tokens by their square roots. Methods that solve layers count tokens by these: the squared
+// gradient of one drawn label is so noisy that a few tokens would count for all others.
+func Roots(weights [][]float32) [][]float32 {
+	for _, w := range weights {
+		for t, v := range w {
+			w[t] = float32(math.Sqrt(float64(v)))
+		}
+	}
+	return weights
 }
 
 // MeanNorms returns the mean |g|² at each of the parts of a layer's outputs, where tokens with more than
