@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -209,6 +210,14 @@ func TestBudgetGains(t *testing.T) {
 	}
 	if kld := meanKLD(t, out); kld > 1.6*r.Budget.Cost || kld < r.Budget.Cost/1.6 {
 		t.Errorf("mean KLD %g, estimated %g", kld, r.Budget.Cost)
+	}
+	sum := r.Budget.Rounding
+	for _, c := range r.Budget.Tensors {
+		k := slices.IndexFunc(c.Candidates, func(k Candidate) bool { return k.Type == c.Type })
+		sum += c.Candidates[k].Cost
+	}
+	if !(r.Budget.Rounding > 0) || math.Abs(sum-r.Budget.Cost) > 1e-9 {
+		t.Errorf("rounding costs %g, all of it %g, estimated %g", r.Budget.Rounding, sum, r.Budget.Cost)
 	}
 }
 
