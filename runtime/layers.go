@@ -369,7 +369,7 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 }
 
 // Finish computes what follows the last block, of which x is the residual stream. tap, if not nil,
-// is called with the inputs of the output matrix, the rows after the last norm. logits, if not nil,
+// is called with the inputs of the output matrix, the rows after the last norm, and may change them. logits, if not nil,
 // is called with the logits after every row, which it must not keep.
 func (l *Layers) Finish(
 	ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error,
@@ -395,22 +395,23 @@ func (l *Layers) Finish(
 	}
 	return l.batches(ctx, x, lengths, func(b *batch, first int) error {
 		n := len(b.tokens)
-		if tap != nil {
-			width := l.Hidden()
-			b.normJob = normJob{b: b, w: m.norm}
-			b.input = linear.Input{}
-			if err := m.threads.Run(&b.normJob, n); err != nil {
-				return err
-			}
-			in := Inputs{
-				Tensor: m.outputName(), First: first, Rows: n, Cols: width, Stride: b.norm.Stride, X: b.norm.Data,
-			}
-			if err := tap(in); err != nil {
-				return err
-			}
+		tapped := first
+		tapRows := func(_ *linear.Matrix, x linear.Rows, count int) error {
+			in := Inputs{Tensor: m.outputName(), First: tapped, Rows: count, Cols: l.Hidden(), Stride: x.Stride, X: x.Data}
+			tapped += count
+			return tap(in)
 		}
 		if logits == nil {
-			return nil
+			b.normJob = normJob{b: b, w: m.norm}
+			b.input = linear.Input{}
+			if err := m.threads.Run(&b.normJob, n); err != nil || tap == nil {
+				return err
+			}
+			return tapRows(nil, b.norm, n)
+		}
+		if tap != nil {
+			b.tap = tapRows
+			defer func() { b.tap = nil }()
 		}
 		r := Request{Logits: logits}
 		for t := range b.tokens {

@@ -126,6 +126,18 @@ func (e *estimator) options(opt *Options) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// divergence adds up the divergences of a kind over so many sequences, and reports whether all are there.
+func (m *Measured) divergence(kind string, sequences int) (sum float64, ok bool) {
+	for i := range sequences {
+		v, ok := m.Probes[kind][i]
+		if !ok {
+			return 0, false
+		}
+		sum += v
+	}
+	return sum, true
+}
+
 // estimation puts together what was measured.
 func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 	if m.Options != e.options(&opt) {
@@ -150,13 +162,9 @@ func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 		list := probes(e.costs)
 		tokens, lengths := e.excerpt()
 		for _, p := range list {
-			sum := 0.0
-			for i := range lengths {
-				v, ok := m.Probes[p.kind][i]
-				if !ok {
-					return nil, missing("divergences", p.kind)
-				}
-				sum += v
+			sum, ok := m.divergence(p.kind, len(lengths))
+			if !ok {
+				return nil, missing("divergences", p.kind)
 			}
 			f := p.factor(sum, len(tokens))
 			found.Factors = append(found.Factors, f)
@@ -164,6 +172,13 @@ func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 			if p.kind == kindLinear {
 				found.Rounding = rounding(&f, opt.Scale)
 			}
+		}
+		if e.roundsOutput() {
+			sum, ok := m.divergence(kindRounding, len(lengths))
+			if !ok {
+				return nil, missing("divergences", kindRounding)
+			}
+			found.Rounding += twoDigits(sum / float64(len(tokens)))
 		}
 	}
 	if opt.Solving == nil {

@@ -100,7 +100,7 @@ func (e *estimator) probe(ctx context.Context, m *Measured, part portion) error 
 		}
 		first += n
 	}
-	if len(list) == 0 || len(tokens) == 0 {
+	if len(list) == 0 && !e.roundsOutput() || len(tokens) == 0 {
 		return nil
 	}
 	x := make([]float32, len(tokens)*e.l.Hidden())
@@ -204,29 +204,17 @@ func (e *estimator) quantizeBlock(p *probe, i int) (changed bool, err error) {
 // factor returns what was measured, as means over so many tokens.
 func (p *probe) factor(sum float64, tokens int) Factor {
 	f := Factor{Kind: p.kind, Measured: sum / float64(tokens), Estimate: p.estimate}
-	// Two digits: the last bits of exponentials are not the same on every machine.
-	f.Factor, _ = strconv.ParseFloat(strconv.FormatFloat(f.Measured/f.Estimate, 'g', 2, 64), 64)
+	f.Factor = twoDigits(f.Measured / f.Estimate)
 	if !(f.Measured > leastMeasured && f.Estimate > 0) {
 		f.Factor = 1
 	}
 	return f
 }
 
-// What rounding activations adds to the divergence, as a share of what linear layers of about 4.5 bits cost, with scaled
-// channels and without, as measured on a whole model (docs/methods-measured.md).
-const (
-	roundingScaled   = 0.045
-	roundingUnscaled = 0.1
-)
-
-// rounding returns what rounding activations adds. f is the factor of the linear layers; what it measured is not the
-// same to the last bit on every machine.
-func rounding(f *Factor, scaled bool) float64 {
-	share := roundingUnscaled
-	if scaled {
-		share = roundingScaled
-	}
-	return share * f.Factor * f.Estimate
+// twoDigits rounds what was measured: the last bits of exponentials are not the same on every machine.
+func twoDigits(v float64) float64 {
+	v, _ = strconv.ParseFloat(strconv.FormatFloat(v, 'g', 2, 64), 64)
+	return v
 }
 
 // scale multiplies the costs of the factor's kind of tensors.
@@ -255,13 +243,10 @@ func (e *estimator) divergences(
 	if err != nil {
 		return err
 	}
-	var q []float64
-	for _, p := range list {
+	q := make([]float64, e.l.Config().VocabSize)
+	add := func(kind string, x []float32, tap func(runtime.Inputs) error) error {
 		sum := 0.0
-		err := e.l.Finish(ctx, p.x[from:to], []int{n}, nil, func(row int, logits []float32) error {
-			if q == nil {
-				q = make([]float64, len(logits))
-			}
+		err := e.l.Finish(ctx, x[from:to], []int{n}, tap, func(row int, logits []float32) error {
 			logSoftmax(q, logits)
 			for i, lp := range base[row] {
 				if lp > negligible {
@@ -270,13 +255,21 @@ func (e *estimator) divergences(
 			}
 			return nil
 		})
-		if err != nil {
+		if err == nil && !floats.Finite(sum) {
+			err = fmt.Errorf("the divergence with %s quantized is %g", kind, sum)
+		}
+		set(&m.Probes, kind, sequence, sum)
+		return err
+	}
+	if e.roundsOutput() {
+		if err := add(kindRounding, x, roundInputs); err != nil {
 			return err
 		}
-		if !floats.Finite(sum) {
-			return fmt.Errorf("the divergence with %s quantized is %g", p.kind, sum)
+	}
+	for _, p := range list {
+		if err := add(p.kind, p.x, nil); err != nil {
+			return err
 		}
-		set(&m.Probes, p.kind, sequence, sum)
 	}
 	return nil
 }
