@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"github.com/phi3conv/phi3conv/calib/solve"
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/formats"
 	"github.com/phi3conv/phi3conv/quant"
@@ -143,62 +144,88 @@ func (e *estimator) estimation(m *Measured, opt Options) (*Estimation, error) {
 	if m.Options != e.options(&opt) {
 		return nil, formats.Errorf(-1, "it was measured with another method, for other types, or with other options")
 	}
-	missing := func(what, name string) error {
-		return formats.Errorf(-1, "the %s of %s are missing or damaged", what, name)
+	if err := e.takeCosts(m); err != nil {
+		return nil, err
 	}
+	found := &Estimation{Tensors: e.costs, Divergences: m.Divergences}
+	if m.Divergences {
+		if err := e.takeDivergences(m, opt.Scale, found); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Solving != nil {
+		if err := e.takeGains(m, opt.Solving, found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func damaged(what, name string) error {
+	return formats.Errorf(-1, "the %s of %s are missing or damaged", what, name)
+}
+
+// takeCosts sets the candidates.
+func (e *estimator) takeCosts(m *Measured) error {
 	for k := range e.costs {
 		t := &e.costs[k]
 		t.Candidates = nil
 		for _, typ := range t.types {
 			c, ok := m.Costs[t.Tensor][typ.String()]
-			if !ok || c[0] < 0 || c[1] < 0 {
-				return nil, missing("costs", t.Tensor)
+			if !ok || c[1] < 0 || c[0] < c[1] {
+				return damaged("costs", t.Tensor)
 			}
 			t.Candidates = append(t.Candidates, Candidate{typ, typ.Size(t.Elems), c[0], c[1]})
 		}
 	}
-	found := &Estimation{Tensors: e.costs, Divergences: m.Divergences}
-	if m.Divergences {
-		list := probes(e.costs)
-		tokens, lengths := e.excerpt()
-		for _, p := range list {
-			sum, ok := m.divergence(p.kind, len(lengths))
-			if !ok {
-				return nil, missing("divergences", p.kind)
-			}
-			f := p.factor(sum, len(tokens))
-			found.Factors = append(found.Factors, f)
-			f.scale(e.costs)
-			if p.kind == kindLinear {
-				found.Rounding = rounding(&f, opt.Scale)
-			}
+	return nil
+}
+
+// takeDivergences scales the costs to them.
+func (e *estimator) takeDivergences(m *Measured, scaled bool, found *Estimation) error {
+	if e.s.Origin == nil {
+		return damaged("divergences", "its tokens")
+	}
+	tokens, lengths := e.excerpt()
+	for _, p := range probes(e.costs) {
+		sum, ok := m.divergence(p.kind, len(lengths))
+		if !ok {
+			return damaged("divergences", p.kind)
 		}
-		if e.roundsOutput() {
-			sum, ok := m.divergence(kindRounding, len(lengths))
-			if !ok {
-				return nil, missing("divergences", kindRounding)
-			}
-			found.Rounding += twoDigits(sum / float64(len(tokens)))
+		f := p.factor(sum, len(tokens))
+		found.Factors = append(found.Factors, f)
+		f.scale(e.costs)
+		if p.kind == kindLinear {
+			found.Rounding = rounding(&f, scaled)
 		}
 	}
-	if opt.Solving == nil {
-		return found, nil
+	if e.roundsOutput() {
+		sum, ok := m.divergence(kindRounding, len(lengths))
+		if !ok {
+			return damaged("divergences", kindRounding)
+		}
+		found.Rounding += twoDigits(sum / float64(len(tokens)))
 	}
+	return nil
+}
+
+// takeGains multiplies the costs by them.
+func (e *estimator) takeGains(m *Measured, solving *solve.Options, found *Estimation) error {
 	var sums gainSums
 	for _, layer := range e.gained() {
 		for _, typ := range e.layerTypes(layer.name) {
 			v, ok := m.Errors[layer.name][typ.String()]
-			if !ok {
-				return nil, missing("errors", layer.name)
+			if !ok || v[0] < 0 || v[1] < 0 {
+				return damaged("errors", layer.name)
 			}
 			if v[0] > 0 {
 				sums.add(Gain{Kind: layerKind(layer.name), Type: typ.String()}, v)
 			}
 		}
 	}
-	found.Gains = sums.gains(left(opt.Solving))
+	found.Gains = sums.gains(left(solving))
 	apply(found.Gains, e.costs)
-	return found, nil
+	return nil
 }
 
 // nearest returns those of the types whose bits per weight are nearest to probeBits.

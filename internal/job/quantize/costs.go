@@ -33,7 +33,7 @@ type costsFile struct {
 }
 
 const (
-	costsForm = 1
+	costsForm = 2 // 1 had gains on fewer tokens, and no rounding
 	maxCosts  = 64 << 20 // more than any model's
 )
 
@@ -148,8 +148,12 @@ func readCostsFile(path string) (*costsFile, error) {
 		return nil, err
 	}
 	f := &costsFile{path: path}
-	if err := json.Unmarshal(data, f); err != nil || f.Form != costsForm || f.Measured == nil || len(data) > maxCosts {
+	switch err := json.Unmarshal(data, f); {
+	case err != nil || f.Form == 0 || f.Measured == nil || len(data) > maxCosts:
 		return nil, formats.Errorf(-1, "no file of quantize --shard, or one that is cut off")
+	case f.Form != costsForm:
+		return nil, formats.Errorf(-1, "its form is %d, expected %d: another version of phi3conv has measured it; "+
+			"measure again, with quantize --shard", f.Form, costsForm)
 	}
 	return f, nil
 }
