@@ -268,9 +268,15 @@ func TestBudgetShards(t *testing.T) {
 			t.Errorf("the parts make another file%s", ext)
 		}
 	}
-	cut := at("cut")
-	if err := os.WriteFile(cut, testmodel.Read(t, at("2"))[:2000], 0o666); err != nil {
-		t.Fatal(err)
+	cut, old, second := at("cut"), at("old"), testmodel.Read(t, at("2"))
+	form := fmt.Sprintf(`{"phi3conv_costs":%d,`, costsForm)
+	for path, data := range map[string][]byte{
+		cut: second[:2000],
+		old: bytes.Replace(second, []byte(form), []byte(`{"phi3conv_costs":1,`), 1),
+	} {
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, c := range []struct {
 		want   string
@@ -279,6 +285,7 @@ func TestBudgetShards(t *testing.T) {
 		{"part 3 of 3 is missing", func(o *Options) { o.Costs = o.Costs[1:] }},
 		{"is there twice", func(o *Options) { o.Costs = append(o.Costs, o.Costs[0]) }},
 		{"cut off", func(o *Options) { o.Costs = []string{at("1"), cut, at("3")} }},
+		{"its form is 1, expected", func(o *Options) { o.Costs = []string{at("1"), old, at("3")} }},
 		{"other statistics", func(o *Options) { o.Stats = plainStats(t) }},
 		{"for other types", func(o *Options) { o.Budget = &Budget{MaxKLD: 0.002} }},
 		{"another method", func(o *Options) { o.Method = "imatrix" }},
