@@ -368,9 +368,9 @@ func (l *Layers) Forward(ctx context.Context, x []float32, lengths []int, pass P
 	})
 }
 
-// Finish computes what follows the last block, of which x is the residual stream. tap, if not nil,
-// is called with the inputs of the output matrix, the rows after the last norm, and may change them. logits, if not nil,
-// is called with the logits after every row, which it must not keep.
+// Finish computes what follows the last block, of which x is the residual stream. tap, if not nil, is called with the
+// inputs of the output matrix, the rows after the last norm, and may change them. logits, if not nil, is called with
+// the logits after every row, which it must not keep.
 func (l *Layers) Finish(
 	ctx context.Context, x []float32, lengths []int, tap func(in Inputs) error,
 	logits func(row int, logits []float32) error,
@@ -397,7 +397,7 @@ func (l *Layers) Finish(
 		n := len(b.tokens)
 		tapped := first
 		tapRows := func(_ *linear.Matrix, x linear.Rows, count int) error {
-			in := Inputs{Tensor: m.outputName(), First: tapped, Rows: count, Cols: l.Hidden(), Stride: x.Stride, X: x.Data}
+			in := Inputs{m.outputName(), 0, tapped, count, nil, l.Hidden(), x.Stride, x.Data}
 			tapped += count
 			return tap(in)
 		}

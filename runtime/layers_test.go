@@ -104,6 +104,40 @@ func TestLayersSameBits(t *testing.T) {
 	}
 }
 
+// Logits are those of the inputs of the output matrix as tap leaves them, also of sequences longer than a batch: of
+// twice the inputs, twice the logits.
+func TestFinishChanged(t *testing.T) {
+	l := openLayers(t, testmodel.Phi3(t), Options{Threads: 2, Batch: 16})
+	x, lengths := embedded(t, l, [][]int32{counting(30, 100), counting(9, 100)})
+	run := func(tap func(Inputs) error) (all []float32) {
+		t.Helper()
+		err := l.Finish(t.Context(), x, lengths, tap, func(_ int, logits []float32) error {
+			all = append(all, logits...)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	want := run(nil)
+	got := run(func(in Inputs) error {
+		for r := range in.Rows {
+			row := in.Row(r)
+			for i := range row {
+				row[i] *= 2
+			}
+		}
+		return nil
+	})
+	for i := range want {
+		want[i] *= 2
+	}
+	if !slices.Equal(got, want) {
+		t.Error("not twice the logits")
+	}
+}
+
 // A pass that ends early leaves the residual stream alone; replaced weights act until the
 // block is loaded again.
 func TestLayersSteps(t *testing.T) {

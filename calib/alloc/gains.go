@@ -243,8 +243,8 @@ func (g *gains) measure(
 	return [2]float64{before, l.Error(solved.Data, other, g.threads) / energy}, nil
 }
 
-// What the method leaves of KL divergence with --outputs and with --asymmetric at their defaults, as measured on a whole
-// model (docs/methods-measured.md): both work on more than a layer's own error, which is all that is measured here.
+// What the method leaves of KL divergence with --outputs and with --asymmetric at their defaults, as measured on a
+// whole model (docs/methods-measured.md): both work on more than a layer's own error, which alone is measured here.
 const (
 	leftByOutputs    = 0.94
 	leftByAsymmetric = 0.90

@@ -10,9 +10,9 @@ import (
 	"github.com/phi3conv/phi3conv/runtime"
 )
 
-// Runtimes round the inputs of quantized matrices to 8 bits. What that adds to the divergence is measured for the output
-// matrix. For linear layers it is a share of what they cost with about 4.5 bits, with scaled channels and without, as
-// measured on a whole model (docs/methods-measured.md): scaled channels, which make it smaller, are not known yet.
+// Runtimes round the inputs of quantized matrices to 8 bits. What that adds to the divergence is measured for the
+// output matrix. For linear layers, whose scaled channels are not known yet, it is a share of what they cost with about
+// 4.5 bits, with scaled channels and without, as measured on a whole model (docs/methods-measured.md).
 const (
 	roundingScaled   = 0.045
 	roundingUnscaled = 0.1

@@ -186,8 +186,8 @@ func meanKLD(t *testing.T, path string) float64 {
 
 // From a checkpoint to a GGUF file, its statistics and a file of gptq: the bytes that the command line has made since
 // before this package was: convert --type BF16, calibrate --text --chunks 4 -c 64 --fisher,
-// quantize Q3_K_S --method gptq --refine 1 --stats. The last has other bytes since --asymmetric is 0.6 by default and tokens
-// count by square roots.
+// quantize Q3_K_S --method gptq --refine 1 --stats. The last has other bytes since --asymmetric is 0.6 by default and
+// tokens count by square roots.
 func TestEndToEnd(t *testing.T) {
 	if testing.Short() {
 		t.Skip("long on an emulator")
