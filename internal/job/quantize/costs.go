@@ -33,7 +33,7 @@ type costsFile struct {
 }
 
 const (
-	costsForm = 2 // 1 had gains on fewer tokens, and no rounding
+	costsForm = 2        // 1 had gains on fewer tokens, and no rounding
 	maxCosts  = 64 << 20 // more than any model's
 )
 
