@@ -4,12 +4,12 @@
 # Makes files of every type with every method, ours and llama.cpp's from the same calibration text, and files of the sizes of
 # llama.cpp's mixtures, and compares all of them with MODEL in one run: quality.md's tables and quality.svg, OUT_DIR/quality.html.
 # Linear layers alone differ: the token embedding is F16 everywhere. Needs about 1 GB of disk for each type of a model of
-# 190M weights and, on two cores, five hours; what is there is not made again.
+# 190M weights and, on two cores, six hours; what is there is not made again.
 set -euo pipefail
 model=$1 calibration=$2 evaluation=$3 llama=$4 out=$5
 shift 5
 types=("$@")
-[ $# -gt 0 ] || types=(Q2_K Q3_K_S Q4_0 Q4_1 Q4_K_S Q5_0 Q5_1 Q5_K_S Q6_K IQ4_NL IQ4_XS)
+[ $# -gt 0 ] || types=(IQ2_XS IQ2_S Q2_K IQ3_XXS IQ3_S Q3_K_S Q4_0 Q4_1 Q4_K_S Q5_0 Q5_1 Q5_K_S Q6_K IQ4_NL IQ4_XS)
 mkdir -p "$out"
 
 make() { # make FILE COMMAND…: unless FILE is there
