@@ -2,6 +2,7 @@ package quantize
 
 import (
 	"context"
+	"runtime/debug"
 
 	"github.com/phi3conv/phi3conv/calib"
 	"github.com/phi3conv/phi3conv/calib/solve"
@@ -150,6 +151,7 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 		return nil, err
 	}
 	defer func() { _ = l.Close() }() // only read from
+	j.leaveRoom(l)
 	step := j.monitor.Begin("quantizing", weights, progress.Weights)
 	opt := calib.QuantizeOptions{
 		Identity: identity,
@@ -171,6 +173,16 @@ func (j *Job) solve(ctx context.Context) (*calib.Encoded, error) {
 		}
 	}
 	return encoded, nil
+}
+
+// leaveRoom lowers the limit of the Go runtime's memory by what is outside of it: the program itself, and the loaded
+// block of each model that runs, the original too if the recipe compares with it.
+func (j *Job) leaveRoom(l *runtime.Layers) {
+	outside := work.ProgramRAM + calib.Need(l)
+	if j.recipe.Method.Takes("asymmetric") && j.recipe.Solve.Asymmetric != 0 {
+		outside += calib.Need(l)
+	}
+	debug.SetMemoryLimit(max(leastRAM, j.limits.MaxRAM-outside))
 }
 
 // openLayers opens the source to run it layer by layer.
