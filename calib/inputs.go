@@ -41,7 +41,7 @@ func (q *quantizer) tokenWeights(tensor string) (tokenWeights, error) {
 	if n > 1 && len(gradients) != n {
 		return nil, q.otherParts(tensor, len(gradients), n)
 	}
-	return stats.Roots(stats.MatrixWeights(gradients, n)), nil
+	return stats.RootWeights(gradients, n), nil
 }
 
 func (q *quantizer) otherParts(tensor string, have, want int) error {
@@ -85,7 +85,7 @@ func (q *quantizer) parts(tensor string) ([]part, error) {
 		}
 		p := part{first: g.First, rows: g.Rows}
 		if len(parts) < len(gradients) {
-			p.weights = stats.Roots([][]float32{stats.TokenWeights(gradients[len(parts)])})
+			p.weights = stats.RootWeights(gradients[len(parts):][:1], 1)
 		}
 		parts = append(parts, p)
 	}

@@ -203,7 +203,7 @@ func (q *quantizer) foldWeights(f *runtime.Fold) (tokenWeights, error) {
 	if all == nil {
 		return nil, nil
 	}
-	return stats.Roots([][]float32{stats.TokenWeights(all...)}), nil
+	return stats.RootWeights(all, 1), nil
 }
 
 // searchFold finds the factors of a place under the second moments of what reads its channels.

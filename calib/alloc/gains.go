@@ -190,7 +190,7 @@ func (g *gains) moments(ctx context.Context, name string, cols int) (learned, ot
 		if err != nil {
 			return nil, nil, err
 		}
-		weights = stats.Roots(stats.MatrixWeights(gradients, g.l.Experts(name)))[0]
+		weights = stats.RootWeights(gradients, g.l.Experts(name))[0]
 	}
 	all := [2]*stats.Moments{stats.NewMoments(cols, true), stats.NewMoments(cols, true)}
 	test := len(g.tokens) - len(g.tokens)/heldOut // the first of the others

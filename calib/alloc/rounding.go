@@ -1,11 +1,11 @@
 package alloc
 
 import (
-	"math"
 	"slices"
 
 	"github.com/phi3conv/phi3conv/calib/stats"
 	"github.com/phi3conv/phi3conv/internal/arch"
+	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/quant"
 	"github.com/phi3conv/phi3conv/runtime"
 )
@@ -17,9 +17,8 @@ const (
 	roundingScaled   = 0.045
 	roundingUnscaled = 0.1
 
-	kindRounding  = "the output matrix's inputs"
-	roundedBlock  = 256 // values with one scale
-	roundedLevels = 127
+	kindRounding = "the output matrix's inputs"
+	roundedBlock = 256 // values with one scale
 )
 
 // rounding returns what rounding adds in linear layers. f is their factor, by which what was measured is known to as
@@ -44,16 +43,7 @@ func (e *estimator) roundsOutput() bool {
 func roundInputs(in runtime.Inputs) error {
 	for t := range in.Rows {
 		for block := range slices.Chunk(in.Row(t), roundedBlock) {
-			top := float32(0)
-			for _, v := range block {
-				top = max(top, v, -v)
-			}
-			if top == 0 {
-				continue
-			}
-			for i, v := range block {
-				block[i] = float32(math.RoundToEven(float64(v*(roundedLevels/top)))) * (top / roundedLevels)
-			}
+			kern.RoundBlock(block)
 		}
 	}
 	return nil

@@ -98,9 +98,14 @@ func MatrixWeights(parts [][]float32, matrices int) [][]float32 {
 	return all
 }
 
-// Roots replaces weights of tokens by their square roots. Methods that solve layers count tokens by these: the squared
+// RootWeights returns the square roots of [MatrixWeights]. Methods that solve layers count tokens by these: the squared
 // gradient of one drawn label is so noisy that a few tokens would count for all others.
-func Roots(weights [][]float32) [][]float32 {
+func RootWeights(parts [][]float32, matrices int) [][]float32 {
+	return roots(MatrixWeights(parts, matrices))
+}
+
+// roots replaces weights by their square roots.
+func roots(weights [][]float32) [][]float32 {
 	for _, w := range weights {
 		for t, v := range w {
 			w[t] = float32(math.Sqrt(float64(v)))

@@ -87,7 +87,7 @@ func TestExpertWeights(t *testing.T) {
 
 // Square roots are taken in place, of each matrix's weights.
 func TestRoots(t *testing.T) {
-	got := Roots([][]float32{{0.25, 4}, {1}})
+	got := roots([][]float32{{0.25, 4}, {1}})
 	if len(got) != 2 || !slices.Equal(got[0], []float32{0.5, 2}) || !slices.Equal(got[1], []float32{1}) {
 		t.Errorf("%g", got)
 	}

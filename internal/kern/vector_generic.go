@@ -222,6 +222,15 @@ func quantizeBlock(q []byte, x []float32) (d float32) {
 	return greatest / 127
 }
 
+// RoundBlock replaces x by what its int8 codes with one scale stand for: what a kernel multiplies in its place.
+func RoundBlock(x []float32) {
+	q := make([]byte, len(x))
+	d := quantizeBlock(q, x)
+	for i, c := range q {
+		x[i] = float32(int8(c)) * d
+	}
+}
+
 // sumCodes returns the sum of int8 codes.
 func sumCodes(q []byte) (sum int) {
 	for _, c := range q {

@@ -657,3 +657,26 @@ func BenchmarkVector(b *testing.B) {
 		}
 	}
 }
+
+// A block becomes what the codes and the scale stand for that every set makes of it.
+func TestRoundBlock(t *testing.T) {
+	r := rand.New(rand.NewPCG(256, 3))
+	for _, s := range Sets() {
+		x := make([]float32, 256)
+		for i := range x {
+			x[i] = float32(3 * r.NormFloat64())
+		}
+		dst := make([]byte, A256Bytes)
+		s.Quantize256(dst, x, A256Bytes)
+		var rec A256
+		if _, err := binary.Decode(dst, binary.LittleEndian, &rec); err != nil {
+			t.Fatal(err)
+		}
+		RoundBlock(x)
+		for i, q := range rec.Q {
+			if want := rec.D * float32(q); x[i] != want {
+				t.Fatalf("%s: value %d is %g, expected %g", s.Name, i, x[i], want)
+			}
+		}
+	}
+}
