@@ -26,6 +26,12 @@ func native() []*Set {
 				vnni.ProductBF16, vnni.Peaks[BFloat16] = productBF16AVX512, peakBF16
 			}
 			s = append(s, &vnni)
+			if x.HasAMXTile && x.HasAMXInt8 && tilesAllowed() {
+				amx := vnni
+				amx.Name, amx.Many, amx.Peaks[Int8] = "amx", productsAMX, peakTiles
+				amx.Wide = [NumFormats]func(*Product){} // avx512vnni has them
+				s = append(s, &amx)
+			}
 		}
 	}
 	return s

@@ -14,11 +14,15 @@ type Use uint8
 const (
 	Single  Use = iota // one token: weights come from memory, and reading them takes the time
 	Several            // several tokens: multiplying takes the time
+	Many               // at least LeastMany: unpacking takes little beside it
 	NumUses
 )
 
+// LeastMany is how many tokens are many, for formats that have kernels for them.
+const LeastMany = 32
+
 // String returns what a table of forms calls the use.
-func (u Use) String() string { return [...]string{"one token", "several tokens"}[u] }
+func (u Use) String() string { return [...]string{"one token", "several tokens", "many tokens"}[u] }
 
 // Hint is how weights are prefetched. Only products of one token do that.
 type Hint int64
@@ -95,7 +99,7 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 				forms = append(forms, &Form{Set: set.Name, Hint: p.hint, Ahead: p.ahead, kernel: k})
 			}
 		}
-		if wide := set.Wide[f]; u == Several && wide != nil {
+		if wide := set.Wide[f]; u != Single && wide != nil {
 			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide, few: set.Few[f]})
 		}
 		if len(all) > 0 && codeOf(all[0].kernel) == own {
@@ -104,7 +108,7 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 			all = append(forms, all...)
 		}
 	}
-	if u == Several {
+	if u != Single {
 		return all
 	}
 	hint, ahead := defaultPrefetch(f)
@@ -115,7 +119,10 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 
 // kernel returns the set's kernel of a format for a use.
 func (s *Set) kernel(f Format, u Use) func(*Product) {
-	if k := s.Several[f]; u == Several && k != nil {
+	if k := s.Many[f]; u == Many && k != nil {
+		return k
+	}
+	if k := s.Several[f]; u != Single && k != nil {
 		return k
 	}
 	return s.Products[f]
@@ -146,13 +153,18 @@ func chooseDefaults() {
 
 func init() { chooseDefaults() }
 
+// HasMany reports whether the set in use has kernels of a format for many tokens. Where it has none, they are several.
+func HasMany(f Format) bool { return best.Many[f] != nil }
+
 // FormFor returns the form in use for so many tokens.
 func FormFor(f Format, tokens int) *Form {
-	u := Several
-	if tokens == 1 {
-		u = Single
+	switch {
+	case tokens == 1:
+		return InUse(f, Single)
+	case tokens >= LeastMany && HasMany(f):
+		return InUse(f, Many)
 	}
-	return InUse(f, u)
+	return InUse(f, Several)
 }
 
 // Multiply computes a product of panels of the format in the form in use.

@@ -140,6 +140,8 @@ type Set struct {
 	Products [NumFormats]func(*Product)
 	// Several are kernels in their place for several tokens; where one is nil there is none.
 	Several [NumFormats]func(*Product)
+	// Many are kernels in place of both for at least [LeastMany] tokens; where one is nil there is none.
+	Many [NumFormats]func(*Product)
 	// Wide are kernels for several tokens, too, that scale wider sums in other instructions; where one is nil there is
 	// none.
 	Wide [NumFormats]func(*Product)
@@ -212,7 +214,7 @@ type Vector struct {
 }
 
 // Names are the names of the implementations for all instruction sets.
-var Names = []string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "i8mm"}
+var Names = []string{"generic", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm"}
 
 // Sets lists the implementations that this CPU can run, the portable one first
 // and the fastest last.

@@ -8,6 +8,7 @@ var (
 	peakDot     = Peak{peakDotAVX2, 12 * 32}
 	peakVNNI    = Peak{peakIntAVX512, 12 * 64}
 	peakBF16    = Peak{peakBF16AVX512, 12 * 32}
+	peakTiles   = Peak{peakAMX, 4 * 16 * 16 * 64}
 )
 
 //go:noescape
@@ -27,3 +28,6 @@ func peakFloatAVX512(n int)
 
 //go:noescape
 func peakBF16AVX512(n int)
+
+//go:noescape
+func peakAMX(n int)

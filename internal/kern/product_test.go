@@ -377,8 +377,8 @@ func TestProductsAgree(t *testing.T) {
 					if f == BF16 && blocks%2 == 1 {
 						blocks++
 					}
-					for _, tokens := range []int{1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33} {
-						if blocks == longRow && tokens > 5 {
+					for _, tokens := range []int{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 80, 99} {
+						if blocks == longRow && tokens > 5 || blocks == 7 && tokens > 48 {
 							break
 						}
 						panels := 1
@@ -420,8 +420,14 @@ func TestFormsAgree(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(f), uint64(u)))
 				for round := range 4 {
 					tokens, panels := 1, 1+r.IntN(6)
-					if u == Several {
+					switch u {
+					case Several:
 						tokens = 2 + r.IntN(9)
+					case Many:
+						tokens = LeastMany + r.IntN(70)
+					}
+					if u == Many && !isFloat(f) {
+						panels = 1
 					}
 					if u == Several && !isFloat(f) {
 						if round%2 == 0 {
@@ -644,8 +650,11 @@ func BenchmarkProduct(b *testing.B) {
 		out := make([]float32, 256*Rows)
 		for _, tokens := range []int{1, 2, 3, 4, 8, 16, 256} {
 			use := Several
-			if tokens == 1 {
+			switch {
+			case tokens == 1:
 				use = Single
+			case tokens >= LeastMany:
+				use = Many
 			}
 			for _, form := range Forms(f, use) {
 				b.Run(fmt.Sprintf("%s/T=%d/%s", f, tokens, form), func(b *testing.B) {

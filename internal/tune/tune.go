@@ -99,8 +99,8 @@ type task struct {
 	matrices []*linear.Matrix // for kern.Single
 }
 
-// tasks lists what is to be known for a model: both uses of the formats of its weights, and the formats of attention
-// and of calibration for several tokens. These come first, since they take little time.
+// tasks lists what is to be known for a model: all uses of the formats of its weights, and the formats of attention and
+// of calibration for several tokens. Those of one token come last, since the others take little time.
 func tasks(matrices []*linear.Matrix) (all []task) {
 	var of [kern.NumFormats][]*linear.Matrix
 	var size [kern.NumFormats]int64
@@ -117,6 +117,9 @@ func tasks(matrices []*linear.Matrix) (all []task) {
 		}
 		if part >= leastPart || f == kern.F32 || f == kern.F16 {
 			all = append(all, task{f, kern.Several, nil})
+			if kern.HasMany(f) {
+				all = append(all, task{f, kern.Many, nil})
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b task) int {
@@ -260,7 +263,7 @@ func (t *tuner) measure(k task, end time.Time, cold bool) (Choice, bool) {
 			return took
 		}
 	} else {
-		work := newSeveral(k.format)
+		work := newSeveral(k.format, k.use)
 		unit = work.macs()
 		sample = func(i int) float64 { return work.sample(forms[i]) }
 	}

@@ -237,10 +237,12 @@ func TestRun(t *testing.T) {
 func TestFormats(t *testing.T) {
 	defer func() { _ = kern.Select("") }()
 	for f := range kern.NumFormats {
-		s := newSeveral(f)
-		for _, form := range kern.Forms(f, kern.Several) {
-			if took := s.sample(form); !(took > 0) || took > 1 || s.macs() < 1e5 {
-				t.Errorf("%s, %s: %g s for %g multiply-adds", f, form, took, s.macs())
+		for _, use := range []kern.Use{kern.Several, kern.Many} {
+			s := newSeveral(f, use)
+			for _, form := range kern.Forms(f, use) {
+				if took := s.sample(form); !(took > 0) || took > 1 || s.macs() < 1e5 {
+					t.Errorf("%s, %s, %s: %g s for %g multiply-adds", f, use, form, took, s.macs())
+				}
 			}
 		}
 	}

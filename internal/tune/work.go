@@ -84,40 +84,44 @@ func (s *single) sample(format kern.Format, form *kern.Form) (float64, error) {
 // Sizes of the products of several tokens that are timed: weights stay in the first caches.
 const (
 	severalTokens = 32
+	manyTokens    = 128
 	severalCols   = 1024
 	severalPanels = 4
 	severalTime   = 100e-6 // seconds of a sample, about
 )
 
-// several is products of several tokens on one thread.
+// several is products of several or many tokens on one thread.
 type several struct {
-	format kern.Format
-	call   kern.Product
-	w, a   []byte
-	out    []float32
-	calls  int // in a sample
+	call  kern.Product
+	w, a  []byte
+	out   []float32
+	calls int // in a sample
 }
 
-func newSeveral(f kern.Format) *several {
+func newSeveral(f kern.Format, use kern.Use) *several {
+	tokens := int64(severalTokens)
+	if use == kern.Many {
+		tokens = manyTokens
+	}
 	size := kern.PanelBytes(f, severalCols)
-	s := &several{format: f, calls: 1}
-	s.w, s.out = make([]byte, severalPanels*size), make([]float32, severalTokens*severalPanels*kern.Rows)
+	s := &several{calls: 1}
+	s.w, s.out = make([]byte, severalPanels*size), make([]float32, tokens*severalPanels*kern.Rows)
 	record, blocks := int64(4*severalCols), int64(severalCols)
-	s.call = kern.Product{T: severalTokens, Panels: severalPanels, PanelBytes: int64(size), AStride: record}
+	s.call = kern.Product{T: tokens, Panels: severalPanels, PanelBytes: int64(size), AStride: record}
 	if cols := kern.Layouts[f].Cols; cols >= 32 {
 		record, blocks = kern.A32Bytes, severalCols/32
 		if cols == 256 {
 			record, blocks = kern.A256Bytes, severalCols/256
 		}
-		s.call.Panels, s.call.AStride = 1, severalTokens*record
+		s.call.Panels, s.call.AStride = 1, tokens*record
 		record *= blocks
 	}
-	s.a = make([]byte, severalTokens*record)
+	s.a = make([]byte, tokens*record)
 	s.call.W, s.call.A, s.call.Out, s.call.Blocks = &s.w[0], &s.a[0], &s.out[0], blocks
 	s.call.Table = new([16]uint8)
 	s.call.OutStride, s.call.Scratch = 4*s.call.Panels*kern.Rows, kern.NewScratch()
-	s.sample(kern.InUse(f, kern.Several)) // the first call is slow
-	for took := s.sample(kern.InUse(f, kern.Several)); took*float64(s.calls) < severalTime; {
+	s.sample(kern.InUse(f, use)) // the first call is slow
+	for took := s.sample(kern.InUse(f, use)); took*float64(s.calls) < severalTime; {
 		s.calls *= 2
 	}
 	return s

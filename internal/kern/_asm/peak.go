@@ -65,6 +65,27 @@ func peaksAVX512() []byte {
 	return a.buf.Bytes()
 }
 
+func peaksAMX() []byte {
+	a := newAMX()
+	const sums = 4
+	a.begin("·peakAMX", "$0-8", "peakAMX takes n turns of 4 multiplications.")
+	a.p("MOVQ n+0(FP), CX")
+	a.tileConfig(false)
+	for i := range xB + 2 {
+		a.tileZero(i)
+	}
+	a.place("loop")
+	for i := range sums {
+		a.tileDot(true, xA, xB, i)
+	}
+	a.p("DECQ CX")
+	a.p("JNZ loop")
+	a.release()
+	a.p("VZEROUPPER")
+	a.p("RET")
+	return a.file()
+}
+
 func peaksNEON() []byte {
 	g := &neonProduct{isa: isa{name: "", goarch: "arm64", lanes: 4}}
 	g.name = "NEON"

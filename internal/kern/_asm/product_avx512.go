@@ -106,6 +106,11 @@ func productsVNNI() []byte {
 		}
 		a.few(f)
 	}
+	return a.file()
+}
+
+// file returns the constants and the functions.
+func (a *vnni) file() []byte {
 	fmt.Fprintf(&a.constants, "GLOBL vnniConstants<>(SB), RODATA|NOPTR, $%d\n\n", 64*len(a.offsets))
 	return append(a.constants.Bytes(), a.buf.Bytes()...)
 }
@@ -119,18 +124,22 @@ func (a *vnni) zero(z int) { a.p("VPXORD Z%d, Z%d, Z%d", z, z, z) }
 
 // vector returns the operand that holds pattern, of 4 or 16 bytes, repeated.
 func (a *vnni) vector(pattern ...byte) string {
-	pattern = bytes.Repeat(pattern, 64/len(pattern))
-	key := string(pattern)
+	key := string(bytes.Repeat(pattern, 64/len(pattern)))
 	if z, ok := a.held[key]; ok {
 		return z
 	}
+	return a.constant(key)
+}
+
+// constant returns the operand that holds 64 bytes.
+func (a *vnni) constant(key string) string {
 	at, ok := a.offsets[key]
 	if !ok {
 		at = 64 * len(a.offsets)
 		a.offsets[key] = at
 		for i := 0; i < 64; i += 8 {
 			fmt.Fprintf(&a.constants, "DATA vnniConstants<>+%d(SB)/8, $%#016x\n", at+i,
-				binary.LittleEndian.Uint64(pattern[i:]))
+				binary.LittleEndian.Uint64([]byte(key[i:i+8])))
 		}
 	}
 	return fmt.Sprintf("vnniConstants<>+%d(SB)", at)
@@ -316,7 +325,8 @@ func (a *vnni) several(f *vnniFormat) {
 	if f.groups > 0 {
 		a.many256(f)
 	} else {
-		a.many32(f)
+		name, lines := f.tiles()
+		a.many32(f, name, func(bytes int) { a.prepareFetch(bytes, lines) })
 	}
 	a.p("VZEROUPPER")
 	a.p("RET")
@@ -504,8 +514,8 @@ func (a *vnni) reload() {
 	a.p("MOVQ R13, SI")
 }
 
-// many32 does the same with up to 8 blocks of 32 at a time.
-func (a *vnni) many32(f *vnniFormat) {
+// many32 does the same with up to 8 blocks of 32 at a time, by a subroutine. prepareFetch comes before it.
+func (a *vnni) many32(f *vnniFormat, tiles string, prepareFetch func(bytes int)) {
 	chunk, block, full := a.label(), a.label(), a.label()
 	a.place(chunk)
 	a.p("MOVQ $8, R11") // blocks to unpack
@@ -525,9 +535,8 @@ func (a *vnni) many32(f *vnniFormat) {
 	a.p("DECQ R11")
 	a.p("JNZ %s", block)
 	a.reload()
-	name, lines := f.tiles()
-	a.prepareFetch(8*f.bytes(), lines)
-	a.p("CALL %s(SB)", name)
+	prepareFetch(8 * f.bytes())
+	a.p("CALL %s(SB)", tiles)
 	a.p("MOVQ R12, R11") // 64·blocks
 	a.p("SHRQ $6, R11")
 	a.p("IMULQ R9, R11")
