@@ -19,7 +19,7 @@ const (
 )
 
 // LeastMany is how many tokens are many, for formats that have kernels for them.
-const LeastMany = 32
+const LeastMany = 16
 
 // String returns what a table of forms calls the use.
 func (u Use) String() string { return [...]string{"one token", "several tokens", "many tokens"}[u] }

@@ -6,8 +6,10 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 )
@@ -332,24 +334,26 @@ func (o *operands) sameBits(got, want []float32) error {
 	return nil
 }
 
-// distinct calls use with each different kernel for a format and the names of
-// the sets that have it.
-func distinct(f Format, use func(names string, k func(*Product))) {
-	names := map[uintptr][]string{}
+// distinct calls use with each different kernel for a format, the names of the sets that have it, and how many tokens it
+// is for at least.
+func distinct(f Format, use func(names string, k func(*Product), least int)) {
+	names, least := map[uintptr][]string{}, map[uintptr]int{}
 	var order []func(*Product)
 	for _, s := range Sets() {
 		for u := range NumUses {
 			k := s.kernel(f, u)
-			if names[codeOf(k)] == nil {
+			code := codeOf(k)
+			if names[code] == nil {
 				order = append(order, k)
+				least[code] = []int{1, 1, LeastMany}[u]
 			}
-			if name := names[codeOf(k)]; !slices.Contains(name, s.Name) {
-				names[codeOf(k)] = append(name, s.Name)
+			if !slices.Contains(names[code], s.Name) {
+				names[code] = append(names[code], s.Name)
 			}
 		}
 	}
 	for _, k := range order {
-		use(strings.Join(names[codeOf(k)], "+"), k)
+		use(strings.Join(names[codeOf(k)], "+"), k, least[codeOf(k)])
 	}
 }
 
@@ -369,7 +373,7 @@ func TestProductsAgree(t *testing.T) {
 		} else if Layouts[f].Cols == 32 {
 			sizes = append(sizes, longRow)
 		}
-		distinct(f, func(names string, k func(*Product)) {
+		distinct(f, func(names string, k func(*Product), least int) {
 			t.Run(f.String()+"/"+names, func(t *testing.T) {
 				r := rand.New(rand.NewPCG(3, uint64(f)))
 				round := 0
@@ -378,7 +382,10 @@ func TestProductsAgree(t *testing.T) {
 						blocks++
 					}
 					for _, tokens := range []int{1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 48, 80, 99} {
-						if blocks == longRow && tokens > 5 || blocks == 7 && tokens > 48 {
+						if tokens < least {
+							continue
+						}
+						if blocks == longRow && tokens > max(5, least) || blocks == 7 && tokens > 48 {
 							break
 						}
 						panels := 1
@@ -494,13 +501,51 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// The system saves a thread's registers, tiles among them, when a signal arrives or another thread takes the core.
+func TestProductsAreInterrupted(t *testing.T) {
+	for _, f := range []Format{Q4_K, Q4_0} {
+		o := randomOperands(rand.New(rand.NewPCG(9, uint64(f))), f, 12, 99, 1)
+		want, err := newArena(t).run(generic.Products[f], o, placement{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernel := Best().kernel(f, Many)
+		var done sync.WaitGroup
+		for range 2 * runtime.GOMAXPROCS(0) {
+			m := newArena(t)
+			done.Go(func() {
+				for range 100 {
+					got, err := m.run(kernel, o, placement{})
+					if err == nil {
+						err = o.sameBits(got, want)
+					}
+					if err != nil {
+						t.Errorf("%s: %v", f, err)
+						return
+					}
+				}
+			})
+		}
+		stopped := make(chan bool)
+		go func() { done.Wait(); close(stopped) }()
+		for running := true; running; {
+			runtime.GC() // stops all threads by signals
+			select {
+			case <-stopped:
+				running = false
+			default:
+			}
+		}
+	}
+}
+
 // Results do not depend on how the tokens are split over calls.
 func TestProductTokensAreIndependent(t *testing.T) {
 	m := newArena(t)
 	r := rand.New(rand.NewPCG(5, 6))
 	for f := range NumFormats {
-		distinct(f, func(names string, k func(*Product)) {
-			o := randomOperands(r, f, 4, 11, 1)
+		distinct(f, func(names string, k func(*Product), least int) {
+			o := randomOperands(r, f, 4, 10+2*least, 1)
 			want, err := m.run(k, o, placement{})
 			if err != nil {
 				t.Fatal(err)
@@ -509,8 +554,10 @@ func TestProductTokensAreIndependent(t *testing.T) {
 			if isFloat(f) {
 				size = o.aStride
 			}
-			for first, n := 0, 1; first < o.tokens; first, n = first+n, n+1 {
-				n = min(n, o.tokens-first)
+			for first, n := 0, least; first < o.tokens; first, n = first+n, n+1 {
+				if left := o.tokens - first; left < n+least {
+					n = left
+				}
 				part := *o
 				part.a, part.tokens = o.a[first*size:], n
 				got, err := m.run(k, &part, placement{})

@@ -2,8 +2,7 @@ package main
 
 import "fmt"
 
-// The AMX kernels of the products with quantized weights, for leastAMX tokens or more. With fewer they go on in those of
-// AVX-512 VNNI.
+// The AMX kernels of the products with quantized weights, for at least the 16 tokens of a tile.
 //
 // A tile register holds 16 rows of 64 bytes. TDPBSUD multiplies a tile of 16 tokens' activations, 64 columns, with one of
 // codes, which is 16 vectors as the other kernels unpack them: 4 columns of 16 rows of weights. The result is an int32 for
@@ -21,16 +20,13 @@ import "fmt"
 // Registers are those of [vnni] but for what the subroutines say.
 type amx struct{ vnni }
 
-// leastAMX is the tokens of a tile.
-const leastAMX = 16
-
 // Offsets in Scratch. It holds for a super-block the lower and the upper bytes of codes times scales, 4 columns in each
-// vector, the scales of a group as int16, the minima of two groups as int16, d, m. Blocks of 32 lie as for [vnni]. The
-// rest is for both.
+// vector, a group's scales for even columns and for odd ones, the minima of two groups as int16, d, m. Blocks of 32 lie
+// as for [vnni]. The rest is for both.
 const (
-	xUpper, xScales, xMins, xD, xM = 4096, 8192, 9216, 9728, 9792
+	xUpper, xScales, xMins, xD, xM = 4096, 8192, 10240, 10752, 10816
 
-	xSums  = 10240        // results of tiles, two times four
+	xSums  = 11264        // results of tiles, two times four
 	xSaved = xSums + 8192 // R13
 	xFetch = xSaved + 8   // where the next prefetch begins
 	xTurns = xSaved + 16  // of prefetches, see [vnni.prepareFetch]
@@ -140,11 +136,8 @@ func (a *amx) release() { a.bytecode("TILERELEASE", 0xc4, 0xe2, 15<<3, 0x49, 0xc
 
 // product writes a format's kernel.
 func (a *amx) product(f *vnniFormat) {
-	a.begin("·product"+f.name+"AMX", "$8-8", "See Product: several tokens.")
-	few, clear := a.label(), a.label()
-	a.p("MOVQ p+0(FP), AX")
-	a.p("CMPQ %d(AX), $%d", pT, leastAMX)
-	a.p("JLT %s", few)
+	a.begin("·product"+f.name+"AMX", "$0-8", "See Product: many tokens.")
+	clear := a.label()
 	a.operands(f)
 	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), R10", pOutStride)
@@ -162,11 +155,6 @@ func (a *amx) product(f *vnniFormat) {
 		a.many32(f, "amxTiles32<>", a.prepareFetch)
 	}
 	a.release()
-	a.p("VZEROUPPER")
-	a.p("RET")
-	a.place(few)
-	a.p("MOVQ AX, 0(SP)")
-	a.p("CALL ·product%sAVX512(SB)", f.name)
 	a.p("VZEROUPPER")
 	a.p("RET")
 	fmt.Fprintln(&a.buf)
@@ -208,9 +196,11 @@ func (a *amx) many256(f *vnniFormat) {
 		z, i := f.scale(g)
 		a.p("VPSHUFB %s, Z%d, Z6", a.pick(i, -1, i, -1), z)
 		if f.bias != 0 {
-			a.p("VPSUBW %s, Z6, Z6", a.vector(byte(f.bias), 0, byte(f.bias), 0))
+			a.p("VPSUBB %s, Z6, Z6", a.vector(byte(f.bias), 0, byte(f.bias), 0))
 		}
-		a.p("VMOVDQU64 Z6, %d(R8)", xScales+64*g)
+		a.p("VPSLLW $8, Z6, Z7")
+		a.p("VMOVDQU64 Z6, %d(R8)", xScales+128*g)
+		a.p("VMOVDQU64 Z7, %d(R8)", xScales+128*g+64)
 	}
 	f.codes(&a.vnni, f, func(col, z int) { a.scaleCodes(f, col, z) })
 	f.factors(&a.vnni, f)
@@ -225,14 +215,12 @@ func (a *amx) many256(f *vnniFormat) {
 	a.p("JNZ %s", block)
 }
 
-// scaleCodes puts the codes of 4 columns times their scale into Scratch. They may be in z or be lost.
+// scaleCodes puts the codes of 4 columns, in z, times their scale into Scratch. VPMADDUBSW's other scale of two is 0.
 func (a *amx) scaleCodes(f *vnniFormat, col, z int) {
 	const even, odd, lower = 16, 17, 18
-	scale := fmt.Sprintf("%d(R8)", xScales+64*(col*f.groups/256))
-	a.p("VMOVDQU8.Z Z%d, K2, Z%d", z, even)
-	a.p("VPSRLW $8, Z%d, Z%d", z, odd)
-	a.p("VPMULLW %s, Z%d, Z%d", scale, even, even)
-	a.p("VPMULLW %s, Z%d, Z%d", scale, odd, odd)
+	scale := xScales + 128*(col*f.groups/256)
+	a.p("VPMADDUBSW %d(R8), Z%d, Z%d", scale, z, even)
+	a.p("VPMADDUBSW %d(R8), Z%d, Z%d", scale+64, z, odd)
 	a.p("VPSLLW $8, Z%d, Z%d", odd, lower)
 	a.p("VMOVDQU8 Z%d, K2, Z%d", even, lower)
 	a.p("VMOVDQU64 Z%d, %d(R8)", lower, 16*col)
