@@ -64,9 +64,9 @@ func (f *Form) String() string {
 // Panels reports whether a call for so many tokens may have several panels. Float formats always may.
 func (f *Form) Panels(tokens int) bool { return tokens <= max(1, f.few) }
 
-// Multiply computes the product p in this form. It sets p.Hint and p.Ahead.
+// Multiply computes the product p in this form. It sets p.Hint, p.Ahead and p.Few.
 func (f *Form) Multiply(p *Product) {
-	p.Hint, p.Ahead = f.Hint, int64(f.Ahead)
+	p.Hint, p.Ahead, p.Few = f.Hint, int64(f.Ahead), int64(f.few)
 	f.kernel(p)
 }
 

@@ -140,7 +140,7 @@ type Set struct {
 	Products [NumFormats]func(*Product)
 	// Several are kernels in their place for several tokens; where one is nil there is none.
 	Several [NumFormats]func(*Product)
-	// Many are kernels in their place for at least [LeastMany] tokens, and for no fewer; where one is nil there is none.
+	// Many are kernels in their place for at least [LeastMany] tokens; where one is nil there is none.
 	Many [NumFormats]func(*Product)
 	// Wide are kernels for several tokens, too, that scale wider sums in other instructions; where one is nil there is
 	// none.

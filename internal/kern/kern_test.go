@@ -97,6 +97,7 @@ func TestLayouts(t *testing.T) {
 		{"Product.PanelBytes", unsafe.Offsetof(p.PanelBytes), 80},
 		{"Product.Hint", unsafe.Offsetof(p.Hint), 88}, {"Product.Ahead", unsafe.Offsetof(p.Ahead), 96},
 		{"Product.Table", unsafe.Offsetof(p.Table), 104}, {"Product.Tiled", unsafe.Offsetof(p.Tiled), 112},
+		{"Product.Few", unsafe.Offsetof(p.Few), 120},
 
 		{"A256.Q", unsafe.Offsetof(a256.Q), 0}, {"A256.Sum16", unsafe.Offsetof(a256.Sum16), 256},
 		{"A256.Sum32", unsafe.Offsetof(a256.Sum32), 288}, {"A256.D", unsafe.Offsetof(a256.D), 304},

@@ -42,6 +42,9 @@ func isFloat(f Format) bool { return f <= BF16 }
 // hasTable reports whether the format takes codes from Product.Table. Its d is a float32, the first value of a block.
 func hasTable(f Format) bool { return f == Table32 || f == Table16 }
 
+// testFew are the most that Product.Few may be.
+var testFew [NumFormats]int
+
 // testTable has the least and the greatest code, and some between.
 var testTable = [16]uint8{0, 1, 17, 255, 254, 128, 127, 129, 15, 16, 99, 240, 64, 200, 33, 140}
 
@@ -292,7 +295,7 @@ func (m *arena) run(k func(*Product), o *operands, p placement) ([]float32, erro
 		Out: (*float32)(unsafe.Pointer(&out[0])), W: &w[0], A: &a[0], Scratch: &m.scratch[len(m.scratch)-ScratchBytes],
 		T: int64(o.tokens), Blocks: int64(o.blocks), OutStride: int64(outStride), AStride: int64(o.aStride),
 		Panels: int64(o.panels), PanelBytes: int64(o.panelBytes),
-		Table: &testTable,
+		Table: &testTable, Few: int64(testFew[o.f] * (p.skew % 2)),
 	}
 	if o.add {
 		call.Add = 1
@@ -334,8 +337,8 @@ func (o *operands) sameBits(got, want []float32) error {
 	return nil
 }
 
-// distinct calls use with each different kernel for a format, the names of the sets that have it, and how many tokens it
-// is for at least.
+// distinct calls use with each different kernel for a format, the names of the sets that have it, and the least number
+// of tokens that it is for.
 func distinct(f Format, use func(names string, k func(*Product), least int)) {
 	names, least := map[uintptr][]string{}, map[uintptr]int{}
 	var order []func(*Product)

@@ -4,8 +4,8 @@ package kern
 
 import "golang.org/x/sys/unix"
 
-// tilesAllowed asks the system to let this process use AMX's tiles and reports whether it does. Without that they fault;
-// with it a thread that uses them has 8 KiB more to save. See Linux's Documentation/arch/x86/xstate.rst.
+// tilesAllowed asks the system to let this process use AMX's tiles and reports whether it does. Without that they
+// fault; with it a thread that uses them has 8 KiB more to save. See Linux's Documentation/arch/x86/xstate.rst.
 func tilesAllowed() bool {
 	const (
 		requestPermission = 0x1023 // ARCH_REQ_XCOMP_PERM

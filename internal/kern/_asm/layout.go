@@ -4,7 +4,7 @@ package main
 const (
 	pOut, pW, pA, pScratch, pT, pBlocks                 = 0, 8, 16, 24, 32, 40
 	pOutStride, pAStride, pAdd, pPanels, pPanelBytes    = 48, 56, 64, 72, 80
-	pHint, pAhead, pTable, pTiled                       = 88, 96, 104, 112
+	pHint, pAhead, pTable, pTiled, pFew                 = 88, 96, 104, 112, 120
 	a256Sum16, a256Sum32, a256D, a256Bytes              = 256, 288, 304, 320
 	a32D, a32S, a32Bytes                                = 32, 36, 40
 	unitsRowBytes, unitsN, unitsBlocks, unitsBlockBytes = 0, 8, 16, 24

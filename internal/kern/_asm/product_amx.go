@@ -63,21 +63,16 @@ func (f *vnniFormat) parts() int {
 	return 2
 }
 
-// The instructions, which Go's assembler does not have. Only registers below R8 and R8…R15 without a displacement of one
-// byte are written here: all displacements are of four.
+// The instructions, which Go's assembler does not have.
 
 // x86Regs are the numbers of registers.
 var x86Regs = map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11,
 	"R12": 12, "R13": 13, "R14": 14, "R15": 15}
 
-// Prefixes of the instructions, as VEX has them.
-const (
-	vexNone = iota
-	vex66
-	vexF3
-	vexF2
-)
+// Prefixes of the instructions, as VEX has them. None is 0.
+const vexF3, vexF2 = 2, 3
 
+// bytecode writes the bytes of an instruction, and beside them what they say.
 func (a *amx) bytecode(comment string, code ...int) {
 	text := ""
 	for _, b := range code {
@@ -86,7 +81,7 @@ func (a *amx) bytecode(comment string, code ...int) {
 	a.p("%s// %s", text, comment)
 }
 
-// tileMemory writes an instruction between a tile and memory, whose rows begin at off(base) and are stride bytes apart.
+// tileMemory writes an instruction between a tile and memory, where rows begin at off(base) and are stride bytes apart.
 func (a *amx) tileMemory(name string, prefix, tile, off int, base, stride string) {
 	b, x := x86Regs[base], x86Regs[stride]
 	const sib, disp32 = 4, 2 << 6
@@ -116,7 +111,7 @@ func (a *amx) tileDot(signed bool, x, y, sum int) {
 	a.bytecode(fmt.Sprintf("%s T%d, T%d, T%d", name, y, x, sum), 0xc4, 0xe2, (15-y)<<3|prefix, 0x5e, 0xc0|sum<<3|x)
 }
 
-// tileConfig loads the shapes of tiles, where R11 points: all have 16 rows of 64 bytes, but for blocks of 32.
+// tileConfig sets the shapes of tiles: all have 16 rows of 64 bytes, but for blocks of 32. It uses R11.
 func (a *amx) tileConfig(blocks32 bool) {
 	var c [64]byte
 	c[0] = 1 // the palette

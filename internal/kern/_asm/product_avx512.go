@@ -309,7 +309,7 @@ func (a *vnni) several(f *vnniFormat) {
 	many, clear := a.label(), a.label()
 	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), R10", pOutStride)
-	a.p("CMPQ DX, $%d", f.fewest())
+	a.p("CMPQ DX, %d(AX)", pFew)
 	a.p("JGT %s", many)
 	a.p("CALL vnniFew%s<>(SB)", f.name)
 	a.p("VZEROUPPER")
