@@ -6,8 +6,8 @@ import (
 	"github.com/phi3conv/phi3conv/internal/testmodel"
 )
 
-// The figures by the shapes of a block's matrices. The embedding is only looked up; of the last block a token before the
-// last has keys and values only.
+// The figures by the shapes of a block's matrices. The embedding is only looked up; of the last block a token before
+// the last has keys and values only.
 func TestMultiplyAdds(t *testing.T) {
 	m, err := Open(testmodel.Phi3(t))
 	if err != nil {
