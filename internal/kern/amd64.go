@@ -20,10 +20,7 @@ func native() []*Set {
 		if x.HasAVX512VNNI {
 			vnni := avx512
 			vnni.Name = "avx512vnni"
-			vnni.Products, vnni.Wide = over(vnni.Products, productsAVX512), wideAVX512
-			if family, _, _ := cpuModel(); family == zen5 {
-				vnni.Few = fewAVX512
-			}
+			vnni.Products, vnni.Wide, vnni.Few = over(vnni.Products, productsAVX512), wideAVX512, fewAVX512
 			vnni.Peaks[Int8] = peakVNNI
 			if x.HasAVX512BF16 {
 				vnni.ProductBF16, vnni.Peaks[BFloat16] = productBF16AVX512, peakBF16

@@ -13,6 +13,7 @@ type Use uint8
 // The uses.
 const (
 	Single  Use = iota // one token: weights come from memory, and reading them takes the time
+	Few                // as many as Set.Few says: reading takes most of it
 	Several            // several tokens: multiplying takes the time
 	Many               // at least LeastMany: unpacking takes little beside it
 	NumUses
@@ -22,7 +23,9 @@ const (
 const LeastMany = 16
 
 // String returns what a table of forms calls the use.
-func (u Use) String() string { return [...]string{"one token", "several tokens", "many tokens"}[u] }
+func (u Use) String() string {
+	return [...]string{"one token", "few tokens", "several tokens", "many tokens"}[u]
+}
 
 // Hint is how weights are prefetched. Only products of one token do that.
 type Hint int64
@@ -47,14 +50,16 @@ type Form struct {
 	Ahead int // bytes from the weights that are used to those that are prefetched
 
 	kernel func(*Product)
-	few    int // see [Form.Panels]
+	few    int // see [Product].Few
 }
 
-// String names the form, such as "avx512vnni", "avx512vnni wide" and "avx2 nta 4096".
+// String names the form, such as "avx512vnni", "avx512vnni wide", "avx512vnni few" and "avx2 nta 4096".
 func (f *Form) String() string {
 	switch {
 	case f.Wide:
 		return f.Set + " wide"
+	case f.few > 0:
+		return f.Set + " few"
 	case f.Hint == NoHint:
 		return f.Set
 	}
@@ -93,14 +98,20 @@ func formsOf(s *Set, f Format, u Use) (all []*Form) {
 			continue
 		}
 		seen[code] = true
-		forms := []*Form{{Set: set.Name, kernel: k, few: set.Few[f]}}
+		forms := []*Form{{Set: set.Name, kernel: k}}
+		if few := set.Few[f]; u == Few && few > 0 {
+			forms = append(forms, &Form{Set: set.Name, kernel: k, few: few})
+			if defaultFew() {
+				slices.Reverse(forms)
+			}
+		}
 		for _, p := range prefetches {
 			if u == Single && set != &generic {
 				forms = append(forms, &Form{Set: set.Name, Hint: p.hint, Ahead: p.ahead, kernel: k})
 			}
 		}
 		if wide := set.Wide[f]; u != Single && wide != nil {
-			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide, few: set.Few[f]})
+			forms = append(forms, &Form{Set: set.Name, Wide: true, kernel: wide})
 		}
 		if len(all) > 0 && codeOf(all[0].kernel) == own {
 			all = append(all, forms...)
@@ -153,6 +164,10 @@ func chooseDefaults() {
 
 func init() { chooseDefaults() }
 
+// FewTokens returns how many tokens are few for a format, at most; 0 if few have no way of their own. Then they are
+// several.
+func FewTokens(f Format) int { return best.Few[f] }
+
 // HasMany reports whether the set in use has kernels of a format for many tokens. Where it has none, they are several.
 func HasMany(f Format) bool { return best.Many[f] != nil }
 
@@ -161,6 +176,8 @@ func FormFor(f Format, tokens int) *Form {
 	switch {
 	case tokens == 1:
 		return InUse(f, Single)
+	case tokens <= FewTokens(f):
+		return InUse(f, Few)
 	case tokens >= LeastMany && HasMany(f):
 		return InUse(f, Many)
 	}

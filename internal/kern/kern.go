@@ -145,7 +145,8 @@ type Set struct {
 	// Wide are kernels for several tokens, too, that scale wider sums in other instructions; where one is nil there is
 	// none.
 	Wide [NumFormats]func(*Product)
-	// Few are the numbers of tokens up to which Products and Wide take several panels; one token if less.
+	// Few are the numbers of tokens up to which Products have a way of their own, with several panels, if Product.Few
+	// says so; 0 where there is none.
 	Few [NumFormats]int
 	// ProductBF16 multiplies BF16 panels with activations that are bfloat16 too, a
 	// row of them for each token; otherwise as Products[BF16]. The sum's order and

@@ -59,7 +59,7 @@ type Product struct {
 	Table *[16]uint8 // 104: the codes that nibbles stand for (Table32 and Table16 only)
 
 	Tiled int64 // 112: 1 if A is in tiles (F32 only), else 0
-	Few   int64 // 120: the tokens up to which avx512vnni takes the way of few, see [Set].Few
+	Few   int64 // 120: the tokens up to which a kernel with a way for few takes it, see [Set].Few
 }
 
 // TileTokens is how many tokens' activations lie together in a tile.

@@ -21,8 +21,7 @@ var productsAVX512 = [NumFormats]func(*Product){
 	Table16: productTable16AVX512,
 }
 
-// fewAVX512 are the tokens for which the generator's vnniFormat.fewest has registers. Only Zen 5 takes the way of few:
-// two tokens of Q4_K read weights at 42 GB/s there, and at 29 through Scratch. On Emerald Rapids it is 7.7 and 11.3.
+// fewAVX512 are the tokens for which the generator's vnniFormat.fewest has registers.
 var fewAVX512 = [NumFormats]int{
 	Q4_0: 4, Q4_1: 4, Q5_0: 4, Q5_1: 4, Q8_0: 4, IQ4_NL: 4,
 	Q2_K: 4, Q3_K: 3, Q4_K: 4, Q5_K: 4, Q6_K: 4, IQ4_XS: 4, Table32: 4, Table16: 4,

@@ -42,8 +42,11 @@ func isFloat(f Format) bool { return f <= BF16 }
 // hasTable reports whether the format takes codes from Product.Table. Its d is a float32, the first value of a block.
 func hasTable(f Format) bool { return f == Table32 || f == Table16 }
 
-// testFew are the most that Product.Few may be.
-var testFew [NumFormats]int
+// fewOf returns the most that Product.Few may be.
+func fewOf(f Format) int {
+	sets := Sets()
+	return sets[len(sets)-1].Few[f]
+}
 
 // testTable has the least and the greatest code, and some between.
 var testTable = [16]uint8{0, 1, 17, 255, 254, 128, 127, 129, 15, 16, 99, 240, 64, 200, 33, 140}
@@ -295,7 +298,7 @@ func (m *arena) run(k func(*Product), o *operands, p placement) ([]float32, erro
 		Out: (*float32)(unsafe.Pointer(&out[0])), W: &w[0], A: &a[0], Scratch: &m.scratch[len(m.scratch)-ScratchBytes],
 		T: int64(o.tokens), Blocks: int64(o.blocks), OutStride: int64(outStride), AStride: int64(o.aStride),
 		Panels: int64(o.panels), PanelBytes: int64(o.panelBytes),
-		Table: &testTable, Few: int64(testFew[o.f] * (p.skew % 2)),
+		Table: &testTable, Few: int64(fewOf(o.f) * (p.skew % 2)),
 	}
 	if o.add {
 		call.Add = 1
@@ -348,7 +351,7 @@ func distinct(f Format, use func(names string, k func(*Product), least int)) {
 			code := codeOf(k)
 			if names[code] == nil {
 				order = append(order, k)
-				least[code] = []int{1, 1, LeastMany}[u]
+				least[code] = []int{1, 1, 1, LeastMany}[u]
 			}
 			if !slices.Contains(names[code], s.Name) {
 				names[code] = append(names[code], s.Name)
@@ -431,20 +434,15 @@ func TestFormsAgree(t *testing.T) {
 				for round := range 4 {
 					tokens, panels := 1, 1+r.IntN(6)
 					switch u {
+					case Few:
+						tokens = 2 + r.IntN(max(1, fewOf(f)-1))
 					case Several:
 						tokens = 2 + r.IntN(9)
 					case Many:
 						tokens = LeastMany + r.IntN(70)
 					}
-					if u == Many && !isFloat(f) {
+					if (u > Few || u == Few && round%2 == 0) && !isFloat(f) {
 						panels = 1
-					}
-					if u == Several && !isFloat(f) {
-						if round%2 == 0 {
-							panels = 1
-						} else {
-							tokens = 2 + r.IntN(3) // of few, some forms take several panels
-						}
 					}
 					o := randomOperands(r, f, 2+2*r.IntN(5), tokens, panels)
 					o.add = isFloat(f) && round%2 == 1
@@ -703,6 +701,8 @@ func BenchmarkProduct(b *testing.B) {
 			switch {
 			case tokens == 1:
 				use = Single
+			case tokens <= FewTokens(f):
+				use = Few
 			case tokens >= LeastMany:
 				use = Many
 			}

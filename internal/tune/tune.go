@@ -1,8 +1,8 @@
 // Package tune finds out which forms of the products (kern.Form) are the fastest on this machine, and remembers it in
 // the user's cache directory. Results never depend on it: all forms give the same bits.
 //
-// Products of one token are timed on the matrices of the model that was opened, on its threads and from memory, since
-// that is what decoding waits for; those of several tokens on a panel that stays in the cache.
+// Products of one token or few are timed on the matrices of the model that was opened, on its threads and from memory,
+// since that is what decoding waits for; those of more tokens on a panel that stays in the cache.
 package tune
 
 import (
@@ -96,8 +96,11 @@ func Open(threads *linear.Threads, matrices []*linear.Matrix, cold bool) {
 type task struct {
 	format   kern.Format
 	use      kern.Use
-	matrices []*linear.Matrix // for kern.Single
+	matrices []*linear.Matrix // if the use reads them from memory
 }
+
+// fromMemory reports whether the use waits for the model's weights, on all threads.
+func (k task) fromMemory() bool { return k.use == kern.Single || k.use == kern.Few }
 
 // tasks lists what is to be known for a model: all uses of the formats of its weights, and the formats of attention and
 // of calibration for several tokens. Those of one token come last, since the others take little time.
@@ -114,6 +117,9 @@ func tasks(matrices []*linear.Matrix) (all []task) {
 		part := float64(size[f]) / float64(total)
 		if part >= leastPart {
 			all = append(all, task{f, kern.Single, of[f]})
+			if kern.FewTokens(f) > 0 {
+				all = append(all, task{f, kern.Few, of[f]})
+			}
 		}
 		if part >= leastPart || f == kern.F32 || f == kern.F16 {
 			all = append(all, task{f, kern.Several, nil})
@@ -169,7 +175,7 @@ type Measured struct {
 // FormSpeed is the speed of a form.
 type FormSpeed struct {
 	Form string  `json:"form"`
-	Rate float64 `json:"rate"` // bytes a second of weights for one token, multiply-adds a second for several
+	Rate float64 `json:"rate"` // bytes a second of weights for one token and few, multiply-adds a second for more
 }
 
 // run uses what the cache has for the tasks, and measures the others.
@@ -236,7 +242,7 @@ func choose(k task, name string) bool {
 // key returns what the cache has for a task.
 func (t *tuner) key(k task) key {
 	threads := 1
-	if k.use == kern.Single {
+	if k.fromMemory() {
 		threads = t.threads.Threads()
 	}
 	return key{cpu(), version(), kern.Best().Name, threads, k.format.String(), k.use.String()}
@@ -253,8 +259,8 @@ func (t *tuner) measure(k task, end time.Time, cold bool) (Choice, bool) {
 	more := func() bool { return err == nil && time.Now().Before(end) }
 	unit := 1.0
 	var sample func(i int) float64
-	if k.use == kern.Single {
-		work := newSingle(t.threads, k.matrices, cold)
+	if k.fromMemory() {
+		work := newSingle(t.threads, k.matrices, k.use, cold)
 		if cold && !work.touch(more) {
 			return Choice{}, false
 		}

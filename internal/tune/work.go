@@ -13,8 +13,10 @@ const sampleBytes = 4 << 20
 // coldBytes is how much of a mapped file is read for its pages to be there.
 const coldBytes = 128 << 20
 
-// single is products of one token with a model's matrices of one format, as decoding does them.
+// single is products of one token or few with a model's matrices of one format, as decoding does them.
 type single struct {
+	use     kern.Use
+	tokens  int
 	threads *linear.Threads
 	parts   []*linear.Matrix
 	next    int // part
@@ -25,8 +27,11 @@ type single struct {
 }
 
 // newSingle cuts the matrices into parts; of cold ones, the first coldBytes.
-func newSingle(threads *linear.Threads, matrices []*linear.Matrix, cold bool) *single {
-	s := &single{threads: threads}
+func newSingle(threads *linear.Threads, matrices []*linear.Matrix, use kern.Use, cold bool) *single {
+	s := &single{threads: threads, use: use, tokens: 1}
+	if use == kern.Few {
+		s.tokens = kern.FewTokens(matrices[0].Format())
+	}
 	cols, rows := 0, 0
 	bytes := int64(0)
 	for _, m := range matrices {
@@ -40,7 +45,7 @@ func newSingle(threads *linear.Threads, matrices []*linear.Matrix, cold bool) *s
 			cols, rows = max(cols, m.Cols), max(rows, part.Panels*kern.Rows)
 		}
 	}
-	s.x, s.out = linear.NewRows(1, cols), linear.NewRows(1, rows)
+	s.x, s.out = linear.NewRows(s.tokens, cols), linear.NewRows(s.tokens, rows)
 	for i := range s.x.Data {
 		s.x.Data[i] = float32(i%7) - 3
 	}
@@ -63,14 +68,16 @@ func (s *single) touch(more func() bool) bool {
 
 // sample multiplies with the next parts, in a form, and returns the seconds for a byte.
 func (s *single) sample(format kern.Format, form *kern.Form) (float64, error) {
-	kern.Choose(format, kern.Single, form)
+	kern.Choose(format, s.use, form)
 	var took time.Duration
 	var bytes int64
 	for bytes < sampleBytes/2 {
 		m := s.parts[s.next]
 		s.next = (s.next + 1) % len(s.parts)
-		s.in.Prepare(m, linear.Fast, 1, s.x.Stride)
-		s.in.Encode(0, s.x.Row(0))
+		s.in.Prepare(m, linear.Fast, s.tokens, s.x.Stride)
+		for t := range s.tokens {
+			s.in.Encode(t, s.x.Row(t))
+		}
 		start := time.Now()
 		if err := s.product.Multiply(s.threads, m, &s.in, s.x, s.out); err != nil {
 			return 0, err

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/phi3conv/phi3conv/internal/kern"
 	"github.com/phi3conv/phi3conv/internal/report"
 	"github.com/phi3conv/phi3conv/internal/tune"
 	"github.com/phi3conv/phi3conv/runtime"
@@ -95,7 +96,7 @@ func ratio(c *tune.Choice) string {
 // writeMeasured prints a table of the forms, the fastest first.
 func writeMeasured(p *report.Printer, m *tune.Measured) {
 	unit := "GMAC/s"
-	if m.Use == "one token" {
+	if m.Use == kern.Single.String() || m.Use == kern.Few.String() {
 		unit = "GB/s"
 	}
 	p.Printf("%s, %s, %s: %s", m.Format, m.Use, report.Plural(m.Threads, "thread"), m.Form)

@@ -1,5 +1,0 @@
-//go:build !purego
-
-package kern
-
-func init() { testFew = fewAVX512 }
