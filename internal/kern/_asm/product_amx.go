@@ -134,8 +134,6 @@ func (a *amx) product(f *vnniFormat) {
 	a.begin("·product"+f.name+"AMX", "$0-8", "See Product: many tokens.")
 	clear := a.label()
 	a.operands(f)
-	a.p("MOVQ %d(AX), R8", pScratch)
-	a.p("MOVQ %d(AX), R10", pOutStride)
 	a.tileConfig(f.groups == 0)
 	a.p("MOVQ SI, R13")
 	a.zero(0)

@@ -271,6 +271,13 @@ func (a *vnni) product(f *vnniFormat) {
 	a.hint = 0
 
 	a.place(many)
+	more := a.label()
+	a.p("CMPQ DX, %d(AX)", pFew)
+	a.p("JGT %s", more)
+	a.p("CALL vnniFew%s<>(SB)", f.name)
+	a.p("VZEROUPPER")
+	a.p("RET")
+	a.place(more)
 	a.several(f)
 }
 
@@ -292,7 +299,9 @@ func (a *vnni) operands(f *vnniFormat) {
 	a.p("MOVQ %d(AX), SI", pA)
 	a.p("MOVQ %d(AX), DX", pT)
 	a.p("MOVQ %d(AX), CX", pBlocks)
+	a.p("MOVQ %d(AX), R8", pScratch)
 	a.p("MOVQ %d(AX), R9", pAStride)
+	a.p("MOVQ %d(AX), R10", pOutStride)
 	a.held = map[string]string{}
 	for i, c := range append([][]byte{bytes4(15)}, f.constants...) {
 		z := []string{"Z31", "Z28", "Z29", "Z30"}[i]
@@ -306,15 +315,7 @@ func (a *vnni) operands(f *vnniFormat) {
 
 // several writes the way through Scratch, and returns.
 func (a *vnni) several(f *vnniFormat) {
-	many, clear := a.label(), a.label()
-	a.p("MOVQ %d(AX), R8", pScratch)
-	a.p("MOVQ %d(AX), R10", pOutStride)
-	a.p("CMPQ DX, %d(AX)", pFew)
-	a.p("JGT %s", many)
-	a.p("CALL vnniFew%s<>(SB)", f.name)
-	a.p("VZEROUPPER")
-	a.p("RET")
-	a.place(many)
+	clear := a.label()
 	a.p("MOVQ SI, R13")
 	a.zero(0)
 	a.place(clear)
