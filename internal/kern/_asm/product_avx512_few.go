@@ -30,8 +30,7 @@ func (f *vnniFormat) fewest() int {
 	return 4
 }
 
-// few writes the subroutine for 2 to f.fewest() tokens, DX. Registers are as [vnni.operands] and [vnni.several] set
-// them.
+// few writes the subroutine for 2 to f.fewest() tokens, DX. Registers are as [vnni.operands] sets them.
 func (a *vnni) few(f *vnniFormat) {
 	a.begin("vnniFew"+f.name+"<>", "$0-0", "The products of few tokens.")
 	a.p("MOVQ %d(AX), R12", pPanels)
