@@ -4,13 +4,13 @@ import "fmt"
 
 // The AMX kernels of the products with quantized weights, for at least the 16 tokens of a tile.
 //
-// A tile register holds 16 rows of 64 bytes. TDPBSUD multiplies a tile of 16 tokens' activations, 64 columns, with one of
-// codes, which is 16 vectors as the other kernels unpack them: 4 columns of 16 rows of weights. The result is an int32 for
-// each token and row, 16 · 16. It takes 16 cycles for what VPDPBUSD needs 256 of, so that scaling the sums of each group
-// would take most of the time. Therefore the codes of a super-block are multiplied by their groups' scales as they are
-// unpacked: a product fits an int16, whose lower byte, unsigned, and upper byte, signed, go to two tiles. Sums over the 256
-// columns follow without anything between, and the block's integer is that of the upper bytes times 256 plus that of the
-// lower ones.
+// A tile register holds 16 rows of 64 bytes. TDPBSUD multiplies a tile of 16 tokens' activations, 64 columns, with one
+// of codes, which is 16 vectors as the other kernels unpack them: 4 columns of 16 rows of weights. The result is an
+// int32 for each token and row, 16 · 16. It takes 16 cycles and does the work of 256 VPDPBUSD, so that scaling the sums
+// of each group would take most of the time. Therefore the codes of a super-block are multiplied by their groups'
+// scales as they are unpacked: a product fits an int16, whose lower byte, unsigned, and upper byte, signed, go to two
+// tiles. Sums over the 256 columns follow without anything between, and the block's integer is that of the upper bytes
+// times 256 plus that of the lower ones.
 //
 // Blocks of 32 have floats for scales, so each one's sums are scaled by themselves.
 //
@@ -66,8 +66,8 @@ func (f *vnniFormat) parts() int {
 // The instructions, which Go's assembler does not have.
 
 // x86Regs are the numbers of registers.
-var x86Regs = map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10, "R11": 11,
-	"R12": 12, "R13": 13, "R14": 14, "R15": 15}
+var x86Regs = map[string]int{"AX": 0, "CX": 1, "DX": 2, "BX": 3, "SI": 6, "DI": 7, "R8": 8, "R9": 9, "R10": 10,
+	"R11": 11, "R12": 12, "R13": 13, "R14": 14, "R15": 15}
 
 // Prefixes of the instructions, as VEX has them. None is 0.
 const vexF3, vexF2 = 2, 3
@@ -225,9 +225,9 @@ func (a *amx) scaleCodes(f *vnniFormat, col, z int) {
 	a.p("VMOVDQU64 Z%d, %d(R8)", even, xUpper+16*col)
 }
 
-// tiles256 writes the subroutine that multiplies an unpacked super-block in R8 with DX tokens, at least 16, records from
-// SI on, and adds to the results from BX on. A round multiplies 32 tokens, and meanwhile scales the sums of those before.
-// CX, DI, R8, R9, R10, R13 and Z28…Z31 stay as they are.
+// tiles256 writes the subroutine that multiplies an unpacked super-block in R8 with DX tokens, at least 16, records
+// from SI on, and adds to the results from BX on. A round multiplies 32 tokens, and meanwhile scales the sums of those
+// before. CX, DI, R8, R9, R10, R13 and Z28…Z31 stay as they are.
 //
 //	AX, R13 the distances of tokens and of codes  R11, R12 sums of this round and of the one before
 //	Z8…Z15 minima  Z24, Z25 d and m
@@ -327,9 +327,9 @@ func (a *amx) tiles256(groups, parts int) {
 	fmt.Fprintln(&a.buf)
 }
 
-// multiply256 sets the sums from R11 on to those of n times 16 tokens: for each 16 tokens those of lower bytes, then those
-// of upper ones. between is called after each of so many multiplications: they take 16 cycles each, and what is to be done
-// meanwhile should be near them, since the CPU looks ahead half as far where another thread shares the core.
+// multiply256 sets the sums from R11 on to those of n times 16 tokens: for each 16 tokens those of lower bytes, then
+// those of upper ones. between is called after each of so many multiplications: they take 16 cycles each, and what is
+// to be done meanwhile should be near them, since the CPU looks ahead half as far where another thread shares the core.
 func (a *amx) multiply256(n, parts int, between func(i, of int)) {
 	for t := range n {
 		for i := range parts {
