@@ -515,7 +515,7 @@ func TestProductsAreInterrupted(t *testing.T) {
 		for range 2 * runtime.GOMAXPROCS(0) {
 			m := newArena(t)
 			done.Go(func() {
-				for range 100 {
+				for range 30 {
 					got, err := m.run(kernel, o, placement{})
 					if err == nil {
 						err = o.sameBits(got, want)
