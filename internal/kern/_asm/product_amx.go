@@ -132,16 +132,9 @@ func (a *amx) release() { a.bytecode("TILERELEASE", 0xc4, 0xe2, 15<<3, 0x49, 0xc
 // product writes a format's kernel.
 func (a *amx) product(f *vnniFormat) {
 	a.begin("·product"+f.name+"AMX", "$0-8", "See Product: many tokens.")
-	clear := a.label()
 	a.operands(f)
 	a.tileConfig(f.groups == 0)
-	a.p("MOVQ SI, R13")
-	a.zero(0)
-	a.place(clear)
-	a.p("VMOVUPS Z0, (BX)")
-	a.p("ADDQ R10, BX")
-	a.p("DECQ DX")
-	a.p("JNZ %s", clear)
+	a.clear()
 	if f.groups > 0 {
 		a.many256(f)
 	} else {
@@ -272,8 +265,7 @@ func (a *amx) tiles256(groups, parts int) {
 			scale(t, t/16*2048+t%16*64, (t-32)*a256Bytes)
 		}
 	}
-	again, first, last, rest, some, all, loop, done := a.label(), a.label(), a.label(), a.label(), a.label(), a.label(),
-		a.label(), a.label()
+	again, first, rest, some, all, loop, done := a.label(), a.label(), a.label(), a.label(), a.label(), a.label(), a.label()
 	a.p("SUBQ $32, DX")
 	a.p("JLT %s", rest)
 	a.multiply256(2, parts, func(int, int) {})
@@ -286,7 +278,6 @@ func (a *amx) tiles256(groups, parts int) {
 	a.fetchAhead()
 	a.p("SUBQ $32, DX")
 	a.p("JGE %s", again)
-	a.place(last)
 	before(0, 1)
 	a.place(rest)
 	a.p("ADDQ $32, DX")

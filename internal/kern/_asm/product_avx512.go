@@ -313,8 +313,8 @@ func (a *vnni) operands(f *vnniFormat) {
 	}
 }
 
-// several writes the way through Scratch, and returns.
-func (a *vnni) several(f *vnniFormat) {
+// clear sets all results to 0, and R13 to the first block's records.
+func (a *vnni) clear() {
 	clear := a.label()
 	a.p("MOVQ SI, R13")
 	a.zero(0)
@@ -323,6 +323,11 @@ func (a *vnni) several(f *vnniFormat) {
 	a.p("ADDQ R10, BX")
 	a.p("DECQ DX")
 	a.p("JNZ %s", clear)
+}
+
+// several writes the way through Scratch, and returns.
+func (a *vnni) several(f *vnniFormat) {
+	a.clear()
 	if f.groups > 0 {
 		a.many256(f)
 	} else {
